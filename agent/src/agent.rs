@@ -1,0 +1,210 @@
+//! The loop, where concepts and outside things meet: each pass looks at the world, fetches the tokens
+//! that are due, brings every place in order, and leaves a status behind.
+//!
+//! A pass cannot fail: whatever goes wrong becomes part of the status, and the next pass mends it.
+
+mod parts;
+mod pass;
+
+use std::future::Future;
+use std::ops::ControlFlow;
+use std::pin::Pin;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+
+use crate::edge::metrics::Metrics;
+use crate::model::schedule::{Renewal, unit_of};
+use crate::model::settings::Settings;
+use crate::model::status::Status;
+use crate::model::tokens::Tokens;
+use crate::place::{Change, Intent};
+pub use parts::{Fetched, Parts, TokenSource, World};
+use pass::PlaceMemory;
+
+/// Longest that a stop waits for the pass under way, so that it leaves no temporary file.
+const STOP_DEADLINE: Duration = Duration::from_secs(4);
+/// On top of what a pass may wait for others, before the loop counts as stuck.
+const HEARTBEAT_SLACK: Duration = Duration::from_secs(30);
+
+/// What made the loop go round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wake {
+    Start,
+    /// The pass interval ended, or something became due.
+    Timer,
+    /// A watched file changed.
+    Changed,
+    /// SIGHUP: the settings were read anew.
+    Reload,
+}
+
+/// The agent's whole state between passes.
+pub struct Agent {
+    settings: Settings,
+    world: Box<dyn World>,
+    parts: Parts,
+    memories: Vec<PlaceMemory>,
+    tokens: Tokens,
+    status: watch::Sender<Status>,
+    metrics: Metrics,
+}
+
+/// What one pass did, for the log and for `once`.
+#[derive(Debug, Default)]
+pub struct PassReport {
+    /// Changes by place, as `kind:path`.
+    pub changes: Vec<(String, Change)>,
+    /// Regions for which a new token arrived.
+    pub refreshed: Vec<String>,
+    /// Errors, each named by its object.
+    pub errors: Vec<String>,
+}
+
+impl Agent {
+    pub fn new(settings: Settings, world: Box<dyn World>, metrics: Metrics) -> Self {
+        let parts = world.parts(&settings);
+        let status = Status::new(
+            world.node_name(),
+            settings.refresh.minimum_validity,
+            settings.refresh.pass_interval,
+            heartbeat_bound(&settings),
+        );
+        let memories = parts.places.iter().map(|place| PlaceMemory::new(place.as_ref())).collect();
+        Self { settings, world, parts, memories, tokens: Tokens::default(), status: watch::Sender::new(status), metrics }
+    }
+
+    /// The status as passes leave it.
+    pub fn status(&self) -> watch::Receiver<Status> {
+        self.status.subscribe()
+    }
+
+    /// Goes round until `stop`. Each of `hangups` asks for the settings to be read anew; refused ones
+    /// leave those before in force, and the reason is shown until the next reading.
+    pub async fn run(mut self, mut hangups: mpsc::Receiver<()>, stop: impl Future<Output = ()>) {
+        tokio::pin!(stop);
+        let mut wake = Wake::Start;
+        loop {
+            if self.round_until(wake, stop.as_mut()).await.is_break() {
+                return;
+            }
+            // Every arm is cancel-safe: a timer, a watch, a channel, a signal.
+            wake = tokio::select! {
+                () = &mut stop => return,
+                () = tokio::time::sleep(self.quiet_for()) => Wake::Timer,
+                () = self.world.changed() => Wake::Changed,
+                Some(()) = hangups.recv() => Wake::Reload,
+            };
+            if wake != Wake::Timer {
+                self.reload(wake);
+            }
+        }
+    }
+
+    /// Makes one round; once stopped, ends what was begun and breaks.
+    async fn round_until(&mut self, wake: Wake, stop: Pin<&mut impl Future<Output = ()>>) -> ControlFlow<()> {
+        let round = self.round(wake);
+        tokio::pin!(round);
+        tokio::select! {
+            () = &mut round => ControlFlow::Continue(()),
+            () = stop => {
+                // A visit cut off in the middle would leave a temporary file.
+                let _ = tokio::time::timeout(STOP_DEADLINE, round).await;
+                ControlFlow::Break(())
+            }
+        }
+    }
+
+    async fn round(&mut self, wake: Wake) {
+        self.metrics.count_pass(wake.as_str());
+        let report = self.pass(wake, Intent::CarryOut).await;
+        report.log(wake, &self.status.borrow());
+        self.world.settle(&self.settings);
+    }
+
+    /// Reads the settings again; after a mere change of files, says so only if they differ.
+    fn reload(&mut self, wake: Wake) {
+        let read = self.world.read_settings();
+        if wake == Wake::Changed && self.is_in_force(&read) {
+            return;
+        }
+        match read {
+            Ok(settings) => self.take_settings(settings),
+            Err(why) => {
+                tracing::error!(why, "settings not reloaded; those before stay in force");
+                self.status.send_modify(|status| status.settings_error = Some(why));
+            }
+        }
+    }
+
+    fn is_in_force(&self, read: &Result<Settings, String>) -> bool {
+        match (read, &self.status.borrow().settings_error) {
+            (Ok(settings), None) => *settings == self.settings,
+            (Err(why), Some(shown)) => why == shown,
+            _ => false,
+        }
+    }
+
+    fn take_settings(&mut self, settings: Settings) {
+        if (settings.listen, &settings.log) != (self.settings.listen, &self.settings.log) {
+            tracing::warn!("health.listen and [log] take effect at the next start");
+        }
+        self.parts = self.world.parts(&settings);
+        self.memories = self.parts.places.iter().map(|place| PlaceMemory::new(place.as_ref())).collect();
+        self.status.send_modify(|status| {
+            status.minimum_validity = settings.refresh.minimum_validity;
+            status.pass_interval = settings.refresh.pass_interval;
+            status.heartbeat_bound = heartbeat_bound(&settings);
+            status.settings_error = None;
+        });
+        self.settings = settings;
+        tracing::info!("settings reloaded");
+    }
+
+    fn renewal(&self) -> Renewal {
+        let refresh = &self.settings.refresh;
+        Renewal { share: refresh.share, jitter: refresh.jitter, unit: unit_of(&self.status.borrow().node) }
+    }
+
+    fn quiet_for(&self) -> Duration {
+        let now = self.world.now();
+        let server_now = self.status.borrow().server_time(now.wall);
+        let tokens = self.tokens.quiet_for(self.renewal(), now, server_now);
+        tokens.map_or(self.settings.refresh.pass_interval, |quiet| quiet.min(self.settings.refresh.pass_interval))
+    }
+}
+
+impl Wake {
+    /// The word that the log and the metrics use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Wake::Start => "start",
+            Wake::Timer => "timer",
+            Wake::Changed => "changed",
+            Wake::Reload => "reload",
+        }
+    }
+}
+
+impl PassReport {
+    /// One line if something changed or failed.
+    fn log(&self, wake: Wake, status: &Status) {
+        let wake = wake.as_str();
+        let changes: Vec<String> = self.changes.iter().map(|(place, change)| format!("{place} {change}")).collect();
+        let soonest = status.registries.iter().filter_map(|registry| registry.expires_at).min();
+        let soonest_expiry = soonest.map(|at| at.to_string()).unwrap_or_default();
+        let (refreshed, changes) = (self.refreshed.join(", "), changes.join(", "));
+        if !self.errors.is_empty() {
+            let waiting_for = status.waiting_for().join(", ");
+            let errors = self.errors.join("; ");
+            tracing::warn!(wake, refreshed, changes, soonest_expiry, waiting_for, errors, "pass");
+        } else if !changes.is_empty() || !refreshed.is_empty() {
+            tracing::info!(wake, refreshed, changes, soonest_expiry, "pass");
+        }
+    }
+}
+
+fn heartbeat_bound(settings: &Settings) -> Duration {
+    let deadlines = settings.deadlines.ecr + settings.deadlines.hdfs;
+    settings.refresh.pass_interval + deadlines + HEARTBEAT_SLACK
+}

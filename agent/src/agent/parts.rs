@@ -1,0 +1,59 @@
+//! What the loop needs of the outside world; the one real form of it is put together by the command
+//! line, another by the loop's tests.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use jiff::SignedDuration;
+
+use crate::model::settings::Settings;
+use crate::model::status::{Moment, Problem};
+use crate::model::token::Token;
+use crate::place::Place;
+
+/// The world around the loop.
+pub trait World {
+    fn now(&self) -> Moment;
+
+    /// A number in `0.0..1.0` that no other node can be expected to draw.
+    fn random(&self) -> f64;
+
+    fn node_name(&self) -> String;
+
+    /// The settings as they are now; on failure every mistake, in one line.
+    fn read_settings(&self) -> Result<Settings, String>;
+
+    /// The parts that depend on the settings.
+    fn parts(&self, settings: &Settings) -> Parts;
+
+    /// Content of container-executor.cfg; `None` where there is none.
+    fn executor_cfg(&self, settings: &Settings) -> Result<Option<Vec<u8>>, Problem>;
+
+    /// Takes the watched files as they are now for known.
+    fn settle(&mut self, settings: &Settings);
+
+    /// Returns once a watched file is no longer as it was settled on. Cancel-safe.
+    fn changed(&mut self) -> Pin<Box<dyn Future<Output = ()> + '_>>;
+}
+
+/// What a pass fetches from and brings in order, in this order.
+pub struct Parts {
+    pub tokens: Box<dyn TokenSource>,
+    pub places: Vec<Box<dyn Place>>,
+}
+
+/// Whoever gives authorization tokens.
+pub trait TokenSource {
+    /// Asks for a token that is good for all registries of `region`, within a deadline.
+    fn fetch(&self, region: String) -> Pin<Box<dyn Future<Output = Fetched> + Send>>;
+}
+
+/// What one call for a token brought.
+#[derive(Debug)]
+pub struct Fetched {
+    pub token: Result<Token, Problem>,
+    /// One word for counters: `ok` or the kind of failure.
+    pub result: &'static str,
+    /// Server clock minus local clock, if an answer told.
+    pub clock_skew: Option<SignedDuration>,
+}

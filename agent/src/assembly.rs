@@ -1,0 +1,108 @@
+//! Puts the real parts together: the one place that knows both what the loop needs and who gives it.
+
+use std::future::Future;
+use std::hash::{BuildHasher as _, RandomState};
+use std::path::PathBuf;
+use std::pin::Pin;
+
+use crate::agent::{Fetched, Parts, TokenSource, World};
+use crate::edge::clock::Clock;
+use crate::edge::disk::{self, LocalConfig};
+use crate::edge::ecr::Ecr;
+use crate::edge::hdfs::Published;
+use crate::edge::settings_file::SettingsFile;
+use crate::edge::watcher::{WatchError, Watcher};
+use crate::edge::{chain, node};
+use crate::model::settings::Settings;
+use crate::model::status::{Moment, Problem};
+use crate::place::Place;
+
+/// This node, its cluster and AWS.
+pub struct Node {
+    clock: Clock,
+    watcher: Option<Watcher>,
+    settings_file: SettingsFile,
+}
+
+impl Node {
+    /// A world that is looked at once and not watched.
+    pub fn unwatched(clock: Clock, settings_file: SettingsFile) -> Self {
+        Self { clock, watcher: None, settings_file }
+    }
+
+    /// A world whose files are watched, `settings_file` among them.
+    pub fn watched(clock: Clock, settings_file: SettingsFile) -> Result<Self, WatchError> {
+        Ok(Self { clock, watcher: Some(Watcher::start()?), settings_file })
+    }
+
+    fn watched_files(&self, settings: &Settings) -> Vec<PathBuf> {
+        let hadoop = ["container-executor.cfg", "core-site.xml", "hdfs-site.xml", "yarn-site.xml"];
+        let docker_configs = settings.docker_configs.iter().map(|config| config.path.clone());
+        let hadoop = hadoop.map(|name| settings.hadoop_conf_dir.join(name));
+        hadoop.into_iter().chain(docker_configs).chain([self.settings_file.path().to_owned()]).collect()
+    }
+}
+
+impl World for Node {
+    fn now(&self) -> Moment {
+        self.clock.now()
+    }
+
+    fn random(&self) -> f64 {
+        // The standard library's hash keys are random, which saves a random number generator.
+        (RandomState::new().hash_one(0) >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
+    fn node_name(&self) -> String {
+        node::name()
+    }
+
+    fn read_settings(&self) -> Result<Settings, String> {
+        self.settings_file.read().map_err(|error| error.to_string().replace('\n', "; "))
+    }
+
+    fn parts(&self, settings: &Settings) -> Parts {
+        let local = settings.docker_configs.iter().cloned();
+        let mut places: Vec<Box<dyn Place>> =
+            local.map(|config| Box::new(LocalConfig::new(config)) as Box<dyn Place>).collect();
+        places.push(Box::new(Published::new(
+            settings.published.clone(),
+            settings.hadoop_conf_dir.clone(),
+            node::name(),
+            settings.deadlines.hdfs,
+        )));
+        Parts { tokens: Box::new(Ecr::new(settings.deadlines.ecr)), places }
+    }
+
+    fn executor_cfg(&self, settings: &Settings) -> Result<Option<Vec<u8>>, Problem> {
+        disk::read(&settings.executor_cfg()).map_err(|error| Problem::new(chain(&error)))
+    }
+
+    fn settle(&mut self, settings: &Settings) {
+        let files = self.watched_files(settings);
+        if let Some(watcher) = &mut self.watcher {
+            watcher.settle(&files);
+        }
+    }
+
+    fn changed(&mut self) -> Pin<Box<dyn Future<Output = ()> + '_>> {
+        match &mut self.watcher {
+            Some(watcher) => Box::pin(watcher.changed()),
+            None => Box::pin(std::future::pending()),
+        }
+    }
+}
+
+impl TokenSource for Ecr {
+    fn fetch(&self, region: String) -> Pin<Box<dyn Future<Output = Fetched> + Send>> {
+        let ecr = self.clone();
+        Box::pin(async move {
+            let fetched = Ecr::fetch(&ecr, &region).await;
+            let result = fetched.token.as_ref().map_or_else(|error| error.result(), |_| "ok");
+            let token = fetched
+                .token
+                .map_err(|error| Problem { waits_for: error.waits_for(), message: chain(&error) });
+            Fetched { token, result, clock_skew: fetched.clock_skew }
+        })
+    }
+}

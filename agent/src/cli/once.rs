@@ -1,0 +1,98 @@
+//! `once`: one pass in the foreground, for scripts and for trying things out.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::{ConfigOption, Exit, FAILURE, runtime};
+use crate::agent::{Agent, PassReport, Wake};
+use crate::assembly::Node;
+use crate::edge::clock::Clock;
+use crate::edge::log;
+use crate::edge::metrics::Metrics;
+use crate::model::settings::{LogFormat, LogLevel, LogSettings};
+use crate::model::status::Report;
+use crate::place::Intent;
+
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    #[command(flatten)]
+    config: ConfigOption,
+    /// Say what would be written, and write nothing; tokens are fetched all the same
+    #[arg(long)]
+    dry_run: bool,
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What `once --json` prints.
+#[derive(Serialize)]
+struct Outcome<'a> {
+    dry_run: bool,
+    /// Whether every place is fresh now.
+    fresh: bool,
+    changes: Vec<ChangeLine<'a>>,
+    errors: &'a [String],
+    status: Report,
+}
+
+#[derive(Serialize)]
+struct ChangeLine<'a> {
+    place: &'a str,
+    change: String,
+}
+
+pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
+    let settings = options.config.read()?;
+    // Errors are part of the result: the log would only say them twice.
+    log::start(&LogSettings { format: LogFormat::Text, level: LogLevel::Error, file: None })?;
+    log::redact_panics();
+    crate::edge::process::forbid_core_dumps()?;
+    let intent = if options.dry_run { Intent::Tell } else { Intent::CarryOut };
+    let clock = Clock::start();
+    let mut agent = Agent::new(settings, Box::new(Node::unwatched(clock, options.config.file())), Metrics::new()?);
+    let runtime = runtime()?;
+    let pass = runtime.block_on(agent.pass(Wake::Start, intent));
+    runtime.shutdown_background();
+    let status = Report::new(&agent.status().borrow(), clock.now());
+    let outcome = Outcome::new(options.dry_run, &pass, status);
+    if options.json {
+        println!("{}", serde_json::to_string_pretty(&outcome)?);
+    } else {
+        outcome.print();
+    }
+    Ok(if outcome.fresh { ExitCode::SUCCESS } else { ExitCode::from(FAILURE) })
+}
+
+impl<'a> Outcome<'a> {
+    fn new(dry_run: bool, pass: &'a PassReport, status: Report) -> Self {
+        let changes = pass.changes.iter().map(|(place, change)| ChangeLine { place, change: change.to_string() });
+        Self {
+            dry_run,
+            fresh: !status.registries.is_empty() && status.places.iter().all(|place| place.fresh),
+            changes: changes.collect(),
+            errors: &pass.errors,
+            status,
+        }
+    }
+
+    fn print(&self) {
+        let would = if self.dry_run { "would be " } else { "" };
+        for line in &self.changes {
+            println!("{} {would}{}", line.place, line.change);
+        }
+        for place in &self.status.places {
+            let fresh = if place.fresh { "fresh" } else { "not fresh" };
+            let until = place.expires_at.map_or_else(String::new, |at| format!(", soonest credential ends {at}"));
+            println!("{}:{} {fresh}{until}", place.kind.as_str(), place.path);
+        }
+        for error in self.errors {
+            eprintln!("error: {error}");
+        }
+        if self.status.registries.is_empty() {
+            eprintln!("error: no ECR registry is set, and container-executor.cfg trusts none");
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! `run`: the daemon, in the foreground, for a service manager.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+
+use super::{ConfigOption, Exit, runtime};
+use crate::agent::Agent;
+use crate::assembly::Node;
+use crate::edge::clock::Clock;
+use crate::edge::http::{self, Source};
+use crate::edge::log;
+use crate::edge::metrics::Metrics;
+use crate::model::status::{Report, Status};
+
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    #[command(flatten)]
+    config: ConfigOption,
+}
+
+pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
+    let settings = options.config.read()?;
+    log::start(&settings.log)?;
+    log::redact_panics();
+    crate::edge::process::forbid_core_dumps()?;
+    let runtime = runtime()?;
+    let ended = runtime.block_on(async {
+        let listener = http::bind(settings.listen).await?;
+        let clock = Clock::start();
+        let metrics = Metrics::new()?;
+        let node = Node::watched(clock, options.config.file())?;
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), listen = %settings.listen, "started");
+        let agent = Agent::new(settings, Box::new(node), metrics.clone());
+        let source = Health { status: agent.status(), clock, metrics };
+        let serving = tokio::spawn(http::serve(listener, Arc::new(source)));
+        agent.run(hangups()?, stop_signal()?).await;
+        serving.abort();
+        tracing::info!("stopped");
+        Ok(ExitCode::SUCCESS)
+    });
+    // Nothing that is still held up outside may hold up the stop.
+    runtime.shutdown_background();
+    ended
+}
+
+/// What the health endpoint answers from.
+struct Health {
+    status: watch::Receiver<Status>,
+    clock: Clock,
+    metrics: Metrics,
+}
+
+impl Source for Health {
+    fn report(&self) -> Report {
+        Report::new(&self.status.borrow(), self.clock.now())
+    }
+
+    fn metrics(&self) -> String {
+        self.metrics.render(&self.report())
+    }
+}
+
+/// Completes on SIGTERM or SIGINT.
+fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+/// Gives a message for each SIGHUP, from now on.
+fn hangups() -> std::io::Result<mpsc::Receiver<()>> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    let (sender, receiver) = mpsc::channel(1);
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            // A message that waits already asks for the same.
+            let _ = sender.try_send(());
+        }
+    });
+    Ok(receiver)
+}

@@ -1,0 +1,165 @@
+//! `status`: what the agent of this node says, for people and for scripts.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::process::ExitCode;
+
+use clap::Args;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp, Unit};
+
+use super::{ConfigOption, Exit, FAILURE, runtime};
+use crate::edge::{chain, status_client};
+use crate::model::status::Report;
+
+/// No agent answers at the address of the settings.
+const NO_AGENT: u8 = 3;
+
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    #[command(flatten)]
+    config: ConfigOption,
+    /// Print the agent's answer as JSON, as /status gives it
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
+    let address = reachable(options.config.read()?.listen);
+    let answer = runtime()?.block_on(status_client::ask(address));
+    let (text, report) = match answer {
+        Ok(answer) => answer,
+        Err(error) => {
+            eprintln!("emr-ecr-agent: {}", chain(&error));
+            return Ok(ExitCode::from(NO_AGENT));
+        }
+    };
+    if options.json {
+        println!("{}", text.trim_end());
+    } else {
+        print!("{}", render(&report, &TimeZone::system()));
+    }
+    Ok(if report.ready { ExitCode::SUCCESS } else { ExitCode::from(FAILURE) })
+}
+
+/// A listener on all addresses is asked on loopback.
+fn reachable(mut listen: SocketAddr) -> SocketAddr {
+    if listen.ip().is_unspecified() {
+        let loopback = match listen {
+            SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        };
+        listen.set_ip(loopback);
+    }
+    listen
+}
+
+fn render(report: &Report, zone: &TimeZone) -> String {
+    let mut text = String::new();
+    let mut line = |words: String| {
+        text.push_str(&words);
+        text.push('\n');
+    };
+    let ready = if report.ready { "ready" } else { "not ready" };
+    line(format!("emr-ecr-agent {} on {}: {ready}", report.version, report.node));
+    for registry in &report.registries {
+        let expiry = registry.expires_at.map_or_else(|| "no token yet".to_owned(), |at| expiry(at, report, zone));
+        let aliases = registry.aliases.join(", ");
+        let also = if aliases.is_empty() { aliases } else { format!(" (also {aliases})") };
+        line(format!("registry  {}{also}: {expiry}", registry.host));
+        if let Some(error) = &registry.last_error {
+            line(format!("          failed {} times in a row: {error}", registry.consecutive_failures));
+        }
+    }
+    for place in &report.places {
+        let fresh = if place.fresh { "fresh" } else { "not fresh" };
+        let expiry = place.expires_at.map_or_else(String::new, |at| format!(", {}", expiry(at, report, zone)));
+        line(format!("{:9} {}: {fresh}{expiry}", place.kind.as_str(), place.path));
+        if let Some(error) = &place.error {
+            line(format!("          {error}"));
+        }
+    }
+    for check in report.checks.iter().filter(|check| !check.ok) {
+        line(format!("failing   {}: {}", check.name, check.why.as_deref().unwrap_or_default()));
+    }
+    for thing in &report.waiting_for {
+        line(format!("waits for {thing}"));
+    }
+    if let Some(error) = &report.settings_error {
+        line(format!("settings  the last reload was refused: {error}"));
+    }
+    for finding in &report.findings {
+        let place = finding.file.as_deref().unwrap_or_default();
+        let at = finding.line.map_or_else(|| place.to_owned(), |line| format!("{place}:{line}"));
+        line(format!("finding   {at}: {}", finding.message));
+    }
+    text
+}
+
+/// When a credential ends, in local time, and how long it still lives.
+fn expiry(at: Timestamp, report: &Report, zone: &TimeZone) -> String {
+    let server_now = report.now + SignedDuration::from_secs_f64(report.clock_skew_seconds);
+    let left = at.duration_since(server_now);
+    let local = at.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S %Z");
+    match left.is_positive() {
+        true => format!("ends {local}, in {}", friendly(left)),
+        false => format!("ended {local}"),
+    }
+}
+
+fn friendly(left: SignedDuration) -> String {
+    let unit = if left >= SignedDuration::from_mins(2) { Unit::Minute } else { Unit::Second };
+    left.round(unit).map_or_else(|_| left.to_string(), |rounded| format!("{rounded:#}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use jiff::tz::TimeZone;
+    use jiff::{SignedDuration, Timestamp};
+
+    use super::{friendly, reachable, render};
+    use crate::model::registry::EcrRegistry;
+    use crate::model::status::{ExecutorCfg, Moment, Problem, RegistryStatus, Report, Status};
+
+    #[test]
+    fn tells_expiry_and_what_is_waited_for() {
+        let wall: Timestamp = "2026-01-01T00:00:00Z".parse().expect("a time");
+        let second = Duration::from_secs(1);
+        let mut status = Status::new("node-1".to_owned(), second, second, second);
+        status.registries.push(RegistryStatus {
+            registry: EcrRegistry::parse("123456789123.dkr.ecr.us-east-1.amazonaws.com").expect("a registry"),
+            aliases: Vec::new(),
+            expires_at: Some("2026-01-01T11:59:30Z".parse().expect("a time")),
+            refresh_at: None,
+            last_success_at: None,
+            last_attempt_at: None,
+            consecutive_failures: 2,
+            last_error: Some(Problem::waiting("ECR", "no answer")),
+        });
+        status.executor_cfg = ExecutorCfg::Sound;
+        let text = render(&Report::new(&status, Moment { wall, uptime: Duration::ZERO }), &TimeZone::UTC);
+        let expected = format!(
+            "emr-ecr-agent {} on node-1: ready\n\
+             registry  123456789123.dkr.ecr.us-east-1.amazonaws.com: ends 2026-01-01 11:59:30 UTC, in 12h\n          \
+             failed 2 times in a row: no answer\n\
+             waits for ECR\n",
+            env!("CARGO_PKG_VERSION")
+        );
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn lengths_of_time_read_well() {
+        for (seconds, expected) in [(39, "39s"), (90, "1m 30s"), (5_400, "1h 30m"), (43_170, "12h")] {
+            assert_eq!(friendly(SignedDuration::from_secs(seconds)), expected);
+        }
+    }
+
+    #[test]
+    fn a_listener_on_all_addresses_is_asked_on_loopback() {
+        for (listen, asked) in [("0.0.0.0:1", "127.0.0.1:1"), ("[::]:1", "[::1]:1"), ("10.0.0.1:1", "10.0.0.1:1")] {
+            assert_eq!(reachable(listen.parse().expect("an address")).to_string(), asked);
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! The program's door: everything behind it is in the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    emr_ecr_agent::cli::main()
+}

@@ -1,0 +1,23 @@
+//! The whole content of a Docker config file, as read or as to be written.
+
+use std::fmt;
+
+/// Bytes that may hold credentials: `Debug` tells their number alone.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Document(Vec<u8>);
+
+impl Document {
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Document {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "[document of {} bytes]", self.0.len())
+    }
+}

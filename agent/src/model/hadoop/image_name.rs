@@ -1,0 +1,84 @@
+//! Image names as the native container-executor sees and checks them.
+//!
+//! The check is that of container-executor, not of Docker: it refuses digests and accepts names
+//! that Docker would not. Nothing here knows registries or tags as concepts.
+
+use super::executor_config::is_space;
+
+/// What container-executor reads for `image` from the launch command file when Java wrote `text`
+/// there: blanks around it gone, cut at `#` and at `=`. None if nothing is left to store.
+pub fn in_command_file(text: &[u8]) -> Option<&[u8]> {
+    let line_end = text
+        .iter()
+        .position(|byte| matches!(byte, b'\n' | 0 | b'#'));
+    let line = &text[..line_end.unwrap_or(text.len())];
+    // Leading `=` are one separator with the `=` that Java wrote.
+    let start = line.iter().position(|byte| *byte != b'=')?;
+    let value = line[start..].split(|byte| *byte == b'=').next()?;
+    Some(trim(value))
+}
+
+/// Whether container-executor accepts the name:
+/// `^(([a-zA-Z0-9.-]+)(:[0-9]+)?/)?([a-z0-9_./-]+)(:[a-zA-Z0-9_.-]+)?$`.
+pub fn is_valid(name: &[u8]) -> bool {
+    let end = name.iter().position(|byte| *byte == 0);
+    let name = &name[..end.unwrap_or(name.len())];
+    if is_repository_with_tag(name) {
+        return true;
+    }
+    // A host holds no slash, so only the first one can end it.
+    split_at_first(name, b'/')
+        .is_some_and(|(host, rest)| is_host_with_port(host) && is_repository_with_tag(rest))
+}
+
+fn is_host_with_port(text: &[u8]) -> bool {
+    let is_host = |host| {
+        all(host, |byte| {
+            byte.is_ascii_alphanumeric() || b".-".contains(&byte)
+        })
+    };
+    match split_at_first(text, b':') {
+        Some((host, port)) => is_host(host) && all(port, |byte| byte.is_ascii_digit()),
+        None => is_host(text),
+    }
+}
+
+fn is_repository_with_tag(text: &[u8]) -> bool {
+    let is_repository = |name| {
+        all(name, |byte| {
+            byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_./-".contains(&byte)
+        })
+    };
+    let is_tag = |tag| {
+        all(tag, |byte| {
+            byte.is_ascii_alphanumeric() || b"_.-".contains(&byte)
+        })
+    };
+    match split_at_first(text, b':') {
+        Some((name, tag)) => is_repository(name) && is_tag(tag),
+        None => is_repository(text),
+    }
+}
+
+fn all(text: &[u8], allowed: impl Fn(u8) -> bool) -> bool {
+    !text.is_empty() && text.iter().all(|byte| allowed(*byte))
+}
+
+fn split_at_first(text: &[u8], separator: u8) -> Option<(&[u8], &[u8])> {
+    let at = text.iter().position(|byte| *byte == separator)?;
+    Some((&text[..at], &text[at + 1..]))
+}
+
+fn trim(mut text: &[u8]) -> &[u8] {
+    while let [first, rest @ ..] = text
+        && is_space(*first)
+    {
+        text = rest;
+    }
+    while let [rest @ .., last] = text
+        && is_space(*last)
+    {
+        text = rest;
+    }
+    text
+}

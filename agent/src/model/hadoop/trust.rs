@@ -1,0 +1,115 @@
+//! Which images container-executor trusts, and which may run privileged.
+//!
+//! Trust is a plain byte prefix: no wildcard, no default registry, no case folding. An image that
+//! is not trusted is not refused; it runs without its mounts and capabilities.
+
+use thiserror::Error;
+
+use super::Rules;
+use super::executor_config::{DOCKER, ExecutorConfig, PRIVILEGED_ENABLED_KEY};
+
+/// What the launch asks for, which decides the list that is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Container {
+    Normal,
+    Privileged,
+}
+
+/// The list entry that makes the image trusted, if one does. `image` is the name as read from the
+/// launch command file (see [`super::image_name::in_command_file`]).
+pub fn trusting_entry<'c>(
+    config: &'c ExecutorConfig,
+    container: Container,
+    image: &[u8],
+) -> Option<&'c [u8]> {
+    registries(config, container)?
+        .into_iter()
+        .find(|entry| entry_trusts(entry, image, config.rules()))
+}
+
+pub fn is_trusted(config: &ExecutorConfig, container: Container, image: &[u8]) -> bool {
+    trusting_entry(config, container, image).is_some()
+}
+
+/// The list that counts for this kind of container; None if no key gives one.
+///
+/// Since 3.3 a privileged container has a list of its own, and only its absence, not its
+/// emptiness, falls back to the common one.
+pub fn registries(config: &ExecutorConfig, container: Container) -> Option<Vec<&[u8]>> {
+    match (config.rules(), container) {
+        (Rules::V3_3, Container::Privileged) => config
+            .privileged_registries()
+            .or_else(|| config.trusted_registries()),
+        _ => config.trusted_registries(),
+    }
+}
+
+/// Whether one list entry alone trusts the image.
+pub fn entry_trusts(entry: &[u8], image: &[u8], rules: Rules) -> bool {
+    let top_level_image = !image.contains(&b'/');
+    if rules == Rules::V3_3 && entry.starts_with(b"library") && top_level_image {
+        return true;
+    }
+    let Some(below) = image.strip_prefix(entry) else {
+        return false;
+    };
+    entry.ends_with(b"/") || below.starts_with(b"/")
+}
+
+/// A launch with `privileged=true`, as far as its permission depends on it.
+#[derive(Clone, Copy, Debug)]
+pub struct PrivilegedRequest<'a> {
+    /// As read from the launch command file; None if the line is missing there.
+    pub image: Option<&'a [u8]>,
+    /// Whether the image's own entry point is to run, rather than YARN's launch script.
+    pub entry_point: bool,
+    /// Whether the user is in the group root or docker, or may run docker through sudo.
+    pub user_may_run_docker: bool,
+}
+
+/// Why a container may not run privileged.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum PrivilegedRefusal {
+    #[error("privileged containers are not enabled")]
+    NotEnabled,
+    #[error("privileged containers are allowed in entry-point mode only")]
+    NotEntryPoint,
+    #[error("the image of the privileged container is not trusted")]
+    NotTrusted,
+    #[error("the user of the privileged container may not run docker on the host")]
+    User,
+}
+
+/// The whole decision on a privileged container, checks in container-executor's order.
+pub fn allow_privileged(
+    config: &ExecutorConfig,
+    request: PrivilegedRequest<'_>,
+) -> Result<(), PrivilegedRefusal> {
+    if !privileged_enabled(config) {
+        return Err(PrivilegedRefusal::NotEnabled);
+    }
+    if config.rules() == Rules::V3_3 && !request.entry_point {
+        return Err(PrivilegedRefusal::NotEntryPoint);
+    }
+    let trusted = request
+        .image
+        .is_some_and(|image| is_trusted(config, Container::Privileged, image));
+    if !trusted {
+        return Err(PrivilegedRefusal::NotTrusted);
+    }
+    if !request.user_may_run_docker {
+        return Err(PrivilegedRefusal::User);
+    }
+    Ok(())
+}
+
+/// Whether `docker.privileged-containers.enabled` is `1`, or `true` in any case.
+pub fn privileged_enabled(config: &ExecutorConfig) -> bool {
+    config
+        .get(DOCKER, PRIVILEGED_ENABLED_KEY)
+        .is_some_and(is_one_or_true)
+}
+
+pub(super) fn is_one_or_true(value: &[u8]) -> bool {
+    value == b"1" || value.eq_ignore_ascii_case(b"true")
+}

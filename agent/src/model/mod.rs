@@ -1,0 +1,18 @@
+//! Concepts: pure logic that knows no file, socket, environment, runtime or clock. What the world
+//! gives comes in as arguments, `now` among them.
+
+pub mod check;
+pub mod docker_config;
+pub mod document;
+pub mod findings;
+pub mod hadoop;
+pub mod plan;
+pub mod published_document;
+pub mod published_path;
+pub mod registry;
+pub mod schedule;
+pub mod secret;
+pub mod settings;
+pub mod status;
+pub mod token;
+pub mod tokens;

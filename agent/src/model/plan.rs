@@ -1,0 +1,133 @@
+//! What to change in one place, given what was found there and what is wanted. A second plan after
+//! the first was carried out keeps everything.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use crate::model::docker_config::{Credentials, DockerConfig, NotDockerConfig};
+use crate::model::document::Document;
+use crate::model::published_document::{Publication, PublishedDocument};
+use crate::model::registry::HostName;
+use crate::model::schedule::Renewal;
+use crate::model::token::stated_expiry;
+
+/// What is in a place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    Absent,
+    File {
+        document: Document,
+        /// Whether mode and owner are as set.
+        attributes: Attributes,
+    },
+}
+
+/// How a file's mode and owner compare with what is set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attributes {
+    AsSet,
+    Drifted,
+}
+
+/// What is to be done in a place.
+#[derive(Debug)]
+pub enum Plan {
+    Keep,
+    /// The content is right, mode or owner are not.
+    SetAttributes,
+    /// Write this, with the right mode and owner from the first moment on.
+    Replace {
+        document: Document,
+        /// First keep a copy of what is there beside it.
+        set_aside: bool,
+    },
+    /// Not ours to mend: leave it untouched and report.
+    Leave(NotDockerConfig),
+}
+
+/// Plans for a node's own Docker config.
+pub fn local(found: &Found, wanted: &Credentials) -> Plan {
+    let (mut config, attributes) = match found {
+        Found::Absent if wanted.is_empty() => return Plan::Keep,
+        Found::Absent => (DockerConfig::default(), Attributes::AsSet),
+        Found::File { document, attributes } => match DockerConfig::parse(document) {
+            Ok(config) => (config, *attributes),
+            Err(error) => return Plan::Leave(error),
+        },
+    };
+    let stale: Vec<_> =
+        wanted.iter().filter(|(host, token)| config.auth(host) != Some(token.auth.expose())).collect();
+    if stale.is_empty() {
+        return keep_with(attributes);
+    }
+    for (host, token) in stale {
+        config.set(host, token);
+    }
+    Plan::Replace { document: config.render(), set_aside: false }
+}
+
+/// Plans for the published copy, as `node` would publish it at `now`.
+pub fn published(found: &Found, wanted: &Credentials, node: &str, renewal: Renewal, now: Timestamp) -> Plan {
+    let publish = |document: PublishedDocument, set_aside| {
+        let publication = Publication { publisher: node.to_owned(), published_at: now };
+        Plan::Replace { document: document.signed(publication).render(), set_aside }
+    };
+    match found {
+        Found::Absent => match PublishedDocument::default().merged(wanted, renewal, now) {
+            Some(document) => publish(document, false),
+            None => Plan::Keep,
+        },
+        Found::File { document, attributes } => {
+            let (in_place, poison) = PublishedDocument::read(document);
+            match (in_place.merged(wanted, renewal, now), poison) {
+                (Some(merged), poison) => publish(merged, poison.is_some()),
+                (None, Some(_)) => publish(in_place, true),
+                (None, None) => keep_with(*attributes),
+            }
+        }
+    }
+}
+
+/// When the credentials end that a local Docker config holds under `names`; ours by what we know,
+/// others by their own word.
+pub fn held_locally(found: &Found, names: &[HostName], ours: &Credentials) -> BTreeMap<HostName, Timestamp> {
+    let Some(config) = document_of(found).and_then(|document| DockerConfig::parse(document).ok()) else {
+        return BTreeMap::new();
+    };
+    let expiry = |name: &HostName| {
+        let auth = config.auth(name)?;
+        match ours.get(name) {
+            Some(token) if token.auth.expose() == auth => Some(token.expires_at),
+            _ => stated_expiry(auth),
+        }
+    };
+    names.iter().filter_map(|name| Some((name.clone(), expiry(name)?))).collect()
+}
+
+/// The same for the published copy; nothing if it is poisonous, since then no launch gets anything.
+pub fn held_published(found: &Found, names: &[HostName]) -> BTreeMap<HostName, Timestamp> {
+    match document_of(found).map(PublishedDocument::read) {
+        Some((document, None)) => {
+            names.iter().filter_map(|name| Some((name.clone(), document.expires_at(name)?))).collect()
+        }
+        _ => BTreeMap::new(),
+    }
+}
+
+fn document_of(found: &Found) -> Option<&Document> {
+    match found {
+        Found::Absent => None,
+        Found::File { document, .. } => Some(document),
+    }
+}
+
+fn keep_with(attributes: Attributes) -> Plan {
+    match attributes {
+        Attributes::AsSet => Plan::Keep,
+        Attributes::Drifted => Plan::SetAttributes,
+    }
+}
+
+#[cfg(test)]
+mod tests;

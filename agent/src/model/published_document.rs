@@ -1,0 +1,256 @@
+//! The published document: `auths` entries with a string `auth`, which is all that YARN uses, and
+//! one object of ours that YARN ignores, saying who published, when, and when each entry ends.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use thiserror::Error;
+
+use crate::model::docker_config::{Credentials, render_json};
+use crate::model::document::Document;
+use crate::model::registry::HostName;
+use crate::model::schedule::{Renewal, saturating_add};
+use crate::model::secret::Secret;
+use crate::model::token::{Token, stated_expiry};
+
+/// Name of our object at the top level.
+const OWN_KEY: &str = "emr-ecr-agent";
+
+/// Credentials by registry name, as published.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PublishedDocument {
+    entries: BTreeMap<String, Entry>,
+    publication: Option<Publication>,
+}
+
+/// Who published a document, and when by the server's clock.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Publication {
+    pub publisher: String,
+    pub published_at: Timestamp,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Entry {
+    auth: Secret,
+    /// `None` for entries of others that do not say.
+    expires_at: Option<Timestamp>,
+}
+
+/// Why a document fails launches, or would be taken for something else than it is.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Poison {
+    #[error("not JSON at line {line}, column {column}")]
+    NotJson { line: usize, column: usize },
+    #[error("its top level is not a JSON object")]
+    NotObject,
+    #[error("its entry for {0:?} has no string auth, which fails every launch")]
+    NoAuth(String),
+}
+
+impl PublishedDocument {
+    /// Reads what is in place. The document holds all good entries even where there is poison.
+    pub fn read(document: &Document) -> (Self, Option<Poison>) {
+        let value: Value = match serde_json::from_slice(document.bytes()) {
+            Ok(value) => value,
+            Err(error) => {
+                let poison = Poison::NotJson { line: error.line(), column: error.column() };
+                return (Self::default(), Some(poison));
+            }
+        };
+        let Value::Object(root) = value else { return (Self::default(), Some(Poison::NotObject)) };
+        let own = Own::read(root.get(OWN_KEY));
+        let mut poison = None;
+        let mut entries = BTreeMap::new();
+        let auths = root.get("auths").and_then(Value::as_object);
+        for (name, entry) in auths.into_iter().flatten() {
+            let Some(auth) = entry.get("auth").and_then(Value::as_str) else {
+                poison.get_or_insert_with(|| Poison::NoAuth(name.clone()));
+                continue;
+            };
+            // Anyone may write what our object says; the token's own word can only shorten it.
+            let expires_at = [stated_expiry(auth), own.expires_at.get(name).copied()].into_iter().flatten().min();
+            entries.insert(name.clone(), Entry { auth: Secret::new(auth), expires_at });
+        }
+        (Self { entries, publication: own.publication }, poison)
+    }
+
+    /// What the document becomes when `wanted` is merged in: an entry is replaced by a better one
+    /// once it is due; nothing is ever replaced by what ends sooner. `None` if nothing changes.
+    pub fn merged(&self, wanted: &Credentials, renewal: Renewal, now: Timestamp) -> Option<Self> {
+        let better: Vec<_> = wanted.iter().filter(|(name, token)| self.yields(name, token, renewal, now)).collect();
+        if better.is_empty() {
+            return None;
+        }
+        let mut merged = self.clone();
+        for (name, token) in better {
+            let entry = Entry { auth: token.auth.clone(), expires_at: Some(token.expires_at) };
+            merged.entries.insert(name.to_string(), entry);
+        }
+        Some(merged)
+    }
+
+    /// Whether the entry under `name` is to give way to `token`.
+    fn yields(&self, name: &HostName, token: &Token, renewal: Renewal, now: Timestamp) -> bool {
+        match self.entries.get(name.as_str()) {
+            None => true,
+            Some(Entry { expires_at: None, .. }) => true,
+            Some(Entry { expires_at: Some(expires_at), .. }) => {
+                // No token of this issuer ends that late: the claim is not to keep ours away.
+                let implausible = *expires_at > saturating_add(now, token.life() * 2);
+                let better = token.expires_at > *expires_at;
+                implausible || (better && renewal.due_at(*expires_at, token.life()) <= now)
+            }
+        }
+    }
+
+    /// The same credentials, published by `publication`.
+    pub fn signed(mut self, publication: Publication) -> Self {
+        self.publication = Some(publication);
+        self
+    }
+
+    pub fn publication(&self) -> Option<&Publication> {
+        self.publication.as_ref()
+    }
+
+    /// When the credential under `name` ends; `None` if there is none or it does not say.
+    pub fn expires_at(&self, name: &HostName) -> Option<Timestamp> {
+        self.entries.get(name.as_str())?.expires_at
+    }
+
+    pub fn render(&self) -> Document {
+        let auths: Map<String, Value> =
+            self.entries.iter().map(|(name, entry)| (name.clone(), json!({ "auth": entry.auth.expose() }))).collect();
+        let expires_at = self.entries.iter().filter_map(|(name, entry)| Some((name.clone(), entry.expires_at?)));
+        let own = Own { publication: self.publication.clone(), expires_at: expires_at.collect() };
+        Document::new(render_json(&json!({ "auths": auths, OWN_KEY: own }), b"  "))
+    }
+}
+
+#[derive(Default, Serialize, Deserialize)]
+struct Own {
+    #[serde(flatten)]
+    publication: Option<Publication>,
+    #[serde(default)]
+    expires_at: BTreeMap<String, Timestamp>,
+}
+
+impl Own {
+    /// What cannot be read counts as not said.
+    fn read(value: Option<&Value>) -> Self {
+        value.and_then(|value| Self::deserialize(value).ok()).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::{Poison, Publication, PublishedDocument};
+    use crate::model::docker_config::Credentials;
+    use crate::model::document::Document;
+    use crate::model::registry::HostName;
+    use crate::model::schedule::Renewal;
+    use crate::model::secret::Secret;
+    use crate::model::token::Token;
+
+    const HALF: Renewal = Renewal { share: 0.5, jitter: 0.0, unit: 0.0 };
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::constant(second, 0)
+    }
+
+    fn host(name: &str) -> HostName {
+        HostName::parse(name).expect("a host")
+    }
+
+    /// A token that lives for 100 s and ends at `expires`.
+    fn wanted(name: &str, expires: i64) -> Credentials {
+        let auth = Secret::new(format!("token-{expires}"));
+        [(host(name), Token { auth, issued_at: at(expires - 100), expires_at: at(expires) })].into()
+    }
+
+    fn published(name: &str, expires: i64) -> PublishedDocument {
+        PublishedDocument::default().merged(&wanted(name, expires), HALF, at(0)).expect("an empty document takes any")
+    }
+
+    #[test]
+    fn an_entry_gives_way_only_to_a_better_one_and_only_when_due() {
+        let check = |in_place: i64, offered: i64, now: i64, changes: bool| {
+            let merged = published("a", in_place).merged(&wanted("a", offered), HALF, at(now));
+            assert_eq!(merged.is_some(), changes, "{in_place} {offered} {now}");
+            let kept = merged.map_or(in_place, |merged| merged.expires_at(&host("a")).expect("known").as_second());
+            assert!(kept >= in_place);
+        };
+        check(1000, 1100, 949, false);
+        check(1000, 1100, 950, true);
+        check(1000, 1000, 999, false);
+        check(1000, 990, 999, false);
+        check(1000, 1200, 2000, true);
+    }
+
+    #[test]
+    fn a_claim_that_no_token_can_meet_keeps_nothing_away() {
+        let check = |claimed: i64, changes: bool| {
+            let merged = published("a", claimed).merged(&wanted("a", 1049), HALF, at(949));
+            assert_eq!(merged.is_some(), changes, "{claimed}");
+        };
+        check(1149, false);
+        check(1150, true);
+        check(9_999_999, true);
+    }
+
+    #[test]
+    fn foreign_entries_stay_and_unknown_expiry_gives_way() {
+        let text = r#"{"auths":{"hub.example":{"auth":"aHVi","email":"x"},"a":{"auth":"b2xk"}},"credsStore":"y"}"#;
+        let (document, poison) = PublishedDocument::read(&Document::new(text.as_bytes().to_vec()));
+        assert_eq!(poison, None);
+        let merged = document.merged(&wanted("a", 1000), HALF, at(950)).expect("a is replaced");
+        let rendered = String::from_utf8(merged.render().bytes().to_vec()).expect("UTF-8");
+        let value: serde_json::Value = serde_json::from_str(&rendered).expect("JSON");
+        assert_eq!(value["auths"], serde_json::json!({"a": {"auth": "token-1000"}, "hub.example": {"auth": "aHVi"}}));
+        assert_eq!(value.as_object().map(serde_json::Map::len), Some(2));
+    }
+
+    #[test]
+    fn what_is_rendered_reads_back_the_same() {
+        let publication = Publication { publisher: "ip-10-0-0-1".to_owned(), published_at: at(77) };
+        let document = published("a", 1000).signed(publication.clone());
+        assert_eq!(PublishedDocument::read(&document.render()), (document.clone(), None));
+        assert_eq!(document.publication(), Some(&publication));
+    }
+
+    #[test]
+    fn poison_is_named_and_good_entries_survive_it() {
+        let check = |text: &str, expected: Option<Poison>, survivors: &[&str]| {
+            let (document, poison) = PublishedDocument::read(&Document::new(text.as_bytes().to_vec()));
+            assert_eq!(poison, expected, "{text}");
+            assert_eq!(document.entries.keys().map(String::as_str).collect::<Vec<_>>(), survivors, "{text}");
+        };
+        check("{", Some(Poison::NotJson { line: 1, column: 1 }), &[]);
+        check("", Some(Poison::NotJson { line: 1, column: 0 }), &[]);
+        check("[]", Some(Poison::NotObject), &[]);
+        check(r#"{"auths":{"a":{}}}"#, Some(Poison::NoAuth("a".into())), &[]);
+        check(r#"{"auths":{"a":{"auth":"x"},"b":null,"c":{"auth":7}}}"#, Some(Poison::NoAuth("b".into())), &["a"]);
+        check(r#"{"auths":{"a":{"auth":"x"}}}"#, None, &["a"]);
+        check("{}", None, &[]);
+    }
+
+    #[test]
+    fn the_tokens_own_word_can_only_shorten_what_our_object_says() {
+        use base64::Engine as _;
+        use base64::engine::general_purpose::STANDARD;
+        let password = STANDARD.encode(r#"{"expiration":500}"#);
+        let auth = STANDARD.encode(format!("AWS:{password}"));
+        let check = |said: &str, expected: i64| {
+            let text = format!(r#"{{"auths":{{"a":{{"auth":"{auth}"}}}},"emr-ecr-agent":{{"expires_at":{{"a":"{said}"}}}}}}"#);
+            let (document, _) = PublishedDocument::read(&Document::new(text.into_bytes()));
+            assert_eq!(document.expires_at(&host("a")), Some(at(expected)), "{said}");
+        };
+        check("9999-01-01T00:00:00Z", 500);
+        check("1970-01-01T00:01:00Z", 60);
+    }
+}

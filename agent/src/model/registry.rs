@@ -1,0 +1,196 @@
+//! Names of registries: any host that Docker may be given, and the hosts of ECR, which tell their
+//! account, Region and partition.
+
+use std::fmt;
+
+use thiserror::Error;
+
+/// A registry's name as Docker files credentials under it: host name or address, with or without a port.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HostName(String);
+
+/// A private ECR registry, known by its host name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EcrRegistry {
+    host: HostName,
+    account: String,
+    region: String,
+    partition: &'static str,
+}
+
+/// Why a host is not served.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum NotEcr {
+    #[error("but {0:?} has upper-case letters: Docker and YARN compare bytes")]
+    UpperCase(String),
+    #[error("but {0:?} has a scheme: write the host alone")]
+    Scheme(String),
+    #[error("but {0:?} has a path or tag: write the host alone")]
+    Path(String),
+    #[error("but {0:?} is ECR Public, whose tokens are another API's")]
+    Public(String),
+    #[error("but {0:?} does not start with a 12-digit account")]
+    Account(String),
+    #[error("but {0:?} does not go on with .dkr.ecr or .dkr-ecr")]
+    Service(String),
+    #[error("but {0:?} does not name a Region after that, in lower-case letters, digits and dashes")]
+    Region(String),
+    #[error("but {0:?} ends in no domain that ECR has")]
+    Domain(String),
+}
+
+/// ECR's domains, with the partition they stand for.
+const DOMAINS: [(&str, &str); 9] = [
+    ("amazonaws.com", "aws"),
+    ("amazonaws.com.cn", "aws-cn"),
+    ("amazonaws.eu", "aws-eusc"),
+    ("on.aws", "aws"),
+    ("on.amazonwebservices.com.cn", "aws-cn"),
+    ("c2s.ic.gov", "aws-iso"),
+    ("sc2s.sgov.gov", "aws-iso-b"),
+    ("cloud.adc-e.uk", "aws-iso-e"),
+    ("csp.hci.ic.gov", "aws-iso-f"),
+];
+
+impl HostName {
+    /// `None` unless the text is a host that an `auths` entry can be filed under.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (host, port) = match text.rsplit_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (text, None),
+        };
+        let allowed = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '-';
+        let good = !host.is_empty() && host.chars().all(allowed) && port.is_none_or(|port| port.parse::<u16>().is_ok());
+        good.then(|| Self(text.to_owned()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for HostName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl EcrRegistry {
+    /// Reads `<account>.dkr.ecr[-fips].<region>.<domain>` and the dual-stack form `dkr-ecr`.
+    pub fn parse(host: &str) -> Result<Self, NotEcr> {
+        let own = || host.to_owned();
+        if host.contains("://") {
+            return Err(NotEcr::Scheme(own()));
+        }
+        if host.contains(['/', ':', '@']) {
+            return Err(NotEcr::Path(own()));
+        }
+        if matches!(host, "public.ecr.aws" | "ecr-public.aws.com") {
+            return Err(NotEcr::Public(own()));
+        }
+        if host.contains(|c: char| c.is_ascii_uppercase()) {
+            return Err(NotEcr::UpperCase(own()));
+        }
+        let (account, rest) = host.split_once('.').ok_or_else(|| NotEcr::Account(own()))?;
+        if account.len() != 12 || !account.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(NotEcr::Account(own()));
+        }
+        let services = ["dkr.ecr.", "dkr.ecr-fips.", "dkr-ecr.", "dkr-ecr-fips."];
+        let rest = services
+            .iter()
+            .find_map(|service| rest.strip_prefix(service))
+            .ok_or_else(|| NotEcr::Service(own()))?;
+        let (region, domain) = rest.split_once('.').ok_or_else(|| NotEcr::Domain(own()))?;
+        let (_, partition) =
+            DOMAINS.into_iter().find(|(known, _)| *known == domain).ok_or_else(|| NotEcr::Domain(own()))?;
+        if !is_region(region) {
+            return Err(NotEcr::Region(own()));
+        }
+        let partition = if partition == "aws" && region.starts_with("us-gov-") { "aws-us-gov" } else { partition };
+        Ok(Self {
+            host: HostName(own()),
+            account: account.to_owned(),
+            region: region.to_owned(),
+            partition,
+        })
+    }
+
+    pub fn host(&self) -> &HostName {
+        &self.host
+    }
+
+    /// The 12-digit account that owns the registry.
+    pub fn account(&self) -> &str {
+        &self.account
+    }
+
+    /// The AWS Region, as in `us-east-1`.
+    pub fn region(&self) -> &str {
+        &self.region
+    }
+
+    /// The AWS partition, as in `aws` or `aws-cn`.
+    pub fn partition(&self) -> &'static str {
+        self.partition
+    }
+}
+
+/// A Region's name: it becomes part of the endpoint's host name, so nothing else may pass.
+fn is_region(text: &str) -> bool {
+    let starts_well = text.starts_with(|c: char| c.is_ascii_alphanumeric());
+    starts_well && text.len() <= 40 && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{EcrRegistry, HostName, NotEcr};
+
+    #[test]
+    fn reads_every_form_of_ecr_host() {
+        let check = |host: &str, region: &str, partition: &str| {
+            let parsed = EcrRegistry::parse(host).map(|r| (r.account().to_owned(), r.region().to_owned(), r.partition()));
+            assert_eq!(parsed, Ok(("123456789123".to_owned(), region.to_owned(), partition)), "{host}");
+        };
+        check("123456789123.dkr.ecr.us-east-1.amazonaws.com", "us-east-1", "aws");
+        check("123456789123.dkr.ecr-fips.us-east-2.amazonaws.com", "us-east-2", "aws");
+        check("123456789123.dkr.ecr-fips.us-gov-west-1.amazonaws.com", "us-gov-west-1", "aws-us-gov");
+        check("123456789123.dkr.ecr.cn-north-1.amazonaws.com.cn", "cn-north-1", "aws-cn");
+        check("123456789123.dkr.ecr.eusc-de-east-1.amazonaws.eu", "eusc-de-east-1", "aws-eusc");
+        check("123456789123.dkr.ecr.us-iso-east-1.c2s.ic.gov", "us-iso-east-1", "aws-iso");
+        check("123456789123.dkr.ecr.us-isob-east-1.sc2s.sgov.gov", "us-isob-east-1", "aws-iso-b");
+        check("123456789123.dkr.ecr.eu-isoe-west-1.cloud.adc-e.uk", "eu-isoe-west-1", "aws-iso-e");
+        check("123456789123.dkr.ecr.us-isof-south-1.csp.hci.ic.gov", "us-isof-south-1", "aws-iso-f");
+        check("123456789123.dkr-ecr.us-west-2.on.aws", "us-west-2", "aws");
+        check("123456789123.dkr-ecr-fips.us-west-2.on.aws", "us-west-2", "aws");
+        check("123456789123.dkr-ecr.cn-north-1.on.amazonwebservices.com.cn", "cn-north-1", "aws-cn");
+    }
+
+    #[test]
+    fn refuses_others_with_the_reason() {
+        let check = |host: &str, expected: fn(String) -> NotEcr| {
+            assert_eq!(EcrRegistry::parse(host), Err(expected(host.to_owned())), "{host}");
+        };
+        check("registry.example.com", NotEcr::Account);
+        check("local", NotEcr::Account);
+        check("12345.dkr.ecr.us-east-1.amazonaws.com", NotEcr::Account);
+        check("https://123456789123.dkr.ecr.us-east-1.amazonaws.com", NotEcr::Scheme);
+        check("123456789123.dkr.ecr.us-east-1.amazonaws.com/app", NotEcr::Path);
+        check("123456789123.dkr.ecr.us-east-1.amazonaws.com:443", NotEcr::Path);
+        check("123456789123.dkr.ECR.us-east-1.amazonaws.com", NotEcr::UpperCase);
+        check("123456789123.s3.us-east-1.amazonaws.com", NotEcr::Service);
+        check("123456789123.dkr.ecr.us-east-1.example.com", NotEcr::Domain);
+        check("123456789123.dkr.ecr.us-east-1.amazonaws.com.", NotEcr::Domain);
+        check("public.ecr.aws", NotEcr::Public);
+        check("123456789123.dkr.ecr.us+east.amazonaws.com", NotEcr::Region);
+    }
+
+    #[test]
+    fn host_names_are_what_docker_files_under() {
+        for good in ["localhost", "127.0.0.1:5000", "registry.example.com", "a-b.c:65535"] {
+            assert!(HostName::parse(good).is_some(), "{good}");
+        }
+        for bad in ["", ":1", "a:b", "a:70000", "a/b", "https://a", "a b", "a\n"] {
+            assert!(HostName::parse(bad).is_none(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! When to act next. Every function is given `now`, and a `unit` in `0.0..1.0` where nodes must
+//! not all act at once.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+/// Failures are retried after a random wait below a bound that starts here and doubles.
+const FIRST_RETRY: Duration = Duration::from_secs(4);
+/// No wait between retries is longer.
+const LONGEST_RETRY: Duration = Duration::from_secs(300);
+/// No wait between retries is shorter.
+const SHORTEST_RETRY: Duration = Duration::from_secs(1);
+
+/// At which part of a credential's life it is renewed by one node.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Renewal {
+    /// Share of the life that passes before any node renews.
+    pub share: f64,
+    /// Share of the life over which the nodes spread.
+    pub jitter: f64,
+    /// This node's place in that spread.
+    pub unit: f64,
+}
+
+impl Renewal {
+    /// When a credential that ends at `expires_at` and lives for `life` in all is to be renewed.
+    pub fn due_at(self, expires_at: Timestamp, life: SignedDuration) -> Timestamp {
+        let remains = (1.0 - self.share - self.jitter * self.unit).max(0.0);
+        saturating_add(expires_at, -life.mul_f64(remains))
+    }
+}
+
+/// A node's fixed place among the others: a hash of its name, in `0.0..1.0`.
+pub fn unit_of(node: &str) -> f64 {
+    let mut hasher = DefaultHasher::new();
+    node.hash(&mut hasher);
+    // 53 bits are what a double holds exactly.
+    (hasher.finish() >> 11) as f64 / (1_u64 << 53) as f64
+}
+
+/// How long to wait after the `failures`-th failure in a row: full jitter below a doubling bound.
+pub fn retry_after(failures: u32, unit: f64) -> Duration {
+    let doubling = FIRST_RETRY.saturating_mul(1 << failures.saturating_sub(1).min(16));
+    doubling.min(LONGEST_RETRY).mul_f64(unit).max(SHORTEST_RETRY)
+}
+
+/// How long to sleep from `now`: until the earliest of `due`, at most `interval`.
+pub fn sleep_for(now: Timestamp, interval: Duration, due: impl IntoIterator<Item = Timestamp>) -> Duration {
+    due.into_iter()
+        .map(|at| Duration::try_from(at.duration_since(now)).unwrap_or_default())
+        .fold(interval, Duration::min)
+}
+
+/// `at + by`, held inside what a timestamp can say.
+pub fn saturating_add(at: Timestamp, by: SignedDuration) -> Timestamp {
+    at.checked_add(by).unwrap_or(if by.is_negative() { Timestamp::MIN } else { Timestamp::MAX })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use jiff::{SignedDuration, Timestamp};
+    use proptest::prelude::*;
+
+    use super::{LONGEST_RETRY, Renewal, SHORTEST_RETRY, retry_after, sleep_for, unit_of};
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::constant(second, 0)
+    }
+
+    #[test]
+    fn renews_at_a_share_of_the_life() {
+        let check = |share, jitter, unit, expected| {
+            let due = Renewal { share, jitter, unit }.due_at(at(43_200), SignedDuration::from_hours(12));
+            assert_eq!(due, at(expected));
+        };
+        check(0.5, 0.0, 0.9, 21_600);
+        check(0.5, 0.1, 0.0, 21_600);
+        check(0.5, 0.1, 0.5, 23_760);
+        check(0.9, 0.5, 1.0, 43_200);
+    }
+
+    #[test]
+    fn sleeps_until_the_earliest() {
+        let check = |due: &[i64], expected| {
+            let slept = sleep_for(at(100), Duration::from_secs(60), due.iter().copied().map(at));
+            assert_eq!(slept, Duration::from_secs(expected));
+        };
+        check(&[], 60);
+        check(&[130, 120], 20);
+        check(&[1000], 60);
+        check(&[90], 0);
+    }
+
+    proptest! {
+        #[test]
+        fn retries_stay_in_bounds_and_never_overflow(failures: u32, unit in 0.0..1.0) {
+            let wait = retry_after(failures, unit);
+            prop_assert!(wait >= SHORTEST_RETRY && wait <= LONGEST_RETRY);
+        }
+
+        #[test]
+        fn a_node_has_one_place(node: String) {
+            prop_assert_eq!(unit_of(&node), unit_of(&node));
+            prop_assert!((0.0..1.0).contains(&unit_of(&node)));
+        }
+
+        #[test]
+        fn due_lies_within_the_life(share in 0.1..0.9, jitter in 0.0..0.5, unit in 0.0..1.0, life in 1..100_000_i64) {
+            let due = Renewal { share, jitter, unit }.due_at(at(1_000_000), SignedDuration::from_secs(life));
+            prop_assert!(due <= at(1_000_000) && due >= at(1_000_000 - life));
+        }
+    }
+}

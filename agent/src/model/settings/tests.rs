@@ -1,0 +1,100 @@
+use std::time::Duration;
+
+use super::{LogFormat, Mistake, Settings};
+
+const EXAMPLE: &str = include_str!("../../../agent.toml");
+
+/// The example's keys, uncommented. What has no default stands in `optional`.
+fn uncommented() -> String {
+    let optional = ["owner =", "group =", "file ="];
+    let is_setting = |line: &&str| {
+        let setting = line.strip_prefix('#').unwrap_or_default();
+        setting.starts_with('[') || setting.split_once(" = ").is_some_and(|(key, _)| !key.contains(' '))
+    };
+    let settings = EXAMPLE.lines().filter(is_setting).map(|line| &line[1..]);
+    settings.filter(|line| !optional.iter().any(|key| line.starts_with(key))).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_annotated_example_is_all_defaults() {
+    assert_eq!(Settings::parse(EXAMPLE), Ok(Settings::default()));
+    let mut expected = Settings::default();
+    let parsed = Settings::parse(&uncommented()).expect("the example is right");
+    expected.registries = parsed.registries.clone();
+    assert_eq!(parsed, expected);
+    assert_eq!(parsed.registries.len(), 1);
+}
+
+#[test]
+fn the_annotated_example_has_every_key() {
+    let refused = Settings::parse("x = 1\n[published]\nx = 1\n[refresh]\nx = 1\n[deadlines]\nx = 1\n[log]\nx = 1\n[health]\nx = 1\n[hadoop]\nx = 1\n[node]\nx = 1\n[[registries]]\nx = 1\n[[docker_configs]]\nx = 1\n");
+    for mistake in refused.expect_err("x is no key").iter().filter(|mistake| mistake.message.contains("known here")) {
+        let (_, known) = mistake.message.split_once("known here: ").expect("a list of keys");
+        for key in known.split(", ") {
+            let documented = [format!("#{key} = "), format!("#[{key}]"), format!("#[[{key}]]")];
+            assert!(documented.iter().any(|form| EXAMPLE.contains(form)), "{key} is not in the example");
+        }
+    }
+}
+
+#[test]
+fn every_value_is_taken_over() {
+    let settings = Settings::parse(
+        r#"
+        discover_registries = false
+        [[registries]]
+        host = "123456789123.dkr.ecr.eu-west-1.amazonaws.com"
+        aliases = ["127.0.0.1:5000"]
+        [[docker_configs]]
+        path = "/home/hadoop/.docker/config.json"
+        mode = "0640"
+        owner = "hadoop:hadoop"
+        [published]
+        path = "hdfs://nn:8020/x/config.json"
+        group = "yarn"
+        replication = 1
+        [refresh]
+        share = 0.25
+        jitter = 0
+        pass_interval = "1h"
+        minimum_validity = "1h 30m"
+        [health]
+        listen = "[::1]:1"
+        [log]
+        format = "json"
+        "#,
+    )
+    .expect("all is right");
+    assert!(!settings.discover_registries);
+    assert_eq!(settings.registries[0].aliases[0].as_str(), "127.0.0.1:5000");
+    assert_eq!(settings.docker_configs.len(), 1);
+    assert_eq!(settings.docker_configs[0].mode.bits(), 0o640);
+    assert_eq!(settings.published.path.file_system(), Some("hdfs://nn:8020"));
+    assert_eq!(settings.published.group.as_deref(), Some("yarn"));
+    assert_eq!(settings.refresh.minimum_validity, Duration::from_secs(5400));
+    assert_eq!((settings.refresh.share, settings.refresh.jitter), (0.25, 0.0));
+    assert_eq!(settings.log.format, LogFormat::Json);
+}
+
+#[test]
+fn every_mistake_is_told_with_its_line() {
+    let check = |text: &str, expected: &[(usize, &str, &str)]| {
+        let mistakes = Settings::parse(text).expect_err(text);
+        let told: Vec<_> = mistakes.iter().map(|Mistake { line, key, .. }| (*line, key.as_str())).collect();
+        assert_eq!(told, expected.iter().map(|(line, key, _)| (*line, *key)).collect::<Vec<_>>(), "{text}");
+        for (mistake, (_, _, words)) in mistakes.iter().zip(expected) {
+            assert!(mistake.message.contains(words), "{mistake}");
+        }
+    };
+    check("[refresh]\nshare = 2\njiter = 0.1\n", &[(2, "refresh.share", "0.1 to 0.9"), (3, "refresh.jiter", "jitter")]);
+    check("[[registries]]\naliases = []\n", &[(2, "registries.host", "required")]);
+    check("[[registries]]\nhost = \"docker.io\"\n", &[(2, "registries.host", "12-digit account")]);
+    check("registries = 1\n", &[(1, "registries", "[[registries]]")]);
+    check("published = 1\n", &[(1, "published", "[published]")]);
+    check("[published]\nmode = \"0044\"\nreplication = 0\n", &[(2, "published.mode", "0600"), (3, "published.replication", "1 to 512")]);
+    check("[published]\npath = \"s3://bucket/config.json\"\n", &[(2, "published.path", "hdfs://")]);
+    check("[health]\nlisten = \"localhost\"\n", &[(2, "health.listen", "127.0.0.1:9470")]);
+    check("[refresh]\npass_interval = \"0s\"\n", &[(2, "refresh.pass_interval", "1s")]);
+    check("a = \n[published\n", &[(1, "", "is not TOML"), (2, "", "is not TOML")]);
+    check("discover_registries = \"yes\"\n", &[(1, "discover_registries", "true or false")]);
+}

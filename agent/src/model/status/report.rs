@@ -1,0 +1,133 @@
+//! The status as `/status` and `status --json` give it. Fields are stable; times are RFC 3339 UTC.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{Moment, PlaceKind, PlaceStatus, RegistryStatus, Status};
+use crate::model::findings::Finding;
+use crate::model::published_document::Publication;
+
+/// The whole answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    pub version: String,
+    pub node: String,
+    /// The local clock.
+    pub now: Timestamp,
+    /// Seconds that the server's clock is ahead of the local one.
+    pub clock_skew_seconds: f64,
+    pub live: bool,
+    pub ready: bool,
+    pub checks: Vec<Check>,
+    pub waiting_for: Vec<String>,
+    pub registries: Vec<RegistryReport>,
+    pub places: Vec<PlaceReport>,
+    /// Why the last reload of agent.toml was refused; the settings before it are in force.
+    pub settings_error: Option<String>,
+    pub findings: Vec<Finding>,
+}
+
+/// One condition of readiness.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Check {
+    pub name: String,
+    pub ok: bool,
+    /// What is wrong, unless `ok`.
+    pub why: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RegistryReport {
+    pub host: String,
+    pub aliases: Vec<String>,
+    pub region: String,
+    pub account: String,
+    /// By the server's clock.
+    pub expires_at: Option<Timestamp>,
+    pub refresh_at: Option<Timestamp>,
+    pub last_success_at: Option<Timestamp>,
+    pub last_attempt_at: Option<Timestamp>,
+    pub consecutive_failures: u32,
+    pub last_error: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PlaceReport {
+    pub kind: PlaceKind,
+    pub path: String,
+    pub fresh: bool,
+    pub verified_at: Option<Timestamp>,
+    pub error: Option<String>,
+    /// When the soonest of the credentials that were found there ends.
+    pub expires_at: Option<Timestamp>,
+    #[serde(flatten)]
+    pub published: Option<Published>,
+}
+
+/// What only the copy on HDFS tells.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Published {
+    pub publisher: Option<String>,
+    pub published_at: Option<Timestamp>,
+}
+
+impl Report {
+    /// What the status means at this moment.
+    pub fn new(status: &Status, now: Moment) -> Self {
+        Self {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            node: status.node.clone(),
+            now: now.wall,
+            clock_skew_seconds: status.clock_skew.as_secs_f64(),
+            live: status.live(now),
+            ready: status.ready(now),
+            checks: status.checks(now),
+            waiting_for: status.waiting_for(),
+            registries: status.registries.iter().map(RegistryReport::new).collect(),
+            places: status.places.iter().map(|place| PlaceReport::new(place, status.fresh(place, now))).collect(),
+            settings_error: status.settings_error.clone(),
+            findings: status.findings.clone(),
+        }
+    }
+}
+
+impl Check {
+    pub(super) fn new(name: impl Into<String>, fault: Option<String>) -> Self {
+        Self { name: name.into(), ok: fault.is_none(), why: fault }
+    }
+}
+
+impl RegistryReport {
+    fn new(status: &RegistryStatus) -> Self {
+        Self {
+            host: status.registry.host().to_string(),
+            aliases: status.aliases.iter().map(ToString::to_string).collect(),
+            region: status.registry.region().to_owned(),
+            account: status.registry.account().to_owned(),
+            expires_at: status.expires_at,
+            refresh_at: status.refresh_at,
+            last_success_at: status.last_success_at,
+            last_attempt_at: status.last_attempt_at,
+            consecutive_failures: status.consecutive_failures,
+            last_error: status.last_error.as_ref().map(|error| error.message.clone()),
+        }
+    }
+}
+
+impl PlaceReport {
+    fn new(place: &PlaceStatus, fresh: bool) -> Self {
+        let publication = |publication: Option<&Publication>| Published {
+            publisher: publication.map(|p| p.publisher.clone()),
+            published_at: publication.map(|p| p.published_at),
+        };
+        Self {
+            kind: place.kind,
+            path: place.path.clone(),
+            fresh,
+            verified_at: place.verified_at.map(|at| at.wall),
+            error: place.error.as_ref().map(|error| error.message.clone()),
+            expires_at: place.held.values().min().copied(),
+            published: (place.kind == PlaceKind::Hdfs).then(|| publication(place.publication.as_ref())),
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! The tokens in hand, one for each Region: which are due to be asked for, and what came of it.
+//! A failure never costs a token that still lives.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::model::schedule::{Renewal, retry_after};
+use crate::model::status::{Moment, Problem};
+use crate::model::token::Token;
+
+/// Tokens and attempts by AWS Region.
+#[derive(Debug, Clone, Default)]
+pub struct Tokens {
+    regions: BTreeMap<String, Attempts>,
+}
+
+/// What is known of one Region.
+#[derive(Debug, Clone, Default)]
+pub struct Attempts {
+    pub token: Option<Token>,
+    pub last_success_at: Option<Timestamp>,
+    pub last_attempt_at: Option<Timestamp>,
+    pub consecutive_failures: u32,
+    pub last_error: Option<Problem>,
+    /// Not asked again before this uptime.
+    not_before: Duration,
+}
+
+impl Tokens {
+    /// Forgets every Region but these.
+    pub fn retain<'a>(&mut self, wanted: impl IntoIterator<Item = &'a str>) {
+        let mut kept = BTreeMap::new();
+        for region in wanted {
+            let attempts = self.regions.remove(region);
+            kept.entry(region.to_owned()).or_insert_with(|| attempts.unwrap_or_default());
+        }
+        self.regions = kept;
+    }
+
+    /// What is known of `region`, if it is wanted.
+    pub fn get(&self, region: &str) -> Option<&Attempts> {
+        self.regions.get(region)
+    }
+
+    /// The Regions to ask now. `server_now` is the server's clock at `now`.
+    pub fn due(&self, renewal: Renewal, now: Moment, server_now: Timestamp) -> Vec<String> {
+        let due = self.regions.iter().filter(|(_, attempts)| {
+            attempts.not_before <= now.uptime && attempts.refresh_at(renewal).is_none_or(|at| at <= server_now)
+        });
+        due.map(|(region, _)| region.clone()).collect()
+    }
+
+    /// How long nothing becomes due after `now`, as far as these Regions go.
+    pub fn quiet_for(&self, renewal: Renewal, now: Moment, server_now: Timestamp) -> Option<Duration> {
+        let waits = self.regions.values().map(|attempts| {
+            let refresh = attempts.refresh_at(renewal).map(|at| at.duration_since(server_now));
+            let refresh = refresh.and_then(|left| Duration::try_from(left).ok()).unwrap_or_default();
+            refresh.max(attempts.not_before.saturating_sub(now.uptime))
+        });
+        waits.min()
+    }
+
+    pub fn succeeded(&mut self, region: &str, token: Token, at: Timestamp) {
+        let attempts = self.regions.entry(region.to_owned()).or_default();
+        *attempts = Attempts {
+            token: Some(token),
+            last_success_at: Some(at),
+            last_attempt_at: Some(at),
+            ..Attempts::default()
+        };
+    }
+
+    /// Notes a failure; the next attempt is drawn from `unit`.
+    pub fn failed(&mut self, region: &str, problem: Problem, at: Moment, unit: f64) {
+        let attempts = self.regions.entry(region.to_owned()).or_default();
+        attempts.last_attempt_at = Some(at.wall);
+        attempts.consecutive_failures = attempts.consecutive_failures.saturating_add(1);
+        attempts.last_error = Some(problem);
+        attempts.not_before = at.uptime + retry_after(attempts.consecutive_failures, unit);
+    }
+}
+
+impl Attempts {
+    /// When the token in hand is to be renewed, by the server's clock.
+    pub fn refresh_at(&self, renewal: Renewal) -> Option<Timestamp> {
+        self.token.as_ref().map(|token| renewal.due_at(token.expires_at, token.life()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use jiff::Timestamp;
+
+    use super::Tokens;
+    use crate::model::schedule::Renewal;
+    use crate::model::secret::Secret;
+    use crate::model::status::{Moment, Problem};
+    use crate::model::token::Token;
+
+    const HALF: Renewal = Renewal { share: 0.5, jitter: 0.0, unit: 0.0 };
+
+    /// A moment so many seconds after start; the local and the server's clock agree.
+    fn at(second: u32) -> Moment {
+        Moment { wall: Timestamp::constant(i64::from(second), 0), uptime: Duration::from_secs(second.into()) }
+    }
+
+    fn token(issued: u32, expires: u32) -> Token {
+        Token { auth: Secret::new("x"), issued_at: at(issued).wall, expires_at: at(expires).wall }
+    }
+
+    fn due(tokens: &Tokens, second: u32) -> Vec<String> {
+        tokens.due(HALF, at(second), at(second).wall)
+    }
+
+    #[test]
+    fn asks_at_once_then_at_half_of_the_life() {
+        let mut tokens = Tokens::default();
+        tokens.retain(["r"]);
+        assert_eq!(due(&tokens, 0), ["r"]);
+        tokens.succeeded("r", token(0, 100), at(0).wall);
+        assert_eq!(due(&tokens, 49), [""; 0]);
+        assert_eq!(tokens.quiet_for(HALF, at(20), at(20).wall), Some(Duration::from_secs(30)));
+        assert_eq!(due(&tokens, 50), ["r"]);
+    }
+
+    #[test]
+    fn a_failure_keeps_the_token_and_waits() {
+        let mut tokens = Tokens::default();
+        tokens.retain(["r"]);
+        tokens.succeeded("r", token(0, 100), at(0).wall);
+        tokens.failed("r", Problem::new("down"), at(50), 0.5);
+        tokens.failed("r", Problem::new("down"), at(53), 0.5);
+        let attempts = tokens.get("r").expect("wanted");
+        assert_eq!((attempts.consecutive_failures, attempts.token.as_ref()), (2, Some(&token(0, 100))));
+        assert_eq!(due(&tokens, 56), [""; 0]);
+        assert_eq!(tokens.quiet_for(HALF, at(55), at(55).wall), Some(Duration::from_secs(2)));
+        assert_eq!(due(&tokens, 57), ["r"]);
+        tokens.succeeded("r", token(57, 157), at(57).wall);
+        assert_eq!(tokens.get("r").map(|attempts| attempts.consecutive_failures), Some(0));
+    }
+
+    #[test]
+    fn only_wanted_regions_stay() {
+        let mut tokens = Tokens::default();
+        tokens.retain(["a", "b", "a"]);
+        tokens.succeeded("a", token(0, 100), at(0).wall);
+        tokens.retain(["a", "c"]);
+        assert!(tokens.get("a").is_some_and(|attempts| attempts.token.is_some()));
+        assert!(tokens.get("b").is_none());
+        assert_eq!(due(&tokens, 10), ["c"]);
+    }
+}

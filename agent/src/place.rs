@@ -1,0 +1,224 @@
+//! What the loop needs from a place where a document is kept, and the one way a document gets there:
+//! look, plan, carry out, and look again until the plan is to keep everything.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+
+use crate::model::document::Document;
+use crate::model::plan::{Found, Plan};
+use crate::model::status::{PlaceKind, Problem};
+
+/// Decides what to change, given what was found.
+pub type Planner = Box<dyn Fn(&Found) -> Plan + Send + Sync>;
+
+/// A place of the node or the cluster where credentials are kept.
+pub trait Place {
+    fn kind(&self) -> PlaceKind;
+
+    /// The path as an operator knows it.
+    fn path(&self) -> String;
+
+    /// Brings the place in order by `planner`, within the place's own deadline.
+    fn visit(
+        &mut self,
+        planner: Planner,
+        intent: Intent,
+    ) -> Pin<Box<dyn Future<Output = Result<Visit, Problem>> + '_>>;
+}
+
+/// Whether a plan is carried out or only told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Intent {
+    CarryOut,
+    Tell,
+}
+
+/// What a visit that ended in order found out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Visit {
+    /// What is in place now, as read back.
+    pub found: Found,
+    /// What was done, in order.
+    pub changes: Vec<Change>,
+}
+
+/// One thing that was done in a place, or with [`Intent::Tell`] would be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    Replaced,
+    AttributesSet,
+    /// A broken document was kept, under this path once it was done.
+    SetAside(Option<String>),
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Change::Replaced => f.write_str("replaced"),
+            Change::AttributesSet => f.write_str("mode and owner set"),
+            Change::SetAside(None) => f.write_str("set aside"),
+            Change::SetAside(Some(path)) => write!(f, "set aside as {path}"),
+        }
+    }
+}
+
+/// Access to one file, for as long as a visit lasts.
+#[expect(async_fn_in_trait, reason = "used with static types inside this crate only")]
+pub trait Store {
+    type Error;
+
+    async fn observe(&mut self) -> Result<Found, Self::Error>;
+
+    /// Puts `document` in the file's stead, whole or not at all, with mode and owner as set.
+    async fn replace(&mut self, document: &Document) -> Result<(), Self::Error>;
+
+    /// Mends mode and owner without touching the content.
+    async fn set_attributes(&mut self) -> Result<(), Self::Error>;
+
+    /// Keeps a copy of `document` beside the file, readable for the owner alone; returns its path.
+    async fn set_aside(&mut self, document: &Document) -> Result<String, Self::Error>;
+}
+
+/// Why a visit did not end in order.
+#[derive(Debug, thiserror::Error)]
+pub enum VisitError<E: std::error::Error + 'static> {
+    #[error(transparent)]
+    Store(#[from] E),
+    #[error("left untouched, since no entry can be merged into it")]
+    Unusable(#[source] crate::model::docker_config::NotDockerConfig),
+    #[error("another writer changed it again each time it was put in order")]
+    Contended,
+}
+
+/// Rounds of a visit: one to change, one to see it kept, and one more for a lost race.
+const ROUNDS: usize = 3;
+
+/// Looks, plans and carries out until the plan is to keep what is there.
+pub async fn converge<S: Store>(
+    store: &mut S,
+    planner: &Planner,
+    intent: Intent,
+) -> Result<Visit, VisitError<S::Error>>
+where
+    S::Error: std::error::Error + 'static,
+{
+    let mut changes = Vec::new();
+    for _ in 0..ROUNDS {
+        let found = store.observe().await?;
+        let plan = planner(&found);
+        if let (Intent::Tell, Some(changes)) = (intent, told(&plan)) {
+            return Ok(Visit { found, changes });
+        }
+        match plan {
+            Plan::Keep => return Ok(Visit { found, changes }),
+            Plan::Leave(why) => return Err(VisitError::Unusable(why)),
+            Plan::SetAttributes => {
+                store.set_attributes().await?;
+                changes.push(Change::AttributesSet);
+            }
+            Plan::Replace { document, set_aside } => {
+                if let (true, Found::File { document: broken, .. }) = (set_aside, &found) {
+                    changes.push(Change::SetAside(Some(store.set_aside(broken).await?)));
+                }
+                store.replace(&document).await?;
+                changes.push(Change::Replaced);
+            }
+        }
+    }
+    Err(VisitError::Contended)
+}
+
+/// What carrying out `plan` would change; `None` if it cannot be carried out.
+fn told(plan: &Plan) -> Option<Vec<Change>> {
+    match plan {
+        Plan::Keep => Some(Vec::new()),
+        Plan::SetAttributes => Some(vec![Change::AttributesSet]),
+        Plan::Replace { set_aside: true, .. } => Some(vec![Change::SetAside(None), Change::Replaced]),
+        Plan::Replace { set_aside: false, .. } => Some(vec![Change::Replaced]),
+        Plan::Leave(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use super::{Change, Intent, Planner, Store, Visit, VisitError, converge};
+    use crate::model::document::Document;
+    use crate::model::plan::{Attributes, Found, Plan};
+
+    /// A file in memory that another writer may disturb.
+    struct Memory {
+        found: Found,
+        disturbed_by: Option<Found>,
+    }
+
+    impl Store for Memory {
+        type Error = Infallible;
+
+        async fn observe(&mut self) -> Result<Found, Infallible> {
+            Ok(self.disturbed_by.clone().unwrap_or_else(|| self.found.clone()))
+        }
+
+        async fn replace(&mut self, document: &Document) -> Result<(), Infallible> {
+            self.found = file(document.bytes(), Attributes::AsSet);
+            Ok(())
+        }
+
+        async fn set_attributes(&mut self) -> Result<(), Infallible> {
+            if let Found::File { attributes, .. } = &mut self.found {
+                *attributes = Attributes::AsSet;
+            }
+            Ok(())
+        }
+
+        async fn set_aside(&mut self, document: &Document) -> Result<String, Infallible> {
+            Ok(format!("aside-{}", document.bytes().len()))
+        }
+    }
+
+    fn file(bytes: &[u8], attributes: Attributes) -> Found {
+        Found::File { document: Document::new(bytes.to_vec()), attributes }
+    }
+
+    /// Wants the content `good`; sets anything else aside.
+    fn planner() -> Planner {
+        Box::new(|found| match found {
+            Found::File { document, attributes: Attributes::AsSet } if document.bytes() == b"good" => Plan::Keep,
+            Found::File { document, .. } if document.bytes() == b"good" => Plan::SetAttributes,
+            found => Plan::Replace {
+                document: Document::new(b"good".to_vec()),
+                set_aside: matches!(found, Found::File { .. }),
+            },
+        })
+    }
+
+    fn visit(memory: &mut Memory, intent: Intent) -> Result<Visit, VisitError<Infallible>> {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        runtime.block_on(converge(memory, &planner(), intent))
+    }
+
+    #[test]
+    fn ends_when_nothing_is_left_to_do() {
+        let check = |found: Found, expected: &[Change]| {
+            let mut memory = Memory { found: found.clone(), disturbed_by: None };
+            let told = visit(&mut memory, Intent::Tell).expect("it can be told");
+            assert_eq!((told.changes.len(), &memory.found), (expected.len(), &found), "nothing is changed by telling");
+            let visit = visit(&mut memory, Intent::CarryOut).expect("it converges");
+            assert_eq!(visit.changes, expected);
+            assert_eq!(visit.found, file(b"good", Attributes::AsSet));
+        };
+        check(file(b"good", Attributes::AsSet), &[]);
+        check(file(b"good", Attributes::Drifted), &[Change::AttributesSet]);
+        check(Found::Absent, &[Change::Replaced]);
+        check(file(b"bad", Attributes::Drifted), &[Change::SetAside(Some("aside-3".to_owned())), Change::Replaced]);
+    }
+
+    #[test]
+    fn gives_up_the_visit_when_disturbed_each_time() {
+        let mut memory = Memory { found: Found::Absent, disturbed_by: Some(Found::Absent) };
+        let visit = visit(&mut memory, Intent::CarryOut);
+        assert!(matches!(visit, Err(VisitError::Contended)));
+    }
+}
