@@ -14,6 +14,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 use crate::edge::metrics::Metrics;
+use crate::model::registry::EcrRegistry;
 use crate::model::schedule::{Renewal, unit_of};
 use crate::model::settings::Settings;
 use crate::model::status::Status;
@@ -45,6 +46,8 @@ pub struct Agent {
     world: Box<dyn World>,
     parts: Parts,
     memories: Vec<PlaceMemory>,
+    /// The trusted ECR registries, as of the last time that container-executor.cfg could be read.
+    trusted: Vec<EcrRegistry>,
     tokens: Tokens,
     status: watch::Sender<Status>,
     metrics: Metrics,
@@ -71,7 +74,16 @@ impl Agent {
             heartbeat_bound(&settings),
         );
         let memories = parts.places.iter().map(|place| PlaceMemory::new(place.as_ref())).collect();
-        Self { settings, world, parts, memories, tokens: Tokens::default(), status: watch::Sender::new(status), metrics }
+        Self {
+            settings,
+            world,
+            parts,
+            memories,
+            trusted: Vec::new(),
+            tokens: Tokens::default(),
+            status: watch::Sender::new(status),
+            metrics,
+        }
     }
 
     /// The status as passes leave it.
@@ -170,7 +182,9 @@ impl Agent {
         let now = self.world.now();
         let server_now = self.status.borrow().server_time(now.wall);
         let tokens = self.tokens.quiet_for(self.renewal(), now, server_now);
-        tokens.map_or(self.settings.refresh.pass_interval, |quiet| quiet.min(self.settings.refresh.pass_interval))
+        tokens.map_or(self.settings.refresh.pass_interval, |quiet| {
+            quiet.min(self.settings.refresh.pass_interval)
+        })
     }
 }
 
@@ -190,7 +204,8 @@ impl PassReport {
     /// One line if something changed or failed.
     fn log(&self, wake: Wake, status: &Status) {
         let wake = wake.as_str();
-        let changes: Vec<String> = self.changes.iter().map(|(place, change)| format!("{place} {change}")).collect();
+        let changes: Vec<String> =
+            self.changes.iter().map(|(place, change)| format!("{place} {change}")).collect();
         let soonest = status.registries.iter().filter_map(|registry| registry.expires_at).min();
         let soonest_expiry = soonest.map(|at| at.to_string()).unwrap_or_default();
         let (refreshed, changes) = (self.refreshed.join(", "), changes.join(", "));
@@ -208,3 +223,6 @@ fn heartbeat_bound(settings: &Settings) -> Duration {
     let deadlines = settings.deadlines.ecr + settings.deadlines.hdfs;
     settings.refresh.pass_interval + deadlines + HEARTBEAT_SLACK
 }
+
+#[cfg(test)]
+mod tests;

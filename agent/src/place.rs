@@ -185,7 +185,9 @@ mod tests {
     /// Wants the content `good`; sets anything else aside.
     fn planner() -> Planner {
         Box::new(|found| match found {
-            Found::File { document, attributes: Attributes::AsSet } if document.bytes() == b"good" => Plan::Keep,
+            Found::File { document, attributes: Attributes::AsSet } if document.bytes() == b"good" => {
+                Plan::Keep
+            }
             Found::File { document, .. } if document.bytes() == b"good" => Plan::SetAttributes,
             found => Plan::Replace {
                 document: Document::new(b"good".to_vec()),
@@ -204,7 +206,11 @@ mod tests {
         let check = |found: Found, expected: &[Change]| {
             let mut memory = Memory { found: found.clone(), disturbed_by: None };
             let told = visit(&mut memory, Intent::Tell).expect("it can be told");
-            assert_eq!((told.changes.len(), &memory.found), (expected.len(), &found), "nothing is changed by telling");
+            assert_eq!(
+                (told.changes.len(), &memory.found),
+                (expected.len(), &found),
+                "nothing is changed by telling"
+            );
             let visit = visit(&mut memory, Intent::CarryOut).expect("it converges");
             assert_eq!(visit.changes, expected);
             assert_eq!(visit.found, file(b"good", Attributes::AsSet));
@@ -212,7 +218,10 @@ mod tests {
         check(file(b"good", Attributes::AsSet), &[]);
         check(file(b"good", Attributes::Drifted), &[Change::AttributesSet]);
         check(Found::Absent, &[Change::Replaced]);
-        check(file(b"bad", Attributes::Drifted), &[Change::SetAside(Some("aside-3".to_owned())), Change::Replaced]);
+        check(
+            file(b"bad", Attributes::Drifted),
+            &[Change::SetAside(Some("aside-3".to_owned())), Change::Replaced],
+        );
     }
 
     #[test]

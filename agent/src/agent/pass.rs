@@ -45,7 +45,8 @@ impl PlaceMemory {
 
     /// Others are not asked more often than the interval while nothing changes here.
     fn is_due(&self, wake: Wake, wanted: &Credentials, now: Moment, interval: Duration) -> bool {
-        let rested = self.visited_at.is_none_or(|at| now.uptime.saturating_sub(at) + INTERVAL_SLACK >= interval);
+        let rested =
+            self.visited_at.is_none_or(|at| now.uptime.saturating_sub(at) + INTERVAL_SLACK >= interval);
         wake != Wake::Timer || self.status.kind == PlaceKind::Local || rested || self.wanted != *wanted
     }
 }
@@ -56,10 +57,13 @@ impl Agent {
         let mut report = PassReport::default();
         self.beat();
         let mut verdict = self.judge_executor_cfg();
-        if let ExecutorCfg::Fatal(why) = &verdict.state {
-            report.errors.push(why.clone());
+        match &verdict.state {
+            ExecutorCfg::Sound => self.trusted = std::mem::take(&mut verdict.trusted),
+            // What was trusted before is wanted again as soon as the file is mended.
+            ExecutorCfg::Fatal(why) => report.errors.push(why.clone()),
+            ExecutorCfg::Absent(_) => {}
         }
-        let registries = wanted_registries(&self.settings, std::mem::take(&mut verdict.trusted));
+        let registries = wanted_registries(&self.settings, &self.trusted);
         self.tokens.retain(registries.iter().map(|wanted| wanted.registry.region()));
         self.fetch_due_tokens(&mut report).await;
         self.show_registries(&registries, verdict);
@@ -81,7 +85,9 @@ impl Agent {
         let path = self.settings.executor_cfg();
         let problem = match self.world.executor_cfg(&self.settings) {
             Ok(Some(bytes)) => return check::executor_cfg(&path, &bytes, Rules::V3_3),
-            Ok(None) => Problem::waiting(path.display().to_string(), format!("{} does not exist", path.display())),
+            Ok(None) => {
+                Problem::waiting(path.display().to_string(), format!("{} does not exist", path.display()))
+            }
             Err(problem) => problem,
         };
         ExecutorVerdict { state: ExecutorCfg::Absent(problem), trusted: Vec::new(), findings: Vec::new() }
@@ -193,7 +199,8 @@ impl Agent {
     fn living_credentials(&self, registries: &[RegistrySettings], server_now: Timestamp) -> Credentials {
         let mut credentials = Credentials::new();
         for wanted in registries {
-            let token = self.tokens.get(wanted.registry.region()).and_then(|attempts| attempts.token.as_ref());
+            let token =
+                self.tokens.get(wanted.registry.region()).and_then(|attempts| attempts.token.as_ref());
             if let Some(token) = token.filter(|token| token.expires_at > server_now) {
                 credentials.extend(names(wanted).map(|name| (name.clone(), token.clone())));
             }
@@ -203,7 +210,13 @@ impl Agent {
 }
 
 impl PlaceMemory {
-    fn note_success(&mut self, visit: &Visit, registries: &[RegistrySettings], wanted: &Credentials, now: Moment) {
+    fn note_success(
+        &mut self,
+        visit: &Visit,
+        registries: &[RegistrySettings],
+        wanted: &Credentials,
+        now: Moment,
+    ) {
         let names: Vec<HostName> = registries.iter().flat_map(names).cloned().collect();
         self.status.held = match self.status.kind {
             PlaceKind::Local => plan::held_locally(&visit.found, &names, wanted),
@@ -219,12 +232,12 @@ impl PlaceMemory {
 }
 
 /// The registries to serve: those of the settings, then the trusted ones that are not among them.
-fn wanted_registries(settings: &Settings, trusted: Vec<EcrRegistry>) -> Vec<RegistrySettings> {
+fn wanted_registries(settings: &Settings, trusted: &[EcrRegistry]) -> Vec<RegistrySettings> {
     let mut wanted = settings.registries.clone();
     if settings.discover_registries {
         for registry in trusted {
-            if !wanted.iter().any(|known| known.registry == registry) {
-                wanted.push(RegistrySettings { registry, aliases: Vec::new() });
+            if !wanted.iter().any(|known| known.registry == *registry) {
+                wanted.push(RegistrySettings { registry: registry.clone(), aliases: Vec::new() });
             }
         }
     }
@@ -238,7 +251,9 @@ fn names(wanted: &RegistrySettings) -> impl Iterator<Item = &HostName> {
 fn planner(kind: PlaceKind, wanted: Credentials, node: String, renewal: Renewal, now: Timestamp) -> Planner {
     match kind {
         PlaceKind::Local => Box::new(move |found: &Found| -> Plan { plan::local(found, &wanted) }),
-        PlaceKind::Hdfs => Box::new(move |found: &Found| -> Plan { plan::published(found, &wanted, &node, renewal, now) }),
+        PlaceKind::Hdfs => {
+            Box::new(move |found: &Found| -> Plan { plan::published(found, &wanted, &node, renewal, now) })
+        }
     }
 }
 

@@ -21,7 +21,9 @@ const FAILURE: u8 = 1;
 /// Keeps the ECR credentials that YARN hands to Docker fresh on this node and on HDFS.
 #[derive(Debug, Parser)]
 #[command(name = "emr-ecr-agent", version, disable_help_subcommand = true, arg_required_else_help = true)]
-#[command(after_help = "Exit codes: 0 done; 1 not done, see the message; 2 wrong usage; 3 no agent answers (status); 78 wrong settings.")]
+#[command(
+    after_help = "Exit codes: 0 done; 1 not done, see the message; 2 wrong usage; 3 no agent answers (status); 78 wrong settings."
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -97,7 +99,9 @@ impl<E: std::error::Error + 'static> From<E> for Exit {
 /// Mistakes stand on lines of their own; other causes follow in one line.
 fn error_text(error: &SettingsError) -> String {
     match error {
-        SettingsError::Mistakes { mistakes, .. } => format!("{} in the settings:\n{error}", count(mistakes.len(), "mistake")),
+        SettingsError::Mistakes { mistakes, .. } => {
+            format!("{} in the settings:\n{error}", count(mistakes.len(), "mistake"))
+        }
         other => chain(other),
     }
 }

@@ -52,7 +52,8 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
     crate::edge::process::forbid_core_dumps()?;
     let intent = if options.dry_run { Intent::Tell } else { Intent::CarryOut };
     let clock = Clock::start();
-    let mut agent = Agent::new(settings, Box::new(Node::unwatched(clock, options.config.file())), Metrics::new()?);
+    let mut agent =
+        Agent::new(settings, Box::new(Node::unwatched(clock, options.config.file())), Metrics::new()?);
     let runtime = runtime()?;
     let pass = runtime.block_on(agent.pass(Wake::Start, intent));
     runtime.shutdown_background();
@@ -68,7 +69,8 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
 
 impl<'a> Outcome<'a> {
     fn new(dry_run: bool, pass: &'a PassReport, status: Report) -> Self {
-        let changes = pass.changes.iter().map(|(place, change)| ChangeLine { place, change: change.to_string() });
+        let changes =
+            pass.changes.iter().map(|(place, change)| ChangeLine { place, change: change.to_string() });
         Self {
             dry_run,
             fresh: !status.registries.is_empty() && status.places.iter().all(|place| place.fresh),
@@ -85,7 +87,8 @@ impl<'a> Outcome<'a> {
         }
         for place in &self.status.places {
             let fresh = if place.fresh { "fresh" } else { "not fresh" };
-            let until = place.expires_at.map_or_else(String::new, |at| format!(", soonest credential ends {at}"));
+            let until =
+                place.expires_at.map_or_else(String::new, |at| format!(", soonest credential ends {at}"));
             println!("{}:{} {fresh}{until}", place.kind.as_str(), place.path);
         }
         for error in self.errors {

@@ -62,7 +62,8 @@ fn render(report: &Report, zone: &TimeZone) -> String {
     let ready = if report.ready { "ready" } else { "not ready" };
     line(format!("emr-ecr-agent {} on {}: {ready}", report.version, report.node));
     for registry in &report.registries {
-        let expiry = registry.expires_at.map_or_else(|| "no token yet".to_owned(), |at| expiry(at, report, zone));
+        let expiry =
+            registry.expires_at.map_or_else(|| "no token yet".to_owned(), |at| expiry(at, report, zone));
         let aliases = registry.aliases.join(", ");
         let also = if aliases.is_empty() { aliases } else { format!(" (also {aliases})") };
         line(format!("registry  {}{also}: {expiry}", registry.host));
@@ -72,7 +73,8 @@ fn render(report: &Report, zone: &TimeZone) -> String {
     }
     for place in &report.places {
         let fresh = if place.fresh { "fresh" } else { "not fresh" };
-        let expiry = place.expires_at.map_or_else(String::new, |at| format!(", {}", expiry(at, report, zone)));
+        let expiry =
+            place.expires_at.map_or_else(String::new, |at| format!(", {}", expiry(at, report, zone)));
         line(format!("{:9} {}: {fresh}{expiry}", place.kind.as_str(), place.path));
         if let Some(error) = &place.error {
             line(format!("          {error}"));
@@ -158,7 +160,9 @@ mod tests {
 
     #[test]
     fn a_listener_on_all_addresses_is_asked_on_loopback() {
-        for (listen, asked) in [("0.0.0.0:1", "127.0.0.1:1"), ("[::]:1", "[::1]:1"), ("10.0.0.1:1", "10.0.0.1:1")] {
+        for (listen, asked) in
+            [("0.0.0.0:1", "127.0.0.1:1"), ("[::]:1", "[::1]:1"), ("10.0.0.1:1", "10.0.0.1:1")]
+        {
             assert_eq!(reachable(listen.parse().expect("an address")).to_string(), asked);
         }
     }

@@ -96,7 +96,9 @@ impl Place for LocalConfig {
             let visit = async { converge(&mut LocalFile::find(&self.settings)?, &planner, intent).await };
             visit.await.map_err(|error: VisitError<DiskError>| match &error {
                 VisitError::Store(store) => Problem { waits_for: store.waits_for(), message: chain(&error) },
-                VisitError::Unusable(_) | VisitError::Contended => Problem::new(format!("{}: {}", self.path(), chain(&error))),
+                VisitError::Unusable(_) | VisitError::Contended => {
+                    Problem::new(format!("{}: {}", self.path(), chain(&error)))
+                }
             })
         })
     }
@@ -135,7 +137,8 @@ impl LocalFile {
     }
 
     fn set_mode_and_owner(&self, file: &File) -> Result<(), DiskError> {
-        fchown(file.as_fd(), self.uid, self.gid).map_err(|errno| failed("set the owner of", &self.path, errno.into()))?;
+        fchown(file.as_fd(), self.uid, self.gid)
+            .map_err(|errno| failed("set the owner of", &self.path, errno.into()))?;
         file.set_permissions(fs::Permissions::from_mode(self.mode.bits()))
             .map_err(|source| failed("set the mode of", &self.path, source))
     }
@@ -144,7 +147,8 @@ impl LocalFile {
     fn ensure_folder(&self) -> Result<(), DiskError> {
         match fs::DirBuilder::new().mode(0o700).create(&self.folder) {
             Ok(()) => {
-                let folder = File::open(&self.folder).map_err(|source| failed("open", &self.folder, source))?;
+                let folder =
+                    File::open(&self.folder).map_err(|source| failed("open", &self.folder, source))?;
                 fchown(folder.as_fd(), self.uid, self.gid)
                     .map_err(|errno| failed("set the owner of", &self.folder, errno.into()))
             }
@@ -231,7 +235,9 @@ fn follow_links(path: &Path) -> Result<PathBuf, DiskError> {
         match fs::read_link(&target) {
             Ok(link) => target = target.parent().unwrap_or(Path::new("/")).join(link),
             // EINVAL: there, and no link.
-            Err(error) if error.raw_os_error() == Some(nix::libc::EINVAL) || is_absence(&error) => return Ok(target),
+            Err(error) if error.raw_os_error() == Some(nix::libc::EINVAL) || is_absence(&error) => {
+                return Ok(target);
+            }
             Err(source) => return Err(failed("follow", &target, source)),
         }
     }

@@ -44,9 +44,13 @@ pub struct Fetched {
 /// Why there is no new token.
 #[derive(Debug, Error)]
 pub enum EcrError {
-    #[error("no AWS credentials for ECR in {region}: the environment, the profile, web identity, container and instance metadata (IMDSv2) were tried")]
+    #[error(
+        "no AWS credentials for ECR in {region}: the environment, the profile, web identity, container and instance metadata (IMDSv2) were tried"
+    )]
     NoCredentials { region: String, source: CredentialsError },
-    #[error("ECR in {region} denied GetAuthorizationToken: grant the instance profile's role ecr:GetAuthorizationToken on \"*\"")]
+    #[error(
+        "ECR in {region} denied GetAuthorizationToken: grant the instance profile's role ecr:GetAuthorizationToken on \"*\""
+    )]
     Denied { region: String, source: BoxError },
     #[error("ECR in {region} throttled GetAuthorizationToken")]
     Throttled { region: String, source: BoxError },
@@ -76,7 +80,8 @@ impl Ecr {
         let clock_skew = clock.skew();
         let now = saturating_add(Timestamp::now(), clock_skew.unwrap_or_default());
         let token = answer.and_then(|data| {
-            let expires_at = data.expires_at().and_then(|at| Timestamp::new(at.secs(), at.subsec_nanos() as i32).ok());
+            let expires_at =
+                data.expires_at().and_then(|at| Timestamp::new(at.secs(), at.subsec_nanos() as i32).ok());
             Token::from_answer(data.authorization_token(), expires_at, now)
                 .map_err(|source| EcrError::Answer { region: region.to_owned(), source })
         });
@@ -90,7 +95,9 @@ impl EcrError {
         match self {
             EcrError::NoCredentials { .. } => Some("AWS credentials".to_owned()),
             EcrError::Denied { .. } => Some("the IAM permission ecr:GetAuthorizationToken".to_owned()),
-            EcrError::Network { region, .. } | EcrError::Timeout { region, .. } => Some(format!("ECR in {region}")),
+            EcrError::Network { region, .. } | EcrError::Timeout { region, .. } => {
+                Some(format!("ECR in {region}"))
+            }
             EcrError::Throttled { .. } | EcrError::Service { .. } | EcrError::Answer { .. } => None,
         }
     }
@@ -109,7 +116,11 @@ impl EcrError {
     }
 }
 
-async fn authorization(region: &str, deadline: Duration, clock: ServerClock) -> Result<AuthorizationData, EcrError> {
+async fn authorization(
+    region: &str,
+    deadline: Duration,
+    clock: ServerClock,
+) -> Result<AuthorizationData, EcrError> {
     // Made for each call: calls are hours apart, and so a changed profile or certificate store counts
     // and no connection, parsed certificate or cached credential is held in between.
     let config = load_config(region, deadline).await;
@@ -127,9 +138,8 @@ async fn authorization(region: &str, deadline: Duration, clock: ServerClock) -> 
 }
 
 async fn load_config(region: &str, deadline: Duration) -> SdkConfig {
-    let http_client = aws_smithy_http_client::Builder::new()
-        .tls_provider(Provider::Rustls(CryptoMode::Ring))
-        .build_https();
+    let http_client =
+        aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
     let timeouts = aws_config::timeout::TimeoutConfig::builder().operation_attempt_timeout(deadline).build();
     aws_config::defaults(BehaviorVersion::latest())
         .http_client(http_client)
@@ -161,7 +171,9 @@ fn classify(region: &str, error: SdkError<GetAuthorizationTokenError, HttpRespon
         "ThrottlingException" | "TooManyRequestsException" | "Throttling" | "RequestLimitExceeded" => {
             EcrError::Throttled { region, source }
         }
-        "AccessDeniedException" | "AccessDenied" | "UnauthorizedOperation" => EcrError::Denied { region, source },
+        "AccessDeniedException" | "AccessDenied" | "UnauthorizedOperation" => {
+            EcrError::Denied { region, source }
+        }
         _ if answered => EcrError::Service { region, source },
         _ => EcrError::Network { region, source },
     }

@@ -1,4 +1,4 @@
-//! Hadoop's client configuration, as found on this node.
+//! Hadoop's client configuration as found on this node, read by Hadoop's own rules.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -6,6 +6,10 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use crate::edge::disk::{self, DiskError};
+use crate::model::hadoop::site::{Includes, Site, SiteError, Variables};
+
+/// What Hadoop's clients read, in this order.
+const CLIENT_FILES: [&str; 2] = ["core-site.xml", "hdfs-site.xml"];
 
 #[derive(Debug, Error)]
 pub enum ConfError {
@@ -13,8 +17,8 @@ pub enum ConfError {
     Absent { path: PathBuf },
     #[error("Hadoop's configuration cannot be read")]
     Disk(#[from] DiskError),
-    #[error("{} is not XML as Hadoop takes it", path.display())]
-    Xml { path: PathBuf, source: roxmltree::Error },
+    #[error("Hadoop would not take its configuration")]
+    Site(#[from] SiteError),
 }
 
 impl ConfError {
@@ -22,25 +26,49 @@ impl ConfError {
     pub fn waits_for(&self) -> Option<String> {
         match self {
             ConfError::Absent { path } => Some(path.display().to_string()),
-            ConfError::Disk(_) | ConfError::Xml { .. } => None,
+            ConfError::Disk(_) | ConfError::Site(_) => None,
         }
     }
 }
 
-/// The properties of core-site.xml and hdfs-site.xml in `conf_dir`, as they are now.
+/// The properties of core-site.xml and hdfs-site.xml in `conf_dir`, as they are now, with variables
+/// expanded and blanks at the ends of values taken off.
 pub fn client_properties(conf_dir: &Path) -> Result<BTreeMap<String, String>, ConfError> {
-    let mut properties = BTreeMap::new();
-    for name in ["core-site.xml", "hdfs-site.xml"] {
+    let mut site = Site::new();
+    for name in CLIENT_FILES {
         let path = conf_dir.join(name);
         let Some(bytes) = disk::read(&path)? else { return Err(ConfError::Absent { path }) };
-        let text = String::from_utf8_lossy(&bytes);
-        let tree = roxmltree::Document::parse(&text).map_err(|source| ConfError::Xml { path, source })?;
-        for property in tree.descendants().filter(|node| node.has_tag_name("property")) {
-            let text = |name: &str| property.children().find(|node| node.has_tag_name(name)).and_then(|node| node.text());
-            if let (Some(name), Some(value)) = (text("name"), text("value")) {
-                properties.insert(name.trim().to_owned(), value.to_owned());
-            }
+        site.load(&path.display().to_string(), &bytes, &BesideTheFile)?;
+    }
+    let values = site.resolve(&ThisProcess).values().clone();
+    Ok(values.into_iter().map(|(name, value)| (name, value.trim().to_owned())).collect())
+}
+
+/// Includes are files, named relative to the file that includes them.
+struct BesideTheFile;
+
+impl Includes for BesideTheFile {
+    fn load(&self, href: &str, base: &str) -> Option<Vec<u8>> {
+        let folder = Path::new(base).parent()?;
+        disk::read(&folder.join(href.strip_prefix("file://").unwrap_or(href))).ok().flatten()
+    }
+}
+
+/// `${env.NAME}` as this process sees it; of Java's own properties only the user's name.
+struct ThisProcess;
+
+impl Variables for ThisProcess {
+    fn environment(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok()
+    }
+
+    fn system_property(&self, name: &str) -> Option<String> {
+        match name {
+            "user.name" => nix::unistd::User::from_uid(nix::unistd::Uid::effective())
+                .ok()
+                .flatten()
+                .map(|user| user.name),
+            _ => None,
         }
     }
-    Ok(properties)
 }

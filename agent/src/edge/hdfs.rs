@@ -91,7 +91,8 @@ impl Published {
 
     /// The file system's URI, and Hadoop's configuration to reach it.
     fn file_system(&self) -> Result<(String, BTreeMap<String, String>), HdfsError> {
-        let properties = hadoop_conf::client_properties(&self.conf_dir).map_err(|source| HdfsError::Conf { source })?;
+        let properties =
+            hadoop_conf::client_properties(&self.conf_dir).map_err(|source| HdfsError::Conf { source })?;
         let named = self.settings.path.file_system().map(str::to_owned);
         let file_system = named.or_else(|| properties.get("fs.defaultFS").map(|uri| uri.trim().to_owned()));
         match file_system {
@@ -119,7 +120,9 @@ impl Place for Published {
         Box::pin(async move {
             self.converge(planner, intent).await.map_err(|error| match &error {
                 VisitError::Store(store) => Problem { waits_for: store.waits_for(), message: chain(&error) },
-                VisitError::Unusable(_) | VisitError::Contended => Problem::new(format!("{}: {}", self.path(), chain(&error))),
+                VisitError::Unusable(_) | VisitError::Contended => {
+                    Problem::new(format!("{}: {}", self.path(), chain(&error)))
+                }
             })
         })
     }
@@ -226,7 +229,8 @@ impl PublishedFile {
         let Ok(listing) = self.client.list_status(self.path().folder(), false).await else { return };
         let prefix = self.path().sibling(&self.temporary_prefix());
         let abandoned = listing.iter().filter(|file| {
-            file.path.starts_with(&prefix) && now_millis.saturating_sub(file.modification_time) > ABANDONED_AFTER_MILLIS
+            file.path.starts_with(&prefix)
+                && now_millis.saturating_sub(file.modification_time) > ABANDONED_AFTER_MILLIS
         });
         for file in abandoned {
             if let Err(error) = self.client.delete(&file.path, false).await {
@@ -293,7 +297,8 @@ impl Store for PublishedFile {
 
     async fn set_aside(&mut self, document: &Document) -> Result<String, HdfsError> {
         let now = jiff::Timestamp::now().as_second();
-        let aside = self.path().sibling(&format!("{}.set-aside-{now}-{}", self.path().file_name(), self.node));
+        let aside =
+            self.path().sibling(&format!("{}.set-aside-{now}-{}", self.path().file_name(), self.node));
         self.write(&aside, 0o600, document).await?;
         Ok(aside)
     }

@@ -89,7 +89,10 @@ fn answer(request: &Request<Incoming>, source: &dyn Source) -> Response<Full<Byt
         refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         return refusal;
     }
-    let verbose = request.uri().query().is_some_and(|query| query.split('&').any(|key| key.split('=').next() == Some("verbose")));
+    let verbose = request
+        .uri()
+        .query()
+        .is_some_and(|query| query.split('&').any(|key| key.split('=').next() == Some("verbose")));
     match request.uri().path() {
         "/livez" => liveness(&source.report(), verbose),
         "/readyz" | "/healthz" => readiness(&source.report(), verbose),

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use prometheus::{
-    Encoder as _, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+    Encoder as _, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry,
+    TextEncoder,
 };
 
 use crate::model::status::{PlaceKind, Report};
@@ -38,21 +39,59 @@ impl Metrics {
     pub fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new_custom(Some("emr_ecr_agent".to_owned()), None)?;
         let with = Registrar(&registry);
-        let build = with.gauges("build_info", "Always 1, labelled with the version.", &["version", "target"])?;
+        let build =
+            with.gauges("build_info", "Always 1, labelled with the version.", &["version", "target"])?;
         let target = format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS);
         build.with_label_values(&[env!("CARGO_PKG_VERSION"), &target]).set(1.0);
         let metrics = Self {
-            token_refresh: with.counters("token_refresh_total", "Calls to ECR by outcome.", &["region", "result"])?,
-            token_refresh_duration: with.durations("token_refresh_duration_seconds", "Time a call to ECR took.", "region")?,
-            publish: with.counters("publish_total", "Visits that changed a place or failed.", &["sink", "result"])?,
-            publish_duration: with.durations("publish_duration_seconds", "Time a visit to a place took.", "sink")?,
-            publish_last_success: with.gauges("publish_last_success_timestamp_seconds", "When a place was last in order.", &["sink"])?,
+            token_refresh: with.counters(
+                "token_refresh_total",
+                "Calls to ECR by outcome.",
+                &["region", "result"],
+            )?,
+            token_refresh_duration: with.durations(
+                "token_refresh_duration_seconds",
+                "Time a call to ECR took.",
+                "region",
+            )?,
+            publish: with.counters(
+                "publish_total",
+                "Visits that changed a place or failed.",
+                &["sink", "result"],
+            )?,
+            publish_duration: with.durations(
+                "publish_duration_seconds",
+                "Time a visit to a place took.",
+                "sink",
+            )?,
+            publish_last_success: with.gauges(
+                "publish_last_success_timestamp_seconds",
+                "When a place was last in order.",
+                &["sink"],
+            )?,
             passes: with.counters("passes_total", "Passes by what woke them.", &["wake"])?,
-            token_expiration: with.gauges("token_expiration_timestamp_seconds", "When the token in hand ends.", &["registry"])?,
-            token_next_refresh: with.gauges("token_next_refresh_timestamp_seconds", "When the token in hand is renewed.", &["registry"])?,
-            token_failures: with.gauges("token_refresh_consecutive_failures", "Failed calls since the last success.", &["registry"])?,
-            published_expiration: with.gauges("published_expiration_timestamp_seconds", "When the soonest credential ends that a reader of the place finds.", &["sink", "path"])?,
-            executor_config_valid: with.gauge("executor_config_valid", "Whether Hadoop would take container-executor.cfg.")?,
+            token_expiration: with.gauges(
+                "token_expiration_timestamp_seconds",
+                "When the token in hand ends.",
+                &["registry"],
+            )?,
+            token_next_refresh: with.gauges(
+                "token_next_refresh_timestamp_seconds",
+                "When the token in hand is renewed.",
+                &["registry"],
+            )?,
+            token_failures: with.gauges(
+                "token_refresh_consecutive_failures",
+                "Failed calls since the last success.",
+                &["registry"],
+            )?,
+            published_expiration: with.gauges(
+                "published_expiration_timestamp_seconds",
+                "When the soonest credential ends that a reader of the place finds.",
+                &["sink", "path"],
+            )?,
+            executor_config_valid: with
+                .gauge("executor_config_valid", "Whether Hadoop would take container-executor.cfg.")?,
             settings_valid: with.gauge("config_valid", "Whether the last reload of agent.toml was taken.")?,
             clock_skew: with.real_gauge("clock_skew_seconds", "Server clock minus local clock.")?,
             ready: with.gauge("ready", "Whether submissions can rely on this node.")?,
@@ -93,7 +132,12 @@ impl Metrics {
 
     fn set(&self, report: &Report) {
         // Registries and places come and go with the settings: what is gone must not be shown for ever.
-        for gone in [&self.token_expiration, &self.token_next_refresh, &self.token_failures, &self.published_expiration] {
+        for gone in [
+            &self.token_expiration,
+            &self.token_next_refresh,
+            &self.token_failures,
+            &self.published_expiration,
+        ] {
             gone.reset();
         }
         for registry in &report.registries {
@@ -107,7 +151,8 @@ impl Metrics {
             set_time(&self.published_expiration, &[sink, &place.path], place.expires_at);
             set_time(&self.publish_last_success, &[sink], place.verified_at);
         }
-        let executor_cfg = report.checks.iter().any(|check| check.name == "container-executor.cfg" && check.ok);
+        let executor_cfg =
+            report.checks.iter().any(|check| check.name == "container-executor.cfg" && check.ok);
         self.executor_config_valid.set(executor_cfg.into());
         self.settings_valid.set(report.settings_error.is_none().into());
         self.clock_skew.set(report.clock_skew_seconds);
@@ -152,7 +197,10 @@ impl Registrar<'_> {
         self.add(HistogramVec::new(HistogramOpts::new(name, help).buckets(DURATIONS.to_vec()), &[label])?)
     }
 
-    fn add<C: prometheus::core::Collector + Clone + 'static>(&self, collector: C) -> Result<C, prometheus::Error> {
+    fn add<C: prometheus::core::Collector + Clone + 'static>(
+        &self,
+        collector: C,
+    ) -> Result<C, prometheus::Error> {
         self.0.register(Box::new(collector.clone()))?;
         Ok(collector)
     }

@@ -44,8 +44,10 @@ impl SettingsFile {
                 false => Ok(Settings::default()),
             };
         };
-        let text = String::from_utf8(bytes).map_err(|_| SettingsError::NotText { path: self.path.clone() })?;
-        Settings::parse(&text).map_err(|mistakes| SettingsError::Mistakes { path: self.path.clone(), mistakes })
+        let text =
+            String::from_utf8(bytes).map_err(|_| SettingsError::NotText { path: self.path.clone() })?;
+        Settings::parse(&text)
+            .map_err(|mistakes| SettingsError::Mistakes { path: self.path.clone(), mistakes })
     }
 }
 

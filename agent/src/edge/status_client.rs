@@ -37,7 +37,8 @@ pub async fn ask(address: SocketAddr) -> Result<(String, Report), StatusError> {
 
 async fn get_status(address: SocketAddr) -> Result<Bytes, StatusError> {
     let foreign = |source: Box<dyn std::error::Error + Send + Sync>| StatusError::Foreign { address, source };
-    let stream = TcpStream::connect(address).await.map_err(|source| StatusError::NoAgent { address, source })?;
+    let stream =
+        TcpStream::connect(address).await.map_err(|source| StatusError::NoAgent { address, source })?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
         .map_err(|error| foreign(error.into()))?;

@@ -38,10 +38,12 @@ pub fn executor_cfg(path: &Path, bytes: &[u8], rules: Rules) -> ExecutorVerdict 
         Err(error) => return fatal(error.code(), error.line(), error.to_string()),
     };
     if config.nm_group().is_none() {
-        let message = "yarn.nodemanager.linux-container-executor.group is not set above the first section".to_owned();
+        let message =
+            "yarn.nodemanager.linux-container-executor.group is not set above the first section".to_owned();
         return fatal("group-missing", None, message);
     }
-    let trusted = config.trusted_registries().unwrap_or_default().into_iter().filter_map(ecr_registry).collect();
+    let trusted =
+        config.trusted_registries().unwrap_or_default().into_iter().filter_map(ecr_registry).collect();
     ExecutorVerdict { state: ExecutorCfg::Sound, trusted, findings: Vec::new() }
 }
 

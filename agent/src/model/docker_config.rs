@@ -72,7 +72,8 @@ impl DockerConfig {
 /// JSON text of `value` with a final newline.
 pub fn render_json(value: &impl Serialize, indent: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, PrettyFormatter::with_indent(indent));
+    let mut serializer =
+        serde_json::Serializer::with_formatter(&mut bytes, PrettyFormatter::with_indent(indent));
     value.serialize(&mut serializer).expect("JSON values with text keys always render into memory");
     bytes.push(b'\n');
     bytes
@@ -98,7 +99,14 @@ mod tests {
     fn set(before: &str) -> String {
         let mut config = DockerConfig::parse(&document(before)).expect("a Docker config");
         let host = HostName::parse("ecr.example").expect("a host");
-        config.set(&host, &Token { auth: Secret::new("QVdTOnA="), issued_at: jiff::Timestamp::MIN, expires_at: jiff::Timestamp::MAX });
+        config.set(
+            &host,
+            &Token {
+                auth: Secret::new("QVdTOnA="),
+                issued_at: jiff::Timestamp::MIN,
+                expires_at: jiff::Timestamp::MAX,
+            },
+        );
         assert_eq!(config.auth(&host), Some("QVdTOnA="));
         String::from_utf8(config.render().bytes().to_vec()).expect("UTF-8")
     }

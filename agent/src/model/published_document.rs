@@ -71,7 +71,8 @@ impl PublishedDocument {
                 continue;
             };
             // Anyone may write what our object says; the token's own word can only shorten it.
-            let expires_at = [stated_expiry(auth), own.expires_at.get(name).copied()].into_iter().flatten().min();
+            let expires_at =
+                [stated_expiry(auth), own.expires_at.get(name).copied()].into_iter().flatten().min();
             entries.insert(name.clone(), Entry { auth: Secret::new(auth), expires_at });
         }
         (Self { entries, publication: own.publication }, poison)
@@ -80,7 +81,8 @@ impl PublishedDocument {
     /// What the document becomes when `wanted` is merged in: an entry is replaced by a better one
     /// once it is due; nothing is ever replaced by what ends sooner. `None` if nothing changes.
     pub fn merged(&self, wanted: &Credentials, renewal: Renewal, now: Timestamp) -> Option<Self> {
-        let better: Vec<_> = wanted.iter().filter(|(name, token)| self.yields(name, token, renewal, now)).collect();
+        let better: Vec<_> =
+            wanted.iter().filter(|(name, token)| self.yields(name, token, renewal, now)).collect();
         if better.is_empty() {
             return None;
         }
@@ -122,9 +124,13 @@ impl PublishedDocument {
     }
 
     pub fn render(&self) -> Document {
-        let auths: Map<String, Value> =
-            self.entries.iter().map(|(name, entry)| (name.clone(), json!({ "auth": entry.auth.expose() }))).collect();
-        let expires_at = self.entries.iter().filter_map(|(name, entry)| Some((name.clone(), entry.expires_at?)));
+        let auths: Map<String, Value> = self
+            .entries
+            .iter()
+            .map(|(name, entry)| (name.clone(), json!({ "auth": entry.auth.expose() })))
+            .collect();
+        let expires_at =
+            self.entries.iter().filter_map(|(name, entry)| Some((name.clone(), entry.expires_at?)));
         let own = Own { publication: self.publication.clone(), expires_at: expires_at.collect() };
         Document::new(render_json(&json!({ "auths": auths, OWN_KEY: own }), b"  "))
     }
@@ -174,7 +180,9 @@ mod tests {
     }
 
     fn published(name: &str, expires: i64) -> PublishedDocument {
-        PublishedDocument::default().merged(&wanted(name, expires), HALF, at(0)).expect("an empty document takes any")
+        PublishedDocument::default()
+            .merged(&wanted(name, expires), HALF, at(0))
+            .expect("an empty document takes any")
     }
 
     #[test]
@@ -182,7 +190,8 @@ mod tests {
         let check = |in_place: i64, offered: i64, now: i64, changes: bool| {
             let merged = published("a", in_place).merged(&wanted("a", offered), HALF, at(now));
             assert_eq!(merged.is_some(), changes, "{in_place} {offered} {now}");
-            let kept = merged.map_or(in_place, |merged| merged.expires_at(&host("a")).expect("known").as_second());
+            let kept =
+                merged.map_or(in_place, |merged| merged.expires_at(&host("a")).expect("known").as_second());
             assert!(kept >= in_place);
         };
         check(1000, 1100, 949, false);
@@ -205,13 +214,17 @@ mod tests {
 
     #[test]
     fn foreign_entries_stay_and_unknown_expiry_gives_way() {
-        let text = r#"{"auths":{"hub.example":{"auth":"aHVi","email":"x"},"a":{"auth":"b2xk"}},"credsStore":"y"}"#;
+        let text =
+            r#"{"auths":{"hub.example":{"auth":"aHVi","email":"x"},"a":{"auth":"b2xk"}},"credsStore":"y"}"#;
         let (document, poison) = PublishedDocument::read(&Document::new(text.as_bytes().to_vec()));
         assert_eq!(poison, None);
         let merged = document.merged(&wanted("a", 1000), HALF, at(950)).expect("a is replaced");
         let rendered = String::from_utf8(merged.render().bytes().to_vec()).expect("UTF-8");
         let value: serde_json::Value = serde_json::from_str(&rendered).expect("JSON");
-        assert_eq!(value["auths"], serde_json::json!({"a": {"auth": "token-1000"}, "hub.example": {"auth": "aHVi"}}));
+        assert_eq!(
+            value["auths"],
+            serde_json::json!({"a": {"auth": "token-1000"}, "hub.example": {"auth": "aHVi"}})
+        );
         assert_eq!(value.as_object().map(serde_json::Map::len), Some(2));
     }
 
@@ -234,7 +247,11 @@ mod tests {
         check("", Some(Poison::NotJson { line: 1, column: 0 }), &[]);
         check("[]", Some(Poison::NotObject), &[]);
         check(r#"{"auths":{"a":{}}}"#, Some(Poison::NoAuth("a".into())), &[]);
-        check(r#"{"auths":{"a":{"auth":"x"},"b":null,"c":{"auth":7}}}"#, Some(Poison::NoAuth("b".into())), &["a"]);
+        check(
+            r#"{"auths":{"a":{"auth":"x"},"b":null,"c":{"auth":7}}}"#,
+            Some(Poison::NoAuth("b".into())),
+            &["a"],
+        );
         check(r#"{"auths":{"a":{"auth":"x"}}}"#, None, &["a"]);
         check("{}", None, &[]);
     }
@@ -246,7 +263,9 @@ mod tests {
         let password = STANDARD.encode(r#"{"expiration":500}"#);
         let auth = STANDARD.encode(format!("AWS:{password}"));
         let check = |said: &str, expected: i64| {
-            let text = format!(r#"{{"auths":{{"a":{{"auth":"{auth}"}}}},"emr-ecr-agent":{{"expires_at":{{"a":"{said}"}}}}}}"#);
+            let text = format!(
+                r#"{{"auths":{{"a":{{"auth":"{auth}"}}}},"emr-ecr-agent":{{"expires_at":{{"a":"{said}"}}}}}}"#
+            );
             let (document, _) = PublishedDocument::read(&Document::new(text.into_bytes()));
             assert_eq!(document.expires_at(&host("a")), Some(at(expected)), "{said}");
         };

@@ -86,11 +86,26 @@ mod tests {
                 assert_eq!(PublishedPath::parse(&parsed.to_string()).as_ref(), Some(parsed));
             }
         };
-        check("/user/hadoop/config.json", Some((None, "/user/hadoop/config.json", "/user/hadoop", "config.json")));
+        check(
+            "/user/hadoop/config.json",
+            Some((None, "/user/hadoop/config.json", "/user/hadoop", "config.json")),
+        );
         check("/config.json", Some((None, "/config.json", "/", "config.json")));
         check("hdfs:///a/b", Some((None, "/a/b", "/a", "b")));
         check("hdfs://nn:8020/a/b", Some((Some("hdfs://nn:8020"), "/a/b", "/a", "b")));
-        for refused in ["", "/", "a/b", "/a/", "/a/../b", "/a:b", "s3://bucket/x", "hdfs://nn:8020", "file:///a", "//a", "/a\nb"] {
+        for refused in [
+            "",
+            "/",
+            "a/b",
+            "/a/",
+            "/a/../b",
+            "/a:b",
+            "s3://bucket/x",
+            "hdfs://nn:8020",
+            "file:///a",
+            "//a",
+            "/a\nb",
+        ] {
             check(refused, None);
         }
     }

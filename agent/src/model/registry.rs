@@ -60,7 +60,9 @@ impl HostName {
             None => (text, None),
         };
         let allowed = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '-';
-        let good = !host.is_empty() && host.chars().all(allowed) && port.is_none_or(|port| port.parse::<u16>().is_ok());
+        let good = !host.is_empty()
+            && host.chars().all(allowed)
+            && port.is_none_or(|port| port.parse::<u16>().is_ok());
         good.then(|| Self(text.to_owned()))
     }
 
@@ -106,13 +108,9 @@ impl EcrRegistry {
         if !is_region(region) {
             return Err(NotEcr::Region(own()));
         }
-        let partition = if partition == "aws" && region.starts_with("us-gov-") { "aws-us-gov" } else { partition };
-        Ok(Self {
-            host: HostName(own()),
-            account: account.to_owned(),
-            region: region.to_owned(),
-            partition,
-        })
+        let partition =
+            if partition == "aws" && region.starts_with("us-gov-") { "aws-us-gov" } else { partition };
+        Ok(Self { host: HostName(own()), account: account.to_owned(), region: region.to_owned(), partition })
     }
 
     pub fn host(&self) -> &HostName {
@@ -138,7 +136,9 @@ impl EcrRegistry {
 /// A Region's name: it becomes part of the endpoint's host name, so nothing else may pass.
 fn is_region(text: &str) -> bool {
     let starts_well = text.starts_with(|c: char| c.is_ascii_alphanumeric());
-    starts_well && text.len() <= 40 && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+    starts_well
+        && text.len() <= 40
+        && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
 }
 
 #[cfg(test)]
@@ -148,7 +148,8 @@ mod tests {
     #[test]
     fn reads_every_form_of_ecr_host() {
         let check = |host: &str, region: &str, partition: &str| {
-            let parsed = EcrRegistry::parse(host).map(|r| (r.account().to_owned(), r.region().to_owned(), r.partition()));
+            let parsed = EcrRegistry::parse(host)
+                .map(|r| (r.account().to_owned(), r.region().to_owned(), r.partition()));
             assert_eq!(parsed, Ok(("123456789123".to_owned(), region.to_owned(), partition)), "{host}");
         };
         check("123456789123.dkr.ecr.us-east-1.amazonaws.com", "us-east-1", "aws");

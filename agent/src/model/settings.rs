@@ -143,27 +143,16 @@ impl Default for Settings {
                 minimum_validity: Duration::from_secs(30 * 60),
                 pass_interval: Duration::from_secs(60),
             },
-            deadlines: Deadlines {
-                ecr: Duration::from_secs(20),
-                hdfs: Duration::from_secs(20),
-            },
+            deadlines: Deadlines { ecr: Duration::from_secs(20), hdfs: Duration::from_secs(20) },
             listen: SocketAddr::from(([127, 0, 0, 1], 9470)),
-            log: LogSettings {
-                format: LogFormat::Text,
-                level: LogLevel::Info,
-                file: None,
-            },
+            log: LogSettings { format: LogFormat::Text, level: LogLevel::Info, file: None },
         }
     }
 }
 
 impl DockerConfigSettings {
     fn at(path: impl Into<PathBuf>) -> Self {
-        Self {
-            path: path.into(),
-            mode: Mode(0o600),
-            owner: None,
-        }
+        Self { path: path.into(), mode: Mode(0o600), owner: None }
     }
 }
 
@@ -276,7 +265,8 @@ fn ecr_registry(value: &Value<'_>) -> Result<EcrRegistry, String> {
 }
 
 fn host_names(value: &Value<'_>) -> Result<Vec<HostName>, String> {
-    const ALLOWED: &str = "must be a list of host names, each with or without a port, such as [\"registry.example.com:5000\"]";
+    const ALLOWED: &str =
+        "must be a list of host names, each with or without a port, such as [\"registry.example.com:5000\"]";
     let hosts = value.strings().ok_or(ALLOWED)?;
     hosts.into_iter().map(|host| HostName::parse(host).ok_or_else(|| ALLOWED.to_owned())).collect()
 }
@@ -284,7 +274,8 @@ fn host_names(value: &Value<'_>) -> Result<Vec<HostName>, String> {
 fn absolute_path(value: &Value<'_>) -> Result<PathBuf, String> {
     let path = value.string().map(Path::new).filter(|path| path.is_absolute());
     let path = path.filter(|path| !path.as_os_str().as_encoded_bytes().contains(&0));
-    path.map(Path::to_owned).ok_or_else(|| "must be an absolute path in quotes, such as \"/etc/hadoop/conf\"".to_owned())
+    path.map(Path::to_owned)
+        .ok_or_else(|| "must be an absolute path in quotes, such as \"/etc/hadoop/conf\"".to_owned())
 }
 
 fn published_path(value: &Value<'_>) -> Result<PublishedPath, String> {
@@ -294,10 +285,11 @@ fn published_path(value: &Value<'_>) -> Result<PublishedPath, String> {
 }
 
 fn mode(value: &Value<'_>) -> Result<Mode, String> {
-    let bits = value.string().filter(|text| text.len() <= 4).and_then(|text| u32::from_str_radix(text, 8).ok());
-    bits.filter(|bits| (0o400..=0o777).contains(bits) && bits & 0o400 != 0)
-        .map(Mode)
-        .ok_or_else(|| "must be octal permission bits in quotes that let the owner read, such as \"0600\"".to_owned())
+    let bits =
+        value.string().filter(|text| text.len() <= 4).and_then(|text| u32::from_str_radix(text, 8).ok());
+    bits.filter(|bits| (0o400..=0o777).contains(bits) && bits & 0o400 != 0).map(Mode).ok_or_else(|| {
+        "must be octal permission bits in quotes that let the owner read, such as \"0600\"".to_owned()
+    })
 }
 
 fn owner(value: &Value<'_>) -> Result<Owner, String> {
@@ -346,11 +338,18 @@ fn duration(value: &Value<'_>, least: Duration, most: Duration) -> Result<Durati
         .and_then(|text| text.parse::<jiff::SignedDuration>().ok())
         .and_then(|given| Duration::try_from(given).ok())
         .filter(|given| (least..=most).contains(given))
-        .ok_or_else(|| format!("must be a length of time in quotes from {} to {}, such as \"90s\", \"30m\" or \"1h 30m\"", friendly(least), friendly(most)))
+        .ok_or_else(|| {
+            format!(
+                "must be a length of time in quotes from {} to {}, such as \"90s\", \"30m\" or \"1h 30m\"",
+                friendly(least),
+                friendly(most)
+            )
+        })
 }
 
 fn friendly(duration: Duration) -> String {
-    jiff::SignedDuration::try_from(duration).map_or_else(|_| format!("{duration:?}"), |signed| format!("{signed:#}"))
+    jiff::SignedDuration::try_from(duration)
+        .map_or_else(|_| format!("{duration:?}"), |signed| format!("{signed:#}"))
 }
 
 fn socket_address(value: &Value<'_>) -> Result<SocketAddr, String> {

@@ -95,7 +95,12 @@ pub enum ExecutorCfg {
 
 impl Status {
     /// The state before the first pass.
-    pub fn new(node: String, minimum_validity: Duration, pass_interval: Duration, heartbeat_bound: Duration) -> Self {
+    pub fn new(
+        node: String,
+        minimum_validity: Duration,
+        pass_interval: Duration,
+        heartbeat_bound: Duration,
+    ) -> Self {
         Self {
             node,
             minimum_validity,
@@ -154,15 +159,20 @@ impl Status {
         };
         let registries = self.registries.iter().filter_map(|registry| registry.last_error.as_ref());
         let places = self.places.iter().filter_map(|place| place.error.as_ref());
-        let mut waiting: Vec<String> =
-            executor_cfg.into_iter().chain(registries).chain(places).filter_map(|p| p.waits_for.clone()).collect();
+        let mut waiting: Vec<String> = executor_cfg
+            .into_iter()
+            .chain(registries)
+            .chain(places)
+            .filter_map(|p| p.waits_for.clone())
+            .collect();
         waiting.sort();
         waiting.dedup();
         waiting
     }
 
     fn token_fault(&self, registry: &RegistryStatus, now: Moment) -> Option<String> {
-        let because = || registry.last_error.as_ref().map_or_else(String::new, |error| format!(": {}", error.message));
+        let because =
+            || registry.last_error.as_ref().map_or_else(String::new, |error| format!(": {}", error.message));
         match registry.expires_at {
             None => Some(format!("no token yet{}", because())),
             Some(at) if self.outlives_minimum(at, now) => None,
@@ -171,7 +181,8 @@ impl Status {
     }
 
     fn place_fault(&self, place: &PlaceStatus, now: Moment) -> Option<String> {
-        let because = || place.error.as_ref().map_or_else(String::new, |error| format!(": {}", error.message));
+        let because =
+            || place.error.as_ref().map_or_else(String::new, |error| format!(": {}", error.message));
         let Some(verified_at) = place.verified_at else {
             return Some(format!("never verified{}", because()));
         };

@@ -39,7 +39,7 @@ impl Token {
         now: Timestamp,
     ) -> Result<Self, BadToken> {
         let auth = authorization_token.ok_or(BadToken::Absent)?;
-        if !aws_password(auth).is_some_and(|password| !password.is_empty()) {
+        if aws_password(auth).is_none_or(|password| password.is_empty()) {
             return Err(BadToken::NotAws);
         }
         let expires_at = expires_at.ok_or(BadToken::NoExpiry)?;
@@ -110,7 +110,12 @@ mod tests {
             assert_eq!(stated_expiry(&STANDARD.encode(plain)), expected.map(at));
         };
         let password = |json: &str| format!("AWS:{}", STANDARD.encode(json));
-        check(password(r#"{"payload":"p","datakey":"d","version":"2","type":"DATA_KEY","expiration":1700000000}"#), Some(1_700_000_000));
+        check(
+            password(
+                r#"{"payload":"p","datakey":"d","version":"2","type":"DATA_KEY","expiration":1700000000}"#,
+            ),
+            Some(1_700_000_000),
+        );
         check(password(r#"{"payload":"p"}"#), None);
         check("AWS:plain".to_owned(), None);
         check("me:secret".to_owned(), None);

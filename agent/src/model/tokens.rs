@@ -47,7 +47,8 @@ impl Tokens {
     /// The Regions to ask now. `server_now` is the server's clock at `now`.
     pub fn due(&self, renewal: Renewal, now: Moment, server_now: Timestamp) -> Vec<String> {
         let due = self.regions.iter().filter(|(_, attempts)| {
-            attempts.not_before <= now.uptime && attempts.refresh_at(renewal).is_none_or(|at| at <= server_now)
+            attempts.not_before <= now.uptime
+                && attempts.refresh_at(renewal).is_none_or(|at| at <= server_now)
         });
         due.map(|(region, _)| region.clone()).collect()
     }

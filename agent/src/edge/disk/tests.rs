@@ -131,7 +131,8 @@ fn an_unknown_owner_is_waited_for() {
     let settings = Settings::parse(&toml).expect("right settings");
     let mut place = LocalConfig::new(settings.docker_configs[0].clone());
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-    let visit = runtime.block_on(place.visit(Box::new(|found| local(found, &credentials())), Intent::CarryOut));
+    let visit =
+        runtime.block_on(place.visit(Box::new(|found| local(found, &credentials())), Intent::CarryOut));
     let problem = visit.expect_err("no such user");
     assert_eq!(problem.waits_for.as_deref(), Some("the user nobody-has-this-name"));
     assert!(!path.exists());

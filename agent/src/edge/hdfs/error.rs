@@ -64,7 +64,9 @@ impl Cause {
                 "StandbyException" => Some("an active NameNode".to_owned()),
                 "AccessControlException" => Some("permission on HDFS".to_owned()),
                 "NSQuotaExceededException" | "DSQuotaExceededException" => Some("quota on HDFS".to_owned()),
-                "IOException" if message.contains("could only be written to 0") => Some("a DataNode".to_owned()),
+                "IOException" if message.contains("could only be written to 0") => {
+                    Some("a DataNode".to_owned())
+                }
                 _ => None,
             },
             Cause::Library(hdfs_native::HdfsError::IOError(_)) => Some("HDFS".to_owned()),
@@ -76,7 +78,8 @@ impl Cause {
 impl From<hdfs_native::HdfsError> for Cause {
     fn from(error: hdfs_native::HdfsError) -> Self {
         match error {
-            hdfs_native::HdfsError::RPCError(class, text) | hdfs_native::HdfsError::FatalRPCError(class, text) => {
+            hdfs_native::HdfsError::RPCError(class, text)
+            | hdfs_native::HdfsError::FatalRPCError(class, text) => {
                 let message = text.lines().next().unwrap_or_default().to_owned();
                 Cause::Remote { class, message }
             }

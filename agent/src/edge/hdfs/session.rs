@@ -41,7 +41,10 @@ impl Sessions {
     }
 
     /// Runs `visit` to its end or the deadline.
-    pub(super) async fn run<T, F>(&self, visit: impl FnOnce() -> F + Send + 'static) -> Result<T, SessionError>
+    pub(super) async fn run<T, F>(
+        &self,
+        visit: impl FnOnce() -> F + Send + 'static,
+    ) -> Result<T, SessionError>
     where
         F: Future<Output = T>,
         T: Send + 'static,
@@ -67,7 +70,10 @@ impl Sessions {
     }
 }
 
-fn run_here<T, F: Future<Output = T>>(deadline: Duration, visit: impl FnOnce() -> F) -> Result<T, SessionError> {
+fn run_here<T, F: Future<Output = T>>(
+    deadline: Duration,
+    visit: impl FnOnce() -> F,
+) -> Result<T, SessionError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -101,7 +107,11 @@ mod tests {
     use super::{SessionError, Sessions};
 
     fn run<T>(future: impl Future<Output = T>) -> T {
-        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(future)
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime")
+            .block_on(future)
     }
 
     #[test]

@@ -20,7 +20,8 @@ fn noticed(prepare: impl Fn(&Path), target: &str, change: impl Fn(&Path)) -> boo
             tokio::task::yield_now().await;
             change(folder.path());
         };
-        let (changed, ()) = tokio::join!(tokio::time::timeout(PATIENCE, watcher.changed()), change_after_start);
+        let (changed, ()) =
+            tokio::join!(tokio::time::timeout(PATIENCE, watcher.changed()), change_after_start);
         changed.is_ok()
     })
 }

@@ -47,18 +47,14 @@ impl ClientConfigError {
 /// Reads the whole file as `DockerClientConfigHandler` does.
 pub fn read(bytes: &[u8]) -> Result<Credentials, ClientConfigError> {
     let text = text::decode(bytes);
-    let root = json::read(&text)
-        .map_err(ClientConfigError::Malformed)?
-        .ok_or(ClientConfigError::Empty)?;
+    let root = json::read(&text).map_err(ClientConfigError::Malformed)?.ok_or(ClientConfigError::Empty)?;
     let auths = root.into_members().remove("auths");
     let entries = auths.map(json::Value::into_members).unwrap_or_default();
     entries
         .into_iter()
-        .map(
-            |(registry, entry)| match entry.into_members().remove("auth") {
-                Some(auth) => Ok((registry, Auth::new(auth.into_text()))),
-                None => Err(ClientConfigError::EntryWithoutAuth { registry }),
-            },
-        )
+        .map(|(registry, entry)| match entry.into_members().remove("auth") {
+            Some(auth) => Ok((registry, Auth::new(auth.into_text()))),
+            None => Err(ClientConfigError::EntryWithoutAuth { registry }),
+        })
         .collect()
 }

@@ -18,20 +18,12 @@ pub fn is_match(pattern: &[u8], text: &[u8]) -> Result<bool, InvalidPattern> {
 }
 
 fn translate(pattern: &str) -> Result<String, InvalidPattern> {
-    let mut translator = Translator {
-        rest: pattern,
-        output: String::from("(?s)"),
-        last_atom: None,
-        groups: Vec::new(),
-    };
+    let mut translator =
+        Translator { rest: pattern, output: String::from("(?s)"), last_atom: None, groups: Vec::new() };
     while let Some(next) = translator.take() {
         translator.translate(next)?;
     }
-    if translator.groups.is_empty() {
-        Ok(translator.output)
-    } else {
-        Err(InvalidPattern)
-    }
+    if translator.groups.is_empty() { Ok(translator.output) } else { Err(InvalidPattern) }
 }
 
 struct Translator<'p> {
@@ -159,10 +151,7 @@ impl Translator<'_> {
                 continue;
             }
             let low = self.bracket_character(next)?;
-            let after_dash = self
-                .rest
-                .strip_prefix('-')
-                .filter(|rest| !rest.starts_with(']'));
+            let after_dash = self.rest.strip_prefix('-').filter(|rest| !rest.starts_with(']'));
             let Some(rest) = after_dash else {
                 push_class_character(&mut class, low);
                 continue;
@@ -245,9 +234,7 @@ mod tests {
         check("^)$", ")", Ok(true));
         check(r"^\.$", "x", Ok(false));
         check(r"\<cd\>", "ab-cd", Ok(true));
-        for invalid in [
-            "*a", "a|*", "(*a)", "^*", "(a", "[a", "a{", "a{x}", "a\\", r"(a)\1", "[[:x:]]",
-        ] {
+        for invalid in ["*a", "a|*", "(*a)", "^*", "(a", "[a", "a{", "a{x}", "a\\", r"(a)\1", "[[:x:]]"] {
             check(invalid, "a", Err(InvalidPattern));
         }
     }

@@ -49,13 +49,8 @@ impl ExecutorConfig {
     pub fn parse(text: impl Into<Vec<u8>>, rules: Rules) -> Result<Self, ParseError> {
         let text = text.into().into_boxed_slice();
         let read = grammar::read(&text, rules)?;
-        let mut config = Self {
-            rules,
-            text,
-            sections: read.sections,
-            entries: read.entries,
-            notes: read.notes,
-        };
+        let mut config =
+            Self { rules, text, sections: read.sections, entries: read.entries, notes: read.notes };
         config.keep_first_of_each_key();
         Ok(config)
     }
@@ -83,12 +78,8 @@ impl ExecutorConfig {
         let Some(id) = self.section_id(section) else {
             return Vec::new();
         };
-        let mut entries: Vec<_> = self
-            .entries
-            .iter()
-            .filter(|entry| entry.section == id)
-            .map(|entry| self.view(entry))
-            .collect();
+        let mut entries: Vec<_> =
+            self.entries.iter().filter(|entry| entry.section == id).map(|entry| self.view(entry)).collect();
         entries.sort_by_key(|entry| entry.line);
         entries
     }
@@ -113,8 +104,7 @@ impl ExecutorConfig {
     /// A value without any item is an empty list under the 3.2 rules, and a list of one item, the
     /// value itself, under the 3.3 rules.
     pub fn list(&self, section: &str, key: &str) -> Option<Vec<&[u8]>> {
-        self.get(section, key)
-            .map(|value| split_list(value, self.rules))
+        self.get(section, key).map(|value| split_list(value, self.rules))
     }
 
     /// Whether `module.enabled` of the Docker section is exactly `true`.
@@ -174,11 +164,7 @@ impl ExecutorConfig {
     }
 
     fn view(&self, entry: &EntrySpan) -> Entry<'_> {
-        Entry {
-            key: self.slice(entry.key),
-            value: self.slice(entry.value),
-            line: entry.line,
-        }
+        Entry { key: self.slice(entry.key), value: self.slice(entry.value), line: entry.line }
     }
 
     fn slice(&self, span: Span) -> &[u8] {
@@ -197,10 +183,7 @@ pub struct Entry<'a> {
 
 /// Splits a value as container-executor splits every Docker list.
 pub fn split_list(value: &[u8], rules: Rules) -> Vec<&[u8]> {
-    let items: Vec<_> = value
-        .split(|byte| *byte == b',')
-        .filter(|item| !item.is_empty())
-        .collect();
+    let items: Vec<_> = value.split(|byte| *byte == b',').filter(|item| !item.is_empty()).collect();
     if items.is_empty() && rules == Rules::V3_3 {
         return vec![value];
     }
@@ -227,10 +210,9 @@ fn is_decimal_one(value: &[u8]) -> bool {
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return false;
     }
-    let magnitude = digits.iter().fold(0_i64, |sum, digit| {
-        sum.saturating_mul(10)
-            .saturating_add(i64::from(digit - b'0'))
-    });
+    let magnitude = digits
+        .iter()
+        .fold(0_i64, |sum, digit| sum.saturating_mul(10).saturating_add(i64::from(digit - b'0')));
     let number = if negative { -magnitude } else { magnitude };
     number.to_le_bytes()[..4] == 1_i32.to_le_bytes()
 }

@@ -8,9 +8,7 @@ use super::executor_config::is_space;
 /// What container-executor reads for `image` from the launch command file when Java wrote `text`
 /// there: blanks around it gone, cut at `#` and at `=`. None if nothing is left to store.
 pub fn in_command_file(text: &[u8]) -> Option<&[u8]> {
-    let line_end = text
-        .iter()
-        .position(|byte| matches!(byte, b'\n' | 0 | b'#'));
+    let line_end = text.iter().position(|byte| matches!(byte, b'\n' | 0 | b'#'));
     let line = &text[..line_end.unwrap_or(text.len())];
     // Leading `=` are one separator with the `=` that Java wrote.
     let start = line.iter().position(|byte| *byte != b'=')?;
@@ -32,11 +30,7 @@ pub fn is_valid(name: &[u8]) -> bool {
 }
 
 fn is_host_with_port(text: &[u8]) -> bool {
-    let is_host = |host| {
-        all(host, |byte| {
-            byte.is_ascii_alphanumeric() || b".-".contains(&byte)
-        })
-    };
+    let is_host = |host| all(host, |byte| byte.is_ascii_alphanumeric() || b".-".contains(&byte));
     match split_at_first(text, b':') {
         Some((host, port)) => is_host(host) && all(port, |byte| byte.is_ascii_digit()),
         None => is_host(text),
@@ -45,15 +39,9 @@ fn is_host_with_port(text: &[u8]) -> bool {
 
 fn is_repository_with_tag(text: &[u8]) -> bool {
     let is_repository = |name| {
-        all(name, |byte| {
-            byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_./-".contains(&byte)
-        })
+        all(name, |byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_./-".contains(&byte))
     };
-    let is_tag = |tag| {
-        all(tag, |byte| {
-            byte.is_ascii_alphanumeric() || b"_.-".contains(&byte)
-        })
-    };
+    let is_tag = |tag| all(tag, |byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte));
     match split_at_first(text, b':') {
         Some((name, tag)) => is_repository(name) && is_tag(tag),
         None => is_repository(text),
@@ -81,4 +69,43 @@ fn trim(mut text: &[u8]) -> &[u8] {
         text = rest;
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use regex_lite::Regex;
+
+    use super::*;
+
+    fn check_in_command_file(text: &str, expected: Option<&str>) {
+        let found = in_command_file(text.as_bytes());
+        assert_eq!(found, expected.map(str::as_bytes), "{text:?}");
+    }
+
+    #[test]
+    fn the_command_file_trims_and_cuts() {
+        check_in_command_file("a:b", Some("a:b"));
+        check_in_command_file(" \ta:b\r ", Some("a:b"));
+        check_in_command_file("a:b=c", Some("a:b"));
+        check_in_command_file("==a=", Some("a"));
+        check_in_command_file("a#b", Some("a"));
+        check_in_command_file("a\0b", Some("a"));
+        check_in_command_file("a\nb", Some("a"));
+        check_in_command_file("  ", Some(""));
+        check_in_command_file(" #", Some(""));
+        check_in_command_file("", None);
+        check_in_command_file("#a", None);
+        check_in_command_file("=", None);
+    }
+
+    proptest! {
+        #[test]
+        fn names_are_valid_as_the_expression_says(name in "[aZ09._/:é@ -]{0,12}") {
+            let expression =
+                "^(([a-zA-Z0-9.-]+)(:[0-9]+)?/)?([a-z0-9_./-]+)(:[a-zA-Z0-9_.-]+)?$";
+            let regex = Regex::new(expression).expect("a constant");
+            prop_assert_eq!(is_valid(name.as_bytes()), regex.is_match(&name));
+        }
+    }
 }

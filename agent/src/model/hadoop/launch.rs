@@ -24,8 +24,16 @@ pub trait Host: Paths {
     fn executor_config_path(&self) -> Vec<u8>;
     /// The driver of a Docker network, as `docker network inspect` tells it.
     fn network_driver(&self, network: &[u8]) -> Option<Vec<u8>>;
-    /// Whether the user is in the group root or docker, or may run docker through sudo.
-    fn user_may_run_docker(&self, user: &[u8]) -> bool;
+    fn docker_access(&self, user: &[u8]) -> DockerAccess;
+}
+
+/// What a user may do with Docker on the node itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DockerAccess {
+    /// In the group root or docker, or allowed to run docker through sudo.
+    Granted,
+    Denied,
+    UnknownUser,
 }
 
 /// The words of the docker command line, the binary first.

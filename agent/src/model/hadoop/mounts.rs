@@ -13,7 +13,7 @@ mod tests;
 
 use thiserror::Error;
 
-use self::permitted::Permitted;
+use self::permitted::{Comparison, Permitted, Source};
 use self::request::Request;
 use super::Rules;
 use super::ere::InvalidPattern;
@@ -54,15 +54,11 @@ impl MountRefusal {
     pub fn native_name(&self, rules: Rules) -> &'static str {
         match (self, rules) {
             (Self::AllowedMountMissing { .. }, _) => "MOUNT_ACCESS_ERROR",
-            (Self::Malformed { .. } | Self::SourceMissing { .. }, Rules::V3_2) => {
-                "INVALID_DOCKER_MOUNT"
-            }
+            (Self::Malformed { .. } | Self::SourceMissing { .. }, Rules::V3_2) => "INVALID_DOCKER_MOUNT",
             (Self::Malformed { .. } | Self::SourceMissing { .. }, Rules::V3_3) => "INVALID_MOUNT",
             (Self::ReadOnly { .. }, Rules::V3_2) => "INVALID_DOCKER_RO_MOUNT",
             (Self::ReadOnly { .. }, Rules::V3_3) => "INVALID_RO_MOUNT",
-            (Self::ReadWrite { .. } | Self::CoversConfig { .. }, Rules::V3_2) => {
-                "INVALID_DOCKER_RW_MOUNT"
-            }
+            (Self::ReadWrite { .. } | Self::CoversConfig { .. }, Rules::V3_2) => "INVALID_DOCKER_RW_MOUNT",
             (Self::ReadWrite { .. } | Self::CoversConfig { .. }, Rules::V3_3) => "INVALID_RW_MOUNT",
             (Self::Pattern(_), _) => "ERROR_COMPILING_REGEX",
         }
@@ -131,20 +127,17 @@ impl Lists {
         })
     }
 
-    fn judge(
-        &self,
-        request: &Request,
-        config_file: &[u8],
-        paths: &dyn Paths,
-    ) -> Result<(), MountRefusal> {
+    fn judge(&self, request: &Request, config_file: &[u8], paths: &dyn Paths) -> Result<(), MountRefusal> {
         let mount = || request.mount.clone();
         let source = permitted::normalize(&request.source, paths);
         let any_list = self.read_only.is_some() || self.read_write.is_some();
         if source.is_none() && any_list {
             return Err(MountRefusal::SourceMissing { mount: mount() });
         }
-        let in_read_write = is_permitted(self.read_write.as_deref(), source.as_ref())?;
-        let in_read_only = is_permitted(self.read_only.as_deref(), source.as_ref())?;
+        let (in_read_write, in_read_only) = match &source {
+            Some(source) => self.compare(source).map_err(MountRefusal::Pattern)?,
+            None => (false, false),
+        };
         if !request.read_write {
             return if in_read_only || in_read_write {
                 Ok(())
@@ -160,6 +153,16 @@ impl Lists {
         }
         Ok(())
     }
+
+    /// Whether the read-write list, and whether the read-only list permits the source.
+    fn compare(&self, source: &Source) -> Result<(bool, bool), InvalidPattern> {
+        let mut comparison = Comparison::of(source);
+        let mut permits = |list: &Option<Vec<Permitted>>| match list {
+            Some(list) => comparison.permits(list),
+            None => Ok(false),
+        };
+        Ok((permits(&self.read_write)?, permits(&self.read_only)?))
+    }
 }
 
 fn resolve_list(
@@ -171,29 +174,8 @@ fn resolve_list(
         return Ok(None);
     };
     let resolve = |entry: &[u8]| {
-        Permitted::resolve(entry, paths).ok_or_else(|| MountRefusal::AllowedMountMissing {
-            key,
-            entry: entry.to_vec(),
-        })
+        Permitted::resolve(entry, paths)
+            .ok_or_else(|| MountRefusal::AllowedMountMissing { key, entry: entry.to_vec() })
     };
-    entries
-        .into_iter()
-        .map(resolve)
-        .collect::<Result<_, _>>()
-        .map(Some)
-}
-
-fn is_permitted(
-    list: Option<&[Permitted]>,
-    source: Option<&permitted::Source>,
-) -> Result<bool, MountRefusal> {
-    let (Some(list), Some(source)) = (list, source) else {
-        return Ok(false);
-    };
-    for entry in list {
-        if entry.permits(source).map_err(MountRefusal::Pattern)? {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+    entries.into_iter().map(resolve).collect::<Result<_, _>>().map(Some)
 }

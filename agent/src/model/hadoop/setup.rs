@@ -85,7 +85,7 @@ pub enum SetupFault {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
     Exit(u8),
-    /// Killed by its C library for freeing memory twice.
+    /// Killed by its C library, which found its memory in disorder.
     Abort,
 }
 
@@ -98,10 +98,7 @@ pub fn check(setup: &Setup<'_>) -> Result<(), SetupFault> {
     let config = match setup.content {
         Content::File(Ok(config)) => config,
         Content::File(Err(cause)) => {
-            return Err(SetupFault::Unparsable {
-                path: file.path.clone(),
-                cause: cause.clone(),
-            });
+            return Err(SetupFault::Unparsable { path: file.path.clone(), cause: cause.clone() });
         }
         Content::Directory => {
             let path = file.path.clone();
@@ -109,12 +106,8 @@ pub fn check(setup: &Setup<'_>) -> Result<(), SetupFault> {
         }
     };
     let name = config.nm_group().ok_or(SetupFault::NoGroup)?;
-    let group = setup.group.ok_or_else(|| SetupFault::UnknownGroup {
-        group: lossy(name).into_owned(),
-    })?;
-    setup
-        .binary
-        .map_or(Ok(()), |binary| check_binary(binary, group))
+    let group = setup.group.ok_or_else(|| SetupFault::UnknownGroup { group: lossy(name).into_owned() })?;
+    setup.binary.map_or(Ok(()), |binary| check_binary(binary, group))
 }
 
 impl SetupFault {
@@ -137,15 +130,13 @@ impl SetupFault {
 
     pub fn ending(&self) -> Ending {
         match self {
-            Self::Unparsable {
-                cause: ParseError::NothingConfigured { rules: Rules::V3_2 },
-                ..
-            } => Ending::Abort,
-            Self::Unparsable { cause, .. } => Ending::Exit(cause.exit_code()),
-            Self::BinaryOwner
-            | Self::BinaryGroup { .. }
-            | Self::BinaryOpen
-            | Self::BinaryNotSetuid => Ending::Exit(INVALID_CONTAINER_EXEC_PERMISSIONS),
+            Self::Unparsable { cause: ParseError::NothingConfigured { rules: Rules::V3_2 }, .. } => {
+                Ending::Abort
+            }
+            Self::Unparsable { cause, .. } => cause.exit_code().map_or(Ending::Abort, Ending::Exit),
+            Self::BinaryOwner | Self::BinaryGroup { .. } | Self::BinaryOpen | Self::BinaryNotSetuid => {
+                Ending::Exit(INVALID_CONTAINER_EXEC_PERMISSIONS)
+            }
             _ => Ending::Exit(INVALID_CONFIG_FILE),
         }
     }
@@ -154,14 +145,12 @@ impl SetupFault {
     pub fn native_message(&self) -> String {
         match self {
             Self::Missing => "Configuration file not found.".to_owned(),
-            Self::Owner { path, uid } => format!(
-                "File {} must be owned by root, but is owned by {uid}",
-                path.display()
-            ),
-            Self::Writable { path, mode } => format!(
-                "File {} must not be world or group writable, but is {mode:03o}",
-                path.display()
-            ),
+            Self::Owner { path, uid } => {
+                format!("File {} must be owned by root, but is owned by {uid}", path.display())
+            }
+            Self::Writable { path, mode } => {
+                format!("File {} must not be world or group writable, but is {mode:03o}", path.display())
+            }
             Self::Directory { .. } => "Line read returned -1 without eof".to_owned(),
             Self::Unparsable { path, cause } => {
                 let message = cause.native_message(&path.to_string_lossy());
@@ -175,10 +164,7 @@ impl SetupFault {
             }
             Self::NoGroup => format!("Can't get configured value for {NM_GROUP_KEY}."),
             Self::UnknownGroup { group } => format!("Can't get group information for {group}"),
-            Self::BinaryOwner
-            | Self::BinaryGroup { .. }
-            | Self::BinaryOpen
-            | Self::BinaryNotSetuid => {
+            Self::BinaryOwner | Self::BinaryGroup { .. } | Self::BinaryOpen | Self::BinaryNotSetuid => {
                 "Invalid permissions on container-executor binary.".to_owned()
             }
         }
@@ -211,10 +197,7 @@ fn check_binary(binary: Binary, group: u32) -> Result<(), SetupFault> {
         return Err(SetupFault::BinaryOwner);
     }
     if binary.gid != group {
-        return Err(SetupFault::BinaryGroup {
-            expected: group,
-            actual: binary.gid,
-        });
+        return Err(SetupFault::BinaryGroup { expected: group, actual: binary.gid });
     }
     if binary.mode & OTHERS_WRITE_OR_EXECUTE != 0 {
         return Err(SetupFault::BinaryOpen);

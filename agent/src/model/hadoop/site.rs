@@ -48,20 +48,9 @@ pub enum SiteError {
         cause: roxmltree::Error,
     },
     #[error("{file} includes {href} at line {line}, which is not there and has no fallback")]
-    IncludeNotFound {
-        file: String,
-        line: u32,
-        href: String,
-    },
-    #[error(
-        "{file} includes {href} at line {line}, more than {} levels deep",
-        parser::MOST_INCLUDES
-    )]
-    IncludesTooDeep {
-        file: String,
-        line: u32,
-        href: String,
-    },
+    IncludeNotFound { file: String, line: u32, href: String },
+    #[error("{file} includes {href} at line {line}, more than {} levels deep", parser::MOST_INCLUDES)]
+    IncludesTooDeep { file: String, line: u32, href: String },
 }
 
 impl SiteError {
@@ -105,12 +94,7 @@ impl Site {
     }
 
     /// Adds a file over those already loaded. On an error nothing of the file is kept.
-    pub fn load(
-        &mut self,
-        file: &str,
-        bytes: &[u8],
-        includes: &dyn Includes,
-    ) -> Result<(), SiteError> {
+    pub fn load(&mut self, file: &str, bytes: &[u8], includes: &dyn Includes) -> Result<(), SiteError> {
         for item in parser::parse(file, bytes, includes)? {
             self.take(item);
         }
@@ -123,9 +107,7 @@ impl Site {
     }
 
     pub fn properties(&self) -> impl Iterator<Item = (&str, &Property)> {
-        self.properties
-            .iter()
-            .map(|(name, property)| (name.as_str(), property))
+        self.properties.iter().map(|(name, property)| (name.as_str(), property))
     }
 
     pub fn is_final(&self, name: &str) -> bool {
@@ -158,8 +140,7 @@ impl Site {
         };
         if is_free {
             let origin = item.origin;
-            self.properties
-                .insert(item.name, Property { value, origin });
+            self.properties.insert(item.name, Property { value, origin });
         }
     }
 }

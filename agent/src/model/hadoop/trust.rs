@@ -22,9 +22,7 @@ pub fn trusting_entry<'c>(
     container: Container,
     image: &[u8],
 ) -> Option<&'c [u8]> {
-    registries(config, container)?
-        .into_iter()
-        .find(|entry| entry_trusts(entry, image, config.rules()))
+    registries(config, container)?.into_iter().find(|entry| entry_trusts(entry, image, config.rules()))
 }
 
 pub fn is_trusted(config: &ExecutorConfig, container: Container, image: &[u8]) -> bool {
@@ -37,9 +35,9 @@ pub fn is_trusted(config: &ExecutorConfig, container: Container, image: &[u8]) -
 /// emptiness, falls back to the common one.
 pub fn registries(config: &ExecutorConfig, container: Container) -> Option<Vec<&[u8]>> {
     match (config.rules(), container) {
-        (Rules::V3_3, Container::Privileged) => config
-            .privileged_registries()
-            .or_else(|| config.trusted_registries()),
+        (Rules::V3_3, Container::Privileged) => {
+            config.privileged_registries().or_else(|| config.trusted_registries())
+        }
         _ => config.trusted_registries(),
     }
 }
@@ -91,9 +89,7 @@ pub fn allow_privileged(
     if config.rules() == Rules::V3_3 && !request.entry_point {
         return Err(PrivilegedRefusal::NotEntryPoint);
     }
-    let trusted = request
-        .image
-        .is_some_and(|image| is_trusted(config, Container::Privileged, image));
+    let trusted = request.image.is_some_and(|image| is_trusted(config, Container::Privileged, image));
     if !trusted {
         return Err(PrivilegedRefusal::NotTrusted);
     }
@@ -105,11 +101,77 @@ pub fn allow_privileged(
 
 /// Whether `docker.privileged-containers.enabled` is `1`, or `true` in any case.
 pub fn privileged_enabled(config: &ExecutorConfig) -> bool {
-    config
-        .get(DOCKER, PRIVILEGED_ENABLED_KEY)
-        .is_some_and(is_one_or_true)
+    config.get(DOCKER, PRIVILEGED_ENABLED_KEY).is_some_and(is_one_or_true)
 }
 
 pub(super) fn is_one_or_true(value: &[u8]) -> bool {
     value == b"1" || value.eq_ignore_ascii_case(b"true")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn check(entry: &str, image: &str, expected: [bool; 2]) {
+        let found = Rules::ALL.map(|rules| entry_trusts(entry.as_bytes(), image.as_bytes(), rules));
+        assert_eq!(found, expected, "{entry} on {image}");
+    }
+
+    #[test]
+    fn entries_are_prefixes_up_to_a_slash() {
+        check("host", "host/a", [true, true]);
+        check("host", "host", [false, false]);
+        check("host", "hosts/a", [false, false]);
+        check("host/", "host/a", [true, true]);
+        check("host//", "host/a", [false, false]);
+        check("host/a", "host/a:1", [false, false]);
+        check("", "/a", [true, true]);
+        check("", "a", [false, false]);
+        check("library", "centos:7", [false, true]);
+        check("library/x", "", [false, true]);
+        check("Library", "centos", [false, false]);
+        check("library", "library/centos", [true, true]);
+        check("libraryx", "library/centos", [false, false]);
+    }
+
+    #[test]
+    fn an_empty_privileged_list_does_not_fall_back_but_an_absent_one_does() {
+        let table = [
+            ("", [true, true]),
+            ("docker.privileged-containers.registries= \n", [true, false]),
+            ("docker.privileged-containers.registries=\n", [true, true]),
+            ("docker.privileged-containers.registries=b\n", [true, false]),
+            ("docker.privileged-containers.registries=b,a\n", [true, true]),
+        ];
+        for (line, expected) in table {
+            let text = format!("[docker]\ndocker.trusted.registries=a\n{line}");
+            let found = Rules::ALL.map(|rules| {
+                let config = ExecutorConfig::parse(text.as_str(), rules).expect("a good one");
+                is_trusted(&config, Container::Privileged, b"a/x")
+            });
+            assert_eq!(found, expected, "{line}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_longer_list_trusts_no_less(
+            list in prop::collection::vec("[a-c/ ]{1,4}", 1..5),
+            more in "[a-c/ ]{1,4}",
+            image in "[a-c/]{1,8}",
+        ) {
+            let trusted = |list: &str, rules| {
+                let text = format!("[docker]\ndocker.trusted.registries=x,{list},x\n");
+                let config = ExecutorConfig::parse(text, rules).expect("a good one");
+                is_trusted(&config, Container::Normal, image.as_bytes())
+            };
+            let shorter = list.join(",");
+            let longer = [shorter.as_str(), &more].join(",");
+            for rules in Rules::ALL {
+                prop_assert!(!trusted(&shorter, rules) || trusted(&longer, rules));
+            }
+        }
+    }
 }

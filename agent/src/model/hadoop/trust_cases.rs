@@ -24,12 +24,7 @@ fn trust_agrees_with_hadoop() {
 fn check(case: &Value, rules: Rules) {
     let expected = &case[rules.as_str()];
     let image = case["image"].as_str().expect("an image").as_bytes();
-    assert_eq!(
-        &judge(config_text(case), image, rules),
-        expected,
-        "{} under the {rules} rules",
-        case["id"]
-    );
+    assert_eq!(&judge(config_text(case), image, rules), expected, "{} under the {rules} rules", case["id"]);
 }
 
 fn config_text(case: &Value) -> Vec<u8> {
@@ -49,8 +44,9 @@ fn judge(text: Vec<u8>, image: &[u8], rules: Rules) -> Value {
                 ("nothing-configured", Rules::V3_2) => "read_config returned".to_owned(),
                 _ => "exit".to_owned(),
             };
+            let code = error.exit_code().expect("no case is killed");
             return json!({
-                "parse_error": format!("{exit} {}: {message}", error.exit_code()),
+                "parse_error": format!("{exit} {code}: {message}"),
                 "trusted": false,
                 "privileged_ok": false,
             });
@@ -58,11 +54,7 @@ fn judge(text: Vec<u8>, image: &[u8], rules: Rules) -> Value {
     };
     let read = image_name::in_command_file(image);
     let trusted = |container| read.is_some_and(|name| trust::is_trusted(&config, container, name));
-    let root = PrivilegedRequest {
-        image: read,
-        entry_point: true,
-        user_may_run_docker: true,
-    };
+    let root = PrivilegedRequest { image: read, entry_point: true, user_may_run_docker: true };
     json!({
         "parse_error": null,
         "trusted": trusted(Container::Normal),

@@ -32,7 +32,9 @@ fn file(text: &str) -> Found {
 fn carried_out(found: Found, plan: Plan) -> Found {
     match (plan, found) {
         (Plan::Replace { document, .. }, _) => Found::File { document, attributes: Attributes::AsSet },
-        (Plan::SetAttributes, Found::File { document, .. }) => Found::File { document, attributes: Attributes::AsSet },
+        (Plan::SetAttributes, Found::File { document, .. }) => {
+            Found::File { document, attributes: Attributes::AsSet }
+        }
         (_, found) => found,
     }
 }
@@ -71,7 +73,8 @@ fn nothing_wanted_writes_nothing_but_heals_poison() {
     assert!(matches!(local(&Found::Absent, &none), Plan::Keep));
     assert!(matches!(publish(&Found::Absent, &none), Plan::Keep));
     assert!(matches!(publish(&file(r#"{"auths":{"x":{"auth":"eA=="}}}"#), &none), Plan::Keep));
-    let healed = carried_out(Found::Absent, publish(&file(r#"{"auths":{"x":{"auth":"eA=="},"y":{}}}"#), &none));
+    let healed =
+        carried_out(Found::Absent, publish(&file(r#"{"auths":{"x":{"auth":"eA=="},"y":{}}}"#), &none));
     assert_eq!(handed_over(&healed), Ok(vec![("x".to_owned(), "eA==".to_owned())]));
 }
 
@@ -102,7 +105,12 @@ fn any_json() -> impl Strategy<Value = serde_json::Value> {
         "[a-z=]{0,8}".prop_map(Into::into),
     ];
     leaf.prop_recursive(4, 24, 4, |inner| {
-        let key = prop_oneof![Just("auths".to_owned()), Just("auth".to_owned()), Just("a".to_owned()), "[a-z]{0,4}"];
+        let key = prop_oneof![
+            Just("auths".to_owned()),
+            Just("auth".to_owned()),
+            Just("a".to_owned()),
+            "[a-z]{0,4}"
+        ];
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Into::into),
             prop::collection::vec((key, inner), 0..4)
@@ -120,7 +128,8 @@ fn any_found() -> impl Strategy<Value = Found> {
     let attributes = prop_oneof![Just(Attributes::AsSet), Just(Attributes::Drifted)];
     prop_oneof![
         Just(Found::Absent),
-        (text, attributes).prop_map(|(text, attributes)| Found::File { document: Document::new(text), attributes }),
+        (text, attributes)
+            .prop_map(|(text, attributes)| Found::File { document: Document::new(text), attributes }),
     ]
 }
 

@@ -69,14 +69,23 @@ impl<'a, 'i> Section<'a, 'i> {
     }
 
     /// Sets `target` if the key is there; a refused value leaves it and notes the mistake.
-    pub fn set<T>(&mut self, key: &'static str, target: &mut T, parse: impl Fn(&Value<'_>) -> Result<T, String>) {
+    pub fn set<T>(
+        &mut self,
+        key: &'static str,
+        target: &mut T,
+        parse: impl Fn(&Value<'_>) -> Result<T, String>,
+    ) {
         if let Some(value) = self.optional(key, parse) {
             *target = value;
         }
     }
 
     /// The value of a key that must be there.
-    pub fn required<T>(&mut self, key: &'static str, parse: impl Fn(&Value<'_>) -> Result<T, String>) -> Option<T> {
+    pub fn required<T>(
+        &mut self,
+        key: &'static str,
+        parse: impl Fn(&Value<'_>) -> Result<T, String>,
+    ) -> Option<T> {
         if !self.table.contains_key(key) {
             let at = self.table.iter().next().map_or(0, |(name, _)| name.span().start);
             self.note(at, key, "is required here".to_owned());
@@ -89,7 +98,9 @@ impl<'a, 'i> Section<'a, 'i> {
         let Some(value) = self.ask(key) else { return };
         match value.get_ref().as_table() {
             Some(table) => self.descend(key, table, visit),
-            None => self.note(value.span().start, key, format!("must be a table, written [{}]", self.name(key))),
+            None => {
+                self.note(value.span().start, key, format!("must be a table, written [{}]", self.name(key)));
+            }
         }
     }
 
@@ -99,7 +110,11 @@ impl<'a, 'i> Section<'a, 'i> {
         let items: &[Spanned<DeValue<'i>>] = value.get_ref().as_array().map_or(&[], |array| array);
         let tables: Vec<_> = items.iter().filter_map(|item| item.get_ref().as_table()).collect();
         if tables.len() != items.len() || !value.get_ref().is_array() {
-            self.note(value.span().start, key, format!("must be tables, each written [[{}]]", self.name(key)));
+            self.note(
+                value.span().start,
+                key,
+                format!("must be tables, each written [[{}]]", self.name(key)),
+            );
         }
         for table in tables {
             self.descend(key, table, &mut visit);
@@ -113,7 +128,11 @@ impl<'a, 'i> Section<'a, 'i> {
         section.refuse_unknown();
     }
 
-    fn optional<T>(&mut self, key: &'static str, parse: impl Fn(&Value<'_>) -> Result<T, String>) -> Option<T> {
+    fn optional<T>(
+        &mut self,
+        key: &'static str,
+        parse: impl Fn(&Value<'_>) -> Result<T, String>,
+    ) -> Option<T> {
         let value = self.ask(key)?;
         match parse(&Value(value.get_ref())) {
             Ok(parsed) => Some(parsed),

@@ -27,8 +27,12 @@ fn the_annotated_example_is_all_defaults() {
 
 #[test]
 fn the_annotated_example_has_every_key() {
-    let refused = Settings::parse("x = 1\n[published]\nx = 1\n[refresh]\nx = 1\n[deadlines]\nx = 1\n[log]\nx = 1\n[health]\nx = 1\n[hadoop]\nx = 1\n[node]\nx = 1\n[[registries]]\nx = 1\n[[docker_configs]]\nx = 1\n");
-    for mistake in refused.expect_err("x is no key").iter().filter(|mistake| mistake.message.contains("known here")) {
+    let refused = Settings::parse(
+        "x = 1\n[published]\nx = 1\n[refresh]\nx = 1\n[deadlines]\nx = 1\n[log]\nx = 1\n[health]\nx = 1\n[hadoop]\nx = 1\n[node]\nx = 1\n[[registries]]\nx = 1\n[[docker_configs]]\nx = 1\n",
+    );
+    for mistake in
+        refused.expect_err("x is no key").iter().filter(|mistake| mistake.message.contains("known here"))
+    {
         let (_, known) = mistake.message.split_once("known here: ").expect("a list of keys");
         for key in known.split(", ") {
             let documented = [format!("#{key} = "), format!("#[{key}]"), format!("#[[{key}]]")];
@@ -86,12 +90,18 @@ fn every_mistake_is_told_with_its_line() {
             assert!(mistake.message.contains(words), "{mistake}");
         }
     };
-    check("[refresh]\nshare = 2\njiter = 0.1\n", &[(2, "refresh.share", "0.1 to 0.9"), (3, "refresh.jiter", "jitter")]);
+    check(
+        "[refresh]\nshare = 2\njiter = 0.1\n",
+        &[(2, "refresh.share", "0.1 to 0.9"), (3, "refresh.jiter", "jitter")],
+    );
     check("[[registries]]\naliases = []\n", &[(2, "registries.host", "required")]);
     check("[[registries]]\nhost = \"docker.io\"\n", &[(2, "registries.host", "12-digit account")]);
     check("registries = 1\n", &[(1, "registries", "[[registries]]")]);
     check("published = 1\n", &[(1, "published", "[published]")]);
-    check("[published]\nmode = \"0044\"\nreplication = 0\n", &[(2, "published.mode", "0600"), (3, "published.replication", "1 to 512")]);
+    check(
+        "[published]\nmode = \"0044\"\nreplication = 0\n",
+        &[(2, "published.mode", "0600"), (3, "published.replication", "1 to 512")],
+    );
     check("[published]\npath = \"s3://bucket/config.json\"\n", &[(2, "published.path", "hdfs://")]);
     check("[health]\nlisten = \"localhost\"\n", &[(2, "health.listen", "127.0.0.1:9470")]);
     check("[refresh]\npass_interval = \"0s\"\n", &[(2, "refresh.pass_interval", "1s")]);

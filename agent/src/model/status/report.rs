@@ -84,7 +84,11 @@ impl Report {
             checks: status.checks(now),
             waiting_for: status.waiting_for(),
             registries: status.registries.iter().map(RegistryReport::new).collect(),
-            places: status.places.iter().map(|place| PlaceReport::new(place, status.fresh(place, now))).collect(),
+            places: status
+                .places
+                .iter()
+                .map(|place| PlaceReport::new(place, status.fresh(place, now)))
+                .collect(),
             settings_error: status.settings_error.clone(),
             findings: status.findings.clone(),
         }

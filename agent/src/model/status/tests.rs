@@ -94,7 +94,10 @@ fn each_thing_out_of_order_is_named() {
     };
     check(|status| status.places[1].verified_at = None, &["hdfs:/h"]);
     check(|status| status.places[0].held.clear(), &["local:/l"]);
-    check(|status| status.executor_cfg = ExecutorCfg::Fatal("line 3".to_owned()), &["container-executor.cfg"]);
+    check(
+        |status| status.executor_cfg = ExecutorCfg::Fatal("line 3".to_owned()),
+        &["container-executor.cfg"],
+    );
     check(|status| status.registries.clear(), &["registries"]);
     // An error of the last visit alone does not unsay what was verified just before.
     check(|status| status.places[1].error = Some(Problem::new("down")), &[]);
@@ -124,7 +127,18 @@ fn the_report_has_the_documented_fields() {
     let keys = |value: &serde_json::Value| -> Vec<String> {
         value.as_object().expect("an object").keys().cloned().collect()
     };
-    for field in ["version", "node", "now", "live", "ready", "checks", "waiting_for", "registries", "places", "findings"] {
+    for field in [
+        "version",
+        "node",
+        "now",
+        "live",
+        "ready",
+        "checks",
+        "waiting_for",
+        "registries",
+        "places",
+        "findings",
+    ] {
         assert!(keys(&json).contains(&field.to_owned()), "{field}");
     }
     let registry = "host aliases region account expires_at refresh_at last_success_at last_attempt_at consecutive_failures last_error";

@@ -27,12 +27,9 @@ fn check(outcome: &Result<Credentials, ClientConfigError>, expected: &Value, id:
     let (kind, is_io, tokens, written) = match outcome {
         Ok(found) if found.is_empty() => (None, Value::Null, json!(0), Value::Null),
         Ok(found) => (None, Value::Null, json!(found.len()), written(found)),
-        Err(error) if error.is_null_pointer() => (
-            Some("NullPointerException"),
-            json!(false),
-            Value::Null,
-            Value::Null,
-        ),
+        Err(error) if error.is_null_pointer() => {
+            (Some("NullPointerException"), json!(false), Value::Null, Value::Null)
+        }
         Err(_) => (Some("Exception"), json!(true), Value::Null, Value::Null),
     };
     let expected_kind = expected["error"].as_str();
@@ -47,10 +44,8 @@ fn check(outcome: &Result<Credentials, ClientConfigError>, expected: &Value, id:
 
 fn written(found: &Credentials) -> Value {
     let entry = |auth: &Auth| json!({ "auth": auth.expose() });
-    let auths: serde_json::Map<_, _> = found
-        .iter()
-        .map(|(registry, auth)| (registry.clone(), entry(auth)))
-        .collect();
+    let auths: serde_json::Map<_, _> =
+        found.iter().map(|(registry, auth)| (registry.clone(), entry(auth))).collect();
     json!({ "auths": auths })
 }
 

@@ -23,20 +23,13 @@ pub(super) fn decode(bytes: &[u8]) -> String {
 
 /// UTF-16 as Java encodes it to UTF-8: a surrogate without its other half becomes `?`.
 pub(super) fn encode(units: &[u16]) -> String {
-    char::decode_utf16(units.iter().copied())
-        .map(|unit| unit.unwrap_or('?'))
-        .collect()
+    char::decode_utf16(units.iter().copied()).map(|unit| unit.unwrap_or('?')).collect()
 }
 
 /// Java's `Double.toString`.
 pub(super) fn double(number: f64) -> String {
     if number.is_infinite() {
-        return if number < 0.0 {
-            "-Infinity"
-        } else {
-            "Infinity"
-        }
-        .to_owned();
+        return if number < 0.0 { "-Infinity" } else { "Infinity" }.to_owned();
     }
     let plain = number == 0.0 || (1e-3..1e7).contains(&number.abs());
     if plain {

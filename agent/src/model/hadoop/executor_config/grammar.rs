@@ -57,6 +57,9 @@ struct SectionState {
 
 const HEAD_ID: u32 = 0;
 
+/// The head counts if it has entries.
+const MOST_SECTIONS: usize = 19;
+
 impl<'t> Reader<'t> {
     fn new(text: &'t [u8]) -> Self {
         Self {
@@ -64,13 +67,7 @@ impl<'t> Reader<'t> {
             ids: HashMap::new(),
             sections: vec![Span { start: 0, end: 0 }],
             states: vec![SectionState::default()],
-            current: Occurrence {
-                section: HEAD_ID,
-                line: 0,
-                repeats: false,
-                stored: 0,
-                dropped: false,
-            },
+            current: Occurrence { section: HEAD_ID, line: 0, repeats: false, stored: 0, dropped: false },
             entries: Vec::new(),
             notes: Notes::default(),
         }
@@ -111,23 +108,14 @@ impl<'t> Reader<'t> {
             self.sections.push(name);
             self.states.push(SectionState::default());
         }
-        self.current = Occurrence {
-            section,
-            line: line.number,
-            repeats,
-            stored: 0,
-            dropped: false,
-        };
+        self.current = Occurrence { section, line: line.number, repeats, stored: 0, dropped: false };
         Ok(())
     }
 
     fn take_entry(&mut self, line: Line<'t>) -> Result<(), ParseError> {
         let mut tokens = Tokens { line, at: 0 };
         let Some(key) = tokens.next() else {
-            return Err(ParseError::OnlyEqualsSigns {
-                line: line.number,
-                text: line.bytes.to_vec(),
-            });
+            return Err(ParseError::OnlyEqualsSigns { line: line.number, text: line.bytes.to_vec() });
         };
         let Some(value) = tokens.next() else {
             if !line.bytes.contains(&b'=') {
@@ -155,7 +143,7 @@ impl<'t> Reader<'t> {
         state.stored += self.current.stored;
         if !self.current.repeats {
             state.allocated = self.current.dropped || self.current.stored > 0;
-            return Ok(());
+            return self.check_room();
         }
         if state.allocated && state.stored == 0 {
             let line = self.current.line;
@@ -163,6 +151,15 @@ impl<'t> Reader<'t> {
         }
         // Even a merge of nothing with nothing leaves an allocated list behind.
         state.allocated = true;
+        Ok(())
+    }
+
+    fn check_room(&self) -> Result<(), ParseError> {
+        let head_is_empty = self.states[HEAD_ID as usize].stored == 0;
+        if self.sections.len() - usize::from(head_is_empty) > MOST_SECTIONS {
+            let line = self.current.line;
+            return Err(ParseError::TooManySections { line });
+        }
         Ok(())
     }
 
@@ -174,11 +171,7 @@ impl<'t> Reader<'t> {
         if self.sections.is_empty() {
             return Err(ParseError::NothingConfigured { rules });
         }
-        Ok(Reading {
-            sections: self.sections,
-            entries: self.entries,
-            notes: self.notes,
-        })
+        Ok(Reading { sections: self.sections, entries: self.entries, notes: self.notes })
     }
 
     /// A head without entries is no section.
@@ -199,11 +192,7 @@ struct Line<'t> {
 
 impl<'t> Line<'t> {
     fn new(number: u32, start: usize, bytes: &'t [u8]) -> Self {
-        Self {
-            number,
-            start,
-            bytes: bytes.strip_suffix(b"\n").unwrap_or(bytes),
-        }
+        Self { number, start, bytes: bytes.strip_suffix(b"\n").unwrap_or(bytes) }
     }
 
     /// Cuts at the first such byte; tells whether there was one.
@@ -216,10 +205,7 @@ impl<'t> Line<'t> {
     }
 
     fn span(&self, from: usize, to: usize) -> Span {
-        Span {
-            start: index(self.start + from),
-            end: index(self.start + to),
-        }
+        Span { start: index(self.start + from), end: index(self.start + to) }
     }
 
     fn without_equals_sign(&self) -> ParseError {
@@ -255,20 +241,10 @@ impl Iterator for Tokens<'_> {
 fn trim(text: &[u8], span: Span) -> Span {
     let bytes = &text[span.range()];
     let Some(first) = bytes.iter().position(|byte| !is_space(*byte)) else {
-        return Span {
-            start: span.start,
-            end: span.start,
-        };
+        return Span { start: span.start, end: span.start };
     };
-    let blanks_at_end = bytes
-        .iter()
-        .rev()
-        .take_while(|byte| is_space(**byte))
-        .count();
-    Span {
-        start: span.start + index(first),
-        end: span.end - index(blanks_at_end),
-    }
+    let blanks_at_end = bytes.iter().rev().take_while(|byte| is_space(**byte)).count();
+    Span { start: span.start + index(first), end: span.end - index(blanks_at_end) }
 }
 
 fn index(position: usize) -> u32 {

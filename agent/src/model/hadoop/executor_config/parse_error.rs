@@ -10,9 +10,7 @@ pub enum ParseError {
     #[error("line {line} holds nothing but white space, which is not an empty line")]
     BlankLine { line: u32, text: Vec<u8> },
 
-    #[error(
-        "line {line} is no section header, because `[` and `]` are not its first and last byte"
-    )]
+    #[error("line {line} is no section header, because `[` and `]` are not its first and last byte")]
     BrokenHeader { line: u32, text: Vec<u8> },
 
     #[error("line {line} has no `=`")]
@@ -25,10 +23,12 @@ pub enum ParseError {
     EmptySectionName { line: u32 },
 
     /// The native code resizes an entry list to nothing and takes that for a lack of memory.
-    #[error(
-        "the section that begins at line {line} repeats an earlier one, and neither has entries"
-    )]
+    #[error("the section that begins at line {line} repeats an earlier one, and neither has entries")]
     RepeatedEmptySection { line: u32 },
+
+    /// The native code makes room for one section too few, and its C library ends it.
+    #[error("the section that begins at line {line} is the twentieth")]
+    TooManySections { line: u32 },
 
     #[error("the file has neither an entry nor a section")]
     NothingConfigured { rules: Rules },
@@ -48,6 +48,7 @@ impl ParseError {
             Self::OnlyEqualsSigns { .. } => "only-equals-signs",
             Self::EmptySectionName { .. } => "empty-section-name",
             Self::RepeatedEmptySection { .. } => "repeated-empty-section",
+            Self::TooManySections { .. } => "too-many-sections",
             Self::NothingConfigured { .. } => "nothing-configured",
             Self::TooLarge => "too-large",
         }
@@ -61,16 +62,18 @@ impl ParseError {
             | Self::NoEqualsSign { line, .. }
             | Self::OnlyEqualsSigns { line, .. }
             | Self::EmptySectionName { line }
-            | Self::RepeatedEmptySection { line } => Some(*line),
+            | Self::RepeatedEmptySection { line }
+            | Self::TooManySections { line } => Some(*line),
             Self::NothingConfigured { .. } | Self::TooLarge => None,
         }
     }
 
-    /// The exit code of container-executor.
-    pub fn exit_code(&self) -> u8 {
+    /// The exit code of container-executor; None if it is killed instead.
+    pub fn exit_code(&self) -> Option<u8> {
         match self {
-            Self::RepeatedEmptySection { .. } => OUT_OF_MEMORY,
-            _ => INVALID_CONFIG_FILE,
+            Self::RepeatedEmptySection { .. } => Some(OUT_OF_MEMORY),
+            Self::TooManySections { .. } => None,
+            _ => Some(INVALID_CONFIG_FILE),
         }
     }
 
@@ -99,7 +102,7 @@ impl ParseError {
             Self::NothingConfigured { rules: Rules::V3_3 } => {
                 format!("Empty configuration file provided {path}")
             }
-            Self::TooLarge => String::new(),
+            Self::TooManySections { .. } | Self::TooLarge => String::new(),
         }
     }
 }

@@ -39,7 +39,6 @@ impl LaunchCommand {
 
     /// Whether the value is `true` in any case.
     pub(super) fn is_true(&self, key: &str) -> bool {
-        self.get(key)
-            .is_some_and(|value| value.eq_ignore_ascii_case(b"true"))
+        self.get(key).is_some_and(|value| value.eq_ignore_ascii_case(b"true"))
     }
 }

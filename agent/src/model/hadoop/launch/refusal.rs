@@ -3,6 +3,7 @@
 use thiserror::Error;
 
 use super::super::Rules;
+use super::super::ere::InvalidPattern;
 use super::super::mounts::MountRefusal;
 use super::super::trust::PrivilegedRefusal;
 
@@ -34,12 +35,16 @@ pub enum Refusal {
     TmpfsMount,
     #[error("the container may not run privileged")]
     Privileged(#[source] PrivilegedRefusal),
+    #[error("the user of the privileged container is not known to the node")]
+    UnknownUser,
     #[error("a capability is not allowed")]
     Capability,
     #[error("the runtime is not allowed, or the image that asks for it is not trusted")]
     Runtime,
     #[error("a device is not allowed, or the image that asks for it is not trusted")]
     Device,
+    #[error("an allowed device holds a pattern that cannot be compiled")]
+    DevicePattern(#[source] InvalidPattern),
     #[error("service mode is not enabled")]
     ServiceModeDisabled,
 }
@@ -56,9 +61,12 @@ impl Refusal {
     }
 
     fn native(&self, rules: Rules) -> (i32, Option<&'static str>) {
-        let number_and_name = match rules {
-            Rules::V3_2 => self.native_3_2(),
-            Rules::V3_3 => self.native_3_3(),
+        let number_and_name = match (self, rules) {
+            // These two are exit codes: the native code gives up without an error of docker's.
+            (Self::UnknownUser, _) => Some((20, "INITIALIZE_USER_FAILED")),
+            (Self::DevicePattern(_), _) => Some((42, "ERROR_COMPILING_REGEX")),
+            (_, Rules::V3_2) => self.native_3_2(),
+            (_, Rules::V3_3) => self.native_3_3(),
         };
         number_and_name.map_or((-1, None), |(number, name)| (number, Some(name)))
     }
@@ -80,7 +88,9 @@ impl Refusal {
             Self::PidNamespace => (24, "INVALID_PID_NAMESPACE"),
             Self::TmpfsMount => (26, "INVALID_DOCKER_TMPFS_MOUNT"),
             Self::Runtime => (27, "INVALID_DOCKER_RUNTIME"),
-            Self::NetworkDriver | Self::ServiceModeDisabled => return None,
+            Self::NetworkDriver | Self::ServiceModeDisabled | Self::UnknownUser | Self::DevicePattern(_) => {
+                return None;
+            }
         })
     }
 
@@ -102,7 +112,7 @@ impl Refusal {
             Self::TmpfsMount => (73, "INVALID_DOCKER_TMPFS_MOUNT"),
             Self::Runtime => (74, "INVALID_DOCKER_RUNTIME"),
             Self::ServiceModeDisabled => (75, "DOCKER_SERVICE_MODE_DISABLED"),
-            Self::NetworkDriver => return None,
+            Self::NetworkDriver | Self::UnknownUser | Self::DevicePattern(_) => return None,
         })
     }
 }

@@ -6,13 +6,13 @@ use std::sync::LazyLock;
 use regex_lite::Regex;
 
 use super::super::Rules;
-use super::super::ere;
+use super::super::ere::{self, InvalidPattern};
 use super::super::executor_config::{DOCKER, ExecutorConfig, HEAD};
 use super::super::image_name;
 use super::super::mounts;
-use super::super::trust::{self, Container, PrivilegedRequest};
+use super::super::trust::{self, Container, PrivilegedRefusal, PrivilegedRequest};
 use super::arguments::Arguments;
-use super::{Host, LaunchCommand, Refusal};
+use super::{DockerAccess, Host, LaunchCommand, Refusal};
 
 pub(super) struct Launch<'a> {
     config: &'a ExecutorConfig,
@@ -34,12 +34,7 @@ struct Listed {
 
 impl<'a> Launch<'a> {
     pub fn new(config: &'a ExecutorConfig, command: &'a LaunchCommand, host: &'a dyn Host) -> Self {
-        Self {
-            config,
-            command,
-            host,
-            arguments: Arguments::default(),
-        }
+        Self { config, command, host, arguments: Arguments::default() }
     }
 
     pub fn run(mut self) -> Result<Vec<Vec<u8>>, Refusal> {
@@ -88,19 +83,14 @@ impl<'a> Launch<'a> {
 
     fn docker_binary(&self) -> &'a [u8] {
         let key = "docker.binary";
-        self.config
-            .get(DOCKER, key)
-            .or_else(|| self.config.get(HEAD, key))
-            .unwrap_or(b"/usr/bin/docker")
+        self.config.get(DOCKER, key).or_else(|| self.config.get(HEAD, key)).unwrap_or(b"/usr/bin/docker")
     }
 
     fn service_mode(&self) -> Result<bool, Refusal> {
         if self.config.rules() == Rules::V3_2 || !self.command.is_true("service-mode") {
             return Ok(false);
         }
-        let enabled = self
-            .config
-            .feature_enabled(DOCKER, "docker.service-mode.enabled");
+        let enabled = self.config.feature_enabled(DOCKER, "docker.service-mode.enabled");
         if !enabled {
             return Err(Refusal::ServiceModeDisabled);
         }
@@ -108,28 +98,17 @@ impl<'a> Launch<'a> {
     }
 
     fn container_name(&self) -> Result<&'a [u8], Refusal> {
-        self.command
-            .get("name")
-            .filter(|name| is_container_id(name))
-            .ok_or(Refusal::ContainerName)
+        self.command.get("name").filter(|name| is_container_id(name)).ok_or(Refusal::ContainerName)
     }
 
     fn image(&self) -> Result<&'a [u8], Refusal> {
-        self.command
-            .get("image")
-            .filter(|image| image_name::is_valid(image))
-            .ok_or(Refusal::ImageName)
+        self.command.get("image").filter(|image| image_name::is_valid(image)).ok_or(Refusal::ImageName)
     }
 
     fn is_trusted(&self) -> bool {
-        let container = if self.command.is_true("privileged") {
-            Container::Privileged
-        } else {
-            Container::Normal
-        };
-        self.command
-            .get("image")
-            .is_some_and(|image| trust::is_trusted(self.config, container, image))
+        let container =
+            if self.command.is_true("privileged") { Container::Privileged } else { Container::Normal };
+        self.command.get("image").is_some_and(|image| trust::is_trusted(self.config, container, image))
     }
 
     fn add_flag(&mut self, key: &str, option: &str) -> Result<(), Refusal> {
@@ -204,10 +183,8 @@ impl<'a> Launch<'a> {
             Some(b"host") => {}
             Some(_) => return Err(Refusal::PidNamespace),
         }
-        let enabled = self
-            .config
-            .get(DOCKER, "docker.host-pid-namespace.enabled")
-            .is_some_and(trust::is_one_or_true);
+        let enabled =
+            self.config.get(DOCKER, "docker.host-pid-namespace.enabled").is_some_and(trust::is_one_or_true);
         if !enabled {
             return Err(Refusal::HostPidDisabled);
         }
@@ -223,8 +200,8 @@ impl<'a> Launch<'a> {
             return Ok(());
         }
         let config_file = self.host.executor_config_path();
-        let volumes = mounts::check(self.config, &requests, &config_file, self.host)
-            .map_err(Refusal::Mount)?;
+        let volumes =
+            mounts::check(self.config, &requests, &config_file, self.host).map_err(Refusal::Mount)?;
         for volume in volumes {
             self.arguments.push_pair("-v", &volume)?;
         }
@@ -233,8 +210,7 @@ impl<'a> Launch<'a> {
 
     fn add_tmpfs_mounts(&mut self) -> Result<(), Refusal> {
         for mount in self.command.list("tmpfs").unwrap_or_default() {
-            let valid =
-                matches!(mount, [b'/', path @ ..] if !path.is_empty() && !path.contains(&b':'));
+            let valid = matches!(mount, [b'/', path @ ..] if !path.is_empty() && !path.contains(&b':'));
             if !valid {
                 return Err(Refusal::TmpfsMount);
             }
@@ -248,12 +224,16 @@ impl<'a> Launch<'a> {
         if !self.command.is_true("privileged") {
             return Ok(());
         }
+        let access = self.host.docker_access(user);
         let request = PrivilegedRequest {
             image: self.command.get("image"),
             entry_point: self.command.is_true("use-entry-point"),
-            user_may_run_docker: self.host.user_may_run_docker(user),
+            user_may_run_docker: access == DockerAccess::Granted,
         };
-        trust::allow_privileged(self.config, request).map_err(Refusal::Privileged)?;
+        trust::allow_privileged(self.config, request).map_err(|refusal| match (refusal, access) {
+            (PrivilegedRefusal::User, DockerAccess::UnknownUser) => Refusal::UnknownUser,
+            (refusal, _) => Refusal::Privileged(refusal),
+        })?;
         self.arguments.push(b"--privileged")
     }
 
@@ -319,14 +299,12 @@ impl<'a> Launch<'a> {
             return Ok(());
         };
         let allowed = self.config.list(DOCKER, "docker.allowed.devices");
-        let allowed = allowed
-            .filter(|_| self.is_trusted())
-            .ok_or(Refusal::Device)?;
+        let allowed = allowed.filter(|_| self.is_trusted()).ok_or(Refusal::Device)?;
         for device in devices {
             let colon = device.iter().position(|byte| *byte == b':');
             let host_path = colon.map(|colon| &device[..colon]);
             let host_path = host_path.ok_or(Refusal::Device)?;
-            if !allowed.iter().any(|entry| allows_device(entry, host_path)) {
+            if !allow_device(&allowed, host_path).map_err(Refusal::DevicePattern)? {
                 return Err(Refusal::Device);
             }
             let pushed = self.arguments.push_option("--device=", device);
@@ -336,13 +314,18 @@ impl<'a> Launch<'a> {
     }
 }
 
-/// An entry is compared over the length of the host path only; a pattern that cannot be compiled,
-/// which ends the native code, allows nothing here.
-fn allows_device(entry: &[u8], host_path: &[u8]) -> bool {
-    match entry.strip_prefix(b"regex:") {
-        Some(pattern) => ere::is_match(pattern, host_path).unwrap_or(false),
-        None => entry.starts_with(host_path),
+/// Entries are compared over the length of the host path only.
+fn allow_device(allowed: &[&[u8]], host_path: &[u8]) -> Result<bool, InvalidPattern> {
+    for entry in allowed {
+        let allows = match entry.strip_prefix(b"regex:") {
+            Some(pattern) => ere::is_match(pattern, host_path)?,
+            None => entry.starts_with(host_path),
+        };
+        if allows {
+            return Ok(true);
+        }
     }
+    Ok(false)
 }
 
 /// `container_[e17_]1410901177871_0001_01_000005`; runs of `_` count as one.
@@ -351,16 +334,11 @@ fn is_container_id(name: &[u8]) -> bool {
         return false;
     }
     let is_number = |part: &[u8]| part.iter().all(u8::is_ascii_digit);
-    let parts: Vec<_> = name
-        .split(|byte| *byte == b'_')
-        .filter(|part| !part.is_empty())
-        .collect();
+    let parts: Vec<_> = name.split(|byte| *byte == b'_').filter(|part| !part.is_empty()).collect();
     let [_, epoch_or_cluster, rest @ ..] = parts.as_slice() else {
         return false;
     };
-    let after_e = epoch_or_cluster
-        .strip_prefix(b"e")
-        .unwrap_or(epoch_or_cluster);
+    let after_e = epoch_or_cluster.strip_prefix(b"e").unwrap_or(epoch_or_cluster);
     matches!(parts.len(), 5..=6) && is_number(after_e) && rest.iter().all(|part| is_number(part))
 }
 
@@ -371,8 +349,6 @@ fn is_found(regex: &Regex, text: &[u8]) -> bool {
 /// Only the last form is anchored at its end; so it is in the native code.
 static PORTS_MAPPING: LazyLock<Regex> = LazyLock::new(|| {
     let octet = "([0-9]|[1-9][0-9]|1[0-9]{2}|2[0-4][0-9]|25[0-5])";
-    Regex::new(&format!(
-        r"^:[0-9]+|^[0-9]+:[0-9]+|^({octet}\.){{3}}{octet}:[0-9]+:[0-9]+$"
-    ))
-    .expect("the pattern is a constant that the tests compile")
+    Regex::new(&format!(r"^:[0-9]+|^[0-9]+:[0-9]+|^({octet}\.){{3}}{octet}:[0-9]+:[0-9]+$"))
+        .expect("the pattern is a constant that the tests compile")
 });

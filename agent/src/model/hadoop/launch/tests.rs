@@ -12,10 +12,7 @@ SETPCAP,NET_BIND_SERVICE,SYS_CHROOT,KILL,AUDIT_WRITE";
 /// The configuration and the launch command that the changes are made to.
 const CONFIG: [(&str, &str); 6] = [
     ("module.enabled", "true"),
-    (
-        "docker.trusted.registries",
-        "local,123456789123.dkr.ecr.us-east-1.amazonaws.com",
-    ),
+    ("docker.trusted.registries", "local,123456789123.dkr.ecr.us-east-1.amazonaws.com"),
     ("docker.allowed.networks", "host,none,bridge"),
     ("docker.allowed.capabilities", CAPABILITIES),
     ("docker.allowed.ro-mounts", "/etc/passwd"),
@@ -39,13 +36,7 @@ struct FakeHost(FakePaths);
 
 impl FakeHost {
     fn new() -> Self {
-        let listing = [
-            "/etc/",
-            "/etc/passwd",
-            "/opt/",
-            "/conf/",
-            "/conf/container-executor.cfg",
-        ];
+        let listing = ["/etc/", "/etc/passwd", "/opt/", "/conf/", "/conf/container-executor.cfg"];
         Self(FakePaths::new(&listing))
     }
 }
@@ -70,8 +61,12 @@ impl Host for FakeHost {
         Some(network.to_vec())
     }
 
-    fn user_may_run_docker(&self, user: &[u8]) -> bool {
-        user == b"root"
+    fn docker_access(&self, user: &[u8]) -> DockerAccess {
+        match user {
+            b"root" => DockerAccess::Granted,
+            b"hadoop" => DockerAccess::Denied,
+            _ => DockerAccess::UnknownUser,
+        }
     }
 }
 
@@ -106,27 +101,16 @@ fn judge(
         text.extend([key, "=", value, "\n"]);
     }
     let config = ExecutorConfig::parse(text, rules).expect("a good configuration");
-    let command = LaunchCommand::new(changed(&COMMAND, command_changes), rules)
-        .expect("a readable launch command");
+    let command =
+        LaunchCommand::new(changed(&COMMAND, command_changes), rules).expect("a readable launch command");
     let words = decide(&config, &command, &FakeHost::new())?;
-    let words: Vec<_> = words
-        .iter()
-        .map(|word| String::from_utf8_lossy(word))
-        .collect();
+    let words: Vec<_> = words.iter().map(|word| String::from_utf8_lossy(word)).collect();
     Ok(words.join(" "))
 }
 
-fn changed<'t>(
-    base: &[(&'t str, &'t str)],
-    changes: &'t Map<String, Value>,
-) -> Vec<(&'t str, &'t str)> {
-    let kept = base
-        .iter()
-        .copied()
-        .filter(|(key, _)| !changes.contains_key(*key));
-    let new = changes
-        .iter()
-        .filter_map(|(key, value)| Some((key.as_str(), value.as_str()?)));
+fn changed<'t>(base: &[(&'t str, &'t str)], changes: &'t Map<String, Value>) -> Vec<(&'t str, &'t str)> {
+    let kept = base.iter().copied().filter(|(key, _)| !changes.contains_key(*key));
+    let new = changes.iter().filter_map(|(key, value)| Some((key.as_str(), value.as_str()?)));
     kept.chain(new).collect()
 }
 
@@ -140,121 +124,36 @@ fn launches_beyond_the_cases() {
     let image_error = "INVALID_DOCKER_IMAGE_NAME";
     let device = Some(("docker.allowed.devices", "/dev/nvidia0:/dev/nvidia0"));
     let table: [Row; 26] = [
-        (
-            None,
-            Some(("image", "a/b=c")),
-            "--cap-drop=ALL a/b bash",
-            "--cap-drop=ALL a/b bash",
-        ),
+        (None, Some(("image", "a/b=c")), "--cap-drop=ALL a/b bash", "--cap-drop=ALL a/b bash"),
         (None, Some(("image", "#")), image_error, image_error),
-        (
-            None,
-            Some(("name", "container_e17_1_1_1_1")),
-            "--name=container_e17_1",
-            "--name=container_e17_1",
-        ),
+        (None, Some(("name", "container_e17_1_1_1_1")), "--name=container_e17_1", "--name=container_e17_1"),
         (
             None,
             Some(("name", "container_1_1_1")),
             "INVALID_DOCKER_CONTAINER_NAME",
             "INVALID_DOCKER_CONTAINER_NAME",
         ),
-        (
-            None,
-            Some(("name", "x_1_1_1_1")),
-            "INVALID_DOCKER_CONTAINER_NAME",
-            "INVALID_DOCKER_CONTAINER_NAME",
-        ),
-        (
-            None,
-            Some(("user", "")),
-            "INVALID_DOCKER_USER_NAME",
-            "INVALID_DOCKER_USER_NAME",
-        ),
-        (
-            None,
-            Some(("docker-command", "pull")),
-            "INCORRECT_COMMAND",
-            "INCORRECT_DOCKER_COMMAND",
-        ),
-        (
-            None,
-            Some(("net", "bridge")),
-            "--net=bridge -P -v",
-            "--net=bridge -P -v",
-        ),
-        (
-            None,
-            Some(("net", "")),
-            "--workdir=/opt -v",
-            "--workdir=/opt -v",
-        ),
-        (
-            Some(("docker.allowed.networks", " ")),
-            Some(("net", " ")),
-            "INVALID_DOCKER_NETWORK",
-            "--net= ",
-        ),
-        (
-            None,
-            Some(("pid", "host")),
-            "PID_HOST_DISABLED",
-            "DOCKER_PID_HOST_DISABLED",
-        ),
-        (
-            Some(("docker.host-pid-namespace.enabled", "1")),
-            Some(("pid", "host")),
-            "--pid=host",
-            "--pid=host",
-        ),
-        (
-            None,
-            Some(("pid", "container:x")),
-            "INVALID_PID_NAMESPACE",
-            "INVALID_DOCKER_PID_NAMESPACE",
-        ),
-        (
-            None,
-            Some(("tmpfs", "/run,/x")),
-            "--tmpfs /run --tmpfs /x",
-            "--tmpfs /run --tmpfs /x",
-        ),
-        (
-            None,
-            Some(("tmpfs", "/run:size=1")),
-            "INVALID_DOCKER_TMPFS_MOUNT",
-            "INVALID_DOCKER_TMPFS_MOUNT",
-        ),
-        (
-            None,
-            Some(("cap-add", " ")),
-            "--cap-drop=ALL 123456789123",
-            "INVALID_DOCKER_CAPABILITY",
-        ),
-        (
-            None,
-            Some(("devices", "/dev/x:/dev/x")),
-            "INVALID_DOCKER_DEVICE",
-            "INVALID_DOCKER_DEVICE",
-        ),
+        (None, Some(("name", "x_1_1_1_1")), "INVALID_DOCKER_CONTAINER_NAME", "INVALID_DOCKER_CONTAINER_NAME"),
+        (None, Some(("user", "")), "INVALID_DOCKER_USER_NAME", "INVALID_DOCKER_USER_NAME"),
+        (None, Some(("docker-command", "pull")), "INCORRECT_COMMAND", "INCORRECT_DOCKER_COMMAND"),
+        (None, Some(("net", "bridge")), "--net=bridge -P -v", "--net=bridge -P -v"),
+        (None, Some(("net", "")), "--workdir=/opt -v", "--workdir=/opt -v"),
+        (Some(("docker.allowed.networks", " ")), Some(("net", " ")), "INVALID_DOCKER_NETWORK", "--net= "),
+        (None, Some(("pid", "host")), "PID_HOST_DISABLED", "DOCKER_PID_HOST_DISABLED"),
+        (Some(("docker.host-pid-namespace.enabled", "1")), Some(("pid", "host")), "--pid=host", "--pid=host"),
+        (None, Some(("pid", "container:x")), "INVALID_PID_NAMESPACE", "INVALID_DOCKER_PID_NAMESPACE"),
+        (None, Some(("tmpfs", "/run,/x")), "--tmpfs /run --tmpfs /x", "--tmpfs /run --tmpfs /x"),
+        (None, Some(("tmpfs", "/run:size=1")), "INVALID_DOCKER_TMPFS_MOUNT", "INVALID_DOCKER_TMPFS_MOUNT"),
+        (None, Some(("cap-add", " ")), "--cap-drop=ALL 123456789123", "INVALID_DOCKER_CAPABILITY"),
+        (None, Some(("devices", "/dev/x:/dev/x")), "INVALID_DOCKER_DEVICE", "INVALID_DOCKER_DEVICE"),
         (
             device,
             Some(("devices", "/dev/nvidia0:/dev/nvidia0")),
             "--device=/dev/nvidia0:/dev/nvidia0",
             "--device=/dev/nvidia0:/dev/nvidia0",
         ),
-        (
-            device,
-            Some(("devices", "/dev/n:/dev/n")),
-            "--device=/dev/n:/dev/n",
-            "--device=/dev/n:/dev/n",
-        ),
-        (
-            device,
-            Some(("devices", "/dev/nvidia0")),
-            "INVALID_DOCKER_DEVICE",
-            "INVALID_DOCKER_DEVICE",
-        ),
+        (device, Some(("devices", "/dev/n:/dev/n")), "--device=/dev/n:/dev/n", "--device=/dev/n:/dev/n"),
+        (device, Some(("devices", "/dev/nvidia0")), "INVALID_DOCKER_DEVICE", "INVALID_DOCKER_DEVICE"),
         (
             Some(("docker.allowed.devices", "regex:^/dev/nv.*$")),
             Some(("devices", "/dev/nvme:/x")),
@@ -267,18 +166,8 @@ fn launches_beyond_the_cases() {
             "--runtime=nvidia",
             "--runtime=nvidia",
         ),
-        (
-            None,
-            Some(("group-add", "1,2")),
-            "--group-add 1 --group-add 2",
-            "--group-add 1 --group-add 2",
-        ),
-        (
-            None,
-            Some(("service-mode", "true")),
-            "--user=1000:1000",
-            "DOCKER_SERVICE_MODE_DISABLED",
-        ),
+        (None, Some(("group-add", "1,2")), "--group-add 1 --group-add 2", "--group-add 1 --group-add 2"),
+        (None, Some(("service-mode", "true")), "--user=1000:1000", "DOCKER_SERVICE_MODE_DISABLED"),
         (
             Some(("docker.service-mode.enabled", "1")),
             Some(("service-mode", "true")),

@@ -62,15 +62,54 @@ impl Permitted {
         Some(Self::Pattern(pattern.get(1..).unwrap_or_default().to_vec()))
     }
 
-    pub fn permits(&self, source: &Source) -> Result<bool, InvalidPattern> {
+    fn equals(&self, source: &Source) -> Result<bool, InvalidPattern> {
         match self {
-            Self::Exactly(Source::Directory(path)) => Ok(source.text().starts_with(path)),
             Self::Exactly(entry) => Ok(entry.text() == source.text()),
-            Self::Pattern(pattern) if is_volume_name(source.text()) => {
-                ere::is_match(pattern, source.text())
-            }
+            Self::Pattern(pattern) if is_volume_name(source.text()) => ere::is_match(pattern, source.text()),
             Self::Pattern(_) => Ok(false),
         }
+    }
+
+    /// What the entry is if taken for a directory.
+    fn as_prefix(&self) -> Option<&[u8]> {
+        match self {
+            Self::Exactly(entry) => Some(entry.text()),
+            Self::Pattern(_) => None,
+        }
+    }
+}
+
+/// One source compared with the lists, in the order in which the native code does it.
+///
+/// What is no path cannot be looked at on the node, and the native code then goes by what it saw
+/// of the entry before: after a directory, a volume name permits all names that begin with it.
+pub(super) struct Comparison<'s> {
+    source: &'s Source,
+    last_was_directory: bool,
+}
+
+impl<'s> Comparison<'s> {
+    pub fn of(source: &'s Source) -> Self {
+        Self { source, last_was_directory: false }
+    }
+
+    /// Whether an entry equals the source, or is a directory above it.
+    pub fn permits(&mut self, list: &[Permitted]) -> Result<bool, InvalidPattern> {
+        for entry in list {
+            if entry.equals(self.source)? {
+                return Ok(true);
+            }
+            match entry {
+                Permitted::Exactly(Source::Directory(_)) => self.last_was_directory = true,
+                Permitted::Exactly(Source::File(_)) => self.last_was_directory = false,
+                Permitted::Exactly(Source::Volume(_)) | Permitted::Pattern(_) => {}
+            }
+            let prefix = entry.as_prefix().filter(|_| self.last_was_directory);
+            if prefix.is_some_and(|prefix| self.source.text().starts_with(prefix)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }
 

@@ -13,14 +13,7 @@ pub(super) struct Request {
     pub volume: Vec<u8>,
 }
 
-const PROPAGATIONS: [&[u8]; 6] = [
-    b"shared",
-    b"rshared",
-    b"slave",
-    b"rslave",
-    b"private",
-    b"rprivate",
-];
+const PROPAGATIONS: [&[u8]; 6] = [b"shared", b"rshared", b"slave", b"rslave", b"private", b"rprivate"];
 
 impl Request {
     pub fn parse(mount: &[u8], rules: Rules) -> Result<Self, MountRefusal> {
@@ -28,9 +21,7 @@ impl Request {
             Rules::V3_2 => parse_3_2,
             Rules::V3_3 => parse_3_3,
         };
-        parse(mount).ok_or_else(|| MountRefusal::Malformed {
-            mount: mount.to_vec(),
-        })
+        parse(mount).ok_or_else(|| MountRefusal::Malformed { mount: mount.to_vec() })
     }
 }
 
@@ -68,11 +59,8 @@ fn parse_3_3(mount: &[u8]) -> Option<Request> {
         SHORTEST_WITH_PROPAGATION.. => 2,
         _ => return None,
     };
-    let words: Vec<_> = mode
-        .split(|byte| *byte == b'+')
-        .filter(|word| !word.is_empty())
-        .take(count)
-        .collect();
+    let words: Vec<_> =
+        mode.split(|byte| *byte == b'+').filter(|word| !word.is_empty()).take(count).collect();
     let mut read_write = false;
     for word in &words {
         match *word {
@@ -86,12 +74,7 @@ fn parse_3_3(mount: &[u8]) -> Option<Request> {
         return None;
     }
     let volume = [source, b":", destination, b":", &words.join(&b","[..])].concat();
-    Some(Request {
-        mount: mount.to_vec(),
-        source: source.to_vec(),
-        read_write,
-        volume,
-    })
+    Some(Request { mount: mount.to_vec(), source: source.to_vec(), read_write, volume })
 }
 
 /// As long as `ro+slave`.

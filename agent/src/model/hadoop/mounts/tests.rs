@@ -68,213 +68,52 @@ fn judge(
     let config = ExecutorConfig::parse(text, rules).expect("a good configuration");
     let requests: Vec<_> = mounts.split(',').map(str::as_bytes).collect();
     let volumes = check(&config, &requests, CONFIG_FILE, &node_paths())?;
-    Ok(volumes
-        .iter()
-        .map(|volume| lossy(volume).into_owned())
-        .collect())
+    Ok(volumes.iter().map(|volume| lossy(volume).into_owned()).collect())
 }
 
 /// A mount, the two lists, then under each rules version the volume or the native error.
-type Row = (
-    &'static str,
-    [Option<&'static str>; 2],
-    &'static str,
-    &'static str,
-);
+type Row = (&'static str, [Option<&'static str>; 2], &'static str, &'static str);
 
 #[test]
 fn mounts_beyond_the_cases() {
     let ro = |list| [Some(list), None];
     let rw = |list| [None, Some(list)];
     let none = [None, None];
-    let table: [Row; 32] = [
-        (
-            "/etc/passwd:/x:ro",
-            ro("/"),
-            "/etc/passwd:/x:ro",
-            "/etc/passwd:/x:ro",
-        ),
-        (
-            "/etc/passwd:/x:rw",
-            ro("/etc"),
-            "INVALID_DOCKER_RW_MOUNT",
-            "INVALID_RW_MOUNT",
-        ),
-        (
-            "/etc/passwd:/x:rw",
-            rw("/etc"),
-            "/etc/passwd:/x:rw",
-            "/etc/passwd:/x:rw",
-        ),
-        (
-            "/tmp/conf:/x:rw",
-            rw("/tmp"),
-            "INVALID_DOCKER_RW_MOUNT",
-            "INVALID_RW_MOUNT",
-        ),
-        (
-            "/:/x:rw",
-            rw("/"),
-            "INVALID_DOCKER_RW_MOUNT",
-            "INVALID_RW_MOUNT",
-        ),
-        (
-            "/tmp/conf/container-executor.cfg:/x:rw",
-            rw("/tmp"),
-            "INVALID_DOCKER_RW_MOUNT",
-            "INVALID_RW_MOUNT",
-        ),
-        (
-            "/usr/lib:/x:rw",
-            rw("/usr"),
-            "/usr/lib:/x:rw",
-            "/usr/lib:/x:rw",
-        ),
-        (
-            "/no:/x:ro",
-            ro("/etc"),
-            "INVALID_DOCKER_MOUNT",
-            "INVALID_MOUNT",
-        ),
-        (
-            "/no:/x:ro",
-            none,
-            "INVALID_DOCKER_RO_MOUNT",
-            "INVALID_RO_MOUNT",
-        ),
-        (
-            "/no:/x:rw",
-            none,
-            "INVALID_DOCKER_RW_MOUNT",
-            "INVALID_RW_MOUNT",
-        ),
-        (
-            ":/x:ro",
-            ro("/etc"),
-            "INVALID_DOCKER_MOUNT",
-            "INVALID_MOUNT",
-        ),
-        (
-            "/etc/passwd:/x",
-            ro("/etc"),
-            "INVALID_DOCKER_MOUNT",
-            "INVALID_MOUNT",
-        ),
-        (
-            "/etc/passwd",
-            ro("/etc"),
-            "INVALID_DOCKER_MOUNT",
-            "INVALID_MOUNT",
-        ),
-        (
-            "/etc/passwd:/x:",
-            ro("/etc"),
-            "INVALID_DOCKER_MOUNT",
-            "INVALID_MOUNT",
-        ),
-        (
-            "/etc/passwd:/x:r",
-            ro("/etc"),
-            "INVALID_DOCKER_MOUNT",
-            "INVALID_MOUNT",
-        ),
-        (
-            "/etc/passwd:/x:RO",
-            ro("/etc"),
-            "INVALID_DOCKER_MOUNT",
-            "INVALID_MOUNT",
-        ),
-        (
-            "/etc/passwd:ro",
-            ro("/etc"),
-            "/etc/passwd:ro",
-            "/etc/passwd:ro:ro",
-        ),
-        (
-            "/etc/passwd:/a:/b:ro",
-            ro("/etc"),
-            "/etc/passwd:/a:/b:ro",
-            "/etc/passwd:/a:ro",
-        ),
-        (
-            "/usr/lib:/x:ro+rslave",
-            ro("/usr"),
-            "/usr/lib:/x:ro,rslave",
-            "/usr/lib:/x:ro,rslave",
-        ),
-        (
-            "/usr/lib:/x:ro-rslave",
-            ro("/usr"),
-            "/usr/lib:/x:ro,rslave",
-            "INVALID_MOUNT",
-        ),
-        (
-            "/usr/lib:/x:ro+sshared",
-            ro("/usr"),
-            "INVALID_DOCKER_MOUNT",
-            "INVALID_MOUNT",
-        ),
-        (
-            "/usr/lib:/x:rshared+ro",
-            ro("/usr"),
-            "INVALID_DOCKER_MOUNT",
-            "/usr/lib:/x:rshared,ro",
-        ),
-        (
-            "/usr/lib:/x:ro+shared+odd",
-            ro("/usr"),
-            "INVALID_DOCKER_MOUNT",
-            "/usr/lib:/x:ro,shared",
-        ),
-        (
-            "/usr/lib:/x:rw+slave",
-            ro("/usr"),
-            "INVALID_DOCKER_RW_MOUNT",
-            "INVALID_RW_MOUNT",
-        ),
-        (
-            "/usr/lib:/x:rprivate",
-            ro("/usr"),
-            "INVALID_DOCKER_MOUNT",
-            "INVALID_MOUNT",
-        ),
-        (
-            "/no:/x:odd",
-            ro("/no"),
-            "MOUNT_ACCESS_ERROR",
-            "INVALID_MOUNT",
-        ),
-        (
-            "/etc/passwd:/x:ro",
-            ro("/etc, /usr"),
-            "MOUNT_ACCESS_ERROR",
-            "MOUNT_ACCESS_ERROR",
-        ),
-        (
-            "/etc/passwd:/x:ro",
-            ro("/etc:ro"),
-            "MOUNT_ACCESS_ERROR",
-            "MOUNT_ACCESS_ERROR",
-        ),
-        (
-            "/etc/passwd:/x:ro",
-            ro(" "),
-            "INVALID_DOCKER_RO_MOUNT",
-            "MOUNT_ACCESS_ERROR",
-        ),
-        (
-            "vol_1:/x:ro",
-            ro("regex:^vol_[0-9]$"),
-            "vol_1:/x:ro",
-            "vol_1:/x:ro",
-        ),
+    let table: [Row; 34] = [
+        ("/etc/passwd:/x:ro", ro("/"), "/etc/passwd:/x:ro", "/etc/passwd:/x:ro"),
+        ("/etc/passwd:/x:rw", ro("/etc"), "INVALID_DOCKER_RW_MOUNT", "INVALID_RW_MOUNT"),
+        ("/etc/passwd:/x:rw", rw("/etc"), "/etc/passwd:/x:rw", "/etc/passwd:/x:rw"),
+        ("/tmp/conf:/x:rw", rw("/tmp"), "INVALID_DOCKER_RW_MOUNT", "INVALID_RW_MOUNT"),
+        ("/:/x:rw", rw("/"), "INVALID_DOCKER_RW_MOUNT", "INVALID_RW_MOUNT"),
+        ("/tmp/conf/container-executor.cfg:/x:rw", rw("/tmp"), "INVALID_DOCKER_RW_MOUNT", "INVALID_RW_MOUNT"),
+        ("/usr/lib:/x:rw", rw("/usr"), "/usr/lib:/x:rw", "/usr/lib:/x:rw"),
+        ("/no:/x:ro", ro("/etc"), "INVALID_DOCKER_MOUNT", "INVALID_MOUNT"),
+        ("/no:/x:ro", none, "INVALID_DOCKER_RO_MOUNT", "INVALID_RO_MOUNT"),
+        ("/no:/x:rw", none, "INVALID_DOCKER_RW_MOUNT", "INVALID_RW_MOUNT"),
+        (":/x:ro", ro("/etc"), "INVALID_DOCKER_MOUNT", "INVALID_MOUNT"),
+        ("/etc/passwd:/x", ro("/etc"), "INVALID_DOCKER_MOUNT", "INVALID_MOUNT"),
+        ("/etc/passwd", ro("/etc"), "INVALID_DOCKER_MOUNT", "INVALID_MOUNT"),
+        ("/etc/passwd:/x:", ro("/etc"), "INVALID_DOCKER_MOUNT", "INVALID_MOUNT"),
+        ("/etc/passwd:/x:r", ro("/etc"), "INVALID_DOCKER_MOUNT", "INVALID_MOUNT"),
+        ("/etc/passwd:/x:RO", ro("/etc"), "INVALID_DOCKER_MOUNT", "INVALID_MOUNT"),
+        ("/etc/passwd:ro", ro("/etc"), "/etc/passwd:ro", "/etc/passwd:ro:ro"),
+        ("/etc/passwd:/a:/b:ro", ro("/etc"), "/etc/passwd:/a:/b:ro", "/etc/passwd:/a:ro"),
+        ("/usr/lib:/x:ro+rslave", ro("/usr"), "/usr/lib:/x:ro,rslave", "/usr/lib:/x:ro,rslave"),
+        ("/usr/lib:/x:ro-rslave", ro("/usr"), "/usr/lib:/x:ro,rslave", "INVALID_MOUNT"),
+        ("/usr/lib:/x:ro+sshared", ro("/usr"), "INVALID_DOCKER_MOUNT", "INVALID_MOUNT"),
+        ("/usr/lib:/x:rshared+ro", ro("/usr"), "INVALID_DOCKER_MOUNT", "/usr/lib:/x:rshared,ro"),
+        ("/usr/lib:/x:ro+shared+odd", ro("/usr"), "INVALID_DOCKER_MOUNT", "/usr/lib:/x:ro,shared"),
+        ("/usr/lib:/x:rw+slave", ro("/usr"), "INVALID_DOCKER_RW_MOUNT", "INVALID_RW_MOUNT"),
+        ("/usr/lib:/x:rprivate", ro("/usr"), "INVALID_DOCKER_MOUNT", "INVALID_MOUNT"),
+        ("/no:/x:odd", ro("/no"), "MOUNT_ACCESS_ERROR", "INVALID_MOUNT"),
+        ("/etc/passwd:/x:ro", ro("/etc, /usr"), "MOUNT_ACCESS_ERROR", "MOUNT_ACCESS_ERROR"),
+        ("/etc/passwd:/x:ro", ro("/etc:ro"), "MOUNT_ACCESS_ERROR", "MOUNT_ACCESS_ERROR"),
+        ("/etc/passwd:/x:ro", ro(" "), "INVALID_DOCKER_RO_MOUNT", "MOUNT_ACCESS_ERROR"),
+        ("volume:/x:ro", ro("vol,/etc"), "INVALID_DOCKER_RO_MOUNT", "INVALID_RO_MOUNT"),
+        ("volume:/x:ro", ro("/etc,vol"), "volume:/x:ro", "volume:/x:ro"),
+        ("vol_1:/x:ro", ro("regex:^vol_[0-9]$"), "vol_1:/x:ro", "vol_1:/x:ro"),
         ("zvol:/x:ro", ro("regex:^v"), "zvol:/x:ro", "zvol:/x:ro"),
-        (
-            "vol:/x:ro",
-            ro("regex:^("),
-            "ERROR_COMPILING_REGEX",
-            "ERROR_COMPILING_REGEX",
-        ),
+        ("vol:/x:ro", ro("regex:^("), "ERROR_COMPILING_REGEX", "ERROR_COMPILING_REGEX"),
     ];
     for (mount, lists, v3_2, v3_3) in table {
         for (rules, expected) in [(Rules::V3_2, v3_2), (Rules::V3_3, v3_3)] {

@@ -4,8 +4,7 @@ use super::*;
 
 const CASES: &str = include_str!("../../../../testdata/hadoop/setup.jsonl");
 
-const GOOD: &str =
-    "yarn.nodemanager.linux-container-executor.group=hadoop\n[docker]\nmodule.enabled=true\n";
+const GOOD: &str = "yarn.nodemanager.linux-container-executor.group=hadoop\n[docker]\nmodule.enabled=true\n";
 
 /// What the name of a case stands for: a change to an otherwise good installation under `$B`.
 #[derive(Clone)]
@@ -34,30 +33,15 @@ fn check_case(installation: Installation, rules: Rules, expected: &Value, id: &s
         ("$B/conf", installation.folder),
         ("$B", installation.parent),
     ]
-    .map(|(path, (uid, mode))| Owned {
-        path: path.into(),
-        uid,
-        mode,
-    });
-    let parsed = installation
-        .text
-        .map(|text| ExecutorConfig::parse(text, rules));
+    .map(|(path, (uid, mode))| Owned { path: path.into(), uid, mode });
+    let parsed = installation.text.map(|text| ExecutorConfig::parse(text, rules));
     let content = match &parsed {
         Some(parsed) => Content::File(parsed.as_ref()),
         None => Content::Directory,
     };
-    let binary = Some(Binary {
-        uid: 0,
-        gid: 7,
-        mode: 0o6050,
-    });
+    let binary = Some(Binary { uid: 0, gid: 7, mode: 0o6050 });
     let group = Some(7);
-    let outcome = check(&Setup {
-        chain: &chain,
-        content,
-        group,
-        binary,
-    });
+    let outcome = check(&Setup { chain: &chain, content, group, binary });
     let (exit, message) = match &outcome {
         Ok(()) => (0, String::new()),
         Err(fault) => (exit_as_python_tells(fault.ending()), fault.native_message()),
@@ -82,50 +66,26 @@ fn installation(id: &str) -> Installation {
         parent: (0, 0o755),
         text: Some(GOOD.to_owned()),
     };
-    let with = |text: &str| Installation {
-        text: Some(text.to_owned()),
-        ..good.clone()
-    };
+    let with = |text: &str| Installation { text: Some(text.to_owned()), ..good.clone() };
     if let Some(mode) = id.strip_prefix("mode_") {
         let mode = u32::from_str_radix(mode, 8).expect("an octal mode");
-        return Installation {
-            file: (0, mode),
-            ..good
-        };
+        return Installation { file: (0, mode), ..good };
     }
     match id {
-        "owner_other" => Installation {
-            file: (1, 0o644),
-            ..good
-        },
-        "dir_group_writable" => Installation {
-            folder: (0, 0o775),
-            ..good
-        },
-        "dir_other_writable" => Installation {
-            folder: (0, 0o757),
-            ..good
-        },
-        "dir_owner_other" => Installation {
-            folder: (1, 0o755),
-            ..good
-        },
-        "parent_world_writable" => Installation {
-            parent: (0, 0o777),
-            ..good
-        },
-        "parent_sticky_world_writable" => Installation {
-            parent: (0, 0o1777),
-            ..good
-        },
+        "owner_other" => Installation { file: (1, 0o644), ..good },
+        "dir_group_writable" => Installation { folder: (0, 0o775), ..good },
+        "dir_other_writable" => Installation { folder: (0, 0o757), ..good },
+        "dir_owner_other" => Installation { folder: (1, 0o755), ..good },
+        "parent_world_writable" => Installation { parent: (0, 0o777), ..good },
+        "parent_sticky_world_writable" => Installation { parent: (0, 0o1777), ..good },
         // The chain is that of the resolved file, so a link changes nothing.
         "file_symlink" => good,
         "is_directory" => Installation { text: None, ..good },
         "only_comments" => with("# nothing\n"),
         "group_empty" => with(&GOOD.replace("=hadoop", "=")),
-        "group_after_section" => with(
-            "[docker]\nmodule.enabled=true\nyarn.nodemanager.linux-container-executor.group=hadoop\n",
-        ),
+        "group_after_section" => {
+            with("[docker]\nmodule.enabled=true\nyarn.nodemanager.linux-container-executor.group=hadoop\n")
+        }
         "group_with_comment" => with(&GOOD.replace("=hadoop", "=hadoop # the group")),
         "crlf" => with(&GOOD.replace('\n', "\r\n")),
         "section_trailing_blank" => with(&GOOD.replace("[docker]", "[docker] ")),
@@ -140,52 +100,19 @@ fn installation(id: &str) -> Installation {
 #[test]
 fn groups_and_binary_are_checked_in_order() {
     let config = ExecutorConfig::parse(GOOD, Rules::V3_3).expect("a good configuration");
-    let chain = [Owned {
-        path: "/container-executor.cfg".into(),
-        uid: 0,
-        mode: 0o100_400,
-    }];
-    let good = Binary {
-        uid: 0,
-        gid: 7,
-        mode: 0o106_050,
-    };
+    let chain = [Owned { path: "/container-executor.cfg".into(), uid: 0, mode: 0o100_400 }];
+    let good = Binary { uid: 0, gid: 7, mode: 0o106_050 };
     let ending_of = |group, binary| {
-        let setup = Setup {
-            chain: &chain,
-            content: Content::File(Ok(&config)),
-            group,
-            binary: Some(binary),
-        };
-        check(&setup)
-            .err()
-            .map(|fault| (fault.code(), fault.ending()))
+        let setup = Setup { chain: &chain, content: Content::File(Ok(&config)), group, binary: Some(binary) };
+        check(&setup).err().map(|fault| (fault.code(), fault.ending()))
     };
     let table = [
         (Some(7), good, None),
         (None, good, Some(("group-unknown", Ending::Exit(24)))),
         (Some(8), good, Some(("binary-group", Ending::Exit(22)))),
-        (
-            Some(7),
-            Binary { uid: 1, ..good },
-            Some(("binary-owner", Ending::Exit(22))),
-        ),
-        (
-            Some(7),
-            Binary {
-                mode: 0o6051,
-                ..good
-            },
-            Some(("binary-open-to-others", Ending::Exit(22))),
-        ),
-        (
-            Some(7),
-            Binary {
-                mode: 0o2050,
-                ..good
-            },
-            Some(("binary-not-setuid", Ending::Exit(22))),
-        ),
+        (Some(7), Binary { uid: 1, ..good }, Some(("binary-owner", Ending::Exit(22)))),
+        (Some(7), Binary { mode: 0o6051, ..good }, Some(("binary-open-to-others", Ending::Exit(22)))),
+        (Some(7), Binary { mode: 0o2050, ..good }, Some(("binary-not-setuid", Ending::Exit(22)))),
     ];
     for (group, binary, expected) in table {
         assert_eq!(ending_of(group, binary), expected, "{group:?} {binary:?}");

@@ -4,9 +4,8 @@ use std::sync::LazyLock;
 
 use regex_lite::Regex;
 
-static SEPARATOR: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r"\s*[,\n]\s*").expect("the pattern is a constant that the tests compile")
-});
+static SEPARATOR: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"\s*[,\n]\s*").expect("the pattern is a constant that the tests compile"));
 
 /// A list separated by commas or line ends, items trimmed. Empty items stay, except at the end.
 pub fn trimmed_strings(text: &str) -> Vec<&str> {

@@ -19,15 +19,8 @@ pub(super) struct Item {
 /// Hadoop has no bound and dies of a loop.
 pub(super) const MOST_INCLUDES: usize = 32;
 
-pub(super) fn parse(
-    file: &str,
-    bytes: &[u8],
-    includes: &dyn Includes,
-) -> Result<Vec<Item>, SiteError> {
-    let source = Source {
-        base: file,
-        includes,
-    };
+pub(super) fn parse(file: &str, bytes: &[u8], includes: &dyn Includes) -> Result<Vec<Item>, SiteError> {
+    let source = Source { base: file, includes };
     source.parse(file, bytes, 0)
 }
 
@@ -42,16 +35,12 @@ impl Source<'_> {
             file: file.to_owned(),
             line: Lines::of(&bytes[..error.valid_up_to()]).last(),
         })?;
-        let options = ParsingOptions {
-            allow_dtd: true,
-            ..ParsingOptions::default()
-        };
-        let document =
-            Document::parse_with_options(text, options).map_err(|cause| SiteError::Xml {
-                file: file.to_owned(),
-                line: cause.pos().row,
-                cause,
-            })?;
+        let options = ParsingOptions { allow_dtd: true, ..ParsingOptions::default() };
+        let document = Document::parse_with_options(text, options).map_err(|cause| SiteError::Xml {
+            file: file.to_owned(),
+            line: cause.pos().row,
+            cause,
+        })?;
         let mut reader = Reader {
             source: self,
             file,
@@ -167,10 +156,7 @@ impl Reader<'_> {
             name,
             value: self.property.value.clone(),
             is_final: self.property.is_final,
-            origin: Origin {
-                file: self.file.to_owned(),
-                line: self.property.line,
-            },
+            origin: Origin { file: self.file.to_owned(), line: self.property.line },
         });
     }
 
@@ -198,11 +184,9 @@ impl Reader<'_> {
         let failed = self.failed_include.take();
         let had_fallback = std::mem::take(&mut self.in_fallback);
         match failed {
-            Some(href) if !had_fallback => Err(SiteError::IncludeNotFound {
-                file: self.file.to_owned(),
-                line: self.line(node),
-                href,
-            }),
+            Some(href) if !had_fallback => {
+                Err(SiteError::IncludeNotFound { file: self.file.to_owned(), line: self.line(node), href })
+            }
             _ => Ok(()),
         }
     }
@@ -219,9 +203,7 @@ fn local_name<'n>(node: Node<'n, '_>) -> &'n str {
 
 /// The last one of that local name, as prefixes do not count.
 fn local_attribute<'n>(node: Node<'n, '_>, name: &str) -> Option<&'n str> {
-    node.attributes()
-        .rfind(|attribute| attribute.name() == name)
-        .map(|attribute| attribute.value())
+    node.attributes().rfind(|attribute| attribute.name() == name).map(|attribute| attribute.value())
 }
 
 /// Where the lines of a text end.

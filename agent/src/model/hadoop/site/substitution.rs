@@ -71,9 +71,7 @@ fn environment(text: &str, variables: &dyn Variables) -> Option<String> {
         return variables.environment(text);
     };
     let value = match name.strip_suffix(':') {
-        Some(name) => variables
-            .environment(name)
-            .filter(|value| !value.is_empty()),
+        Some(name) => variables.environment(name).filter(|value| !value.is_empty()),
         None => variables.environment(name),
     };
     value.or_else(|| Some(default.to_owned()))

@@ -1,0 +1,47 @@
+# The few words to type; .ci/run uses the same. `make help` lists them.
+
+SHELL := /bin/bash
+CACHE := $(or $(EMR_ECR_AGENT_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/emr-ecr-agent)
+PARTS := tests/parts/install.sh
+SCRIPTS := $(shell git ls-files '*.sh' .ci/run 2>/dev/null)
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## List these words
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: ## Show the main job on real parts; KEEP=1 leaves them running
+	@$(PARTS) --only hdfs --only registry
+	@cargo build --quiet --workspace --bins
+	@KEEP=$(KEEP) target/debug/demo
+
+.PHONY: test
+test: ## Pass all tests, those on real parts among them
+	@$(PARTS) --only nextest --only hdfs --only registry
+	@PATH="$(CACHE)/nextest/bin:$$PATH" cargo nextest run --workspace
+
+.PHONY: lint
+lint: ## Check formatting, clippy and the shell scripts
+	@$(PARTS) --only lint
+	cargo fmt --all --check
+	cargo clippy --quiet --workspace --all-targets -- --deny warnings
+	@$(CACHE)/lint/bin/shellcheck $(SCRIPTS)
+
+.PHONY: audit
+audit: ## Check licences, bans and sources of the dependencies
+	@$(PARTS) --only audit
+	@$(CACHE)/audit/bin/cargo-deny check licenses bans sources
+
+.PHONY: release
+release: ## Build the binary as it is shipped, for this machine
+	cargo build --release --package emr-ecr-agent
+
+.PHONY: parts
+parts: ## Install the real parts that the demo and the tests use
+	@$(PARTS)
+
+.PHONY: clean
+clean: ## Remove what was built; the cache folder stays
+	cargo clean

@@ -1,0 +1,337 @@
+//! The loop with places in memory and a clock that only the test moves.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Agent, Fetched, Parts, PassReport, TokenSource, Wake, World};
+use crate::edge::metrics::Metrics;
+use crate::model::document::Document;
+use crate::model::plan::{Attributes, Found, Plan};
+use crate::model::published_document::PublishedDocument;
+use crate::model::registry::HostName;
+use crate::model::secret::Secret;
+use crate::model::settings::Settings;
+use crate::model::status::{Moment, PlaceKind, Problem, Report};
+use crate::model::token::Token;
+use crate::place::{Change, Intent, Place, Planner, Visit};
+
+const HOUR: Duration = Duration::from_secs(3600);
+const MINUTE: Duration = Duration::from_secs(60);
+const TRUSTING: &str = "yarn.nodemanager.linux-container-executor.group=yarn\n[docker]\nmodule.enabled=true\ndocker.trusted.registries=local,123456789123.dkr.ecr.us-east-1.amazonaws.com,210987654321.dkr.ecr.us-east-1.amazonaws.com\n";
+const HOST: &str = "123456789123.dkr.ecr.us-east-1.amazonaws.com";
+
+/// What the test moves and looks at.
+#[derive(Default)]
+struct Stage {
+    uptime: Cell<Duration>,
+    executor_cfg: RefCell<Option<String>>,
+    /// What ECR will do next; a token that lives for 12 h once empty.
+    answers: RefCell<VecDeque<Problem>>,
+    skew: Cell<SignedDuration>,
+    calls: RefCell<Vec<String>>,
+    local: Shared,
+    hdfs: Shared,
+}
+
+/// A file in memory, and what stands against visiting it.
+#[derive(Default)]
+struct File {
+    found: RefCell<Option<Found>>,
+    refusal: RefCell<Option<Problem>>,
+    visits: Cell<usize>,
+}
+
+type Shared = Rc<File>;
+
+struct Theatre(Rc<Stage>);
+
+struct MemoryPlace(PlaceKind, Shared);
+
+struct Issuer(Rc<Stage>);
+
+impl Stage {
+    fn now(&self) -> Moment {
+        let uptime = self.uptime.get();
+        Moment { wall: Timestamp::constant(1_700_000_000, 0) + uptime, uptime }
+    }
+
+    fn issue(&self) -> Token {
+        let now = crate::model::schedule::saturating_add(self.now().wall, self.skew.get());
+        Token {
+            auth: Secret::new(format!("token-{}", now.as_second())),
+            issued_at: now,
+            expires_at: now + 12 * HOUR,
+        }
+    }
+}
+
+impl World for Theatre {
+    fn now(&self) -> Moment {
+        self.0.now()
+    }
+
+    fn random(&self) -> f64 {
+        0.5
+    }
+
+    fn node_name(&self) -> String {
+        "node-1".to_owned()
+    }
+
+    fn read_settings(&self) -> Result<Settings, String> {
+        Ok(Settings::default())
+    }
+
+    fn parts(&self, _: &Settings) -> Parts {
+        let places: Vec<Box<dyn Place>> = vec![
+            Box::new(MemoryPlace(PlaceKind::Local, Rc::clone(&self.0.local))),
+            Box::new(MemoryPlace(PlaceKind::Hdfs, Rc::clone(&self.0.hdfs))),
+        ];
+        Parts { tokens: Box::new(Issuer(Rc::clone(&self.0))), places }
+    }
+
+    fn executor_cfg(&self, _: &Settings) -> Result<Option<Vec<u8>>, Problem> {
+        Ok(self.0.executor_cfg.borrow().clone().map(String::into_bytes))
+    }
+
+    fn settle(&mut self, _: &Settings) {}
+
+    fn changed(&mut self) -> Pin<Box<dyn Future<Output = ()> + '_>> {
+        Box::pin(std::future::pending())
+    }
+}
+
+impl TokenSource for Issuer {
+    fn fetch(&self, region: String) -> Pin<Box<dyn Future<Output = Fetched> + Send>> {
+        self.0.calls.borrow_mut().push(region);
+        let refusal = self.0.answers.borrow_mut().pop_front();
+        let token = refusal.map_or_else(|| Ok(self.0.issue()), Err);
+        let result = if token.is_ok() { "ok" } else { "service" };
+        let clock_skew = Some(self.0.skew.get());
+        Box::pin(std::future::ready(Fetched { token, result, clock_skew }))
+    }
+}
+
+impl Place for MemoryPlace {
+    fn kind(&self) -> PlaceKind {
+        self.0
+    }
+
+    fn path(&self) -> String {
+        "/config.json".to_owned()
+    }
+
+    fn visit(
+        &mut self,
+        planner: Planner,
+        intent: Intent,
+    ) -> Pin<Box<dyn Future<Output = Result<Visit, Problem>> + '_>> {
+        assert_eq!(intent, Intent::CarryOut);
+        self.1.visits.set(self.1.visits.get() + 1);
+        if let Some(problem) = self.1.refusal.borrow().clone() {
+            return Box::pin(std::future::ready(Err(problem)));
+        }
+        let found = self.1.found.borrow().clone().unwrap_or(Found::Absent);
+        let (found, changes) = match planner(&found) {
+            Plan::Keep => (found, Vec::new()),
+            Plan::Replace { document, .. } => {
+                (Found::File { document, attributes: Attributes::AsSet }, vec![Change::Replaced])
+            }
+            other => unreachable!("{other:?} is not played here"),
+        };
+        *self.1.found.borrow_mut() = Some(found.clone());
+        Box::pin(std::future::ready(Ok(Visit { found, changes })))
+    }
+}
+
+struct Play {
+    stage: Rc<Stage>,
+    agent: Agent,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Play {
+    fn new() -> Self {
+        let stage = Rc::new(Stage::default());
+        *stage.executor_cfg.borrow_mut() = Some(TRUSTING.to_owned());
+        let metrics = Metrics::new().expect("metrics");
+        let agent = Agent::new(Settings::default(), Box::new(Theatre(Rc::clone(&stage))), metrics);
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        Self { stage, agent, runtime }
+    }
+
+    fn pass(&mut self, wake: Wake) -> PassReport {
+        self.runtime.block_on(self.agent.pass(wake, Intent::CarryOut))
+    }
+
+    /// Lets time go by as the loop would, from timer to timer.
+    fn live_for(&mut self, span: Duration) {
+        let end = self.stage.uptime.get() + span;
+        loop {
+            let next = self.stage.uptime.get() + self.agent.quiet_for();
+            if next > end {
+                self.stage.uptime.set(end);
+                return;
+            }
+            self.stage.uptime.set(next);
+            self.pass(Wake::Timer);
+        }
+    }
+
+    fn report(&self) -> Report {
+        Report::new(&self.agent.status().borrow(), self.stage.now())
+    }
+
+    fn calls(&self) -> usize {
+        self.stage.calls.borrow().len()
+    }
+
+    fn published(&self) -> Option<Document> {
+        match &*self.stage.hdfs.found.borrow() {
+            Some(Found::File { document, .. }) => Some(document.clone()),
+            _ => None,
+        }
+    }
+}
+
+fn down() -> Problem {
+    Problem::waiting("ECR in us-east-1", "down")
+}
+
+#[test]
+fn one_pass_makes_ready_and_the_next_does_nothing() {
+    let mut play = Play::new();
+    let first = play.pass(Wake::Start);
+    assert_eq!((first.changes.len(), first.errors.len()), (2, 0));
+    assert!(play.report().ready, "{:?}", play.report().checks);
+    assert_eq!(*play.stage.calls.borrow(), ["us-east-1"], "one call for two hosts of a Region");
+    let second = play.pass(Wake::Reload);
+    assert_eq!((second.changes.len(), second.errors.len()), (0, 0));
+    assert_eq!(play.calls(), 1);
+}
+
+#[test]
+fn for_days_nothing_published_is_ever_near_its_end() {
+    let mut play = Play::new();
+    play.pass(Wake::Start);
+    for _ in 0..5 * 24 * 4 {
+        play.live_for(15 * MINUTE);
+        assert!(play.report().ready, "{:?}", play.report().checks);
+        let (published, poison) = PublishedDocument::read(&play.published().expect("published"));
+        let ends = published.expires_at(&HostName::parse(HOST).expect("a host")).expect("known");
+        assert_eq!(poison, None);
+        assert!(ends.duration_since(play.stage.now().wall) > SignedDuration::from_hours(4));
+    }
+    let calls = play.calls();
+    assert!((17..=21).contains(&calls), "half of the life to 0.6 of it: {calls}");
+}
+
+#[test]
+fn an_outage_of_ecr_is_survived_while_the_token_lives_and_then_told() {
+    let mut play = Play::new();
+    play.pass(Wake::Start);
+    let before = play.published();
+    play.stage.answers.borrow_mut().extend(std::iter::repeat_n(down(), 10_000));
+    play.live_for(11 * HOUR);
+    assert!(play.report().ready);
+    assert_eq!(play.published(), before);
+    assert!(play.report().registries[0].consecutive_failures > 10);
+    play.live_for(31 * MINUTE);
+    assert!(!play.report().ready, "less than the minimum validity is left");
+    assert_eq!(play.report().waiting_for, ["ECR in us-east-1"]);
+    assert_eq!(play.published(), before, "what lives is never taken away");
+    play.stage.answers.borrow_mut().clear();
+    play.live_for(6 * MINUTE);
+    assert!(play.report().ready);
+}
+
+#[test]
+fn an_outage_of_hdfs_costs_no_call_to_ecr() {
+    let mut play = Play::new();
+    *play.stage.hdfs.refusal.borrow_mut() = Some(Problem::waiting("HDFS", "refused"));
+    play.pass(Wake::Start);
+    play.live_for(2 * HOUR);
+    assert_eq!(play.calls(), 1);
+    let report = play.report();
+    assert_eq!((report.ready, report.live), (false, true));
+    assert_eq!(report.waiting_for, ["HDFS"]);
+    assert!(report.places[0].fresh && !report.places[1].fresh);
+    play.stage.hdfs.refusal.borrow_mut().take();
+    play.live_for(MINUTE);
+    assert!(play.report().ready);
+    assert_eq!(play.calls(), 1);
+}
+
+#[test]
+fn hdfs_is_not_visited_more_often_than_the_interval() {
+    let mut play = Play::new();
+    play.pass(Wake::Start);
+    play.stage.answers.borrow_mut().extend(std::iter::repeat_n(down(), 10_000));
+    play.live_for(10 * HOUR);
+    assert!(play.stage.hdfs.visits.get() <= 601, "{}", play.stage.hdfs.visits.get());
+}
+
+#[test]
+fn a_node_without_anything_waits_and_needs_no_restart() {
+    let mut play = Play::new();
+    let cfg = play.stage.executor_cfg.borrow_mut().take();
+    play.pass(Wake::Start);
+    let report = play.report();
+    assert_eq!((report.ready, report.live, report.registries.len()), (false, true, 0));
+    assert!(report.waiting_for[0].contains("container-executor.cfg"));
+    *play.stage.executor_cfg.borrow_mut() = cfg;
+    play.pass(Wake::Changed);
+    assert!(play.report().ready);
+}
+
+#[test]
+fn a_fatal_executor_cfg_is_not_ready_but_costs_no_credential() {
+    let mut play = Play::new();
+    play.pass(Wake::Start);
+    let before = play.published();
+    *play.stage.executor_cfg.borrow_mut() = Some(format!("{TRUSTING} \n"));
+    let report = play.pass(Wake::Changed);
+    assert_eq!(report.errors.len(), 1);
+    assert!(!play.report().ready);
+    assert_eq!((play.report().findings.len(), play.report().registries.len()), (1, 2));
+    assert_eq!(play.published(), before);
+    *play.stage.executor_cfg.borrow_mut() = Some(TRUSTING.to_owned());
+    play.pass(Wake::Changed);
+    assert!(play.report().ready);
+    assert_eq!(play.calls(), 1);
+}
+
+#[test]
+fn a_wrong_local_clock_misleads_nobody() {
+    for hours in [-13, 13] {
+        let mut play = Play::new();
+        play.stage.skew.set(SignedDuration::from_hours(hours));
+        play.pass(Wake::Start);
+        assert!(play.report().ready, "{hours}");
+        play.live_for(20 * HOUR);
+        assert!(play.report().ready, "{hours}");
+        assert!(play.calls() <= 4, "{}", play.calls());
+    }
+}
+
+#[test]
+fn what_another_writer_did_is_mended_at_the_next_pass() {
+    let mut play = Play::new();
+    play.pass(Wake::Start);
+    let disturbances: [&[u8]; 4] = [b"", b"{", br#"{"auths":{"x":{}}}"#, br#"{"auths":{}}"#];
+    for disturbance in disturbances {
+        let document = Document::new(disturbance.to_vec());
+        *play.stage.hdfs.found.borrow_mut() = Some(Found::File { document, attributes: Attributes::AsSet });
+        play.live_for(MINUTE);
+        let (published, poison) = PublishedDocument::read(&play.published().expect("published"));
+        assert_eq!(poison, None);
+        assert!(published.expires_at(&HostName::parse(HOST).expect("a host")).is_some());
+        assert!(play.report().ready);
+    }
+}

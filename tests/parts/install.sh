@@ -1,0 +1,171 @@
+#!/usr/bin/env bash
+# Installs the real parts that the tests and the demo run against, once; a second call returns at once.
+#
+#   install.sh [--only PART]...      without --only: hdfs and registry, which the demo and the tests need
+#
+# Each part is a folder in the cache (EMR_ECR_AGENT_CACHE, by default ~/.cache/emr-ecr-agent), named for the
+# digest of everything it is made from. Killed halfway, the next call starts that part afresh; two calls at
+# once wait for each other. Only what must lie in the system is installed there, by apt, as root or by sudo.
+set -euo pipefail
+
+HERE="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+CACHE="${EMR_ECR_AGENT_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/emr-ecr-agent}"
+REAL_PARTS=(hdfs registry)
+TOOLS=(lint nextest audit)
+
+# Besides this script, the part's own script and its lines of debian.txt: what decides what a part becomes.
+declare -A ALSO_MADE_FROM=([hdfs]="requirements.txt java")
+
+main() {
+    local wanted=() part version
+    while (($#)); do
+        case "$1" in
+            --only)
+                [[ " ${REAL_PARTS[*]} ${TOOLS[*]} " == *" ${2-} "* ]] || usage
+                wanted+=("$2")
+                shift 2
+                ;;
+            *) usage ;;
+        esac
+    done
+    ((${#wanted[@]})) || wanted=("${REAL_PARTS[@]}")
+
+    for part in "${wanted[@]}"; do
+        version="$part-$(version_of "$part")"
+        is_current "$part" "$version" || install_part "$part" "$version"
+    done
+}
+
+usage() {
+    echo "usage: $0 [--only PART]...   (parts: ${REAL_PARTS[*]} ${TOOLS[*]})" >&2
+    exit 64
+}
+
+version_of() {
+    local also
+    read -ra also <<<"${ALSO_MADE_FROM[$1]-}"
+    {
+        grep "^$1 " "$HERE/debian.txt" || true
+        cd "$HERE"
+        find install.sh "$1.sh" "${also[@]}" -type f -print0 | sort -z | xargs -0 sha256sum
+    } | sha256sum | cut -c1-16
+}
+
+is_current() {
+    [[ -e "$CACHE/$1/.complete" && "$(readlink "$CACHE/$1")" == "$2" ]]
+}
+
+install_part() {
+    local part="$1" version="$2" folder="$CACHE/$2"
+    mkdir -p "$CACHE/downloads"
+    exec 9>"$CACHE/.lock"
+    flock --nonblock 9 || {
+        say "another installation is at work; waiting for it"
+        flock 9
+    }
+    if is_current "$part" "$version"; then
+        exec 9>&-
+        return
+    fi
+
+    say "$part: installing into $folder"
+    # What a killed installation may have left.
+    rm -rf "$folder" "$CACHE/downloads"/deb.*
+    mkdir -p "$folder"
+    # shellcheck source=/dev/null
+    source "$HERE/$part.sh"
+    "install_$part" "$folder"
+    touch "$folder/.complete"
+    ln -sfn "$version" "$CACHE/.$part.new"
+    mv -T "$CACHE/.$part.new" "$CACHE/$part"
+    drop_older "$part" "$version"
+    say "$part: done"
+    exec 9>&-
+}
+
+# A day's grace, since another checkout may be running on an older one.
+drop_older() {
+    find "$CACHE" -maxdepth 1 -name "$1-*" ! -name "$2" -mtime +0 -exec rm -rf {} +
+}
+
+say() {
+    printf 'parts: %s\n' "$*" >&2
+}
+
+# --- apt -----------------------------------------------------------------------------------------------------
+
+as_root() {
+    if ((EUID == 0)); then
+        "$@"
+    elif command -v sudo >/dev/null; then
+        sudo "$@"
+    else
+        say "root or sudo is needed for: $*"
+        exit 77
+    fi
+}
+
+# The packages of a part that debian.txt lists for one way, as PACKAGE=VERSION.
+listed() {
+    awk -v part="$1" -v how="$2" '$1 == part && $2 == how { print $3 }' "$HERE/debian.txt"
+}
+
+APT_UPDATED=
+apt_update_once() {
+    [[ -z "$APT_UPDATED" ]] || return 0
+    say "apt-get update"
+    as_root apt-get -qq -o DPkg::Lock::Timeout=300 update >&2
+    APT_UPDATED=yes
+}
+
+# The pinned version if the archive still has it, otherwise its current one, and loudly.
+available() {
+    local package="${1%%=*}" pinned="${1#*=}" candidate
+    if [[ "$(apt-cache madison "$package" | awk -F' *[|] *' '{ print $2 }')" == *"$pinned"* ]]; then
+        echo "$1"
+        return
+    fi
+    candidate="$(apt-cache policy "$package" | awk '$1 == "Candidate:" { print $2 }')"
+    if [[ -z "$candidate" || "$candidate" == "(none)" ]]; then
+        say "the archive has no package $package"
+        exit 69
+    fi
+    say "WARNING: the archive no longer has $package $pinned; taking its current, signed $candidate"
+    echo "$package=$candidate"
+}
+
+# Installs packages in the system; those that are there in any version stay as they are.
+apt_install() {
+    local wanted=() package found
+    for package in "$@"; do
+        dpkg-query -W -f '${Status}' "${package%%=*}" 2>/dev/null | grep -q ' installed$' && continue
+        apt_update_once
+        found="$(available "$package")"
+        wanted+=("$found")
+    done
+    ((${#wanted[@]})) || return 0
+    say "apt-get install ${wanted[*]}"
+    # Completes what a killed installation may have left half configured.
+    as_root dpkg --configure -a >&2
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o DPkg::Lock::Timeout=300 \
+        -o Dpkg::Use-Pty=0 install --no-install-recommends "${wanted[@]}" >&2
+}
+
+# Unpacks packages into a folder. apt checks each against the signed lists of the archive.
+apt_unpack() {
+    local into="$1" work package found
+    shift
+    work="$(mktemp -d "$CACHE/downloads/deb.XXXXXX")"
+    apt_update_once
+    for package in "$@"; do
+        found="$(available "$package")"
+        say "unpacking $found"
+        (cd "$work" && apt-get -qq -o APT::Sandbox::User=root download "$found" >&2)
+    done
+    for package in "$work"/*.deb; do
+        dpkg-deb -x "$package" "$into"
+    done
+    rm -rf "$work"
+}
+
+main "$@"

@@ -1,0 +1,82 @@
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.BufferedReader;
+import java.io.ByteArrayOutputStream;
+import java.io.IOException;
+import java.io.InputStreamReader;
+import java.io.OutputStream;
+import java.io.PrintStream;
+import java.net.InetAddress;
+import java.net.ServerSocket;
+import java.net.Socket;
+import java.nio.charset.StandardCharsets;
+import java.security.PrivilegedExceptionAction;
+import java.util.LinkedHashMap;
+import java.util.Map;
+import org.apache.hadoop.conf.Configuration;
+import org.apache.hadoop.fs.FileSystem;
+import org.apache.hadoop.fs.FsShell;
+import org.apache.hadoop.security.UserGroupInformation;
+import org.apache.hadoop.util.ToolRunner;
+
+/**
+ * Runs {@code hadoop fs} on request, one command after the other, to save its callers a JVM start each time.
+ *
+ * <p>Prints the loopback port it listens on. A request is a line {@code {"user":NAME,"args":[...]}}; the answer is a
+ * line {@code {"status":N,"out":TEXT,"err":TEXT}}; then the connection ends.
+ */
+public final class FsShellServer {
+  private static final ObjectMapper JSON = new ObjectMapper();
+  private static final PrintStream STDOUT = System.out;
+  private static final PrintStream STDERR = System.err;
+
+  private FsShellServer() {}
+
+  public static void main(String[] args) throws IOException {
+    try (ServerSocket listener = new ServerSocket(0, 64, InetAddress.getLoopbackAddress())) {
+      STDOUT.println(listener.getLocalPort());
+      STDOUT.flush();
+      while (true) {
+        try (Socket caller = listener.accept()) {
+          answer(caller);
+        } catch (IOException | InterruptedException e) {
+          STDERR.println("a caller got no answer: " + e);
+        }
+      }
+    }
+  }
+
+  private static void answer(Socket caller) throws IOException, InterruptedException {
+    BufferedReader in =
+        new BufferedReader(new InputStreamReader(caller.getInputStream(), StandardCharsets.UTF_8));
+    JsonNode request = JSON.readTree(in.readLine());
+    String[] args = JSON.convertValue(request.get("args"), String[].class);
+    Map<String, Object> answer = run(request.get("user").asText(), args);
+    OutputStream out = caller.getOutputStream();
+    out.write((JSON.writeValueAsString(answer) + "\n").getBytes(StandardCharsets.UTF_8));
+    out.flush();
+  }
+
+  /** The shell prints to the process's own streams, so these are exchanged while it runs. */
+  private static Map<String, Object> run(String user, String[] args)
+      throws IOException, InterruptedException {
+    ByteArrayOutputStream out = new ByteArrayOutputStream();
+    ByteArrayOutputStream err = new ByteArrayOutputStream();
+    UserGroupInformation identity = UserGroupInformation.createRemoteUser(user);
+    System.setOut(new PrintStream(out, true, StandardCharsets.UTF_8));
+    System.setErr(new PrintStream(err, true, StandardCharsets.UTF_8));
+    try {
+      PrivilegedExceptionAction<Integer> shell =
+          () -> ToolRunner.run(new Configuration(), new FsShell(), args);
+      Map<String, Object> answer = new LinkedHashMap<>();
+      answer.put("status", identity.doAs(shell));
+      answer.put("out", out.toString(StandardCharsets.UTF_8));
+      answer.put("err", err.toString(StandardCharsets.UTF_8));
+      return answer;
+    } finally {
+      System.setOut(STDOUT);
+      System.setErr(STDERR);
+      FileSystem.closeAllForUGI(identity);
+    }
+  }
+}

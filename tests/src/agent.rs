@@ -1,0 +1,159 @@
+//! The real agent, run as the program that it is: nothing but files, an empty environment, and what it says.
+
+use std::env;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
+
+use hyper::StatusCode;
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::http::{self, Answer};
+use crate::node::Node;
+use crate::process::{self, Dialogue, Server};
+use crate::wait::{self, TimedOut};
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("the agent is not built: {} does not exist; `cargo build` builds it", path.display())]
+    NotBuilt { path: PathBuf },
+    #[error("cannot tell where the programs of this build lie")]
+    Folder { source: io::Error },
+    #[error(transparent)]
+    Process(#[from] process::Error),
+    #[error(transparent)]
+    Http(#[from] http::Error),
+    #[error(transparent)]
+    TimedOut(#[from] TimedOut),
+    #[error("the agent's status is not JSON")]
+    Status { source: serde_json::Error },
+}
+
+/// The running agent; it is killed when dropped.
+#[derive(Debug)]
+pub struct Agent {
+    server: Server,
+    listen: SocketAddr,
+}
+
+impl Agent {
+    /// Runs it on a node whose agent.toml is written; `listen` is where that file puts the health endpoint.
+    pub fn start(node: &Node, listen: SocketAddr) -> Result<Self, Error> {
+        let mut command = command(node)?;
+        command.arg("run").arg("--config").arg(node.agent_toml());
+        let log = node.path("agent.log");
+        let server = Server::start("the agent", command, &log, Dialogue::None)?;
+        Ok(Self { server, listen })
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.listen
+    }
+
+    /// The process's number, as long as it was not seen to end.
+    pub fn process_id(&self) -> Option<u32> {
+        self.server.process_id()
+    }
+
+    /// Everything that it has logged so far.
+    pub fn log_text(&self) -> String {
+        self.server.log_text()
+    }
+
+    pub async fn get(&self, path: &str) -> Result<Answer, Error> {
+        Ok(http::get(self.listen, path).await?)
+    }
+
+    pub async fn status(&self) -> Result<Value, Error> {
+        let answer = self.get("/status").await?;
+        serde_json::from_slice(&answer.body).map_err(|source| Error::Status { source })
+    }
+
+    /// An error with its last words if it has ended.
+    pub fn still_runs(&mut self) -> Result<(), Error> {
+        Ok(self.server.still_runs()?)
+    }
+
+    /// Waits until `/readyz` says 200; ends at once if the agent does.
+    pub async fn wait_ready(&mut self, deadline: Duration) -> Result<(), Error> {
+        self.wait_for_readiness(StatusCode::OK, deadline).await
+    }
+
+    /// Waits until `/readyz` says 503.
+    pub async fn wait_not_ready(&mut self, deadline: Duration) -> Result<(), Error> {
+        self.wait_for_readiness(StatusCode::SERVICE_UNAVAILABLE, deadline).await
+    }
+
+    /// Waits until the status shows what `wanted` looks for; its error says what is missing.
+    pub async fn wait_for_status<T>(
+        &self,
+        what: &str,
+        deadline: Duration,
+        mut wanted: impl FnMut(&Value) -> Result<T, String>,
+    ) -> Result<T, TimedOut> {
+        wait::until(what, deadline, async || {
+            let status = self.status().await.map_err(|error| error.to_string())?;
+            wanted(&status)
+        })
+        .await
+    }
+
+    pub fn signal(&self, signal: Signal) -> Result<(), Error> {
+        Ok(self.server.signal(signal)?)
+    }
+
+    /// Asks it to end and gives its exit status.
+    pub async fn terminate(&mut self, deadline: Duration) -> Result<ExitStatus, Error> {
+        Ok(self.server.terminate(deadline).await?)
+    }
+
+    /// Waits until it ends by itself, and gives its exit code, or -1 if a signal killed it.
+    pub async fn exit_code(&mut self, deadline: Duration) -> Result<i32, Error> {
+        Ok(self.server.ended(deadline).await?.code().unwrap_or(-1))
+    }
+
+    async fn wait_for_readiness(&mut self, wanted: StatusCode, deadline: Duration) -> Result<(), Error> {
+        let listen = self.listen;
+        let what = format!("{wanted} from http://{listen}/readyz");
+        self.server
+            .wait_until(&what, deadline, async |_| {
+                let answer = http::get(listen, "/readyz").await.map_err(|error| error.to_string())?;
+                if answer.status == wanted {
+                    return Ok(());
+                }
+                Err(format!("{}: {}", answer.status, answer.text().trim()))
+            })
+            .await?;
+        Ok(())
+    }
+}
+
+/// The agent's program in the environment that it has on `node`; arguments are still to be added.
+pub fn command(node: &Node) -> Result<Command, Error> {
+    let mut command = process::bound_to_parent(&program()?);
+    command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("HOME", node.home_dir());
+    Ok(command)
+}
+
+/// The agent of the same build as the running program.
+pub fn program() -> Result<PathBuf, Error> {
+    let path = program_folder().map_err(|source| Error::Folder { source })?.join("emr-ecr-agent");
+    if path.exists() {
+        return Ok(path);
+    }
+    Err(Error::NotBuilt { path })
+}
+
+/// Where cargo puts the programs of the running build: beside this one, or one above for tests, which lie in `deps/`.
+pub(crate) fn program_folder() -> io::Result<PathBuf> {
+    let here = env::current_exe()?;
+    let folder = here.parent().unwrap_or(Path::new("/"));
+    let programs = match folder.ends_with("deps") {
+        true => folder.parent().unwrap_or(folder),
+        false => folder,
+    };
+    Ok(programs.to_owned())
+}

@@ -1,0 +1,80 @@
+//! The demo's world, built step by step.
+
+use std::error::Error;
+
+use emr_ecr_agent_tests::agent::Agent;
+use emr_ecr_agent_tests::ecr::Ecr;
+use emr_ecr_agent_tests::hdfs::Hdfs;
+use emr_ecr_agent_tests::imds::Imds;
+use emr_ecr_agent_tests::node::{AgentToml, AwsEndpoints, Node, REGION};
+use emr_ecr_agent_tests::ports::Port;
+use emr_ecr_agent_tests::registry::Registry;
+use emr_ecr_agent_tests::yarn::YarnReader;
+use jiff::SignedDuration;
+
+use crate::screen::{Failure, Screen};
+
+/// How long a token of the demo's ECR lives.
+pub const TOKEN_LIFE: SignedDuration = SignedDuration::from_secs(40);
+/// Where the agent publishes, as EMR's documentation has it.
+pub const PUBLISHED: &str = "/user/hadoop/config.json";
+
+pub struct Sandbox {
+    // Fields drop in this order: the agent ends before what it works on.
+    pub agent: Agent,
+    pub yarn: YarnReader,
+    pub ecr: Ecr,
+    pub imds: Imds,
+    pub registry: Registry,
+    pub hdfs: Hdfs,
+    pub node: Node,
+    _health_port: Port,
+}
+
+impl Sandbox {
+    pub async fn build(screen: &Screen) -> Result<Self, Failure> {
+        let hdfs = screen.step("start HDFS 3.3.6 (NameNode, DataNode)", Hdfs::start()).await?;
+        let registry = screen.step("start docker-registry and push an image", Registry::start()).await?;
+        let (ecr, imds) = screen
+            .step("start the stand-ins for ECR and IMDSv2", async {
+                Ok::<_, Box<dyn Error>>((Ecr::start(TOKEN_LIFE).await?, Imds::start(REGION).await?))
+            })
+            .await?;
+        registry.follow(&ecr);
+        let yarn = screen
+            .step("start YARN's config.json reader as user yarn", async { YarnReader::start(hdfs.client()) })
+            .await?;
+
+        let endpoints = AwsEndpoints { ecr: ecr.address(), imds: imds.address() };
+        let (node, agent, health_port) = screen
+            .step("start the agent on an EMR-like core node", async {
+                start_agent(&hdfs, &registry, endpoints)
+            })
+            .await?;
+        Ok(Self { agent, yarn, ecr, imds, registry, hdfs, node, _health_port: health_port })
+    }
+
+    /// The published file, as jobs name it.
+    pub fn published_uri(&self) -> String {
+        self.hdfs.client().uri(PUBLISHED)
+    }
+}
+
+fn start_agent(
+    hdfs: &Hdfs,
+    registry: &Registry,
+    endpoints: AwsEndpoints,
+) -> Result<(Node, Agent, Port), Box<dyn Error>> {
+    let node = Node::new(hdfs.client().conf_dir())?;
+    node.write_aws_config(endpoints)?;
+    let health_port = Port::reserve()?;
+    node.write_agent_toml(&AgentToml {
+        alias: Some(registry.host()),
+        published: PUBLISHED.to_owned(),
+        published_as: "hadoop".to_owned(),
+        listen: health_port.address(),
+        more: String::new(),
+    })?;
+    let agent = Agent::start(&node, health_port.address())?;
+    Ok((node, agent, health_port))
+}

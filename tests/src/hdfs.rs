@@ -1,0 +1,167 @@
+//! A real HDFS 3.3.6 on loopback: one NameNode, one DataNode, EMR's directories, owners and modes.
+//!
+//! [`Hdfs`] owns the servers, to be stopped and started at will; [`HdfsClient`] is all that a user of a running
+//! one needs; [`SharedHdfs`] is one for all tests that do it no harm.
+
+mod client;
+mod conf;
+mod jvm;
+mod shared;
+mod shell;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+
+pub use client::{HdfsClient, Output};
+pub use shared::{SharedHdfs, keep};
+
+use crate::parts::{Missing, Part};
+use crate::ports::{self, Port};
+use crate::process::{self, Dialogue, Server};
+use crate::scratch;
+use crate::wait::{self, TimedOut};
+use jvm::Jvm;
+
+/// The superuser, as whom the servers run.
+pub const SUPERUSER: &str = "hdfs";
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Missing(#[from] Missing),
+    #[error(transparent)]
+    Scratch(#[from] scratch::Error),
+    #[error(transparent)]
+    Port(#[from] ports::Error),
+    #[error(transparent)]
+    Process(#[from] process::Error),
+    #[error(transparent)]
+    TimedOut(#[from] TimedOut),
+    #[error("cannot {operation} {}", path.display())]
+    File { operation: &'static str, path: PathBuf, source: io::Error },
+    #[error("cannot run {program}")]
+    Run { program: String, source: io::Error },
+    #[error("{command} failed with status {status}: {message}")]
+    Refused { command: String, status: i32, message: String },
+}
+
+/// An HDFS of one's own; its servers end and its files vanish when dropped.
+#[derive(Debug)]
+pub struct Hdfs {
+    // Fields drop in this order: the servers end before their files go.
+    datanode: Option<Server>,
+    namenode: Option<Server>,
+    jvm: Jvm,
+    client: HdfsClient,
+    home: TempDir,
+    _port: Port,
+}
+
+impl Hdfs {
+    /// Starts both servers and waits until files can be written.
+    pub async fn start() -> Result<Self, Error> {
+        let part = Part::hdfs()?;
+        let home = scratch::folder("hdfs")?;
+        let port = Port::reserve()?;
+        let conf_dir = conf::write(home.path(), port.address())?;
+        copy_folder(&part.path("name"), &home.path().join("name"))?;
+
+        let jvm = Jvm::new(part, conf_dir.clone());
+        let client = HdfsClient::new(jvm.clone(), port.address());
+        let mut hdfs = Self { datanode: None, namenode: None, jvm, client, home, _port: port };
+        hdfs.spawn_namenode()?;
+        hdfs.start_datanode().await?;
+        Ok(hdfs)
+    }
+
+    pub fn client(&self) -> &HdfsClient {
+        &self.client
+    }
+
+    /// Everything that lives and logs here.
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// Kills the NameNode, as a crash does.
+    pub fn stop_namenode(&mut self) {
+        self.namenode = None;
+    }
+
+    /// Starts the NameNode again on its files and its port, and waits until it is out of safe mode.
+    pub async fn start_namenode(&mut self) -> Result<(), Error> {
+        let address = self.client.namenode();
+        let namenode = self.spawn_namenode()?;
+        namenode
+            .wait_until("the NameNode's port", START, async |_| TcpStream::connect(address).await.map(drop))
+            .await?;
+        let client = &self.client;
+        wait::until("the end of the safe mode", START, async || match client.in_safe_mode().await {
+            Ok(false) => Ok(()),
+            Ok(true) => Err("it is on".to_owned()),
+            Err(error) => Err(error.to_string()),
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// Kills the DataNode: names can be changed then, but nothing can be read or written.
+    pub fn stop_datanode(&mut self) {
+        self.datanode = None;
+    }
+
+    /// Starts the DataNode (again) and waits until the NameNode knows it.
+    pub async fn start_datanode(&mut self) -> Result<(), Error> {
+        let log = self.home.path().join("datanode.log");
+        // Earlier lives would be taken for this one.
+        let _ = fs::remove_file(&log);
+        let command = self.jvm.command(SUPERUSER, DATANODE);
+        let mut server = Server::start("the DataNode", command, &log, Dialogue::None)?;
+        server
+            .wait_until("the DataNode's report", START, async |server| {
+                match &mut self.namenode {
+                    Some(namenode) => namenode.still_runs().map_err(|ended| ended.to_string())?,
+                    None => return Err("there is no NameNode".to_owned()),
+                }
+                if server.log_text().contains("Successfully sent block report") {
+                    return Ok(());
+                }
+                Err("nothing reported yet".to_owned())
+            })
+            .await?;
+        self.datanode = Some(server);
+        Ok(())
+    }
+
+    fn spawn_namenode(&mut self) -> Result<&mut Server, Error> {
+        let log = self.home.path().join("namenode.log");
+        let command = self.jvm.command(SUPERUSER, NAMENODE);
+        let server = Server::start("the NameNode", command, &log, Dialogue::None)?;
+        Ok(self.namenode.insert(server))
+    }
+}
+
+const NAMENODE: &str = "org.apache.hadoop.hdfs.server.namenode.NameNode";
+const DATANODE: &str = "org.apache.hadoop.hdfs.server.datanode.DataNode";
+const START: Duration = Duration::from_secs(60);
+
+fn copy_folder(from: &Path, to: &Path) -> Result<(), Error> {
+    let failed =
+        |source| Error::File { operation: "copy the NameNode's files to", path: to.to_owned(), source };
+    fs::create_dir(to).map_err(failed)?;
+    for entry in fs::read_dir(from).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_folder(&entry.path(), &target)?;
+        } else {
+            fs::copy(entry.path(), target).map_err(failed)?;
+        }
+    }
+    Ok(())
+}

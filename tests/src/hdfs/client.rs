@@ -1,0 +1,140 @@
+//! Hadoop's own clients of a running HDFS: what `hadoop fs` and `hdfs dfsadmin` run.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use tokio::sync::OnceCell;
+
+use super::jvm::Jvm;
+use super::shell::{self, ShellServer};
+use super::{Error, SUPERUSER};
+
+/// A way into a running HDFS, whoever runs it.
+#[derive(Debug, Clone)]
+pub struct HdfsClient {
+    jvm: Jvm,
+    namenode: SocketAddr,
+    shell: Shell,
+}
+
+/// Who runs `hadoop fs`.
+#[derive(Debug, Clone)]
+enum Shell {
+    /// A process of our own, started when first needed.
+    Own(Arc<OnceCell<ShellServer>>),
+    /// One that somebody else keeps.
+    At(SocketAddr),
+}
+
+/// What a client program said, and how it ended.
+#[derive(Debug)]
+pub struct Output {
+    pub status: i32,
+    pub out: String,
+    pub err: String,
+}
+
+impl HdfsClient {
+    pub(super) fn new(jvm: Jvm, namenode: SocketAddr) -> Self {
+        let shell = Shell::Own(Arc::default());
+        Self { jvm, namenode, shell }
+    }
+
+    /// The same, by way of a shell that somebody else keeps.
+    pub(super) fn with_shell_at(jvm: Jvm, namenode: SocketAddr, shell: SocketAddr) -> Self {
+        Self { jvm, namenode, shell: Shell::At(shell) }
+    }
+
+    pub(super) async fn shell(&self) -> Result<SocketAddr, Error> {
+        match &self.shell {
+            Shell::At(address) => Ok(*address),
+            Shell::Own(server) => {
+                let log = self.conf_dir().with_file_name("shell.log");
+                let start = || ShellServer::start(&self.jvm, &log);
+                Ok(server.get_or_try_init(start).await?.address())
+            }
+        }
+    }
+
+    /// The folder with core-site.xml and hdfs-site.xml for this HDFS.
+    pub fn conf_dir(&self) -> &Path {
+        self.jvm.conf_dir()
+    }
+
+    pub fn namenode(&self) -> SocketAddr {
+        self.namenode
+    }
+
+    /// The full URI of an absolute path.
+    pub fn uri(&self, path: &str) -> String {
+        format!("hdfs://{}{path}", self.namenode)
+    }
+
+    /// Runs `hadoop fs ARGS` as `user`, however it ends.
+    pub async fn try_fs_shell(&self, user: &str, args: &[&str]) -> Result<Output, Error> {
+        shell::run(self.shell().await?, user, args).await
+    }
+
+    /// Runs `hadoop fs ARGS` as `user`; a status other than 0 is an error. Gives the standard output.
+    pub async fn fs_shell(&self, user: &str, args: &[&str]) -> Result<String, Error> {
+        let output = self.try_fs_shell(user, args).await?;
+        succeeded("hadoop fs", args, output)
+    }
+
+    /// Makes the directory with this owner and mode, and its parents where they lack.
+    pub async fn make_directory(&self, path: &str, owner: &str, mode: &str) -> Result<(), Error> {
+        self.fs_shell(SUPERUSER, &["-mkdir", "-p", path]).await?;
+        self.fs_shell(SUPERUSER, &["-chmod", mode, path]).await?;
+        self.fs_shell(SUPERUSER, &["-chown", owner, path]).await?;
+        Ok(())
+    }
+
+    /// Enters or leaves safe mode, in which the NameNode refuses every change.
+    pub async fn safe_mode(&self, on: bool) -> Result<(), Error> {
+        let action = if on { "enter" } else { "leave" };
+        self.dfs_admin(&["-safemode", action]).await.map(drop)
+    }
+
+    pub async fn in_safe_mode(&self) -> Result<bool, Error> {
+        let answer = self.dfs_admin(&["-safemode", "get"]).await?;
+        Ok(answer.contains("Safe mode is ON"))
+    }
+
+    pub(crate) fn java(&self, user: &str, class: &str) -> Command {
+        self.jvm.command(user, class)
+    }
+
+    async fn dfs_admin(&self, args: &[&str]) -> Result<String, Error> {
+        let output = run(self.jvm.command(SUPERUSER, DFS_ADMIN), args).await?;
+        succeeded("hdfs dfsadmin", args, output)
+    }
+}
+
+const DFS_ADMIN: &str = "org.apache.hadoop.hdfs.tools.DFSAdmin";
+
+async fn run(mut command: Command, args: &[&str]) -> Result<Output, Error> {
+    command.args(args).stdin(Stdio::null());
+    let output = tokio::process::Command::from(command)
+        .kill_on_drop(true)
+        .output()
+        .await
+        .map_err(|source| Error::Run { program: "java".to_owned(), source })?;
+    Ok(Output {
+        status: output.status.code().unwrap_or(-1),
+        out: String::from_utf8_lossy(&output.stdout).into_owned(),
+        err: String::from_utf8_lossy(&output.stderr).into_owned(),
+    })
+}
+
+fn succeeded(program: &str, args: &[&str], output: Output) -> Result<String, Error> {
+    if output.status == 0 {
+        return Ok(output.out);
+    }
+    Err(Error::Refused {
+        command: format!("{program} {}", args.join(" ")),
+        status: output.status,
+        message: output.err.trim().to_owned(),
+    })
+}

@@ -1,0 +1,42 @@
+//! How Hadoop's programs are started: from the installed part, with one conf folder, as one user.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::parts::Part;
+use crate::process;
+
+#[derive(Debug, Clone)]
+pub(crate) struct Jvm {
+    part: Part,
+    conf_dir: PathBuf,
+}
+
+impl Jvm {
+    pub fn new(part: Part, conf_dir: PathBuf) -> Self {
+        Self { part, conf_dir }
+    }
+
+    pub fn conf_dir(&self) -> &PathBuf {
+        &self.conf_dir
+    }
+
+    /// The command that runs `class` as the Hadoop user `user`; arguments are still to be added.
+    pub fn command(&self, user: &str, class: &str) -> Command {
+        // An unreadable class path shows at once as a class that is not found.
+        let jars = fs::read_to_string(self.part.path("classpath")).unwrap_or_default();
+        let web = self.part.path("web");
+        let temp = self.conf_dir.with_file_name("tmp");
+
+        let mut command = process::bound_to_parent(&self.part.path("java"));
+        command
+            .arg(format!("@{}", self.part.path("jvm.options").display()))
+            .arg(format!("-Djava.io.tmpdir={}", temp.display()))
+            .arg("-cp")
+            .arg(format!("{jars}:{}:{}", web.display(), self.conf_dir.display()))
+            .arg(class)
+            .env("HADOOP_USER_NAME", user);
+        command
+    }
+}

@@ -1,0 +1,70 @@
+//! `hadoop fs` without a JVM start for each command: one process that runs Hadoop's own shell on request.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::jvm::Jvm;
+use super::{Error, Output, SUPERUSER};
+use crate::process::{Dialogue, Server};
+
+/// The running process; it ends when dropped.
+#[derive(Debug)]
+pub(super) struct ShellServer {
+    address: SocketAddr,
+    _server: Server,
+}
+
+impl ShellServer {
+    pub async fn start(jvm: &Jvm, log: &Path) -> Result<Self, Error> {
+        let command = jvm.command(SUPERUSER, "FsShellServer");
+        let mut server = Server::start("the HDFS shell", command, log, Dialogue::Piped)?;
+        let mut port = String::new();
+        if let Some((_requests, answers)) = server.take_dialogue() {
+            let mut answers = BufReader::new(answers);
+            let first_line = timeout(DEADLINE, answers.read_line(&mut port)).await;
+            first_line.map_err(|elapsed| failed(elapsed.into()))?.map_err(failed)?;
+        }
+        let port: u16 = port.trim().parse().map_err(|_| Error::Run {
+            program: "the HDFS shell".to_owned(),
+            source: std::io::ErrorKind::InvalidData.into(),
+        })?;
+        Ok(Self { address: (Ipv4Addr::LOCALHOST, port).into(), _server: server })
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+/// Runs `hadoop fs ARGS` as `user` by the server at `shell`.
+pub(super) async fn run(shell: SocketAddr, user: &str, args: &[&str]) -> Result<Output, Error> {
+    let request = format!("{}\n", json!({ "user": user, "args": args }));
+    let exchange = async {
+        let mut stream = TcpStream::connect(shell).await?;
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await?;
+        let answer: Value = serde_json::from_slice(&answer)?;
+        Ok(answer)
+    };
+    let answer =
+        timeout(DEADLINE, exchange).await.map_err(|elapsed| failed(elapsed.into()))?.map_err(failed)?;
+    let text = |name: &str| answer[name].as_str().unwrap_or_default().to_owned();
+    Ok(Output {
+        status: answer["status"].as_i64().and_then(|status| i32::try_from(status).ok()).unwrap_or(-1),
+        out: text("out"),
+        err: text("err"),
+    })
+}
+
+const DEADLINE: Duration = Duration::from_secs(60);
+
+fn failed(source: std::io::Error) -> Error {
+    Error::Run { program: "hadoop fs".to_owned(), source }
+}

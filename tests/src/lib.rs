@@ -1,0 +1,22 @@
+//! The sandbox that the outer tests and the demo run the agent in: real HDFS and a real registry, and stand-ins for AWS.
+//!
+//! Everything listens on loopback, lives in a fresh folder and ends with the process that started it. Nothing here
+//! knows the agent's code: it is run as the program that it is, given nothing but files.
+
+pub mod agent;
+pub mod ecr;
+pub mod hdfs;
+pub mod http;
+pub mod imds;
+pub mod listener;
+pub mod node;
+pub mod parts;
+pub mod ports;
+pub mod process;
+pub mod registry;
+pub mod scene;
+pub mod scratch;
+pub mod site;
+pub mod skopeo;
+pub mod wait;
+pub mod yarn;

@@ -1,0 +1,75 @@
+//! Finds the real parts that `tests/parts/install.sh` has put into the cache folder. Installs nothing itself.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A part is not there, or not the whole of it.
+#[derive(Debug, thiserror::Error)]
+#[error("the part {part} is not installed in {}; `make parts` installs it", cache.display())]
+pub struct Missing {
+    part: &'static str,
+    cache: PathBuf,
+}
+
+/// The folder of one installed part, with links resolved so that a later installation does not pull it away.
+#[derive(Debug, Clone)]
+pub struct Part {
+    folder: PathBuf,
+}
+
+impl Part {
+    /// Hadoop 3.3.6, as described in `tests/parts/hdfs.sh`.
+    pub fn hdfs() -> Result<Self, Missing> {
+        Self::find("hdfs")
+    }
+
+    /// docker-registry and skopeo, in `bin/`.
+    pub fn registry() -> Result<Self, Missing> {
+        Self::find("registry")
+    }
+
+    pub fn path(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// Tells one installed version from another.
+    pub fn version(&self) -> String {
+        self.folder.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
+    fn find(part: &'static str) -> Result<Self, Missing> {
+        let cache = cache();
+        fs::canonicalize(cache.join(part))
+            .ok()
+            .filter(|folder| folder.join(".complete").exists())
+            .map(|folder| Self { folder })
+            .ok_or(Missing { part, cache })
+    }
+}
+
+/// The folder outside the tree where parts, and what runs on them, are kept.
+pub fn cache() -> PathBuf {
+    env::var_os("EMR_ECR_AGENT_CACHE")
+        .map(PathBuf::from)
+        .or_else(|| {
+            let home = env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+            home.or_else(|| env::home_dir().map(|home| home.join(".cache")))
+                .map(|caches| caches.join("emr-ecr-agent"))
+        })
+        .unwrap_or_else(|| env::temp_dir().join("emr-ecr-agent"))
+}
+
+/// For tests: whether all the parts they need are there. If not, says so loudly; in CI (`CI=true`) it panics,
+/// since a test that is skipped there is a test nobody runs.
+pub fn present<const N: usize>(found: [Result<Part, Missing>; N]) -> bool {
+    let missing: Vec<String> =
+        found.into_iter().filter_map(|part| part.err().map(|missing| missing.to_string())).collect();
+    if missing.is_empty() {
+        return true;
+    }
+    let missing = missing.join("; ");
+    assert!(env::var("CI").as_deref() != Ok("true"), "in CI every part must be installed: {missing}");
+    eprintln!("SKIPPED for want of parts: {missing}");
+    false
+}

@@ -1,0 +1,162 @@
+//! A real docker-registry with a tiny image in it, which accepts exactly one user and password at a time.
+
+mod htpasswd;
+mod image;
+
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use hyper::header::AUTHORIZATION;
+use hyper::{Method, StatusCode};
+use tempfile::TempDir;
+
+pub use htpasswd::Door;
+
+use crate::ecr::Ecr;
+use crate::http::{self, Call};
+use crate::parts::{Missing, Part};
+use crate::ports::{self, Port};
+use crate::process::{self, Dialogue, Server};
+use crate::scratch;
+
+/// The user name of every ECR token.
+pub const USER: &str = "AWS";
+/// The repository and tag of the image that is always there.
+pub const IMAGE: (&str, &str) = ("app", "v1");
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Missing(#[from] Missing),
+    #[error(transparent)]
+    Scratch(#[from] scratch::Error),
+    #[error(transparent)]
+    Port(#[from] ports::Error),
+    #[error(transparent)]
+    Process(#[from] process::Error),
+    #[error(transparent)]
+    Http(#[from] http::Error),
+    #[error(transparent)]
+    Password(#[from] htpasswd::Error),
+    #[error("cannot write the registry's configuration {}", path.display())]
+    Configuration { path: PathBuf, source: io::Error },
+    #[error("cannot build the image")]
+    Image { source: io::Error },
+    #[error("the registry answered {status} to {what}")]
+    Refused { what: String, status: StatusCode },
+}
+
+/// The running registry; it ends and its files vanish when dropped.
+#[derive(Debug)]
+pub struct Registry {
+    // Fields drop in this order: the server ends before its files go.
+    _server: Server,
+    port: Port,
+    door: Door,
+    _home: TempDir,
+}
+
+impl Registry {
+    /// Starts it with the image in it. It accepts nobody until told whom.
+    pub async fn start() -> Result<Self, Error> {
+        let part = Part::registry()?;
+        let home = scratch::folder("registry")?;
+        let port = Port::reserve()?;
+        let door = Door::new(home.path().join("htpasswd"));
+        let builder = base64_noise();
+        door.accept_only(USER, &builder)?;
+
+        let conf = home.path().join("registry.yml");
+        let text = configuration(&home, &port);
+        fs::write(&conf, text).map_err(|source| Error::Configuration { path: conf.clone(), source })?;
+        let mut command = process::bound_to_parent(&part.path("bin/docker-registry"));
+        command.arg("serve").arg(&conf);
+        let log = home.path().join("registry.log");
+        let mut server = Server::start("docker-registry", command, &log, Dialogue::None)?;
+        let address = port.address();
+        server
+            .wait_until("the registry's first answer", START, async |_| {
+                probe(address, USER, "nobody").await.map(drop)
+            })
+            .await?;
+
+        image::push(address, &authorization(USER, &builder)).await?;
+        door.accept_only(USER, &base64_noise())?;
+        Ok(Self { _server: server, port, door, _home: home })
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.port.address()
+    }
+
+    /// The registry's name in image references and Docker configs.
+    pub fn host(&self) -> String {
+        self.address().to_string()
+    }
+
+    /// The image's reference.
+    pub fn image(&self) -> String {
+        let (repository, tag) = IMAGE;
+        format!("{}/{repository}:{tag}", self.host())
+    }
+
+    /// From now on accepts the newest token of `ecr` alone, already when its client first sees it.
+    pub fn follow(&self, ecr: &Ecr) {
+        let door = self.door.clone();
+        ecr.on_issue(move |token| {
+            if let Err(error) = door.accept_only(USER, token.password()) {
+                // There is nobody to return it to; the registry then refuses the token, which shows.
+                eprintln!("the registry does not follow ECR: {error}");
+            }
+        });
+    }
+
+    /// Decides whom the registry accepts.
+    pub fn door(&self) -> &Door {
+        &self.door
+    }
+
+    /// What the registry says to these credentials: 200 or 401.
+    pub async fn answer_to(&self, user: &str, password: &str) -> Result<StatusCode, Error> {
+        Ok(probe(self.address(), user, password).await?)
+    }
+}
+
+const START: Duration = Duration::from_secs(20);
+
+async fn probe(address: SocketAddr, user: &str, password: &str) -> Result<StatusCode, http::Error> {
+    let answer = Call::new(Method::GET, address, "/v2/")
+        .header(AUTHORIZATION.as_str(), &authorization(user, password))
+        .send()
+        .await?;
+    Ok(answer.status)
+}
+
+fn authorization(user: &str, password: &str) -> String {
+    format!("Basic {}", BASE64.encode(format!("{user}:{password}")))
+}
+
+fn base64_noise() -> String {
+    let bytes: [u8; 24] = std::array::from_fn(|_| fastrand::u8(..));
+    BASE64.encode(bytes)
+}
+
+fn configuration(home: &TempDir, port: &Port) -> String {
+    let home = home.path().display();
+    let address = port.address();
+    format!(
+        "version: 0.1
+log: {{level: warn}}
+storage:
+  filesystem: {{rootdirectory: {home}/images}}
+http: {{addr: '{address}'}}
+auth:
+  htpasswd: {{realm: sandbox, path: {home}/htpasswd}}
+"
+    )
+}

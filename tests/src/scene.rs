@@ -1,0 +1,215 @@
+//! One test's world: a node of its own, stand-ins for AWS, and the agent's settings, all to be changed before the
+//! agent starts and while it runs.
+//!
+//! [`Scene`] needs no real part; [`Published`] is the agent's file on a real HDFS, for tests that want one.
+
+mod published;
+mod settings;
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::time::timeout;
+
+pub use published::Published;
+pub use settings::Settings;
+
+use crate::agent::{self, Agent};
+use crate::ecr::Ecr;
+use crate::hdfs;
+use crate::http;
+use crate::imds::Imds;
+use crate::listener;
+use crate::node::{self, AwsEndpoints, Node, REGION};
+use crate::parts::{self, Part};
+use crate::ports::{self, Port};
+use crate::scratch;
+use crate::site;
+use crate::wait::{self, TimedOut};
+
+/// What a test returns. Its errors may cross threads, so that rows of a table can run side by side.
+pub type Outcome = Result<(), Box<dyn std::error::Error + Send + Sync>>;
+
+/// Long enough for anything that the agent does by itself, on a machine that is busy with other tests.
+pub const SOON: Duration = Duration::from_secs(30);
+/// The life of a token on the real service.
+pub const TWELVE_HOURS: SignedDuration = SignedDuration::from_hours(12);
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Agent(#[from] agent::Error),
+    #[error(transparent)]
+    Hdfs(#[from] hdfs::Error),
+    #[error(transparent)]
+    Http(#[from] http::Error),
+    #[error(transparent)]
+    Listener(#[from] listener::Error),
+    #[error(transparent)]
+    Node(#[from] node::Error),
+    #[error(transparent)]
+    Port(#[from] ports::Error),
+    #[error(transparent)]
+    Scratch(#[from] scratch::Error),
+    #[error(transparent)]
+    TimedOut(#[from] TimedOut),
+    #[error("cannot write {}", path.display())]
+    File { path: std::path::PathBuf, source: std::io::Error },
+    #[error("cannot run the agent with {args}")]
+    Run { args: String, source: std::io::Error },
+    #[error("{what} is not JSON: {text}")]
+    NotJson { what: String, text: String, source: serde_json::Error },
+}
+
+/// The world around one agent.
+#[derive(Debug)]
+pub struct Scene {
+    pub ecr: Ecr,
+    pub imds: Imds,
+    pub node: Node,
+    pub settings: Settings,
+    port: Port,
+    _conf: Option<TempDir>,
+}
+
+/// How a command of the agent's program ended, and what it said.
+#[derive(Debug)]
+pub struct Finished {
+    /// The exit code; -1 if a signal ended it.
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+impl Scene {
+    /// A node whose core-site.xml names no file system: all but the published copy can be well.
+    pub async fn without_hdfs() -> Result<Self, Error> {
+        let conf = scratch::folder("conf")?;
+        for name in ["core-site.xml", "hdfs-site.xml"] {
+            let path = conf.path().join(name);
+            site::write(&path, &[]).map_err(|source| Error::File { path, source })?;
+        }
+        let scene = Self::on(conf.path(), "/user/hadoop/config.json").await?;
+        Ok(Self { _conf: Some(conf), ..scene })
+    }
+
+    /// A node that publishes in a folder of its own on the common HDFS. `None`, said loudly, where the part lacks.
+    pub async fn with_hdfs() -> Result<Option<(Self, Published)>, Error> {
+        if !parts::present([Part::hdfs()]) {
+            return Ok(None);
+        }
+        let published = Published::shared("hadoop", "0755").await?;
+        Ok(Some((Self::publishing(&published).await?, published)))
+    }
+
+    /// A node that publishes there.
+    pub async fn publishing(published: &Published) -> Result<Self, Error> {
+        Self::on(published.client().conf_dir(), published.path()).await
+    }
+
+    /// A node with the core-site.xml and hdfs-site.xml of `hdfs_conf`.
+    pub async fn on(hdfs_conf: &Path, published: &str) -> Result<Self, Error> {
+        let (ecr, imds) = (Ecr::start(TWELVE_HOURS).await?, Imds::start(REGION).await?);
+        let node = Node::new(hdfs_conf)?;
+        node.write_aws_config(AwsEndpoints { ecr: ecr.address(), imds: imds.address() })?;
+        let port = Port::reserve()?;
+        let settings = Settings::of(&node, published, port.address());
+        Ok(Self { ecr, imds, node, settings, port, _conf: None })
+    }
+
+    pub fn write_settings(&self) -> Result<(), Error> {
+        Ok(self.node.write("agent.toml", &self.settings.to_string())?)
+    }
+
+    /// Runs the daemon with the settings as they are now.
+    pub fn start(&self) -> Result<Agent, Error> {
+        self.write_settings()?;
+        Ok(Agent::start(&self.node, self.port.address())?)
+    }
+
+    /// Runs the daemon and waits until it is ready.
+    pub async fn start_ready(&self) -> Result<Agent, Error> {
+        let mut agent = self.start()?;
+        agent.wait_ready(SOON).await?;
+        Ok(agent)
+    }
+
+    /// Where the settings put the health endpoint.
+    pub fn listen(&self) -> std::net::SocketAddr {
+        self.port.address()
+    }
+
+    /// Runs another command of the program to its end, with the settings as they are now.
+    pub async fn run(&self, args: &[&str]) -> Result<Finished, Error> {
+        self.write_settings()?;
+        let config = self.node.agent_toml().display().to_string();
+        let args: Vec<&str> = args.iter().copied().chain(["--config", &config]).collect();
+        self.run_plainly(&args).await
+    }
+
+    /// Runs the program with these arguments alone.
+    pub async fn run_plainly(&self, args: &[&str]) -> Result<Finished, Error> {
+        let failed = |source| Error::Run { args: args.join(" "), source };
+        let mut command = agent::command(&self.node)?;
+        command.args(args).stdin(Stdio::null());
+        let output = tokio::process::Command::from(command).kill_on_drop(true).output();
+        let output =
+            timeout(SOON * 2, output).await.map_err(|late| failed(late.into()))?.map_err(failed)?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Ok(Finished {
+            code: output.status.code().unwrap_or(-1),
+            out: text(&output.stdout),
+            err: text(&output.stderr),
+        })
+    }
+
+    /// The node's own Docker config.
+    pub fn docker_config(&self) -> Result<Value, Error> {
+        let path = self.node.docker_config();
+        let what = path.display().to_string();
+        let text = std::fs::read_to_string(&path).map_err(|source| Error::File { path, source })?;
+        parse(what, text)
+    }
+}
+
+impl Finished {
+    /// The standard output as JSON.
+    pub fn json(&self) -> Result<Value, Error> {
+        parse("the standard output".to_owned(), self.out.clone())
+    }
+}
+
+/// Waits until the agent's status shows what `wanted` looks for.
+pub async fn shown<T>(
+    agent: &Agent,
+    what: &str,
+    mut wanted: impl FnMut(&Value) -> Option<T>,
+) -> Result<T, TimedOut> {
+    agent.wait_for_status(what, SOON, |status| wanted(status).ok_or_else(|| status.to_string())).await
+}
+
+/// Waits until the loop has gone round `count` times more, so that what it would do has been done.
+pub async fn passes(agent: &Agent, count: u64) -> Result<(), Error> {
+    let before = passes_so_far(agent).await?;
+    wait::until("further passes", SOON, async || match passes_so_far(agent).await {
+        Ok(now) if now >= before + count => Ok(()),
+        Ok(now) => Err(format!("{} of {count}", now - before)),
+        Err(error) => Err(error.to_string()),
+    })
+    .await?;
+    Ok(())
+}
+
+async fn passes_so_far(agent: &Agent) -> Result<u64, Error> {
+    let metrics = agent.get("/metrics").await?.text();
+    let counts = metrics.lines().filter_map(|line| line.strip_prefix("emr_ecr_agent_passes_total{"));
+    Ok(counts.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum())
+}
+
+fn parse(what: String, text: String) -> Result<Value, Error> {
+    serde_json::from_str(&text).map_err(|source| Error::NotJson { what, text, source })
+}

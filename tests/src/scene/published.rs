@@ -1,0 +1,92 @@
+//! The published file, seen and disturbed by Hadoop's own shell.
+
+use std::fs;
+
+use serde_json::Value;
+
+use super::{Error, SOON, parse};
+use crate::hdfs::{HdfsClient, SUPERUSER, SharedHdfs};
+use crate::scratch;
+use crate::wait;
+
+/// The file that the agent publishes, on a real HDFS.
+#[derive(Debug)]
+pub struct Published {
+    client: HdfsClient,
+    folder: String,
+    path: String,
+    _lease: Option<SharedHdfs>,
+}
+
+impl Published {
+    /// In a fresh folder with this owner and mode on the common HDFS.
+    pub async fn shared(owner: &str, mode: &str) -> Result<Self, Error> {
+        let hdfs = SharedHdfs::join(owner, mode).await?;
+        let (client, folder) = (hdfs.client().clone(), hdfs.directory().to_owned());
+        Ok(Self { _lease: Some(hdfs), ..Self::on(client, &folder) })
+    }
+
+    /// In `folder` on an HDFS that the test does harm to.
+    pub fn on(client: HdfsClient, folder: &str) -> Self {
+        Self { client, path: format!("{folder}/config.json"), folder: folder.to_owned(), _lease: None }
+    }
+
+    pub fn client(&self) -> &HdfsClient {
+        &self.client
+    }
+
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    pub async fn text(&self) -> Result<String, Error> {
+        self.text_of(&self.path).await
+    }
+
+    pub async fn text_of(&self, path: &str) -> Result<String, Error> {
+        Ok(self.shell(&["-cat", path]).await?)
+    }
+
+    pub async fn json(&self) -> Result<Value, Error> {
+        parse(self.path.clone(), self.text().await?)
+    }
+
+    /// Puts this content in the file's place, as somebody else on the cluster would.
+    pub async fn put(&self, text: &str) -> Result<(), Error> {
+        let folder = scratch::folder("put")?;
+        let local = folder.path().join("config.json");
+        fs::write(&local, text).map_err(|source| Error::File { path: local.clone(), source })?;
+        self.shell(&["-put", "-f", &local.display().to_string(), &self.path]).await?;
+        Ok(())
+    }
+
+    /// `hadoop fs` with these arguments, as the superuser, whom no permission stops.
+    pub async fn shell(&self, args: &[&str]) -> Result<String, Error> {
+        Ok(self.client.fs_shell(SUPERUSER, args).await?)
+    }
+
+    /// Mode, owner and group, such as `-rw-r--r-- hadoop hadoop`.
+    pub async fn attributes(&self) -> Result<String, Error> {
+        Ok(self.shell(&["-stat", "%A %u %g", &self.path]).await?.trim().to_owned())
+    }
+
+    /// Names of all that lies in the file's folder, in order.
+    pub async fn names(&self) -> Result<Vec<String>, Error> {
+        let listing = self.shell(&["-ls", "-C", &self.folder]).await?;
+        let names = listing.lines().filter_map(|path| path.rsplit('/').next());
+        Ok(names.map(str::to_owned).collect())
+    }
+
+    /// Waits until the file holds this `auth` for `registry`.
+    pub async fn wait_for_auth(&self, registry: &str, auth: &str) -> Result<Value, Error> {
+        let document = wait::until("the token in the published file", SOON, async || {
+            let document = self.json().await.map_err(|error| error.to_string())?;
+            match document["auths"][registry]["auth"] == auth {
+                true => Ok(document),
+                false => Err("it holds another or none".to_owned()),
+            }
+        })
+        .await?;
+        Ok(document)
+    }
+}

@@ -1,0 +1,72 @@
+//! An agent.toml that tests change key by key.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::node::Node;
+
+/// Displays as the file's text: one dotted key a line, then tables.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    values: BTreeMap<&'static str, Value>,
+    tables: String,
+}
+
+impl Settings {
+    /// Everything that on EMR lies elsewhere, and a faster pace.
+    pub(super) fn of(node: &Node, published: &str, listen: SocketAddr) -> Self {
+        let mut settings = Self { values: BTreeMap::new(), tables: String::new() };
+        settings
+            .set("published.path", published)
+            .set("published.replication", 1)
+            .set("hadoop.conf_dir", text(&node.conf_dir()))
+            .set("node.info_dir", text(&node.info_dir()))
+            .set("refresh.jitter", 0.0)
+            .set("refresh.minimum_validity", "1s")
+            .set("refresh.pass_interval", "1s")
+            .set("health.listen", listen.to_string())
+            .docker_config(&node.docker_config(), "0600");
+        settings
+    }
+
+    /// Sets a key by its dotted name.
+    pub fn set(&mut self, key: &'static str, value: impl Into<Value>) -> &mut Self {
+        self.values.insert(key, value.into());
+        self
+    }
+
+    /// Only a change of a file can wake the agent now.
+    pub fn no_timer(&mut self) -> &mut Self {
+        self.set("refresh.pass_interval", "1h")
+    }
+
+    /// Adds a registry to those that are discovered.
+    pub fn registry(&mut self, host: &str, aliases: &[&str]) -> &mut Self {
+        self.tables.push_str(&format!("\n[[registries]]\nhost = {host:?}\naliases = {aliases:?}\n"));
+        self
+    }
+
+    /// Adds a local Docker config.
+    pub fn docker_config(&mut self, path: &Path, mode: &str) -> &mut Self {
+        self.tables.push_str(&format!("\n[[docker_configs]]\npath = {path:?}\nmode = {mode:?}\n"));
+        self
+    }
+}
+
+impl fmt::Display for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (key, value) in &self.values {
+            // What JSON writes for texts, numbers and truth values, TOML reads as the same.
+            writeln!(f, "{key} = {value}")?;
+        }
+        f.write_str(&self.tables)
+    }
+}
+
+fn text(path: &Path) -> String {
+    path.display().to_string()
+}

@@ -1,0 +1,46 @@
+//! skopeo, an independent registry client: what it can fetch with a Docker config, Docker can pull.
+
+use std::io;
+use std::path::Path;
+use std::process::Stdio;
+
+use serde_json::Value;
+
+use crate::parts::{Missing, Part};
+use crate::process;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Missing(#[from] Missing),
+    #[error("cannot run skopeo")]
+    Run { source: io::Error },
+    #[error("skopeo cannot inspect {image}: {message}")]
+    Refused { image: String, message: String },
+    #[error("skopeo's report on {image} is not JSON")]
+    Report { image: String, source: serde_json::Error },
+}
+
+/// Fetches the manifest and the configuration of `image` with the credentials in `config_json`.
+pub async fn inspect(image: &str, config_json: &Path) -> Result<Value, Error> {
+    let program = Part::registry()?.path("bin/skopeo");
+    let mut command = process::bound_to_parent(&program);
+    command
+        .args(["--insecure-policy", "inspect", "--tls-verify=false"])
+        .arg("--authfile")
+        .arg(config_json)
+        .arg(format!("docker://{image}"))
+        .stdin(Stdio::null());
+    let output = tokio::process::Command::from(command)
+        .kill_on_drop(true)
+        .output()
+        .await
+        .map_err(|source| Error::Run { source })?;
+    if !output.status.success() {
+        return Err(Error::Refused {
+            image: image.to_owned(),
+            message: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+        });
+    }
+    serde_json::from_slice(&output.stdout).map_err(|source| Error::Report { image: image.to_owned(), source })
+}
