@@ -25,6 +25,9 @@ use pass::PlaceMemory;
 
 /// Longest that a stop waits for the pass under way, so that it leaves no temporary file.
 const STOP_DEADLINE: Duration = Duration::from_secs(4);
+/// How long after a change its pass begins: who writes one file often writes more, and two writers at odds
+/// over a file must not spin.
+const CHANGE_REST: Duration = Duration::from_millis(250);
 /// On top of what a pass may wait for others, before the loop counts as stuck.
 const HEARTBEAT_SLACK: Duration = Duration::from_secs(30);
 
@@ -104,13 +107,19 @@ impl Agent {
             wake = tokio::select! {
                 () = &mut stop => return,
                 () = tokio::time::sleep(self.quiet_for()) => Wake::Timer,
-                () = self.world.changed() => Wake::Changed,
+                () = self.settled_change() => Wake::Changed,
                 Some(()) = hangups.recv() => Wake::Reload,
             };
             if wake != Wake::Timer {
                 self.reload(wake);
             }
         }
+    }
+
+    /// Returns once a watched file changed and had a moment to come to rest.
+    async fn settled_change(&mut self) {
+        self.world.changed().await;
+        tokio::time::sleep(CHANGE_REST).await;
     }
 
     /// Makes one round; once stopped, ends what was begun and breaks.
@@ -129,9 +138,11 @@ impl Agent {
 
     async fn round(&mut self, wake: Wake) {
         self.metrics.count_pass(wake.as_str());
+        // Before the pass: what changes while it looks wakes the next one. Its own writes do so too, and
+        // that pass then sees them kept.
+        self.world.settle(&self.settings);
         let report = self.pass(wake, Intent::CarryOut).await;
         report.log(wake, &self.status.borrow());
-        self.world.settle(&self.settings);
     }
 
     /// Reads the settings again; after a mere change of files, says so only if they differ.
@@ -162,7 +173,9 @@ impl Agent {
             tracing::warn!("health.listen and [log] take effect at the next start");
         }
         self.parts = self.world.parts(&settings);
-        self.memories = self.parts.places.iter().map(|place| PlaceMemory::new(place.as_ref())).collect();
+        let mut before = std::mem::take(&mut self.memories);
+        let places = self.parts.places.iter();
+        self.memories = places.map(|place| PlaceMemory::carried_over(place.as_ref(), &mut before)).collect();
         self.status.send_modify(|status| {
             status.minimum_validity = settings.refresh.minimum_validity;
             status.pass_interval = settings.refresh.pass_interval;

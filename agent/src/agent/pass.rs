@@ -43,11 +43,22 @@ impl PlaceMemory {
         Self { status, visited_at: None, wanted: Credentials::new() }
     }
 
+    /// What was known of the same place before a reload, or nothing.
+    pub(super) fn carried_over(place: &dyn Place, before: &mut Vec<Self>) -> Self {
+        let is_same = |known: &Self| known.status.kind == place.kind() && known.status.path == place.path();
+        before.iter().position(is_same).map_or_else(|| Self::new(place), |known| before.swap_remove(known))
+    }
+
     /// Others are not asked more often than the interval while nothing changes here.
     fn is_due(&self, wake: Wake, wanted: &Credentials, now: Moment, interval: Duration) -> bool {
         let rested =
             self.visited_at.is_none_or(|at| now.uptime.saturating_sub(at) + INTERVAL_SLACK >= interval);
-        wake != Wake::Timer || self.status.kind == PlaceKind::Local || rested || self.wanted != *wanted
+        let may_be_mended = wake == Wake::Changed && self.status.error.is_some();
+        matches!(wake, Wake::Start | Wake::Reload)
+            || self.status.kind == PlaceKind::Local
+            || rested
+            || may_be_mended
+            || self.wanted != *wanted
     }
 }
 
@@ -65,7 +76,7 @@ impl Agent {
         }
         let registries = wanted_registries(&self.settings, &self.trusted);
         self.tokens.retain(registries.iter().map(|wanted| wanted.registry.region()));
-        self.fetch_due_tokens(&mut report).await;
+        self.fetch_due_tokens(&registries, &mut report).await;
         self.show_registries(&registries, verdict);
 
         for index in 0..self.parts.places.len() {
@@ -93,7 +104,7 @@ impl Agent {
         ExecutorVerdict { state: ExecutorCfg::Absent(problem), trusted: Vec::new(), findings: Vec::new() }
     }
 
-    async fn fetch_due_tokens(&mut self, report: &mut PassReport) {
+    async fn fetch_due_tokens(&mut self, registries: &[RegistrySettings], report: &mut PassReport) {
         let started = self.world.now();
         let server_now = self.status.borrow().server_time(started.wall);
         let mut calls = JoinSet::new();
@@ -106,13 +117,16 @@ impl Agent {
                 report.errors.push("a call to ECR failed in a way the SDK does not report".to_owned());
                 continue;
             };
-            self.take_token(&region, fetched, started, report);
+            let took = self.world.now().uptime.saturating_sub(started.uptime);
+            for wanted in registries.iter().filter(|wanted| wanted.registry.region() == region) {
+                self.metrics.count_refresh(wanted.registry.host().as_str(), fetched.result, took);
+            }
+            self.take_token(&region, fetched, report);
         }
     }
 
-    fn take_token(&mut self, region: &str, fetched: Fetched, started: Moment, report: &mut PassReport) {
+    fn take_token(&mut self, region: &str, fetched: Fetched, report: &mut PassReport) {
         let now = self.world.now();
-        self.metrics.count_refresh(region, fetched.result, now.uptime.saturating_sub(started.uptime));
         if let Some(skew) = fetched.clock_skew {
             self.status.send_modify(|status| status.clock_skew = skew);
         }

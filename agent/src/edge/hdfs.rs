@@ -33,8 +33,10 @@ const FAILOVER_SETTINGS: [(&str, &str); 3] = [
     ("dfs.client.failover.sleep.base.millis", "200"),
     ("dfs.client.failover.sleep.max.millis", "2000"),
 ];
+/// Where a NameNode listens unless told otherwise.
+const NAMENODE_PORT: u16 = 8020;
 /// Larger documents are not read: a NodeManager would have to hold them at each launch.
-const LARGEST: usize = 1 << 20;
+const LARGEST: usize = 16 << 20;
 /// Temporary files of this age, by the NameNode's clock, were left by a dead writer.
 const ABANDONED_AFTER_MILLIS: u64 = 10 * 60 * 1000;
 
@@ -96,7 +98,8 @@ impl Published {
         let named = self.settings.path.file_system().map(str::to_owned);
         let file_system = named.or_else(|| properties.get("fs.defaultFS").map(|uri| uri.trim().to_owned()));
         match file_system {
-            Some(uri) if uri.starts_with("hdfs://") || uri.starts_with("viewfs://") => Ok((uri, properties)),
+            Some(uri) if uri.starts_with("viewfs://") => Ok((uri, properties)),
+            Some(uri) if uri.starts_with("hdfs://") => Ok((with_port(uri, &properties), properties)),
             Some(uri) => Err(HdfsError::NotHdfs { uri }),
             None => Err(HdfsError::NoDefaultFs { conf_dir: self.conf_dir.clone() }),
         }
@@ -126,6 +129,16 @@ impl Place for Published {
             })
         })
     }
+}
+
+/// Adds the NameNode's default port where neither a port is named nor a nameservice is meant.
+fn with_port(uri: String, properties: &BTreeMap<String, String>) -> String {
+    let authority = uri["hdfs://".len()..].split('/').next().unwrap_or_default();
+    let is_nameservice = properties.contains_key(&format!("dfs.ha.namenodes.{authority}"));
+    if authority.is_empty() || authority.contains(':') || is_nameservice {
+        return uri;
+    }
+    format!("hdfs://{authority}:{NAMENODE_PORT}")
 }
 
 fn connect(
@@ -313,5 +326,20 @@ impl Stamp {
             owner: status.owner.clone(),
             group: status.group.clone(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::with_port;
+
+    #[test]
+    fn a_namenode_has_its_default_port_and_a_nameservice_none() {
+        let properties = [("dfs.ha.namenodes.ha-nn-uri".to_owned(), "nn1,nn2".to_owned())].into();
+        let check = |uri: &str, expected: &str| assert_eq!(with_port(uri.to_owned(), &properties), expected);
+        check("hdfs://ip-10-0-0-1", "hdfs://ip-10-0-0-1:8020");
+        check("hdfs://ip-10-0-0-1/", "hdfs://ip-10-0-0-1:8020");
+        check("hdfs://ip-10-0-0-1:9000", "hdfs://ip-10-0-0-1:9000");
+        check("hdfs://ha-nn-uri", "hdfs://ha-nn-uri");
     }
 }

@@ -39,10 +39,15 @@ impl Metrics {
     pub fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new_custom(Some("emr_ecr_agent".to_owned()), None)?;
         let with = Registrar(&registry);
-        let build =
-            with.gauges("build_info", "Always 1, labelled with the version.", &["version", "target"])?;
+        let build = with.gauges(
+            "build_info",
+            "Always 1, labelled with the version.",
+            &["version", "commit", "target"],
+        )?;
         let target = format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS);
-        build.with_label_values(&[env!("CARGO_PKG_VERSION"), &target]).set(1.0);
+        // Set when a package is built.
+        let commit = option_env!("EMR_ECR_AGENT_COMMIT").unwrap_or("unknown");
+        build.with_label_values(&[env!("CARGO_PKG_VERSION"), commit, &target]).set(1.0);
         let metrics = Self {
             token_refresh: with.counters(
                 "token_refresh_total",
@@ -105,9 +110,9 @@ impl Metrics {
         self.passes.with_label_values(&[wake]).inc();
     }
 
-    pub fn count_refresh(&self, region: &str, result: &str, took: Duration) {
-        self.token_refresh.with_label_values(&[region, result]).inc();
-        self.token_refresh_duration.with_label_values(&[region]).observe(took.as_secs_f64());
+    pub fn count_refresh(&self, registry: &str, result: &str, took: Duration) {
+        self.token_refresh.with_label_values(&[registry, result]).inc();
+        self.token_refresh_duration.with_label_values(&[registry]).observe(took.as_secs_f64());
     }
 
     /// `result` is `ok`, `unchanged` or `failed`.

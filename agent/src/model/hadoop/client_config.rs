@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use thiserror::Error;
 
 pub use auth::Auth;
-pub use json::JsonError;
+pub use json::{Fault, JsonError};
 
 /// What YARN takes out of the file, by registry key as written. Empty means: no error, but nothing
 /// for Docker either.

@@ -3,6 +3,8 @@
 //!
 //! Nothing here opens a file, resolves a path or knows the time: bytes and plain values come in,
 //! verdicts go out. What only the node can tell is asked of traits that this module owns.
+//! `executor_config` and `site` read files, `client_config` judges one; `trust`, `mounts`, `setup`
+//! and `launch` decide as container-executor does.
 
 pub mod client_config;
 pub mod ere;

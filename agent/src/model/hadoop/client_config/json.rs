@@ -1,6 +1,8 @@
 //! A reader of JSON that accepts exactly what Jackson, YARN's JSON library, accepts.
 //!
-//! It reads one document and ignores what follows; a member given twice keeps its last value.
+//! It reads one document and ignores what follows; a member given twice keeps its last value. Where
+//! the two generations of Jackson differ, for text right after a number that is the whole document,
+//! it goes with the older and more lenient one.
 
 use std::collections::BTreeMap;
 
@@ -36,7 +38,7 @@ pub enum Fault {
     Escape,
     #[error("a number is not well formed")]
     Number,
-    /// Jackson's own bound differs by version; none was seen to be lower.
+    /// Jackson's own bound differs by version and by the size of its stack; this is the lowest.
     #[error("values are nested deeper than 1000 levels")]
     TooDeep,
 }

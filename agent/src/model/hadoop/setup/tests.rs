@@ -44,15 +44,15 @@ fn check_case(installation: Installation, rules: Rules, expected: &Value, id: &s
     let outcome = check(&Setup { chain: &chain, content, group, binary });
     let (exit, message) = match &outcome {
         Ok(()) => (0, String::new()),
-        Err(fault) => (exit_as_python_tells(fault.ending()), fault.native_message()),
+        Err(fault) => (signed_exit(fault.ending()), fault.native_message()),
     };
     let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
     assert_eq!(expected["exit"], exit, "exit of {id}, {rules}");
     assert_eq!(expected["message"], message, "message of {id}, {rules}");
 }
 
-/// A signal is told as its negative number.
-fn exit_as_python_tells(ending: Ending) -> i32 {
+/// The cases tell a signal as its negative number.
+fn signed_exit(ending: Ending) -> i32 {
     match ending {
         Ending::Exit(code) => i32::from(code),
         Ending::Abort => -6,
