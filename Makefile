@@ -32,7 +32,7 @@ lint: ## Check formatting, clippy and the shell scripts
 .PHONY: audit
 audit: ## Check licences, bans and sources of the dependencies
 	@$(PARTS) --only audit
-	@$(CACHE)/audit/bin/cargo-deny check licenses bans sources
+	@$(CACHE)/audit/bin/cargo-deny --log-level error check licenses bans sources
 
 .PHONY: release
 release: ## Build the binary as it is shipped, for this machine

@@ -6,6 +6,7 @@
 mod parts;
 mod pass;
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::ops::ControlFlow;
 use std::pin::Pin;
@@ -14,6 +15,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 use crate::edge::metrics::Metrics;
+use crate::model::check::AwsOutcome;
 use crate::model::registry::EcrRegistry;
 use crate::model::schedule::{Renewal, unit_of};
 use crate::model::settings::Settings;
@@ -52,6 +54,8 @@ pub struct Agent {
     /// The trusted ECR registries, as of the last time that container-executor.cfg could be read.
     trusted: Vec<EcrRegistry>,
     tokens: Tokens,
+    /// How ECR last answered, by Region.
+    answers: BTreeMap<String, AwsOutcome>,
     status: watch::Sender<Status>,
     metrics: Metrics,
 }
@@ -84,6 +88,7 @@ impl Agent {
             memories,
             trusted: Vec::new(),
             tokens: Tokens::default(),
+            answers: BTreeMap::new(),
             status: watch::Sender::new(status),
             metrics,
         }
@@ -194,10 +199,11 @@ impl Agent {
     fn quiet_for(&self) -> Duration {
         let now = self.world.now();
         let server_now = self.status.borrow().server_time(now.wall);
+        let interval = self.settings.refresh.pass_interval;
         let tokens = self.tokens.quiet_for(self.renewal(), now, server_now);
-        tokens.map_or(self.settings.refresh.pass_interval, |quiet| {
-            quiet.min(self.settings.refresh.pass_interval)
-        })
+        // A wake between two visits, such as a retry with ECR, must not put the next visit off.
+        let places = self.memories.iter().map(|memory| memory.quiet_for(now, interval));
+        places.chain(tokens).fold(interval, Duration::min)
     }
 }
 
@@ -220,16 +226,20 @@ impl PassReport {
         let changes: Vec<String> =
             self.changes.iter().map(|(place, change)| format!("{place} {change}")).collect();
         let soonest = status.registries.iter().filter_map(|registry| registry.expires_at).min();
-        let soonest_expiry = soonest.map(|at| at.to_string()).unwrap_or_default();
-        let (refreshed, changes) = (self.refreshed.join(", "), changes.join(", "));
-        if !self.errors.is_empty() {
-            let waiting_for = status.waiting_for().join(", ");
-            let errors = self.errors.join("; ");
+        let soonest_expiry = soonest.map(tracing::field::display);
+        let (refreshed, changes) = (in_one(&self.refreshed), in_one(&changes));
+        if let Some(errors) = in_one(&self.errors) {
+            let waiting_for = in_one(&status.waiting_for());
             tracing::warn!(wake, refreshed, changes, soonest_expiry, waiting_for, errors, "pass");
-        } else if !changes.is_empty() || !refreshed.is_empty() {
+        } else if changes.is_some() || refreshed.is_some() {
             tracing::info!(wake, refreshed, changes, soonest_expiry, "pass");
         }
     }
+}
+
+/// A field of the log; none if there is nothing to say.
+fn in_one(words: &[String]) -> Option<String> {
+    (!words.is_empty()).then(|| words.join("; "))
 }
 
 fn heartbeat_bound(settings: &Settings) -> Duration {

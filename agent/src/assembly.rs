@@ -5,14 +5,19 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::path::PathBuf;
 use std::pin::Pin;
 
+use jiff::Timestamp;
+
 use crate::agent::{Fetched, Parts, TokenSource, World};
+use crate::edge::chain;
 use crate::edge::clock::Clock;
-use crate::edge::disk::{self, LocalConfig};
+use crate::edge::disk::LocalConfig;
 use crate::edge::ecr::Ecr;
+use crate::edge::hadoop_conf;
 use crate::edge::hdfs::Published;
+use crate::edge::node::{self, ThisMachine};
 use crate::edge::settings_file::SettingsFile;
 use crate::edge::watcher::{WatchError, Watcher};
-use crate::edge::{chain, node};
+use crate::model::check::{Facts, Request};
 use crate::model::settings::Settings;
 use crate::model::status::{Moment, Problem};
 use crate::place::Place;
@@ -65,17 +70,12 @@ impl World for Node {
         let local = settings.docker_configs.iter().cloned();
         let mut places: Vec<Box<dyn Place>> =
             local.map(|config| Box::new(LocalConfig::new(config)) as Box<dyn Place>).collect();
-        places.push(Box::new(Published::new(
-            settings.published.clone(),
-            settings.hadoop_conf_dir.clone(),
-            node::name(),
-            settings.deadlines.hdfs,
-        )));
+        places.push(Box::new(published(settings)));
         Parts { tokens: Box::new(Ecr::new(settings.deadlines.ecr)), places }
     }
 
-    fn executor_cfg(&self, settings: &Settings) -> Result<Option<Vec<u8>>, Problem> {
-        disk::read(&settings.executor_cfg()).map_err(|error| Problem::new(chain(&error)))
+    fn facts(&self, settings: &Settings) -> Facts<'_> {
+        node_facts(settings, self.clock.now().wall)
     }
 
     fn settle(&mut self, settings: &Settings) {
@@ -90,6 +90,30 @@ impl World for Node {
             Some(watcher) => Box::pin(watcher.changed()),
             None => Box::pin(std::future::pending()),
         }
+    }
+}
+
+/// The published copy on HDFS.
+pub fn published(settings: &Settings) -> Published {
+    let (conf_dir, deadline) = (settings.hadoop_conf_dir.clone(), settings.deadlines.hdfs);
+    Published::new(settings.published.clone(), conf_dir, node::name(), deadline)
+}
+
+/// This node's own files, to be judged; nobody outside is asked.
+pub fn node_facts(settings: &Settings, now: Timestamp) -> Facts<'static> {
+    let executor_cfg = settings.executor_cfg();
+    let node = node::facts(&executor_cfg, &settings.emr_info_dir);
+    Facts {
+        ruling: node::ruling(node.release.as_deref()),
+        executor_cfg: Some(node::text_file(&executor_cfg)),
+        yarn_site: Some(hadoop_conf::yarn_site(&settings.hadoop_conf_dir.join("yarn-site.xml"), true)),
+        client_config: None,
+        emr_config: None,
+        node: Some(node),
+        registries: settings.registries.iter().map(|settings| settings.registry.clone()).collect(),
+        request: Request::default(),
+        machine: &ThisMachine,
+        now,
     }
 }
 

@@ -31,8 +31,12 @@ const OUTSIDE: [&str; 20] = [
 ];
 
 /// Which edges may use which others; all may use `crate::edge::chain`.
-const EDGES: [(&str, &[&str]); 3] =
-    [("hadoop_conf", &["disk"]), ("hdfs", &["hadoop_conf"]), ("settings_file", &["disk"])];
+const EDGES: [(&str, &[&str]); 4] = [
+    ("hadoop_conf", &["disk"]),
+    ("hdfs", &["hadoop_conf"]),
+    ("node", &["disk"]),
+    ("settings_file", &["disk"]),
+];
 
 /// A source file, named as from `src`, without its tests and comments.
 struct Source {

@@ -18,5 +18,6 @@ pub mod scene;
 pub mod scratch;
 pub mod site;
 pub mod skopeo;
+pub mod tmpfs;
 pub mod wait;
 pub mod yarn;

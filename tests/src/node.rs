@@ -1,7 +1,7 @@
 //! A folder that looks like an EMR core node: Hadoop's configuration, EMR's instance files, root's Docker config,
 //! and a home whose AWS configuration leads to the stand-ins.
 
-mod agent_toml;
+mod settings;
 
 use std::fs;
 use std::io;
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-pub use agent_toml::AgentToml;
+pub use settings::Settings;
 
 use crate::ecr::ACCOUNT;
 use crate::scratch;

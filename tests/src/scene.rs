@@ -4,7 +4,6 @@
 //! [`Scene`] needs no real part; [`Published`] is the agent's file on a real HDFS, for tests that want one.
 
 mod published;
-mod settings;
 
 use std::path::Path;
 use std::process::Stdio;
@@ -15,8 +14,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::timeout;
 
+pub use crate::node::Settings;
 pub use published::Published;
-pub use settings::Settings;
 
 use crate::agent::{self, Agent};
 use crate::ecr::Ecr;
@@ -122,7 +121,7 @@ impl Scene {
     }
 
     pub fn write_settings(&self) -> Result<(), Error> {
-        Ok(self.node.write("agent.toml", &self.settings.to_string())?)
+        Ok(self.node.write_settings(&self.settings)?)
     }
 
     /// Runs the daemon with the settings as they are now.
@@ -157,8 +156,7 @@ impl Scene {
         let mut command = agent::command(&self.node)?;
         command.args(args).stdin(Stdio::null());
         let output = tokio::process::Command::from(command).kill_on_drop(true).output();
-        let output =
-            timeout(SOON * 2, output).await.map_err(|late| failed(late.into()))?.map_err(failed)?;
+        let output = timeout(SOON * 2, output).await.map_err(|late| failed(late.into()))?.map_err(failed)?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Ok(Finished {
             code: output.status.code().unwrap_or(-1),

@@ -6,6 +6,7 @@ use std::pin::Pin;
 
 use jiff::SignedDuration;
 
+use crate::model::check::Facts;
 use crate::model::settings::Settings;
 use crate::model::status::{Moment, Problem};
 use crate::model::token::Token;
@@ -26,8 +27,8 @@ pub trait World {
     /// The parts that depend on the settings.
     fn parts(&self, settings: &Settings) -> Parts;
 
-    /// Content of container-executor.cfg; `None` where there is none.
-    fn executor_cfg(&self, settings: &Settings) -> Result<Option<Vec<u8>>, Problem>;
+    /// The node's files as they are now, to be judged.
+    fn facts(&self, settings: &Settings) -> Facts<'_>;
 
     /// Takes the watched files as they are now for known.
     fn settle(&mut self, settings: &Settings);

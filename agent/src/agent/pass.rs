@@ -7,16 +7,15 @@ use jiff::Timestamp;
 use tokio::task::JoinSet;
 
 use super::{Agent, Fetched, PassReport, Wake};
-use crate::model::check::{self, ExecutorVerdict};
+use crate::model::check::{self, AwsAnswer, AwsOutcome};
 use crate::model::docker_config::Credentials;
 use crate::model::document::Document;
-use crate::model::hadoop::Rules;
 use crate::model::plan::{self, Found, Plan};
 use crate::model::published_document::PublishedDocument;
 use crate::model::registry::{EcrRegistry, HostName};
 use crate::model::schedule::Renewal;
 use crate::model::settings::{RegistrySettings, Settings};
-use crate::model::status::{ExecutorCfg, Moment, PlaceKind, PlaceStatus, Problem, RegistryStatus};
+use crate::model::status::{ExecutorCfg, Moment, PlaceKind, PlaceStatus, RegistryStatus};
 use crate::place::{Intent, Place, Planner, Visit};
 
 /// A timer that fires this much early still ends the interval.
@@ -60,6 +59,11 @@ impl PlaceMemory {
             || may_be_mended
             || self.wanted != *wanted
     }
+
+    /// How long the place may be left alone from `now` on.
+    pub(super) fn quiet_for(&self, now: Moment, interval: Duration) -> Duration {
+        self.visited_at.map_or(Duration::ZERO, |at| (at + interval).saturating_sub(now.uptime))
+    }
 }
 
 impl Agent {
@@ -67,17 +71,23 @@ impl Agent {
     pub async fn pass(&mut self, wake: Wake, intent: Intent) -> PassReport {
         let mut report = PassReport::default();
         self.beat();
-        let mut verdict = self.judge_executor_cfg();
-        match &verdict.state {
-            ExecutorCfg::Sound => self.trusted = std::mem::take(&mut verdict.trusted),
+        let judgement = self.judge_files();
+        let executor_cfg = judgement.executor_state(self.settings.names_hadoops_own_conf_dir());
+        match &executor_cfg {
+            ExecutorCfg::Sound => self.trusted = judgement.trusted_registries(),
             // What was trusted before is wanted again as soon as the file is mended.
             ExecutorCfg::Fatal(why) => report.errors.push(why.clone()),
             ExecutorCfg::Absent(_) => {}
         }
         let registries = wanted_registries(&self.settings, &self.trusted);
         self.tokens.retain(registries.iter().map(|wanted| wanted.registry.region()));
+        self.answers.retain(|region, _| registries.iter().any(|wanted| wanted.registry.region() == region));
         self.fetch_due_tokens(&registries, &mut report).await;
-        self.show_registries(&registries, verdict);
+        self.show_registries(&registries, &judgement);
+        self.status.send_modify(|status| {
+            status.executor_cfg = executor_cfg;
+            status.findings = judgement.findings;
+        });
 
         for index in 0..self.parts.places.len() {
             self.beat();
@@ -92,16 +102,18 @@ impl Agent {
         self.status.send_modify(|status| status.heartbeat = now.uptime);
     }
 
-    fn judge_executor_cfg(&self) -> ExecutorVerdict {
-        let path = self.settings.executor_cfg();
-        let problem = match self.world.executor_cfg(&self.settings) {
-            Ok(Some(bytes)) => return check::executor_cfg(&path, &bytes, Rules::V3_3),
-            Ok(None) => {
-                Problem::waiting(path.display().to_string(), format!("{} does not exist", path.display()))
-            }
-            Err(problem) => problem,
-        };
-        ExecutorVerdict { state: ExecutorCfg::Absent(problem), trusted: Vec::new(), findings: Vec::new() }
+    /// The files as they are now; what ECR said comes from the passes before.
+    fn judge_files(&self) -> check::Report {
+        let mut facts = self.world.facts(&self.settings);
+        if let Some(node) = &mut facts.node {
+            node.clock_skew = self.status.borrow().clock_skew.as_secs();
+            node.aws = self
+                .answers
+                .iter()
+                .map(|(region, outcome)| AwsAnswer { region: region.clone(), outcome: *outcome })
+                .collect();
+        }
+        check::run(&facts)
     }
 
     async fn fetch_due_tokens(&mut self, registries: &[RegistrySettings], report: &mut PassReport) {
@@ -127,6 +139,7 @@ impl Agent {
 
     fn take_token(&mut self, region: &str, fetched: Fetched, report: &mut PassReport) {
         let now = self.world.now();
+        self.answers.insert(region.to_owned(), AwsOutcome::of(fetched.result));
         if let Some(skew) = fetched.clock_skew {
             self.status.send_modify(|status| status.clock_skew = skew);
         }
@@ -142,7 +155,7 @@ impl Agent {
         }
     }
 
-    fn show_registries(&self, registries: &[RegistrySettings], verdict: ExecutorVerdict) {
+    fn show_registries(&self, registries: &[RegistrySettings], judgement: &check::Report) {
         let renewal = self.renewal();
         let registries = registries.iter().map(|wanted| {
             let attempts = self.tokens.get(wanted.registry.region()).cloned().unwrap_or_default();
@@ -155,14 +168,11 @@ impl Agent {
                 last_attempt_at: attempts.last_attempt_at,
                 consecutive_failures: attempts.consecutive_failures,
                 last_error: attempts.last_error,
+                trust: judgement.trust(&wanted.registry),
             }
         });
         let registries = registries.collect();
-        self.status.send_modify(|status| {
-            status.registries = registries;
-            status.executor_cfg = verdict.state;
-            status.findings = verdict.findings;
-        });
+        self.status.send_modify(|status| status.registries = registries);
     }
 
     async fn visit_place(

@@ -11,7 +11,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Agent, Fetched, Parts, PassReport, TokenSource, Wake, World};
 use crate::edge::metrics::Metrics;
+use crate::model::check::{Content, Facts, Request, Ruling, TextAlone, TextFile};
 use crate::model::document::Document;
+use crate::model::hadoop::Rules;
 use crate::model::plan::{Attributes, Found, Plan};
 use crate::model::published_document::PublishedDocument;
 use crate::model::registry::HostName;
@@ -96,8 +98,22 @@ impl World for Theatre {
         Parts { tokens: Box::new(Issuer(Rc::clone(&self.0))), places }
     }
 
-    fn executor_cfg(&self, _: &Settings) -> Result<Option<Vec<u8>>, Problem> {
-        Ok(self.0.executor_cfg.borrow().clone().map(String::into_bytes))
+    fn facts(&self, settings: &Settings) -> Facts<'_> {
+        let text = self.0.executor_cfg.borrow().clone();
+        let content = text.map_or(Content::Absent, |text| Content::Bytes(text.into_bytes()));
+        let path = settings.executor_cfg().display().to_string();
+        Facts {
+            ruling: Ruling::named(Rules::V3_3),
+            executor_cfg: Some(TextFile { path, content }),
+            yarn_site: None,
+            client_config: None,
+            emr_config: None,
+            node: None,
+            registries: Vec::new(),
+            request: Request::default(),
+            machine: &TextAlone,
+            now: self.0.now().wall,
+        }
     }
 
     fn settle(&mut self, _: &Settings) {}

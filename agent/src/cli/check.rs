@@ -1,36 +1,95 @@
-//! `check`: judges this node's files as Hadoop would.
+//! `check`: judges files as Hadoop would, and says what to write instead.
 
+mod look;
+mod online;
+mod text;
+
+use std::ffi::OsString;
+use std::io::{IsTerminal as _, Write as _};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
 
 use super::{ConfigOption, Exit, FAILURE};
-use crate::edge::disk;
-use crate::model::check;
-use crate::model::findings::Severity;
-use crate::model::hadoop::Rules;
+use crate::model::findings;
+
+const USAGE: u8 = 2;
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
     #[command(flatten)]
     config: ConfigOption,
+    /// Judge this container-executor.cfg; with files named, nothing else is looked at
+    #[arg(long, value_name = "FILE")]
+    executor_cfg: Option<PathBuf>,
+    /// Judge this yarn-site.xml
+    #[arg(long, value_name = "FILE")]
+    yarn_site: Option<PathBuf>,
+    /// Judge this Docker config.json as YARN reads it
+    #[arg(long, value_name = "FILE")]
+    docker_config: Option<PathBuf>,
+    /// Judge this configuration JSON of `aws emr create-cluster --configurations`
+    #[arg(long, value_name = "FILE")]
+    emr_config: Option<PathBuf>,
+    /// Hadoop's rules: 3.2 for EMR 6.0 to 6.5, 3.3 for all later; auto finds out, or assumes 3.3
+    #[arg(long, value_name = "RULES", default_value = "auto", value_parser = ["auto", "3.2", "3.3"])]
+    rules: String,
+    /// Judge whether this image would be launched; may be given several times
+    #[arg(long, value_name = "IMAGE", allow_hyphen_values = true)]
+    image: Vec<OsString>,
+    /// Judge the images as privileged containers
+    #[arg(long)]
+    privileged: bool,
+    /// Judge this mount, by this machine's file system; may be given several times
+    #[arg(long, value_name = "SRC:DST:MODE", allow_hyphen_values = true)]
+    mount: Vec<OsString>,
+    /// Judge this network instead of the NodeManager's default
+    #[arg(long, value_name = "NAME")]
+    network: Option<String>,
+    /// Ask neither AWS nor the registries
+    #[arg(long)]
+    offline: bool,
+    /// Print the judgement as JSON
+    #[arg(long)]
+    json: bool,
+    /// Print what a finding's code means, and nothing else
+    #[arg(long, value_name = "CODE", conflicts_with_all = ["json", "image", "executor_cfg"])]
+    explain: Option<String>,
 }
 
 pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
-    let settings = options.config.read()?;
-    let path = settings.executor_cfg();
-    let Some(bytes) = disk::read(&path)? else {
-        eprintln!("error: {} does not exist", path.display());
-        return Ok(ExitCode::from(FAILURE));
+    if let Some(code) = &options.explain {
+        return Ok(explain(code));
+    }
+    let report = look::judge(options)?;
+    let mut out = std::io::stdout().lock();
+    let written = if options.json {
+        serde_json::to_writer_pretty(&mut out, &report)
+            .map_err(std::io::Error::from)
+            .and_then(|()| writeln!(out))
+    } else {
+        let colour = out.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        out.write_all(text::render(&report, colour).as_bytes())
     };
-    let verdict = check::executor_cfg(&path, &bytes, Rules::V3_3);
-    for registry in &verdict.trusted {
-        println!("trusted: {}", registry.host());
+    match written {
+        // Whoever closed the pipe has read enough.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
+        written => written?,
     }
-    for finding in &verdict.findings {
-        let line = finding.line.map_or_else(String::new, |line| format!(":{line}"));
-        println!("{}{line}: {}", path.display(), finding.message);
+    Ok(if report.failed() { ExitCode::from(FAILURE) } else { ExitCode::SUCCESS })
+}
+
+fn explain(code: &str) -> ExitCode {
+    match findings::explain(code) {
+        Some(entry) => {
+            println!("{entry}");
+            ExitCode::SUCCESS
+        }
+        None => {
+            let codes: Vec<&str> = findings::codes::ALL.iter().map(|code| code.name).collect();
+            eprintln!("error: no finding has the code {code:?}; there are:\n  {}", codes.join("\n  "));
+            ExitCode::from(USAGE)
+        }
     }
-    let failed = verdict.findings.iter().any(|finding| finding.severity == Severity::Error);
-    Ok(if failed { ExitCode::from(FAILURE) } else { ExitCode::SUCCESS })
 }

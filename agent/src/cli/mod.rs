@@ -1,9 +1,11 @@
 //! The command line: what a user types, and the exit code that follows.
 
 mod check;
+mod emr_config;
 mod once;
 mod run;
 mod status;
+mod submit_args;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -41,8 +43,17 @@ enum Command {
     Once(once::Options),
     /// Ask the agent that runs on this node: exit 0 ready, 1 not ready, 3 no agent answers
     Status(status::Options),
-    /// Judge this node's files as Hadoop would: exit 0 no error found, 1 errors found
+    /// Judge files as Hadoop would: exit 0 no error found, 1 errors found
+    ///
+    /// Without a file named: everything about this node and its cluster. With files named: only those,
+    /// and nothing else is looked at.
     Check(check::Options),
+    /// Print the options that make Spark run in Docker containers
+    ///
+    /// They are checked first, by this node's files; what is found goes to stderr.
+    SubmitArgs(submit_args::Options),
+    /// Print the configuration JSON that makes a new EMR cluster trust registries
+    EmrConfig(emr_config::Options),
 }
 
 /// The option that every command has.
@@ -66,6 +77,8 @@ pub fn main() -> ExitCode {
         Command::Once(options) => once::run(&options),
         Command::Status(options) => status::run(&options),
         Command::Check(options) => check::run(&options),
+        Command::SubmitArgs(options) => submit_args::run(&options),
+        Command::EmrConfig(options) => emr_config::run(&options),
     };
     match ended {
         Ok(code) => code,

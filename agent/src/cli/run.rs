@@ -14,6 +14,7 @@ use crate::edge::clock::Clock;
 use crate::edge::http::{self, Source};
 use crate::edge::log;
 use crate::edge::metrics::Metrics;
+use crate::edge::systemd::{self, ReloadBell};
 use crate::model::status::{Report, Status};
 
 #[derive(Debug, Args)]
@@ -35,10 +36,16 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
         let node = Node::watched(clock, options.config.file())?;
         tracing::info!(version = env!("CARGO_PKG_VERSION"), listen = %settings.listen, "started");
         let agent = Agent::new(settings, Box::new(node), metrics.clone());
-        let source = Health { status: agent.status(), clock, metrics };
-        let serving = tokio::spawn(http::serve(listener, Arc::new(source)));
-        agent.run(hangups()?, stop_signal()?).await;
+        let status = agent.status();
+        let source = Arc::new(Health { status: status.clone(), clock, metrics });
+        let reloads = ReloadBell::default();
+        let (hangups, stop) = (hangups(reloads.clone())?, stop_signal()?);
+        let serving = tokio::spawn(http::serve(listener, source.clone()));
+        let telling = tokio::spawn(systemd::tell(move || source.report(), status, reloads));
+        agent.run(hangups, stop).await;
+        telling.abort();
         serving.abort();
+        systemd::tell_stopping().await;
         tracing::info!("stopped");
         Ok(ExitCode::SUCCESS)
     });
@@ -75,12 +82,13 @@ fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
     })
 }
 
-/// Gives a message for each SIGHUP, from now on.
-fn hangups() -> std::io::Result<mpsc::Receiver<()>> {
+/// Gives a message for each SIGHUP, from now on, and rings the bell.
+fn hangups(reloads: ReloadBell) -> std::io::Result<mpsc::Receiver<()>> {
     let mut hangup = signal(SignalKind::hangup())?;
     let (sender, receiver) = mpsc::channel(1);
     tokio::spawn(async move {
         while hangup.recv().await.is_some() {
+            reloads.ring();
             // A message that waits already asks for the same.
             let _ = sender.try_send(());
         }

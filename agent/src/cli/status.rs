@@ -61,26 +61,35 @@ fn render(report: &Report, zone: &TimeZone) -> String {
     };
     let ready = if report.ready { "ready" } else { "not ready" };
     line(format!("emr-ecr-agent {} on {}: {ready}", report.version, report.node));
+    let why = |name: &str| {
+        let failing = report.checks.iter().find(|check| check.name == name);
+        failing.and_then(|check| check.why.clone())
+    };
+    let mut told = Vec::new();
     for registry in &report.registries {
         let expiry =
             registry.expires_at.map_or_else(|| "no token yet".to_owned(), |at| expiry(at, report, zone));
         let aliases = registry.aliases.join(", ");
         let also = if aliases.is_empty() { aliases } else { format!(" (also {aliases})") };
         line(format!("registry  {}{also}: {expiry}", registry.host));
-        if let Some(error) = &registry.last_error {
+        let name = format!("token:{}", registry.host);
+        if let Some(error) = why(&name).or(registry.last_error.clone()) {
             line(format!("          failed {} times in a row: {error}", registry.consecutive_failures));
         }
+        told.push(name);
     }
     for place in &report.places {
         let fresh = if place.fresh { "fresh" } else { "not fresh" };
         let expiry =
             place.expires_at.map_or_else(String::new, |at| format!(", {}", expiry(at, report, zone)));
         line(format!("{:9} {}: {fresh}{expiry}", place.kind.as_str(), place.path));
-        if let Some(error) = &place.error {
+        let name = format!("{}:{}", place.kind.as_str(), place.path);
+        if let Some(error) = why(&name).or(place.error.clone()) {
             line(format!("          {error}"));
         }
+        told.push(name);
     }
-    for check in report.checks.iter().filter(|check| !check.ok) {
+    for check in report.checks.iter().filter(|check| !check.ok && !told.contains(&check.name)) {
         line(format!("failing   {}: {}", check.name, check.why.as_deref().unwrap_or_default()));
     }
     for thing in &report.waiting_for {
@@ -138,6 +147,7 @@ mod tests {
             last_attempt_at: None,
             consecutive_failures: 2,
             last_error: Some(Problem::waiting("ECR", "no answer")),
+            trust: None,
         });
         status.executor_cfg = ExecutorCfg::Sound;
         let text = render(&Report::new(&status, Moment { wall, uptime: Duration::ZERO }), &TimeZone::UTC);

@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use crate::edge::chain;
 use crate::edge::disk::{self, DiskError};
-use crate::model::hadoop::site::{Includes, Site, SiteError, Variables};
+use crate::model::check::{SiteContent, SiteFile};
+use crate::model::hadoop::site::{Includes, NoVariables, Site, SiteError, Variables};
 
 /// What Hadoop's clients read, in this order.
 const CLIENT_FILES: [&str; 2] = ["core-site.xml", "hdfs-site.xml"];
@@ -42,6 +44,28 @@ pub fn client_properties(conf_dir: &Path) -> Result<BTreeMap<String, String>, Co
     }
     let values = site.resolve(&ThisProcess).values().clone();
     Ok(values.into_iter().map(|(name, value)| (name, value.trim().to_owned())).collect())
+}
+
+/// A yarn-site.xml as it is to be judged; variables of this process's environment are expanded only
+/// in a file of this node's own.
+pub fn yarn_site(path: &Path, of_this_node: bool) -> SiteFile {
+    let name = path.display().to_string();
+    let content = match disk::read(path) {
+        Ok(Some(bytes)) => loaded(&name, &bytes, of_this_node),
+        Ok(None) => SiteContent::Absent,
+        Err(error) => SiteContent::Unusable { line: None, why: chain(&error) },
+    };
+    SiteFile { path: name, content }
+}
+
+fn loaded(name: &str, bytes: &[u8], of_this_node: bool) -> SiteContent {
+    let mut site = Site::new();
+    if let Err(error) = site.load(name, bytes, &BesideTheFile) {
+        return SiteContent::Unusable { line: Some(error.line()), why: chain(&error) };
+    }
+    let variables: &dyn Variables = if of_this_node { &ThisProcess } else { &NoVariables };
+    let resolved = site.resolve(variables);
+    SiteContent::Loaded { site, resolved }
 }
 
 /// Includes are files, named relative to the file that includes them.

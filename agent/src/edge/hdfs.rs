@@ -1,6 +1,7 @@
 //! The published copy on HDFS: looked at with one call when nothing changed, and replaced by a rename
 //! over it, so that no reader ever finds it missing or half written.
 
+mod access;
 mod error;
 mod session;
 

@@ -8,6 +8,7 @@ use prometheus::{
     TextEncoder,
 };
 
+use crate::model::findings::Severity;
 use crate::model::status::{PlaceKind, Report};
 
 /// Bounds in seconds for calls that take milliseconds on a good day and a deadline on a bad one.
@@ -28,6 +29,8 @@ pub struct Metrics {
     token_failures: GaugeVec,
     published_expiration: GaugeVec,
     executor_config_valid: IntGauge,
+    trusted_registry_ok: GaugeVec,
+    findings: GaugeVec,
     settings_valid: IntGauge,
     clock_skew: Gauge,
     ready: IntGauge,
@@ -52,12 +55,12 @@ impl Metrics {
             token_refresh: with.counters(
                 "token_refresh_total",
                 "Calls to ECR by outcome.",
-                &["region", "result"],
+                &["registry", "result"],
             )?,
             token_refresh_duration: with.durations(
                 "token_refresh_duration_seconds",
                 "Time a call to ECR took.",
-                "region",
+                "registry",
             )?,
             publish: with.counters(
                 "publish_total",
@@ -97,6 +100,12 @@ impl Metrics {
             )?,
             executor_config_valid: with
                 .gauge("executor_config_valid", "Whether Hadoop would take container-executor.cfg.")?,
+            trusted_registry_ok: with.gauges(
+                "trusted_registry_ok",
+                "Whether container-executor.cfg trusts the registry's images, by kind of container.",
+                &["registry", "mode"],
+            )?,
+            findings: with.gauges("findings", "Findings about the node's files.", &["severity"])?,
             settings_valid: with.gauge("config_valid", "Whether the last reload of agent.toml was taken.")?,
             clock_skew: with.real_gauge("clock_skew_seconds", "Server clock minus local clock.")?,
             ready: with.gauge("ready", "Whether submissions can rely on this node.")?,
@@ -142,6 +151,7 @@ impl Metrics {
             &self.token_next_refresh,
             &self.token_failures,
             &self.published_expiration,
+            &self.trusted_registry_ok,
         ] {
             gone.reset();
         }
@@ -150,11 +160,21 @@ impl Metrics {
             set_time(&self.token_expiration, host, registry.expires_at);
             set_time(&self.token_next_refresh, host, registry.refresh_at);
             self.token_failures.with_label_values(host).set(registry.consecutive_failures.into());
+            if let Some(trust) = registry.trusted {
+                for (mode, ok) in [("normal", trust.normal), ("privileged", trust.privileged)] {
+                    let labels = &[host[0], mode];
+                    self.trusted_registry_ok.with_label_values(labels).set(f64::from(u8::from(ok)));
+                }
+            }
         }
         for place in &report.places {
             let sink = place.kind.as_str();
             set_time(&self.published_expiration, &[sink, &place.path], place.expires_at);
             set_time(&self.publish_last_success, &[sink], place.verified_at);
+        }
+        for severity in [Severity::Error, Severity::Warning, Severity::Info] {
+            let count = report.findings.iter().filter(|finding| finding.severity == severity).count();
+            self.findings.with_label_values(&[severity.as_str()]).set(count as f64);
         }
         let executor_cfg =
             report.checks.iter().any(|check| check.name == "container-executor.cfg" && check.ok);

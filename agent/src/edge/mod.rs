@@ -11,12 +11,15 @@ pub mod log;
 pub mod metrics;
 pub mod node;
 pub mod process;
+pub mod registry;
 pub mod settings_file;
 pub mod status_client;
+pub mod systemd;
 pub mod watcher;
 
 /// An error with all its causes, in one line.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(|error| error.to_string().replace(['\n', '\r'], " ")).collect::<Vec<_>>().join(": ")
+    let in_one_line = |text: String| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    causes.map(|error| in_one_line(error.to_string())).collect::<Vec<_>>().join(": ")
 }

@@ -46,7 +46,8 @@ async fn get_status(address: SocketAddr) -> Result<Bytes, StatusError> {
         .header("host", address.to_string())
         .body(Empty::<Bytes>::new())
         .map_err(|error| foreign(error.into()))?;
-    let exchange = async {
+    // The sender goes with the exchange: as long as it is there, the connection is kept open for more.
+    let exchange = async move {
         let response = sender.send_request(request).await?;
         Limited::new(response.into_body(), LARGEST).collect().await.map(|body| body.to_bytes())
     };

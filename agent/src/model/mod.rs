@@ -4,6 +4,7 @@
 pub mod check;
 pub mod docker_config;
 pub mod document;
+pub mod emr_config;
 pub mod findings;
 pub mod hadoop;
 pub mod plan;
@@ -14,5 +15,6 @@ pub mod schedule;
 pub mod secret;
 pub mod settings;
 pub mod status;
+pub mod submission;
 pub mod token;
 pub mod tokens;

@@ -99,10 +99,11 @@ impl PublishedDocument {
         match self.entries.get(name.as_str()) {
             None => true,
             Some(Entry { expires_at: None, .. }) => true,
-            Some(Entry { expires_at: Some(expires_at), .. }) => {
+            Some(Entry { expires_at: Some(expires_at), auth }) => {
                 // No token of this issuer ends that late: the claim is not to keep ours away.
                 let implausible = *expires_at > saturating_add(now, token.life() * 2);
-                let better = token.expires_at > *expires_at;
+                // A token's own word counts whole seconds, by which it would be better than itself.
+                let better = token.expires_at > *expires_at && token.auth != *auth;
                 implausible || (better && renewal.due_at(*expires_at, token.life()) <= now)
             }
         }
@@ -271,5 +272,21 @@ mod tests {
         };
         check("9999-01-01T00:00:00Z", 500);
         check("1970-01-01T00:01:00Z", 60);
+    }
+
+    #[test]
+    fn a_token_does_not_give_way_to_itself() {
+        use base64::Engine as _;
+        use base64::engine::general_purpose::STANDARD;
+        let password = STANDARD.encode(r#"{"expiration":1000}"#);
+        let auth = Secret::new(STANDARD.encode(format!("AWS:{password}")));
+        let token = Token { auth, issued_at: at(900), expires_at: Timestamp::constant(1000, 640_000_000) };
+        let wanted: Credentials = [(host("a"), token)].into();
+        let merged =
+            PublishedDocument::default().merged(&wanted, HALF, at(900)).expect("an empty one takes any");
+        let (in_place, _) = PublishedDocument::read(&merged.render());
+        for now in [900, 950, 999, 1001] {
+            assert_eq!(in_place.merged(&wanted, HALF, at(now)), None, "{now}");
+        }
     }
 }

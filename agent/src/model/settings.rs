@@ -167,6 +167,12 @@ impl Settings {
         self.hadoop_conf_dir.join("container-executor.cfg")
     }
 
+    /// Whether the configuration folder is the one that EMR's container-executor has compiled in, so
+    /// that owners and modes there are those that it will find.
+    pub fn names_hadoops_own_conf_dir(&self) -> bool {
+        self.hadoop_conf_dir == Path::new("/etc/hadoop/conf")
+    }
+
     fn fill(&mut self, root: &mut Section<'_, '_>) {
         root.set("discover_registries", &mut self.discover_registries, boolean);
         root.tables("registries", |table| {

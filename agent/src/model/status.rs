@@ -54,6 +54,15 @@ pub struct RegistryStatus {
     pub last_attempt_at: Option<Timestamp>,
     pub consecutive_failures: u32,
     pub last_error: Option<Problem>,
+    /// `None` without a container-executor.cfg.
+    pub trust: Option<Trust>,
+}
+
+/// Whether container-executor trusts images directly in a registry, by kind of container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Trust {
+    pub normal: bool,
+    pub privileged: bool,
 }
 
 /// What is known of one place where credentials are kept.

@@ -39,12 +39,21 @@ impl Published {
         &self.path
     }
 
+    pub fn folder(&self) -> &str {
+        &self.folder
+    }
+
+    /// The path of `name` in the file's folder.
+    pub fn beside(&self, name: &str) -> String {
+        format!("{}/{name}", self.folder)
+    }
+
     pub async fn text(&self) -> Result<String, Error> {
         self.text_of(&self.path).await
     }
 
     pub async fn text_of(&self, path: &str) -> Result<String, Error> {
-        Ok(self.shell(&["-cat", path]).await?)
+        self.shell(&["-cat", path]).await
     }
 
     pub async fn json(&self) -> Result<Value, Error> {
@@ -56,7 +65,9 @@ impl Published {
         let folder = scratch::folder("put")?;
         let local = folder.path().join("config.json");
         fs::write(&local, text).map_err(|source| Error::File { path: local.clone(), source })?;
-        self.shell(&["-put", "-f", &local.display().to_string(), &self.path]).await?;
+        let local = local.display().to_string();
+        // It fails where the agent makes the file anew between the shell's deletion and its rename.
+        wait::until("the put", SOON, async || self.shell(&["-put", "-f", &local, &self.path]).await).await?;
         Ok(())
     }
 

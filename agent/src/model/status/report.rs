@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Moment, PlaceKind, PlaceStatus, RegistryStatus, Status};
+use super::{Moment, PlaceKind, PlaceStatus, RegistryStatus, Status, Trust};
 use crate::model::findings::Finding;
 use crate::model::published_document::Publication;
 
@@ -49,6 +49,10 @@ pub struct RegistryReport {
     pub last_attempt_at: Option<Timestamp>,
     pub consecutive_failures: u32,
     pub last_error: Option<String>,
+    /// Whether container-executor.cfg trusts the registry's images, for the metrics: `/status` tells
+    /// it by a finding.
+    #[serde(skip)]
+    pub trusted: Option<Trust>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -114,6 +118,7 @@ impl RegistryReport {
             last_attempt_at: status.last_attempt_at,
             consecutive_failures: status.consecutive_failures,
             last_error: status.last_error.as_ref().map(|error| error.message.clone()),
+            trusted: status.trust,
         }
     }
 }

@@ -37,6 +37,7 @@ fn sound() -> Status {
             last_attempt_at: None,
             consecutive_failures: 0,
             last_error: None,
+            trust: None,
         }],
         executor_cfg: ExecutorCfg::Sound,
         ..Status::new("node".to_owned(), minutes(30), minutes(1), minutes(2))

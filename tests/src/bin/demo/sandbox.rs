@@ -6,7 +6,7 @@ use emr_ecr_agent_tests::agent::Agent;
 use emr_ecr_agent_tests::ecr::Ecr;
 use emr_ecr_agent_tests::hdfs::Hdfs;
 use emr_ecr_agent_tests::imds::Imds;
-use emr_ecr_agent_tests::node::{AgentToml, AwsEndpoints, Node, REGION};
+use emr_ecr_agent_tests::node::{AwsEndpoints, Node, REGION, Settings, TRUSTED_REGISTRY};
 use emr_ecr_agent_tests::ports::Port;
 use emr_ecr_agent_tests::registry::Registry;
 use emr_ecr_agent_tests::yarn::YarnReader;
@@ -68,13 +68,9 @@ fn start_agent(
     let node = Node::new(hdfs.client().conf_dir())?;
     node.write_aws_config(endpoints)?;
     let health_port = Port::reserve()?;
-    node.write_agent_toml(&AgentToml {
-        alias: Some(registry.host()),
-        published: PUBLISHED.to_owned(),
-        published_as: "hadoop".to_owned(),
-        listen: health_port.address(),
-        more: String::new(),
-    })?;
+    let mut settings = Settings::of(&node, PUBLISHED, health_port.address());
+    settings.set("refresh.minimum_validity", "5s").registry(TRUSTED_REGISTRY, &[&registry.host()]);
+    node.write_settings(&settings)?;
     let agent = Agent::start(&node, health_port.address())?;
     Ok((node, agent, health_port))
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::node::Node;
+use super::{Error, Node};
 
 /// Displays as the file's text: one dotted key a line, then tables.
 #[derive(Debug, Clone)]
@@ -18,7 +18,7 @@ pub struct Settings {
 
 impl Settings {
     /// Everything that on EMR lies elsewhere, and a faster pace.
-    pub(super) fn of(node: &Node, published: &str, listen: SocketAddr) -> Self {
+    pub fn of(node: &Node, published: &str, listen: SocketAddr) -> Self {
         let mut settings = Self { values: BTreeMap::new(), tables: String::new() };
         settings
             .set("published.path", published)
@@ -64,6 +64,13 @@ impl fmt::Display for Settings {
             writeln!(f, "{key} = {value}")?;
         }
         f.write_str(&self.tables)
+    }
+}
+
+impl Node {
+    /// Writes agent.toml.
+    pub fn write_settings(&self, settings: &Settings) -> Result<(), Error> {
+        self.write("agent.toml", &settings.to_string())
     }
 }
 

@@ -1,0 +1,82 @@
+//! What is looked at: the files that were named and nothing else, or this node and its cluster.
+
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+use jiff::Timestamp;
+
+use super::super::{Exit, runtime};
+use super::{Options, online};
+use crate::assembly::node_facts;
+use crate::edge::node::{ThisMachine, text_file};
+use crate::edge::{hadoop_conf, log};
+use crate::model::check::{self, ClientConfig, Facts, Machine, Report, Request, Ruling, TextAlone};
+use crate::model::hadoop::Rules;
+use crate::model::settings::{LogFormat, LogLevel, LogSettings};
+
+pub(super) fn judge(options: &Options) -> Result<Report, Exit> {
+    let named = [&options.executor_cfg, &options.yarn_site, &options.docker_config, &options.emr_config];
+    if named.iter().any(|file| file.is_some()) {
+        return Ok(check::run(&named_files(options)));
+    }
+    judge_node(options)
+}
+
+fn judge_node(options: &Options) -> Result<Report, Exit> {
+    let settings = options.config.read()?;
+    log::start(&LogSettings { format: LogFormat::Text, level: LogLevel::Error, file: None })?;
+    let mut facts = node_facts(&settings, Timestamp::now());
+    facts.request = request(options);
+    if let Some(ruling) = named_rules(options) {
+        facts.ruling = ruling;
+    }
+    let runtime = runtime()?;
+    let report = runtime.block_on(async {
+        let published = online::published(&settings, &mut facts).await;
+        if !options.offline {
+            online::ask_aws(&settings, &mut facts).await;
+        }
+        let mut report = check::run(&facts);
+        if !options.offline {
+            online::ask_registries(published.as_deref(), &facts.request, &mut report).await;
+        }
+        report
+    });
+    // Nothing that is still held up outside may hold up the answer.
+    runtime.shutdown_background();
+    Ok(report)
+}
+
+fn named_files(options: &Options) -> Facts<'static> {
+    let file = |path: &Option<_>| path.as_deref().map(|path: &Path| text_file(path));
+    let request = request(options);
+    // Mounts are judged by the files behind them; all else by the text alone.
+    let machine: &dyn Machine = if request.mounts.is_empty() { &TextAlone } else { &ThisMachine };
+    Facts {
+        ruling: named_rules(options).unwrap_or(Ruling { rules: Rules::V3_3, assumed: true }),
+        executor_cfg: file(&options.executor_cfg),
+        yarn_site: options.yarn_site.as_deref().map(|path| hadoop_conf::yarn_site(path, false)),
+        client_config: file(&options.docker_config).map(|file| ClientConfig { file, access: None }),
+        emr_config: file(&options.emr_config),
+        node: None,
+        registries: Vec::new(),
+        request,
+        machine,
+        now: Timestamp::now(),
+    }
+}
+
+fn named_rules(options: &Options) -> Option<Ruling> {
+    options.rules.parse().ok().map(Ruling::named)
+}
+
+fn request(options: &Options) -> Request {
+    // Several mounts in one text are several mounts, as in the environment of a job.
+    let mounts = options.mount.iter().flat_map(|text| text.as_bytes().split(|byte| *byte == b','));
+    Request {
+        images: options.image.iter().map(|image| image.as_bytes().to_vec()).collect(),
+        privileged: options.privileged,
+        mounts: mounts.filter(|mount| !mount.is_empty()).map(<[u8]>::to_vec).collect(),
+        network: options.network.clone(),
+    }
+}

@@ -1,0 +1,67 @@
+//! The part of a check that asks others: HDFS for the published file, ECR for a token, registries for
+//! the images.
+
+use crate::assembly;
+use crate::edge::ecr::Ecr;
+use crate::edge::registry;
+use crate::model::check::{
+    self, AwsAnswer, AwsOutcome, ClientConfig, Content, Facts, ImageReference, Report, Request, TextFile,
+};
+use crate::model::hadoop::client_config;
+use crate::model::plan::{Found as Placed, Plan};
+use crate::model::settings::Settings;
+use crate::place::{Intent, Place as _};
+
+/// Looks at the published file, adds it to the facts, and gives its content.
+pub(super) async fn published(settings: &Settings, facts: &mut Facts<'_>) -> Option<Vec<u8>> {
+    let mut place = assembly::published(settings);
+    let visit = place.visit(Box::new(|_| Plan::Keep), Intent::Tell).await;
+    let content = match visit {
+        Ok(visit) => match visit.found {
+            Placed::Absent => Content::Absent,
+            Placed::File { document, .. } => Content::Bytes(document.bytes().to_vec()),
+        },
+        Err(problem) => Content::Unreadable(problem.message),
+    };
+    let file = TextFile { path: place.path(), content };
+    let bytes = file.bytes().map(<[u8]>::to_vec);
+    let access = if bytes.is_some() { place.access().await.ok() } else { None };
+    facts.client_config = Some(ClientConfig { file, access });
+    bytes
+}
+
+/// Asks ECR for a token in each Region of the settings' and the trusted registries.
+pub(super) async fn ask_aws(settings: &Settings, facts: &mut Facts<'_>) {
+    let trusted = check::run(facts).trusted_registries();
+    let mut regions: Vec<String> =
+        facts.registries.iter().chain(&trusted).map(|registry| registry.region().to_owned()).collect();
+    regions.sort();
+    regions.dedup();
+    let ecr = Ecr::new(settings.deadlines.ecr);
+    let Some(node) = &mut facts.node else { return };
+    for region in regions {
+        let fetched = ecr.fetch(&region).await;
+        if let Some(skew) = fetched.clock_skew {
+            node.clock_skew = skew.as_secs();
+        }
+        let outcome = AwsOutcome::of(fetched.token.as_ref().map_or_else(|error| error.result(), |_| "ok"));
+        node.aws.push(AwsAnswer { region, outcome });
+    }
+}
+
+/// Asks the registry of each image for its manifest, with the published credential.
+pub(super) async fn ask_registries(published: Option<&[u8]>, request: &Request, report: &mut Report) {
+    let credentials = published.and_then(|bytes| client_config::read(bytes).ok()).unwrap_or_default();
+    for (image, judged) in request.images.iter().zip(&report.images) {
+        let Ok(name) = std::str::from_utf8(image) else { continue };
+        if !judged.name_valid {
+            continue;
+        }
+        let key = judged.credential.as_ref().map(|credential| credential.registry.as_str());
+        let auth = key.and_then(|key| credentials.get(key)).map(|auth| auth.expose());
+        let architecture = check::docker_architecture(std::env::consts::ARCH);
+        let answer = registry::ask(&ImageReference::parse(name), auth, architecture).await;
+        report.findings.extend(check::of_registry(name, &answer, architecture));
+    }
+    report.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+}

@@ -1,0 +1,127 @@
+//! The judgement as text for people: verdicts on the images, then findings by severity.
+
+use std::fmt::Write as _;
+
+use crate::model::check::{ImageReport, Report};
+use crate::model::findings::{Excerpt, Finding, Severity};
+
+const RESET: &str = "\u{1b}[0m";
+const BOLD: &str = "\u{1b}[1m";
+const RED: &str = "\u{1b}[31m";
+const YELLOW: &str = "\u{1b}[33m";
+const CYAN: &str = "\u{1b}[36m";
+
+/// The whole judgement; escape sequences only if `colour`.
+pub(super) fn render(report: &Report, colour: bool) -> String {
+    let mut page = Page { text: String::new(), colour };
+    for image in &report.images {
+        page.image(image);
+    }
+    for severity in [Severity::Error, Severity::Warning, Severity::Info] {
+        let findings: Vec<_> = report.findings.iter().filter(|f| f.severity == severity).collect();
+        if findings.is_empty() {
+            continue;
+        }
+        let heading = heading(severity, findings.len());
+        let heading = page.painted(colour_of(severity), &heading);
+        page.line(&heading);
+        for finding in findings {
+            page.finding(finding);
+        }
+    }
+    let rules = report.rules.0;
+    let verdict = if report.failed() { "errors found" } else { "no error found" };
+    page.line(&format!("judged by the rules of Hadoop {rules}: {verdict}"));
+    page.text
+}
+
+struct Page {
+    text: String,
+    colour: bool,
+}
+
+impl Page {
+    fn line(&mut self, text: &str) {
+        self.text.push_str(text);
+        self.text.push('\n');
+    }
+
+    fn painted(&self, colour: &str, text: &str) -> String {
+        if self.colour { format!("{colour}{text}{RESET}") } else { text.to_owned() }
+    }
+
+    fn image(&mut self, image: &ImageReport) {
+        let name = printable(&image.image);
+        let verdict = match image.would_launch {
+            Some(true) => "would be launched".to_owned(),
+            Some(false) => format!("would not be launched: {}", image.reasons.join("; ")),
+            None => return,
+        };
+        let name = self.painted(BOLD, &name);
+        self.line(&format!("{name} {}", printable(&verdict)));
+        for mount in image.mounts.iter().flatten() {
+            let verdict = match &mount.reason {
+                None => "allowed".to_owned(),
+                Some(reason) => printable(reason),
+            };
+            self.line(&format!("  mount {}: {verdict}", printable(&mount.mount)));
+        }
+        self.line("");
+    }
+
+    fn finding(&mut self, finding: &Finding) {
+        let place = match (&finding.file, finding.line) {
+            (Some(file), Some(line)) => format!("{file}:{line}: "),
+            (Some(file), None) => format!("{file}: "),
+            (None, _) => String::new(),
+        };
+        let code = self.painted(colour_of(finding.severity), &finding.code);
+        let (place, message) = (self.painted(BOLD, &printable(&place)), printable(&finding.message));
+        self.line(&format!("  {place}{message} [{code}]"));
+        if let Some(excerpt) = finding.excerpt.as_ref().filter(|excerpt| !excerpt.line.is_empty()) {
+            self.excerpt(excerpt, finding);
+        }
+        self.line(&format!("      then: {}", finding.consequence));
+        self.line(&format!("      do:   {}", printable(&finding.remedy)));
+        self.line("");
+    }
+
+    fn excerpt(&mut self, excerpt: &Excerpt, finding: &Finding) {
+        let marker = self.painted(colour_of(finding.severity), &"^".repeat(excerpt.length));
+        self.line(&format!("      | {}", excerpt.line));
+        self.line(&format!("      | {}{marker}", " ".repeat(excerpt.start)));
+    }
+}
+
+fn heading(severity: Severity, count: usize) -> String {
+    match (severity, count) {
+        (Severity::Error, 1) => "1 error".to_owned(),
+        (Severity::Error, count) => format!("{count} errors"),
+        (Severity::Warning, 1) => "1 warning".to_owned(),
+        (Severity::Warning, count) => format!("{count} warnings"),
+        (Severity::Info, 1) => "1 remark".to_owned(),
+        (Severity::Info, count) => format!("{count} remarks"),
+    }
+}
+
+fn colour_of(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Error => RED,
+        Severity::Warning => YELLOW,
+        Severity::Info => CYAN,
+    }
+}
+
+/// Without what a terminal would obey.
+fn printable(text: &str) -> String {
+    let mut printable = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_control() {
+            // Writing to a String cannot fail.
+            let _ = write!(printable, "{}", character.escape_default());
+        } else {
+            printable.push(character);
+        }
+    }
+    printable
+}

@@ -1,0 +1,114 @@
+//! `submit-args`: the options that make Spark run in Docker containers, checked before they are given.
+
+use std::process::ExitCode;
+
+use clap::{Args, ValueEnum};
+use jiff::Timestamp;
+
+use super::{ConfigOption, Exit, FAILURE};
+use crate::assembly::node_facts;
+use crate::model::check::{self, Content, Report, Request, SiteContent};
+use crate::model::findings::Severity;
+use crate::model::settings::Settings;
+use crate::model::submission::{self, Submission};
+
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    #[command(flatten)]
+    config: ConfigOption,
+    /// The image, as in 123456789123.dkr.ecr.us-east-1.amazonaws.com/app:v1
+    #[arg(long, value_name = "IMAGE")]
+    image: String,
+    /// A mount besides /etc/passwd; may be given several times
+    #[arg(long, value_name = "SRC:DST:MODE")]
+    mount: Vec<String>,
+    /// The published config.json [default: the published path of the settings]
+    #[arg(long, value_name = "URI")]
+    client_config: Option<String>,
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Format::SparkSubmit)]
+    format: Format,
+    /// Print nothing and exit with 1 if the check finds an error
+    #[arg(long)]
+    strict: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Format {
+    /// --conf options in one line, for spark-submit $(emr-ecr-agent submit-args ...)
+    SparkSubmit,
+    /// Lines of spark-defaults.conf
+    SparkDefaults,
+    /// key=value lines for --properties-file
+    Properties,
+    /// One JSON object
+    Json,
+}
+
+pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
+    let settings = options.config.read()?;
+    let submission = Submission {
+        image: options.image.clone(),
+        mounts: options.mount.iter().flat_map(|text| text.split(',')).map(str::to_owned).collect(),
+        client_config: options.client_config.clone().unwrap_or_else(|| published_uri(&settings)),
+    };
+    let report = judge(&settings, &submission);
+    warn(&report);
+    if options.strict && report.failed() {
+        eprintln!("emr-ecr-agent: nothing printed, since an error was found (--strict)");
+        return Ok(ExitCode::from(FAILURE));
+    }
+    print!("{}", submission.render(options.format.into()));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Judges the submission by this node's files; where there are none, by itself.
+fn judge(settings: &Settings, submission: &Submission) -> Report {
+    let mut facts = node_facts(settings, Timestamp::now());
+    if facts.executor_cfg.as_ref().is_some_and(|file| file.content == Content::Absent) {
+        eprintln!(
+            "emr-ecr-agent: there is no container-executor.cfg here, so only the image's name was checked"
+        );
+        facts.executor_cfg = None;
+    }
+    if facts.yarn_site.as_ref().is_some_and(|file| matches!(file.content, SiteContent::Absent)) {
+        facts.yarn_site = None;
+    }
+    facts.request = Request {
+        images: vec![submission.image.clone().into_bytes()],
+        mounts: submission.all_mounts().iter().map(|mount| mount.as_bytes().to_vec()).collect(),
+        ..Request::default()
+    };
+    check::run(&facts)
+}
+
+fn warn(report: &Report) {
+    for finding in report.findings.iter().filter(|finding| finding.severity > Severity::Info) {
+        let place = match (&finding.file, finding.line) {
+            (Some(file), Some(line)) => format!("{file}:{line}: "),
+            (Some(file), None) => format!("{file}: "),
+            (None, _) => String::new(),
+        };
+        let severity = finding.severity.as_str();
+        eprintln!("{severity}: {place}{} [{}]; {}", finding.message, finding.code, finding.remedy);
+    }
+}
+
+/// The published path as jobs name it: without an authority it is on the default file system.
+fn published_uri(settings: &Settings) -> String {
+    let path = &settings.published.path;
+    match path.file_system() {
+        Some(_) => path.to_string(),
+        None => format!("hdfs://{path}"),
+    }
+}
+
+impl From<Format> for submission::Format {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::SparkSubmit => Self::SparkSubmit,
+            Format::SparkDefaults => Self::SparkDefaults,
+            Format::Properties => Self::Properties,
+            Format::Json => Self::Json,
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! The commands of the program: what they print and the exit code that follows.
+
+use emr_ecr_agent_tests::ecr::Fault;
+use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
+use emr_ecr_agent_tests::scene::{Outcome, SOON, Scene};
+
+#[tokio::test]
+async fn help_and_version_are_told_without_settings() -> Outcome {
+    let scene = Scene::without_hdfs().await?;
+    let help = scene.run_plainly(&["--help"]).await?;
+    assert_eq!(help.code, 0);
+    for command in ["run", "once", "status", "check", "Exit codes:"] {
+        assert!(help.out.contains(command), "{command}: {}", help.out);
+    }
+    let version = scene.run_plainly(&["--version"]).await?;
+    assert_eq!(version.code, 0);
+    assert!(version.out.starts_with("emr-ecr-agent "), "{}", version.out);
+    for command in ["run", "once", "status", "check"] {
+        let help = scene.run_plainly(&[command, "--help"]).await?;
+        assert_eq!(help.code, 0, "{command}");
+        assert!(help.out.contains("--config <FILE>"), "{command}: {}", help.out);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn wrong_usage_ends_with_2() -> Outcome {
+    let scene = Scene::without_hdfs().await?;
+    for args in [
+        &[] as &[&str],
+        &["unknown"],
+        &["run", "--unknown"],
+        &["once", "--config"],
+        &["status", "more"],
+        &["check", "--dry-run"],
+    ] {
+        let finished = scene.run_plainly(args).await?;
+        assert_eq!(finished.code, 2, "{args:?}: {}", finished.err);
+        assert!(
+            finished.err.contains("--help") || finished.err.contains("Usage:"),
+            "{args:?}: {}",
+            finished.err
+        );
+        assert_eq!(finished.out, "", "{args:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn wrong_settings_end_with_78_and_every_mistake() -> Outcome {
+    let scene = Scene::without_hdfs().await?;
+    let text = "\
+refresh.share = 2
+pass_interval = \"1s\"
+
+[health]
+listen = \"localhost\"
+
+[[registries]]
+host = \"docker.io\"
+
+[[docker_configs]]
+path = \"relative/config.json\"
+mode = \"0200\"
+";
+    scene.node.write("agent.toml", text)?;
+    let path = scene.node.agent_toml().display().to_string();
+    let expected = [
+        (1, "refresh.share: must be a number from 0.1 to 0.9"),
+        (2, "pass_interval: is not a known key"),
+        (5, "health.listen: must be an IP address and a port"),
+        (8, "registries.host: must be the host name of an ECR registry"),
+        (11, "docker_configs.path: must be an absolute path"),
+        (12, "docker_configs.mode: must be octal permission bits"),
+    ];
+    for command in ["run", "once", "status", "check"] {
+        let finished = scene.run_plainly(&[command, "--config", &path]).await?;
+        assert_eq!(finished.code, 78, "{command}: {}", finished.err);
+        assert!(finished.err.contains("6 mistakes"), "{command}: {}", finished.err);
+        for (line, mistake) in expected {
+            let mistake = format!("{path}:{line}: {mistake}");
+            assert!(finished.err.contains(&mistake), "{command}: {mistake}: {}", finished.err);
+        }
+        assert_eq!(finished.err.lines().count(), 7, "{command}: {}", finished.err);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn settings_that_cannot_be_read_end_with_78() -> Outcome {
+    let scene = Scene::without_hdfs().await?;
+    scene.node.write("not.toml", "[refresh\n")?;
+    std::fs::write(scene.node.path("not.text"), [0xff, 0xfe])?;
+    for (name, reported) in [
+        ("absent.toml", "does not exist"),
+        ("conf", "is a folder, not a file"),
+        ("not.toml", ":1: is not TOML"),
+        ("not.text", "is not UTF-8"),
+    ] {
+        let path = scene.node.path(name).display().to_string();
+        let finished = scene.run_plainly(&["run", "--config", &path]).await?;
+        assert_eq!(finished.code, 78, "{name}: {}", finished.err);
+        assert!(finished.err.contains(reported) && finished.err.contains(&path), "{name}: {}", finished.err);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn once_makes_all_fresh_and_says_so() -> Outcome {
+    let Some((scene, published)) = Scene::with_hdfs().await? else { return Ok(()) };
+    let finished = scene.run(&["once"]).await?;
+    assert_eq!((finished.code, finished.err.as_str()), (0, ""), "{}", finished.out);
+    for line in [
+        format!("local:{} replaced", scene.node.docker_config().display()),
+        format!("hdfs:{} replaced", published.path()),
+        format!("hdfs:{} fresh, soonest credential ends ", published.path()),
+    ] {
+        assert!(finished.out.contains(&line), "{line}: {}", finished.out);
+    }
+    let auth = scene.ecr.newest("us-east-1").ok_or("no token issued")?.auth();
+    assert_eq!(scene.docker_config()?["auths"][TRUSTED_REGISTRY]["auth"], auth);
+    published.wait_for_auth(TRUSTED_REGISTRY, &auth).await?;
+
+    // A fresh copy on HDFS is good enough; the local file gets the newer token.
+    let again = scene.run(&["once", "--json"]).await?;
+    let report = again.json()?;
+    assert_eq!((again.code, &report["fresh"], &report["dry_run"]), (0, &true.into(), &false.into()));
+    assert_eq!(report["errors"].as_array().map(Vec::len), Some(0));
+    let changed: Vec<_> =
+        report["changes"].as_array().ok_or("no changes")?.iter().map(|c| c["place"].clone()).collect();
+    assert_eq!(changed, [format!("local:{}", scene.node.docker_config().display())]);
+    assert_eq!(report["status"]["ready"], true);
+    Ok(())
+}
+
+#[tokio::test]
+async fn once_ends_with_1_where_something_is_not_fresh() -> Outcome {
+    let scene = Scene::without_hdfs().await?;
+    scene.ecr.fail_always(Fault::AccessDenied);
+    let finished = scene.run(&["once"]).await?;
+    assert_eq!(finished.code, 1);
+    assert!(finished.err.contains("ecr:GetAuthorizationToken"), "{}", finished.err);
+    assert!(finished.err.contains("fs.defaultFS is not set"), "{}", finished.err);
+    assert!(finished.out.contains("not fresh"), "{}", finished.out);
+
+    let report = scene.run(&["once", "--json"]).await?;
+    assert_eq!((report.code, &report.json()?["fresh"]), (1, &false.into()));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_dry_run_writes_nothing_and_tells_what_it_would() -> Outcome {
+    let Some((scene, published)) = Scene::with_hdfs().await? else { return Ok(()) };
+    let told = scene.run(&["once", "--dry-run"]).await?;
+    assert_eq!(told.code, 1, "nothing is fresh yet: {}", told.out);
+    for line in [
+        format!("local:{} would be replaced", scene.node.docker_config().display()),
+        format!("hdfs:{} would be replaced", published.path()),
+    ] {
+        assert!(told.out.contains(&line), "{line}: {}", told.out);
+    }
+    assert!(!scene.node.docker_config().exists());
+    assert!(published.names().await?.is_empty());
+
+    published.put("broken").await?;
+    let told = scene.run(&["once", "--dry-run", "--json"]).await?.json()?;
+    assert_eq!(told["dry_run"], true);
+    let hdfs = format!("hdfs:{}", published.path());
+    let changes =
+        told["changes"].as_array().ok_or("no changes")?.iter().filter(|change| change["place"] == hdfs);
+    let changes: Vec<_> = changes.map(|change| change["change"].clone()).collect();
+    assert_eq!(changes, ["set aside", "replaced"]);
+    assert_eq!(published.text().await?, "broken");
+    assert_eq!(published.names().await?, ["config.json"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn status_ends_with_3_1_or_0() -> Outcome {
+    let Some((scene, published)) = Scene::with_hdfs().await? else { return Ok(()) };
+    let absent = scene.run(&["status"]).await?;
+    assert_eq!((absent.code, absent.out.as_str()), (3, ""));
+    let address = scene.listen().to_string();
+    assert!(absent.err.contains("no agent answers at") && absent.err.contains(&address), "{}", absent.err);
+
+    scene.ecr.fail_always(Fault::Throttled);
+    let mut agent = scene.start()?;
+    agent.wait_not_ready(SOON).await?;
+    let not_ready = scene.run(&["status"]).await?;
+    assert_eq!(not_ready.code, 1, "{}", not_ready.err);
+    assert!(not_ready.out.contains(": not ready"), "{}", not_ready.out);
+
+    scene.ecr.heal();
+    agent.wait_ready(SOON).await?;
+    let ready = scene.run(&["status"]).await?;
+    assert_eq!((ready.code, ready.err.as_str()), (0, ""));
+    for part in [": ready", TRUSTED_REGISTRY, published.path(), "ends "] {
+        assert!(ready.out.contains(part), "{part}: {}", ready.out);
+    }
+    let json = scene.run(&["status", "--json"]).await?;
+    assert_eq!((json.code, &json.json()?["ready"]), (0, &true.into()));
+    Ok(())
+}
+
+#[tokio::test]
+async fn check_ends_with_1_where_an_error_is_found() -> Outcome {
+    let scene = Scene::without_hdfs().await?;
+    let path = scene.node.conf_dir().join("container-executor.cfg");
+    let text = std::fs::read_to_string(&path)?;
+    let without_group = text.replace("yarn.nodemanager.linux-container-executor.group=yarn\n", "");
+    for (content, code, finding) in [
+        (Some(text.as_str()), 0, None),
+        (Some(&without_group), 1, Some("group-missing")),
+        (None, 1, Some("config-missing")),
+    ] {
+        match content {
+            Some(content) => scene.node.write("conf/container-executor.cfg", content)?,
+            None => std::fs::remove_file(&path)?,
+        }
+        let file = path.display().to_string();
+        let told = scene.run_plainly(&["check", "--executor-cfg", &file, "--offline"]).await?;
+        assert_eq!(told.code, code, "{finding:?}: {}{}", told.out, told.err);
+        assert!(finding.is_none_or(|finding| told.out.contains(&format!("[{finding}]"))), "{}", told.out);
+
+        let json = scene.run_plainly(&["check", "--executor-cfg", &file, "--offline", "--json"]).await?;
+        assert_eq!(json.code, code, "{finding:?}: {}", json.err);
+        let json = json.json()?;
+        let findings = json["findings"].as_array().ok_or("no findings")?;
+        let errors: Vec<_> = findings.iter().filter(|finding| finding["severity"] == "error").collect();
+        let codes: Vec<_> = errors.iter().filter_map(|error| error["code"].as_str()).collect();
+        assert_eq!(codes, Vec::from_iter(finding));
+        assert!(errors.iter().all(|error| error["file"] == file), "{errors:?}");
+    }
+    Ok(())
+}

@@ -1,0 +1,198 @@
+//! What the agent asks ECR for, and what it makes of the answers. No HDFS is needed for that.
+
+use std::time::Duration;
+
+use emr_ecr_agent_tests::agent::Agent;
+use emr_ecr_agent_tests::ecr::Fault;
+use emr_ecr_agent_tests::imds::{ACCESS_KEY, Mood};
+use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
+use emr_ecr_agent_tests::scene::{Outcome, SOON, Scene, passes, shown};
+use futures_util::future::try_join_all;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+
+const IRELAND: &str = "123456789123.dkr.ecr.eu-west-1.amazonaws.com";
+/// In the same Region as the trusted registry.
+const SECOND_ACCOUNT: &str = "210987654321.dkr.ecr.us-east-1.amazonaws.com";
+
+#[tokio::test]
+async fn one_call_serves_all_registries_of_a_region() -> Outcome {
+    let mut scene = Scene::without_hdfs().await?;
+    scene.settings.registry(SECOND_ACCOUNT, &["mirror.example.com:5000"]).registry(IRELAND, &[]);
+    let agent = scene.start()?;
+    shown(&agent, "three tokens", |status| {
+        let registries = status["registries"].as_array()?;
+        let have = registries.iter().filter(|registry| registry["expires_at"].is_string());
+        (have.count() == 3).then_some(())
+    })
+    .await?;
+    passes(&agent, 2).await?;
+
+    let mut regions: Vec<String> = scene.ecr.calls().into_iter().map(|call| call.region).collect();
+    regions.sort();
+    assert_eq!(regions, ["eu-west-1", "us-east-1"]);
+    assert!(scene.ecr.calls().iter().all(|call| call.access_key == ACCESS_KEY && !call.public));
+
+    let auths = scene.docker_config()?["auths"].clone();
+    let east = scene.ecr.newest("us-east-1").ok_or("no token for us-east-1")?.auth();
+    let west = scene.ecr.newest("eu-west-1").ok_or("no token for eu-west-1")?.auth();
+    for (name, auth) in [
+        (TRUSTED_REGISTRY, &east),
+        (SECOND_ACCOUNT, &east),
+        ("mirror.example.com:5000", &east),
+        (IRELAND, &west),
+    ] {
+        assert_eq!(auths[name]["auth"], *auth, "{name}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_fault_is_named_and_healed() -> Outcome {
+    let faults = [
+        (Fault::Throttled, "throttled", "ThrottlingException: Rate exceeded"),
+        (Fault::AccessDenied, "denied", "ecr:GetAuthorizationToken"),
+        (Fault::ExpiredCredentials, "service", "ExpiredTokenException"),
+        (Fault::ServerError, "service", "ServerException"),
+        (Fault::Torn, "network|service", "GetAuthorizationToken"),
+        (Fault::Garbage, "service", "GetAuthorizationToken"),
+        (Fault::Slow(Duration::from_secs(60)), "timeout", "within 2s"),
+        (Fault::Silent, "timeout", "within 2s"),
+        (Fault::AlreadyExpired, "invalid", "had already expired"),
+        (Fault::NotAwsUser, "invalid", "not base64 of AWS:password"),
+        (Fault::NotBase64, "invalid", "not base64 of AWS:password"),
+        (Fault::NoToken, "invalid", "holds no authorization token"),
+    ];
+    try_join_all(faults.map(|(fault, kind, message)| check_fault(fault, kind, message))).await?;
+    Ok(())
+}
+
+/// `kind` is the word, or words, for counters; `message` a part of what is said.
+async fn check_fault(fault: Fault, kind: &str, message: &str) -> Outcome {
+    let mut scene = Scene::without_hdfs().await?;
+    scene.settings.set("deadlines.ecr", "2s");
+    scene.ecr.fail_always(fault);
+    let agent = scene.start()?;
+    let error =
+        shown(&agent, "an error", |status| status["registries"][0]["last_error"].as_str().map(str::to_owned))
+            .await?;
+    assert!(error.contains(message) && error.contains("us-east-1"), "{fault:?}: {error}");
+    assert!(!error.contains('\n'), "{fault:?}: one line is enough: {error}");
+    let metrics = agent.get("/metrics").await?.text();
+    let counted = kind.split('|').any(|kind| {
+        let labels = format!("registry=\"{TRUSTED_REGISTRY}\",result=\"{kind}\"");
+        metrics.contains(&format!("\nemr_ecr_agent_token_refresh_total{{{labels}}}"))
+    });
+    assert!(counted, "{fault:?}: {metrics}");
+    assert!(!scene.node.docker_config().exists(), "{fault:?}: nothing was to be written");
+
+    scene.ecr.heal();
+    wait_for_token(&agent).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_lack_of_credentials_is_told_from_all_else() -> Outcome {
+    let scene = Scene::without_hdfs().await?;
+    scene.imds.set_mood(Mood::NoRole);
+    let agent = scene.start()?;
+    let (error, waiting_for) = shown(&agent, "an error", |status| {
+        let error = status["registries"][0]["last_error"].as_str()?.to_owned();
+        Some((error, status["waiting_for"].to_string()))
+    })
+    .await?;
+    for tried in ["environment", "profile", "web identity", "container", "instance metadata"] {
+        assert!(error.contains(tried), "{tried}: {error}");
+    }
+    assert!(waiting_for.contains("AWS credentials"), "{waiting_for}");
+    assert!(scene.ecr.calls().is_empty());
+
+    scene.imds.set_mood(Mood::Good);
+    wait_for_token(&agent).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_bad_answer_never_replaces_a_living_token() -> Outcome {
+    for fault in [Fault::AlreadyExpired, Fault::NotAwsUser] {
+        let scene = Scene::without_hdfs().await?;
+        scene.ecr.set_token_life(SignedDuration::from_secs(6));
+        let agent = scene.start()?;
+        wait_for_token(&agent).await?;
+        let first = scene.ecr.newest("us-east-1").ok_or("no token issued")?;
+        scene.ecr.fail_always(fault);
+
+        let registry = shown(&agent, "a failure", |status| {
+            let registry = &status["registries"][0];
+            (registry["consecutive_failures"].as_u64()? >= 1).then(|| registry.clone())
+        })
+        .await?;
+        assert!(registry["last_error"].is_string());
+        let expires_at: Timestamp = registry["expires_at"].as_str().ok_or("no expiry")?.parse()?;
+        // On the wire it is a number of seconds with a broken part, which is not exact.
+        let apart = expires_at.duration_since(first.expires_at).abs();
+        assert!(apart <= SignedDuration::from_millis(1), "{fault:?}: {apart}");
+        let auth = &scene.docker_config()?["auths"][TRUSTED_REGISTRY]["auth"];
+        assert_eq!(*auth, first.auth(), "{fault:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn expiry_is_judged_by_the_clock_of_the_server() -> Outcome {
+    for hours in [-3, 3] {
+        let scene = Scene::without_hdfs().await?;
+        // By the local clock the token would have ended long ago, or would live for hours.
+        scene.ecr.set_clock_offset(SignedDuration::from_hours(hours));
+        scene.ecr.set_token_life(SignedDuration::from_mins(30));
+        let agent = scene.start()?;
+        wait_for_token(&agent).await?;
+        let status = agent.status().await?;
+        let skew = status["clock_skew_seconds"].as_f64().ok_or("no skew")?;
+        assert!((skew - hours as f64 * 3600.0).abs() < 60.0, "{hours} h: {skew}");
+        let token = check_named(&status, &format!("token:{TRUSTED_REGISTRY}")).ok_or("no such check")?;
+        assert_eq!(token["ok"], true, "{hours} h: {token}");
+
+        passes(&agent, 2).await?;
+        assert_eq!(scene.ecr.calls().len(), 1, "{hours} h: nothing is due yet");
+        let local =
+            check_named(&agent.status().await?, &format!("local:{}", scene.node.docker_config().display()))
+                .ok_or("no such check")?;
+        assert_eq!(local["ok"], true, "{hours} h: {local}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_token_is_renewed_at_half_of_its_life() -> Outcome {
+    let scene = Scene::without_hdfs().await?;
+    scene.ecr.set_token_life(SignedDuration::from_secs(8));
+    let agent = scene.start()?;
+    let calls = scene.ecr.wait_for_calls(3, SOON).await?;
+    for pair in calls.windows(2) {
+        let apart = pair[1].at.duration_since(pair[0].at);
+        assert!(apart >= SignedDuration::from_secs(3), "renewed too early: {apart}");
+        assert!(apart <= SignedDuration::from_secs(8), "renewed after its end: {apart}");
+    }
+    let newest = scene.ecr.newest("us-east-1").ok_or("no token issued")?.auth();
+    shown(&agent, "the third token", |_| {
+        (scene.docker_config().ok()?["auths"][TRUSTED_REGISTRY]["auth"] == newest).then_some(())
+    })
+    .await?;
+    Ok(())
+}
+
+async fn wait_for_token(agent: &Agent) -> Outcome {
+    shown(agent, "a token", |status| {
+        let registry = &status["registries"][0];
+        (registry["expires_at"].is_string() && registry["last_error"].is_null()).then_some(())
+    })
+    .await?;
+    // The status tells of a token before the places have it.
+    passes(agent, 1).await?;
+    Ok(())
+}
+
+fn check_named(status: &Value, name: &str) -> Option<Value> {
+    status["checks"].as_array()?.iter().find(|check| check["name"] == name).cloned()
+}

@@ -1,0 +1,106 @@
+//! The main job, end to end on real parts: ECR's tokens reach docker by way of HDFS and YARN's own class, and pull
+//! an image for as long as they live.
+
+use emr_ecr_agent_tests::ecr::Issued;
+use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
+use emr_ecr_agent_tests::parts::{self, Part};
+use emr_ecr_agent_tests::registry::Registry;
+use emr_ecr_agent_tests::scene::{Outcome, Published, SOON, Scene};
+use emr_ecr_agent_tests::skopeo;
+use emr_ecr_agent_tests::wait;
+use emr_ecr_agent_tests::yarn::{HandOver, Launch, YarnReader};
+use jiff::SignedDuration;
+
+#[tokio::test]
+async fn every_token_reaches_docker_and_pulls_until_the_next_has_come() -> Outcome {
+    if !parts::present([Part::hdfs(), Part::registry()]) {
+        return Ok(());
+    }
+    let registry = Registry::start().await?;
+    let Some((mut scene, published)) = Scene::with_hdfs().await? else { return Ok(()) };
+    registry.follow(&scene.ecr);
+    scene.ecr.set_token_life(SignedDuration::from_secs(20));
+    scene.settings.registry(TRUSTED_REGISTRY, &[&registry.host()]);
+    let mut yarn = YarnReader::start(published.client())?;
+    let mut agent = scene.start()?;
+
+    let mut issued = scene.ecr.issued();
+    let mut before: Option<HandOver> = None;
+    for _ in 0..2 {
+        let token = wait::until("the next token", SOON, async || match issued.has_changed() {
+            Ok(true) => issued.borrow_and_update().clone().ok_or("none yet"),
+            _ => Err("no new one yet"),
+        })
+        .await?;
+        let handed = handed_over(&mut yarn, &published, &registry.host(), &token).await?;
+        assert_eq!(handed.registries().collect::<Vec<_>>(), names_in_order(&registry.host()));
+        assert_eq!(handed.auth(TRUSTED_REGISTRY), Some(token.auth().as_str()));
+        let report = skopeo::inspect(&registry.image(), &handed.config_json).await?;
+        assert_eq!(report["Labels"]["sandbox"], "emr-ecr-agent");
+        agent.wait_ready(SOON).await?;
+        let pulled = skopeo::inspect(&registry.image(), &scene.node.docker_config()).await?;
+        assert_eq!(pulled["Digest"], report["Digest"]);
+
+        if let Some(before) = before.replace(handed) {
+            let refused = skopeo::inspect(&registry.image(), &before.config_json).await;
+            assert!(matches!(refused, Err(skopeo::Error::Refused { .. })), "{refused:?}");
+        }
+    }
+    Ok(())
+}
+
+/// A NodeManager launches all the time while the agent renews: no launch may ever fail, and none may get less.
+#[tokio::test]
+async fn no_launch_fails_while_tokens_are_renewed() -> Outcome {
+    let Some((scene, published)) = Scene::with_hdfs().await? else { return Ok(()) };
+    scene.ecr.set_token_life(SignedDuration::from_secs(4));
+    let mut yarn = YarnReader::start(published.client())?;
+    let _agent = scene.start_ready().await?;
+    let uri = published.client().uri(published.path());
+    let mut seen = Vec::new();
+    wait::until("four tokens handed over", SOON, async || {
+        let launch = yarn.launch(&uri).await;
+        let handed = match launch {
+            Ok(Launch::Handed(handed)) => handed,
+            failed => return Ok(Err(format!("a launch failed: {failed:?}"))),
+        };
+        let Some(auth) = handed.auth(TRUSTED_REGISTRY).map(str::to_owned) else {
+            return Ok(Err("a launch got no credential".to_owned()));
+        };
+        if seen.last() != Some(&auth) {
+            seen.push(auth);
+        }
+        if seen.len() >= 4 { Ok(Ok(())) } else { Err(format!("{} so far", seen.len())) }
+    })
+    .await??;
+    let mut distinct = seen.clone();
+    distinct.sort();
+    distinct.dedup();
+    assert_eq!(distinct.len(), seen.len(), "no token came back after its successor");
+    Ok(())
+}
+
+/// Launches as YARN does until docker would get `token` under both names of the registry.
+async fn handed_over(
+    yarn: &mut YarnReader,
+    published: &Published,
+    alias: &str,
+    token: &Issued,
+) -> Result<HandOver, wait::TimedOut> {
+    let uri = published.client().uri(published.path());
+    wait::until("the token at a launch", SOON, async || match yarn.launch(&uri).await {
+        Ok(Launch::Handed(handed)) => {
+            let has = |name| handed.password(name).as_deref() == Some(token.password());
+            if has(TRUSTED_REGISTRY) && has(alias) { Ok(handed) } else { Err("another or none".to_owned()) }
+        }
+        Ok(Launch::Failed { class, message }) => Err(format!("{class}: {message}")),
+        Err(error) => Err(error.to_string()),
+    })
+    .await
+}
+
+fn names_in_order(alias: &str) -> [&str; 2] {
+    let mut names = [TRUSTED_REGISTRY, alias];
+    names.sort();
+    names
+}

@@ -1,0 +1,288 @@
+//! The copy on HDFS: published, watched over and healed, and what is said where that cannot be.
+
+use emr_ecr_agent_tests::agent::Agent;
+use emr_ecr_agent_tests::ecr::Fault;
+use emr_ecr_agent_tests::hdfs::Hdfs;
+use emr_ecr_agent_tests::http;
+use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
+use emr_ecr_agent_tests::parts::{self, Part};
+use emr_ecr_agent_tests::scene::{Outcome, Published, SOON, Scene, passes, shown};
+use emr_ecr_agent_tests::scratch;
+use emr_ecr_agent_tests::site;
+use emr_ecr_agent_tests::wait;
+use hyper::StatusCode;
+use jiff::{SignedDuration, Timestamp};
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+#[tokio::test]
+async fn it_holds_what_yarn_uses_and_who_published_when() -> Outcome {
+    let Some((scene, published)) = Scene::with_hdfs().await? else { return Ok(()) };
+    let agent = scene.start_ready().await?;
+    let newest = scene.ecr.newest("us-east-1").ok_or("no token issued")?;
+    let document = published.json().await?;
+    assert_eq!(document["auths"], json!({ TRUSTED_REGISTRY: { "auth": newest.auth() } }));
+
+    let own = &document["emr-ecr-agent"];
+    let at = |value: &Value| value.as_str().unwrap_or_default().parse::<Timestamp>();
+    assert!(own["publisher"].as_str().is_some_and(|publisher| !publisher.is_empty()));
+    assert!(at(&own["published_at"])? >= newest.issued_at);
+    // The password itself tells whole seconds.
+    assert_eq!(at(&own["expires_at"][TRUSTED_REGISTRY])?.as_second(), newest.expires_at.as_second());
+
+    let place = hdfs_place(&agent.status().await?).ok_or("no HDFS place")?;
+    assert_eq!(place["path"], published.path());
+    assert_eq!(place["publisher"], own["publisher"]);
+    assert_eq!(place["published_at"], own["published_at"]);
+    assert!(published.attributes().await?.starts_with("rw-r--r-- hadoop "));
+    assert_eq!(published.names().await?, ["config.json"], "no temporary file is left");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_poisonous_document_is_set_aside_and_its_good_entries_stay() -> Outcome {
+    for (content, kept) in [
+        ("{\"auths\": half of a file", None),
+        (
+            r#"{"auths":{"hub.example.com":{"auth":"aHViOmh1Yg=="},"no.example.com":{}}}"#,
+            Some(json!({ "auth": "aHViOmh1Yg==" })),
+        ),
+    ] {
+        let Some((scene, published)) = Scene::with_hdfs().await? else { return Ok(()) };
+        published.put(content).await?;
+        let _agent = scene.start_ready().await?;
+
+        let document = published.json().await?;
+        assert!(document["auths"][TRUSTED_REGISTRY]["auth"].is_string());
+        assert_eq!(document["auths"].get("hub.example.com"), kept.as_ref());
+        assert_eq!(document["auths"].get("no.example.com"), None);
+
+        let names = published.names().await?;
+        let [config, aside] = names.as_slice() else { panic!("two files are expected: {names:?}") };
+        assert_eq!(config, "config.json");
+        assert!(aside.starts_with("config.json.set-aside-"), "{aside}");
+        assert_eq!(published.text_of(&published.beside(aside)).await?, content);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_fresh_file_of_another_node_is_left_as_it_is() -> Outcome {
+    let Some((scene, published)) = Scene::with_hdfs().await? else { return Ok(()) };
+    let mut first = scene.start_ready().await?;
+    first.terminate(SOON).await?;
+    let before = (published.text().await?, published.attributes().await?);
+
+    let second = Scene::publishing(&published).await?;
+    let agent = second.start_ready().await?;
+    passes(&agent, 2).await?;
+    assert_eq!((published.text().await?, published.attributes().await?), before);
+    assert_eq!(second.ecr.calls().len(), 1, "each node has a token of its own at hand");
+    Ok(())
+}
+
+#[tokio::test]
+async fn every_drift_is_healed_at_the_next_pass() -> Outcome {
+    let Some((mut scene, published)) = Scene::with_hdfs().await? else { return Ok(()) };
+    // Passes are provoked, so that none comes between a disturbance and its look at it.
+    scene.settings.no_timer();
+    let agent = scene.start_ready().await?;
+    let auth = scene.ecr.newest("us-east-1").ok_or("no token issued")?.auth();
+    let path = published.path();
+
+    published.shell(&["-rm", path]).await?;
+    heal(&agent, &published, &auth).await?;
+
+    published.shell(&["-chmod", "600", path]).await?;
+    heal(&agent, &published, &auth).await?;
+
+    published.put(r#"{"auths":{}}"#).await?;
+    heal(&agent, &published, &auth).await?;
+
+    published.put("broken").await?;
+    heal(&agent, &published, &auth).await?;
+    assert_eq!(scene.ecr.calls().len(), 1, "the token at hand was good enough");
+    Ok(())
+}
+
+/// Asks for a pass and waits until the file is as it must be.
+async fn heal(agent: &Agent, published: &Published, auth: &str) -> Outcome {
+    agent.signal(Signal::SIGHUP)?;
+    published.wait_for_auth(TRUSTED_REGISTRY, auth).await?;
+    wait::until("the mode of the published file", SOON, async || {
+        let attributes = published.attributes().await.map_err(|error| error.to_string())?;
+        if attributes.starts_with("rw-r--r-- ") { Ok(()) } else { Err(attributes) }
+    })
+    .await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_failed_renewal_leaves_what_lives() -> Outcome {
+    let Some((scene, published)) = Scene::with_hdfs().await? else { return Ok(()) };
+    scene.ecr.set_token_life(SignedDuration::from_secs(12));
+    let agent = scene.start_ready().await?;
+    let before = published.text().await?;
+    scene.ecr.fail_always(Fault::AlreadyExpired);
+    let registry = shown(&agent, "a failed renewal", |status| {
+        let registry = &status["registries"][0];
+        (registry["consecutive_failures"].as_u64()? >= 1).then(|| registry.clone())
+    })
+    .await?;
+    assert!(registry["last_error"].as_str().is_some_and(|error| error.contains("had already expired")));
+    passes(&agent, 1).await?;
+    assert_eq!(published.text().await?, before);
+
+    scene.ecr.heal();
+    let renewed = wait::until("a new token", SOON, async || {
+        let newest = scene.ecr.newest("us-east-1").map(|token| token.auth()).unwrap_or_default();
+        if before.contains(&newest) { Err("none yet") } else { Ok(newest) }
+    })
+    .await?;
+    published.wait_for_auth(TRUSTED_REGISTRY, &renewed).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_folder_in_its_place_is_named() -> Outcome {
+    let Some((scene, published)) = Scene::with_hdfs().await? else { return Ok(()) };
+    published.shell(&["-mkdir", published.path()]).await?;
+    let mut agent = scene.start()?;
+    let error = hdfs_error(&agent).await?;
+    assert!(error.contains(&format!("{} on HDFS is a folder", published.path())), "{error}");
+
+    published.shell(&["-rmdir", published.path()]).await?;
+    agent.wait_ready(SOON).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_missing_folder_is_waited_for() -> Outcome {
+    let Some((mut scene, published)) = Scene::with_hdfs().await? else { return Ok(()) };
+    let folder = published.beside("later");
+    scene.settings.set("published.path", format!("{folder}/config.json"));
+    let mut agent = scene.start()?;
+    let waiting_for = waiting_for(&agent, "the folder").await?;
+    assert!(waiting_for.contains(&format!("the folder {folder} on HDFS")), "{waiting_for}");
+
+    published.client().make_directory(&folder, "hadoop", "0755").await?;
+    agent.wait_ready(SOON).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_refused_permission_is_told_with_the_path() -> Outcome {
+    if !parts::present([Part::hdfs()]) {
+        return Ok(());
+    }
+    let published = Published::shared("hdfs", "0755").await?;
+    let scene = Scene::publishing(&published).await?;
+    let mut agent = scene.start()?;
+    let error = hdfs_error(&agent).await?;
+    for part in ["cannot create", &published.beside(".config.json"), "Permission denied: user=hadoop"] {
+        assert!(error.contains(part), "{part}: {error}");
+    }
+    assert!(!error.contains("\tat "), "no Java stack: {error}");
+    let waiting_for = waiting_for(&agent, "permission").await?;
+    assert!(waiting_for.contains("permission on HDFS"), "{waiting_for}");
+
+    published.shell(&["-chmod", "0777", published.folder()]).await?;
+    agent.wait_ready(SOON).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_silent_namenode_holds_up_nothing_else() -> Outcome {
+    // Connections are taken by the kernel, and nobody ever reads from them.
+    let silent = TcpListener::bind("127.0.0.1:0").await?;
+    let conf = scratch::folder("conf")?;
+    let uri = format!("hdfs://{}", silent.local_addr()?);
+    site::write(&conf.path().join("core-site.xml"), &[("fs.defaultFS", &uri)])?;
+    site::write(&conf.path().join("hdfs-site.xml"), &[])?;
+    let mut scene = Scene::on(conf.path(), "/user/hadoop/config.json").await?;
+    scene.settings.set("deadlines.hdfs", "2s");
+    let agent = scene.start()?;
+
+    // The endpoint answers while the first visit is under way, and the local file is in place before it ends.
+    let live = wait::until("/livez", SOON, async || http::get(agent.address(), "/livez").await).await?;
+    assert_eq!(live.status, StatusCode::OK);
+    let error = hdfs_error(&agent).await?;
+    assert!(error.contains("no answer within 2s"), "{error}");
+    let status = shown(&agent, "a fresh local file", |status| {
+        (status["places"][0]["fresh"] == true).then(|| status.clone())
+    })
+    .await?;
+    assert_eq!((&status["live"], &status["ready"]), (&json!(true), &json!(false)));
+    assert!(scene.docker_config()?["auths"][TRUSTED_REGISTRY]["auth"].is_string());
+    assert!(status["waiting_for"].to_string().contains("HDFS to answer"));
+    passes(&agent, 2).await?;
+    assert_eq!(scene.ecr.calls().len(), 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_safe_mode_is_waited_out() -> Outcome {
+    if !parts::present([Part::hdfs()]) {
+        return Ok(());
+    }
+    let hdfs = Hdfs::start().await?;
+    let published = Published::on(hdfs.client().clone(), "/user/hadoop");
+    let scene = Scene::publishing(&published).await?;
+    hdfs.client().safe_mode(true).await?;
+    let mut agent = scene.start()?;
+    let waiting_for = waiting_for(&agent, "safe mode").await?;
+    assert!(waiting_for.contains("HDFS to leave safe mode"), "{waiting_for}");
+
+    hdfs.client().safe_mode(false).await?;
+    agent.wait_ready(SOON).await?;
+    assert_eq!(scene.ecr.calls().len(), 1);
+    assert_eq!(published.names().await?, ["config.json"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_hdfs_that_comes_late_gets_the_token_at_hand() -> Outcome {
+    if !parts::present([Part::hdfs()]) {
+        return Ok(());
+    }
+    let mut hdfs = Hdfs::start().await?;
+    let published = Published::on(hdfs.client().clone(), "/user/hadoop");
+    let scene = Scene::publishing(&published).await?;
+    hdfs.stop_namenode();
+    let mut agent = scene.start()?;
+    waiting_for(&agent, "HDFS").await?;
+    let auth = scene.ecr.newest("us-east-1").ok_or("no token issued")?.auth();
+
+    hdfs.start_namenode().await?;
+    published.wait_for_auth(TRUSTED_REGISTRY, &auth).await?;
+    agent.wait_ready(SOON).await?;
+
+    // Without a DataNode names can be changed, but nothing can be written.
+    hdfs.stop_datanode();
+    published.shell(&["-rm", "-skipTrash", published.path()]).await?;
+    hdfs_error(&agent).await?;
+    agent.wait_not_ready(SOON).await?;
+    hdfs.start_datanode().await?;
+    published.wait_for_auth(TRUSTED_REGISTRY, &auth).await?;
+    agent.wait_ready(SOON).await?;
+    assert_eq!(scene.ecr.calls().len(), 1);
+    assert_eq!(published.names().await?, ["config.json"]);
+    Ok(())
+}
+
+async fn hdfs_error(agent: &Agent) -> Result<String, wait::TimedOut> {
+    shown(agent, "an error on HDFS", |status| hdfs_place(status)?["error"].as_str().map(str::to_owned)).await
+}
+
+async fn waiting_for(agent: &Agent, what: &str) -> Result<String, wait::TimedOut> {
+    shown(agent, &format!("waiting for {what}"), |status| {
+        let waiting_for = status["waiting_for"].to_string();
+        waiting_for.contains(what).then_some(waiting_for)
+    })
+    .await
+}
+
+fn hdfs_place(status: &Value) -> Option<Value> {
+    status["places"].as_array()?.iter().find(|place| place["kind"] == "hdfs").cloned()
+}
