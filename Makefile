@@ -5,6 +5,8 @@ CACHE := $(or $(EMR_ECR_AGENT_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/emr-
 PARTS := tests/parts/install.sh
 SCRIPTS := $(shell git ls-files '*.sh' .ci/run 2>/dev/null)
 
+FUZZ_SECONDS ?= 30
+
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -33,6 +35,14 @@ lint: ## Check formatting, clippy and the shell scripts
 audit: ## Check licences, bans and sources of the dependencies
 	@$(PARTS) --only audit
 	@$(CACHE)/audit/bin/cargo-deny --log-level error check licenses bans sources
+
+.PHONY: fuzz
+fuzz: ## Fuzz every parser for FUZZ_SECONDS each (30); takes a nightly compiler
+	@$(PARTS) --only fuzz
+	@for target in fuzz/fuzz_targets/*.rs; do \
+		PATH="$(CACHE)/fuzz/bin:$$PATH" cargo +nightly fuzz run --sanitizer none "$$(basename "$$target" .rs)" -- \
+			-max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=4096 -timeout=10 -print_final_stats=1 || exit 1; \
+	done
 
 .PHONY: release
 release: ## Build the binary as it is shipped, for this machine

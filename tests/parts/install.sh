@@ -11,10 +11,14 @@ set -euo pipefail
 HERE="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 CACHE="${EMR_ECR_AGENT_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/emr-ecr-agent}"
 REAL_PARTS=(hdfs registry)
-TOOLS=(lint nextest audit)
+TOOLS=(lint nextest audit fuzz package node)
 
 # Besides this script, the part's own script and its lines of debian.txt: what decides what a part becomes.
-declare -A ALSO_MADE_FROM=([hdfs]="requirements.txt java")
+declare -A ALSO_MADE_FROM=(
+    [hdfs]="requirements.txt java"
+    [package]="package-requirements.txt"
+    [node]="node-requirements.txt"
+)
 
 main() {
     local wanted=() part version

@@ -137,6 +137,18 @@ impl PublishedDocument {
     }
 }
 
+/// When entries end, as our object in the document says; nothing else of the document is kept, which
+/// may be large and of others.
+pub fn claimed_expiries(bytes: &[u8]) -> BTreeMap<String, Timestamp> {
+    #[derive(Deserialize)]
+    struct Root {
+        #[serde(rename = "emr-ecr-agent", default)]
+        own: Option<Own>,
+    }
+    let own = serde_json::from_slice(bytes).ok().and_then(|root: Root| root.own);
+    own.unwrap_or_default().expires_at
+}
+
 #[derive(Default, Serialize, Deserialize)]
 struct Own {
     #[serde(flatten)]

@@ -5,11 +5,9 @@ use jiff::{SignedDuration, Timestamp};
 use super::collector::Collector;
 use super::facts::{Access, ClientConfig, Content, Facts};
 use super::report::{CredentialReport, DockerConfigReport};
-use crate::model::document::Document;
 use crate::model::findings::{Finding, codes};
 use crate::model::hadoop::client_config::{self, ClientConfigError};
-use crate::model::published_document::PublishedDocument;
-use crate::model::registry::HostName;
+use crate::model::published_document::claimed_expiries;
 use crate::model::token::stated_expiry;
 
 /// A credential that ends within this time is about to fail.
@@ -54,16 +52,14 @@ pub(super) fn judge(config: &ClientConfig, facts: &Facts<'_>, found: &mut Collec
     };
     match client_config::read(bytes) {
         Ok(credentials) => {
-            let (published, _) = PublishedDocument::read(&Document::new(bytes.to_vec()));
-            let said = |registry: &str| published.expires_at(&HostName::parse(registry)?);
-            let expiry = |registry: &str, auth: &str| said(registry).or_else(|| stated_expiry(auth));
-            report.credentials = credentials
-                .iter()
-                .map(|(registry, auth)| {
-                    let expires_at = expiry(registry, auth.expose());
-                    (registry.clone(), CredentialReport { expires_at })
-                })
-                .collect();
+            let claimed = claimed_expiries(bytes);
+            let credentials = credentials.into_iter().map(|(registry, auth)| {
+                // Anyone may write what the file claims; the token's own word can only shorten it.
+                let claims = [stated_expiry(auth.expose()), claimed.get(&registry).copied()];
+                let expires_at = claims.into_iter().flatten().min();
+                (registry, CredentialReport { expires_at })
+            });
+            report.credentials = credentials.collect();
             judge_credentials(&report, facts.now, found);
         }
         Err(error) => {

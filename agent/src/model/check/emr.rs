@@ -1,7 +1,7 @@
 //! The configuration JSON of a cluster that is still to be made: what EMR will write from it into
 //! container-executor.cfg and yarn-site.xml, judged as if it were written already.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
@@ -50,7 +50,7 @@ pub(super) fn judge(file: &TextFile, facts: &Facts<'_>, found: &mut Collector) {
             return;
         }
     };
-    let json = Json { path: &file.path, lines: key_lines(bytes) };
+    let json = Json { path: &file.path, bytes };
     judge_places(&configurations, &json, found);
     let config = judge_docker(&configurations, facts, &json, found);
     judge_yarn(&configurations, facts, config.as_ref(), &json, found);
@@ -59,19 +59,45 @@ pub(super) fn judge(file: &TextFile, facts: &Facts<'_>, found: &mut Collector) {
 /// Where each key stands in the JSON.
 struct Json<'j> {
     path: &'j str,
-    lines: BTreeMap<String, u32>,
+    bytes: &'j [u8],
 }
 
 impl Json<'_> {
     /// Takes over findings on a file that EMR would write, where line n came of the nth key.
     fn take(&self, findings: Vec<Finding>, keys: &[&str], found: &mut Collector) {
+        let key_of = |finding: &Finding| {
+            let index = usize::try_from(finding.line?).ok()?.checked_sub(1)?;
+            keys.get(index).copied()
+        };
+        let wanted: BTreeSet<&str> = findings.iter().filter_map(key_of).collect();
+        let lines = self.lines_of(&wanted);
         for mut finding in findings {
-            let key = finding.line.and_then(|line| keys.get(usize::try_from(line).ok()?.checked_sub(1)?));
-            finding.line = key.and_then(|key| self.lines.get(*key).copied());
+            finding.line = key_of(&finding).and_then(|key| lines.get(key).copied());
             finding.file = Some(self.path.to_owned());
             finding.remedy = as_json(&finding.remedy);
             found.add(finding);
         }
+    }
+
+    /// The line where each of these texts first stands in quotes, by one walk through the file.
+    fn lines_of<'k>(&self, wanted: &BTreeSet<&'k str>) -> BTreeMap<&'k str, u32> {
+        let mut lines = BTreeMap::new();
+        for (number, line) in (1_u32..).zip(self.bytes.split(|byte| *byte == b'\n')) {
+            if lines.len() == wanted.len() {
+                break;
+            }
+            for part in line.split(|byte| *byte == b'"').skip(1) {
+                let name = std::str::from_utf8(part).ok().and_then(|part| wanted.get(part));
+                if let Some(name) = name {
+                    lines.entry(*name).or_insert(number);
+                }
+            }
+        }
+        lines
+    }
+
+    fn line_of(&self, text: &str) -> Option<u32> {
+        self.lines_of(&BTreeSet::from([text])).get(text).copied()
     }
 }
 
@@ -90,9 +116,9 @@ fn judge_places(configurations: &[Configuration], json: &Json<'_>, found: &mut C
     for classification in misplaced {
         let message = format!("the properties of Docker stand in the classification `{classification}`");
         let remedy = r#"{"Classification": "container-executor", "Configurations": [{"Classification": "docker", "Properties": {...}}]}"#;
-        let line = json.lines.get(TRUSTED_REGISTRIES_KEY).or_else(|| json.lines.get(classification));
+        let line = json.line_of(TRUSTED_REGISTRIES_KEY).or_else(|| json.line_of(classification));
         let finding = Finding::new(codes::EMR_CLASSIFICATION_MISPLACED, message, remedy);
-        found.add(finding.in_file(json.path).at(line.copied()));
+        found.add(finding.in_file(json.path).at(line));
     }
 }
 
@@ -117,7 +143,7 @@ fn judge_docker(
         if key.contains(['\n', '\0']) || value.contains(['\n', '\0']) {
             let message = format!("the property {key:?} holds a line end");
             let finding = Finding::new(codes::EMR_CONFIG_MALFORMED, message, "write it on one line");
-            found.add(finding.in_file(json.path).at(json.lines.get(key).copied()));
+            found.add(finding.in_file(json.path).at(json.line_of(key)));
             continue;
         }
         names.push(key);
@@ -141,7 +167,8 @@ fn judge_yarn(
     found: &mut Collector,
 ) {
     let sections = configurations.iter().filter(|top| top.classification == YARN_SITE);
-    let given: Vec<_> = sections.flat_map(|section| &section.properties).collect();
+    let properties = sections.flat_map(|section| &section.properties);
+    let given: Vec<_> = properties.filter(|(key, _)| yarn::KEYS.contains(&key.as_str())).collect();
     if given.is_empty() {
         return;
     }
@@ -187,20 +214,4 @@ fn quoted(text: &str) -> String {
 
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('\n', " ")
-}
-
-/// The line of each quoted text that stands before a colon, the first time it does.
-fn key_lines(bytes: &[u8]) -> BTreeMap<String, u32> {
-    let mut lines = BTreeMap::new();
-    for (number, line) in (1_u32..).zip(bytes.split(|byte| *byte == b'\n')) {
-        let text = String::from_utf8_lossy(line);
-        let mut parts = text.split('"').skip(1);
-        while let (Some(name), Some(_)) = (parts.next(), parts.next()) {
-            let interesting = name.contains('.') || name == DOCKER;
-            if interesting && !lines.contains_key(name) {
-                lines.insert(name.to_owned(), number);
-            }
-        }
-    }
-    lines
 }

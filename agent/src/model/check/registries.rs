@@ -173,9 +173,8 @@ fn judge_privileged_list(path: &str, config: &ExecutorConfig, found: &mut Collec
         );
         return;
     }
-    let set = |list: Option<Vec<&[u8]>>| list.unwrap_or_default().into_iter().map(<[u8]>::to_vec).collect();
-    let privileged: BTreeSet<Vec<u8>> = set(config.privileged_registries());
-    let trusted: BTreeSet<Vec<u8>> = set(config.trusted_registries());
+    let privileged: BTreeSet<&[u8]> = config.privileged_registries().into_iter().flatten().collect();
+    let trusted: BTreeSet<&[u8]> = config.trusted_registries().into_iter().flatten().collect();
     let differing = privileged.symmetric_difference(&trusted).next();
     if let Some(entry) = differing {
         let (here, there) = if privileged.contains(entry) {

@@ -11,8 +11,7 @@ use crate::model::hadoop::site::{Resolved, Site};
 
 pub(super) const AUTO_AUTH_KEY: &str =
     "yarn.nodemanager.runtime.linux.docker.ecr-auto-authentication.enabled";
-pub(super) const PROVIDER_KEY: &str =
-    "yarn.nodemanager.runtime.linux.docker.docker-client-credential-provider.class";
+const PROVIDER_KEY: &str = "yarn.nodemanager.runtime.linux.docker.docker-client-credential-provider.class";
 const PROVIDER: &str = "org.apache.hadoop.security.authentication.EcrDockerClientCredentialProvider";
 const EXECUTOR_KEY: &str = "yarn.nodemanager.container-executor.class";
 const EXECUTOR: &str = "org.apache.hadoop.yarn.server.nodemanager.LinuxContainerExecutor";
@@ -21,6 +20,17 @@ const IMAGE_UPDATE_KEY: &str = "yarn.nodemanager.runtime.linux.docker.image-upda
 const DEFAULT_NETWORK_KEY: &str = "yarn.nodemanager.runtime.linux.docker.default-container-network";
 const NETWORKS_KEY: &str = "yarn.nodemanager.runtime.linux.docker.allowed-container-networks";
 const CAPABILITIES_KEY: &str = "yarn.nodemanager.runtime.linux.docker.capabilities";
+/// All that is judged here, apart from the mounts.
+pub(super) const KEYS: [&str; 8] = [
+    AUTO_AUTH_KEY,
+    PROVIDER_KEY,
+    EXECUTOR_KEY,
+    RUNTIMES_KEY,
+    IMAGE_UPDATE_KEY,
+    DEFAULT_NETWORK_KEY,
+    NETWORKS_KEY,
+    CAPABILITIES_KEY,
+];
 /// The first release of EMR with its own ECR authentication, and the first where it is reported broken.
 const AUTO_AUTH_SINCE: (u32, u32) = (6, 1);
 const AUTO_AUTH_SUSPECT_SINCE: (u32, u32) = (6, 9);

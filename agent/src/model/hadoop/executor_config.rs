@@ -75,13 +75,16 @@ impl ExecutorConfig {
 
     /// The entries of a section that count, by line.
     pub fn entries(&self, section: &str) -> Vec<Entry<'_>> {
-        let Some(id) = self.section_id(section) else {
-            return Vec::new();
-        };
-        let mut entries: Vec<_> =
-            self.entries.iter().filter(|entry| entry.section == id).map(|entry| self.view(entry)).collect();
+        let mut entries: Vec<_> = self.entries_by_key(section).collect();
         entries.sort_by_key(|entry| entry.line);
         entries
+    }
+
+    /// The entries of a section that count, by key, one at a time: there may be millions.
+    pub fn entries_by_key(&self, section: &str) -> impl Iterator<Item = Entry<'_>> {
+        let id = self.section_id(section);
+        let entries = self.entries.iter().filter(move |entry| Some(entry.section) == id);
+        entries.map(|entry| self.view(entry))
     }
 
     /// The first entry of that key in that section; keys and sections are case-sensitive.

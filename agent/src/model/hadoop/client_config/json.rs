@@ -47,7 +47,8 @@ pub(super) enum Value {
     /// As Jackson's `asText` gives it.
     Scalar(String),
     Array,
-    Object(Members),
+    /// As written: a map for each of a million small objects would take fifty times the file.
+    Object(Vec<(String, Value)>),
 }
 
 pub(super) type Members = BTreeMap<String, Value>;
@@ -56,7 +57,7 @@ impl Value {
     /// Anything but an object has no members.
     pub fn into_members(self) -> Members {
         match self {
-            Self::Object(members) => members,
+            Self::Object(members) => members.into_iter().collect(),
             Self::Scalar(_) | Self::Array => Members::new(),
         }
     }
@@ -102,7 +103,7 @@ impl Reader<'_> {
 
     fn object(&mut self, level: usize) -> Result<Value, Fault> {
         self.at += 1;
-        let mut members = Members::new();
+        let mut members = Vec::new();
         if self.take(b'}') {
             return Ok(Value::Object(members));
         }
@@ -113,8 +114,9 @@ impl Reader<'_> {
             let name = self.string()?;
             self.expect(b':', Fault::NoColon)?;
             let value = self.value(level + 1)?;
-            members.insert(name, value);
+            members.push((name, value));
             if self.take(b'}') {
+                members.shrink_to_fit();
                 return Ok(Value::Object(members));
             }
             self.expect(b',', Fault::NoComma)?;

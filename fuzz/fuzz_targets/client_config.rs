@@ -1,0 +1,15 @@
+//! A Docker config.json as YARN reads it.
+
+#![no_main]
+
+use emr_ecr_agent::model::check::ClientConfig;
+use emr_ecr_agent::model::hadoop::Rules;
+use emr_ecr_agent_fuzz::{file, judge, nothing};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    let mut facts = nothing(Rules::V3_3);
+    facts.client_config = Some(ClientConfig { file: file(bytes), access: None });
+    let report = judge(&facts, bytes).docker_config.expect("it was looked at");
+    assert!(report.error.is_none() || report.credentials.is_empty());
+});

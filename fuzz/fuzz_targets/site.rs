@@ -1,0 +1,20 @@
+//! yarn-site.xml.
+
+#![no_main]
+
+use emr_ecr_agent::model::check::{SiteContent, SiteFile};
+use emr_ecr_agent::model::hadoop::Rules;
+use emr_ecr_agent::model::hadoop::site::{NoIncludes, NoVariables, Site};
+use emr_ecr_agent_fuzz::{judge, nothing};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    let mut site = Site::new();
+    let content = match site.load("file", bytes, &NoIncludes) {
+        Ok(()) => SiteContent::Loaded { resolved: site.resolve(&NoVariables), site },
+        Err(error) => SiteContent::Unusable { line: Some(error.line()), why: error.to_string() },
+    };
+    let mut facts = nothing(Rules::V3_3);
+    facts.yarn_site = Some(SiteFile { path: "file".to_owned(), content });
+    judge(&facts, bytes);
+});

@@ -1,0 +1,36 @@
+//! What the targets share: a check of one file, from the bytes to the JSON.
+
+use emr_ecr_agent::model::check::{self, Content, Facts, Report, Request, Ruling, TextAlone, TextFile};
+use emr_ecr_agent::model::hadoop::Rules;
+use jiff::Timestamp;
+
+/// Nothing to look at yet, by these rules.
+pub fn nothing(rules: Rules) -> Facts<'static> {
+    Facts {
+        ruling: Ruling::named(rules),
+        executor_cfg: None,
+        yarn_site: None,
+        client_config: None,
+        emr_config: None,
+        node: None,
+        registries: Vec::new(),
+        request: Request::default(),
+        machine: &TextAlone,
+        now: Timestamp::UNIX_EPOCH,
+    }
+}
+
+pub fn file(bytes: &[u8]) -> TextFile {
+    TextFile { path: "file".to_owned(), content: Content::Bytes(bytes.to_vec()) }
+}
+
+/// Judges, and fails unless every finding has a line that is in the file.
+pub fn judge(facts: &Facts<'_>, bytes: &[u8]) -> Report {
+    let report = check::run(facts);
+    let lines = bytes.split(|byte| *byte == b'\n').count();
+    for finding in &report.findings {
+        let line = finding.line.map_or(0, |line| line as usize);
+        assert!(line <= lines, "{finding:?} in {lines} lines");
+    }
+    report
+}
