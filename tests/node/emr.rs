@@ -1,0 +1,66 @@
+//! What EMR lays on a node: before bootstrap actions its instance files, after them Hadoop and Docker.
+
+use std::fs;
+use std::path::Path;
+
+use crate::Outcome;
+use crate::machine::{Machine, User};
+
+pub const TRUSTED: &str = "123456789123.dkr.ecr.us-east-1.amazonaws.com";
+
+#[derive(Debug, Clone, Copy)]
+pub enum Role {
+    Core,
+    Primary,
+}
+
+/// The instance files, and folders that bootstrap actions find.
+pub fn lay_instance_files(node: &Machine, role: Role) -> Outcome {
+    let primary = matches!(role, Role::Primary);
+    node.write(
+        "/mnt/var/lib/info/instance.json",
+        0o644,
+        &format!(
+            r#"{{"isMaster": {primary}, "isRunningNameNode": {primary}, "isRunningNodeManager": {}}}"#,
+            !primary
+        ),
+    )?;
+    node.write("/mnt/var/lib/info/job-flow.json", 0o644, r#"{"jobFlowId": "j-2AXXXXXXGAPLF"}"#)?;
+    node.write("/etc/logpusher/hadoop.config", 0o644, "{}")
+}
+
+/// What the provisioner does after all bootstrap actions: users, Docker, and Hadoop's configuration at last.
+pub async fn provision(node: &Machine, hdfs_conf: &Path) -> Outcome {
+    node.run(
+        User::Root,
+        "groupadd hdfsadmingroup && groupadd docker &&
+         useradd --system --no-create-home --user-group --groups hdfsadmingroup hdfs &&
+         useradd --system --no-create-home --user-group --groups hadoop,docker yarn",
+    )
+    .await?;
+    node.write("/usr/bin/docker", 0o755, "#!/bin/sh\necho Docker version 20.10.25\n")?;
+    for name in ["hdfs-site.xml", "core-site.xml"] {
+        let text = fs::read_to_string(hdfs_conf.join(name))?;
+        node.write(&format!("/etc/hadoop/conf.empty/{name}"), 0o644, &text)?;
+    }
+    node.write("/etc/hadoop/conf.empty/container-executor.cfg", 0o400, &container_executor_cfg())?;
+    node.run(User::Root, "ln -s conf.empty /etc/hadoop/conf").await.map(drop)
+}
+
+fn container_executor_cfg() -> String {
+    format!(
+        "yarn.nodemanager.linux-container-executor.group=yarn
+banned.users=doesnotexist
+min.user.id=499
+
+[docker]
+module.enabled=true
+docker.binary=/usr/bin/docker
+docker.allowed.networks=bridge,host,none
+docker.allowed.ro-mounts=/sys/fs/cgroup,/etc/passwd,/usr/lib,/usr/share
+docker.allowed.rw-mounts=/mnt/yarn,/mnt/containers
+docker.trusted.registries=local,centos,{TRUSTED}
+docker.privileged-containers.registries=local,centos,{TRUSTED}
+"
+    )
+}

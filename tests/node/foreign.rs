@@ -1,0 +1,49 @@
+//! The package for the other architecture, run by an emulator: one pass that publishes on a real HDFS.
+
+use std::env;
+use std::process::Stdio;
+use std::time::Duration;
+
+use emr_ecr_agent_tests::parts;
+use emr_ecr_agent_tests::process;
+use emr_ecr_agent_tests::scene::{Published, Scene};
+use tokio::time::timeout;
+
+use crate::packages::Packages;
+use crate::screen::{Failure, Screen};
+use crate::{Outcome, ensure};
+
+const ARCHITECTURE: &str = "aarch64";
+/// An emulated program is slow.
+const LONGEST: Duration = Duration::from_secs(120);
+
+pub async fn architecture(screen: &Screen, packages: &Packages) -> Result<(), Failure> {
+    screen.title(&format!("On {ARCHITECTURE}"));
+    if env::consts::ARCH == ARCHITECTURE {
+        screen.note("this machine is one; all of the above was it");
+        return Ok(());
+    }
+    screen.step("a pass publishes what ECR gave", pass(packages)).await
+}
+
+async fn pass(packages: &Packages) -> Outcome {
+    let package = packages.unpacked_for(ARCHITECTURE)?.ok_or("there is no package for it")?;
+    let emulator = parts::cache().join("package").join(ARCHITECTURE);
+    let published = Published::shared("hadoop", "0755").await?;
+    let mut scene = Scene::publishing(&published).await?;
+    scene.settings.set("published.user", "hadoop");
+    scene.write_settings()?;
+
+    let mut command = process::bound_to_parent(&emulator.join(format!("usr/bin/qemu-{ARCHITECTURE}-static")));
+    command.arg("-L").arg(&emulator).arg(package.join("emr-ecr-agent"));
+    command.arg("once").arg("--config").arg(scene.node.agent_toml());
+    command.env_clear().env("HOME", scene.node.home_dir()).env("PATH", "/usr/bin:/bin").stdin(Stdio::null());
+    let output = tokio::process::Command::from(command).kill_on_drop(true).output();
+    let output = timeout(LONGEST, output).await??;
+    let said = || [&output.stdout[..], &output.stderr[..]].map(String::from_utf8_lossy).concat();
+    ensure(output.status.success(), || format!("{}: {}", output.status, said()))?;
+
+    let newest = scene.ecr.newest("us-east-1").ok_or("it asked for no token")?;
+    published.wait_for_auth(emr_ecr_agent_tests::node::TRUSTED_REGISTRY, &newest.auth()).await?;
+    Ok(())
+}

@@ -1,0 +1,238 @@
+//! One core node from its bootstrap action to the end of the agent.
+
+use std::collections::BTreeSet;
+
+use hyper::StatusCode;
+
+use crate::emr::{self, Role, TRUSTED};
+use crate::machine::{Machine, User};
+use crate::packages::Packages;
+use crate::screen::{Failure, Screen};
+use crate::world::{SOON, World};
+use crate::{Outcome, ensure};
+
+const SETTINGS: &str = "/etc/emr-ecr-agent/agent.toml";
+const DOCKER_CONFIG: &str = "/root/.docker/config.json";
+
+pub async fn on_a_core_node(screen: &Screen, packages: &Packages) -> Result<(), Failure> {
+    screen.title("A core node");
+    let life = screen.step("it boots, without Hadoop", Life::begin(packages)).await?;
+    screen.step("a bootstrap action installs the previous version", life.is_installed("previous")).await?;
+    screen.step("it runs: live, not ready, waiting for Hadoop", life.waits_for_hadoop()).await?;
+    let provisioned = life.is_provisioned();
+    screen.step("Docker, users and Hadoop appear: ready without a restart", provisioned).await?;
+    screen.step("systemctl status tells registries, expiry", life.tells_systemd()).await?;
+    screen.step("the credentials are in both places", life.has_published()).await?;
+    screen.step("kill -9: it comes back, and is ready", life.survives_a_kill()).await?;
+    screen.step("SIGSTOP: the watchdog restarts it", life.survives_a_stop()).await?;
+    screen.step("a bad agent.toml by reload leaves it running", life.keeps_settings_at_reload()).await?;
+    screen.step("by restart it ends with 78, and stays so", life.refuses_settings_at_start()).await?;
+    let reads = screen.step("an upgrade keeps settings and file", life.is_upgraded()).await?;
+    screen.note(&format!("{reads} reads of the published file meanwhile, all good"));
+    screen.step("the same again changes nothing", life.is_installed_again()).await?;
+    screen.step("libgssapi can be opened inside the sandbox", life.can_open_gssapi()).await?;
+    screen.step("neither journal nor /var/log hold a token", life.keeps_secrets()).await?;
+    screen.step("uninstall leaves nothing but credentials", life.is_uninstalled()).await?;
+    Ok(())
+}
+
+struct Life {
+    node: Machine,
+    world: World,
+    /// Every path of the node before anything was installed.
+    before: BTreeSet<String>,
+}
+
+impl Life {
+    async fn begin(packages: &Packages) -> Outcome<Self> {
+        let (node, world) = (Machine::boot(packages.folder()).await?, World::start().await?);
+        emr::lay_instance_files(&node, Role::Core)?;
+        let before = paths(&node).await?;
+        world.write_environment(&node)?;
+        Ok(Self { node, world, before })
+    }
+
+    async fn install(&self, source: &str) -> Outcome<String> {
+        let options = self.world.options();
+        let script =
+            format!("bash /packages/{source}/install.sh --strict --from /packages/{source} {options}");
+        self.node.run(User::Hadoop, &script).await
+    }
+
+    async fn is_installed(&self, source: &str) -> Outcome {
+        self.install(source).await?;
+        ensure(self.node.unit("ActiveState").await? == "active", || "it is not active".to_owned())?;
+        self.node.run(User::Root, "systemctl is-enabled emr-ecr-agent").await?;
+        let log = self.node.read("/var/log/emr-ecr-agent/install.log")?;
+        ensure(log.contains("done"), || format!("install.log does not tell the end: {log}"))?;
+        ensure(self.node.exists("/etc/logpusher/emr-ecr-agent.config"), || "nothing leads to S3".to_owned())
+    }
+
+    async fn waits_for_hadoop(&self) -> Outcome {
+        self.world.wait_for_answer("/livez", StatusCode::OK).await?;
+        self.world.wait_for_answer("/readyz", StatusCode::SERVICE_UNAVAILABLE).await?;
+        let what = "a line of what it waits for";
+        let line =
+            "systemctl status emr-ecr-agent | grep 'Status: \"not ready; .*waiting for .*/etc/hadoop/conf'";
+        self.node.wait_for(what, SOON, line).await?;
+        ensure(self.world.ecr.calls().is_empty(), || {
+            "it asked ECR for a registry that it cannot know".to_owned()
+        })
+    }
+
+    async fn is_provisioned(&self) -> Outcome {
+        let process = self.node.unit("MainPID").await?;
+        emr::provision(&self.node, self.world.hdfs.client().conf_dir()).await?;
+        self.world.wait_ready().await?;
+        let now = self.node.unit("MainPID").await?;
+        ensure(now == process, || format!("process {process} has become {now}"))
+    }
+
+    async fn tells_systemd(&self) -> Outcome {
+        let line = format!(
+            "systemctl status emr-ecr-agent | grep 'Status: \"ready; {TRUSTED}; soonest expiry 20..-'"
+        );
+        self.node.wait_for("a line that says ready", SOON, &line).await.map(drop)
+    }
+
+    async fn has_published(&self) -> Outcome {
+        self.world.published_is_good().await?;
+        self.world.is_good(&self.node.read(DOCKER_CONFIG)?)?;
+        self.node
+            .run(User::Root, &format!("[[ $(stat -c '%a %U' {DOCKER_CONFIG}) == '600 root' ]]"))
+            .await
+            .map(drop)
+    }
+
+    async fn survives_a_kill(&self) -> Outcome {
+        self.signal("KILL").await?;
+        self.is_back("1").await
+    }
+
+    async fn survives_a_stop(&self) -> Outcome {
+        self.signal("STOP").await?;
+        self.is_back("2").await?;
+        let journal = "journalctl --unit emr-ecr-agent | grep -i 'watchdog timeout'";
+        self.node.run(User::Root, journal).await.map(drop)
+    }
+
+    async fn signal(&self, signal: &str) -> Outcome {
+        let script = format!("systemctl kill --kill-who=main --signal={signal} emr-ecr-agent");
+        self.node.run(User::Root, &script).await.map(drop)
+    }
+
+    /// Restarted by systemd so many times by now, and ready.
+    async fn is_back(&self, restarts: &str) -> Outcome {
+        let script =
+            format!("[[ $(systemctl show --value --property NRestarts emr-ecr-agent) == {restarts} ]]");
+        self.node.wait_for("the restart", SOON, &script).await?;
+        self.world.wait_ready().await
+    }
+
+    async fn keeps_settings_at_reload(&self) -> Outcome {
+        self.node
+            .run(User::Root, &format!("cp {SETTINGS} {SETTINGS}.good && echo 'mistake = 1' >{SETTINGS}"))
+            .await?;
+        self.node.run(User::Root, "systemctl reload emr-ecr-agent").await?;
+        let journal = "journalctl --unit emr-ecr-agent | grep 'settings not reloaded.*mistake'";
+        self.node.wait_for("a line in the journal", SOON, journal).await?;
+        let what = "the end of the reload";
+        self.node.wait_for(what, SOON, "[[ $(systemctl is-active emr-ecr-agent) == active ]]").await?;
+        let status = self.world.status().await?;
+        ensure(status["settings_error"].is_string(), || format!("/status does not say so: {status}"))?;
+        self.world.wait_ready().await
+    }
+
+    async fn refuses_settings_at_start(&self) -> Outcome {
+        self.node.attempt(User::Root, "systemctl restart emr-ecr-agent").await?;
+        let failed = "[[ $(systemctl is-failed emr-ecr-agent) == failed ]]";
+        self.node.wait_for("the refusal", SOON, failed).await?;
+        let (code, restarts) = (self.node.unit("ExecMainStatus").await?, self.node.unit("NRestarts").await?);
+        ensure(code == "78" && restarts == "0", || format!("exit code {code}, {restarts} restarts"))?;
+        let journal = format!("journalctl --unit emr-ecr-agent | grep 'emr-ecr-agent.*{SETTINGS}.*mistake'");
+        self.node.run(User::Root, &journal).await?;
+
+        self.node.run(User::Root, &format!("mv {SETTINGS}.good {SETTINGS}")).await?;
+        self.node.run(User::Root, "systemctl start emr-ecr-agent").await?;
+        self.world.wait_ready().await
+    }
+
+    async fn is_upgraded(&self) -> Outcome<usize> {
+        let settings = self.node.read(SETTINGS)? + "\n# a person's remark\n";
+        self.node.write(SETTINGS, 0o644, &settings)?;
+        let upgrade = async {
+            self.install("new").await?;
+            self.world.wait_ready().await
+        };
+        let ((), reads) = self.world.while_reading(upgrade).await?;
+        ensure(self.node.read(SETTINGS)? == settings, || "the settings were changed".to_owned())?;
+        let runs = "cmp /proc/$(systemctl show --value --property MainPID emr-ecr-agent)/exe /usr/local/bin/emr-ecr-agent";
+        self.node.run(User::Root, runs).await?;
+        Ok(reads)
+    }
+
+    async fn is_installed_again(&self) -> Outcome {
+        let state = "systemctl show --property MainPID,NRestarts emr-ecr-agent
+            find /usr/local /etc /root -newermt '1970-01-02' -printf '%p %i %m %u %s %T@\n' | sort";
+        let before = self.node.run(User::Root, state).await?;
+        let said = self.install("new").await?;
+        ensure(said.contains("everything is in place already"), || said)?;
+        let after = self.node.run(User::Root, state).await?;
+        ensure(before == after, || format!("before:\n{before}\nafter:\n{after}"))
+    }
+
+    /// In a service of its own under the agent's very restrictions.
+    async fn can_open_gssapi(&self) -> Outcome {
+        let script = "mkdir -p /run/systemd/system/probe.service.d
+            sed -e 's|^Type=.*|Type=oneshot|' -e '/^WatchdogSec/d' -e '/^Restart/d' \
+                -e 's|^ExecStart=.*|ExecStart=/usr/bin/env LD_PRELOAD=libgssapi_krb5.so.2 LD_BIND_NOW=1 /usr/local/bin/emr-ecr-agent --version|' \
+                /etc/systemd/system/emr-ecr-agent.service >/run/systemd/system/probe.service
+            cp /etc/systemd/system/emr-ecr-agent.service.d/sandbox.conf /run/systemd/system/probe.service.d/
+            sed -i '/^LogsDirectory/d' /run/systemd/system/probe.service.d/sandbox.conf
+            systemctl daemon-reload
+            systemctl start probe.service || { journalctl --unit probe; exit 1; }
+            ! journalctl --unit probe | grep 'cannot be preloaded'
+            outcome=$?; rm -r /run/systemd/system/probe.service*; systemctl daemon-reload; exit $outcome";
+        self.node.run(User::Root, script).await.map(drop)
+    }
+
+    async fn keeps_secrets(&self) -> Outcome {
+        let issued = self.world.issued();
+        ensure(!issued.is_empty(), || "no token was issued".to_owned())?;
+        let secrets: Vec<String> =
+            issued.iter().flat_map(|token| [token.password().to_owned(), token.auth()]).collect();
+        self.node.write("/run/secrets-to-find", 0o600, &secrets.join("\n"))?;
+        let script = "{ journalctl --all; cat $(find /var/log -type f ! -path '*/journal/*'); } 2>&1 |
+            grep --count --fixed-strings --file /run/secrets-to-find; rm /run/secrets-to-find";
+        let found = self.node.run(User::Root, script).await?;
+        ensure(found == "0", || format!("{found} lines hold a token"))
+    }
+
+    async fn is_uninstalled(&self) -> Outcome {
+        self.node.run(User::Hadoop, "/usr/local/lib/emr-ecr-agent/uninstall.sh").await?;
+        let left =
+            self.node.attempt(User::Root, "systemctl cat emr-ecr-agent || getent passwd | grep ecr").await?;
+        ensure(left.code != 0, || format!("there is still: {}", left.text))?;
+        self.world.published_is_good().await?;
+
+        let expected = ["/root/.docker", DOCKER_CONFIG];
+        let of_emr =
+            ["/etc/hadoop", "/usr/bin/docker", "/etc/passwd", "/etc/group", "/etc/shadow", "/etc/gshadow"];
+        let of_emr =
+            of_emr.iter().chain(&["/etc/subuid", "/etc/subgid", "/var/lib/systemd", "/var/log/journal"]);
+        let is_known = |path: &String| {
+            expected.contains(&path.as_str()) || of_emr.clone().any(|known| path.starts_with(known))
+        };
+        let after = paths(&self.node).await?;
+        let left: Vec<&String> = after.difference(&self.before).filter(|path| !is_known(path)).collect();
+        ensure(left.is_empty(), || format!("left behind: {left:?}"))?;
+        let lost: Vec<&String> = self.before.difference(&after).collect();
+        ensure(lost.is_empty(), || format!("gone as well: {lost:?}"))
+    }
+}
+
+/// Every path of the node's disk.
+async fn paths(node: &Machine) -> Outcome<BTreeSet<String>> {
+    let found = node.run(User::Root, "find / -xdev -path /proc -prune -o -print").await?;
+    Ok(found.lines().map(str::to_owned).collect())
+}

@@ -1,0 +1,181 @@
+//! A node booted by systemd-nspawn, and what is done on it.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use emr_ecr_agent_tests::process::{Dialogue, Server, bound_to_parent};
+use emr_ecr_agent_tests::{parts, scratch, wait};
+use nix::unistd::geteuid;
+use tempfile::TempDir;
+use tokio::time::timeout;
+
+use crate::Outcome;
+
+const BOOT: Duration = Duration::from_secs(60);
+/// Longest that anything may take on the node; a bootstrap action promises 30 s.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// The running node; it is powered off, by force, when dropped.
+pub struct Machine {
+    // Fields drop in this order: the node ends before its log goes.
+    _nspawn: Server,
+    leader: String,
+    _home: TempDir,
+}
+
+/// As whom something is done.
+#[derive(Debug, Clone, Copy)]
+pub enum User {
+    Root,
+    /// The user of bootstrap actions.
+    Hadoop,
+}
+
+/// How a script ended, and what it said.
+#[derive(Debug)]
+pub struct Said {
+    pub code: i32,
+    /// Standard output and standard error, one after the other.
+    pub text: String,
+}
+
+impl Machine {
+    /// Why no node can be booted here, if so.
+    pub async fn can_boot() -> Result<(), String> {
+        if !geteuid().is_root() {
+            return Err("it takes root".to_owned());
+        }
+        if !root().exists() {
+            return Err(format!("{} is not installed", root().display()));
+        }
+        Self::boot(Path::new("/usr")).await.map(drop).map_err(|error| error.to_string())
+    }
+
+    /// Boots a fresh node, with `packages` to be seen below /packages.
+    pub async fn boot(packages: &Path) -> Outcome<Self> {
+        let home = scratch::folder("machine")?;
+        let mut command = bound_to_parent(Path::new("/usr/bin/systemd-nspawn"));
+        command
+            .args([
+                "--quiet",
+                "--boot",
+                "--register=no",
+                "--keep-unit",
+                "--link-journal=no",
+                "--console=pipe",
+            ])
+            .args(["--volatile=overlay", "--machine=emr-node", "--resolv-conf=off", "--timezone=off"])
+            .arg(format!("--directory={}", root().display()))
+            .arg(format!("--bind-ro={}:/packages", packages.display()));
+        let mut nspawn =
+            Server::start("the node", command, &home.path().join("console.log"), Dialogue::None)?;
+        let process = nspawn.process_id().ok_or("the node ended at once")?;
+        nspawn
+            .wait_until("the boot of the node", BOOT, async |_| {
+                let said = run(&leader(process)?, User::Root, "systemctl is-system-running").await?;
+                match said.text.trim() {
+                    "running" | "degraded" => Ok(()),
+                    other => Err(other.to_owned()),
+                }
+            })
+            .await?;
+        Ok(Self { _nspawn: nspawn, leader: leader(process)?, _home: home })
+    }
+
+    /// Runs a script in bash to its end, however that is.
+    pub async fn attempt(&self, user: User, script: &str) -> Outcome<Said> {
+        Ok(run(&self.leader, user, script).await?)
+    }
+
+    /// Runs a script that must end with 0; gives what it said.
+    pub async fn run(&self, user: User, script: &str) -> Outcome<String> {
+        let said = self.attempt(user, script).await?;
+        match said.code {
+            0 => Ok(said.text.trim().to_owned()),
+            code => Err(format!("`{script}` ended with {code}: {}", said.text.trim()).into()),
+        }
+    }
+
+    /// Asks until the script ends with 0.
+    pub async fn wait_for(&self, what: &str, deadline: Duration, script: &str) -> Outcome<String> {
+        let said = wait::until(what, deadline, async || {
+            let said = run(&self.leader, User::Root, script).await?;
+            if said.code == 0 { Ok(said.text.trim().to_owned()) } else { Err(said.text) }
+        });
+        Ok(said.await?)
+    }
+
+    /// One property of the agent's unit.
+    pub async fn unit(&self, property: &str) -> Outcome<String> {
+        self.run(User::Root, &format!("systemctl show --value --property {property} emr-ecr-agent")).await
+    }
+
+    /// Writes a file of the node, with its folders; it belongs to root.
+    pub fn write(&self, path: &str, mode: u32, text: &str) -> Outcome {
+        let path = self.path(path);
+        fs::create_dir_all(path.parent().ok_or("a file has a folder")?)?;
+        fs::write(&path, text)?;
+        Ok(fs::set_permissions(&path, fs::Permissions::from_mode(mode))?)
+    }
+
+    pub fn read(&self, path: &str) -> Outcome<String> {
+        let path = self.path(path);
+        fs::read_to_string(&path).map_err(|error| format!("cannot read {}: {error}", path.display()).into())
+    }
+
+    pub fn exists(&self, path: &str) -> bool {
+        self.path(path).exists()
+    }
+
+    /// A path of the node as this machine sees it.
+    fn path(&self, path: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/root{path}", self.leader))
+    }
+}
+
+fn root() -> PathBuf {
+    parts::cache().join("node/root")
+}
+
+/// The node's own process 1, which is nspawn's only child.
+fn leader(nspawn: u32) -> Result<String, String> {
+    let children = fs::read_to_string(format!("/proc/{nspawn}/task/{nspawn}/children")).unwrap_or_default();
+    children.split_whitespace().next().map(str::to_owned).ok_or_else(|| "no process yet".to_owned())
+}
+
+async fn run(leader: &str, user: User, script: &str) -> Result<Said, String> {
+    let (name, home) = match user {
+        User::Root => ("root", "/root"),
+        User::Hadoop => ("hadoop", "/home/hadoop"),
+    };
+    let mut command = Command::new("nsenter");
+    command.args([
+        "--all",
+        "--target",
+        leader,
+        "--",
+        "/sbin/runuser",
+        "-u",
+        name,
+        "--",
+        "/usr/bin/env",
+        "-i",
+    ]);
+    command.arg(format!("HOME={home}"));
+    command.args([
+        "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "/bin/bash",
+        "-c",
+        script,
+    ]);
+    command.stdin(Stdio::null());
+    let output = tokio::process::Command::from(command).kill_on_drop(true).output();
+    let output = timeout(LONGEST, output).await.map_err(|_| format!("`{script}` does not end"))?;
+    let output = output.map_err(|error| format!("cannot run nsenter: {error}"))?;
+    let text =
+        [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    Ok(Said { code: output.status.code().unwrap_or(-1), text })
+}

@@ -1,0 +1,105 @@
+//! What `make package` has built, laid out as sources to install from: as it is, as a previous version, and broken.
+
+use std::env::consts::ARCH;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use emr_ecr_agent_tests::scratch;
+use tempfile::TempDir;
+
+use crate::{Outcome, ensure};
+
+/// Folders below /packages on the node: `new`, `previous`, `truncated`, `corrupted`, each with install.sh, a package for
+/// this architecture and SHA256SUMS; and `rpm` with package.rpm.
+pub struct Packages {
+    folder: TempDir,
+    name: String,
+    dist: PathBuf,
+}
+
+impl Packages {
+    pub fn of(dist: &Path) -> Outcome<Self> {
+        let name = find(dist, &format!("-{ARCH}.tar.gz"))?;
+        let packages = Self { folder: scratch::folder("packages")?, name, dist: dist.to_owned() };
+        for source in ["new", "previous", "truncated", "corrupted"] {
+            packages.lay_out(source)?;
+        }
+        packages.lay_out_rpm()?;
+        packages.make_previous()?;
+        packages.spoil("truncated", |bytes| bytes.truncate(bytes.len() / 2))?;
+        packages.spoil("corrupted", |bytes| {
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+        })?;
+        Ok(packages)
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The package's file name.
+    pub fn describe(&self) -> &str {
+        &self.name
+    }
+
+    /// The tarball for another architecture, if it was built, unpacked.
+    pub fn unpacked_for(&self, architecture: &str) -> Outcome<Option<PathBuf>> {
+        let name = self.name.replace(ARCH, architecture);
+        if !self.dist.join(&name).exists() {
+            return Ok(None);
+        }
+        shell(self.folder(), &format!("tar -xzf {}", self.dist.join(&name).display()))?;
+        Ok(Some(self.folder().join(name.trim_end_matches(".tar.gz"))))
+    }
+
+    fn lay_out(&self, source: &str) -> Outcome {
+        let folder = self.folder().join(source);
+        fs::create_dir(&folder)?;
+        for name in [self.name.as_str(), "install.sh", "SHA256SUMS"] {
+            fs::copy(self.dist.join(name), folder.join(name))?;
+        }
+        Ok(())
+    }
+
+    fn lay_out_rpm(&self) -> Outcome {
+        let folder = self.folder().join("rpm");
+        fs::create_dir(&folder)?;
+        fs::copy(self.dist.join(find(&self.dist, &format!(".{ARCH}.rpm"))?), folder.join("package.rpm"))?;
+        Ok(())
+    }
+
+    /// The same program with a few bytes more, which an ELF file may have, and so another digest.
+    fn make_previous(&self) -> Outcome {
+        let unpacked = self.name.trim_end_matches(".tar.gz");
+        shell(
+            &self.folder().join("previous"),
+            &format!(
+                "tar -xzf {name} && cd {unpacked} && echo previous >>emr-ecr-agent && rm SHA256SUMS &&
+                sha256sum * >SHA256SUMS && cd .. && tar -czf {name} {unpacked} && rm -r {unpacked} &&
+                sha256sum {name} >SHA256SUMS",
+                name = self.name
+            ),
+        )
+    }
+
+    fn spoil(&self, source: &str, spoil: impl FnOnce(&mut Vec<u8>)) -> Outcome {
+        let path = self.folder().join(source).join(&self.name);
+        let mut bytes = fs::read(&path)?;
+        spoil(&mut bytes);
+        Ok(fs::write(path, bytes)?)
+    }
+}
+
+/// The file name in `dist` with this ending.
+fn find(dist: &Path, ending: &str) -> Outcome<String> {
+    let mut names = fs::read_dir(dist)?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let missing = || format!("{} has no file *{ending}", dist.display());
+    Ok(names.find(|name| name.ends_with(ending)).ok_or_else(missing)?)
+}
+
+fn shell(folder: &Path, script: &str) -> Outcome {
+    let output = Command::new("bash").args(["-euc", script]).current_dir(folder).output()?;
+    ensure(output.status.success(), || String::from_utf8_lossy(&output.stderr).into_owned())
+}

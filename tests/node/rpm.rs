@@ -1,0 +1,57 @@
+//! The same by RPM, as in an image of one's own.
+
+use crate::emr::{self, Role};
+use crate::machine::{Machine, User};
+use crate::packages::Packages;
+use crate::screen::{Failure, Screen};
+use crate::world::SOON;
+use crate::{Outcome, ensure};
+
+const SETTINGS: &str = "/etc/emr-ecr-agent/agent.toml";
+/// Debian's database knows none of what the package asks for.
+const RPM: &str = "rpm --nodeps";
+
+pub async fn by_rpm(screen: &Screen, packages: &Packages) -> Result<(), Failure> {
+    screen.title("By RPM");
+    let node = screen.step("a fresh core node boots", boot(packages)).await?;
+    screen.step("it installs, and the daemon runs", installs(&node)).await?;
+    screen.step("an upgrade restarts it and keeps settings", upgrades(&node)).await?;
+    screen.step("erased, it leaves a copy of the changed settings", erases(&node)).await?;
+    Ok(())
+}
+
+async fn boot(packages: &Packages) -> Outcome<Machine> {
+    let node = Machine::boot(packages.folder()).await?;
+    emr::lay_instance_files(&node, Role::Core)?;
+    Ok(node)
+}
+
+async fn installs(node: &Machine) -> Outcome {
+    node.run(User::Root, &format!("{RPM} --install /packages/rpm/package.rpm")).await?;
+    runs(node).await?;
+    node.run(User::Root, "systemctl is-enabled emr-ecr-agent && ls /var/log/emr-ecr-agent/agent.log").await?;
+    let sandboxed = node.unit("MemoryDenyWriteExecute").await?;
+    ensure(sandboxed == "yes", || "the drop-in is not in force".to_owned())
+}
+
+async fn upgrades(node: &Machine) -> Outcome {
+    let (settings, process) = (node.read(SETTINGS)? + "\n# a person's remark\n", node.unit("MainPID").await?);
+    node.write(SETTINGS, 0o644, &settings)?;
+    node.run(User::Root, &format!("{RPM} --upgrade --force /packages/rpm/package.rpm")).await?;
+    runs(node).await?;
+    ensure(node.read(SETTINGS)? == settings, || "the settings were changed".to_owned())?;
+    ensure(node.unit("MainPID").await? != process, || "the old process still runs".to_owned())
+}
+
+async fn erases(node: &Machine) -> Outcome {
+    node.run(User::Root, "rpm --erase emr-ecr-agent").await?;
+    let script = "find / -xdev -path /proc -prune -o -path '*emr-ecr-agent*' -print | grep -v -e ^/var/log";
+    let left = node.run(User::Root, script).await?;
+    let expected = format!("/etc/emr-ecr-agent\n{SETTINGS}.rpmsave");
+    ensure(left == expected, || format!("left behind: {left}"))
+}
+
+async fn runs(node: &Machine) -> Outcome {
+    let script = "[[ $(systemctl is-active emr-ecr-agent) == active ]] && emr-ecr-agent --version";
+    node.wait_for("the service", SOON, script).await.map(drop)
+}

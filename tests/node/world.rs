@@ -1,0 +1,127 @@
+//! What surrounds the node: HDFS, ECR, the instance metadata, and what can be asked about the agent from outside.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use emr_ecr_agent_tests::ecr::{Ecr, Issued};
+use emr_ecr_agent_tests::hdfs::SharedHdfs;
+use emr_ecr_agent_tests::imds::Imds;
+use emr_ecr_agent_tests::ports::Port;
+use emr_ecr_agent_tests::scene::TWELVE_HOURS;
+use emr_ecr_agent_tests::{http, wait};
+use hyper::StatusCode;
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::emr::TRUSTED;
+use crate::machine::Machine;
+use crate::{Outcome, ensure};
+
+/// Long enough for anything that the agent does by itself; its passes are a minute apart.
+pub const SOON: Duration = Duration::from_secs(90);
+
+pub struct World {
+    pub ecr: Ecr,
+    pub imds: Imds,
+    pub hdfs: SharedHdfs,
+    issued: Arc<Mutex<Vec<Issued>>>,
+    port: Port,
+}
+
+impl World {
+    pub async fn start() -> Outcome<Self> {
+        let ecr = Ecr::start(TWELVE_HOURS).await?;
+        let issued: Arc<Mutex<Vec<Issued>>> = Arc::default();
+        let list = Arc::clone(&issued);
+        ecr.on_issue(move |token| list.lock().unwrap_or_else(PoisonError::into_inner).push(token.clone()));
+        Ok(Self {
+            ecr,
+            issued,
+            imds: Imds::start("us-east-1").await?,
+            // As EMR leaves /user/hadoop.
+            hdfs: SharedHdfs::join("hadoop:hdfsadmingroup", "0777").await?,
+            port: Port::reserve()?,
+        })
+    }
+
+    /// Where the agent serves health.
+    pub fn listen(&self) -> SocketAddr {
+        self.port.address()
+    }
+
+    /// Where it publishes.
+    pub fn published(&self) -> String {
+        self.hdfs.path("config.json")
+    }
+
+    /// The options that installations in this world need.
+    pub fn options(&self) -> String {
+        format!("--hdfs-path {} --listen {}", self.published(), self.listen())
+    }
+
+    /// Leads the node's AWS clients here. A real node needs no such file.
+    pub fn write_environment(&self, node: &Machine) -> Outcome {
+        let (ecr, imds) = (self.ecr.address(), self.imds.address());
+        node.write(
+            "/etc/emr-ecr-agent/environment",
+            0o644,
+            &format!("AWS_ENDPOINT_URL_ECR=http://{ecr}\nAWS_EC2_METADATA_SERVICE_ENDPOINT=http://{imds}\n"),
+        )
+    }
+
+    pub async fn status(&self) -> Outcome<Value> {
+        let answer = http::get(self.listen(), "/status").await?;
+        Ok(serde_json::from_slice(&answer.body)?)
+    }
+
+    pub async fn wait_for_answer(&self, path: &str, wanted: StatusCode) -> Outcome {
+        let what = format!("{wanted} from {path}");
+        let answered = wait::until(&what, SOON, async || {
+            let answer = http::get(self.listen(), path).await.map_err(|error| error.to_string())?;
+            if answer.status == wanted { Ok(()) } else { Err(answer.text()) }
+        });
+        Ok(answered.await?)
+    }
+
+    pub async fn wait_ready(&self) -> Outcome {
+        self.wait_for_answer("/readyz?verbose", StatusCode::OK).await
+    }
+
+    /// Every token that ECR has given to the agent.
+    pub fn issued(&self) -> Vec<Issued> {
+        self.issued.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// An error unless the document holds a credential that lives. It need not be the newest: an agent that starts
+    /// asks for a token of its own, but leaves a file alone that is fresh enough.
+    pub fn is_good(&self, document: &str) -> Outcome {
+        let document: Value = serde_json::from_str(document)?;
+        let auth = &document["auths"][TRUSTED]["auth"];
+        let lives = |token: &Issued| *auth == token.auth() && token.expires_at > Timestamp::now();
+        ensure(self.issued().iter().any(lives), || "it holds no credential that lives".to_owned())
+    }
+
+    /// Reads the published file as the NodeManager's user, and looks whether it is good.
+    pub async fn published_is_good(&self) -> Outcome {
+        let text = self.hdfs.client().fs_shell("yarn", &["-cat", &self.published()]).await?;
+        self.is_good(&text)
+    }
+
+    /// Reads the published file again and again while `work` goes on; each time it must be good.
+    pub async fn while_reading<T>(&self, work: impl Future<Output = Outcome<T>>) -> Outcome<(T, usize)> {
+        tokio::pin!(work);
+        let mut reads = 0;
+        loop {
+            tokio::select! {
+                // The work is looked at first, so that the loop ends as soon as it has.
+                biased;
+                done = &mut work => return Ok((done?, reads)),
+                read = self.published_is_good() => {
+                    read?;
+                    reads += 1;
+                }
+            }
+        }
+    }
+}

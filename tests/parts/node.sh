@@ -1,0 +1,42 @@
+# shellcheck shell=bash
+# The part "node": a Debian root with systemd, laid out as an EMR node is in bootstrap, and what boots it.
+# Sourced by install.sh, which gives it listed, apt_install, available and say.
+#
+# What lies in the folder afterwards:
+#   root/       bash, coreutils, tar, curl, sudo, the AWS CLI, moto; user hadoop with sudo; no Hadoop, no Docker
+
+install_node() {
+    local folder="$1" packages
+    mapfile -t packages < <(listed node install)
+    apt_install "${packages[@]}"
+    make_root "$folder/root"
+    python3 -m pip --disable-pip-version-check --quiet install --require-hashes --only-binary=:all: \
+        --python-version 3.11 --implementation cp --platform manylinux2014_x86_64 \
+        --target "$folder/root/usr/local/lib/python3.11/dist-packages" -r "$HERE/node-requirements.txt" >&2
+    printf '#!/bin/sh\nexec python3 -m awscli "$@"\n' >"$folder/root/usr/bin/aws"
+    chmod 755 "$folder/root/usr/bin/aws"
+    name_host "$folder/root"
+    make_users "$folder/root"
+}
+
+# From the archive that this machine uses.
+make_root() {
+    local root="$1" include archive
+    include="$(listed node include | paste -sd,)"
+    # shellcheck disable=SC2016  # apt fills it in
+    archive="$(apt-get indextargets --format '$(REPO_URI)' 'Codename: bookworm' | head -n 1)"
+    say "making a Debian root"
+    as_root mmdebstrap --quiet --variant=minbase --mode=root --include="$include" bookworm "$root" "$archive" >&2
+}
+
+name_host() {
+    echo emr-node >"$1/etc/hostname"
+    printf '127.0.0.1 localhost\n127.0.1.1 emr-node\n' >"$1/etc/hosts"
+}
+
+# EMR's images have user hadoop, who may use sudo, from the start; those of Hadoop's services come with Hadoop.
+make_users() {
+    chroot "$1" useradd --create-home --user-group --shell /bin/bash hadoop
+    echo 'hadoop ALL=(ALL) NOPASSWD: ALL' >"$1/etc/sudoers.d/hadoop"
+    chmod 440 "$1/etc/sudoers.d/hadoop"
+}
