@@ -63,16 +63,18 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
         return Ok(explain(code));
     }
     let report = look::judge(options)?;
-    let mut out = std::io::stdout().lock();
+    // Standard output writes at each line's end, which a list of millions of entries would feel.
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     let written = if options.json {
         serde_json::to_writer_pretty(&mut out, &report)
             .map_err(std::io::Error::from)
             .and_then(|()| writeln!(out))
     } else {
-        let colour = out.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let colour =
+            out.get_ref().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         out.write_all(text::render(&report, colour).as_bytes())
     };
-    match written {
+    match written.and_then(|()| out.flush()) {
         // Whoever closed the pipe has read enough.
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
         written => written?,
