@@ -46,13 +46,6 @@ pub fn retry_after(failures: u32, unit: f64) -> Duration {
     doubling.min(LONGEST_RETRY).mul_f64(unit).max(SHORTEST_RETRY)
 }
 
-/// How long to sleep from `now`: until the earliest of `due`, at most `interval`.
-pub fn sleep_for(now: Timestamp, interval: Duration, due: impl IntoIterator<Item = Timestamp>) -> Duration {
-    due.into_iter()
-        .map(|at| Duration::try_from(at.duration_since(now)).unwrap_or_default())
-        .fold(interval, Duration::min)
-}
-
 /// `at + by`, held inside what a timestamp can say.
 pub fn saturating_add(at: Timestamp, by: SignedDuration) -> Timestamp {
     at.checked_add(by).unwrap_or(if by.is_negative() { Timestamp::MIN } else { Timestamp::MAX })
@@ -60,12 +53,10 @@ pub fn saturating_add(at: Timestamp, by: SignedDuration) -> Timestamp {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use jiff::{SignedDuration, Timestamp};
     use proptest::prelude::*;
 
-    use super::{LONGEST_RETRY, Renewal, SHORTEST_RETRY, retry_after, sleep_for, unit_of};
+    use super::{LONGEST_RETRY, Renewal, SHORTEST_RETRY, retry_after, unit_of};
 
     fn at(second: i64) -> Timestamp {
         Timestamp::constant(second, 0)
@@ -81,18 +72,6 @@ mod tests {
         check(0.5, 0.1, 0.0, 21_600);
         check(0.5, 0.1, 0.5, 23_760);
         check(0.9, 0.5, 1.0, 43_200);
-    }
-
-    #[test]
-    fn sleeps_until_the_earliest() {
-        let check = |due: &[i64], expected| {
-            let slept = sleep_for(at(100), Duration::from_secs(60), due.iter().copied().map(at));
-            assert_eq!(slept, Duration::from_secs(expected));
-        };
-        check(&[], 60);
-        check(&[130, 120], 20);
-        check(&[1000], 60);
-        check(&[90], 0);
     }
 
     proptest! {
