@@ -29,9 +29,11 @@ pub use report::{
     ParseErrorReport, Report, RulesName,
 };
 
+use std::collections::HashSet;
+
 use self::collector::Collector;
 use crate::model::findings::{Finding, Severity, codes, point_at};
-use crate::model::hadoop::executor_config::{ExecutorConfig, lossy};
+use crate::model::hadoop::executor_config::{DOCKER, ExecutorConfig, TRUSTED_REGISTRIES_KEY, lossy};
 use crate::model::hadoop::trust::{self, Container};
 use crate::model::registry::EcrRegistry;
 use crate::model::status::{ExecutorCfg, Problem, Trust};
@@ -83,13 +85,9 @@ pub fn run(facts: &Facts<'_>) -> Report {
 /// The private ECR registries that a configuration trusts for normal containers, in its order.
 fn trusted_ecr_registries(config: &ExecutorConfig) -> Vec<EcrRegistry> {
     let registry = |entry: &[u8]| EcrRegistry::parse(lossy(entry).split('/').next()?).ok();
-    let mut registries = Vec::new();
-    for registry in config.trusted_registries().unwrap_or_default().into_iter().filter_map(registry) {
-        if !registries.contains(&registry) {
-            registries.push(registry);
-        }
-    }
-    registries
+    let trusted = config.items(DOCKER, TRUSTED_REGISTRIES_KEY).filter_map(registry);
+    let mut seen = HashSet::new();
+    trusted.filter(|registry| seen.insert(registry.clone())).collect()
 }
 
 /// Whether images directly in the registry are trusted in such a container.

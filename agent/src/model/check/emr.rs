@@ -29,9 +29,27 @@ struct Configuration {
     #[serde(alias = "Classification")]
     classification: String,
     #[serde(alias = "Properties", default)]
-    properties: BTreeMap<String, String>,
+    properties: Properties,
     #[serde(alias = "Configurations", default)]
     configurations: Vec<Configuration>,
+}
+
+/// Sorted by key. A map of its own for each of a hostile file's many elements would take many times
+/// the file's size.
+#[derive(Debug, Default, Deserialize)]
+#[serde(from = "BTreeMap<String, String>")]
+struct Properties(Box<[(String, String)]>);
+
+impl From<BTreeMap<String, String>> for Properties {
+    fn from(map: BTreeMap<String, String>) -> Self {
+        Self(map.into_iter().collect())
+    }
+}
+
+impl Properties {
+    fn iter(&self) -> impl Iterator<Item = (&String, &String)> {
+        self.0.iter().map(|(key, value)| (key, value))
+    }
 }
 
 pub(super) fn judge(file: &TextFile, facts: &Facts<'_>, found: &mut Collector) {
@@ -104,7 +122,7 @@ impl Json<'_> {
 fn judge_places(configurations: &[Configuration], json: &Json<'_>, found: &mut Collector) {
     let mut misplaced = Vec::new();
     for top in configurations {
-        let has_docker_keys = top.properties.keys().any(|key| key.starts_with("docker."));
+        let has_docker_keys = top.properties.iter().any(|(key, _)| key.starts_with("docker."));
         if top.classification == DOCKER || has_docker_keys {
             misplaced.push(top.classification.as_str());
         }
@@ -131,7 +149,7 @@ fn judge_docker(
 ) -> Option<ExecutorConfig> {
     let nested = configurations.iter().filter(|top| top.classification == EXECUTOR);
     let sections = nested.flat_map(|top| &top.configurations).filter(|c| c.classification == DOCKER);
-    let properties: Vec<_> = sections.flat_map(|section| &section.properties).collect();
+    let properties: Vec<_> = sections.flat_map(|section| section.properties.iter()).collect();
     if !properties.iter().any(|(key, _)| *key == TRUSTED_REGISTRIES_KEY) {
         let message = format!("no classification container-executor/docker sets {TRUSTED_REGISTRIES_KEY}");
         let remedy = "take it from: emr-ecr-agent emr-config --registry HOST";
@@ -167,7 +185,7 @@ fn judge_yarn(
     found: &mut Collector,
 ) {
     let sections = configurations.iter().filter(|top| top.classification == YARN_SITE);
-    let properties = sections.flat_map(|section| &section.properties);
+    let properties = sections.flat_map(|section| section.properties.iter());
     let given: Vec<_> = properties.filter(|(key, _)| yarn::KEYS.contains(&key.as_str())).collect();
     if given.is_empty() {
         return;

@@ -3,7 +3,7 @@
 use super::collector::Collector;
 use super::executor::is_fatal;
 use super::facts::{Facts, Machine};
-use super::launch::{Defaults, found_network};
+use super::launch::{Defaults, found_network, overlong_mount_list};
 use super::registries::with_entry;
 use super::report::{DockerConfigReport, ExecutorCfgReport, ImageCredential, ImageReport, MountReport};
 use super::yarn::YarnSettings;
@@ -154,10 +154,14 @@ fn judge_by_executor_cfg(
         let message = format!("`{}` may not run privileged: {refusal}", report.image);
         found.add(Finding::new(codes::PRIVILEGED_REFUSED, message, remedy).in_file(&executor_cfg.path));
     }
-    report.mounts = Some(if counts {
-        judge_mounts(context, &executor_cfg.path, config, report, found)
-    } else {
-        refused("the image is not trusted: its mounts are dropped without an error")
+    report.mounts = Some(match (counts, overlong_mount_list(config)) {
+        (false, _) => refused("the image is not trusted: its mounts are dropped without an error"),
+        (true, None) => judge_mounts(context, &executor_cfg.path, config, report, found),
+        (true, Some(key)) => {
+            let reason = format!("{key} has too many entries to be judged");
+            report.reasons.push(reason.clone());
+            refused(&reason)
+        }
     });
     if report.reasons.is_empty() {
         report.reasons.extend(launch_refusal(context, &executor_cfg.path, config, image));

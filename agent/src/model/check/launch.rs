@@ -10,6 +10,8 @@ use crate::model::hadoop::mounts::{self, MountRefusal, RO_MOUNTS_KEY, RW_MOUNTS_
 
 pub(super) const NETWORKS_KEY: &str = "docker.allowed.networks";
 const CAPABILITIES_KEY: &str = "docker.allowed.capabilities";
+/// Each entry is looked at on the machine, for each mount anew, as Hadoop does it.
+const MOST_ALLOWED_MOUNTS: usize = 1_000;
 const CAPABILITIES: &str = "CHOWN,DAC_OVERRIDE,FSETID,FOWNER,MKNOD,NET_RAW,SETGID,SETUID,SETFCAP,SETPCAP,NET_BIND_SERVICE,SYS_CHROOT,KILL,AUDIT_WRITE";
 
 /// What the NodeManager asks for on its own account.
@@ -49,13 +51,29 @@ pub(super) fn judge(
         found_network(path, config, &defaults.network, found);
     }
     judge_capabilities(path, config, &defaults.capabilities, found);
-    judge_mounts(path, config, defaults, facts, found);
+    match overlong_mount_list(config) {
+        None => judge_mounts(path, config, defaults, facts, found),
+        Some(key) => found.add(too_long(path, config, key)),
+    }
+}
+
+/// The key of a mount list with more entries than are resolved here, if there is one.
+pub(super) fn overlong_mount_list(config: &ExecutorConfig) -> Option<&'static str> {
+    let is_too_long = |key: &&str| config.items(DOCKER, key).nth(MOST_ALLOWED_MOUNTS).is_some();
+    [RO_MOUNTS_KEY, RW_MOUNTS_KEY].into_iter().find(is_too_long)
+}
+
+fn too_long(path: &str, config: &ExecutorConfig, key: &str) -> Finding {
+    let message = format!("{key} has more than {MOST_ALLOWED_MOUNTS} entries");
+    let finding =
+        Finding::new(codes::MOUNT_LIST_TOO_LONG, message, "name folders that hold what is to be mounted");
+    finding.in_file(path).at(config.entry(DOCKER, key).map(|entry| entry.line)).about(key.as_bytes())
 }
 
 /// A finding if the network is not allowed.
 pub(super) fn found_network(path: &str, config: &ExecutorConfig, network: &str, found: &mut Collector) {
     let allowed = config.list(DOCKER, NETWORKS_KEY);
-    if allowed.as_ref().is_some_and(|allowed| allowed.contains(&network.as_bytes())) {
+    if allowed.is_some_and(|allowed| allowed.contains(network.as_bytes())) {
         return;
     }
     let entry = config.entry(DOCKER, NETWORKS_KEY);
@@ -82,9 +100,9 @@ fn judge_capabilities(path: &str, config: &ExecutorConfig, wanted: &[String], fo
     if wanted.is_empty() {
         return;
     }
-    let allowed = config.list(DOCKER, CAPABILITIES_KEY).unwrap_or_default();
-    let missing: Vec<&str> =
-        wanted.iter().map(String::as_str).filter(|name| !allowed.contains(&name.as_bytes())).collect();
+    let allowed = config.list(DOCKER, CAPABILITIES_KEY);
+    let is_missing = |name: &&str| !allowed.is_some_and(|allowed| allowed.contains(name.as_bytes()));
+    let missing: Vec<&str> = wanted.iter().map(String::as_str).filter(is_missing).collect();
     if missing.is_empty() {
         return;
     }

@@ -1,6 +1,6 @@
 //! The lists of trusted registries: entries that trust nothing, less or more than they seem to.
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 
 use super::collector::Collector;
 use super::executor::clipped;
@@ -34,7 +34,6 @@ pub(super) fn judge_coverage(
     registries: &[EcrRegistry],
     found: &mut Collector,
 ) {
-    let entries = config.trusted_registries().unwrap_or_default();
     let Some(entry) = config.entry(DOCKER, TRUSTED_REGISTRIES_KEY).filter(|entry| !is_blank(entry.value))
     else {
         let example = registries
@@ -54,7 +53,7 @@ pub(super) fn judge_coverage(
         let image = format!("{}/image", registry.host());
         let below = format!("{}/", registry.host());
         let covered = trust::is_trusted(config, Container::Normal, image.as_bytes())
-            || entries.iter().any(|entry| entry.starts_with(below.as_bytes()));
+            || config.items(DOCKER, TRUSTED_REGISTRIES_KEY).any(|entry| entry.starts_with(below.as_bytes()));
         if !covered {
             found.add(
                 Finding::new(
@@ -89,7 +88,7 @@ fn judge_entries(path: &str, config: &ExecutorConfig, key: &str, found: &mut Col
     let Some(line) = config.entry(DOCKER, key).filter(|line| !is_blank(line.value)) else {
         return;
     };
-    for entry in config.list(DOCKER, key).unwrap_or_default() {
+    for entry in config.items(DOCKER, key) {
         let Some((code, what)) = fault(entry, config.rules()) else { continue };
         if !found.wants(code.name) {
             continue;
@@ -109,10 +108,12 @@ fn judge_entries(path: &str, config: &ExecutorConfig, key: &str, found: &mut Col
 
 /// What is wrong with an entry, if anything is.
 fn fault(entry: &[u8], rules: Rules) -> Option<(Code, &'static str)> {
-    let has = |part: &[u8]| entry.windows(part.len()).any(|window| window == part);
-    if is_blank(entry) {
+    // Lists may hold millions of entries, nearly all of them plain names.
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b".-_".contains(byte);
+    if (entry.iter().all(is_plain) && !entry.starts_with(b"library")) || is_blank(entry) {
         return None;
     }
+    let has = |part: &[u8]| entry.windows(part.len()).any(|window| window == part);
     if entry.iter().any(|byte| byte.is_ascii_whitespace()) {
         return Some((codes::ENTRY_WITH_BLANK, "holds a blank: entries are not trimmed"));
     }
@@ -173,9 +174,9 @@ fn judge_privileged_list(path: &str, config: &ExecutorConfig, found: &mut Collec
         );
         return;
     }
-    let privileged: BTreeSet<&[u8]> = config.privileged_registries().into_iter().flatten().collect();
-    let trusted: BTreeSet<&[u8]> = config.trusted_registries().into_iter().flatten().collect();
-    let differing = privileged.symmetric_difference(&trusted).next();
+    let privileged: HashSet<&[u8]> = config.items(DOCKER, PRIVILEGED_REGISTRIES_KEY).collect();
+    let trusted: HashSet<&[u8]> = config.items(DOCKER, TRUSTED_REGISTRIES_KEY).collect();
+    let differing = privileged.symmetric_difference(&trusted).min();
     if let Some(entry) = differing {
         let (here, there) = if privileged.contains(entry) {
             (PRIVILEGED_REGISTRIES_KEY, TRUSTED_REGISTRIES_KEY)
@@ -199,9 +200,9 @@ fn judge_emr_defaults(path: &str, config: &ExecutorConfig, found: &mut Collector
     let Some(line) = config.entry(DOCKER, TRUSTED_REGISTRIES_KEY).filter(|line| !is_blank(line.value)) else {
         return;
     };
-    let entries = config.trusted_registries().unwrap_or_default();
-    let lost: Vec<_> =
-        EMR_DEFAULTS.into_iter().filter(|default| !entries.contains(&default.as_bytes())).collect();
+    let entries = config.trusted_registries();
+    let is_lost = |name: &&str| !entries.is_some_and(|entries| entries.contains(name.as_bytes()));
+    let lost: Vec<_> = EMR_DEFAULTS.into_iter().filter(is_lost).collect();
     if lost.is_empty() {
         return;
     }

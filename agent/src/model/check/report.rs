@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 
 use crate::model::findings::{Finding, Severity};
 use crate::model::hadoop::Rules;
-use crate::model::hadoop::executor_config::{ExecutorConfig, lossy};
+use crate::model::hadoop::executor_config::{ExecutorConfig, List, lossy};
 
 /// The whole judgement. What was not looked at is null.
 #[derive(Debug, Serialize)]
@@ -110,8 +110,8 @@ impl Serialize for ExecutorCfgReport {
             docker_enabled: bool,
             docker_supported: bool,
             nm_group: Option<String>,
-            trusted_registries: Option<List<'a>>,
-            privileged_registries: Option<List<'a>>,
+            trusted_registries: Option<Items<'a>>,
+            privileged_registries: Option<Items<'a>>,
         }
         let config = self.config.as_ref();
         let view = View {
@@ -121,20 +121,20 @@ impl Serialize for ExecutorCfgReport {
             docker_enabled: config.is_some_and(ExecutorConfig::module_enabled),
             docker_supported: config.is_some_and(ExecutorConfig::docker_supported),
             nm_group: config.and_then(|config| Some(lossy(config.nm_group()?).into_owned())),
-            trusted_registries: config.and_then(|config| config.trusted_registries().map(List)),
-            privileged_registries: config.and_then(|config| config.privileged_registries().map(List)),
+            trusted_registries: config.and_then(|config| config.trusted_registries().map(Items)),
+            privileged_registries: config.and_then(|config| config.privileged_registries().map(Items)),
         };
         view.serialize(serializer)
     }
 }
 
 /// Written item by item: a list of millions must not be copied into texts first.
-struct List<'a>(Vec<&'a [u8]>);
+struct Items<'a>(List<'a>);
 
-impl Serialize for List<'_> {
+impl Serialize for Items<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut sequence = serializer.serialize_seq(Some(self.0.len()))?;
-        for item in &self.0 {
+        let mut sequence = serializer.serialize_seq(None)?;
+        for item in self.0.iter() {
             sequence.serialize_element(&lossy(item))?;
         }
         sequence.end()

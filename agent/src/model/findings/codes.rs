@@ -90,6 +90,7 @@ codes! {
     CAPABILITY_REFUSED: "capability-refused", Error, REFUSED;
     DEFAULT_MOUNT_REFUSED: "default-mount-refused", Error, REFUSED;
     MOUNT_LIST_BREAKS_LAUNCHES: "mount-list-breaks-launches", Error, "no container of a trusted image starts, whatever it mounts: container-executor exits with 29";
+    MOUNT_LIST_TOO_LONG: "mount-list-too-long", Error, "every launch resolves each entry on the node before it looks at a mount; what would be allowed was not judged";
     IMAGE_INVALID: "image-invalid", Error, REFUSED;
     IMAGE_BY_DIGEST: "image-by-digest", Error, REFUSED;
     IMAGE_NOT_TRUSTED: "image-not-trusted", Error, NOT_TRUSTED;

@@ -5,6 +5,7 @@
 //! reproduces them; it never repairs what an author probably meant.
 
 mod grammar;
+mod list;
 mod notes;
 mod parse_error;
 
@@ -15,6 +16,7 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::ops::Range;
 
+pub use list::List;
 pub use notes::{Note, NoteKind, Notes};
 pub use parse_error::ParseError;
 
@@ -101,13 +103,14 @@ impl ExecutorConfig {
         self.entry(section, key).map(|entry| entry.value)
     }
 
-    /// A comma-separated value as container-executor splits it: runs of commas count as one,
-    /// items are not trimmed. None if the key is absent.
-    ///
-    /// A value without any item is an empty list under the 3.2 rules, and a list of one item, the
-    /// value itself, under the 3.3 rules.
-    pub fn list(&self, section: &str, key: &str) -> Option<Vec<&[u8]>> {
-        self.get(section, key).map(|value| split_list(value, self.rules))
+    /// A comma-separated value. None if the key is absent.
+    pub fn list(&self, section: &str, key: &str) -> Option<List<'_>> {
+        self.get(section, key).map(|value| List::split(value, self.rules))
+    }
+
+    /// The items of a comma-separated value; none if the key is absent.
+    pub fn items(&self, section: &str, key: &str) -> impl Iterator<Item = &[u8]> {
+        self.list(section, key).into_iter().flat_map(List::iter)
     }
 
     /// Whether `module.enabled` of the Docker section is exactly `true`.
@@ -133,12 +136,12 @@ impl ExecutorConfig {
         self.get(HEAD, NM_GROUP_KEY)
     }
 
-    pub fn trusted_registries(&self) -> Option<Vec<&[u8]>> {
+    pub fn trusted_registries(&self) -> Option<List<'_>> {
         self.list(DOCKER, TRUSTED_REGISTRIES_KEY)
     }
 
     /// As written; the 3.2 rules never look at it (see [`super::trust`]).
-    pub fn privileged_registries(&self) -> Option<Vec<&[u8]>> {
+    pub fn privileged_registries(&self) -> Option<List<'_>> {
         self.list(DOCKER, PRIVILEGED_REGISTRIES_KEY)
     }
 
@@ -182,15 +185,6 @@ pub struct Entry<'a> {
     pub value: &'a [u8],
     /// Counted from one.
     pub line: u32,
-}
-
-/// Splits a value as container-executor splits every Docker list.
-pub fn split_list(value: &[u8], rules: Rules) -> Vec<&[u8]> {
-    let items: Vec<_> = value.split(|byte| *byte == b',').filter(|item| !item.is_empty()).collect();
-    if items.is_empty() && rules == Rules::V3_3 {
-        return vec![value];
-    }
-    items
 }
 
 /// Bytes of the file as text for people; what is not UTF-8 becomes U+FFFD.

@@ -177,5 +177,5 @@ fn resolve_list(
         Permitted::resolve(entry, paths)
             .ok_or_else(|| MountRefusal::AllowedMountMissing { key, entry: entry.to_vec() })
     };
-    entries.into_iter().map(resolve).collect::<Result<_, _>>().map(Some)
+    entries.iter().map(resolve).collect::<Result<_, _>>().map(Some)
 }

@@ -6,7 +6,7 @@
 use thiserror::Error;
 
 use super::Rules;
-use super::executor_config::{DOCKER, ExecutorConfig, PRIVILEGED_ENABLED_KEY};
+use super::executor_config::{DOCKER, ExecutorConfig, List, PRIVILEGED_ENABLED_KEY};
 
 /// What the launch asks for, which decides the list that is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub fn trusting_entry<'c>(
     container: Container,
     image: &[u8],
 ) -> Option<&'c [u8]> {
-    registries(config, container)?.into_iter().find(|entry| entry_trusts(entry, image, config.rules()))
+    registries(config, container)?.iter().find(|entry| entry_trusts(entry, image, config.rules()))
 }
 
 pub fn is_trusted(config: &ExecutorConfig, container: Container, image: &[u8]) -> bool {
@@ -33,7 +33,7 @@ pub fn is_trusted(config: &ExecutorConfig, container: Container, image: &[u8]) -
 ///
 /// Since 3.3 a privileged container has a list of its own, and only its absence, not its
 /// emptiness, falls back to the common one.
-pub fn registries(config: &ExecutorConfig, container: Container) -> Option<Vec<&[u8]>> {
+pub fn registries(config: &ExecutorConfig, container: Container) -> Option<List<'_>> {
     match (config.rules(), container) {
         (Rules::V3_3, Container::Privileged) => {
             config.privileged_registries().or_else(|| config.trusted_registries())

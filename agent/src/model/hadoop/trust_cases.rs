@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::Rules;
-use super::executor_config::{ExecutorConfig, lossy};
+use super::executor_config::{ExecutorConfig, List, lossy};
 use super::image_name;
 use super::trust::{self, Container, PrivilegedRequest};
 
@@ -69,6 +69,6 @@ fn judge(text: Vec<u8>, image: &[u8], rules: Rules) -> Value {
     })
 }
 
-fn texts(list: Vec<&[u8]>) -> Vec<std::borrow::Cow<'_, str>> {
-    list.into_iter().map(lossy).collect()
+fn texts(list: List<'_>) -> Vec<std::borrow::Cow<'_, str>> {
+    list.iter().map(lossy).collect()
 }

@@ -88,7 +88,7 @@ fn sections(count: usize) -> String {
 }
 
 fn check_list(value: &str, rules: Rules, expected: &[&str]) {
-    let found: Vec<_> = split_list(value.as_bytes(), rules).into_iter().map(lossy).collect();
+    let found: Vec<_> = List::split(value.as_bytes(), rules).iter().map(lossy).collect();
     assert_eq!(found, expected, "{value:?} under {rules}");
 }
 

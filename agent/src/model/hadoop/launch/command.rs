@@ -1,7 +1,7 @@
 //! The launch command file, by which the NodeManager tells container-executor what to run.
 
 use super::super::Rules;
-use super::super::executor_config::{ExecutorConfig, ParseError};
+use super::super::executor_config::{ExecutorConfig, List, ParseError};
 
 const SECTION: &str = "docker-command-execution";
 
@@ -33,8 +33,13 @@ impl LaunchCommand {
         self.0.get(SECTION, key)
     }
 
-    pub(super) fn list(&self, key: &str) -> Option<Vec<&[u8]>> {
+    pub(super) fn list(&self, key: &str) -> Option<List<'_>> {
         self.0.list(SECTION, key)
+    }
+
+    /// The items of a list; none if the key is absent.
+    pub(super) fn items(&self, key: &str) -> impl Iterator<Item = &[u8]> {
+        self.0.items(SECTION, key)
     }
 
     /// Whether the value is `true` in any case.

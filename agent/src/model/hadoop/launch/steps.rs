@@ -7,7 +7,7 @@ use regex_lite::Regex;
 
 use super::super::Rules;
 use super::super::ere::{self, InvalidPattern};
-use super::super::executor_config::{DOCKER, ExecutorConfig, HEAD};
+use super::super::executor_config::{DOCKER, ExecutorConfig, HEAD, List};
 use super::super::image_name;
 use super::super::mounts;
 use super::super::trust::{self, Container, PrivilegedRefusal, PrivilegedRequest};
@@ -75,7 +75,7 @@ impl<'a> Launch<'a> {
             self.arguments.push_pair("--env-file", file)?;
         }
         self.arguments.push(image)?;
-        for word in self.command.list("launch-command").unwrap_or_default() {
+        for word in self.command.items("launch-command") {
             self.arguments.push(word)?;
         }
         Ok(self.arguments.into_words())
@@ -151,24 +151,23 @@ impl<'a> Launch<'a> {
             refusal: Refusal::Network,
         };
         match self.command.get(listed.key) {
-            Some(network) => self.add_listed(&[network], &listed),
+            Some(network) => self.add_listed([network], &listed),
             None => Ok(()),
         }
     }
 
     fn add_ports(&mut self) -> Result<(), Refusal> {
-        let ports = self.command.list("ports-mapping");
         if let Some(network) = self.command.get("net") {
             let driver = self.host.network_driver(network);
             let driver = driver.ok_or(Refusal::NetworkDriver)?;
             if !driver.eq_ignore_ascii_case(b"bridge") {
                 return Ok(());
             }
-            if ports.is_none() {
+            if self.command.get(PORTS_KEY).is_none() {
                 self.arguments.push(b"-P")?;
             }
         }
-        for mapping in ports.unwrap_or_default() {
+        for mapping in self.command.items(PORTS_KEY) {
             if !is_found(&PORTS_MAPPING, mapping) {
                 return Err(Refusal::PortsMapping);
             }
@@ -200,6 +199,7 @@ impl<'a> Launch<'a> {
             return Ok(());
         }
         let config_file = self.host.executor_config_path();
+        let requests: Vec<_> = requests.iter().collect();
         let volumes =
             mounts::check(self.config, &requests, &config_file, self.host).map_err(Refusal::Mount)?;
         for volume in volumes {
@@ -209,7 +209,7 @@ impl<'a> Launch<'a> {
     }
 
     fn add_tmpfs_mounts(&mut self) -> Result<(), Refusal> {
-        for mount in self.command.list("tmpfs").unwrap_or_default() {
+        for mount in self.command.items("tmpfs") {
             let valid = matches!(mount, [b'/', path @ ..] if !path.is_empty() && !path.contains(&b':'));
             if !valid {
                 return Err(Refusal::TmpfsMount);
@@ -252,7 +252,7 @@ impl<'a> Launch<'a> {
             option: "--cap-add=",
             refusal: Refusal::Capability,
         };
-        self.add_listed(&capabilities, &listed)
+        self.add_listed(capabilities.iter(), &listed)
     }
 
     fn add_runtime(&mut self) -> Result<(), Refusal> {
@@ -268,10 +268,14 @@ impl<'a> Launch<'a> {
         if !self.is_trusted() {
             return Err(listed.refusal);
         }
-        self.add_listed(&[runtime], &listed)
+        self.add_listed([runtime], &listed)
     }
 
-    fn add_listed(&mut self, values: &[&[u8]], listed: &Listed) -> Result<(), Refusal> {
+    fn add_listed<'v>(
+        &mut self,
+        values: impl IntoIterator<Item = &'v [u8]>,
+        listed: &Listed,
+    ) -> Result<(), Refusal> {
         let allowed = self.config.list(DOCKER, listed.allowed_key);
         let allowed = allowed.ok_or_else(|| listed.refusal.clone())?;
         for value in values {
@@ -288,7 +292,7 @@ impl<'a> Launch<'a> {
         if self.command.is_true("privileged") {
             return Ok(());
         }
-        for group in self.command.list("group-add").unwrap_or_default() {
+        for group in self.command.items("group-add") {
             self.arguments.push_pair("--group-add", group)?;
         }
         Ok(())
@@ -300,11 +304,11 @@ impl<'a> Launch<'a> {
         };
         let allowed = self.config.list(DOCKER, "docker.allowed.devices");
         let allowed = allowed.filter(|_| self.is_trusted()).ok_or(Refusal::Device)?;
-        for device in devices {
+        for device in devices.iter() {
             let colon = device.iter().position(|byte| *byte == b':');
             let host_path = colon.map(|colon| &device[..colon]);
             let host_path = host_path.ok_or(Refusal::Device)?;
-            if !allow_device(&allowed, host_path).map_err(Refusal::DevicePattern)? {
+            if !allow_device(allowed, host_path).map_err(Refusal::DevicePattern)? {
                 return Err(Refusal::Device);
             }
             let pushed = self.arguments.push_option("--device=", device);
@@ -315,8 +319,8 @@ impl<'a> Launch<'a> {
 }
 
 /// Entries are compared over the length of the host path only.
-fn allow_device(allowed: &[&[u8]], host_path: &[u8]) -> Result<bool, InvalidPattern> {
-    for entry in allowed {
+fn allow_device(allowed: List<'_>, host_path: &[u8]) -> Result<bool, InvalidPattern> {
+    for entry in allowed.iter() {
         let allows = match entry.strip_prefix(b"regex:") {
             Some(pattern) => ere::is_match(pattern, host_path)?,
             None => entry.starts_with(host_path),
@@ -345,6 +349,8 @@ fn is_container_id(name: &[u8]) -> bool {
 fn is_found(regex: &Regex, text: &[u8]) -> bool {
     std::str::from_utf8(text).is_ok_and(|text| regex.is_match(text))
 }
+
+const PORTS_KEY: &str = "ports-mapping";
 
 /// Only the last form is anchored at its end; so it is in the native code.
 static PORTS_MAPPING: LazyLock<Regex> = LazyLock::new(|| {
