@@ -95,8 +95,8 @@ impl World for Node {
 
 /// The published copy on HDFS.
 pub fn published(settings: &Settings) -> Published {
-    let (conf_dir, deadline) = (settings.hadoop_conf_dir.clone(), settings.deadlines.hdfs);
-    Published::new(settings.published.clone(), conf_dir, node::name(), deadline)
+    let conf_dir = settings.hadoop_conf_dir.clone();
+    Published::new(settings.published.clone(), conf_dir, node::name(), &settings.deadlines)
 }
 
 /// This node's own files, to be judged; nobody outside is asked.

@@ -27,6 +27,21 @@ pub trait Place {
     ) -> Pin<Box<dyn Future<Output = Result<Visit, Problem>> + '_>>;
 }
 
+/// A place that the nodes of a cluster share. One of them at a time renews what lies there.
+pub trait SharedPlace: Place {
+    /// Asks for the turn to renew. It ends by [`SharedPlace::end_turn`], or by itself after a while.
+    fn take_turn(&mut self) -> Pin<Box<dyn Future<Output = Result<Turn, Problem>> + '_>>;
+
+    fn end_turn(&mut self) -> Pin<Box<dyn Future<Output = ()> + '_>>;
+}
+
+/// Whose turn it is to renew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    Ours,
+    Others,
+}
+
 /// Whether a plan is carried out or only told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Intent {
@@ -70,14 +85,23 @@ pub trait Store {
 
     async fn observe(&mut self) -> Result<Found, Self::Error>;
 
-    /// Puts `document` in the file's stead, whole or not at all, with mode and owner as set.
-    async fn replace(&mut self, document: &Document) -> Result<(), Self::Error>;
+    /// Puts `document` in the stead of what was observed last, whole or not at all, with mode and
+    /// owner as set.
+    async fn replace(&mut self, document: &Document) -> Result<Replacement, Self::Error>;
 
     /// Mends mode and owner without touching the content.
     async fn set_attributes(&mut self) -> Result<(), Self::Error>;
 
     /// Keeps a copy of `document` beside the file, readable for the owner alone; returns its path.
     async fn set_aside(&mut self, document: &Document) -> Result<String, Self::Error>;
+}
+
+/// Whether a document took the place of the one that it was made from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replacement {
+    Done,
+    /// Another writer was first; nothing was changed.
+    Overtaken,
 }
 
 /// Why a visit did not end in order.
@@ -91,8 +115,8 @@ pub enum VisitError<E: std::error::Error + 'static> {
     Contended,
 }
 
-/// Rounds of a visit: one to change, one to see it kept, and one more for a lost race.
-const ROUNDS: usize = 3;
+/// Rounds of a visit: one to change, one to see it kept, and the others for lost races.
+const ROUNDS: usize = 6;
 
 /// Looks, plans and carries out until the plan is to keep what is there.
 pub async fn converge<S: Store>(
@@ -121,8 +145,9 @@ where
                 if let (true, Found::File { document: broken, .. }) = (set_aside, &found) {
                     changes.push(Change::SetAside(Some(store.set_aside(broken).await?)));
                 }
-                store.replace(&document).await?;
-                changes.push(Change::Replaced);
+                if store.replace(&document).await? == Replacement::Done {
+                    changes.push(Change::Replaced);
+                }
             }
         }
     }
@@ -144,7 +169,7 @@ fn told(plan: &Plan) -> Option<Vec<Change>> {
 mod tests {
     use std::convert::Infallible;
 
-    use super::{Change, Intent, Planner, Store, Visit, VisitError, converge};
+    use super::{Change, Intent, Planner, Replacement, Store, Visit, VisitError, converge};
     use crate::model::document::Document;
     use crate::model::plan::{Attributes, Found, Plan};
 
@@ -161,9 +186,9 @@ mod tests {
             Ok(self.disturbed_by.clone().unwrap_or_else(|| self.found.clone()))
         }
 
-        async fn replace(&mut self, document: &Document) -> Result<(), Infallible> {
+        async fn replace(&mut self, document: &Document) -> Result<Replacement, Infallible> {
             self.found = file(document.bytes(), Attributes::AsSet);
-            Ok(())
+            Ok(Replacement::Done)
         }
 
         async fn set_attributes(&mut self) -> Result<(), Infallible> {

@@ -18,7 +18,7 @@ use crate::model::document::Document;
 use crate::model::plan::{Attributes, Found};
 use crate::model::settings::{DockerConfigSettings, Mode, Owner};
 use crate::model::status::{PlaceKind, Problem};
-use crate::place::{Intent, Place, Planner, Store, Visit, VisitError, converge};
+use crate::place::{Intent, Place, Planner, Replacement, Store, Visit, VisitError, converge};
 
 /// Larger files are no Docker configs or container-executor.cfg.
 const LARGEST: u64 = 16 << 20;
@@ -52,6 +52,11 @@ pub enum DiskError {
 
 /// Reads a whole file; `None` if there is none.
 pub fn read(path: &Path) -> Result<Option<Vec<u8>>, DiskError> {
+    Ok(read_with_metadata(path)?.map(|(bytes, _)| bytes))
+}
+
+/// The same, with what the file was like when it was opened.
+fn read_with_metadata(path: &Path) -> Result<Option<(Vec<u8>, fs::Metadata)>, DiskError> {
     // Without O_NONBLOCK a FIFO in the file's place would hold the reader for ever.
     let options = OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).to_owned();
     let file = match options.open(path) {
@@ -69,7 +74,7 @@ pub fn read(path: &Path) -> Result<Option<Vec<u8>>, DiskError> {
     if bytes.len() as u64 > LARGEST {
         return Err(DiskError::TooLarge { path: path.to_owned() });
     }
-    Ok(Some(bytes))
+    Ok(Some((bytes, metadata)))
 }
 
 impl LocalConfig {
@@ -121,6 +126,22 @@ struct LocalFile {
     mode: Mode,
     uid: Option<Uid>,
     gid: Option<Gid>,
+    observed: Option<Stamp>,
+}
+
+/// What changes whenever a file is replaced or written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    inode: u64,
+    modified: (i64, i64),
+    length: u64,
+}
+
+impl Stamp {
+    fn of(metadata: &fs::Metadata) -> Self {
+        let modified = (metadata.mtime(), metadata.mtime_nsec());
+        Self { inode: metadata.ino(), modified, length: metadata.len() }
+    }
 }
 
 impl LocalFile {
@@ -128,7 +149,7 @@ impl LocalFile {
         let path = follow_links(&settings.path)?;
         let folder = path.parent().unwrap_or(Path::new("/")).to_owned();
         let (uid, gid) = settings.owner.as_ref().map_or(Ok((None, None)), look_up)?;
-        Ok(Self { path, folder, mode: settings.mode, uid, gid })
+        Ok(Self { path, folder, mode: settings.mode, uid, gid, observed: None })
     }
 
     /// Temporary files lie beside the target under names that nothing else has.
@@ -184,8 +205,9 @@ impl Store for LocalFile {
 
     async fn observe(&mut self) -> Result<Found, DiskError> {
         self.sweep();
-        let Some(bytes) = read(&self.path)? else { return Ok(Found::Absent) };
-        let metadata = fs::metadata(&self.path).map_err(|source| failed("look at", &self.path, source))?;
+        self.observed = None;
+        let Some((bytes, metadata)) = read_with_metadata(&self.path)? else { return Ok(Found::Absent) };
+        self.observed = Some(Stamp::of(&metadata));
         let as_set = metadata.mode() & 0o7777 == self.mode.bits()
             && self.uid.is_none_or(|uid| uid.as_raw() == metadata.uid())
             && self.gid.is_none_or(|gid| gid.as_raw() == metadata.gid());
@@ -193,7 +215,7 @@ impl Store for LocalFile {
         Ok(Found::File { document: Document::new(bytes), attributes })
     }
 
-    async fn replace(&mut self, document: &Document) -> Result<(), DiskError> {
+    async fn replace(&mut self, document: &Document) -> Result<Replacement, DiskError> {
         self.ensure_folder()?;
         let wrap = |operation, path: &Path| {
             let path = path.to_owned();
@@ -208,9 +230,15 @@ impl Store for LocalFile {
         self.set_mode_and_owner(temporary.as_file())?;
         temporary.write_all(document.bytes()).map_err(wrap("write a temporary file for", &self.path))?;
         temporary.as_file().sync_all().map_err(wrap("sync a temporary file for", &self.path))?;
+        // Docker's own login replaces the file as well; what it wrote meanwhile is merged, not lost.
+        let found = fs::metadata(&self.path).ok().map(|metadata| Stamp::of(&metadata));
+        if found != self.observed {
+            return Ok(Replacement::Overtaken);
+        }
         temporary.persist(&self.path).map_err(|error| failed("replace", &self.path, error.error))?;
         let folder = File::open(&self.folder).map_err(wrap("open", &self.folder))?;
-        folder.sync_all().map_err(wrap("sync", &self.folder))
+        folder.sync_all().map_err(wrap("sync", &self.folder))?;
+        Ok(Replacement::Done)
     }
 
     async fn set_attributes(&mut self) -> Result<(), DiskError> {
