@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::edge::metrics::Metrics;
 use crate::model::check::AwsOutcome;
+use crate::model::issuer::Issuer;
 use crate::model::registry::EcrRegistry;
 use crate::model::schedule::{Renewal, unit_of};
 use crate::model::settings::Settings;
@@ -54,8 +55,8 @@ pub struct Agent {
     /// The trusted ECR registries, as of the last time that container-executor.cfg could be read.
     trusted: Vec<EcrRegistry>,
     tokens: Tokens,
-    /// How ECR last answered, by Region.
-    answers: BTreeMap<String, AwsOutcome>,
+    /// How each issuer last answered.
+    answers: BTreeMap<Issuer, AwsOutcome>,
     status: watch::Sender<Status>,
     metrics: Metrics,
 }
@@ -65,7 +66,7 @@ pub struct Agent {
 pub struct PassReport {
     /// Changes by place, as `kind:path`.
     pub changes: Vec<(String, Change)>,
-    /// Regions for which a new token arrived.
+    /// Issuers of which a new token arrived.
     pub refreshed: Vec<String>,
     /// Errors, each named by its object.
     pub errors: Vec<String>,

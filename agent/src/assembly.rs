@@ -18,6 +18,7 @@ use crate::edge::node::{self, ThisMachine};
 use crate::edge::settings_file::SettingsFile;
 use crate::edge::watcher::{WatchError, Watcher};
 use crate::model::check::{Facts, Request};
+use crate::model::issuer::Issuer;
 use crate::model::settings::Settings;
 use crate::model::status::{Moment, Problem};
 use crate::place::Place;
@@ -118,10 +119,10 @@ pub fn node_facts(settings: &Settings, now: Timestamp) -> Facts<'static> {
 }
 
 impl TokenSource for Ecr {
-    fn fetch(&self, region: String) -> Pin<Box<dyn Future<Output = Fetched> + Send>> {
+    fn fetch(&self, issuer: Issuer) -> Pin<Box<dyn Future<Output = Fetched> + Send>> {
         let ecr = self.clone();
         Box::pin(async move {
-            let fetched = Ecr::fetch(&ecr, &region).await;
+            let fetched = Ecr::fetch(&ecr, &issuer).await;
             let result = fetched.token.as_ref().map_or_else(|error| error.result(), |_| "ok");
             let token = fetched
                 .token

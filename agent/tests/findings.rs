@@ -13,6 +13,7 @@ use emr_ecr_agent::model::hadoop::Rules;
 use emr_ecr_agent::model::hadoop::mounts::Paths;
 use emr_ecr_agent::model::hadoop::setup::{Binary, Owned};
 use emr_ecr_agent::model::hadoop::site::{NoIncludes, NoVariables, Site};
+use emr_ecr_agent::model::issuer::Issuer;
 use emr_ecr_agent::model::registry::EcrRegistry;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
@@ -279,6 +280,11 @@ fn emr_config(fixture: &Value) -> Option<TextFile> {
     Some(TextFile { path: "emr.json".to_owned(), content: Content::Bytes(text.into_bytes()) })
 }
 
+fn issuer(region: &str) -> Issuer {
+    let host = format!("123456789123.dkr.ecr.{region}.amazonaws.com");
+    Issuer::of(&EcrRegistry::parse(&host).expect("a registry"))
+}
+
 fn node(node: &Map<String, Value>) -> NodeFacts {
     let number = |value: &Value| u32::try_from(value.as_u64().expect("a number")).expect("small");
     let chain = node["chain"].as_array().into_iter().flatten().map(|owned| Owned {
@@ -288,7 +294,7 @@ fn node(node: &Map<String, Value>) -> NodeFacts {
     });
     let binary = &node["binary"];
     let aws = node.get("aws").and_then(Value::as_array).into_iter().flatten().map(|answer| AwsAnswer {
-        region: answer[0].as_str().expect("a Region").to_owned(),
+        issuer: issuer(answer[0].as_str().expect("a Region")),
         outcome: match answer[1].as_str().expect("an outcome") {
             "token" => AwsOutcome::Token,
             "no_credentials" => AwsOutcome::NoCredentials,

@@ -7,6 +7,7 @@ use std::pin::Pin;
 use jiff::SignedDuration;
 
 use crate::model::check::Facts;
+use crate::model::issuer::Issuer;
 use crate::model::settings::Settings;
 use crate::model::status::{Moment, Problem};
 use crate::model::token::Token;
@@ -45,8 +46,8 @@ pub struct Parts {
 
 /// Whoever gives authorization tokens.
 pub trait TokenSource {
-    /// Asks for a token that is good for all registries of `region`, within a deadline.
-    fn fetch(&self, region: String) -> Pin<Box<dyn Future<Output = Fetched> + Send>>;
+    /// Asks `issuer` for a token, within a deadline.
+    fn fetch(&self, issuer: Issuer) -> Pin<Box<dyn Future<Output = Fetched> + Send>>;
 }
 
 /// What one call for a token brought.

@@ -10,11 +10,12 @@ use super::{Agent, Fetched, PassReport, Wake};
 use crate::model::check::{self, AwsAnswer, AwsOutcome};
 use crate::model::docker_config::Credentials;
 use crate::model::document::Document;
+use crate::model::issuer::Issuer;
 use crate::model::plan::{self, Found, Plan};
 use crate::model::published_document::PublishedDocument;
-use crate::model::registry::{EcrRegistry, HostName};
+use crate::model::registry::HostName;
 use crate::model::schedule::Renewal;
-use crate::model::settings::{RegistrySettings, Settings};
+use crate::model::settings::RegistrySettings;
 use crate::model::status::{ExecutorCfg, Moment, PlaceKind, PlaceStatus, RegistryStatus};
 use crate::place::{Intent, Place, Planner, Visit};
 
@@ -79,9 +80,9 @@ impl Agent {
             ExecutorCfg::Fatal(why) => report.errors.push(why.clone()),
             ExecutorCfg::Absent(_) => {}
         }
-        let registries = wanted_registries(&self.settings, &self.trusted);
-        self.tokens.retain(registries.iter().map(|wanted| wanted.registry.region()));
-        self.answers.retain(|region, _| registries.iter().any(|wanted| wanted.registry.region() == region));
+        let registries = self.settings.wanted_registries(&self.trusted);
+        self.tokens.retain(registries.iter().map(|wanted| &wanted.issuer));
+        self.answers.retain(|issuer, _| registries.iter().any(|wanted| wanted.issuer == *issuer));
         self.fetch_due_tokens(&registries, &mut report).await;
         self.show_registries(&registries, &judgement);
         self.status.send_modify(|status| {
@@ -110,7 +111,7 @@ impl Agent {
             node.aws = self
                 .answers
                 .iter()
-                .map(|(region, outcome)| AwsAnswer { region: region.clone(), outcome: *outcome })
+                .map(|(issuer, outcome)| AwsAnswer { issuer: issuer.clone(), outcome: *outcome })
                 .collect();
         }
         check::run(&facts)
@@ -120,37 +121,37 @@ impl Agent {
         let started = self.world.now();
         let server_now = self.status.borrow().server_time(started.wall);
         let mut calls = JoinSet::new();
-        for region in self.tokens.due(self.renewal(), started, server_now) {
-            let call = self.parts.tokens.fetch(region.clone());
-            calls.spawn(async move { (region, call.await) });
+        for issuer in self.tokens.due(self.renewal(), started, server_now) {
+            let call = self.parts.tokens.fetch(issuer.clone());
+            calls.spawn(async move { (issuer, call.await) });
         }
         while let Some(ended) = calls.join_next().await {
-            let Ok((region, fetched)) = ended else {
+            let Ok((issuer, fetched)) = ended else {
                 report.errors.push("a call to ECR failed in a way the SDK does not report".to_owned());
                 continue;
             };
             let took = self.world.now().uptime.saturating_sub(started.uptime);
-            for wanted in registries.iter().filter(|wanted| wanted.registry.region() == region) {
+            for wanted in registries.iter().filter(|wanted| wanted.issuer == issuer) {
                 self.metrics.count_refresh(wanted.registry.host().as_str(), fetched.result, took);
             }
-            self.take_token(&region, fetched, report);
+            self.take_token(&issuer, fetched, report);
         }
     }
 
-    fn take_token(&mut self, region: &str, fetched: Fetched, report: &mut PassReport) {
+    fn take_token(&mut self, issuer: &Issuer, fetched: Fetched, report: &mut PassReport) {
         let now = self.world.now();
-        self.answers.insert(region.to_owned(), AwsOutcome::of(fetched.result));
+        self.answers.insert(issuer.clone(), AwsOutcome::of(fetched.result));
         if let Some(skew) = fetched.clock_skew {
             self.status.send_modify(|status| status.clock_skew = skew);
         }
         match fetched.token {
             Ok(token) => {
-                self.tokens.succeeded(region, token, now.wall);
-                report.refreshed.push(region.to_owned());
+                self.tokens.succeeded(issuer, token, now.wall);
+                report.refreshed.push(issuer.to_string());
             }
             Err(problem) => {
                 report.errors.push(problem.message.clone());
-                self.tokens.failed(region, problem, now, self.world.random());
+                self.tokens.failed(issuer, problem, now, self.world.random());
             }
         }
     }
@@ -158,7 +159,7 @@ impl Agent {
     fn show_registries(&self, registries: &[RegistrySettings], judgement: &check::Report) {
         let renewal = self.renewal();
         let registries = registries.iter().map(|wanted| {
-            let attempts = self.tokens.get(wanted.registry.region()).cloned().unwrap_or_default();
+            let attempts = self.tokens.get(&wanted.issuer).cloned().unwrap_or_default();
             RegistryStatus {
                 registry: wanted.registry.clone(),
                 aliases: wanted.aliases.clone(),
@@ -223,8 +224,7 @@ impl Agent {
     fn living_credentials(&self, registries: &[RegistrySettings], server_now: Timestamp) -> Credentials {
         let mut credentials = Credentials::new();
         for wanted in registries {
-            let token =
-                self.tokens.get(wanted.registry.region()).and_then(|attempts| attempts.token.as_ref());
+            let token = self.tokens.get(&wanted.issuer).and_then(|attempts| attempts.token.as_ref());
             if let Some(token) = token.filter(|token| token.expires_at > server_now) {
                 credentials.extend(names(wanted).map(|name| (name.clone(), token.clone())));
             }
@@ -253,19 +253,6 @@ impl PlaceMemory {
         self.status.verified_at = Some(now);
         self.status.error = None;
     }
-}
-
-/// The registries to serve: those of the settings, then the trusted ones that are not among them.
-fn wanted_registries(settings: &Settings, trusted: &[EcrRegistry]) -> Vec<RegistrySettings> {
-    let mut wanted = settings.registries.clone();
-    if settings.discover_registries {
-        for registry in trusted {
-            if !wanted.iter().any(|known| known.registry == *registry) {
-                wanted.push(RegistrySettings { registry: registry.clone(), aliases: Vec::new() });
-            }
-        }
-    }
-    wanted
 }
 
 fn names(wanted: &RegistrySettings) -> impl Iterator<Item = &HostName> {

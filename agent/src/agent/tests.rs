@@ -14,6 +14,7 @@ use crate::edge::metrics::Metrics;
 use crate::model::check::{Content, Facts, Request, Ruling, TextAlone, TextFile};
 use crate::model::document::Document;
 use crate::model::hadoop::Rules;
+use crate::model::issuer::Issuer;
 use crate::model::plan::{Attributes, Found, Plan};
 use crate::model::published_document::PublishedDocument;
 use crate::model::registry::HostName;
@@ -55,7 +56,7 @@ struct Theatre(Rc<Stage>);
 
 struct MemoryPlace(PlaceKind, Shared);
 
-struct Issuer(Rc<Stage>);
+struct Source(Rc<Stage>);
 
 impl Stage {
     fn now(&self) -> Moment {
@@ -95,7 +96,7 @@ impl World for Theatre {
             Box::new(MemoryPlace(PlaceKind::Local, Rc::clone(&self.0.local))),
             Box::new(MemoryPlace(PlaceKind::Hdfs, Rc::clone(&self.0.hdfs))),
         ];
-        Parts { tokens: Box::new(Issuer(Rc::clone(&self.0))), places }
+        Parts { tokens: Box::new(Source(Rc::clone(&self.0))), places }
     }
 
     fn facts(&self, settings: &Settings) -> Facts<'_> {
@@ -123,9 +124,9 @@ impl World for Theatre {
     }
 }
 
-impl TokenSource for Issuer {
-    fn fetch(&self, region: String) -> Pin<Box<dyn Future<Output = Fetched> + Send>> {
-        self.0.calls.borrow_mut().push(region);
+impl TokenSource for Source {
+    fn fetch(&self, issuer: Issuer) -> Pin<Box<dyn Future<Output = Fetched> + Send>> {
+        self.0.calls.borrow_mut().push(issuer.to_string());
         let refusal = self.0.answers.borrow_mut().pop_front();
         let token = refusal.map_or_else(|| Ok(self.0.issue()), Err);
         let result = if token.is_ok() { "ok" } else { "service" };
@@ -226,7 +227,7 @@ fn one_pass_makes_ready_and_the_next_does_nothing() {
     let first = play.pass(Wake::Start);
     assert_eq!((first.changes.len(), first.errors.len()), (2, 0));
     assert!(play.report().ready, "{:?}", play.report().checks);
-    assert_eq!(*play.stage.calls.borrow(), ["us-east-1"], "one call for two hosts of a Region");
+    assert_eq!(*play.stage.calls.borrow(), ["ECR in us-east-1"], "one call for two hosts of a Region");
     let second = play.pass(Wake::Reload);
     assert_eq!((second.changes.len(), second.errors.len()), (0, 0));
     assert_eq!(play.calls(), 1);

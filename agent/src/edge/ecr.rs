@@ -21,6 +21,7 @@ use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use jiff::{SignedDuration, Timestamp};
 use thiserror::Error;
 
+use crate::model::issuer::Issuer;
 use crate::model::schedule::saturating_add;
 use crate::model::token::{BadToken, Token};
 
@@ -45,23 +46,23 @@ pub struct Fetched {
 #[derive(Debug, Error)]
 pub enum EcrError {
     #[error(
-        "no AWS credentials for ECR in {region}: the environment, the profile, web identity, container and instance metadata (IMDSv2) were tried"
+        "no AWS credentials for {issuer}: the environment, the profile, web identity, container and instance metadata (IMDSv2) were tried"
     )]
-    NoCredentials { region: String, source: CredentialsError },
+    NoCredentials { issuer: Box<Issuer>, source: CredentialsError },
     #[error(
-        "ECR in {region} denied GetAuthorizationToken: grant the instance profile's role ecr:GetAuthorizationToken on \"*\""
+        "{issuer} denied GetAuthorizationToken: grant the instance profile's role ecr:GetAuthorizationToken on \"*\""
     )]
-    Denied { region: String, source: BoxError },
-    #[error("ECR in {region} throttled GetAuthorizationToken")]
-    Throttled { region: String, source: BoxError },
-    #[error("ECR in {region} did not answer GetAuthorizationToken within {deadline:?}")]
-    Timeout { region: String, deadline: Duration },
-    #[error("ECR in {region} could not be reached for GetAuthorizationToken")]
-    Network { region: String, source: BoxError },
-    #[error("ECR in {region} failed GetAuthorizationToken")]
-    Service { region: String, source: BoxError },
-    #[error("ECR in {region} gave a GetAuthorizationToken answer that is of no use")]
-    Answer { region: String, source: BadToken },
+    Denied { issuer: Box<Issuer>, source: BoxError },
+    #[error("{issuer} throttled GetAuthorizationToken")]
+    Throttled { issuer: Box<Issuer>, source: BoxError },
+    #[error("{issuer} did not answer GetAuthorizationToken within {deadline:?}")]
+    Timeout { issuer: Box<Issuer>, deadline: Duration },
+    #[error("{issuer} could not be reached for GetAuthorizationToken")]
+    Network { issuer: Box<Issuer>, source: BoxError },
+    #[error("{issuer} failed GetAuthorizationToken")]
+    Service { issuer: Box<Issuer>, source: BoxError },
+    #[error("{issuer} gave a GetAuthorizationToken answer that is of no use")]
+    Answer { issuer: Box<Issuer>, source: BadToken },
 }
 
 impl Ecr {
@@ -69,13 +70,13 @@ impl Ecr {
         Self { deadline }
     }
 
-    /// Asks for a token that is good for all registries of `region`.
-    pub async fn fetch(&self, region: &str) -> Fetched {
+    /// Asks for a token of `issuer`.
+    pub async fn fetch(&self, issuer: &Issuer) -> Fetched {
         let clock = ServerClock::default();
-        let call = tokio::time::timeout(self.deadline, authorization(region, self.deadline, clock.clone()));
+        let call = tokio::time::timeout(self.deadline, authorization(issuer, self.deadline, clock.clone()));
         let answer = match call.await {
             Ok(answer) => answer,
-            Err(_) => Err(EcrError::Timeout { region: region.to_owned(), deadline: self.deadline }),
+            Err(_) => Err(EcrError::Timeout { issuer: Box::new(issuer.clone()), deadline: self.deadline }),
         };
         let clock_skew = clock.skew();
         let now = saturating_add(Timestamp::now(), clock_skew.unwrap_or_default());
@@ -83,7 +84,7 @@ impl Ecr {
             let expires_at =
                 data.expires_at().and_then(|at| Timestamp::new(at.secs(), at.subsec_nanos() as i32).ok());
             Token::from_answer(data.authorization_token(), expires_at, now)
-                .map_err(|source| EcrError::Answer { region: region.to_owned(), source })
+                .map_err(|source| EcrError::Answer { issuer: Box::new(issuer.clone()), source })
         });
         Fetched { token, clock_skew }
     }
@@ -95,9 +96,7 @@ impl EcrError {
         match self {
             EcrError::NoCredentials { .. } => Some("AWS credentials".to_owned()),
             EcrError::Denied { .. } => Some("the IAM permission ecr:GetAuthorizationToken".to_owned()),
-            EcrError::Network { region, .. } | EcrError::Timeout { region, .. } => {
-                Some(format!("ECR in {region}"))
-            }
+            EcrError::Network { issuer, .. } | EcrError::Timeout { issuer, .. } => Some(issuer.to_string()),
             EcrError::Throttled { .. } | EcrError::Service { .. } | EcrError::Answer { .. } => None,
         }
     }
@@ -117,33 +116,33 @@ impl EcrError {
 }
 
 async fn authorization(
-    region: &str,
+    issuer: &Issuer,
     deadline: Duration,
     clock: ServerClock,
 ) -> Result<AuthorizationData, EcrError> {
     // Made for each call: calls are hours apart, and so a changed profile or certificate store counts
     // and no connection, parsed certificate or cached credential is held in between.
-    let config = load_config(region, deadline).await;
-    let credentials = credentials(&config, region).await?;
+    let config = load_config(issuer, deadline).await;
+    let credentials = credentials(&config, issuer).await?;
     let config = aws_sdk_ecr::config::Builder::from(&config)
         .credentials_provider(credentials)
         .interceptor(clock)
         .build();
     let client = aws_sdk_ecr::Client::from_conf(config);
-    let output = client.get_authorization_token().send().await.map_err(|error| classify(region, error))?;
+    let output = client.get_authorization_token().send().await.map_err(|error| classify(issuer, error))?;
     output
         .authorization_data
         .and_then(|data| data.into_iter().next())
-        .ok_or_else(|| EcrError::Answer { region: region.to_owned(), source: BadToken::Absent })
+        .ok_or_else(|| EcrError::Answer { issuer: Box::new(issuer.clone()), source: BadToken::Absent })
 }
 
-async fn load_config(region: &str, deadline: Duration) -> SdkConfig {
+async fn load_config(issuer: &Issuer, deadline: Duration) -> SdkConfig {
     let http_client =
         aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
     let timeouts = aws_config::timeout::TimeoutConfig::builder().operation_attempt_timeout(deadline).build();
     aws_config::defaults(BehaviorVersion::latest())
         .http_client(http_client)
-        .region(Region::new(region.to_owned()))
+        .region(Region::new(issuer.region.to_string()))
         .timeout_config(timeouts)
         // One more attempt lets the SDK sign again by the server's clock; all else is the schedule's.
         .retry_config(RetryConfig::standard().with_max_attempts(2))
@@ -151,16 +150,16 @@ async fn load_config(region: &str, deadline: Duration) -> SdkConfig {
         .await
 }
 
-async fn credentials(config: &SdkConfig, region: &str) -> Result<Credentials, EcrError> {
+async fn credentials(config: &SdkConfig, issuer: &Issuer) -> Result<Credentials, EcrError> {
     let found = match config.credentials_provider() {
         Some(provider) => provider.provide_credentials().await,
         None => Err(CredentialsError::not_loaded("the SDK has no credentials chain")),
     };
-    found.map_err(|source| EcrError::NoCredentials { region: region.to_owned(), source })
+    found.map_err(|source| EcrError::NoCredentials { issuer: Box::new(issuer.clone()), source })
 }
 
-fn classify(region: &str, error: SdkError<GetAuthorizationTokenError, HttpResponse>) -> EcrError {
-    let region = region.to_owned();
+fn classify(issuer: &Issuer, error: SdkError<GetAuthorizationTokenError, HttpResponse>) -> EcrError {
+    let issuer = Box::new(issuer.clone());
     let code = error.as_service_error().and_then(|error| error.code()).unwrap_or_default().to_owned();
     let answered = matches!(error, SdkError::ServiceError(_) | SdkError::ResponseError(_));
     let source: BoxError = match error {
@@ -169,13 +168,13 @@ fn classify(region: &str, error: SdkError<GetAuthorizationTokenError, HttpRespon
     };
     match code.as_str() {
         "ThrottlingException" | "TooManyRequestsException" | "Throttling" | "RequestLimitExceeded" => {
-            EcrError::Throttled { region, source }
+            EcrError::Throttled { issuer, source }
         }
         "AccessDeniedException" | "AccessDenied" | "UnauthorizedOperation" => {
-            EcrError::Denied { region, source }
+            EcrError::Denied { issuer, source }
         }
-        _ if answered => EcrError::Service { region, source },
-        _ => EcrError::Network { region, source },
+        _ if answered => EcrError::Service { issuer, source },
+        _ => EcrError::Network { issuer, source },
     }
 }
 

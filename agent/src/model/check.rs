@@ -35,7 +35,7 @@ use self::collector::Collector;
 use crate::model::findings::{Finding, Severity, codes, point_at};
 use crate::model::hadoop::executor_config::{DOCKER, ExecutorConfig, TRUSTED_REGISTRIES_KEY, lossy};
 use crate::model::hadoop::trust::{self, Container};
-use crate::model::registry::EcrRegistry;
+use crate::model::registry::{EcrRegistry, Service};
 use crate::model::status::{ExecutorCfg, Problem, Trust};
 
 /// Judges everything that was looked at.
@@ -84,7 +84,8 @@ pub fn run(facts: &Facts<'_>) -> Report {
 
 /// The private ECR registries that a configuration trusts for normal containers, in its order.
 fn trusted_ecr_registries(config: &ExecutorConfig) -> Vec<EcrRegistry> {
-    let registry = |entry: &[u8]| EcrRegistry::parse(lossy(entry).split('/').next()?).ok();
+    let private = |registry: &EcrRegistry| registry.service() == Service::Private;
+    let registry = |entry: &[u8]| EcrRegistry::parse(lossy(entry).split('/').next()?).ok().filter(private);
     let trusted = config.items(DOCKER, TRUSTED_REGISTRIES_KEY).filter_map(registry);
     let mut seen = HashSet::new();
     trusted.filter(|registry| seen.insert(registry.clone())).collect()

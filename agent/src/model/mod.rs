@@ -7,6 +7,7 @@ pub mod document;
 pub mod emr_config;
 pub mod findings;
 pub mod hadoop;
+pub mod issuer;
 pub mod plan;
 pub mod published_document;
 pub mod published_path;

@@ -9,14 +9,28 @@ use thiserror::Error;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HostName(String);
 
-/// A private ECR registry, known by its host name.
+/// A registry of ECR, known by its host name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EcrRegistry {
     host: HostName,
-    account: String,
-    region: String,
+    /// `None` for ECR Public, which is everybody's.
+    account: Option<String>,
+    region: Region,
     partition: &'static str,
 }
+
+/// Which API gives tokens for a registry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Service {
+    /// ECR: one in each Region.
+    Private,
+    /// ECR Public: one in all, asked in us-east-1.
+    Public,
+}
+
+/// An AWS Region's name, as in `us-east-1`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Region(String);
 
 /// Why a host is not served.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -27,8 +41,6 @@ pub enum NotEcr {
     Scheme(String),
     #[error("but {0:?} has a path or tag: write the host alone")]
     Path(String),
-    #[error("but {0:?} is ECR Public, whose tokens are another API's")]
-    Public(String),
     #[error("but {0:?} does not start with a 12-digit account")]
     Account(String),
     #[error("but {0:?} does not go on with .dkr.ecr or .dkr-ecr")]
@@ -51,6 +63,10 @@ const DOMAINS: [(&str, &str); 9] = [
     ("cloud.adc-e.uk", "aws-iso-e"),
     ("csp.hci.ic.gov", "aws-iso-f"),
 ];
+/// ECR Public's hosts.
+const PUBLIC: [&str; 2] = ["public.ecr.aws", "ecr-public.aws.com"];
+/// Where ECR Public gives its tokens.
+const PUBLIC_REGION: &str = "us-east-1";
 
 impl HostName {
     /// `None` unless the text is a host that an `auths` entry can be filed under.
@@ -78,7 +94,8 @@ impl fmt::Display for HostName {
 }
 
 impl EcrRegistry {
-    /// Reads `<account>.dkr.ecr[-fips].<region>.<domain>` and the dual-stack form `dkr-ecr`.
+    /// Reads `<account>.dkr.ecr[-fips].<region>.<domain>`, the dual-stack form `dkr-ecr`, and the hosts
+    /// of ECR Public.
     pub fn parse(host: &str) -> Result<Self, NotEcr> {
         let own = || host.to_owned();
         if host.contains("://") {
@@ -87,8 +104,9 @@ impl EcrRegistry {
         if host.contains(['/', ':', '@']) {
             return Err(NotEcr::Path(own()));
         }
-        if matches!(host, "public.ecr.aws" | "ecr-public.aws.com") {
-            return Err(NotEcr::Public(own()));
+        if PUBLIC.contains(&host) {
+            let region = Region(PUBLIC_REGION.to_owned());
+            return Ok(Self { host: HostName(own()), account: None, region, partition: "aws" });
         }
         if host.contains(|c: char| c.is_ascii_uppercase()) {
             return Err(NotEcr::UpperCase(own()));
@@ -105,26 +123,28 @@ impl EcrRegistry {
         let (region, domain) = rest.split_once('.').ok_or_else(|| NotEcr::Domain(own()))?;
         let (_, partition) =
             DOMAINS.into_iter().find(|(known, _)| *known == domain).ok_or_else(|| NotEcr::Domain(own()))?;
-        if !is_region(region) {
-            return Err(NotEcr::Region(own()));
-        }
-        let partition =
-            if partition == "aws" && region.starts_with("us-gov-") { "aws-us-gov" } else { partition };
-        Ok(Self { host: HostName(own()), account: account.to_owned(), region: region.to_owned(), partition })
+        let region = Region::parse(region).ok_or_else(|| NotEcr::Region(own()))?;
+        let is_gov_cloud = partition == "aws" && region.as_str().starts_with("us-gov-");
+        let partition = if is_gov_cloud { "aws-us-gov" } else { partition };
+        Ok(Self { host: HostName(own()), account: Some(account.to_owned()), region, partition })
     }
 
     pub fn host(&self) -> &HostName {
         &self.host
     }
 
-    /// The 12-digit account that owns the registry.
-    pub fn account(&self) -> &str {
-        &self.account
+    /// The 12-digit account that owns the registry; `None` for ECR Public.
+    pub fn account(&self) -> Option<&str> {
+        self.account.as_deref()
     }
 
-    /// The AWS Region, as in `us-east-1`.
-    pub fn region(&self) -> &str {
+    /// The Region where tokens for it are given.
+    pub fn region(&self) -> &Region {
         &self.region
+    }
+
+    pub fn service(&self) -> Service {
+        if self.account.is_some() { Service::Private } else { Service::Public }
     }
 
     /// The AWS partition, as in `aws` or `aws-cn`.
@@ -133,24 +153,39 @@ impl EcrRegistry {
     }
 }
 
-/// A Region's name: it becomes part of the endpoint's host name, so nothing else may pass.
-fn is_region(text: &str) -> bool {
-    let starts_well = text.starts_with(|c: char| c.is_ascii_alphanumeric());
-    starts_well
-        && text.len() <= 40
-        && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+impl Region {
+    /// `None` unless the text has a Region's shape: it becomes part of the endpoint's host name, so
+    /// nothing else may pass.
+    pub fn parse(text: &str) -> Option<Self> {
+        let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        let good = text.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && text.len() <= 40
+            && text.chars().all(allowed);
+        good.then(|| Self(text.to_owned()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Region {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{EcrRegistry, HostName, NotEcr};
+    use super::{EcrRegistry, HostName, NotEcr, Service};
 
     #[test]
     fn reads_every_form_of_ecr_host() {
         let check = |host: &str, region: &str, partition: &str| {
-            let parsed = EcrRegistry::parse(host)
-                .map(|r| (r.account().to_owned(), r.region().to_owned(), r.partition()));
-            assert_eq!(parsed, Ok(("123456789123".to_owned(), region.to_owned(), partition)), "{host}");
+            let registry = EcrRegistry::parse(host).expect(host);
+            let facts = (registry.account(), registry.region().as_str(), registry.partition());
+            assert_eq!(facts, (Some("123456789123"), region, partition), "{host}");
+            assert_eq!(registry.service(), Service::Private, "{host}");
         };
         check("123456789123.dkr.ecr.us-east-1.amazonaws.com", "us-east-1", "aws");
         check("123456789123.dkr.ecr-fips.us-east-2.amazonaws.com", "us-east-2", "aws");
@@ -164,6 +199,15 @@ mod tests {
         check("123456789123.dkr-ecr.us-west-2.on.aws", "us-west-2", "aws");
         check("123456789123.dkr-ecr-fips.us-west-2.on.aws", "us-west-2", "aws");
         check("123456789123.dkr-ecr.cn-north-1.on.amazonwebservices.com.cn", "cn-north-1", "aws-cn");
+    }
+
+    #[test]
+    fn ecr_public_is_everybodys_and_asked_in_one_region() {
+        for host in ["public.ecr.aws", "ecr-public.aws.com"] {
+            let registry = EcrRegistry::parse(host).expect(host);
+            assert_eq!((registry.account(), registry.region().as_str()), (None, "us-east-1"), "{host}");
+            assert_eq!(registry.service(), Service::Public, "{host}");
+        }
     }
 
     #[test]
@@ -181,7 +225,6 @@ mod tests {
         check("123456789123.s3.us-east-1.amazonaws.com", NotEcr::Service);
         check("123456789123.dkr.ecr.us-east-1.example.com", NotEcr::Domain);
         check("123456789123.dkr.ecr.us-east-1.amazonaws.com.", NotEcr::Domain);
-        check("public.ecr.aws", NotEcr::Public);
         check("123456789123.dkr.ecr.us+east.amazonaws.com", NotEcr::Region);
     }
 

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::model::issuer::Issuer;
 use crate::model::published_path::PublishedPath;
 use crate::model::registry::{EcrRegistry, HostName};
 pub use reader::Mistake;
@@ -42,6 +43,8 @@ pub struct RegistrySettings {
     pub registry: EcrRegistry,
     /// Further names under which the same credential is filed.
     pub aliases: Vec<HostName>,
+    /// Who gives its tokens, and as whom they are asked for.
+    pub issuer: Issuer,
 }
 
 /// One local Docker config file.
@@ -150,6 +153,13 @@ impl Default for Settings {
     }
 }
 
+impl RegistrySettings {
+    /// The registry without aliases, asked for as the node itself.
+    pub fn of(registry: EcrRegistry) -> Self {
+        Self { issuer: Issuer::of(&registry), registry, aliases: Vec::new() }
+    }
+}
+
 impl DockerConfigSettings {
     fn at(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into(), mode: Mode(0o600), owner: None }
@@ -160,6 +170,17 @@ impl Settings {
     /// Parses the text of an agent.toml; on failure lists every mistake in the order of its lines.
     pub fn parse(text: &str) -> Result<Self, Vec<Mistake>> {
         reader::read(text, Self::default(), Self::fill)
+    }
+
+    /// The registries to serve: those named here, then the trusted ones that are not among them.
+    pub fn wanted_registries(&self, trusted: &[EcrRegistry]) -> Vec<RegistrySettings> {
+        let mut wanted = self.registries.clone();
+        if self.discover_registries {
+            let named = |registry: &EcrRegistry| self.registries.iter().any(|r| r.registry == *registry);
+            let found = trusted.iter().filter(|registry| !named(registry));
+            wanted.extend(found.cloned().map(RegistrySettings::of));
+        }
+        wanted
     }
 
     /// Path of container-executor.cfg.
@@ -179,7 +200,9 @@ impl Settings {
             let registry = table.required("host", ecr_registry);
             let mut aliases = Vec::new();
             table.set("aliases", &mut aliases, host_names);
-            self.registries.extend(registry.map(|registry| RegistrySettings { registry, aliases }));
+            self.registries.extend(
+                registry.map(|registry| RegistrySettings { aliases, ..RegistrySettings::of(registry) }),
+            );
         });
         let mut docker_configs = Vec::new();
         let given = root.tables("docker_configs", |table| {

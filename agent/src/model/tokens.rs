@@ -1,4 +1,4 @@
-//! The tokens in hand, one for each Region: which are due to be asked for, and what came of it.
+//! The tokens in hand, one for each issuer: which are due to be asked for, and what came of it.
 //! A failure never costs a token that still lives.
 
 use std::collections::BTreeMap;
@@ -6,17 +6,18 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::model::issuer::Issuer;
 use crate::model::schedule::{Renewal, retry_after};
 use crate::model::status::{Moment, Problem};
 use crate::model::token::Token;
 
-/// Tokens and attempts by AWS Region.
+/// Tokens and attempts by issuer.
 #[derive(Debug, Clone, Default)]
 pub struct Tokens {
-    regions: BTreeMap<String, Attempts>,
+    issuers: BTreeMap<Issuer, Attempts>,
 }
 
-/// What is known of one Region.
+/// What is known of one issuer.
 #[derive(Debug, Clone, Default)]
 pub struct Attempts {
     pub token: Option<Token>,
@@ -29,33 +30,33 @@ pub struct Attempts {
 }
 
 impl Tokens {
-    /// Forgets every Region but these.
-    pub fn retain<'a>(&mut self, wanted: impl IntoIterator<Item = &'a str>) {
+    /// Forgets every issuer but these.
+    pub fn retain<'a>(&mut self, wanted: impl IntoIterator<Item = &'a Issuer>) {
         let mut kept = BTreeMap::new();
-        for region in wanted {
-            let attempts = self.regions.remove(region);
-            kept.entry(region.to_owned()).or_insert_with(|| attempts.unwrap_or_default());
+        for issuer in wanted {
+            let attempts = self.issuers.remove(issuer);
+            kept.entry(issuer.clone()).or_insert_with(|| attempts.unwrap_or_default());
         }
-        self.regions = kept;
+        self.issuers = kept;
     }
 
-    /// What is known of `region`, if it is wanted.
-    pub fn get(&self, region: &str) -> Option<&Attempts> {
-        self.regions.get(region)
+    /// What is known of `issuer`, if it is wanted.
+    pub fn get(&self, issuer: &Issuer) -> Option<&Attempts> {
+        self.issuers.get(issuer)
     }
 
-    /// The Regions to ask now. `server_now` is the server's clock at `now`.
-    pub fn due(&self, renewal: Renewal, now: Moment, server_now: Timestamp) -> Vec<String> {
-        let due = self.regions.iter().filter(|(_, attempts)| {
+    /// The issuers to ask now. `server_now` is the server's clock at `now`.
+    pub fn due(&self, renewal: Renewal, now: Moment, server_now: Timestamp) -> Vec<Issuer> {
+        let due = self.issuers.iter().filter(|(_, attempts)| {
             attempts.not_before <= now.uptime
                 && attempts.refresh_at(renewal).is_none_or(|at| at <= server_now)
         });
-        due.map(|(region, _)| region.clone()).collect()
+        due.map(|(issuer, _)| issuer.clone()).collect()
     }
 
-    /// How long nothing becomes due after `now`, as far as these Regions go.
+    /// How long nothing becomes due after `now`, as far as these issuers go.
     pub fn quiet_for(&self, renewal: Renewal, now: Moment, server_now: Timestamp) -> Option<Duration> {
-        let waits = self.regions.values().map(|attempts| {
+        let waits = self.issuers.values().map(|attempts| {
             let refresh = attempts.refresh_at(renewal).map(|at| at.duration_since(server_now));
             let refresh = refresh.and_then(|left| Duration::try_from(left).ok()).unwrap_or_default();
             refresh.max(attempts.not_before.saturating_sub(now.uptime))
@@ -63,8 +64,8 @@ impl Tokens {
         waits.min()
     }
 
-    pub fn succeeded(&mut self, region: &str, token: Token, at: Timestamp) {
-        let attempts = self.regions.entry(region.to_owned()).or_default();
+    pub fn succeeded(&mut self, issuer: &Issuer, token: Token, at: Timestamp) {
+        let attempts = self.issuers.entry(issuer.clone()).or_default();
         *attempts = Attempts {
             token: Some(token),
             last_success_at: Some(at),
@@ -74,8 +75,8 @@ impl Tokens {
     }
 
     /// Notes a failure; the next attempt is drawn from `unit`.
-    pub fn failed(&mut self, region: &str, problem: Problem, at: Moment, unit: f64) {
-        let attempts = self.regions.entry(region.to_owned()).or_default();
+    pub fn failed(&mut self, issuer: &Issuer, problem: Problem, at: Moment, unit: f64) {
+        let attempts = self.issuers.entry(issuer.clone()).or_default();
         attempts.last_attempt_at = Some(at.wall);
         attempts.consecutive_failures = attempts.consecutive_failures.saturating_add(1);
         attempts.last_error = Some(problem);
@@ -97,6 +98,8 @@ mod tests {
     use jiff::Timestamp;
 
     use super::Tokens;
+    use crate::model::issuer::Issuer;
+    use crate::model::registry::EcrRegistry;
     use crate::model::schedule::Renewal;
     use crate::model::secret::Secret;
     use crate::model::status::{Moment, Problem};
@@ -113,45 +116,50 @@ mod tests {
         Token { auth: Secret::new("x"), issued_at: at(issued).wall, expires_at: at(expires).wall }
     }
 
-    fn due(tokens: &Tokens, second: u32) -> Vec<String> {
+    fn issuer(region: &str) -> Issuer {
+        let host = format!("123456789123.dkr.ecr.{region}.amazonaws.com");
+        Issuer::of(&EcrRegistry::parse(&host).expect("a registry"))
+    }
+
+    fn due(tokens: &Tokens, second: u32) -> Vec<Issuer> {
         tokens.due(HALF, at(second), at(second).wall)
     }
 
     #[test]
     fn asks_at_once_then_at_half_of_the_life() {
         let mut tokens = Tokens::default();
-        tokens.retain(["r"]);
-        assert_eq!(due(&tokens, 0), ["r"]);
-        tokens.succeeded("r", token(0, 100), at(0).wall);
-        assert_eq!(due(&tokens, 49), [""; 0]);
+        tokens.retain([&issuer("r")]);
+        assert_eq!(due(&tokens, 0), [issuer("r")]);
+        tokens.succeeded(&issuer("r"), token(0, 100), at(0).wall);
+        assert_eq!(due(&tokens, 49), []);
         assert_eq!(tokens.quiet_for(HALF, at(20), at(20).wall), Some(Duration::from_secs(30)));
-        assert_eq!(due(&tokens, 50), ["r"]);
+        assert_eq!(due(&tokens, 50), [issuer("r")]);
     }
 
     #[test]
     fn a_failure_keeps_the_token_and_waits() {
         let mut tokens = Tokens::default();
-        tokens.retain(["r"]);
-        tokens.succeeded("r", token(0, 100), at(0).wall);
-        tokens.failed("r", Problem::new("down"), at(50), 0.5);
-        tokens.failed("r", Problem::new("down"), at(53), 0.5);
-        let attempts = tokens.get("r").expect("wanted");
+        tokens.retain([&issuer("r")]);
+        tokens.succeeded(&issuer("r"), token(0, 100), at(0).wall);
+        tokens.failed(&issuer("r"), Problem::new("down"), at(50), 0.5);
+        tokens.failed(&issuer("r"), Problem::new("down"), at(53), 0.5);
+        let attempts = tokens.get(&issuer("r")).expect("wanted");
         assert_eq!((attempts.consecutive_failures, attempts.token.as_ref()), (2, Some(&token(0, 100))));
-        assert_eq!(due(&tokens, 56), [""; 0]);
+        assert_eq!(due(&tokens, 56), []);
         assert_eq!(tokens.quiet_for(HALF, at(55), at(55).wall), Some(Duration::from_secs(2)));
-        assert_eq!(due(&tokens, 57), ["r"]);
-        tokens.succeeded("r", token(57, 157), at(57).wall);
-        assert_eq!(tokens.get("r").map(|attempts| attempts.consecutive_failures), Some(0));
+        assert_eq!(due(&tokens, 57), [issuer("r")]);
+        tokens.succeeded(&issuer("r"), token(57, 157), at(57).wall);
+        assert_eq!(tokens.get(&issuer("r")).map(|attempts| attempts.consecutive_failures), Some(0));
     }
 
     #[test]
-    fn only_wanted_regions_stay() {
+    fn only_wanted_issuers_stay() {
         let mut tokens = Tokens::default();
-        tokens.retain(["a", "b", "a"]);
-        tokens.succeeded("a", token(0, 100), at(0).wall);
-        tokens.retain(["a", "c"]);
-        assert!(tokens.get("a").is_some_and(|attempts| attempts.token.is_some()));
-        assert!(tokens.get("b").is_none());
-        assert_eq!(due(&tokens, 10), ["c"]);
+        tokens.retain([&issuer("a"), &issuer("b"), &issuer("a")]);
+        tokens.succeeded(&issuer("a"), token(0, 100), at(0).wall);
+        tokens.retain([&issuer("a"), &issuer("c")]);
+        assert!(tokens.get(&issuer("a")).is_some_and(|attempts| attempts.token.is_some()));
+        assert!(tokens.get(&issuer("b")).is_none());
+        assert_eq!(due(&tokens, 10), [issuer("c")]);
     }
 }

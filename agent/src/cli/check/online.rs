@@ -1,6 +1,8 @@
 //! The part of a check that asks others: HDFS for the published file, ECR for a token, registries for
 //! the images.
 
+use std::collections::BTreeSet;
+
 use crate::assembly;
 use crate::edge::ecr::Ecr;
 use crate::edge::registry;
@@ -8,6 +10,7 @@ use crate::model::check::{
     self, AwsAnswer, AwsOutcome, ClientConfig, Content, Facts, ImageReference, Report, Request, TextFile,
 };
 use crate::model::hadoop::client_config;
+use crate::model::issuer::Issuer;
 use crate::model::plan::{Found as Placed, Plan};
 use crate::model::settings::Settings;
 use crate::place::{Intent, Place as _};
@@ -30,22 +33,20 @@ pub(super) async fn published(settings: &Settings, facts: &mut Facts<'_>) -> Opt
     bytes
 }
 
-/// Asks ECR for a token in each Region of the settings' and the trusted registries.
+/// Asks each issuer of the settings' and the trusted registries for a token.
 pub(super) async fn ask_aws(settings: &Settings, facts: &mut Facts<'_>) {
     let trusted = check::run(facts).trusted_registries();
-    let mut regions: Vec<String> =
-        facts.registries.iter().chain(&trusted).map(|registry| registry.region().to_owned()).collect();
-    regions.sort();
-    regions.dedup();
+    let issuers: BTreeSet<Issuer> =
+        settings.wanted_registries(&trusted).into_iter().map(|wanted| wanted.issuer).collect();
     let ecr = Ecr::new(settings.deadlines.ecr);
     let Some(node) = &mut facts.node else { return };
-    for region in regions {
-        let fetched = ecr.fetch(&region).await;
+    for issuer in issuers {
+        let fetched = ecr.fetch(&issuer).await;
         if let Some(skew) = fetched.clock_skew {
             node.clock_skew = skew.as_secs();
         }
         let outcome = AwsOutcome::of(fetched.token.as_ref().map_or_else(|error| error.result(), |_| "ok"));
-        node.aws.push(AwsAnswer { region, outcome });
+        node.aws.push(AwsAnswer { issuer, outcome });
     }
 }
 

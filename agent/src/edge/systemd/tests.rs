@@ -29,7 +29,7 @@ fn registry(host: &str, expires_at: Option<i64>) -> RegistryReport {
         host: host.to_owned(),
         aliases: Vec::new(),
         region: "us-east-1".to_owned(),
-        account: "123456789123".to_owned(),
+        account: Some("123456789123".to_owned()),
         expires_at: expires_at.map(|second| Timestamp::constant(second, 900_000_000)),
         refresh_at: None,
         last_success_at: None,

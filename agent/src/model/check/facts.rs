@@ -6,6 +6,7 @@ use crate::model::hadoop::Rules;
 use crate::model::hadoop::mounts::Paths;
 use crate::model::hadoop::setup::{Binary, Owned};
 use crate::model::hadoop::site::{Resolved, Site};
+use crate::model::issuer::Issuer;
 use crate::model::registry::EcrRegistry;
 
 /// Everything there is to judge. What is `None` was not looked at, and nothing is said of it.
@@ -105,10 +106,10 @@ pub struct NodeFacts {
     pub clock_skew: i64,
 }
 
-/// How ECR in one Region answered a call for an authorization token.
+/// How an issuer answered a call for an authorization token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AwsAnswer {
-    pub region: String,
+    pub issuer: Issuer,
     pub outcome: AwsOutcome,
 }
 

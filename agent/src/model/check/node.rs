@@ -110,16 +110,16 @@ fn judge_docker_binary(
 
 fn judge_aws(node: &NodeFacts, found: &mut Collector) {
     for answer in &node.aws {
-        let region = &answer.region;
+        let issuer = &answer.issuer;
         let finding = match answer.outcome {
             AwsOutcome::NoCredentials => Finding::new(
                 codes::NO_AWS_CREDENTIALS,
-                format!("there are no AWS credentials to ask ECR in {region} with"),
+                format!("there are no AWS credentials to ask {issuer} with"),
                 "give the cluster an instance profile, and let this user reach the instance metadata (IMDSv2)",
             ),
             AwsOutcome::Denied => Finding::new(
                 codes::IAM_ACTION_MISSING,
-                format!("ECR in {region} denied GetAuthorizationToken"),
+                format!("{issuer} denied GetAuthorizationToken"),
                 r#"allow the instance profile's role: {"Effect":"Allow","Action":"ecr:GetAuthorizationToken","Resource":"*"}"#,
             ),
             AwsOutcome::Token | AwsOutcome::Other => continue,

@@ -10,7 +10,7 @@ use crate::model::hadoop::executor_config::{
     DOCKER, ExecutorConfig, PRIVILEGED_REGISTRIES_KEY, TRUSTED_REGISTRIES_KEY, lossy,
 };
 use crate::model::hadoop::trust::{self, Container};
-use crate::model::registry::EcrRegistry;
+use crate::model::registry::{EcrRegistry, Service};
 
 /// What EMR trusts if nothing is configured.
 pub(super) const EMR_DEFAULTS: [&str; 2] = ["local", "centos"];
@@ -154,9 +154,12 @@ fn has_tag(entry: &[u8]) -> bool {
 /// A private ECR registry with a path that does not end in a slash.
 fn is_repository(entry: &[u8]) -> bool {
     let text = lossy(entry);
-    text.split_once('/').is_some_and(|(host, path)| {
-        EcrRegistry::parse(host).is_ok() && !path.is_empty() && !path.ends_with('/')
-    })
+    text.split_once('/')
+        .is_some_and(|(host, path)| is_private_ecr(host) && !path.is_empty() && !path.ends_with('/'))
+}
+
+fn is_private_ecr(host: &str) -> bool {
+    EcrRegistry::parse(host).is_ok_and(|registry| registry.service() == Service::Private)
 }
 
 fn judge_privileged_list(path: &str, config: &ExecutorConfig, found: &mut Collector) {
@@ -248,7 +251,7 @@ fn mend(entry: &[u8]) -> String {
     let name =
         if has_tag(name.as_bytes()) { name.rsplit_once(':').map_or(name, |(name, _)| name) } else { name };
     match name.split_once('/') {
-        Some((host, _)) if EcrRegistry::parse(host).is_ok() => host.to_owned(),
+        Some((host, _)) if is_private_ecr(host) => host.to_owned(),
         _ => name.to_owned(),
     }
 }

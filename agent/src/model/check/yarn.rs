@@ -200,7 +200,7 @@ fn judge_auto_auth(
 /// where there are several.
 fn foreign_regions(own: Option<&str>, config: Option<&ExecutorConfig>) -> Vec<String> {
     let registries = config.map(trusted_ecr_registries).unwrap_or_default();
-    let regions: BTreeSet<String> = registries.iter().map(|registry| registry.region().to_owned()).collect();
+    let regions: BTreeSet<String> = registries.iter().map(|registry| registry.region().to_string()).collect();
     match own {
         Some(own) => regions.into_iter().filter(|region| region != own).collect(),
         None if regions.len() > 1 => regions.into_iter().collect(),

@@ -41,7 +41,8 @@ pub struct RegistryReport {
     pub host: String,
     pub aliases: Vec<String>,
     pub region: String,
-    pub account: String,
+    /// `None` for ECR Public.
+    pub account: Option<String>,
     /// By the server's clock.
     pub expires_at: Option<Timestamp>,
     pub refresh_at: Option<Timestamp>,
@@ -110,8 +111,8 @@ impl RegistryReport {
         Self {
             host: status.registry.host().to_string(),
             aliases: status.aliases.iter().map(ToString::to_string).collect(),
-            region: status.registry.region().to_owned(),
-            account: status.registry.account().to_owned(),
+            region: status.registry.region().to_string(),
+            account: status.registry.account().map(str::to_owned),
             expires_at: status.expires_at,
             refresh_at: status.refresh_at,
             last_success_at: status.last_success_at,
