@@ -3,6 +3,7 @@
 //!
 //! A pass cannot fail: whatever goes wrong becomes part of the status, and the next pass mends it.
 
+mod holders;
 mod parts;
 mod pass;
 
@@ -57,6 +58,8 @@ pub struct Agent {
     tokens: Tokens,
     /// How each issuer last answered.
     answers: BTreeMap<Issuer, AwsOutcome>,
+    /// The uptime when the holders of the tokens were last looked at.
+    holders_seen_at: Duration,
     status: watch::Sender<Status>,
     metrics: Metrics,
 }
@@ -68,6 +71,8 @@ pub struct PassReport {
     pub changes: Vec<(String, Change)>,
     /// Issuers of which a new token arrived.
     pub refreshed: Vec<String>,
+    /// Issuers whose tokens are taken anew, and who stands behind the AWS credentials now.
+    pub superseded: Vec<String>,
     /// Errors, each named by its object.
     pub errors: Vec<String>,
 }
@@ -90,6 +95,7 @@ impl Agent {
             trusted: Vec::new(),
             tokens: Tokens::default(),
             answers: BTreeMap::new(),
+            holders_seen_at: Duration::ZERO,
             status: watch::Sender::new(status),
             metrics,
         }
@@ -229,6 +235,9 @@ impl PassReport {
         let soonest = status.registries.iter().filter_map(|registry| registry.expires_at).min();
         let soonest_expiry = soonest.map(tracing::field::display);
         let (refreshed, changes) = (in_one(&self.refreshed), in_one(&changes));
+        if let Some(superseded) = in_one(&self.superseded) {
+            tracing::info!(superseded, "the AWS credentials are somebody else's: tokens are taken anew");
+        }
         if let Some(errors) = in_one(&self.errors) {
             let waiting_for = in_one(&status.waiting_for());
             tracing::warn!(wake, refreshed, changes, soonest_expiry, waiting_for, errors, "pass");

@@ -21,6 +21,7 @@ use crate::model::check::{Facts, Request};
 use crate::model::issuer::Issuer;
 use crate::model::settings::Settings;
 use crate::model::status::{Moment, Problem};
+use crate::model::token::Holder;
 use crate::place::Place;
 
 /// This node, its cluster and AWS.
@@ -129,5 +130,10 @@ impl TokenSource for Ecr {
                 .map_err(|error| Problem { waits_for: error.waits_for(), message: chain(&error) });
             Fetched { token, result, clock_skew: fetched.clock_skew }
         })
+    }
+
+    fn holder(&self, issuer: Issuer) -> Pin<Box<dyn Future<Output = Option<Holder>> + Send>> {
+        let ecr = self.clone();
+        Box::pin(async move { Ecr::holder(&ecr, &issuer).await })
     }
 }

@@ -10,7 +10,7 @@ use crate::model::check::Facts;
 use crate::model::issuer::Issuer;
 use crate::model::settings::Settings;
 use crate::model::status::{Moment, Problem};
-use crate::model::token::Token;
+use crate::model::token::{Holder, Token};
 use crate::place::Place;
 
 /// The world around the loop.
@@ -48,6 +48,9 @@ pub struct Parts {
 pub trait TokenSource {
     /// Asks `issuer` for a token, within a deadline.
     fn fetch(&self, issuer: Issuer) -> Pin<Box<dyn Future<Output = Fetched> + Send>>;
+
+    /// Tells whose credentials `issuer` would be asked with now, if this machine can tell it alone.
+    fn holder(&self, issuer: Issuer) -> Pin<Box<dyn Future<Output = Option<Holder>> + Send>>;
 }
 
 /// What one call for a token brought.

@@ -83,6 +83,7 @@ impl Agent {
         let registries = self.settings.wanted_registries(&self.trusted);
         self.tokens.retain(registries.iter().map(|wanted| &wanted.issuer));
         self.answers.retain(|issuer, _| registries.iter().any(|wanted| wanted.issuer == *issuer));
+        self.notice_new_holders(wake, &mut report).await;
         self.fetch_due_tokens(&registries, &mut report).await;
         self.show_registries(&registries, &judgement);
         self.status.send_modify(|status| {

@@ -21,7 +21,7 @@ use crate::model::registry::HostName;
 use crate::model::secret::Secret;
 use crate::model::settings::Settings;
 use crate::model::status::{Moment, PlaceKind, Problem, Report};
-use crate::model::token::Token;
+use crate::model::token::{Holder, Origin, Token};
 use crate::place::{Change, Intent, Place, Planner, Visit};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -38,6 +38,7 @@ struct Stage {
     answers: RefCell<VecDeque<Problem>>,
     skew: Cell<SignedDuration>,
     calls: RefCell<Vec<String>>,
+    holder: RefCell<Option<Holder>>,
     local: Shared,
     hdfs: Shared,
 }
@@ -70,6 +71,7 @@ impl Stage {
             auth: Secret::new(format!("token-{}", now.as_second())),
             issued_at: now,
             expires_at: now + 12 * HOUR,
+            origin: Origin { ends_at: None, holder: self.holder.borrow().clone() },
         }
     }
 }
@@ -132,6 +134,10 @@ impl TokenSource for Source {
         let result = if token.is_ok() { "ok" } else { "service" };
         let clock_skew = Some(self.0.skew.get());
         Box::pin(std::future::ready(Fetched { token, result, clock_skew }))
+    }
+
+    fn holder(&self, _: Issuer) -> Pin<Box<dyn Future<Output = Option<Holder>> + Send>> {
+        Box::pin(std::future::ready(self.0.holder.borrow().clone()))
     }
 }
 
@@ -247,6 +253,25 @@ fn for_days_nothing_published_is_ever_near_its_end() {
     }
     let calls = play.calls();
     assert!((7..=9).contains(&calls), "half of the life to 0.6 of it: {calls}");
+}
+
+#[test]
+fn somebody_else_behind_the_credentials_means_a_new_token_at_a_reload_or_soon() {
+    for (wake, wait) in [(Wake::Reload, Duration::ZERO), (Wake::Timer, 10 * MINUTE)] {
+        let mut play = Play::new();
+        let role = |name: &str| Some(Holder::instance_role(name));
+        play.stage.holder.replace(role("first"));
+        play.pass(Wake::Start);
+        play.pass(wake);
+        assert_eq!(play.calls(), 1);
+        play.stage.holder.replace(role("second"));
+        play.live_for(wait);
+        let report = play.pass(wake);
+        assert_eq!(play.calls(), 2, "{wake:?} {report:?}");
+        play.stage.holder.replace(None);
+        play.pass(Wake::Reload);
+        assert_eq!(play.calls(), 2, "what cannot be told is no change");
+    }
 }
 
 #[test]

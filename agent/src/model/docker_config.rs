@@ -91,6 +91,7 @@ fn object(value: &mut Value) -> &mut Map<String, Value> {
 mod tests {
     use super::{DockerConfig, Document, HostName, Token};
     use crate::model::secret::Secret;
+    use crate::model::token::Origin;
 
     fn document(text: &str) -> Document {
         Document::new(text.as_bytes().to_vec())
@@ -105,6 +106,7 @@ mod tests {
                 auth: Secret::new("QVdTOnA="),
                 issued_at: jiff::Timestamp::MIN,
                 expires_at: jiff::Timestamp::MAX,
+                origin: Origin::default(),
             },
         );
         assert_eq!(config.auth(&host), Some("QVdTOnA="));

@@ -174,7 +174,7 @@ mod tests {
     use crate::model::registry::HostName;
     use crate::model::schedule::Renewal;
     use crate::model::secret::Secret;
-    use crate::model::token::Token;
+    use crate::model::token::{Origin, Token};
 
     const HALF: Renewal = Renewal { share: 0.5, jitter: 0.0, unit: 0.0 };
 
@@ -189,7 +189,11 @@ mod tests {
     /// A token that lives for 100 s and ends at `expires`.
     fn wanted(name: &str, expires: i64) -> Credentials {
         let auth = Secret::new(format!("token-{expires}"));
-        [(host(name), Token { auth, issued_at: at(expires - 100), expires_at: at(expires) })].into()
+        [(
+            host(name),
+            Token { auth, issued_at: at(expires - 100), expires_at: at(expires), origin: Origin::default() },
+        )]
+        .into()
     }
 
     fn published(name: &str, expires: i64) -> PublishedDocument {
@@ -292,7 +296,12 @@ mod tests {
         use base64::engine::general_purpose::STANDARD;
         let password = STANDARD.encode(r#"{"expiration":1000}"#);
         let auth = Secret::new(STANDARD.encode(format!("AWS:{password}")));
-        let token = Token { auth, issued_at: at(900), expires_at: Timestamp::constant(1000, 640_000_000) };
+        let token = Token {
+            auth,
+            issued_at: at(900),
+            expires_at: Timestamp::constant(1000, 640_000_000),
+            origin: Origin::default(),
+        };
         let wanted: Credentials = [(host("a"), token)].into();
         let merged =
             PublishedDocument::default().merged(&wanted, HALF, at(900)).expect("an empty one takes any");

@@ -4,16 +4,17 @@
 //! once, each with its line. This module never opens a file: it is given the text.
 
 mod reader;
+mod registries;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::model::issuer::Issuer;
 use crate::model::published_path::PublishedPath;
 use crate::model::registry::{EcrRegistry, HostName};
 pub use reader::Mistake;
 use reader::{Section, Value};
+pub use registries::RegistrySettings;
 
 /// Where the settings are read from when no `--config` is given.
 pub const DEFAULT_SETTINGS_FILE: &str = "/etc/emr-ecr-agent/agent.toml";
@@ -24,6 +25,8 @@ pub struct Settings {
     /// Also serve the ECR hosts that container-executor.cfg trusts.
     pub discover_registries: bool,
     pub registries: Vec<RegistrySettings>,
+    /// A file with the credentials of further registries.
+    pub static_credentials: Option<PathBuf>,
     pub docker_configs: Vec<DockerConfigSettings>,
     pub published: PublishedSettings,
     /// Hadoop's configuration folder.
@@ -35,16 +38,6 @@ pub struct Settings {
     /// Address of the health endpoint.
     pub listen: SocketAddr,
     pub log: LogSettings,
-}
-
-/// A registry to hold a credential for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RegistrySettings {
-    pub registry: EcrRegistry,
-    /// Further names under which the same credential is filed.
-    pub aliases: Vec<HostName>,
-    /// Who gives its tokens, and as whom they are asked for.
-    pub issuer: Issuer,
 }
 
 /// One local Docker config file.
@@ -129,6 +122,7 @@ impl Default for Settings {
         Self {
             discover_registries: true,
             registries: Vec::new(),
+            static_credentials: None,
             docker_configs: vec![DockerConfigSettings::at("/root/.docker/config.json")],
             published: PublishedSettings {
                 path: PublishedPath::default(),
@@ -150,13 +144,6 @@ impl Default for Settings {
             listen: SocketAddr::from(([127, 0, 0, 1], 9470)),
             log: LogSettings { format: LogFormat::Text, level: LogLevel::Info, file: None },
         }
-    }
-}
-
-impl RegistrySettings {
-    /// The registry without aliases, asked for as the node itself.
-    pub fn of(registry: EcrRegistry) -> Self {
-        Self { issuer: Issuer::of(&registry), registry, aliases: Vec::new() }
     }
 }
 
@@ -196,13 +183,10 @@ impl Settings {
 
     fn fill(&mut self, root: &mut Section<'_, '_>) {
         root.set("discover_registries", &mut self.discover_registries, boolean);
+        root.set("static_credentials", &mut self.static_credentials, |v| absolute_path(v).map(Some));
         root.tables("registries", |table| {
-            let registry = table.required("host", ecr_registry);
-            let mut aliases = Vec::new();
-            table.set("aliases", &mut aliases, host_names);
-            self.registries.extend(
-                registry.map(|registry| RegistrySettings { aliases, ..RegistrySettings::of(registry) }),
-            );
+            let read = RegistrySettings::read(table, &self.registries);
+            self.registries.extend(read);
         });
         let mut docker_configs = Vec::new();
         let given = root.tables("docker_configs", |table| {
@@ -286,11 +270,6 @@ impl LogLevel {
 
 fn boolean(value: &Value<'_>) -> Result<bool, String> {
     value.boolean().ok_or_else(|| "must be true or false".to_owned())
-}
-
-fn ecr_registry(value: &Value<'_>) -> Result<EcrRegistry, String> {
-    let host = value.string().ok_or_else(|| "must be a host name in quotes".to_owned())?;
-    EcrRegistry::parse(host).map_err(|error| format!("must be the host name of an ECR registry, {error}"))
 }
 
 fn host_names(value: &Value<'_>) -> Result<Vec<HostName>, String> {

@@ -1,5 +1,7 @@
 //! ECR authorization tokens: what GetAuthorizationToken answers, and when it ends.
 
+use std::fmt;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::{SignedDuration, Timestamp};
@@ -16,7 +18,21 @@ pub struct Token {
     pub auth: Secret,
     pub issued_at: Timestamp,
     pub expires_at: Timestamp,
+    pub origin: Origin,
 }
+
+/// What is remembered of the AWS credentials that a token was asked for with.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// When those credentials end, by AWS's clock; `None` if they last.
+    pub ends_at: Option<Timestamp>,
+    /// Whose they were, where that can be told again without asking a service.
+    pub holder: Option<Holder>,
+}
+
+/// Who stands behind the node's own credentials: only to be compared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder(String);
 
 /// An answer that must not take the place of a living token.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -46,12 +62,30 @@ impl Token {
         if expires_at <= now {
             return Err(BadToken::Expired { expired_at: expires_at, now });
         }
-        Ok(Self { auth: Secret::new(auth), issued_at: now, expires_at })
+        Ok(Self { auth: Secret::new(auth), issued_at: now, expires_at, origin: Origin::default() })
     }
 
     /// How long it lives in all.
     pub fn life(&self) -> SignedDuration {
         self.expires_at.duration_since(self.issued_at)
+    }
+}
+
+impl Holder {
+    /// The role of the instance profile, by its name.
+    pub fn instance_role(name: &str) -> Self {
+        Self(format!("the instance role {}", name.trim()))
+    }
+
+    /// The owner of an access key that lasts, by the key's id.
+    pub fn access_key(id: &str) -> Self {
+        Self(format!("the access key {id}"))
+    }
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use crate::model::issuer::Issuer;
 use crate::model::schedule::{Renewal, retry_after};
 use crate::model::status::{Moment, Problem};
-use crate::model::token::Token;
+use crate::model::token::{Holder, Token};
 
 /// Tokens and attempts by issuer.
 #[derive(Debug, Clone, Default)]
@@ -25,6 +25,8 @@ pub struct Attempts {
     pub last_attempt_at: Option<Timestamp>,
     pub consecutive_failures: u32,
     pub last_error: Option<Problem>,
+    /// The token in hand was given to somebody else than would be asked for now.
+    superseded: bool,
     /// Not asked again before this uptime.
     not_before: Duration,
 }
@@ -74,6 +76,19 @@ impl Tokens {
         };
     }
 
+    /// The issuers whose tokens were given to somebody who can be told, and to whom.
+    pub fn holders(&self) -> Vec<(Issuer, Holder)> {
+        let holder = |attempts: &Attempts| attempts.token.as_ref()?.origin.holder.clone();
+        self.issuers.iter().filter_map(|(issuer, a)| Some((issuer.clone(), holder(a)?))).collect()
+    }
+
+    /// Makes the token due: somebody else would be given the next one. The token stays until then.
+    pub fn supersede(&mut self, issuer: &Issuer) {
+        if let Some(attempts) = self.issuers.get_mut(issuer) {
+            attempts.superseded = true;
+        }
+    }
+
     /// Notes a failure; the next attempt is drawn from `unit`.
     pub fn failed(&mut self, issuer: &Issuer, problem: Problem, at: Moment, unit: f64) {
         let attempts = self.issuers.entry(issuer.clone()).or_default();
@@ -85,9 +100,17 @@ impl Tokens {
 }
 
 impl Attempts {
-    /// When the token in hand is to be renewed, by the server's clock.
+    /// When the token in hand is to be renewed, by the server's clock: when its own life says so, or when
+    /// the AWS credentials end that it was asked for with. It may outlive them, but its rights are theirs.
     pub fn refresh_at(&self, renewal: Renewal) -> Option<Timestamp> {
-        self.token.as_ref().map(|token| renewal.due_at(token.expires_at, token.life()))
+        let token = self.token.as_ref()?;
+        if self.superseded {
+            return Some(token.issued_at);
+        }
+        let due_at = renewal.due_at(token.expires_at, token.life());
+        // Credentials that had ended already say nothing: to ask again at once would bring them again.
+        let credentials = token.origin.ends_at.filter(|at| *at > token.issued_at);
+        Some(credentials.map_or(due_at, |at| due_at.min(at)))
     }
 }
 
@@ -103,7 +126,7 @@ mod tests {
     use crate::model::schedule::Renewal;
     use crate::model::secret::Secret;
     use crate::model::status::{Moment, Problem};
-    use crate::model::token::Token;
+    use crate::model::token::{Holder, Origin, Token};
 
     const HALF: Renewal = Renewal { share: 0.5, jitter: 0.0, unit: 0.0 };
 
@@ -113,7 +136,12 @@ mod tests {
     }
 
     fn token(issued: u32, expires: u32) -> Token {
-        Token { auth: Secret::new("x"), issued_at: at(issued).wall, expires_at: at(expires).wall }
+        Token {
+            auth: Secret::new("x"),
+            issued_at: at(issued).wall,
+            expires_at: at(expires).wall,
+            origin: Origin::default(),
+        }
     }
 
     fn issuer(region: &str) -> Issuer {
@@ -150,6 +178,38 @@ mod tests {
         assert_eq!(due(&tokens, 57), [issuer("r")]);
         tokens.succeeded(&issuer("r"), token(57, 157), at(57).wall);
         assert_eq!(tokens.get(&issuer("r")).map(|attempts| attempts.consecutive_failures), Some(0));
+    }
+
+    #[test]
+    fn the_end_of_the_aws_credentials_renews_too() {
+        let check = |ends_at: Option<u32>, expected: u32| {
+            let origin = Origin { ends_at: ends_at.map(|second| at(second).wall), holder: None };
+            let mut tokens = Tokens::default();
+            tokens.succeeded(&issuer("r"), Token { origin, ..token(20, 120) }, at(20).wall);
+            let attempts = tokens.get(&issuer("r")).expect("known");
+            assert_eq!(attempts.refresh_at(HALF), Some(at(expected).wall), "{ends_at:?}");
+            assert_eq!(attempts.token.as_ref().map(|token| token.expires_at), Some(at(120).wall));
+        };
+        check(None, 70);
+        check(Some(40), 40);
+        check(Some(100), 70);
+        check(Some(20), 70);
+        check(Some(10), 70);
+    }
+
+    #[test]
+    fn another_holder_makes_the_token_due_but_does_not_take_it_away() {
+        let holder = Holder::instance_role("first");
+        let origin = Origin { ends_at: None, holder: Some(holder.clone()) };
+        let mut tokens = Tokens::default();
+        tokens.succeeded(&issuer("r"), Token { origin, ..token(0, 100) }, at(0).wall);
+        tokens.succeeded(&issuer("s"), token(0, 100), at(0).wall);
+        assert_eq!(tokens.holders(), [(issuer("r"), holder)]);
+        tokens.supersede(&issuer("r"));
+        assert_eq!(due(&tokens, 1), [issuer("r")]);
+        assert!(tokens.get(&issuer("r")).is_some_and(|attempts| attempts.token.is_some()));
+        tokens.succeeded(&issuer("r"), token(1, 101), at(1).wall);
+        assert_eq!(due(&tokens, 2), []);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::model::registry::HostName;
 use crate::model::secret::Secret;
 use crate::model::settings::Settings;
 use crate::model::status::Problem;
-use crate::model::token::Token;
+use crate::model::token::{Origin, Token};
 use crate::place::{Change, Intent, Place as _, Visit};
 
 fn credentials() -> Credentials {
@@ -17,6 +17,7 @@ fn credentials() -> Credentials {
         auth: Secret::new("QVdTOnA="),
         issued_at: jiff::Timestamp::UNIX_EPOCH,
         expires_at: jiff::Timestamp::MAX,
+        origin: Origin::default(),
     };
     [(HostName::parse("ecr.example").expect("a host"), token)].into()
 }

@@ -117,7 +117,10 @@ pub struct AwsAnswer {
 pub enum AwsOutcome {
     Token,
     NoCredentials,
+    /// ECR denied the call.
     Denied,
+    /// STS denied to assume the role that is set.
+    RoleDenied,
     /// Something that says nothing of the configuration, such as a timeout.
     Other,
 }
@@ -129,6 +132,7 @@ impl AwsOutcome {
             "ok" => Self::Token,
             "no_credentials" => Self::NoCredentials,
             "denied" => Self::Denied,
+            "role_denied" => Self::RoleDenied,
             _ => Self::Other,
         }
     }

@@ -7,6 +7,8 @@ use super::facts::{AwsOutcome, Facts, NodeFacts};
 use crate::model::findings::{Code, Finding, codes};
 use crate::model::hadoop::executor_config::{DOCKER, ExecutorConfig, HEAD, lossy};
 use crate::model::hadoop::setup::{self, Content, Setup, SetupFault};
+use crate::model::issuer::Issuer;
+use crate::model::registry::Service;
 
 const DOCKER_BINARY_KEY: &str = "docker.binary";
 const DOCKER_BINARY: &[u8] = b"/usr/bin/docker";
@@ -108,6 +110,18 @@ fn judge_docker_binary(
     }
 }
 
+fn role_of(issuer: &Issuer) -> String {
+    let role = issuer.identity.role.as_ref();
+    role.map_or_else(|| "the instance profile's role".to_owned(), |role| role.arn.to_string())
+}
+
+fn actions(service: Service) -> &'static str {
+    match service {
+        Service::Private => r#""ecr:GetAuthorizationToken""#,
+        Service::Public => r#"["ecr-public:GetAuthorizationToken","sts:GetServiceBearerToken"]"#,
+    }
+}
+
 fn judge_aws(node: &NodeFacts, found: &mut Collector) {
     for answer in &node.aws {
         let issuer = &answer.issuer;
@@ -120,7 +134,16 @@ fn judge_aws(node: &NodeFacts, found: &mut Collector) {
             AwsOutcome::Denied => Finding::new(
                 codes::IAM_ACTION_MISSING,
                 format!("{issuer} denied GetAuthorizationToken"),
-                r#"allow the instance profile's role: {"Effect":"Allow","Action":"ecr:GetAuthorizationToken","Resource":"*"}"#,
+                format!(
+                    r#"allow {}: {{"Effect":"Allow","Action":{},"Resource":"*"}}"#,
+                    role_of(issuer),
+                    actions(issuer.service)
+                ),
+            ),
+            AwsOutcome::RoleDenied => Finding::new(
+                codes::IAM_ACTION_MISSING,
+                format!("STS denied AssumeRole for {issuer}"),
+                "allow the instance profile's role sts:AssumeRole on that role, and let its trust policy name the instance profile's role, with the external id if it asks for one",
             ),
             AwsOutcome::Token | AwsOutcome::Other => continue,
         };

@@ -6,7 +6,7 @@ use crate::model::hadoop::client_config;
 use crate::model::registry::HostName;
 use crate::model::schedule::Renewal;
 use crate::model::secret::Secret;
-use crate::model::token::Token;
+use crate::model::token::{Origin, Token};
 
 const HALF: Renewal = Renewal { share: 0.5, jitter: 0.0, unit: 0.0 };
 const NOW: Timestamp = Timestamp::constant(1_000_000, 0);
@@ -20,6 +20,7 @@ fn wanted(names: &[&str]) -> Credentials {
         auth: Secret::new(format!("auth-of-{name}")),
         issued_at: NOW,
         expires_at: Timestamp::constant(1_043_200, 0),
+        origin: Origin::default(),
     };
     names.iter().map(|name| (host(name), token(name))).collect()
 }

@@ -93,6 +93,11 @@ impl<'a, 'i> Section<'a, 'i> {
         self.optional(key, parse)
     }
 
+    /// Whether the key is there, whatever its value.
+    pub fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
     /// Visits the table of this name, if there.
     pub fn table(&mut self, key: &'static str, visit: impl FnOnce(&mut Section<'_, 'i>)) {
         let Some(value) = self.ask(key) else { return };
@@ -128,7 +133,8 @@ impl<'a, 'i> Section<'a, 'i> {
         section.refuse_unknown();
     }
 
-    fn optional<T>(
+    /// The value of a key, if it is there and right; a refused value notes the mistake.
+    pub fn optional<T>(
         &mut self,
         key: &'static str,
         parse: impl Fn(&Value<'_>) -> Result<T, String>,

@@ -6,7 +6,18 @@ const EXAMPLE: &str = include_str!("../../../agent.toml");
 
 /// The example's keys, uncommented. What has no default stands in `optional`.
 fn uncommented() -> String {
-    let optional = ["owner =", "group =", "file ="];
+    let optional = [
+        "owner =",
+        "group =",
+        "file =",
+        "static_credentials =",
+        "region =",
+        "role_arn =",
+        "external_id =",
+        "session_name =",
+        "profile =",
+        "endpoint =",
+    ];
     let is_setting = |line: &&str| {
         let setting = line.strip_prefix('#').unwrap_or_default();
         setting.starts_with('[') || setting.split_once(" = ").is_some_and(|(key, _)| !key.contains(' '))
@@ -81,6 +92,33 @@ fn every_value_is_taken_over() {
 }
 
 #[test]
+fn a_registry_is_asked_for_as_its_table_says() {
+    let settings = Settings::parse(
+        r#"
+        [[registries]]
+        host = "210987654321.dkr.ecr.eu-west-1.amazonaws.com"
+        region = "eu-west-3"
+        role_arn = "arn:aws:iam::210987654321:role/ecr-reader"
+        external_id = "agreed"
+        profile = "base"
+        endpoint = "https://ecr.example.com"
+        [[registries]]
+        host = "public.ecr.aws"
+        "#,
+    )
+    .expect("all is right");
+    let [private, public] = settings.registries.as_slice() else { panic!("two registries") };
+    assert_eq!(
+        private.issuer.to_string(),
+        "ECR in eu-west-3 at https://ecr.example.com as arn:aws:iam::210987654321:role/ecr-reader by the profile base"
+    );
+    let role = private.issuer.identity.role.as_ref().expect("a role");
+    assert_eq!(role.external_id.as_ref().map(|id| id.as_str()), Some("agreed"));
+    assert_eq!(role.session_name.as_str(), "emr-ecr-agent");
+    assert_eq!(public.issuer.to_string(), "ECR Public");
+}
+
+#[test]
 fn every_mistake_is_told_with_its_line() {
     let check = |text: &str, expected: &[(usize, &str, &str)]| {
         let mistakes = Settings::parse(text).expect_err(text);
@@ -95,6 +133,25 @@ fn every_mistake_is_told_with_its_line() {
         &[(2, "refresh.share", "0.1 to 0.9"), (3, "refresh.jiter", "jitter")],
     );
     check("[[registries]]\naliases = []\n", &[(2, "registries.host", "required")]);
+    let table = |rest: &str| {
+        format!("[[registries]]\nhost = \"123456789123.dkr.ecr.us-east-1.amazonaws.com\"\n{rest}\n")
+    };
+    for (rest, key, words) in [
+        ("role_arn = \"ecr-reader\"", "registries.role_arn", "arn:aws:iam::"),
+        ("external_id = \"agreed\"", "registries.external_id", "beside role_arn"),
+        ("session_name = \"agent\"", "registries.session_name", "beside role_arn"),
+        ("profile = \"\"", "registries.profile", "profile of ~/.aws/config"),
+        ("endpoint = \"ecr.example.com\"", "registries.endpoint", "https://"),
+        ("region = \"US East\"", "registries.region", "us-east-1"),
+    ] {
+        check(&table(rest), &[(3, key, words)]);
+    }
+    check(&table(&table("")), &[(4, "registries.host", "table above")]);
+    check(
+        "[[registries]]\nhost = \"public.ecr.aws\"\nregion = \"eu-west-1\"\n",
+        &[(3, "registries.region", "us-east-1")],
+    );
+    check("static_credentials = \"credentials.json\"\n", &[(1, "static_credentials", "absolute path")]);
     check("[[registries]]\nhost = \"docker.io\"\n", &[(2, "registries.host", "12-digit account")]);
     check("registries = 1\n", &[(1, "registries", "[[registries]]")]);
     check("published = 1\n", &[(1, "published", "[published]")]);
