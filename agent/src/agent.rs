@@ -6,6 +6,8 @@
 mod holders;
 mod parts;
 mod pass;
+mod places;
+mod renewal;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -19,13 +21,13 @@ use crate::edge::metrics::Metrics;
 use crate::model::check::AwsOutcome;
 use crate::model::issuer::Issuer;
 use crate::model::registry::EcrRegistry;
-use crate::model::schedule::{Renewal, unit_of};
-use crate::model::settings::Settings;
+use crate::model::settings::{RegistrySettings, Settings};
 use crate::model::status::Status;
 use crate::model::tokens::Tokens;
+use crate::model::trials::Trials;
 use crate::place::{Change, Intent};
-pub use parts::{Fetched, Parts, TokenSource, World};
-use pass::PlaceMemory;
+pub use parts::{Fetched, Parts, RegistryProbe, TokenSource, World};
+use places::Memories;
 
 /// Longest that a stop waits for the pass under way, so that it leaves no temporary file.
 const STOP_DEADLINE: Duration = Duration::from_secs(4);
@@ -52,10 +54,11 @@ pub struct Agent {
     settings: Settings,
     world: Box<dyn World>,
     parts: Parts,
-    memories: Vec<PlaceMemory>,
+    memories: Memories,
     /// The trusted ECR registries, as of the last time that container-executor.cfg could be read.
     trusted: Vec<EcrRegistry>,
     tokens: Tokens,
+    trials: Trials,
     /// How each issuer last answered.
     answers: BTreeMap<Issuer, AwsOutcome>,
     /// The uptime when the holders of the tokens were last looked at.
@@ -73,8 +76,24 @@ pub struct PassReport {
     pub refreshed: Vec<String>,
     /// Issuers whose tokens are taken anew, and who stands behind the AWS credentials now.
     pub superseded: Vec<String>,
+    /// Issuers whose token was taken over from the published copy.
+    pub adopted: Vec<String>,
     /// Errors, each named by its object.
     pub errors: Vec<String>,
+    /// Something is due, but another node has the turn to renew it.
+    pub yields: bool,
+    has_turn: bool,
+    failed_calls: usize,
+}
+
+/// What stays the same during one pass.
+#[derive(Clone, Copy)]
+struct Round<'r> {
+    wake: Wake,
+    intent: Intent,
+    /// The uptime when it began.
+    began: Duration,
+    registries: &'r [RegistrySettings],
 }
 
 impl Agent {
@@ -86,7 +105,7 @@ impl Agent {
             settings.refresh.pass_interval,
             heartbeat_bound(&settings),
         );
-        let memories = parts.places.iter().map(|place| PlaceMemory::new(place.as_ref())).collect();
+        let memories = Memories::of(&parts);
         Self {
             settings,
             world,
@@ -94,6 +113,7 @@ impl Agent {
             memories,
             trusted: Vec::new(),
             tokens: Tokens::default(),
+            trials: Trials::default(),
             answers: BTreeMap::new(),
             holders_seen_at: Duration::ZERO,
             status: watch::Sender::new(status),
@@ -185,9 +205,9 @@ impl Agent {
             tracing::warn!("health.listen and [log] take effect at the next start");
         }
         self.parts = self.world.parts(&settings);
-        let mut before = std::mem::take(&mut self.memories);
-        let places = self.parts.places.iter();
-        self.memories = places.map(|place| PlaceMemory::carried_over(place.as_ref(), &mut before)).collect();
+        let nothing = Memories::of(&self.parts);
+        let before = std::mem::replace(&mut self.memories, nothing);
+        self.memories = Memories::carried_over(&self.parts, before);
         self.status.send_modify(|status| {
             status.minimum_validity = settings.refresh.minimum_validity;
             status.pass_interval = settings.refresh.pass_interval;
@@ -198,19 +218,13 @@ impl Agent {
         tracing::info!("settings reloaded");
     }
 
-    fn renewal(&self) -> Renewal {
-        let refresh = &self.settings.refresh;
-        Renewal { share: refresh.share, jitter: refresh.jitter, unit: unit_of(&self.status.borrow().node) }
-    }
-
     fn quiet_for(&self) -> Duration {
         let now = self.world.now();
-        let server_now = self.status.borrow().server_time(now.wall);
         let interval = self.settings.refresh.pass_interval;
-        let tokens = self.tokens.quiet_for(self.renewal(), now, server_now);
+        let tokens = self.tokens.quiet_for(self.renewal(), self.company(), now, self.server_now());
         // A wake between two visits, such as a retry with ECR, must not put the next visit off.
-        let places = self.memories.iter().map(|memory| memory.quiet_for(now, interval));
-        places.chain(tokens).fold(interval, Duration::min)
+        let places = self.memories.quiet_for(now, interval);
+        [tokens, self.trials.quiet_for(now)].into_iter().flatten().fold(places, Duration::min)
     }
 }
 
@@ -234,15 +248,16 @@ impl PassReport {
             self.changes.iter().map(|(place, change)| format!("{place} {change}")).collect();
         let soonest = status.registries.iter().filter_map(|registry| registry.expires_at).min();
         let soonest_expiry = soonest.map(tracing::field::display);
-        let (refreshed, changes) = (in_one(&self.refreshed), in_one(&changes));
+        let (refreshed, adopted) = (in_one(&self.refreshed), in_one(&self.adopted));
+        let changes = in_one(&changes);
         if let Some(superseded) = in_one(&self.superseded) {
             tracing::info!(superseded, "the AWS credentials are somebody else's: tokens are taken anew");
         }
         if let Some(errors) = in_one(&self.errors) {
             let waiting_for = in_one(&status.waiting_for());
-            tracing::warn!(wake, refreshed, changes, soonest_expiry, waiting_for, errors, "pass");
-        } else if changes.is_some() || refreshed.is_some() {
-            tracing::info!(wake, refreshed, changes, soonest_expiry, "pass");
+            tracing::warn!(wake, refreshed, adopted, changes, soonest_expiry, waiting_for, errors, "pass");
+        } else if changes.is_some() || refreshed.is_some() || adopted.is_some() {
+            tracing::info!(wake, refreshed, adopted, changes, soonest_expiry, "pass");
         }
     }
 }

@@ -7,7 +7,7 @@ use std::pin::Pin;
 
 use jiff::Timestamp;
 
-use crate::agent::{Fetched, Parts, TokenSource, World};
+use crate::agent::{Fetched, Parts, RegistryProbe, TokenSource, World};
 use crate::edge::chain;
 use crate::edge::clock::Clock;
 use crate::edge::disk::LocalConfig;
@@ -15,13 +15,16 @@ use crate::edge::ecr::Ecr;
 use crate::edge::hadoop_conf;
 use crate::edge::hdfs::Published;
 use crate::edge::node::{self, ThisMachine};
+use crate::edge::registry;
 use crate::edge::settings_file::SettingsFile;
 use crate::edge::watcher::{WatchError, Watcher};
 use crate::model::check::{Facts, Request};
 use crate::model::issuer::Issuer;
+use crate::model::registry::HostName;
 use crate::model::settings::Settings;
 use crate::model::status::{Moment, Problem};
-use crate::model::token::Holder;
+use crate::model::token::{Holder, Token};
+use crate::model::trials::Verdict;
 use crate::place::Place;
 
 /// This node, its cluster and AWS.
@@ -70,10 +73,12 @@ impl World for Node {
 
     fn parts(&self, settings: &Settings) -> Parts {
         let local = settings.docker_configs.iter().cloned();
-        let mut places: Vec<Box<dyn Place>> =
-            local.map(|config| Box::new(LocalConfig::new(config)) as Box<dyn Place>).collect();
-        places.push(Box::new(published(settings)));
-        Parts { tokens: Box::new(Ecr::new(settings.deadlines.ecr)), places }
+        Parts {
+            tokens: Box::new(Ecr::new(settings.deadlines.ecr)),
+            registries: Box::new(Registries),
+            local: local.map(|config| Box::new(LocalConfig::new(config)) as Box<dyn Place>).collect(),
+            published: Box::new(published(settings)),
+        }
     }
 
     fn facts(&self, settings: &Settings) -> Facts<'_> {
@@ -116,6 +121,15 @@ pub fn node_facts(settings: &Settings, now: Timestamp) -> Facts<'static> {
         request: Request::default(),
         machine: &ThisMachine,
         now,
+    }
+}
+
+/// All registries, as this node reaches them.
+struct Registries;
+
+impl RegistryProbe for Registries {
+    fn probe(&self, name: HostName, token: Token) -> Pin<Box<dyn Future<Output = Verdict> + Send>> {
+        Box::pin(async move { registry::probe(name.as_str(), token.auth.expose()).await })
     }
 }
 

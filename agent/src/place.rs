@@ -52,6 +52,8 @@ pub enum Intent {
 /// What a visit that ended in order found out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Visit {
+    /// What was there when the visit began.
+    pub at_first: Found,
     /// What is in place now, as read back.
     pub found: Found,
     /// What was done, in order.
@@ -128,14 +130,16 @@ where
     S::Error: std::error::Error + 'static,
 {
     let mut changes = Vec::new();
+    let mut first = None;
     for _ in 0..ROUNDS {
         let found = store.observe().await?;
+        let at_first = first.get_or_insert_with(|| found.clone()).clone();
         let plan = planner(&found);
         if let (Intent::Tell, Some(changes)) = (intent, told(&plan)) {
-            return Ok(Visit { found, changes });
+            return Ok(Visit { at_first, found, changes });
         }
         match plan {
-            Plan::Keep => return Ok(Visit { found, changes }),
+            Plan::Keep => return Ok(Visit { at_first, found, changes }),
             Plan::Leave(why) => return Err(VisitError::Unusable(why)),
             Plan::SetAttributes => {
                 store.set_attributes().await?;
@@ -187,13 +191,13 @@ mod tests {
         }
 
         async fn replace(&mut self, document: &Document) -> Result<Replacement, Infallible> {
-            self.found = file(document.bytes(), Attributes::AsSet);
+            self.found = file(document.bytes(), Attributes::AS_SET);
             Ok(Replacement::Done)
         }
 
         async fn set_attributes(&mut self) -> Result<(), Infallible> {
             if let Found::File { attributes, .. } = &mut self.found {
-                *attributes = Attributes::AsSet;
+                *attributes = Attributes::AS_SET;
             }
             Ok(())
         }
@@ -210,7 +214,7 @@ mod tests {
     /// Wants the content `good`; sets anything else aside.
     fn planner() -> Planner {
         Box::new(|found| match found {
-            Found::File { document, attributes: Attributes::AsSet } if document.bytes() == b"good" => {
+            Found::File { document, attributes: Attributes::AS_SET } if document.bytes() == b"good" => {
                 Plan::Keep
             }
             Found::File { document, .. } if document.bytes() == b"good" => Plan::SetAttributes,
@@ -238,13 +242,13 @@ mod tests {
             );
             let visit = visit(&mut memory, Intent::CarryOut).expect("it converges");
             assert_eq!(visit.changes, expected);
-            assert_eq!(visit.found, file(b"good", Attributes::AsSet));
+            assert_eq!(visit.found, file(b"good", Attributes::AS_SET));
         };
-        check(file(b"good", Attributes::AsSet), &[]);
-        check(file(b"good", Attributes::Drifted), &[Change::AttributesSet]);
+        check(file(b"good", Attributes::AS_SET), &[]);
+        check(file(b"good", Attributes { mode: false, owner: true }), &[Change::AttributesSet]);
         check(Found::Absent, &[Change::Replaced]);
         check(
-            file(b"bad", Attributes::Drifted),
+            file(b"bad", Attributes { mode: false, owner: true }),
             &[Change::SetAside(Some("aside-3".to_owned())), Change::Replaced],
         );
     }

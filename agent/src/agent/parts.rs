@@ -8,10 +8,12 @@ use jiff::SignedDuration;
 
 use crate::model::check::Facts;
 use crate::model::issuer::Issuer;
+use crate::model::registry::HostName;
 use crate::model::settings::Settings;
 use crate::model::status::{Moment, Problem};
 use crate::model::token::{Holder, Token};
-use crate::place::Place;
+use crate::model::trials::Verdict;
+use crate::place::{Place, SharedPlace};
 
 /// The world around the loop.
 pub trait World {
@@ -38,10 +40,12 @@ pub trait World {
     fn changed(&mut self) -> Pin<Box<dyn Future<Output = ()> + '_>>;
 }
 
-/// What a pass fetches from and brings in order, in this order.
+/// What a pass fetches from, tries at, and brings in order.
 pub struct Parts {
     pub tokens: Box<dyn TokenSource>,
-    pub places: Vec<Box<dyn Place>>,
+    pub registries: Box<dyn RegistryProbe>,
+    pub local: Vec<Box<dyn Place>>,
+    pub published: Box<dyn SharedPlace>,
 }
 
 /// Whoever gives authorization tokens.
@@ -51,6 +55,12 @@ pub trait TokenSource {
 
     /// Tells whose credentials `issuer` would be asked with now, if this machine can tell it alone.
     fn holder(&self, issuer: Issuer) -> Pin<Box<dyn Future<Output = Option<Holder>> + Send>>;
+}
+
+/// Whoever can say whether a registry takes a token.
+pub trait RegistryProbe {
+    /// Tries `token` at the registry called `name`, within a deadline.
+    fn probe(&self, name: HostName, token: Token) -> Pin<Box<dyn Future<Output = Verdict> + Send>>;
 }
 
 /// What one call for a token brought.

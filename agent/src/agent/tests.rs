@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Agent, Fetched, Parts, PassReport, TokenSource, Wake, World};
+use super::{Agent, Fetched, Parts, PassReport, RegistryProbe, TokenSource, Wake, World};
 use crate::edge::metrics::Metrics;
 use crate::model::check::{Content, Facts, Request, Ruling, TextAlone, TextFile};
 use crate::model::document::Document;
@@ -22,7 +22,8 @@ use crate::model::secret::Secret;
 use crate::model::settings::Settings;
 use crate::model::status::{Moment, PlaceKind, Problem, Report};
 use crate::model::token::{Holder, Origin, Token};
-use crate::place::{Change, Intent, Place, Planner, Visit};
+use crate::model::trials::Verdict;
+use crate::place::{Change, Intent, Place, Planner, SharedPlace, Turn, Visit};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -39,6 +40,9 @@ struct Stage {
     skew: Cell<SignedDuration>,
     calls: RefCell<Vec<String>>,
     holder: RefCell<Option<Holder>>,
+    trials: RefCell<Vec<String>>,
+    /// What registries say; that they accept if nothing is set.
+    verdict: RefCell<Option<Verdict>>,
     local: Shared,
     hdfs: Shared,
 }
@@ -49,6 +53,8 @@ struct File {
     found: RefCell<Option<Found>>,
     refusal: RefCell<Option<Problem>>,
     visits: Cell<usize>,
+    turn_is_others: Cell<bool>,
+    turns_ended: Cell<usize>,
 }
 
 type Shared = Rc<File>;
@@ -72,6 +78,7 @@ impl Stage {
             issued_at: now,
             expires_at: now + 12 * HOUR,
             origin: Origin { ends_at: None, holder: self.holder.borrow().clone() },
+            predecessor: None,
         }
     }
 }
@@ -94,11 +101,12 @@ impl World for Theatre {
     }
 
     fn parts(&self, _: &Settings) -> Parts {
-        let places: Vec<Box<dyn Place>> = vec![
-            Box::new(MemoryPlace(PlaceKind::Local, Rc::clone(&self.0.local))),
-            Box::new(MemoryPlace(PlaceKind::Hdfs, Rc::clone(&self.0.hdfs))),
-        ];
-        Parts { tokens: Box::new(Source(Rc::clone(&self.0))), places }
+        Parts {
+            tokens: Box::new(Source(Rc::clone(&self.0))),
+            registries: Box::new(Source(Rc::clone(&self.0))),
+            local: vec![Box::new(MemoryPlace(PlaceKind::Local, Rc::clone(&self.0.local)))],
+            published: Box::new(MemoryPlace(PlaceKind::Hdfs, Rc::clone(&self.0.hdfs))),
+        }
     }
 
     fn facts(&self, settings: &Settings) -> Facts<'_> {
@@ -141,6 +149,26 @@ impl TokenSource for Source {
     }
 }
 
+impl RegistryProbe for Source {
+    fn probe(&self, name: HostName, _: Token) -> Pin<Box<dyn Future<Output = Verdict> + Send>> {
+        self.0.trials.borrow_mut().push(name.to_string());
+        let verdict = self.0.verdict.borrow().clone().unwrap_or(Verdict::Accepted);
+        Box::pin(std::future::ready(verdict))
+    }
+}
+
+impl SharedPlace for MemoryPlace {
+    fn take_turn(&mut self) -> Pin<Box<dyn Future<Output = Result<Turn, Problem>> + '_>> {
+        let turn = if self.1.turn_is_others.get() { Turn::Others } else { Turn::Ours };
+        Box::pin(std::future::ready(Ok(turn)))
+    }
+
+    fn end_turn(&mut self) -> Pin<Box<dyn Future<Output = ()> + '_>> {
+        self.1.turns_ended.set(self.1.turns_ended.get() + 1);
+        Box::pin(std::future::ready(()))
+    }
+}
+
 impl Place for MemoryPlace {
     fn kind(&self) -> PlaceKind {
         self.0
@@ -160,22 +188,23 @@ impl Place for MemoryPlace {
         if let Some(problem) = self.1.refusal.borrow().clone() {
             return Box::pin(std::future::ready(Err(problem)));
         }
-        let found = self.1.found.borrow().clone().unwrap_or(Found::Absent);
-        let (found, changes) = match planner(&found) {
-            Plan::Keep => (found, Vec::new()),
+        let at_first = self.1.found.borrow().clone().unwrap_or(Found::Absent);
+        let (found, changes) = match planner(&at_first) {
+            Plan::Keep => (at_first.clone(), Vec::new()),
             Plan::Replace { document, .. } => {
-                (Found::File { document, attributes: Attributes::AsSet }, vec![Change::Replaced])
+                (Found::File { document, attributes: Attributes::AS_SET }, vec![Change::Replaced])
             }
             other => unreachable!("{other:?} is not played here"),
         };
         *self.1.found.borrow_mut() = Some(found.clone());
-        Box::pin(std::future::ready(Ok(Visit { found, changes })))
+        Box::pin(std::future::ready(Ok(Visit { at_first, found, changes })))
     }
 }
 
 struct Play {
     stage: Rc<Stage>,
     agent: Agent,
+    metrics: Metrics,
     runtime: tokio::runtime::Runtime,
 }
 
@@ -184,9 +213,10 @@ impl Play {
         let stage = Rc::new(Stage::default());
         *stage.executor_cfg.borrow_mut() = Some(TRUSTING.to_owned());
         let metrics = Metrics::new().expect("metrics");
-        let agent = Agent::new(Settings::default(), Box::new(Theatre(Rc::clone(&stage))), metrics);
+        let world = Box::new(Theatre(Rc::clone(&stage)));
+        let agent = Agent::new(Settings::default(), world, metrics.clone());
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-        Self { stage, agent, runtime }
+        Self { stage, agent, metrics, runtime }
     }
 
     fn pass(&mut self, wake: Wake) -> PassReport {
@@ -296,8 +326,8 @@ fn an_outage_of_ecr_is_survived_while_the_token_lives_and_then_told() {
 #[test]
 fn an_outage_of_hdfs_costs_no_call_to_ecr() {
     let mut play = Play::new();
-    *play.stage.hdfs.refusal.borrow_mut() = Some(Problem::waiting("HDFS", "refused"));
     play.pass(Wake::Start);
+    *play.stage.hdfs.refusal.borrow_mut() = Some(Problem::waiting("HDFS", "refused"));
     play.live_for(2 * HOUR);
     assert_eq!(play.calls(), 1);
     let report = play.report();
@@ -311,12 +341,123 @@ fn an_outage_of_hdfs_costs_no_call_to_ecr() {
 }
 
 #[test]
+fn a_node_that_sees_no_hdfs_asks_ecr_for_itself_but_not_at_once() {
+    let mut play = Play::new();
+    *play.stage.hdfs.refusal.borrow_mut() = Some(Problem::waiting("HDFS", "refused"));
+    play.pass(Wake::Start);
+    assert_eq!(play.calls(), 0);
+    play.live_for(9 * MINUTE);
+    assert_eq!(play.calls(), 1);
+    assert!(play.report().places[0].fresh);
+}
+
+#[test]
+fn what_another_node_published_is_as_good_as_a_token_of_ones_own() {
+    let mut first = Play::new();
+    first.pass(Wake::Start);
+    let mut second = Play::new();
+    *second.stage.hdfs.found.borrow_mut() = first.stage.hdfs.found.borrow().clone();
+    let pass = second.pass(Wake::Start);
+    assert_eq!((pass.adopted.len(), second.calls()), (1, 0), "{pass:?}");
+    assert!(second.stage.trials.borrow().is_empty(), "whoever published it has tried it");
+    let report = second.report();
+    assert!(report.ready, "{:?}", report.checks);
+    assert_eq!(report.registries[0].source.as_deref(), Some("published"));
+    assert_eq!(second.published(), first.published());
+}
+
+#[test]
+fn while_another_node_has_the_turn_nothing_is_asked() {
+    let mut play = Play::new();
+    play.stage.hdfs.turn_is_others.set(true);
+    assert!(play.pass(Wake::Start).yields);
+    play.live_for(MINUTE);
+    assert_eq!(play.calls(), 0);
+    play.stage.hdfs.turn_is_others.set(false);
+    play.live_for(MINUTE);
+    assert_eq!((play.calls(), play.stage.hdfs.turns_ended.get()), (1, 1));
+    assert!(play.report().ready);
+}
+
+#[test]
+fn a_turn_that_failed_is_left_to_end_by_itself() {
+    let mut play = Play::new();
+    play.stage.answers.borrow_mut().push_back(down());
+    play.pass(Wake::Start);
+    assert_eq!(play.stage.hdfs.turns_ended.get(), 0, "others would only fail as well");
+    play.live_for(MINUTE);
+    assert_eq!((play.calls(), play.stage.hdfs.turns_ended.get()), (2, 1));
+}
+
+#[test]
+fn a_token_that_its_registry_refuses_is_not_published() {
+    let mut play = Play::new();
+    play.pass(Wake::Start);
+    let before = play.published();
+    *play.stage.verdict.borrow_mut() = Some(Verdict::Refused(401));
+    play.live_for(8 * HOUR);
+    assert_eq!(play.calls(), 2);
+    assert_eq!(play.published(), before, "what lives stays");
+    let report = play.report();
+    assert!(!report.ready);
+    assert_eq!(report.registries[0].verified.as_deref(), Some("refused"));
+    *play.stage.verdict.borrow_mut() = None;
+    play.live_for(10 * MINUTE);
+    assert!(play.report().ready);
+    assert_ne!(play.published(), before);
+    assert_eq!(play.calls(), 2);
+}
+
+#[test]
+fn a_registry_out_of_reach_holds_nothing_up() {
+    let mut play = Play::new();
+    *play.stage.verdict.borrow_mut() = Some(Verdict::Unknown("no route".to_owned()));
+    play.pass(Wake::Start);
+    assert!(play.report().ready);
+    assert_eq!(play.report().registries[0].verified.as_deref(), Some("unknown"));
+}
+
+#[test]
+fn a_reload_tries_tokens_again_and_replaces_a_refused_one() {
+    let mut play = Play::new();
+    play.pass(Wake::Start);
+    play.live_for(HOUR);
+    let before = play.published();
+    *play.stage.verdict.borrow_mut() = Some(Verdict::Refused(403));
+    play.pass(Wake::Reload);
+    *play.stage.verdict.borrow_mut() = None;
+    play.live_for(MINUTE);
+    assert_eq!(play.calls(), 2);
+    assert!(play.report().ready);
+    assert_ne!(play.published(), before, "published at once, though the one before still lives");
+}
+
+#[test]
+fn what_others_did_to_a_place_is_counted_by_kind() {
+    let mut play = Play::new();
+    play.pass(Wake::Start);
+    let count = |play: &Play, kind: &str| {
+        let line = format!("emr_ecr_agent_drift_total{{kind=\"{kind}\",sink=\"hdfs\"}} 1");
+        play.metrics.render(&play.report()).lines().any(|l| l == line)
+    };
+    assert!(!count(&play, "content") && !count(&play, "missing"));
+    let document = Document::new(b"{}".to_vec());
+    *play.stage.hdfs.found.borrow_mut() = Some(Found::File { document, attributes: Attributes::AS_SET });
+    play.live_for(MINUTE);
+    assert!(count(&play, "content") && !count(&play, "missing"));
+    *play.stage.hdfs.found.borrow_mut() = None;
+    play.live_for(MINUTE);
+    assert!(count(&play, "content") && count(&play, "missing"));
+}
+
+#[test]
 fn hdfs_is_not_visited_more_often_than_the_interval() {
     let mut play = Play::new();
     play.pass(Wake::Start);
     play.stage.answers.borrow_mut().extend(std::iter::repeat_n(down(), 10_000));
     play.live_for(10 * HOUR);
-    assert!(play.stage.hdfs.visits.get() <= 601, "{}", play.stage.hdfs.visits.get());
+    // Before each retry, and once it is our turn, it is looked whether another node was luckier.
+    assert!(play.stage.hdfs.visits.get() <= 601 + 2 * play.calls(), "{}", play.stage.hdfs.visits.get());
 }
 
 #[test]
@@ -369,7 +510,7 @@ fn what_another_writer_did_is_mended_at_the_next_pass() {
     let disturbances: [&[u8]; 4] = [b"", b"{", br#"{"auths":{"x":{}}}"#, br#"{"auths":{}}"#];
     for disturbance in disturbances {
         let document = Document::new(disturbance.to_vec());
-        *play.stage.hdfs.found.borrow_mut() = Some(Found::File { document, attributes: Attributes::AsSet });
+        *play.stage.hdfs.found.borrow_mut() = Some(Found::File { document, attributes: Attributes::AS_SET });
         play.live_for(MINUTE);
         let (published, poison) = PublishedDocument::read(&play.published().expect("published"));
         assert_eq!(poison, None);

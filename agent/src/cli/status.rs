@@ -147,6 +147,8 @@ mod tests {
             last_attempt_at: None,
             consecutive_failures: 2,
             last_error: Some(Problem::waiting("ECR", "no answer")),
+            adopted: false,
+            verdict: None,
             trust: None,
         });
         status.executor_cfg = ExecutorCfg::Sound;

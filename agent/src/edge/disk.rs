@@ -208,10 +208,11 @@ impl Store for LocalFile {
         self.observed = None;
         let Some((bytes, metadata)) = read_with_metadata(&self.path)? else { return Ok(Found::Absent) };
         self.observed = Some(Stamp::of(&metadata));
-        let as_set = metadata.mode() & 0o7777 == self.mode.bits()
-            && self.uid.is_none_or(|uid| uid.as_raw() == metadata.uid())
-            && self.gid.is_none_or(|gid| gid.as_raw() == metadata.gid());
-        let attributes = if as_set { Attributes::AsSet } else { Attributes::Drifted };
+        let attributes = Attributes {
+            mode: metadata.mode() & 0o7777 == self.mode.bits(),
+            owner: self.uid.is_none_or(|uid| uid.as_raw() == metadata.uid())
+                && self.gid.is_none_or(|gid| gid.as_raw() == metadata.gid()),
+        };
         Ok(Found::File { document: Document::new(bytes), attributes })
     }
 

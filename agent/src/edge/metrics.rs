@@ -9,6 +9,7 @@ use prometheus::{
 };
 
 use crate::model::findings::Severity;
+use crate::model::plan::Drift;
 use crate::model::status::{PlaceKind, Report};
 
 /// Bounds in seconds for calls that take milliseconds on a good day and a deadline on a bad one.
@@ -23,6 +24,9 @@ pub struct Metrics {
     publish: IntCounterVec,
     publish_duration: HistogramVec,
     publish_last_success: GaugeVec,
+    drift: IntCounterVec,
+    adoptions: IntCounterVec,
+    trials: IntCounterVec,
     passes: IntCounterVec,
     token_expiration: GaugeVec,
     token_next_refresh: GaugeVec,
@@ -77,6 +81,21 @@ impl Metrics {
                 "When a place was last in order.",
                 &["sink"],
             )?,
+            drift: with.counters(
+                "drift_total",
+                "Places that others changed and that were mended.",
+                &["sink", "kind"],
+            )?,
+            adoptions: with.counters(
+                "token_adopted_total",
+                "Tokens taken over from the published copy instead of a call to ECR.",
+                &["registry"],
+            )?,
+            trials: with.counters(
+                "token_verify_total",
+                "Tokens tried at their registry by what it said.",
+                &["registry", "result"],
+            )?,
             passes: with.counters("passes_total", "Passes by what woke them.", &["wake"])?,
             token_expiration: with.gauges(
                 "token_expiration_timestamp_seconds",
@@ -113,6 +132,18 @@ impl Metrics {
             registry: registry.clone(),
         };
         Ok(metrics)
+    }
+
+    pub fn count_drift(&self, sink: PlaceKind, drift: Drift) {
+        self.drift.with_label_values(&[sink.as_str(), drift.as_str()]).inc();
+    }
+
+    pub fn count_adoption(&self, registry: &str) {
+        self.adoptions.with_label_values(&[registry]).inc();
+    }
+
+    pub fn count_trial(&self, registry: &str, result: &str) {
+        self.trials.with_label_values(&[registry, result]).inc();
     }
 
     pub fn count_pass(&self, wake: &str) {

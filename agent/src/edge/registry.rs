@@ -18,9 +18,12 @@ use thiserror::Error;
 
 use crate::edge::chain;
 use crate::model::check::{ImageConfig, ImageFacts, ImageReference, RegistryAnswer};
+use crate::model::trials::Verdict;
 
 /// Longest that all questions about one image may take.
 const DEADLINE: Duration = Duration::from_secs(15);
+/// Longest that the trial of one token may take.
+const PROBE_DEADLINE: Duration = Duration::from_secs(5);
 /// Larger answers are no manifests.
 const LARGEST: usize = 4 << 20;
 /// Every form of manifest that Docker asks for.
@@ -52,6 +55,22 @@ pub async fn ask(image: &ImageReference, auth: Option<&str>, architecture: &str)
         }
         Ok(Err(error)) => RegistryAnswer::Unknown(chain(&error)),
         Err(_) => RegistryAnswer::Unknown(format!("no answer from {} within {DEADLINE:?}", image.registry)),
+    }
+}
+
+/// Tries a credential, as `auth` has it, at the registry's front door.
+pub async fn probe(name: &str, auth: &str) -> Verdict {
+    let registry = Registry::at(name, "", Some(auth));
+    match tokio::time::timeout(
+        PROBE_DEADLINE,
+        registry.get(&registry.base, registry.authorization.as_deref()),
+    )
+    .await
+    {
+        Ok(Ok(_)) => Verdict::Accepted,
+        Ok(Err(RegistryError::Status { status: status @ (400 | 401 | 403), .. })) => Verdict::Refused(status),
+        Ok(Err(error)) => Verdict::Unknown(chain(&error)),
+        Err(_) => Verdict::Unknown(format!("no answer from {name} within {PROBE_DEADLINE:?}")),
     }
 }
 
@@ -88,14 +107,18 @@ struct Blob {
 
 impl Registry {
     fn of(image: &ImageReference, auth: Option<&str>) -> Self {
-        let scheme = if is_loopback(&image.registry) { "http" } else { "https" };
+        Self::at(&image.registry, &image.repository, auth)
+    }
+
+    fn at(registry: &str, repository: &str, auth: Option<&str>) -> Self {
+        let scheme = if is_loopback(registry) { "http" } else { "https" };
         let connector = Connector::builder()
             .proxy_config(ProxyConfig::from_env())
             .tls_provider(Provider::Rustls(CryptoMode::Ring))
             .build();
         Self {
             connector,
-            base: format!("{scheme}://{}/v2/{}", image.registry, image.repository),
+            base: format!("{scheme}://{registry}/v2/{repository}"),
             authorization: auth.map(|auth| format!("Basic {auth}")),
         }
     }

@@ -107,6 +107,7 @@ mod tests {
                 issued_at: jiff::Timestamp::MIN,
                 expires_at: jiff::Timestamp::MAX,
                 origin: Origin::default(),
+                predecessor: None,
             },
         );
         assert_eq!(config.auth(&host), Some("QVdTOnA="));

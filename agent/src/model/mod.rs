@@ -19,3 +19,4 @@ pub mod status;
 pub mod submission;
 pub mod token;
 pub mod tokens;
+pub mod trials;

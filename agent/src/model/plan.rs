@@ -23,11 +23,24 @@ pub enum Found {
     },
 }
 
-/// How a file's mode and owner compare with what is set.
+/// Whether a file's mode and owner are as set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Attributes {
-    AsSet,
-    Drifted,
+pub struct Attributes {
+    pub mode: bool,
+    pub owner: bool,
+}
+
+impl Attributes {
+    pub const AS_SET: Self = Self { mode: true, owner: true };
+}
+
+/// How a file differs from what was left there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drift {
+    Missing,
+    Content,
+    Mode,
+    Owner,
 }
 
 /// What is to be done in a place.
@@ -50,7 +63,7 @@ pub enum Plan {
 pub fn local(found: &Found, wanted: &Credentials) -> Plan {
     let (mut config, attributes) = match found {
         Found::Absent if wanted.is_empty() => return Plan::Keep,
-        Found::Absent => (DockerConfig::default(), Attributes::AsSet),
+        Found::Absent => (DockerConfig::default(), Attributes::AS_SET),
         Found::File { document, attributes } => match DockerConfig::parse(document) {
             Ok(config) => (config, *attributes),
             Err(error) => return Plan::Leave(error),
@@ -89,6 +102,18 @@ pub fn published(found: &Found, wanted: &Credentials, node: &str, renewal: Renew
     }
 }
 
+/// What others did to a place that was left as `before` and needed mending when found as `found`.
+pub fn drifts(before: &Found, found: &Found) -> Vec<Drift> {
+    let Found::File { document: left, attributes: as_left } = before else { return Vec::new() };
+    let Found::File { document, attributes } = found else { return vec![Drift::Missing] };
+    let differs = [
+        (document != left, Drift::Content),
+        (as_left.mode && !attributes.mode, Drift::Mode),
+        (as_left.owner && !attributes.owner, Drift::Owner),
+    ];
+    differs.into_iter().filter_map(|(differs, drift)| differs.then_some(drift)).collect()
+}
+
 /// When the credentials end that a local Docker config holds under `names`; ours by what we know,
 /// others by their own word.
 pub fn held_locally(found: &Found, names: &[HostName], ours: &Credentials) -> BTreeMap<HostName, Timestamp> {
@@ -123,9 +148,18 @@ fn document_of(found: &Found) -> Option<&Document> {
 }
 
 fn keep_with(attributes: Attributes) -> Plan {
-    match attributes {
-        Attributes::AsSet => Plan::Keep,
-        Attributes::Drifted => Plan::SetAttributes,
+    if attributes == Attributes::AS_SET { Plan::Keep } else { Plan::SetAttributes }
+}
+
+impl Drift {
+    /// The word that the metrics use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Drift::Missing => "missing",
+            Drift::Content => "content",
+            Drift::Mode => "mode",
+            Drift::Owner => "owner",
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use crate::model::document::Document;
 use crate::model::registry::HostName;
 use crate::model::schedule::{Renewal, saturating_add};
 use crate::model::secret::Secret;
-use crate::model::token::{Token, stated_expiry};
+use crate::model::token::{LONGEST_LIFE, Origin, Token, stated_expiry};
 
 /// Name of our object at the top level.
 const OWN_KEY: &str = "emr-ecr-agent";
@@ -37,6 +37,10 @@ struct Entry {
     auth: Secret,
     /// `None` for entries of others that do not say.
     expires_at: Option<Timestamp>,
+    /// `None` for entries that no agent published.
+    issued_at: Option<Timestamp>,
+    /// When the AWS credentials end that it was fetched with, if they do.
+    credentials_end_at: Option<Timestamp>,
 }
 
 /// Why a document fails launches, or would be taken for something else than it is.
@@ -73,7 +77,13 @@ impl PublishedDocument {
             // Anyone may write what our object says; the token's own word can only shorten it.
             let expires_at =
                 [stated_expiry(auth), own.expires_at.get(name).copied()].into_iter().flatten().min();
-            entries.insert(name.clone(), Entry { auth: Secret::new(auth), expires_at });
+            let entry = Entry {
+                auth: Secret::new(auth),
+                expires_at,
+                issued_at: own.issued_at.get(name).copied(),
+                credentials_end_at: own.credentials_end_at.get(name).copied(),
+            };
+            entries.insert(name.clone(), entry);
         }
         (Self { entries, publication: own.publication }, poison)
     }
@@ -88,8 +98,7 @@ impl PublishedDocument {
         }
         let mut merged = self.clone();
         for (name, token) in better {
-            let entry = Entry { auth: token.auth.clone(), expires_at: Some(token.expires_at) };
-            merged.entries.insert(name.to_string(), entry);
+            merged.entries.insert(name.to_string(), Entry::of(token));
         }
         Some(merged)
     }
@@ -99,12 +108,13 @@ impl PublishedDocument {
         match self.entries.get(name.as_str()) {
             None => true,
             Some(Entry { expires_at: None, .. }) => true,
-            Some(Entry { expires_at: Some(expires_at), auth }) => {
+            Some(Entry { expires_at: Some(expires_at), auth, .. }) => {
                 // No token of this issuer ends that late: the claim is not to keep ours away.
                 let implausible = *expires_at > saturating_add(now, token.life() * 2);
                 // A token's own word counts whole seconds, by which it would be better than itself.
                 let better = token.expires_at > *expires_at && token.auth != *auth;
-                implausible || (better && renewal.due_at(*expires_at, token.life()) <= now)
+                let due = || renewal.due_at(*expires_at, token.life()) <= now;
+                implausible || (better && (token.predecessor.as_ref() == Some(auth) || due()))
             }
         }
     }
@@ -124,15 +134,31 @@ impl PublishedDocument {
         self.entries.get(name.as_str())?.expires_at
     }
 
+    /// The token that an agent published under `name`, if it lives.
+    pub fn token(&self, name: &HostName, now: Timestamp) -> Option<Token> {
+        let entry = self.entries.get(name.as_str())?;
+        let (issued_at, expires_at) = (entry.issued_at?, entry.expires_at?);
+        let lives = now < expires_at && expires_at <= saturating_add(now, LONGEST_LIFE);
+        let origin = Origin { ends_at: entry.credentials_end_at, holder: None };
+        let token = Token { auth: entry.auth.clone(), issued_at, expires_at, origin, predecessor: None };
+        (lives && issued_at < expires_at).then_some(token)
+    }
+
     pub fn render(&self) -> Document {
         let auths: Map<String, Value> = self
             .entries
             .iter()
             .map(|(name, entry)| (name.clone(), json!({ "auth": entry.auth.expose() })))
             .collect();
-        let expires_at =
-            self.entries.iter().filter_map(|(name, entry)| Some((name.clone(), entry.expires_at?)));
-        let own = Own { publication: self.publication.clone(), expires_at: expires_at.collect() };
+        let times = |time: fn(&Entry) -> Option<Timestamp>| {
+            self.entries.iter().filter_map(|(name, entry)| Some((name.clone(), time(entry)?))).collect()
+        };
+        let own = Own {
+            publication: self.publication.clone(),
+            expires_at: times(|entry| entry.expires_at),
+            issued_at: times(|entry| entry.issued_at),
+            credentials_end_at: times(|entry| entry.credentials_end_at),
+        };
         Document::new(render_json(&json!({ "auths": auths, OWN_KEY: own }), b"  "))
     }
 }
@@ -155,6 +181,21 @@ struct Own {
     publication: Option<Publication>,
     #[serde(default)]
     expires_at: BTreeMap<String, Timestamp>,
+    #[serde(default)]
+    issued_at: BTreeMap<String, Timestamp>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    credentials_end_at: BTreeMap<String, Timestamp>,
+}
+
+impl Entry {
+    fn of(token: &Token) -> Self {
+        Self {
+            auth: token.auth.clone(),
+            expires_at: Some(token.expires_at),
+            issued_at: Some(token.issued_at),
+            credentials_end_at: token.origin.ends_at,
+        }
+    }
 }
 
 impl Own {
@@ -191,7 +232,13 @@ mod tests {
         let auth = Secret::new(format!("token-{expires}"));
         [(
             host(name),
-            Token { auth, issued_at: at(expires - 100), expires_at: at(expires), origin: Origin::default() },
+            Token {
+                auth,
+                issued_at: at(expires - 100),
+                expires_at: at(expires),
+                origin: Origin::default(),
+                predecessor: None,
+            },
         )]
         .into()
     }
@@ -301,6 +348,7 @@ mod tests {
             issued_at: at(900),
             expires_at: Timestamp::constant(1000, 640_000_000),
             origin: Origin::default(),
+            predecessor: None,
         };
         let wanted: Credentials = [(host("a"), token)].into();
         let merged =

@@ -10,6 +10,8 @@ use jiff::{SignedDuration, Timestamp};
 const FIRST_RETRY: Duration = Duration::from_secs(4);
 /// No wait between retries is longer.
 const LONGEST_RETRY: Duration = Duration::from_secs(300);
+/// A turn rarely takes longer, even where the interval is.
+const LONGEST_YIELD: Duration = Duration::from_secs(20);
 /// No wait between retries is shorter.
 const SHORTEST_RETRY: Duration = Duration::from_secs(1);
 
@@ -30,6 +32,39 @@ impl Renewal {
         let remains = (1.0 - self.share - self.jitter * self.unit).max(0.0);
         saturating_add(expires_at, -life.mul_f64(remains))
     }
+}
+
+/// Whether a node knows what the others do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Company {
+    /// The published copy can be looked at: one node asks for all.
+    Shared,
+    /// It cannot, so that every node asks for itself. They spread their calls over this time, since a
+    /// large cluster would else exceed what ECR allows to an account.
+    Alone { spread: Duration },
+}
+
+impl Company {
+    /// How long a node without any token waits before it first asks.
+    pub fn first_wait(self, unit: f64) -> Duration {
+        match self {
+            Company::Shared => Duration::ZERO,
+            Company::Alone { spread } => spread.mul_f64(unit),
+        }
+    }
+
+    /// How long to wait after the `failures`-th failure in a row; `unit` is drawn anew each time.
+    pub fn retry_after(self, failures: u32, unit: f64) -> Duration {
+        match self {
+            Company::Shared => retry_after(failures, unit),
+            Company::Alone { spread } => retry_after(failures, unit).max(spread.mul_f64(0.5 + unit)),
+        }
+    }
+}
+
+/// How long to wait while another node has the turn: long enough for it, and not all at once.
+pub fn yield_for(interval: Duration, unit: f64) -> Duration {
+    interval.min(LONGEST_YIELD).mul_f64(0.5 + unit)
 }
 
 /// A node's fixed place among the others: a hash of its name, in `0.0..1.0`.

@@ -72,6 +72,8 @@ pub struct RefreshSettings {
     /// What a credential must still live for to count as fresh.
     pub minimum_validity: Duration,
     pub pass_interval: Duration,
+    /// Over how long nodes spread their calls that cannot see what the others published.
+    pub lone_spread: Duration,
 }
 
 /// How long an outside call may take.
@@ -139,6 +141,7 @@ impl Default for Settings {
                 jitter: 0.1,
                 minimum_validity: Duration::from_secs(30 * 60),
                 pass_interval: Duration::from_secs(60),
+                lone_spread: Duration::from_secs(9 * 60),
             },
             deadlines: Deadlines { ecr: Duration::from_secs(20), hdfs: Duration::from_secs(20) },
             listen: SocketAddr::from(([127, 0, 0, 1], 9470)),
@@ -223,6 +226,9 @@ impl Settings {
             });
             table.set("pass_interval", &mut refresh.pass_interval, |v| {
                 duration(v, Duration::from_secs(1), Duration::from_secs(3600))
+            });
+            table.set("lone_spread", &mut refresh.lone_spread, |v| {
+                duration(v, Duration::ZERO, Duration::from_secs(3600))
             });
         });
         root.table("deadlines", |table| {

@@ -12,6 +12,7 @@ use crate::model::findings::Finding;
 use crate::model::published_document::Publication;
 use crate::model::registry::{EcrRegistry, HostName};
 use crate::model::schedule::saturating_add;
+use crate::model::trials::Verdict;
 pub use report::{Check, PlaceReport, RegistryReport, Report};
 
 /// A moment, read once at the edge of an operation and handed down.
@@ -54,6 +55,10 @@ pub struct RegistryStatus {
     pub last_attempt_at: Option<Timestamp>,
     pub consecutive_failures: u32,
     pub last_error: Option<Problem>,
+    /// Another node fetched the token.
+    pub adopted: bool,
+    /// What the registry itself said to the token, if it was tried here.
+    pub verdict: Option<Verdict>,
     /// `None` without a container-executor.cfg.
     pub trust: Option<Trust>,
 }
@@ -184,6 +189,9 @@ impl Status {
             || registry.last_error.as_ref().map_or_else(String::new, |error| format!(": {}", error.message));
         match registry.expires_at {
             None => Some(format!("no token yet{}", because())),
+            Some(_) if matches!(registry.verdict, Some(Verdict::Refused(_))) => {
+                Some("the registry refuses the token".to_owned())
+            }
             Some(at) if self.outlives_minimum(at, now) => None,
             Some(at) => Some(format!("the token ends at {at}{}", because())),
         }

@@ -19,7 +19,12 @@ pub struct Token {
     pub issued_at: Timestamp,
     pub expires_at: Timestamp,
     pub origin: Origin,
+    /// What was in hand when it was fetched, and gives way to it wherever it still lies.
+    pub predecessor: Option<Secret>,
 }
+
+/// ECR gives tokens for half of it: what claims to end later is not believed.
+pub const LONGEST_LIFE: SignedDuration = SignedDuration::from_hours(24);
 
 /// What is remembered of the AWS credentials that a token was asked for with.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -62,7 +67,13 @@ impl Token {
         if expires_at <= now {
             return Err(BadToken::Expired { expired_at: expires_at, now });
         }
-        Ok(Self { auth: Secret::new(auth), issued_at: now, expires_at, origin: Origin::default() })
+        Ok(Self {
+            auth: Secret::new(auth),
+            issued_at: now,
+            expires_at,
+            origin: Origin::default(),
+            predecessor: None,
+        })
     }
 
     /// How long it lives in all.

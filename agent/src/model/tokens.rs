@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::model::issuer::Issuer;
-use crate::model::schedule::{Renewal, retry_after};
+use crate::model::schedule::{Company, Renewal};
 use crate::model::status::{Moment, Problem};
 use crate::model::token::{Holder, Token};
 
@@ -25,6 +25,10 @@ pub struct Attempts {
     pub last_attempt_at: Option<Timestamp>,
     pub consecutive_failures: u32,
     pub last_error: Option<Problem>,
+    /// Another node fetched the token in hand.
+    pub adopted: bool,
+    /// Since when the agent has wanted a token, by its uptime.
+    wanted_since: Duration,
     /// The token in hand was given to somebody else than would be asked for now.
     superseded: bool,
     /// Not asked again before this uptime.
@@ -32,12 +36,13 @@ pub struct Attempts {
 }
 
 impl Tokens {
-    /// Forgets every issuer but these.
-    pub fn retain<'a>(&mut self, wanted: impl IntoIterator<Item = &'a Issuer>) {
+    /// Forgets every issuer but these, which are wanted from `now` on if they were not before.
+    pub fn retain<'a>(&mut self, wanted: impl IntoIterator<Item = &'a Issuer>, now: Moment) {
         let mut kept = BTreeMap::new();
         for issuer in wanted {
             let attempts = self.issuers.remove(issuer);
-            kept.entry(issuer.clone()).or_insert_with(|| attempts.unwrap_or_default());
+            let newly = || Attempts { wanted_since: now.uptime, ..Attempts::default() };
+            kept.entry(issuer.clone()).or_insert_with(|| attempts.unwrap_or_else(newly));
         }
         self.issuers = kept;
     }
@@ -48,30 +53,58 @@ impl Tokens {
     }
 
     /// The issuers to ask now. `server_now` is the server's clock at `now`.
-    pub fn due(&self, renewal: Renewal, now: Moment, server_now: Timestamp) -> Vec<Issuer> {
-        let due = self.issuers.iter().filter(|(_, attempts)| {
-            attempts.not_before <= now.uptime
-                && attempts.refresh_at(renewal).is_none_or(|at| at <= server_now)
-        });
+    pub fn due(&self, renewal: Renewal, company: Company, now: Moment, server_now: Timestamp) -> Vec<Issuer> {
+        let due = self
+            .issuers
+            .iter()
+            .filter(|(_, attempts)| attempts.quiet_for(renewal, company, now, server_now).is_zero());
         due.map(|(issuer, _)| issuer.clone()).collect()
     }
 
     /// How long nothing becomes due after `now`, as far as these issuers go.
-    pub fn quiet_for(&self, renewal: Renewal, now: Moment, server_now: Timestamp) -> Option<Duration> {
-        let waits = self.issuers.values().map(|attempts| {
-            let refresh = attempts.refresh_at(renewal).map(|at| at.duration_since(server_now));
-            let refresh = refresh.and_then(|left| Duration::try_from(left).ok()).unwrap_or_default();
-            refresh.max(attempts.not_before.saturating_sub(now.uptime))
-        });
-        waits.min()
+    pub fn quiet_for(
+        &self,
+        renewal: Renewal,
+        company: Company,
+        now: Moment,
+        server_now: Timestamp,
+    ) -> Option<Duration> {
+        self.issuers.values().map(|attempts| attempts.quiet_for(renewal, company, now, server_now)).min()
+    }
+
+    /// Takes over a token that another node published, if it is better than the one in hand.
+    pub fn adopt(&mut self, issuer: &Issuer, token: Token) -> bool {
+        let Some(attempts) = self.issuers.get_mut(issuer) else { return false };
+        let better = attempts.token.as_ref().is_none_or(|ours| token.expires_at > ours.expires_at);
+        if !better || attempts.token.as_ref().is_some_and(|ours| ours.auth == token.auth) {
+            return false;
+        }
+        *attempts = Attempts {
+            token: Some(token),
+            adopted: true,
+            last_success_at: attempts.last_success_at,
+            last_attempt_at: attempts.last_attempt_at,
+            wanted_since: attempts.wanted_since,
+            ..Attempts::default()
+        };
+        true
+    }
+
+    /// Leaves the issuer alone for `wait`, since another node is asking it.
+    pub fn yield_to_others(&mut self, issuer: &Issuer, now: Moment, wait: Duration) {
+        if let Some(attempts) = self.issuers.get_mut(issuer) {
+            attempts.not_before = now.uptime + wait;
+        }
     }
 
     pub fn succeeded(&mut self, issuer: &Issuer, token: Token, at: Timestamp) {
         let attempts = self.issuers.entry(issuer.clone()).or_default();
+        let predecessor = attempts.token.take().map(|token| token.auth);
         *attempts = Attempts {
-            token: Some(token),
+            token: Some(Token { predecessor, ..token }),
             last_success_at: Some(at),
             last_attempt_at: Some(at),
+            wanted_since: attempts.wanted_since,
             ..Attempts::default()
         };
     }
@@ -90,16 +123,24 @@ impl Tokens {
     }
 
     /// Notes a failure; the next attempt is drawn from `unit`.
-    pub fn failed(&mut self, issuer: &Issuer, problem: Problem, at: Moment, unit: f64) {
+    pub fn failed(&mut self, issuer: &Issuer, problem: Problem, company: Company, at: Moment, unit: f64) {
         let attempts = self.issuers.entry(issuer.clone()).or_default();
         attempts.last_attempt_at = Some(at.wall);
         attempts.consecutive_failures = attempts.consecutive_failures.saturating_add(1);
         attempts.last_error = Some(problem);
-        attempts.not_before = at.uptime + retry_after(attempts.consecutive_failures, unit);
+        attempts.not_before = at.uptime + company.retry_after(attempts.consecutive_failures, unit);
     }
 }
 
 impl Attempts {
+    fn quiet_for(&self, renewal: Renewal, company: Company, now: Moment, server_now: Timestamp) -> Duration {
+        let until = match self.refresh_at(renewal) {
+            Some(at) => Duration::try_from(at.duration_since(server_now)).unwrap_or_default(),
+            None => (self.wanted_since + company.first_wait(renewal.unit)).saturating_sub(now.uptime),
+        };
+        until.max(self.not_before.saturating_sub(now.uptime))
+    }
+
     /// When the token in hand is to be renewed, by the server's clock: when its own life says so, or when
     /// the AWS credentials end that it was asked for with. It may outlive them, but its rights are theirs.
     pub fn refresh_at(&self, renewal: Renewal) -> Option<Timestamp> {
@@ -123,7 +164,7 @@ mod tests {
     use super::Tokens;
     use crate::model::issuer::Issuer;
     use crate::model::registry::EcrRegistry;
-    use crate::model::schedule::Renewal;
+    use crate::model::schedule::{Company, Renewal};
     use crate::model::secret::Secret;
     use crate::model::status::{Moment, Problem};
     use crate::model::token::{Holder, Origin, Token};
@@ -141,6 +182,7 @@ mod tests {
             issued_at: at(issued).wall,
             expires_at: at(expires).wall,
             origin: Origin::default(),
+            predecessor: None,
         }
     }
 
@@ -150,31 +192,37 @@ mod tests {
     }
 
     fn due(tokens: &Tokens, second: u32) -> Vec<Issuer> {
-        tokens.due(HALF, at(second), at(second).wall)
+        tokens.due(HALF, Company::Shared, at(second), at(second).wall)
     }
 
     #[test]
     fn asks_at_once_then_at_half_of_the_life() {
         let mut tokens = Tokens::default();
-        tokens.retain([&issuer("r")]);
+        tokens.retain([&issuer("r")], at(0));
         assert_eq!(due(&tokens, 0), [issuer("r")]);
         tokens.succeeded(&issuer("r"), token(0, 100), at(0).wall);
         assert_eq!(due(&tokens, 49), []);
-        assert_eq!(tokens.quiet_for(HALF, at(20), at(20).wall), Some(Duration::from_secs(30)));
+        assert_eq!(
+            tokens.quiet_for(HALF, Company::Shared, at(20), at(20).wall),
+            Some(Duration::from_secs(30))
+        );
         assert_eq!(due(&tokens, 50), [issuer("r")]);
     }
 
     #[test]
     fn a_failure_keeps_the_token_and_waits() {
         let mut tokens = Tokens::default();
-        tokens.retain([&issuer("r")]);
+        tokens.retain([&issuer("r")], at(0));
         tokens.succeeded(&issuer("r"), token(0, 100), at(0).wall);
-        tokens.failed(&issuer("r"), Problem::new("down"), at(50), 0.5);
-        tokens.failed(&issuer("r"), Problem::new("down"), at(53), 0.5);
+        tokens.failed(&issuer("r"), Problem::new("down"), Company::Shared, at(50), 0.5);
+        tokens.failed(&issuer("r"), Problem::new("down"), Company::Shared, at(53), 0.5);
         let attempts = tokens.get(&issuer("r")).expect("wanted");
         assert_eq!((attempts.consecutive_failures, attempts.token.as_ref()), (2, Some(&token(0, 100))));
         assert_eq!(due(&tokens, 56), []);
-        assert_eq!(tokens.quiet_for(HALF, at(55), at(55).wall), Some(Duration::from_secs(2)));
+        assert_eq!(
+            tokens.quiet_for(HALF, Company::Shared, at(55), at(55).wall),
+            Some(Duration::from_secs(2))
+        );
         assert_eq!(due(&tokens, 57), [issuer("r")]);
         tokens.succeeded(&issuer("r"), token(57, 157), at(57).wall);
         assert_eq!(tokens.get(&issuer("r")).map(|attempts| attempts.consecutive_failures), Some(0));
@@ -215,9 +263,9 @@ mod tests {
     #[test]
     fn only_wanted_issuers_stay() {
         let mut tokens = Tokens::default();
-        tokens.retain([&issuer("a"), &issuer("b"), &issuer("a")]);
+        tokens.retain([&issuer("a"), &issuer("b"), &issuer("a")], at(0));
         tokens.succeeded(&issuer("a"), token(0, 100), at(0).wall);
-        tokens.retain([&issuer("a"), &issuer("c")]);
+        tokens.retain([&issuer("a"), &issuer("c")], at(0));
         assert!(tokens.get(&issuer("a")).is_some_and(|attempts| attempts.token.is_some()));
         assert!(tokens.get(&issuer("b")).is_none());
         assert_eq!(due(&tokens, 10), [issuer("c")]);

@@ -18,6 +18,7 @@ fn credentials() -> Credentials {
         issued_at: jiff::Timestamp::UNIX_EPOCH,
         expires_at: jiff::Timestamp::MAX,
         origin: Origin::default(),
+        predecessor: None,
     };
     [(HostName::parse("ecr.example").expect("a host"), token)].into()
 }

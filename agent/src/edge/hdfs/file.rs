@@ -208,10 +208,11 @@ impl PublishedFile {
     }
 
     fn found(&self, Remembered { stamp, document, .. }: &Remembered) -> Found {
-        let as_set = u32::from(stamp.permission) == self.settings.mode.bits()
-            && self.settings.owner.as_ref().is_none_or(|owner| *owner == stamp.owner)
-            && self.settings.group.as_ref().is_none_or(|group| *group == stamp.group);
-        let attributes = if as_set { Attributes::AsSet } else { Attributes::Drifted };
+        let attributes = Attributes {
+            mode: u32::from(stamp.permission) == self.settings.mode.bits(),
+            owner: self.settings.owner.as_ref().is_none_or(|owner| *owner == stamp.owner)
+                && self.settings.group.as_ref().is_none_or(|group| *group == stamp.group),
+        };
         Found::File { document: document.clone(), attributes }
     }
 }

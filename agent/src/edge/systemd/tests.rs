@@ -36,6 +36,8 @@ fn registry(host: &str, expires_at: Option<i64>) -> RegistryReport {
         last_attempt_at: None,
         consecutive_failures: 0,
         last_error: None,
+        source: None,
+        verified: None,
         trusted: None,
     }
 }

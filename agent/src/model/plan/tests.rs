@@ -21,20 +21,21 @@ fn wanted(names: &[&str]) -> Credentials {
         issued_at: NOW,
         expires_at: Timestamp::constant(1_043_200, 0),
         origin: Origin::default(),
+        predecessor: None,
     };
     names.iter().map(|name| (host(name), token(name))).collect()
 }
 
 fn file(text: &str) -> Found {
-    Found::File { document: Document::new(text.as_bytes().to_vec()), attributes: Attributes::AsSet }
+    Found::File { document: Document::new(text.as_bytes().to_vec()), attributes: Attributes::AS_SET }
 }
 
 /// What is in place once the plan was carried out.
 fn carried_out(found: Found, plan: Plan) -> Found {
     match (plan, found) {
-        (Plan::Replace { document, .. }, _) => Found::File { document, attributes: Attributes::AsSet },
+        (Plan::Replace { document, .. }, _) => Found::File { document, attributes: Attributes::AS_SET },
         (Plan::SetAttributes, Found::File { document, .. }) => {
-            Found::File { document, attributes: Attributes::AsSet }
+            Found::File { document, attributes: Attributes::AS_SET }
         }
         (_, found) => found,
     }
@@ -51,7 +52,7 @@ fn drifted_attributes_are_set_without_writing() {
         let Found::File { document, .. } = carried_out(Found::Absent, plan(&Found::Absent, &wanted)) else {
             panic!("an absent file is written");
         };
-        let drifted = Found::File { document, attributes: Attributes::Drifted };
+        let drifted = Found::File { document, attributes: Attributes { mode: false, owner: true } };
         assert!(matches!(plan(&drifted, &wanted), Plan::SetAttributes));
     }
 }
@@ -126,7 +127,7 @@ fn any_found() -> impl Strategy<Value = Found> {
         any_json().prop_map(|auths| serde_json::json!({ "auths": auths }).to_string().into_bytes()),
         prop::collection::vec(any::<u8>(), 0..40),
     ];
-    let attributes = prop_oneof![Just(Attributes::AsSet), Just(Attributes::Drifted)];
+    let attributes = (any::<bool>(), any::<bool>()).prop_map(|(mode, owner)| Attributes { mode, owner });
     prop_oneof![
         Just(Found::Absent),
         (text, attributes)

@@ -25,6 +25,11 @@ impl RegistrySettings {
         Self { issuer: Issuer::of(&registry), registry, aliases: Vec::new() }
     }
 
+    /// All names under which its credential is filed.
+    pub fn names(&self) -> impl Iterator<Item = &HostName> {
+        std::iter::once(self.registry.host()).chain(&self.aliases)
+    }
+
     /// Reads one table; `None` if it names no registry. `known` are those of the tables before it.
     pub(super) fn read(table: &mut Section<'_, '_>, known: &[Self]) -> Option<Self> {
         let registry = table.required("host", |value| {

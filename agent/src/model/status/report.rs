@@ -50,6 +50,10 @@ pub struct RegistryReport {
     pub last_attempt_at: Option<Timestamp>,
     pub consecutive_failures: u32,
     pub last_error: Option<String>,
+    /// `ecr`, or `published` if another node fetched the token; null without one.
+    pub source: Option<String>,
+    /// What the registry said to the token: `accepted`, `refused` or `unknown`; null if it was not tried here.
+    pub verified: Option<String>,
     /// Whether container-executor.cfg trusts the registry's images, for the metrics: `/status` tells
     /// it by a finding.
     #[serde(skip)]
@@ -119,6 +123,8 @@ impl RegistryReport {
             last_attempt_at: status.last_attempt_at,
             consecutive_failures: status.consecutive_failures,
             last_error: status.last_error.as_ref().map(|error| error.message.clone()),
+            source: status.expires_at.map(|_| if status.adopted { "published" } else { "ecr" }.to_owned()),
+            verified: status.verdict.as_ref().map(|verdict| verdict.as_str().to_owned()),
             trusted: status.trust,
         }
     }

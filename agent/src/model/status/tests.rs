@@ -37,6 +37,8 @@ fn sound() -> Status {
             last_attempt_at: None,
             consecutive_failures: 0,
             last_error: None,
+            adopted: false,
+            verdict: None,
             trust: None,
         }],
         executor_cfg: ExecutorCfg::Sound,
@@ -142,7 +144,7 @@ fn the_report_has_the_documented_fields() {
     ] {
         assert!(keys(&json).contains(&field.to_owned()), "{field}");
     }
-    let registry = "host aliases region account expires_at refresh_at last_success_at last_attempt_at consecutive_failures last_error";
+    let registry = "host aliases region account expires_at refresh_at last_success_at last_attempt_at consecutive_failures last_error source verified";
     assert_eq!(keys(&json["registries"][0]), registry.split(' ').collect::<Vec<_>>());
     assert_eq!(keys(&json["places"][0]), ["kind", "path", "fresh", "verified_at", "error", "expires_at"]);
     for field in ["publisher", "published_at"] {
