@@ -20,6 +20,7 @@ use tokio::sync::watch;
 
 pub use fault::Fault;
 pub use token::Issued;
+pub use wire::access_key_of_signature;
 
 use crate::listener::{self, Listener, Reply};
 use crate::wait::{self, TimedOut};
@@ -101,6 +102,11 @@ impl Ecr {
         self.shared.state().newest.get(region).cloned()
     }
 
+    /// The last good token of ECR Public.
+    pub fn newest_public(&self) -> Option<Issued> {
+        self.shared.state().newest_public.clone()
+    }
+
     pub fn calls(&self) -> Vec<Call> {
         self.shared.calls.borrow().clone()
     }
@@ -130,6 +136,7 @@ struct State {
     next_faults: VecDeque<Fault>,
     lasting_fault: Option<Fault>,
     newest: HashMap<String, Issued>,
+    newest_public: Option<Issued>,
     on_issue: Vec<Hook>,
 }
 
@@ -144,6 +151,7 @@ impl Shared {
                 next_faults: VecDeque::new(),
                 lasting_fault: None,
                 newest: HashMap::new(),
+                newest_public: None,
                 on_issue: Vec::new(),
             }),
             calls: watch::Sender::default(),
@@ -179,7 +187,10 @@ impl Shared {
         for hook in &state.on_issue {
             hook(&token);
         }
-        state.newest.insert(call.region.clone(), token.clone());
+        match call.public {
+            true => state.newest_public = Some(token.clone()),
+            false => drop(state.newest.insert(call.region.clone(), token.clone())),
+        }
         let response = wire::token(call, &token.answer(), service_now);
         self.issued.send_replace(Some(token));
         response

@@ -1,7 +1,7 @@
 //! A stand-in for the instance metadata service, version 2 only: a node's role, its credentials, where it runs.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -34,20 +34,28 @@ pub enum Mood {
 #[derive(Debug)]
 pub struct Imds {
     listener: Listener,
-    mood: Arc<Mutex<Mood>>,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Clone)]
+struct State {
+    mood: Mood,
+    role: String,
+    life: SignedDuration,
 }
 
 impl Imds {
     pub async fn start(region: &str) -> Result<Self, listener::Error> {
-        let mood = Arc::new(Mutex::new(Mood::Good));
-        let current = Arc::clone(&mood);
+        let state = State { mood: Mood::Good, role: ROLE.to_owned(), life: SignedDuration::from_hours(6) };
+        let state = Arc::new(Mutex::new(state));
+        let current = Arc::clone(&state);
         let region = region.to_owned();
         let listener = Listener::start(move |request| {
-            let mood = *current.lock().unwrap_or_else(PoisonError::into_inner);
-            answer(&request, mood, &region)
+            let state = current.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            answer(&request, &state, &region)
         })
         .await?;
-        Ok(Self { listener, mood })
+        Ok(Self { listener, state })
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -55,7 +63,29 @@ impl Imds {
     }
 
     pub fn set_mood(&self, mood: Mood) {
-        *self.mood.lock().unwrap_or_else(PoisonError::into_inner) = mood;
+        self.state().mood = mood;
+    }
+
+    /// Gives the instance another role, whose access key is [`access_key_of`] it.
+    pub fn set_role(&self, role: &str) {
+        self.state().role = role.to_owned();
+    }
+
+    /// How long credentials live from the moment that they are asked for.
+    pub fn set_credential_life(&self, life: SignedDuration) {
+        self.state().life = life;
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The access key that the stand-in hands out for a role.
+pub fn access_key_of(role: &str) -> String {
+    match role {
+        ROLE => ACCESS_KEY.to_owned(),
+        other => format!("ASIA{}", other.to_ascii_uppercase()),
     }
 }
 
@@ -63,16 +93,16 @@ const SESSION: &str = "AQAEANDexample-session==";
 const SESSION_HEADER: &str = "x-aws-ec2-metadata-token";
 const SESSION_TTL_HEADER: &str = "x-aws-ec2-metadata-token-ttl-seconds";
 
-fn answer(request: &Request<Bytes>, mood: Mood, region: &str) -> Reply {
+fn answer(request: &Request<Bytes>, state: &State, region: &str) -> Reply {
     let response = if request.method() == Method::PUT {
         session(request)
     } else if request.headers().get(SESSION_HEADER).is_none_or(|token| token != SESSION) {
         status(StatusCode::UNAUTHORIZED)
     } else {
-        document(request.uri().path(), mood, region)
+        document(request.uri().path(), state, region)
             .map_or_else(|| status(StatusCode::NOT_FOUND), |text| Response::new(Bytes::from(text)))
     };
-    match mood {
+    match state.mood {
         Mood::Slow(delay) => Reply::Late(response, delay),
         _ => Reply::Whole(response),
     }
@@ -88,30 +118,31 @@ fn session(request: &Request<Bytes>) -> Response<Bytes> {
     response
 }
 
-fn document(path: &str, mood: Mood, region: &str) -> Option<String> {
+fn document(path: &str, state: &State, region: &str) -> Option<String> {
     const CREDENTIALS: &str = "/latest/meta-data/iam/security-credentials/";
     match path {
-        CREDENTIALS if mood != Mood::NoRole => Some(ROLE.to_owned()),
+        _ if state.mood == Mood::NoRole && path.starts_with(CREDENTIALS) => None,
+        CREDENTIALS => Some(state.role.clone()),
         "/latest/meta-data/placement/region" => Some(region.to_owned()),
         "/latest/meta-data/placement/availability-zone" => Some(format!("{region}a")),
         "/latest/meta-data/instance-id" => Some("i-0123456789abcdef0".to_owned()),
         "/latest/dynamic/instance-identity/document" => Some(identity(region)),
-        _ if path.strip_prefix(CREDENTIALS) == Some(ROLE) && mood != Mood::NoRole => Some(credentials(mood)),
+        _ if path.strip_prefix(CREDENTIALS) == Some(&state.role) => Some(credentials(state)),
         _ => None,
     }
 }
 
-fn credentials(mood: Mood) -> String {
+fn credentials(state: &State) -> String {
     let now = Timestamp::now();
-    let expiration = match mood {
+    let expiration = match state.mood {
         Mood::ExpiredCredentials => now - SignedDuration::from_hours(1),
-        _ => now + SignedDuration::from_hours(6),
+        _ => now + state.life,
     };
     json!({
         "Code": "Success",
         "LastUpdated": now.strftime("%FT%TZ").to_string(),
         "Type": "AWS-HMAC",
-        "AccessKeyId": ACCESS_KEY,
+        "AccessKeyId": access_key_of(&state.role),
         "SecretAccessKey": SECRET_KEY,
         "Token": SESSION_TOKEN,
         "Expiration": expiration.strftime("%FT%TZ").to_string(),

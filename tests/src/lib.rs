@@ -18,6 +18,7 @@ pub mod scene;
 pub mod scratch;
 pub mod site;
 pub mod skopeo;
+pub mod sts;
 pub mod tmpfs;
 pub mod wait;
 pub mod yarn;

@@ -101,7 +101,7 @@ services = sandbox
 [services sandbox]
 ecr =
   endpoint_url = http://{ecr}
-ecr_public =
+ecr-public =
   endpoint_url = http://{ecr}
 "
         );

@@ -83,6 +83,7 @@ impl Agent {
             RegistryStatus {
                 registry: wanted.registry.clone(),
                 aliases: wanted.aliases.clone(),
+                issuer: wanted.issuer.clone(),
                 expires_at: attempts.token.as_ref().map(|token| token.expires_at),
                 refresh_at: attempts.refresh_at(renewal),
                 last_success_at: attempts.last_success_at,

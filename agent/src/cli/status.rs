@@ -72,6 +72,9 @@ fn render(report: &Report, zone: &TimeZone) -> String {
         let aliases = registry.aliases.join(", ");
         let also = if aliases.is_empty() { aliases } else { format!(" (also {aliases})") };
         line(format!("registry  {}{also}: {expiry}", registry.host));
+        if let Some(role) = &registry.role_arn {
+            line(format!("          asked for as {role}"));
+        }
         let name = format!("token:{}", registry.host);
         if let Some(error) = why(&name).or(registry.last_error.clone()) {
             line(format!("          failed {} times in a row: {error}", registry.consecutive_failures));
@@ -130,6 +133,7 @@ mod tests {
     use jiff::{SignedDuration, Timestamp};
 
     use super::{friendly, reachable, render};
+    use crate::model::issuer::Issuer;
     use crate::model::registry::EcrRegistry;
     use crate::model::status::{ExecutorCfg, Moment, Problem, RegistryStatus, Report, Status};
 
@@ -138,8 +142,11 @@ mod tests {
         let wall: Timestamp = "2026-01-01T00:00:00Z".parse().expect("a time");
         let second = Duration::from_secs(1);
         let mut status = Status::new("node-1".to_owned(), second, second, second);
+        let registry =
+            EcrRegistry::parse("123456789123.dkr.ecr.us-east-1.amazonaws.com").expect("a registry");
         status.registries.push(RegistryStatus {
-            registry: EcrRegistry::parse("123456789123.dkr.ecr.us-east-1.amazonaws.com").expect("a registry"),
+            issuer: Issuer::of(&registry),
+            registry,
             aliases: Vec::new(),
             expires_at: Some("2026-01-01T11:59:30Z".parse().expect("a time")),
             refresh_at: None,

@@ -9,6 +9,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::model::findings::Finding;
+use crate::model::issuer::Issuer;
 use crate::model::published_document::Publication;
 use crate::model::registry::{EcrRegistry, HostName};
 use crate::model::schedule::saturating_add;
@@ -49,6 +50,7 @@ pub struct Status {
 pub struct RegistryStatus {
     pub registry: EcrRegistry,
     pub aliases: Vec<HostName>,
+    pub issuer: Issuer,
     pub expires_at: Option<Timestamp>,
     pub refresh_at: Option<Timestamp>,
     pub last_success_at: Option<Timestamp>,

@@ -62,6 +62,11 @@ fn refused(kind: &'static str, message: &str) -> Refusal {
     Refusal { status: StatusCode::BAD_REQUEST, kind, message: message.to_owned() }
 }
 
+/// The access key of an `Authorization` header.
+pub fn access_key_of_signature(authorization: &str) -> Option<&str> {
+    scope(authorization).map(|(access_key, _)| access_key)
+}
+
 /// The access key and the region of `AWS4-HMAC-SHA256 Credential=KEY/DATE/REGION/SERVICE/aws4_request, ...`.
 fn scope(authorization: &str) -> Option<(&str, &str)> {
     let credential = authorization

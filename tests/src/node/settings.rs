@@ -51,6 +51,15 @@ impl Settings {
         self
     }
 
+    /// Adds a registry whose table has these further keys, all of them texts.
+    pub fn registry_with(&mut self, host: &str, keys: &[(&str, &str)]) -> &mut Self {
+        self.registry(host, &[]);
+        for (key, value) in keys {
+            self.tables.push_str(&format!("{key} = {value:?}\n"));
+        }
+        self
+    }
+
     /// Adds a local Docker config.
     pub fn docker_config(&mut self, path: &Path, mode: &str) -> &mut Self {
         self.tables.push_str(&format!("\n[[docker_configs]]\npath = {path:?}\nmode = {mode:?}\n"));

@@ -40,9 +40,16 @@ pub struct Check {
 pub struct RegistryReport {
     pub host: String,
     pub aliases: Vec<String>,
+    /// Where its tokens are asked for.
     pub region: String,
     /// `None` for ECR Public.
     pub account: Option<String>,
+    /// The role that is assumed, if one is set.
+    pub role_arn: Option<String>,
+    /// The profile of the AWS settings, if one is set.
+    pub profile: Option<String>,
+    /// The API's URL, if one is set.
+    pub endpoint: Option<String>,
     /// By the server's clock.
     pub expires_at: Option<Timestamp>,
     pub refresh_at: Option<Timestamp>,
@@ -112,11 +119,15 @@ impl Check {
 
 impl RegistryReport {
     fn new(status: &RegistryStatus) -> Self {
+        let issuer = &status.issuer;
         Self {
             host: status.registry.host().to_string(),
             aliases: status.aliases.iter().map(ToString::to_string).collect(),
-            region: status.registry.region().to_string(),
+            region: issuer.region.to_string(),
             account: status.registry.account().map(str::to_owned),
+            role_arn: issuer.identity.role.as_ref().map(|role| role.arn.to_string()),
+            profile: issuer.identity.profile.as_ref().map(ToString::to_string),
+            endpoint: issuer.endpoint.as_ref().map(ToString::to_string),
             expires_at: status.expires_at,
             refresh_at: status.refresh_at,
             last_success_at: status.last_success_at,

@@ -3,6 +3,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{ExecutorCfg, Moment, PlaceKind, PlaceStatus, Problem, RegistryStatus, Report, Status};
+use crate::model::issuer::Issuer;
 use crate::model::registry::EcrRegistry;
 
 const HOST: &str = "123456789123.dkr.ecr.us-east-1.amazonaws.com";
@@ -29,6 +30,7 @@ fn sound() -> Status {
     Status {
         places: vec![place(PlaceKind::Local, "/l"), place(PlaceKind::Hdfs, "/h")],
         registries: vec![RegistryStatus {
+            issuer: Issuer::of(&registry),
             registry,
             aliases: Vec::new(),
             expires_at: Some(expires_at),
@@ -144,7 +146,7 @@ fn the_report_has_the_documented_fields() {
     ] {
         assert!(keys(&json).contains(&field.to_owned()), "{field}");
     }
-    let registry = "host aliases region account expires_at refresh_at last_success_at last_attempt_at consecutive_failures last_error source verified";
+    let registry = "host aliases region account role_arn profile endpoint expires_at refresh_at last_success_at last_attempt_at consecutive_failures last_error source verified";
     assert_eq!(keys(&json["registries"][0]), registry.split(' ').collect::<Vec<_>>());
     assert_eq!(keys(&json["places"][0]), ["kind", "path", "fresh", "verified_at", "error", "expires_at"]);
     for field in ["publisher", "published_at"] {

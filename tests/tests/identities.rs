@@ -1,0 +1,235 @@
+//! Many registries, asked for as different identities: what each call is made with, and that the failure of one
+//! touches no other. No HDFS is needed for that.
+
+use emr_ecr_agent_tests::ecr::{Ecr, Fault};
+use emr_ecr_agent_tests::imds::{ACCESS_KEY, access_key_of};
+use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
+use emr_ecr_agent_tests::scene::{Outcome, SOON, Scene, TWELVE_HOURS, passes, shown};
+use emr_ecr_agent_tests::sts::{Role, Sts};
+use jiff::SignedDuration;
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+const OTHERS: &str = "210987654321.dkr.ecr.us-east-1.amazonaws.com";
+const THIRD: &str = "333333333333.dkr.ecr.us-east-1.amazonaws.com";
+const PUBLIC: &str = "public.ecr.aws";
+const READER: Role = Role {
+    arn: "arn:aws:iam::210987654321:role/ecr-reader",
+    external_id: Some("agreed:42"),
+    access_key: "ASIAREADER",
+    life: SignedDuration::from_hours(1),
+};
+const PROFILE_KEY: &str = "AKIAOFTHEPROFILE";
+
+/// A scene with STS, and a profile `other` with keys of its own beside the default one.
+struct Identities {
+    scene: Scene,
+    sts: Sts,
+}
+
+impl Identities {
+    async fn new() -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        let (scene, sts) = (Scene::without_hdfs().await?, Sts::start().await?);
+        let (ecr, imds) = (scene.ecr.address(), scene.imds.address());
+        let text = format!(
+            "[default]
+ec2_metadata_service_endpoint = http://{imds}
+services = sandbox
+
+[profile other]
+aws_access_key_id = {PROFILE_KEY}
+aws_secret_access_key = secret-of-the-profile
+services = sandbox
+
+[services sandbox]
+ecr =
+  endpoint_url = http://{ecr}
+ecr-public =
+  endpoint_url = http://{ecr}
+sts =
+  endpoint_url = http://{sts}
+",
+            sts = sts.address()
+        );
+        scene.node.write("aws/.aws/config", &text)?;
+        Ok(Self { scene, sts })
+    }
+
+    /// The access keys that signed calls to ECR, sorted.
+    fn keys(&self) -> Vec<String> {
+        let mut keys: Vec<String> = self.scene.ecr.calls().into_iter().map(|call| call.access_key).collect();
+        keys.sort();
+        keys
+    }
+
+    fn auth(&self, name: &str) -> Option<String> {
+        self.scene.docker_config().ok()?["auths"][name]["auth"].as_str().map(str::to_owned)
+    }
+}
+
+fn registry<'s>(status: &'s Value, host: &str) -> Option<&'s Value> {
+    status["registries"].as_array()?.iter().find(|registry| registry["host"] == host)
+}
+
+fn has_token(status: &Value, host: &str) -> Option<()> {
+    registry(status, host)?["expires_at"].is_string().then_some(())
+}
+
+#[tokio::test]
+async fn a_role_of_another_account_is_assumed_with_what_was_agreed() -> Outcome {
+    let mut world = Identities::new().await?;
+    world.sts.allow(READER);
+    let keys = [("role_arn", READER.arn), ("external_id", "agreed:42"), ("session_name", "cluster-7")];
+    world.scene.settings.registry_with(OTHERS, &keys);
+    let agent = world.scene.start()?;
+    shown(&agent, "both tokens", |s| has_token(s, OTHERS).and(has_token(s, TRUSTED_REGISTRY))).await?;
+    passes(&agent, 2).await?;
+
+    assert_eq!(world.keys(), [ACCESS_KEY, READER.access_key], "one call for each identity, in one Region");
+    let [call] = world.sts.calls().try_into().map_err(|calls| format!("one call was due: {calls:?}"))?;
+    assert_eq!((call.role_arn.as_str(), call.session_name.as_str()), (READER.arn, "cluster-7"));
+    assert_eq!((call.external_id.as_deref(), call.access_key.as_str()), (Some("agreed:42"), ACCESS_KEY));
+    assert_ne!(world.auth(OTHERS), world.auth(TRUSTED_REGISTRY));
+
+    let status = agent.status().await?;
+    let shown = registry(&status, OTHERS).ok_or("not shown")?;
+    assert_eq!((&shown["role_arn"], &shown["region"]), (&READER.arn.into(), &"us-east-1".into()));
+    assert!(!agent.log_text().contains("role-secret") && !agent.log_text().contains("role-session"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_role_that_is_denied_touches_no_other_registry() -> Outcome {
+    let mut world = Identities::new().await?;
+    world.scene.settings.registry_with(OTHERS, &[("role_arn", READER.arn), ("external_id", "guessed")]);
+    let agent = world.scene.start()?;
+    let error = shown(&agent, "the refusal", |status| {
+        has_token(status, TRUSTED_REGISTRY)?;
+        registry(status, OTHERS)?["last_error"].as_str().map(str::to_owned)
+    })
+    .await?;
+    for words in ["AssumeRole", "trust policy", "AccessDenied", READER.arn] {
+        assert!(error.contains(words), "{words}: {error}");
+    }
+    let status = agent.status().await?;
+    let healthy = registry(&status, TRUSTED_REGISTRY).ok_or("not shown")?;
+    assert_eq!((&healthy["consecutive_failures"], &healthy["last_error"]), (&0.into(), &Value::Null));
+    assert!(status["waiting_for"].to_string().contains("sts:AssumeRole"), "{}", status["waiting_for"]);
+    passes(&agent, 1).await?;
+    assert!(world.auth(TRUSTED_REGISTRY).is_some() && world.auth(OTHERS).is_none());
+
+    world.sts.allow(Role { external_id: Some("guessed"), ..READER });
+    shown(&agent, "the other token", |status| has_token(status, OTHERS)).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_profile_takes_the_place_of_the_nodes_own_identity() -> Outcome {
+    let mut world = Identities::new().await?;
+    world.sts.allow(Role { external_id: None, ..READER });
+    world.scene.settings.registry_with(OTHERS, &[("profile", "other")]);
+    world.scene.settings.registry_with(THIRD, &[("profile", "other"), ("role_arn", READER.arn)]);
+    let agent = world.scene.start()?;
+    shown(&agent, "all tokens", |s| has_token(s, OTHERS).and(has_token(s, THIRD))).await?;
+    assert_eq!(world.keys(), [PROFILE_KEY, ACCESS_KEY, READER.access_key]);
+    assert_eq!(world.sts.calls()[0].access_key, PROFILE_KEY, "the role is assumed from the profile");
+    let status = agent.status().await?;
+    assert_eq!(registry(&status, OTHERS).ok_or("not shown")?["profile"], "other");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_endpoint_and_a_region_of_ones_own_are_asked_instead() -> Outcome {
+    let mut world = Identities::new().await?;
+    let elsewhere = Ecr::start(TWELVE_HOURS).await?;
+    let endpoint = format!("http://{}", elsewhere.address());
+    world.scene.settings.registry_with(OTHERS, &[("endpoint", &endpoint), ("region", "eu-west-3")]);
+    let agent = world.scene.start()?;
+    shown(&agent, "both tokens", |s| has_token(s, OTHERS).and(has_token(s, TRUSTED_REGISTRY))).await?;
+    passes(&agent, 1).await?;
+    let regions = |ecr: &Ecr| ecr.calls().into_iter().map(|call| call.region).collect::<Vec<_>>();
+    assert_eq!(
+        (regions(&elsewhere), regions(&world.scene.ecr)),
+        (vec!["eu-west-3".into()], vec!["us-east-1".into()])
+    );
+    assert_eq!(world.auth(OTHERS), elsewhere.newest("eu-west-3").map(|token| token.auth()));
+    Ok(())
+}
+
+#[tokio::test]
+async fn ecr_public_is_asked_by_its_own_api() -> Outcome {
+    let mut world = Identities::new().await?;
+    world.scene.settings.registry(PUBLIC, &["mirror.example.com:5000"]);
+    world.scene.ecr.fail_next([Fault::AccessDenied, Fault::AccessDenied]);
+    let agent = world.scene.start()?;
+    let error = shown(&agent, "a refusal", |status| {
+        registry(status, PUBLIC)?["last_error"].as_str().map(str::to_owned)
+    })
+    .await?;
+    for words in ["ECR Public", "ecr-public:GetAuthorizationToken", "sts:GetServiceBearerToken"] {
+        assert!(error.contains(words), "{words}: {error}");
+    }
+    shown(&agent, "both tokens", |s| has_token(s, PUBLIC).and(has_token(s, TRUSTED_REGISTRY))).await?;
+    passes(&agent, 1).await?;
+    assert!(world.scene.ecr.calls().iter().any(|call| call.public && call.region == "us-east-1"));
+    let token = world.scene.ecr.newest_public().ok_or("no token of ECR Public")?.auth();
+    assert_eq!(world.auth(PUBLIC).as_ref(), Some(&token));
+    assert_eq!(world.auth("mirror.example.com:5000").as_ref(), Some(&token));
+    let status = agent.status().await?;
+    let shown = registry(&status, PUBLIC).ok_or("not shown")?;
+    assert_eq!((&shown["region"], &shown["account"]), (&"us-east-1".into(), &Value::Null));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_new_instance_role_means_a_new_token_at_once_on_reload() -> Outcome {
+    let world = Identities::new().await?;
+    let agent = world.scene.start()?;
+    shown(&agent, "a token", |status| has_token(status, TRUSTED_REGISTRY)).await?;
+    agent.signal(Signal::SIGHUP)?;
+    passes(&agent, 2).await?;
+    assert_eq!(world.keys(), [ACCESS_KEY], "the same role needs no new token");
+
+    world.scene.imds.set_role("replaced");
+    agent.signal(Signal::SIGHUP)?;
+    let calls = world.scene.ecr.wait_for_calls(2, SOON).await?;
+    assert_eq!(calls[1].access_key, access_key_of("replaced"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn another_identity_in_the_settings_means_a_new_token() -> Outcome {
+    let mut world = Identities::new().await?;
+    world.sts.allow(Role { external_id: None, ..READER });
+    let agent = world.scene.start()?;
+    shown(&agent, "a token", |status| has_token(status, TRUSTED_REGISTRY)).await?;
+    let before = world.auth(TRUSTED_REGISTRY);
+    world.scene.settings.registry_with(TRUSTED_REGISTRY, &[("role_arn", READER.arn)]);
+    world.scene.write_settings()?;
+    let calls = world.scene.ecr.wait_for_calls(2, SOON).await?;
+    assert_eq!(calls[1].access_key, READER.access_key);
+    shown(&agent, "the new token in the document", |_| {
+        (world.auth(TRUSTED_REGISTRY) != before).then_some(())
+    })
+    .await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_token_is_renewed_when_the_credentials_behind_it_end() -> Outcome {
+    let world = Identities::new().await?;
+    world.scene.imds.set_credential_life(SignedDuration::from_secs(4));
+    let agent = world.scene.start()?;
+    let calls = world.scene.ecr.wait_for_calls(2, SOON).await?;
+    // The service counts whole seconds.
+    let apart = calls[1].at.duration_since(calls[0].at);
+    assert!(apart >= SignedDuration::from_secs(2), "renewed too early: {apart}");
+    let expires_in = shown(&agent, "a refresh long before the end", |status| {
+        let registry = registry(status, TRUSTED_REGISTRY)?;
+        let at = |field: &str| registry[field].as_str()?.parse::<jiff::Timestamp>().ok();
+        Some(at("expires_at")?.duration_since(at("refresh_at")?))
+    })
+    .await?;
+    assert!(expires_in > SignedDuration::from_hours(11), "the token's own end stays: {expires_in}");
+    Ok(())
+}
