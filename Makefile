@@ -6,6 +6,7 @@ PARTS := tests/parts/install.sh
 SCRIPTS := $(shell git ls-files '*.sh' .ci/run 2>/dev/null)
 
 FUZZ_SECONDS ?= 30
+TORTURE_SECONDS ?= 180
 
 .DEFAULT_GOAL := help
 
@@ -21,8 +22,14 @@ demo: ## Show the main job on real parts; KEEP=1 leaves them running
 
 .PHONY: test
 test: ## Pass all tests, those on real parts among them
-	@$(PARTS) --only nextest --only hdfs --only registry
+	@$(PARTS) --only nextest --only hdfs --only registry --only kerberos
 	@PATH="$(CACHE)/nextest/bin:$$PATH" cargo nextest run --workspace
+
+.PHONY: torture
+torture: ## Prove for TORTURE_SECONDS (180) that readers never see a bad file; ARGS=--json
+	@$(PARTS) --only hdfs
+	@cargo build --quiet --workspace --bins
+	@TORTURE_SECONDS=$(TORTURE_SECONDS) target/debug/torture $(ARGS)
 
 .PHONY: lint
 lint: ## Check formatting, clippy and the shell scripts

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the real parts that the tests and the demo run against, once; a second call returns at once.
 #
-#   install.sh [--only PART]...      without --only: hdfs and registry, which the demo and the tests need
+#   install.sh [--only PART]...      without --only: hdfs, registry and kerberos, which the tests need
 #
 # Each part is a folder in the cache (EMR_ECR_AGENT_CACHE, by default ~/.cache/emr-ecr-agent), named for the
 # digest of everything it is made from. Killed halfway, the next call starts that part afresh; two calls at
@@ -10,7 +10,7 @@ set -euo pipefail
 
 HERE="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 CACHE="${EMR_ECR_AGENT_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/emr-ecr-agent}"
-REAL_PARTS=(hdfs registry)
+REAL_PARTS=(hdfs registry kerberos)
 TOOLS=(lint nextest audit fuzz package node)
 
 # Besides this script, the part's own script and its lines of debian.txt: what decides what a part becomes.
@@ -72,6 +72,17 @@ install_part() {
         return
     fi
 
+    # Another checkout may have installed this version before, and may be running on it.
+    [[ -e "$folder/.complete" ]] || make_part "$part" "$folder"
+    ln -sfn "$version" "$CACHE/.$part.new"
+    mv -T "$CACHE/.$part.new" "$CACHE/$part"
+    drop_older "$part" "$version"
+    say "$part: done"
+    exec 9>&-
+}
+
+make_part() {
+    local part="$1" folder="$2"
     say "$part: installing into $folder"
     # What a killed installation may have left.
     rm -rf "$folder" "$CACHE/downloads"/deb.*
@@ -80,11 +91,6 @@ install_part() {
     source "$HERE/$part.sh"
     "install_$part" "$folder"
     touch "$folder/.complete"
-    ln -sfn "$version" "$CACHE/.$part.new"
-    mv -T "$CACHE/.$part.new" "$CACHE/$part"
-    drop_older "$part" "$version"
-    say "$part: done"
-    exec 9>&-
 }
 
 # A day's grace, since another checkout may be running on an older one.

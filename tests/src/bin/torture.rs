@@ -1,0 +1,49 @@
+//! `make torture`: proves, or refutes, that no reader of the published file ever sees a bad one.
+//!
+//! `TORTURE_SECONDS` is the length (180); with `--json` the numbers come as one line of JSON.
+
+use std::env;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use emr_ecr_agent_tests::torture::{self, Bar, Plan};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let Some((length, json)) = arguments() else {
+        eprintln!("usage: [TORTURE_SECONDS=N] torture [--json]");
+        return ExitCode::from(64);
+    };
+    let plan = Plan { length, comparison: (length / 4).max(Duration::from_secs(5)), agents: 4, readers: 4 };
+    eprintln!("{} readers and {} agents for {} s", plan.readers, plan.agents, length.as_secs());
+    let report = match torture::run(plan).await {
+        Ok(report) => report,
+        Err(error) => {
+            eprintln!("torture: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match json {
+        true => println!("{}", report.json()),
+        false => println!("{report}"),
+    }
+    let faults = report.faults(Bar::for_length(length));
+    for fault in &faults {
+        eprintln!("torture: {fault}");
+    }
+    if faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// For how long, and whether the numbers are for a program.
+fn arguments() -> Option<(Duration, bool)> {
+    let seconds = match env::var("TORTURE_SECONDS").as_deref() {
+        Err(_) | Ok("") => 180,
+        Ok(text) => text.parse().ok()?,
+    };
+    let json = match env::args().skip(1).collect::<Vec<_>>().as_slice() {
+        [] => false,
+        [only] if only == "--json" => true,
+        _ => return None,
+    };
+    Some((Duration::from_secs(seconds), json))
+}

@@ -1,0 +1,174 @@
+//! Readers at full speed against agents that publish again and again, with kills and drift in between; then the
+//! same readers against `hadoop fs -put -f`, which is how such files are published otherwise.
+
+mod report;
+
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use jiff::SignedDuration;
+use serde_json::json;
+use tokio::time::{MissedTickBehavior, interval};
+
+pub use report::{Bar, Launches, Report, Side};
+
+use crate::agent::{self, Agent};
+use crate::node::TRUSTED_REGISTRY;
+use crate::readers::{self, Readers, Seen};
+use crate::scene::{self, Published, SOON, Scene};
+use crate::wait::{self, TimedOut};
+use crate::yarn::{self, Launch, YarnReader};
+
+/// How hard, and for how long.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan {
+    /// How long the agents publish.
+    pub length: Duration,
+    /// How long `hadoop fs -put -f` does.
+    pub comparison: Duration,
+    pub agents: usize,
+    /// Threads that read.
+    pub readers: usize,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Agent(#[from] agent::Error),
+    #[error(transparent)]
+    Readers(#[from] readers::Error),
+    #[error(transparent)]
+    Scene(#[from] scene::Error),
+    #[error(transparent)]
+    TimedOut(#[from] TimedOut),
+    #[error(transparent)]
+    Yarn(#[from] yarn::Error),
+}
+
+/// Carries out the plan on the common HDFS.
+pub async fn run(plan: Plan) -> Result<Report, Error> {
+    let published = Published::shared("hadoop", "0755").await?;
+    let mut nodes = Nodes::start(&published, plan.agents).await?;
+    let uri = published.client().uri(published.path());
+    let mut readers = Readers::start(published.client(), &uri, plan.readers, &[TRUSTED_REGISTRY, SECOND])?;
+    let mut yarn = YarnReader::start(published.client())?;
+    let mut launches = Launches::default();
+
+    let end = Instant::now() + plan.length;
+    let mut beat = interval(BEAT);
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while Instant::now() < end {
+        beat.tick().await;
+        launches.note(&yarn.launch(&uri).await?);
+        match fastrand::u8(0..4) {
+            0 => nodes.kill_one()?,
+            1 => nodes.set_backs += u32::from(readers.set_back(MARGIN).await?),
+            2 => nodes.drift(&published).await?,
+            _ => {}
+        }
+    }
+    let seen = readers.seen().await?;
+    let Nodes { kills, set_backs, mode_drifts, running } = nodes;
+    drop(running);
+    let (comparison, puts) = compare(plan.comparison, &published, &mut readers).await?;
+    Ok(Report {
+        length: plan.length,
+        agents: Side::between(&Seen::default(), &seen, seen.versions),
+        kills,
+        set_backs,
+        mode_drifts,
+        launches,
+        comparison: Side::between(&comparison.0, &comparison.1, puts),
+    })
+}
+
+/// A second Region, so that two entries of the file become due at different times.
+const SECOND: &str = "123456789123.dkr.ecr.eu-west-1.amazonaws.com";
+/// Short enough that entries are due every other second, long enough to outlive a killed publisher.
+const LIFE: SignedDuration = SignedDuration::from_secs(16);
+/// What a version that is put back still lives for at least.
+const MARGIN: Duration = Duration::from_secs(9);
+const BEAT: Duration = Duration::from_millis(900);
+
+/// Nodes of one cluster, all publishing to one path.
+struct Nodes {
+    running: Vec<(Scene, Option<Agent>)>,
+    kills: u32,
+    set_backs: u32,
+    mode_drifts: u32,
+}
+
+impl Nodes {
+    /// Starts them and waits until the file holds all credentials.
+    async fn start(published: &Published, count: usize) -> Result<Self, Error> {
+        let mut running = Vec::new();
+        for _ in 0..count {
+            let mut scene = Scene::publishing(published).await?;
+            scene.ecr.set_token_life(LIFE);
+            scene.settings.set("refresh.share", 0.1).registry(SECOND, &[]);
+            let agent = scene.start()?;
+            running.push((scene, Some(agent)));
+        }
+        let nodes = Self { running, kills: 0, set_backs: 0, mode_drifts: 0 };
+        wait::until("the published file", SOON, async || {
+            let document = published.json().await.map_err(|error| error.to_string())?;
+            let has = |name: &str| document["auths"][name]["auth"].is_string();
+            if has(TRUSTED_REGISTRY) && has(SECOND) { Ok(()) } else { Err("credentials lack".to_owned()) }
+        })
+        .await?;
+        Ok(nodes)
+    }
+
+    /// Kills an agent wherever it just is, and starts it again.
+    fn kill_one(&mut self) -> Result<(), Error> {
+        let index = fastrand::usize(..self.running.len());
+        let (scene, agent) = &mut self.running[index];
+        // Dropped means killed. The first must be gone before the second can listen.
+        drop(agent.take());
+        *agent = Some(scene.start()?);
+        self.kills += 1;
+        Ok(())
+    }
+
+    /// Gives the file a mode that harms no reader and is not the set one.
+    async fn drift(&mut self, published: &Published) -> Result<(), Error> {
+        published.shell(&["-chmod", "0664", published.path()]).await?;
+        self.mode_drifts += 1;
+        Ok(())
+    }
+}
+
+/// Lets the readers go on while Hadoop's shell puts a file that never ends; what they saw before and after, and
+/// the number of puts.
+async fn compare(
+    length: Duration,
+    published: &Published,
+    readers: &mut Readers,
+) -> Result<((Seen, Seen), u64), Error> {
+    let auth = BASE64.encode("AWS:without-an-end");
+    let entry = json!({ "auth": auth });
+    let document = json!({ "auths": { TRUSTED_REGISTRY: &entry, SECOND: &entry } }).to_string();
+    published.put(&document).await?;
+    let before = readers.seen().await?;
+    let end = Instant::now() + length;
+    let mut puts = 0;
+    while Instant::now() < end {
+        published.put(&document).await?;
+        puts += 1;
+    }
+    Ok(((before, readers.seen().await?), puts))
+}
+
+impl Launches {
+    fn note(&mut self, launch: &Launch) {
+        self.tried += 1;
+        let whole = match launch {
+            Launch::Handed(handed) => {
+                [TRUSTED_REGISTRY, SECOND].iter().all(|registry| handed.auth(registry).is_some())
+            }
+            Launch::Failed { .. } => false,
+        };
+        self.failed += u64::from(!whole);
+    }
+}

@@ -1,0 +1,159 @@
+//! What a torture found, as a table for people and a line of JSON for programs.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::readers::{Bad, Seen};
+
+#[derive(Debug, Clone)]
+pub struct Report {
+    pub length: Duration,
+    pub agents: Side,
+    /// Agents killed and started again.
+    pub kills: u32,
+    /// Older versions put in the file's stead.
+    pub set_backs: u32,
+    /// Changes of the file's mode.
+    pub mode_drifts: u32,
+    pub launches: Launches,
+    /// `hadoop fs -put -f` under the same readers.
+    pub comparison: Side,
+}
+
+/// What the readers saw of one way to publish.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Side {
+    pub publishes: u64,
+    pub reads: u64,
+    pub bad: Bad,
+    pub examples: Vec<String>,
+}
+
+/// What YARN's own class made of the file meanwhile.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Launches {
+    pub tried: u64,
+    pub failed: u64,
+}
+
+/// What a run must reach to prove anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bar {
+    pub reads: u64,
+    pub publishes: u64,
+}
+
+impl Bar {
+    /// 300,000 reads over 100 publishes in three minutes, and in proportion.
+    pub fn for_length(length: Duration) -> Self {
+        Self { reads: length.as_secs() * 300_000 / 180, publishes: length.as_secs() * 100 / 180 }
+    }
+}
+
+impl Side {
+    pub(super) fn between(before: &Seen, after: &Seen, publishes: u64) -> Self {
+        Self {
+            publishes,
+            reads: after.reads - before.reads,
+            bad: after.bad - before.bad,
+            examples: after.examples.iter().skip(before.examples.len()).cloned().collect(),
+        }
+    }
+
+    fn json(&self) -> Value {
+        json!({ "publishes": self.publishes, "reads": self.reads, "bad_reads": self.bad.total(), "bad": self.bad })
+    }
+
+    fn row(&self, name: &str) -> String {
+        let Self { publishes, reads, bad, .. } = self;
+        let Bad { missing, torn, poisonous, expired, other } = bad;
+        format!(
+            "{name:<20}{publishes:>10}{reads:>10}{:>7}{missing:>9}{torn:>7}{poisonous:>11}{expired:>9}{other:>7}\n",
+            bad.total()
+        )
+    }
+}
+
+impl Report {
+    /// Why this is no proof that readers never see a bad file; nothing if it is one.
+    pub fn faults(&self, bar: Bar) -> Vec<String> {
+        let Self { agents, launches, .. } = self;
+        let mut faults = Vec::new();
+        if agents.bad.total() > 0 {
+            faults.push(format!("{} bad reads: {:?}", agents.bad.total(), agents.examples));
+        }
+        if launches.failed > 0 || launches.tried == 0 {
+            faults.push(format!("{} of {} launches failed", launches.failed, launches.tried));
+        }
+        if agents.reads < bar.reads {
+            faults.push(format!("only {} reads of {}", agents.reads, bar.reads));
+        }
+        if agents.publishes < bar.publishes {
+            faults.push(format!("only {} publishes of {}", agents.publishes, bar.publishes));
+        }
+        faults
+    }
+
+    pub fn json(&self) -> Value {
+        json!({
+            "seconds": self.length.as_secs(),
+            "emr_ecr_agent": self.agents.json(),
+            "kills": self.kills,
+            "set_backs": self.set_backs,
+            "mode_drifts": self.mode_drifts,
+            "launches": { "tried": self.launches.tried, "failed": self.launches.failed },
+            "hadoop_fs_put": self.comparison.json(),
+        })
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kills, set_backs, mode_drifts, launches, .. } = self;
+        writeln!(
+            f,
+            "{:<20}{:>10}{:>10}{:>7}{:>9}{:>7}{:>11}{:>9}{:>7}",
+            "publisher", "publishes", "reads", "bad", "missing", "torn", "poisonous", "expired", "other"
+        )?;
+        f.write_str(&self.agents.row("emr-ecr-agent"))?;
+        f.write_str(&self.comparison.row("hadoop fs -put -f"))?;
+        write!(
+            f,
+            "meanwhile {kills} agents were killed, {set_backs} older versions put in the file's stead and {mode_drifts} \
+             modes changed; of {} launches by YARN's own class {} failed",
+            launches.tried, launches.failed
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Bad, Bar, Duration, Launches, Report, Side};
+
+    fn report(reads: u64, publishes: u64, missing: u64, failed: u64) -> Report {
+        let bad = Bad { missing, ..Bad::default() };
+        let side = Side { publishes, reads, bad, examples: Vec::new() };
+        Report {
+            length: Duration::from_secs(180),
+            agents: side.clone(),
+            kills: 0,
+            set_backs: 0,
+            mode_drifts: 0,
+            launches: Launches { tried: 10, failed },
+            comparison: side,
+        }
+    }
+
+    #[test]
+    fn only_enough_good_reads_over_enough_publishes_are_a_proof() {
+        let check = |report: Report, faults: usize| {
+            assert_eq!(report.faults(Bar::for_length(report.length)).len(), faults, "{report}");
+        };
+        check(report(300_000, 100, 0, 0), 0);
+        check(report(299_999, 99, 0, 0), 2);
+        check(report(300_000, 100, 1, 0), 1);
+        check(report(300_000, 100, 0, 1), 1);
+    }
+}

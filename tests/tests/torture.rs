@@ -1,0 +1,20 @@
+//! `make torture` in bounded form: the same agents, kills, drift and readers for some seconds.
+
+use std::time::Duration;
+
+use emr_ecr_agent_tests::parts::{self, Part};
+use emr_ecr_agent_tests::scene::Outcome;
+use emr_ecr_agent_tests::torture::{self, Bar, Plan};
+
+#[tokio::test]
+async fn no_reader_sees_a_bad_file() -> Outcome {
+    if !parts::present([Part::hdfs()]) {
+        return Ok(());
+    }
+    let (length, comparison) = (Duration::from_secs(15), Duration::from_secs(1));
+    let report = torture::run(Plan { length, comparison, agents: 3, readers: 2 }).await?;
+    // Other tests run beside this one: enough to prove something, not everything.
+    let faults = report.faults(Bar { reads: 1_000, publishes: 5 });
+    assert!(faults.is_empty(), "{faults:?}\n{report}");
+    Ok(())
+}
