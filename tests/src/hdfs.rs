@@ -5,6 +5,7 @@
 
 mod client;
 mod conf;
+mod ha;
 mod jvm;
 mod shared;
 mod shell;
@@ -18,6 +19,7 @@ use tempfile::TempDir;
 use tokio::net::TcpStream;
 
 pub use client::{HdfsClient, Output};
+pub use ha::HaHdfs;
 pub use shared::{SharedHdfs, keep};
 
 use crate::parts::{Missing, Part};
@@ -25,6 +27,7 @@ use crate::ports::{self, Port};
 use crate::process::{self, Dialogue, Server};
 use crate::scratch;
 use crate::wait::{self, TimedOut};
+use conf::Differences;
 use jvm::Jvm;
 
 /// The superuser, as whom the servers run.
@@ -59,7 +62,7 @@ pub struct Hdfs {
     jvm: Jvm,
     client: HdfsClient,
     home: TempDir,
-    _port: Port,
+    port: Port,
 }
 
 impl Hdfs {
@@ -68,12 +71,12 @@ impl Hdfs {
         let part = Part::hdfs()?;
         let home = scratch::folder("hdfs")?;
         let port = Port::reserve()?;
-        let conf_dir = conf::write(home.path(), port.address())?;
+        let conf_dir = conf::write(home.path(), &Differences::at(port.address().to_string()))?;
         copy_folder(&part.path("name"), &home.path().join("name"))?;
 
         let jvm = Jvm::new(part, conf_dir.clone());
-        let client = HdfsClient::new(jvm.clone(), port.address());
-        let mut hdfs = Self { datanode: None, namenode: None, jvm, client, home, _port: port };
+        let client = HdfsClient::new(jvm.clone(), port.address().to_string());
+        let mut hdfs = Self { datanode: None, namenode: None, jvm, client, home, port };
         hdfs.spawn_namenode()?;
         hdfs.start_datanode().await?;
         Ok(hdfs)
@@ -95,7 +98,7 @@ impl Hdfs {
 
     /// Starts the NameNode again on its files and its port, and waits until it is out of safe mode.
     pub async fn start_namenode(&mut self) -> Result<(), Error> {
-        let address = self.client.namenode();
+        let address = self.port.address();
         let namenode = self.spawn_namenode()?;
         namenode
             .wait_until("the NameNode's port", START, async |_| TcpStream::connect(address).await.map(drop))
@@ -117,24 +120,12 @@ impl Hdfs {
 
     /// Starts the DataNode (again) and waits until the NameNode knows it.
     pub async fn start_datanode(&mut self) -> Result<(), Error> {
-        let log = self.home.path().join("datanode.log");
-        // Earlier lives would be taken for this one.
-        let _ = fs::remove_file(&log);
-        let command = self.jvm.command(SUPERUSER, DATANODE);
-        let mut server = Server::start("the DataNode", command, &log, Dialogue::None)?;
-        server
-            .wait_until("the DataNode's report", START, async |server| {
-                match &mut self.namenode {
-                    Some(namenode) => namenode.still_runs().map_err(|ended| ended.to_string())?,
-                    None => return Err("there is no NameNode".to_owned()),
-                }
-                if server.log_text().contains("Successfully sent block report") {
-                    return Ok(());
-                }
-                Err("nothing reported yet".to_owned())
-            })
-            .await?;
-        self.datanode = Some(server);
+        let namenode = &mut self.namenode;
+        let datanode = start_datanode(&self.jvm, self.home.path(), || match namenode {
+            Some(namenode) => namenode.still_runs().map_err(|ended| ended.to_string()),
+            None => Err("there is no NameNode".to_owned()),
+        });
+        self.datanode = Some(datanode.await?);
         Ok(())
     }
 
@@ -149,6 +140,28 @@ impl Hdfs {
 const NAMENODE: &str = "org.apache.hadoop.hdfs.server.namenode.NameNode";
 const DATANODE: &str = "org.apache.hadoop.hdfs.server.datanode.DataNode";
 const START: Duration = Duration::from_secs(60);
+
+/// Starts a DataNode and waits for its report, as long as `namenode` can take it.
+async fn start_datanode(
+    jvm: &Jvm,
+    home: &Path,
+    mut namenode: impl FnMut() -> Result<(), String>,
+) -> Result<Server, Error> {
+    let log = home.join("datanode.log");
+    // Earlier lives would be taken for this one.
+    let _ = fs::remove_file(&log);
+    let mut server = Server::start("the DataNode", jvm.command(SUPERUSER, DATANODE), &log, Dialogue::None)?;
+    server
+        .wait_until("the DataNode's report", START, async |server| {
+            namenode()?;
+            if server.log_text().contains("Successfully sent block report") {
+                return Ok(());
+            }
+            Err("nothing reported yet".to_owned())
+        })
+        .await?;
+    Ok(server)
+}
 
 fn copy_folder(from: &Path, to: &Path) -> Result<(), Error> {
     let failed =

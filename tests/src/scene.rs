@@ -190,6 +190,30 @@ pub async fn shown<T>(
     agent.wait_for_status(what, SOON, |status| wanted(status).ok_or_else(|| status.to_string())).await
 }
 
+/// How often the loop had gone round when the cause of a fault was gone.
+#[derive(Debug, Clone, Copy)]
+pub struct Cured(u64);
+
+impl Cured {
+    pub async fn now(agent: &Agent) -> Result<Self, Error> {
+        Ok(Self(passes_so_far(agent).await?))
+    }
+
+    /// Waits until the agent is ready and `healed` is content, and checks that no more than two passes were needed
+    /// from then on, besides the one under way and the one that may begin before this sees it.
+    pub async fn heals(
+        self,
+        agent: &mut Agent,
+        mut healed: impl AsyncFnMut() -> Result<(), String>,
+    ) -> Result<(), Error> {
+        agent.wait_ready(SOON).await?;
+        wait::until("healing", SOON, async || healed().await).await?;
+        let passes = passes_so_far(agent).await? - self.0;
+        assert!(passes <= 4, "it took {passes} passes to heal");
+        Ok(())
+    }
+}
+
 /// Waits until the loop has gone round `count` times more, so that what it would do has been done.
 pub async fn passes(agent: &Agent, count: u64) -> Result<(), Error> {
     let before = passes_so_far(agent).await?;

@@ -15,7 +15,7 @@ use super::{Error, SUPERUSER};
 #[derive(Debug, Clone)]
 pub struct HdfsClient {
     jvm: Jvm,
-    namenode: SocketAddr,
+    authority: String,
     shell: Shell,
 }
 
@@ -37,14 +37,14 @@ pub struct Output {
 }
 
 impl HdfsClient {
-    pub(super) fn new(jvm: Jvm, namenode: SocketAddr) -> Self {
+    pub(super) fn new(jvm: Jvm, authority: String) -> Self {
         let shell = Shell::Own(Arc::default());
-        Self { jvm, namenode, shell }
+        Self { jvm, authority, shell }
     }
 
     /// The same, by way of a shell that somebody else keeps.
-    pub(super) fn with_shell_at(jvm: Jvm, namenode: SocketAddr, shell: SocketAddr) -> Self {
-        Self { jvm, namenode, shell: Shell::At(shell) }
+    pub(super) fn with_shell_at(jvm: Jvm, authority: String, shell: SocketAddr) -> Self {
+        Self { jvm, authority, shell: Shell::At(shell) }
     }
 
     pub(super) async fn shell(&self) -> Result<SocketAddr, Error> {
@@ -63,13 +63,14 @@ impl HdfsClient {
         self.jvm.conf_dir()
     }
 
-    pub fn namenode(&self) -> SocketAddr {
-        self.namenode
+    /// What follows `hdfs://` in URIs: the NameNode's address, or a nameservice.
+    pub fn authority(&self) -> &str {
+        &self.authority
     }
 
     /// The full URI of an absolute path.
     pub fn uri(&self, path: &str) -> String {
-        format!("hdfs://{}{path}", self.namenode)
+        format!("hdfs://{}{path}", self.authority)
     }
 
     /// Runs `hadoop fs ARGS` as `user`, however it ends.
@@ -114,7 +115,7 @@ impl HdfsClient {
 
 const DFS_ADMIN: &str = "org.apache.hadoop.hdfs.tools.DFSAdmin";
 
-async fn run(mut command: Command, args: &[&str]) -> Result<Output, Error> {
+pub(super) async fn run(mut command: Command, args: &[&str]) -> Result<Output, Error> {
     command.args(args).stdin(Stdio::null());
     let output = tokio::process::Command::from(command)
         .kill_on_drop(true)
@@ -128,7 +129,7 @@ async fn run(mut command: Command, args: &[&str]) -> Result<Output, Error> {
     })
 }
 
-fn succeeded(program: &str, args: &[&str], output: Output) -> Result<String, Error> {
+pub(super) fn succeeded(program: &str, args: &[&str], output: Output) -> Result<String, Error> {
     if output.status == 0 {
         return Ok(output.out);
     }

@@ -164,7 +164,7 @@ impl Place {
 
     async fn announce(&self, client: &HdfsClient) -> Result<(), Error> {
         let text =
-            format!("{}\n{}\n{}\n", client.namenode(), client.shell().await?, client.conf_dir().display());
+            format!("{}\n{}\n{}\n", client.authority(), client.shell().await?, client.conf_dir().display());
         let (draft, path) = (self.path("announcement.draft"), self.path(ANNOUNCEMENT));
         fs::write(&draft, text)
             .and_then(|()| fs::rename(&draft, &path))
@@ -181,14 +181,14 @@ impl Place {
         let text = fs::read_to_string(&path).map_err(|source| file_error("read", &path, source))?;
         let client = || {
             let mut lines = text.lines();
-            let namenode = lines.next()?.parse().ok()?;
+            let authority = lines.next()?.to_owned();
             let shell = lines.next()?.parse().ok()?;
-            Some((namenode, shell, PathBuf::from(lines.next()?)))
+            Some((authority, shell, PathBuf::from(lines.next()?)))
         };
-        let (namenode, shell, conf_dir) =
+        let (authority, shell, conf_dir) =
             client().ok_or_else(|| file_error("understand", &path, io::ErrorKind::InvalidData.into()))?;
         let jvm = Jvm::new(Part::hdfs()?, conf_dir);
-        Ok(HdfsClient::with_shell_at(jvm, namenode, shell))
+        Ok(HdfsClient::with_shell_at(jvm, authority, shell))
     }
 }
 

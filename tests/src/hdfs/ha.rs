@@ -1,0 +1,129 @@
+//! HDFS with two NameNodes behind the nameservice that EMR sets up, and an operator in ZooKeeper's place.
+
+use std::fs;
+use std::path::Path;
+
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+
+use super::conf::{self, Differences};
+use super::jvm::Jvm;
+use super::{Error, HdfsClient, NAMENODE, START, SUPERUSER, client, copy_folder, start_datanode};
+use crate::parts::Part;
+use crate::ports::Port;
+use crate::process::{Dialogue, Server};
+use crate::scratch;
+
+/// The nameservice, as on EMR.
+const NAMESERVICE: &str = "ha-nn-uri";
+
+/// A nameservice of one's own; its servers end and its files vanish when dropped.
+#[derive(Debug)]
+pub struct HaHdfs {
+    // Fields drop in this order: the servers end before their files go.
+    _datanode: Server,
+    namenodes: [Option<Server>; 2],
+    jvm: Jvm,
+    client: HdfsClient,
+    _home: TempDir,
+    _ports: Vec<Port>,
+}
+
+impl HaHdfs {
+    /// Starts all servers; the first NameNode is active.
+    pub async fn start() -> Result<Self, Error> {
+        let part = Part::hdfs()?;
+        let home = scratch::folder("ha-hdfs")?;
+        let ports = (0..4).map(|_| Port::reserve()).collect::<Result<Vec<_>, _>>()?;
+        let shared = differences(home.path(), &ports);
+        let conf_dir = conf::write(home.path(), &shared)?;
+        let jvm = Jvm::new(part.clone(), conf_dir);
+
+        let mut members = Vec::new();
+        for name in NAMES {
+            let member = home.path().join(name);
+            fs::create_dir(&member).map_err(|source| Error::File {
+                operation: "make the folder",
+                path: member.clone(),
+                source,
+            })?;
+            let own = shared.clone().hdfs("dfs.ha.namenode.id", name);
+            members.push(Jvm::new(part.clone(), conf::write(&member, &own)?));
+        }
+        let files = NAMES.map(|name| home.path().join(name).join("name"));
+        copy_folder(&part.path("name"), &files[0])?;
+        initialize_edits(&members[0]).await?;
+        copy_folder(&files[0], &files[1])?;
+
+        let mut namenodes = [None, None];
+        for (index, member) in members.iter().enumerate() {
+            namenodes[index] = Some(start_namenode(member, home.path(), &ports[index], NAMES[index]).await?);
+        }
+        transition(&jvm, NAMES[0]).await?;
+        let datanode = start_datanode(&jvm, home.path(), || Ok(())).await?;
+        let client = HdfsClient::new(jvm.clone(), NAMESERVICE.to_owned());
+        Ok(Self { _datanode: datanode, namenodes, jvm, client, _home: home, _ports: ports })
+    }
+
+    pub fn client(&self) -> &HdfsClient {
+        &self.client
+    }
+
+    /// Kills the first NameNode, as a crash does; nobody is active then.
+    pub fn kill_active(&mut self) {
+        self.namenodes[0] = None;
+    }
+
+    /// Makes the second NameNode the active one.
+    pub async fn activate_standby(&self) -> Result<(), Error> {
+        transition(&self.jvm, NAMES[1]).await
+    }
+}
+
+const NAMES: [&str; 2] = ["nn1", "nn2"];
+const HA_ADMIN: &str = "org.apache.hadoop.hdfs.tools.DFSHAAdmin";
+
+fn differences(home: &Path, ports: &[Port]) -> Differences {
+    let key = |name: &str| format!("{name}.{NAMESERVICE}");
+    let mut differences = Differences::at(NAMESERVICE)
+        .hdfs("dfs.nameservices", NAMESERVICE)
+        .hdfs(key("dfs.ha.namenodes"), NAMES.join(","))
+        .hdfs(
+            key("dfs.client.failover.proxy.provider"),
+            "org.apache.hadoop.hdfs.server.namenode.ha.ConfiguredFailoverProxyProvider",
+        )
+        .hdfs("dfs.namenode.shared.edits.dir", format!("file://{}", home.join("edits").display()))
+        .hdfs("dfs.ha.fencing.methods", "shell(/bin/true)")
+        .hdfs("dfs.ha.tail-edits.period", "1");
+    for (index, name) in NAMES.iter().enumerate() {
+        let at = |port: &Port| port.address().to_string();
+        differences = differences
+            .hdfs(format!("{}.{name}", key("dfs.namenode.rpc-address")), at(&ports[index]))
+            .hdfs(format!("{}.{name}", key("dfs.namenode.http-address")), at(&ports[index + 2]));
+    }
+    differences
+}
+
+/// Lets both share the changes made so far; formatting did not know of the second.
+async fn initialize_edits(jvm: &Jvm) -> Result<(), Error> {
+    let command = jvm.command(SUPERUSER, NAMENODE);
+    let args = ["-initializeSharedEdits", "-force"];
+    client::succeeded("hdfs namenode", &args, client::run(command, &args).await?).map(drop)
+}
+
+async fn start_namenode(jvm: &Jvm, home: &Path, port: &Port, name: &str) -> Result<Server, Error> {
+    let log = home.join(format!("{name}.log"));
+    let command = jvm.command(SUPERUSER, NAMENODE);
+    let mut server = Server::start("a NameNode", command, &log, Dialogue::None)?;
+    let address = port.address();
+    server
+        .wait_until("the NameNode's port", START, async |_| TcpStream::connect(address).await.map(drop))
+        .await?;
+    Ok(server)
+}
+
+async fn transition(jvm: &Jvm, name: &str) -> Result<(), Error> {
+    let args = ["-ns", NAMESERVICE, "-transitionToActive", "--forceactive", name];
+    let output = client::run(jvm.command(SUPERUSER, HA_ADMIN), &args).await?;
+    client::succeeded("hdfs haadmin", &args, output).map(drop)
+}
