@@ -3,6 +3,7 @@
 mod access;
 mod error;
 mod file;
+mod kerberos;
 mod session;
 mod turn;
 
@@ -165,7 +166,11 @@ fn connect(
         .with_config(properties.into_iter().chain(overrides))
         .with_url(file_system);
     // With Kerberos the name comes from the ticket; naming another user would ask to impersonate it.
-    let builder = if secure { builder } else { builder.with_user(&settings.user) };
+    let builder = match &settings.kerberos {
+        _ if !secure => builder.with_user(&settings.user),
+        Some(login) => kerberos::log_in(builder, login)?,
+        None => builder,
+    };
     builder.build().call("connect to", file_system)
 }
 

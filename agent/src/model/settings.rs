@@ -60,6 +60,17 @@ pub struct PublishedSettings {
     pub replication: u16,
     /// The HDFS user the agent acts as on a cluster without Kerberos.
     pub user: String,
+    /// Whom it acts as on one with Kerberos; `None` takes the tickets that the process finds.
+    pub kerberos: Option<KerberosLogin>,
+}
+
+/// An identity on a cluster with Kerberos.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KerberosLogin {
+    /// Such as `hadoop/host@REALM`.
+    pub principal: String,
+    /// `None` takes the principal's tickets from the process's own cache.
+    pub keytab: Option<PathBuf>,
 }
 
 /// When tokens are renewed and passes made.
@@ -133,6 +144,7 @@ impl Default for Settings {
                 group: None,
                 replication: 3,
                 user: "hadoop".to_owned(),
+                kerberos: None,
             },
             hadoop_conf_dir: "/etc/hadoop/conf".into(),
             emr_info_dir: "/mnt/var/lib/info".into(),
@@ -210,6 +222,13 @@ impl Settings {
             table.set("group", &mut published.group, |v| account(v).map(Some));
             table.set("replication", &mut published.replication, replication);
             table.set("user", &mut published.user, account);
+            let (mut keytab, mut principal) = (None, None);
+            table.set("keytab", &mut keytab, |v| absolute_path(v).map(Some));
+            match keytab {
+                Some(_) => principal = table.required("principal", kerberos_principal),
+                None => table.set("principal", &mut principal, |v| kerberos_principal(v).map(Some)),
+            }
+            published.kerberos = principal.map(|principal| KerberosLogin { principal, keytab });
         });
         root.table("hadoop", |table| {
             table.set("conf_dir", &mut self.hadoop_conf_dir, absolute_path);
@@ -325,6 +344,18 @@ fn account(value: &Value<'_>) -> Result<String, String> {
         .filter(|name| is_account(name))
         .map(str::to_owned)
         .ok_or_else(|| "must be the name of a user or group in quotes, such as \"hadoop\"".to_owned())
+}
+
+fn kerberos_principal(value: &Value<'_>) -> Result<String, String> {
+    let name = value.string().filter(|name| {
+        let realm = name.rsplit_once('@').map(|(_, realm)| realm);
+        realm.is_some_and(|realm| !realm.is_empty()) && !name.starts_with(['@', '/'])
+    });
+    let name = name.filter(|name| !name.contains(|c: char| c.is_whitespace() || c.is_control()));
+    name.map(str::to_owned).ok_or_else(|| {
+        "must be a Kerberos principal with its realm in quotes, such as \"hadoop/host@EXAMPLE.COM\""
+            .to_owned()
+    })
 }
 
 fn is_account(name: &str) -> bool {

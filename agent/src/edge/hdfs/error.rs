@@ -1,6 +1,7 @@
 //! What goes wrong on HDFS, told by operation and path; Java's stack traces are cut off.
 
 use std::fmt::Display;
+use std::io;
 use std::path::PathBuf;
 
 use thiserror::Error;
@@ -16,6 +17,12 @@ pub enum HdfsError {
     NoDefaultFs { conf_dir: PathBuf },
     #[error("fs.defaultFS is {uri}, which is no HDFS")]
     NotHdfs { uri: String },
+    #[error("the keytab {} does not exist", path.display())]
+    NoKeytab { path: PathBuf },
+    #[error("cannot open the keytab {}", path.display())]
+    Keytab { path: PathBuf, source: io::Error },
+    #[error("the keytab {} is open to everybody (mode {mode:04o}); it must be closed to others", path.display())]
+    OpenKeytab { path: PathBuf, mode: u32 },
     #[error("the visit to HDFS was given up")]
     Session { source: SessionError },
     #[error("cannot {operation} {path} on HDFS")]
@@ -48,7 +55,10 @@ impl HdfsError {
             HdfsError::NoFolder { path } => Some(format!("the folder {path} on HDFS")),
             HdfsError::Session { .. } => Some("HDFS to answer".to_owned()),
             HdfsError::Call { source, .. } => source.waits_for(),
+            HdfsError::NoKeytab { path } => Some(format!("the keytab {}", path.display())),
             HdfsError::NotHdfs { .. }
+            | HdfsError::Keytab { .. }
+            | HdfsError::OpenKeytab { .. }
             | HdfsError::IsFolder { .. }
             | HdfsError::TooLarge { .. }
             | HdfsError::ReadsBackDifferent { .. } => None,

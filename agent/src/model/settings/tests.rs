@@ -1,3 +1,4 @@
+use std::path::Path;
 use std::time::Duration;
 
 use super::{LogFormat, Mistake, Settings};
@@ -9,6 +10,8 @@ fn uncommented() -> String {
     let optional = [
         "owner =",
         "group =",
+        "principal =",
+        "keytab =",
         "file =",
         "static_credentials =",
         "region =",
@@ -68,6 +71,8 @@ fn every_value_is_taken_over() {
         path = "hdfs://nn:8020/x/config.json"
         group = "yarn"
         replication = 1
+        principal = "hadoop@EXAMPLE.COM"
+        keytab = "/etc/hadoop.keytab"
         [refresh]
         share = 0.25
         jitter = 0
@@ -86,6 +91,9 @@ fn every_value_is_taken_over() {
     assert_eq!(settings.docker_configs[0].mode.bits(), 0o640);
     assert_eq!(settings.published.path.file_system(), Some("hdfs://nn:8020"));
     assert_eq!(settings.published.group.as_deref(), Some("yarn"));
+    let kerberos = settings.published.kerberos.expect("a login");
+    assert_eq!(kerberos.principal, "hadoop@EXAMPLE.COM");
+    assert_eq!(kerberos.keytab.as_deref(), Some(Path::new("/etc/hadoop.keytab")));
     assert_eq!(settings.refresh.minimum_validity, Duration::from_secs(5400));
     assert_eq!((settings.refresh.share, settings.refresh.jitter), (0.25, 0.0));
     assert_eq!(settings.log.format, LogFormat::Json);
@@ -160,6 +168,8 @@ fn every_mistake_is_told_with_its_line() {
         &[(2, "published.mode", "0600"), (3, "published.replication", "1 to 512")],
     );
     check("[published]\npath = \"s3://bucket/config.json\"\n", &[(2, "published.path", "hdfs://")]);
+    check("[published]\nkeytab = \"/x\"\n", &[(2, "published.principal", "required")]);
+    check("[published]\nprincipal = \"hadoop\"\n", &[(2, "published.principal", "hadoop/host@EXAMPLE.COM")]);
     check("[health]\nlisten = \"localhost\"\n", &[(2, "health.listen", "127.0.0.1:9470")]);
     check("[refresh]\npass_interval = \"0s\"\n", &[(2, "refresh.pass_interval", "1s")]);
     check("a = \n[published\n", &[(1, "", "is not TOML"), (2, "", "is not TOML")]);
