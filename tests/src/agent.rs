@@ -42,8 +42,17 @@ pub struct Agent {
 impl Agent {
     /// Runs it on a node whose agent.toml is written; `listen` is where that file puts the health endpoint.
     pub fn start(node: &Node, listen: SocketAddr) -> Result<Self, Error> {
+        Self::start_with(node, listen, &[])
+    }
+
+    /// The same with these variables in its environment besides.
+    pub fn start_with(
+        node: &Node,
+        listen: SocketAddr,
+        environment: &[(&'static str, PathBuf)],
+    ) -> Result<Self, Error> {
         let mut command = command(node)?;
-        command.arg("run").arg("--config").arg(node.agent_toml());
+        command.envs(environment.iter().cloned()).arg("run").arg("--config").arg(node.agent_toml());
         let log = node.path("agent.log");
         let server = Server::start("the agent", command, &log, Dialogue::None)?;
         Ok(Self { server, listen })

@@ -7,6 +7,7 @@ mod client;
 mod conf;
 mod ha;
 mod jvm;
+mod secure;
 mod shared;
 mod shell;
 
@@ -22,6 +23,7 @@ pub use client::{HdfsClient, Output};
 pub use ha::HaHdfs;
 pub use shared::{SharedHdfs, keep};
 
+use crate::kerberos::Realm;
 use crate::parts::{Missing, Part};
 use crate::ports::{self, Port};
 use crate::process::{self, Dialogue, Server};
@@ -68,14 +70,30 @@ pub struct Hdfs {
 impl Hdfs {
     /// Starts both servers and waits until files can be written.
     pub async fn start() -> Result<Self, Error> {
+        let port = Port::reserve()?;
+        let differences = Differences::at(port.address().to_string());
+        Self::start_with(port, &differences, |jvm| jvm).await
+    }
+
+    /// The same with Kerberos, privacy on every wire, and encrypted transfer of data.
+    pub async fn start_in(realm: &Realm) -> Result<Self, Error> {
+        let port = Port::reserve()?;
+        let differences = secure::differences(port.number(), realm);
+        Self::start_with(port, &differences, |jvm| jvm.in_realm(realm.krb5_conf())).await
+    }
+
+    async fn start_with(
+        port: Port,
+        differences: &Differences,
+        equip: impl FnOnce(Jvm) -> Jvm,
+    ) -> Result<Self, Error> {
         let part = Part::hdfs()?;
         let home = scratch::folder("hdfs")?;
-        let port = Port::reserve()?;
-        let conf_dir = conf::write(home.path(), &Differences::at(port.address().to_string()))?;
+        let conf_dir = conf::write(home.path(), differences)?;
         copy_folder(&part.path("name"), &home.path().join("name"))?;
 
-        let jvm = Jvm::new(part, conf_dir.clone());
-        let client = HdfsClient::new(jvm.clone(), port.address().to_string());
+        let jvm = equip(Jvm::new(part, conf_dir));
+        let client = HdfsClient::new(jvm.clone(), differences.authority.clone());
         let mut hdfs = Self { datanode: None, namenode: None, jvm, client, home, port };
         hdfs.spawn_namenode()?;
         hdfs.start_datanode().await?;

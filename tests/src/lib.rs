@@ -8,6 +8,7 @@ pub mod ecr;
 pub mod hdfs;
 pub mod http;
 pub mod imds;
+pub mod kerberos;
 pub mod listener;
 pub mod node;
 pub mod parts;

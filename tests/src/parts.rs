@@ -24,6 +24,11 @@ impl Part {
         Self::find("hdfs")
     }
 
+    /// MIT's KDC, as described in `tests/parts/kerberos.sh`.
+    pub fn kerberos() -> Result<Self, Missing> {
+        Self::find("kerberos")
+    }
+
     /// docker-registry and skopeo, in `bin/`.
     pub fn registry() -> Result<Self, Missing> {
         Self::find("registry")

@@ -5,7 +5,7 @@
 
 mod published;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -57,7 +57,7 @@ pub enum Error {
     #[error(transparent)]
     TimedOut(#[from] TimedOut),
     #[error("cannot write {}", path.display())]
-    File { path: std::path::PathBuf, source: std::io::Error },
+    File { path: PathBuf, source: std::io::Error },
     #[error("cannot run the agent with {args}")]
     Run { args: String, source: std::io::Error },
     #[error("{what} is not JSON: {text}")]
@@ -71,6 +71,8 @@ pub struct Scene {
     pub imds: Imds,
     pub node: Node,
     pub settings: Settings,
+    /// Variables that the daemon has besides the few of every agent.
+    pub environment: Vec<(&'static str, PathBuf)>,
     port: Port,
     _conf: Option<TempDir>,
 }
@@ -117,7 +119,7 @@ impl Scene {
         node.write_aws_config(AwsEndpoints { ecr: ecr.address(), imds: imds.address() })?;
         let port = Port::reserve()?;
         let settings = Settings::of(&node, published, port.address());
-        Ok(Self { ecr, imds, node, settings, port, _conf: None })
+        Ok(Self { ecr, imds, node, settings, environment: Vec::new(), port, _conf: None })
     }
 
     pub fn write_settings(&self) -> Result<(), Error> {
@@ -127,7 +129,7 @@ impl Scene {
     /// Runs the daemon with the settings as they are now.
     pub fn start(&self) -> Result<Agent, Error> {
         self.write_settings()?;
-        Ok(Agent::start(&self.node, self.port.address())?)
+        Ok(Agent::start_with(&self.node, self.port.address(), &self.environment)?)
     }
 
     /// Runs the daemon and waits until it is ready.

@@ -84,6 +84,13 @@ impl HdfsClient {
         succeeded("hadoop fs", args, output)
     }
 
+    /// Runs `hadoop fs ARGS` in a process of its own with the Kerberos tickets in this file.
+    pub async fn fs_shell_by(&self, tickets: &Path, args: &[&str]) -> Result<String, Error> {
+        let mut command = self.jvm.command(SUPERUSER, FS_SHELL);
+        command.env_remove("HADOOP_USER_NAME").env("KRB5CCNAME", tickets);
+        succeeded("hadoop fs", args, run(command, args).await?)
+    }
+
     /// Makes the directory with this owner and mode, and its parents where they lack.
     pub async fn make_directory(&self, path: &str, owner: &str, mode: &str) -> Result<(), Error> {
         self.fs_shell(SUPERUSER, &["-mkdir", "-p", path]).await?;
@@ -113,6 +120,7 @@ impl HdfsClient {
     }
 }
 
+const FS_SHELL: &str = "org.apache.hadoop.fs.FsShell";
 const DFS_ADMIN: &str = "org.apache.hadoop.hdfs.tools.DFSAdmin";
 
 pub(super) async fn run(mut command: Command, args: &[&str]) -> Result<Output, Error> {

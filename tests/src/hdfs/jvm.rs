@@ -11,11 +11,17 @@ use crate::process;
 pub(crate) struct Jvm {
     part: Part,
     conf_dir: PathBuf,
+    krb5_conf: Option<PathBuf>,
 }
 
 impl Jvm {
     pub fn new(part: Part, conf_dir: PathBuf) -> Self {
-        Self { part, conf_dir }
+        Self { part, conf_dir, krb5_conf: None }
+    }
+
+    /// For programs that log in to the realm described there.
+    pub fn in_realm(self, krb5_conf: PathBuf) -> Self {
+        Self { krb5_conf: Some(krb5_conf), ..self }
     }
 
     pub fn conf_dir(&self) -> &PathBuf {
@@ -30,7 +36,9 @@ impl Jvm {
         let temp = self.conf_dir.with_file_name("tmp");
 
         let mut command = process::bound_to_parent(&self.part.path("java"));
+        let realm = self.krb5_conf.iter().map(|path| format!("-Djava.security.krb5.conf={}", path.display()));
         command
+            .args(realm)
             .arg(format!("@{}", self.part.path("jvm.options").display()))
             .arg(format!("-Djava.io.tmpdir={}", temp.display()))
             .arg("-cp")

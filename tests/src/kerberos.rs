@@ -1,0 +1,195 @@
+//! A realm on loopback: MIT's KDC, the principals of HDFS and of the agent, and their keytabs.
+
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+
+use crate::parts::{Missing, Part};
+use crate::ports::{self, Port};
+use crate::process::{self, Dialogue, Server};
+use crate::scratch;
+
+pub const REALM: &str = "EXAMPLE.COM";
+/// Whom the servers of HDFS are.
+pub const SERVICE: &str = "hdfs/localhost@EXAMPLE.COM";
+/// Whom their web servers are.
+pub const WEB: &str = "HTTP/localhost@EXAMPLE.COM";
+/// Whom the agent is.
+pub const AGENT: &str = "hadoop/node@EXAMPLE.COM";
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Missing(#[from] Missing),
+    #[error(transparent)]
+    Scratch(#[from] scratch::Error),
+    #[error(transparent)]
+    Port(#[from] ports::Error),
+    #[error(transparent)]
+    Process(#[from] process::Error),
+    #[error("cannot write {}", path.display())]
+    File { path: PathBuf, source: io::Error },
+    #[error("cannot run {program}")]
+    Run { program: String, source: io::Error },
+    #[error("{program} failed: {message}")]
+    Refused { program: String, message: String },
+}
+
+/// The realm; its KDC ends and its files vanish when dropped.
+#[derive(Debug)]
+pub struct Realm {
+    // Fields drop in this order: the server ends before its files go.
+    kdc: Option<Server>,
+    part: Part,
+    home: TempDir,
+    port: Port,
+}
+
+impl Realm {
+    /// Makes the realm and starts its KDC. The agent's tickets live for `ticket_life`, the servers' for a day.
+    pub async fn start(ticket_life: Duration) -> Result<Self, Error> {
+        let part = Part::kerberos()?;
+        let mut realm = Self { kdc: None, part, home: scratch::folder("realm")?, port: Port::reserve()? };
+        realm.write_conf()?;
+        realm.run("kdb5_util", &["create", "-s", "-P", "master", "-r", REALM])?;
+        for (principal, keytab) in [(SERVICE, "hdfs.keytab"), (WEB, "hdfs.keytab"), (AGENT, "agent.keytab")] {
+            let path = realm.path(keytab).display().to_string();
+            realm.run("kadmin.local", &["addprinc", "-randkey", principal])?;
+            realm.run("kadmin.local", &["ktadd", "-k", &path, principal])?;
+        }
+        let life = format!("{} seconds", ticket_life.as_secs());
+        realm.run("kadmin.local", &["modprinc", "-maxlife", &life, AGENT])?;
+        realm.start_kdc().await?;
+        Ok(realm)
+    }
+
+    /// What clients are told of the realm.
+    pub fn krb5_conf(&self) -> PathBuf {
+        self.path("krb5.conf")
+    }
+
+    /// The keys of HDFS's servers.
+    pub fn service_keytab(&self) -> PathBuf {
+        self.path("hdfs.keytab")
+    }
+
+    pub fn agent_keytab(&self) -> PathBuf {
+        self.path("agent.keytab")
+    }
+
+    /// Where the libraries lie that clients load.
+    pub fn libraries(&self) -> PathBuf {
+        self.part.path("lib")
+    }
+
+    /// Kills the KDC: no new tickets from then on.
+    pub fn stop_kdc(&mut self) {
+        self.kdc = None;
+    }
+
+    pub async fn start_kdc(&mut self) -> Result<(), Error> {
+        let mut command = process::bound_to_parent(&self.part.path("bin/krb5kdc"));
+        command.arg("-n").envs(self.environment());
+        let mut kdc = Server::start("the KDC", command, &self.path("kdc-process.log"), Dialogue::None)?;
+        let address = self.port.address();
+        kdc.wait_until("the KDC's port", START, async |_| TcpStream::connect(address).await.map(drop))
+            .await?;
+        self.kdc = Some(kdc);
+        Ok(())
+    }
+
+    /// Gets the tickets of the service from its keytab into a file of their own, for Hadoop's own clients.
+    pub fn service_tickets(&self) -> Result<PathBuf, Error> {
+        let cache = self.path("hdfs.tickets");
+        let (keytab, file) = (self.service_keytab().display().to_string(), cache.display().to_string());
+        self.run("kinit", &["-k", "-t", &keytab, "-c", &file, SERVICE])?;
+        Ok(cache)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.home.path().join(name)
+    }
+
+    fn run(&self, program: &str, args: &[&str]) -> Result<(), Error> {
+        let mut command = Command::new(self.part.path("bin").join(program));
+        let output = command
+            .args(args)
+            .envs(self.environment())
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|source| Error::Run { program: program.to_owned(), source })?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let message = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        Err(Error::Refused { program: format!("{program} {}", args[0]), message })
+    }
+
+    fn environment(&self) -> [(&'static str, PathBuf); 3] {
+        [
+            ("KRB5_CONFIG", self.krb5_conf()),
+            ("KRB5_KDC_PROFILE", self.path("kdc.conf")),
+            ("LD_LIBRARY_PATH", self.libraries()),
+        ]
+    }
+
+    fn write_conf(&self) -> Result<(), Error> {
+        let address = self.port.address();
+        write(&self.krb5_conf(), &krb5_conf(address))?;
+        let kdc_conf = kdc_conf(self.home.path(), &self.part.path("plugins/kdb"), address);
+        write(&self.path("kdc.conf"), &kdc_conf)
+    }
+}
+
+const START: Duration = Duration::from_secs(30);
+
+fn write(path: &Path, text: &str) -> Result<(), Error> {
+    fs::write(path, text).map_err(|source| Error::File { path: path.to_owned(), source })
+}
+
+/// By TCP, so that a KDC that is gone is known at once.
+fn krb5_conf(kdc: SocketAddr) -> String {
+    format!(
+        "[libdefaults]
+default_realm = {REALM}
+dns_lookup_kdc = false
+dns_lookup_realm = false
+dns_canonicalize_hostname = false
+rdns = false
+udp_preference_limit = 1
+[realms]
+{REALM} = {{
+  kdc = {kdc}
+}}
+[domain_realm]
+localhost = {REALM}
+"
+    )
+}
+
+fn kdc_conf(home: &Path, plugins: &Path, kdc: SocketAddr) -> String {
+    let (home, plugins) = (home.display(), plugins.display());
+    format!(
+        "[kdcdefaults]
+kdc_listen = \"\"
+kdc_tcp_listen = {kdc}
+[realms]
+{REALM} = {{
+  database_name = {home}/principal
+  key_stash_file = {home}/stash
+  acl_file = {home}/acl
+  max_life = 1d
+}}
+[dbmodules]
+db_module_dir = {plugins}
+[logging]
+kdc = FILE:{home}/kdc.log
+"
+    )
+}

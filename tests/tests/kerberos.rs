@@ -1,0 +1,85 @@
+//! The published copy on an HDFS with Kerberos, privacy on every wire and encrypted transfer of data.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
+
+use emr_ecr_agent_tests::agent::Agent;
+use emr_ecr_agent_tests::hdfs::Hdfs;
+use emr_ecr_agent_tests::kerberos::{AGENT, Realm};
+use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
+use emr_ecr_agent_tests::parts::{self, Part};
+use emr_ecr_agent_tests::scene::{Cured, Outcome, SOON, Scene, shown};
+use jiff::SignedDuration;
+use serde_json::Value;
+
+/// Harsher than a minute, so that several sets of tickets end while the test looks.
+const TICKET_LIFE: Duration = Duration::from_secs(10);
+
+#[tokio::test]
+async fn tickets_come_from_the_keytab_and_are_renewed() -> Outcome {
+    if !parts::present([Part::hdfs(), Part::kerberos()]) {
+        return Ok(());
+    }
+    let mut realm = Realm::start(TICKET_LIFE).await?;
+    let hdfs = Hdfs::start_in(&realm).await?;
+    let mut scene = Scene::on(hdfs.client().conf_dir(), "/user/hadoop/config.json").await?;
+    scene.environment = vec![("KRB5_CONFIG", realm.krb5_conf()), ("LD_LIBRARY_PATH", realm.libraries())];
+    let keytab = scene.node.path("agent.keytab");
+    scene.settings.set("published.principal", AGENT).set("published.keytab", keytab.display().to_string());
+    scene.ecr.set_token_life(SignedDuration::from_secs(2 * TICKET_LIFE.as_secs() as i64));
+    let mut agent = scene.start()?;
+
+    shown(&agent, "waiting for the keytab", |status| {
+        status["waiting_for"].to_string().contains(&format!("the keytab {}", keytab.display())).then_some(())
+    })
+    .await?;
+    fs::copy(realm.agent_keytab(), &keytab)?;
+    fs::set_permissions(&keytab, fs::Permissions::from_mode(0o644))?;
+    wait_for_error(&agent, "open to everybody (mode 0644)").await?;
+    fs::set_permissions(&keytab, fs::Permissions::from_mode(0o400))?;
+    let cured = Cured::now(&agent).await?;
+    cured.heals(&mut agent, async || Ok(())).await?;
+
+    // Each publishing comes after the end of the tickets of the one before.
+    let mut before = published_at(&agent.status().await?);
+    for _ in 0..2 {
+        before = shown(&agent, "a later publishing", |status| {
+            let now = published_at(status);
+            (now.is_string() && now != before).then_some(now)
+        })
+        .await?;
+        agent.wait_ready(SOON).await?;
+    }
+
+    realm.stop_kdc();
+    agent.wait_not_ready(SOON).await?;
+    let error =
+        shown(&agent, "an error on HDFS", |status| place(status)["error"].as_str().map(str::to_owned));
+    let error = error.await?;
+    assert!(error.contains("HDFS"), "{error}");
+    realm.start_kdc().await?;
+    let cured = Cured::now(&agent).await?;
+    cured.heals(&mut agent, async || Ok(())).await?;
+
+    let tickets = realm.service_tickets()?;
+    let document = hdfs.client().fs_shell_by(&tickets, &["-cat", "/user/hadoop/config.json"]).await?;
+    let document: Value = serde_json::from_str(&document)?;
+    assert!(document["auths"][TRUSTED_REGISTRY]["auth"].is_string());
+    let listing = hdfs.client().fs_shell_by(&tickets, &["-ls", "/user/hadoop"]).await?;
+    assert!(listing.contains("-rw-r--r--   1 hadoop "), "{listing}");
+    Ok(())
+}
+
+async fn wait_for_error(agent: &Agent, text: &str) -> Outcome {
+    shown(agent, text, |status| place(status)["error"].as_str()?.contains(text).then_some(())).await?;
+    Ok(())
+}
+
+fn published_at(status: &Value) -> Value {
+    place(status)["published_at"].clone()
+}
+
+fn place(status: &Value) -> &Value {
+    &status["places"][1]
+}
