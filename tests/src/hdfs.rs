@@ -7,6 +7,7 @@ mod client;
 mod conf;
 mod ha;
 mod jvm;
+pub mod proxy;
 mod secure;
 mod shared;
 mod shell;

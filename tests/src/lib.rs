@@ -23,5 +23,6 @@ pub mod skopeo;
 pub mod sts;
 pub mod tmpfs;
 pub mod torture;
+pub mod tracer;
 pub mod wait;
 pub mod yarn;

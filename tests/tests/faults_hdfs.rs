@@ -1,13 +1,15 @@
 //! What happens to HDFS, and what becomes of the published file: whatever the fault, no reader sees a bad file, the
 //! file is healed within two intervals once the cause is gone, and health does not claim otherwise meanwhile.
 
+use emr_ecr_agent_tests::agent::Agent;
 use emr_ecr_agent_tests::hdfs::HaHdfs;
+use emr_ecr_agent_tests::hdfs::proxy::{Mood, NameNodeProxy, Side};
 use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
 use emr_ecr_agent_tests::parts::{self, Part};
 use emr_ecr_agent_tests::readers::{Bad, Readers};
-use emr_ecr_agent_tests::scene::{Cured, Outcome, Published, SOON, Scene};
+use emr_ecr_agent_tests::scene::{Cured, Outcome, Published, SOON, Scene, shown};
 use emr_ecr_agent_tests::wait;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 #[tokio::test]
 async fn a_failover_is_survived_while_publishing() -> Outcome {
@@ -45,4 +47,124 @@ async fn a_failover_is_survived_while_publishing() -> Outcome {
     let seen = readers.seen().await?;
     assert_eq!(seen.bad, Bad::default(), "{:?}", seen.examples);
     Ok(())
+}
+
+/// What lies there before the agent comes: whole, and without its entry.
+const STRANGERS: &str = r#"{"auths":{"hub.example.com":{"auth":"aHViOmh1Yg=="}}}"#;
+
+/// Every call to the NameNode that publishing consists of, on both sides.
+const STEPS: [(&str, Side); 8] = [
+    ("create", Side::Before),
+    ("create", Side::After),
+    ("addBlock", Side::Before),
+    ("addBlock", Side::After),
+    ("complete", Side::Before),
+    ("complete", Side::After),
+    ("rename2", Side::Before),
+    ("rename2", Side::After),
+];
+
+#[tokio::test]
+async fn an_agent_killed_at_any_step_leaves_a_whole_file() -> Outcome {
+    for (call, side) in STEPS {
+        let Some((scene, published, proxy)) = behind_proxy().await? else { return Ok(()) };
+        published.put(STRANGERS).await?;
+        proxy.set_mood(Mood::Catch { call, side });
+        let agent = scene.start()?;
+        proxy.caught().await;
+        // Dropped means killed; the call is where it was caught.
+        drop(agent);
+
+        let renamed = (call, side) == ("rename2", Side::After);
+        let left = published.json().await?;
+        assert_eq!(left["auths"]["hub.example.com"]["auth"], "aHViOmh1Yg==", "{call} {side:?}");
+        assert_eq!(left["auths"][TRUSTED_REGISTRY]["auth"].is_string(), renamed, "{call} {side:?}");
+
+        let mut agent = scene.start()?;
+        agent.wait_ready(SOON).await?;
+        let healed = published.json().await?;
+        assert_eq!(healed["auths"]["hub.example.com"]["auth"], "aHViOmh1Yg==", "{call} {side:?}");
+        assert!(healed["auths"][TRUSTED_REGISTRY]["auth"].is_string(), "{call} {side:?}");
+        only_temporary_files_besides(&published).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_connection_broken_at_any_step_is_survived() -> Outcome {
+    for (call, side) in STEPS {
+        let Some((mut scene, published, proxy)) = behind_proxy().await? else { return Ok(()) };
+        published.put(STRANGERS).await?;
+        proxy.set_mood(Mood::Reset { call, side });
+        scene.settings.set("deadlines.hdfs", "5s");
+        let mut agent = scene.start()?;
+        let error = hdfs_error(&agent).await?;
+        assert!(error.contains(" on HDFS"), "{call} {side:?}: {error}");
+        let left = published.json().await?;
+        assert_eq!(left["auths"]["hub.example.com"]["auth"], "aHViOmh1Yg==", "{call} {side:?}");
+
+        proxy.set_mood(Mood::Honest);
+        let cured = Cured::now(&agent).await?;
+        cured.heals(&mut agent, async || Ok(())).await?;
+        assert!(published.json().await?["auths"][TRUSTED_REGISTRY]["auth"].is_string(), "{call} {side:?}");
+        only_temporary_files_besides(&published).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn readiness_falls_before_what_is_published_ends() -> Outcome {
+    for silent in [false, true] {
+        let Some((mut scene, published, mut proxy)) = behind_proxy().await? else { return Ok(()) };
+        scene.settings.set("refresh.minimum_validity", "8s").set("deadlines.hdfs", "2s");
+        scene.ecr.set_token_life(SignedDuration::from_secs(30));
+        let mut agent = scene.start_ready().await?;
+        match silent {
+            true => proxy.set_mood(Mood::Silent),
+            false => proxy.refuse().await,
+        }
+        agent.wait_not_ready(SOON).await?;
+        let document = published.json().await?;
+        let ends = &document["emr-ecr-agent"]["expires_at"][TRUSTED_REGISTRY];
+        let ends: Timestamp = ends.as_str().ok_or("no expiry")?.parse()?;
+        assert!(ends > Timestamp::now(), "silent: {silent}: it was still ready when the first launch failed");
+        let error = hdfs_error(&agent).await?;
+        assert!(error.contains("HDFS"), "silent: {silent}: {error}");
+
+        match silent {
+            true => proxy.set_mood(Mood::Honest),
+            false => proxy.accept().await?,
+        }
+        let cured = Cured::now(&agent).await?;
+        cured.heals(&mut agent, async || Ok(())).await?;
+    }
+    Ok(())
+}
+
+/// In the name of the file by which nodes take turns, whose calls are no part of publishing.
+const TURN: &str = "emr-ecr-agent-turn";
+
+/// A node that reaches the NameNode of the common HDFS by way of a proxy.
+async fn behind_proxy() -> Result<Option<(Scene, Published, NameNodeProxy)>, BoxError> {
+    let Some((scene, published)) = Scene::with_hdfs().await? else { return Ok(None) };
+    let proxy = NameNodeProxy::start(published.client().authority().parse()?, TURN).await?;
+    let core_site = scene.node.conf_dir().join("core-site.xml");
+    let text = std::fs::read_to_string(&core_site)?;
+    let by_proxy = text.replace(published.client().authority(), &proxy.address().to_string());
+    scene.node.write("conf/core-site.xml", &by_proxy)?;
+    Ok(Some((scene, published, proxy)))
+}
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// What a killed writer leaves is hidden, and no reader's business.
+async fn only_temporary_files_besides(published: &Published) -> Outcome {
+    let names = published.names().await?;
+    let others: Vec<&String> = names.iter().filter(|name| !name.starts_with(".config.json.")).collect();
+    assert_eq!(others, ["config.json"], "{names:?}");
+    Ok(())
+}
+
+async fn hdfs_error(agent: &Agent) -> Result<String, wait::TimedOut> {
+    shown(agent, "an error on HDFS", |status| status["places"][1]["error"].as_str().map(str::to_owned)).await
 }

@@ -1,0 +1,270 @@
+//! Stands between a client and the NameNode, understands just enough of Hadoop's RPC to know each call by its name,
+//! and does harm at exactly the call that it is told.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+
+use super::Error;
+use crate::ports::Port;
+
+/// A running proxy; it and its connections end when this is dropped.
+#[derive(Debug)]
+pub struct NameNodeProxy {
+    port: Port,
+    shared: Arc<Shared>,
+    task: Option<JoinHandle<()>>,
+}
+
+/// On which side of a call something happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// The NameNode has not heard of it yet.
+    Before,
+    /// The NameNode has done it, and the client does not know yet.
+    After,
+}
+
+/// What the proxy does with calls.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Mood {
+    #[default]
+    Honest,
+    /// Connections are taken and nothing is ever answered.
+    Silent,
+    /// The first such call is caught, and nothing goes either way on its connection from then on.
+    Catch { call: &'static str, side: Side },
+    /// Every such call breaks its connection.
+    Reset { call: &'static str, side: Side },
+}
+
+#[derive(Debug)]
+struct Shared {
+    namenode: SocketAddr,
+    /// Calls whose text holds this are left alone.
+    spared: &'static str,
+    mood: Mutex<Mood>,
+    caught: watch::Sender<bool>,
+}
+
+impl NameNodeProxy {
+    /// Passes everything on to `namenode` for now; calls that hold the text `spared` are never harmed by name.
+    pub async fn start(namenode: SocketAddr, spared: &'static str) -> Result<Self, Error> {
+        let (caught, _) = watch::channel(false);
+        let shared = Arc::new(Shared { namenode, spared, mood: Mutex::default(), caught });
+        let mut proxy = Self { port: Port::reserve()?, shared, task: None };
+        proxy.accept().await?;
+        Ok(proxy)
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.port.address()
+    }
+
+    /// For the calls that come from now on, on old connections too.
+    pub fn set_mood(&self, mood: Mood) {
+        self.shared.caught.send_replace(false);
+        *self.shared.mood() = mood;
+    }
+
+    /// Waits until the call to be caught has come.
+    pub async fn caught(&self) {
+        let mut caught = self.shared.caught.subscribe();
+        // The sender lives as long as this.
+        let _ = caught.wait_for(|caught| *caught).await;
+    }
+
+    /// Ends all connections and refuses new ones.
+    pub async fn refuse(&mut self) {
+        if let Some(task) = self.task.take() {
+            task.abort();
+            // The port is closed once the task is gone.
+            let _ = task.await;
+        }
+    }
+
+    /// Takes connections again.
+    pub async fn accept(&mut self) -> Result<(), Error> {
+        let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, self.port.number())).await.map_err(failed)?;
+        self.task = Some(tokio::spawn(serve(socket, Arc::clone(&self.shared))));
+        Ok(())
+    }
+}
+
+impl Drop for NameNodeProxy {
+    fn drop(&mut self) {
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+    }
+}
+
+impl Shared {
+    fn mood(&self) -> MutexGuard<'_, Mood> {
+        self.mood.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is to be done about this call, and on which side.
+    fn harm(&self, message: &[u8]) -> Option<(Harm, Side)> {
+        let call = method(message)?;
+        let is_spared = message.windows(self.spared.len()).any(|text| text == self.spared.as_bytes());
+        let mut mood = self.mood();
+        match *mood {
+            Mood::Silent => Some((Harm::Silence, Side::Before)),
+            _ if is_spared => None,
+            Mood::Catch { call: wanted, side } if wanted == call => {
+                *mood = Mood::Honest;
+                Some((Harm::Catch, side))
+            }
+            Mood::Reset { call: wanted, side } if wanted == call => Some((Harm::Reset, side)),
+            _ => None,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Harm {
+    Catch,
+    Reset,
+    Silence,
+}
+
+async fn serve(socket: TcpListener, shared: Arc<Shared>) {
+    let mut connections = JoinSet::new();
+    loop {
+        let Ok((client, _peer)) = socket.accept().await else { continue };
+        let shared = Arc::clone(&shared);
+        // However a connection ends, its client sees that.
+        connections.spawn(async move { pass(client, &shared).await.ok() });
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+async fn pass(client: TcpStream, shared: &Shared) -> io::Result<()> {
+    if *shared.mood() == Mood::Silent {
+        return std::future::pending().await;
+    }
+    let server = TcpStream::connect(shared.namenode).await?;
+    let (mut from_client, mut to_client) = client.into_split();
+    let (mut from_server, mut to_server) = server.into_split();
+    let mut hello = [0; HELLO];
+    from_client.read_exact(&mut hello).await?;
+    to_server.write_all(&hello).await?;
+
+    // Whoever goes on waiting keeps both connections open.
+    let after = Mutex::new(None);
+    let harm = tokio::select! {
+        harm = calls(&mut from_client, &mut to_server, shared, &after) => harm?,
+        harm = answers(&mut from_server, &mut to_client, &after) => harm?,
+    };
+    if harm == Harm::Reset {
+        return Ok(());
+    }
+    if harm == Harm::Catch {
+        shared.caught.send_replace(true);
+    }
+    std::future::pending().await
+}
+
+/// Passes calls on until harm is to come before one; harm that is to come after one is noted in `after`.
+async fn calls(
+    client: &mut OwnedReadHalf,
+    server: &mut OwnedWriteHalf,
+    shared: &Shared,
+    after: &Mutex<Option<Harm>>,
+) -> io::Result<Harm> {
+    loop {
+        let call = frame(client).await?;
+        match shared.harm(&call) {
+            Some((harm, Side::Before)) => return Ok(harm),
+            Some((harm, Side::After)) => {
+                *after.lock().unwrap_or_else(PoisonError::into_inner) = Some(harm);
+            }
+            None => {}
+        }
+        server.write_all(&call).await?;
+    }
+}
+
+/// Passes answers on until one comes that the client is not to get.
+async fn answers(
+    server: &mut OwnedReadHalf,
+    client: &mut OwnedWriteHalf,
+    after: &Mutex<Option<Harm>>,
+) -> io::Result<Harm> {
+    loop {
+        let answer = frame(server).await?;
+        if let Some(harm) = *after.lock().unwrap_or_else(PoisonError::into_inner) {
+            return Ok(harm);
+        }
+        client.write_all(&answer).await?;
+    }
+}
+
+/// "hrpc", version, service class and the way of authentication.
+const HELLO: usize = 7;
+const LARGEST: usize = 64 << 20;
+
+/// A whole message with the length before it.
+async fn frame(stream: &mut OwnedReadHalf) -> io::Result<Vec<u8>> {
+    let mut length = [0; 4];
+    stream.read_exact(&mut length).await?;
+    let size = u32::from_be_bytes(length) as usize;
+    if size > LARGEST {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    let mut frame = vec![0; 4 + size];
+    frame[..4].copy_from_slice(&length);
+    stream.read_exact(&mut frame[4..]).await?;
+    Ok(frame)
+}
+
+/// The method of a call: after the RPC header comes the request's header, whose first field it is.
+fn method(frame: &[u8]) -> Option<&str> {
+    let (header, rest) = varint(frame.get(4..)?)?;
+    let (_, request) = varint(rest.get(header..)?)?;
+    let (length, name) = varint(request.strip_prefix(&[FIRST_FIELD_OF_BYTES])?)?;
+    str::from_utf8(name.get(..length)?).ok()
+}
+
+const FIRST_FIELD_OF_BYTES: u8 = 0x0A;
+
+fn varint(bytes: &[u8]) -> Option<(usize, &[u8])> {
+    let mut value = 0;
+    for (index, byte) in bytes.iter().enumerate().take(5) {
+        value |= usize::from(byte & 0x7F) << (7 * index);
+        if byte & 0x80 == 0 {
+            return Some((value, &bytes[index + 1..]));
+        }
+    }
+    None
+}
+
+fn failed(source: io::Error) -> Error {
+    Error::Run { program: "the NameNode's proxy".to_owned(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::method;
+
+    #[test]
+    fn a_call_is_known_by_its_name() {
+        let check = |message: &[u8], expected: Option<&str>| {
+            let frame = [&(message.len() as u32).to_be_bytes(), message].concat();
+            assert_eq!(method(&frame), expected);
+        };
+        check(b"\x02\x08\x01\x08\x0A\x06create", Some("create"));
+        // A context and a negotiation name no method.
+        check(b"\x02\x08\x01\x04\x1A\x02ab", None);
+        check(b"\x02\x08\x01\x02\x08\x01", None);
+        check(b"\x7F", None);
+        check(b"", None);
+    }
+}

@@ -1,0 +1,169 @@
+//! Follows what a process does to the files of one folder, system call by system call, and kills it at exactly the
+//! one that it is told. Takes root, or a process that may be traced.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::libc;
+use nix::sys::ptrace;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("cannot {operation} the process {pid}")]
+    Trace { operation: &'static str, pid: i32, source: Errno },
+    #[error("cannot see what the process {pid} does")]
+    Look { pid: i32, source: io::Error },
+    #[error("the process {pid} ended by itself: {status:?}")]
+    Ended { pid: i32, status: WaitStatus },
+    #[error("{} had the mode {mode:04o}", path.display())]
+    Open { path: PathBuf, mode: u32 },
+}
+
+/// One thing done to a file of the folder, or to the folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    Create,
+    SetOwner,
+    SetMode,
+    Write,
+    Sync,
+    Rename,
+    SyncFolder,
+}
+
+/// A traced process; only the thread that attached may use it.
+#[derive(Debug)]
+pub struct Tracer {
+    pid: Pid,
+    folder: PathBuf,
+    entering: bool,
+}
+
+impl Tracer {
+    /// Attaches to the main thread of the process.
+    pub fn attach(process: u32, folder: &Path) -> Result<Self, Error> {
+        let pid = Pid::from_raw(process.cast_signed());
+        let tracer = Self { pid, folder: folder.to_owned(), entering: false };
+        ptrace::attach(pid).map_err(|source| tracer.failed("attach to", source))?;
+        tracer.wait()?;
+        ptrace::setoptions(pid, ptrace::Options::PTRACE_O_TRACESYSGOOD)
+            .map_err(|source| tracer.failed("follow", source))?;
+        Ok(tracer)
+    }
+
+    /// Lets the process go on until a document is in place, and gives all steps to it. No file of the folder may
+    /// have another mode than `mode` at any moment.
+    pub fn record(mut self, mode: u32) -> Result<Vec<Step>, Error> {
+        let mut steps = Vec::new();
+        while steps.last() != Some(&Step::SyncFolder) {
+            steps.extend(self.next_call()?);
+            self.check_modes(mode)?;
+        }
+        ptrace::detach(self.pid, None).map_err(|source| self.failed("leave", source))?;
+        Ok(steps)
+    }
+
+    /// Kills the process just before its step of this index is done.
+    pub fn kill_at(mut self, index: usize) -> Result<(), Error> {
+        let mut steps = 0;
+        while steps <= index {
+            steps += usize::from(self.next_call()?.is_some());
+        }
+        kill(self.pid, Signal::SIGKILL).map_err(|source| self.failed("kill", source))?;
+        loop {
+            if let WaitStatus::Signaled(..) = self.wait()? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Goes on to the next stop; a step if the process is about to take one.
+    fn next_call(&mut self) -> Result<Option<Step>, Error> {
+        let mut signal = None;
+        loop {
+            ptrace::syscall(self.pid, signal).map_err(|source| self.failed("continue", source))?;
+            match self.wait()? {
+                WaitStatus::PtraceSyscall(_) => break,
+                WaitStatus::Stopped(_, caught) => signal = Some(caught),
+                status @ (WaitStatus::Exited(..) | WaitStatus::Signaled(..)) => {
+                    return Err(Error::Ended { pid: self.pid.as_raw(), status });
+                }
+                _ => signal = None,
+            }
+        }
+        self.entering = !self.entering;
+        match self.entering {
+            true => self.step().map_err(|source| Error::Look { pid: self.pid.as_raw(), source }),
+            false => Ok(None),
+        }
+    }
+
+    /// What the call means that the process has just made.
+    fn step(&self) -> io::Result<Option<Step>> {
+        let text = fs::read_to_string(format!("/proc/{}/syscall", self.pid))?;
+        let mut words = text.split_whitespace();
+        let Some(number) = words.next().and_then(|word| word.parse::<i64>().ok()) else { return Ok(None) };
+        let arguments: Vec<u64> =
+            words.filter_map(|word| u64::from_str_radix(word.trim_start_matches("0x"), 16).ok()).collect();
+        let [first, second, third, ..] = arguments.as_slice() else { return Ok(None) };
+        let (step, path) = match number {
+            libc::SYS_openat if third & libc::O_CREAT as u64 != 0 => (Step::Create, self.text(*second)?),
+            libc::SYS_renameat | libc::SYS_renameat2 => (Step::Rename, self.text(*second)?),
+            number if is_plain_rename(number) => (Step::Rename, self.text(*first)?),
+            libc::SYS_fchown => (Step::SetOwner, self.opened(*first)),
+            libc::SYS_fchmod => (Step::SetMode, self.opened(*first)),
+            libc::SYS_write => (Step::Write, self.opened(*first)),
+            libc::SYS_fsync => (Step::Sync, self.opened(*first)),
+            _ => return Ok(None),
+        };
+        let step = if step == Step::Sync && path == self.folder { Step::SyncFolder } else { step };
+        Ok(path.starts_with(&self.folder).then_some(step))
+    }
+
+    /// The path of an open file.
+    fn opened(&self, descriptor: u64) -> PathBuf {
+        // Sockets and the like have no path.
+        fs::read_link(format!("/proc/{}/fd/{descriptor}", self.pid)).unwrap_or_default()
+    }
+
+    /// A path in the process's memory.
+    fn text(&self, address: u64) -> io::Result<PathBuf> {
+        let memory = File::open(format!("/proc/{}/mem", self.pid))?;
+        let mut bytes = [0; libc::PATH_MAX as usize];
+        let length = memory.read_at(&mut bytes, address)?;
+        let text = bytes[..length].split(|byte| *byte == 0).next().unwrap_or_default();
+        Ok(String::from_utf8_lossy(text).into_owned().into())
+    }
+
+    fn check_modes(&self, expected: u32) -> Result<(), Error> {
+        for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
+            let mode = entry.metadata().map_or(expected, |metadata| metadata.mode() & 0o7777);
+            if mode != expected {
+                return Err(Error::Open { path: entry.path(), mode });
+            }
+        }
+        Ok(())
+    }
+
+    fn wait(&self) -> Result<WaitStatus, Error> {
+        waitpid(self.pid, Some(WaitPidFlag::__WALL)).map_err(|source| self.failed("wait for", source))
+    }
+
+    fn failed(&self, operation: &'static str, source: Errno) -> Error {
+        Error::Trace { operation, pid: self.pid.as_raw(), source }
+    }
+}
+
+/// Newer machines have only the calls that name a folder too.
+fn is_plain_rename(number: i64) -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return number == libc::SYS_rename;
+    #[cfg(not(target_arch = "x86_64"))]
+    return false;
+}

@@ -1,0 +1,136 @@
+//! What happens to the agent's own process: killed at any step of a write, its clock moved, its endpoint crowded.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use emr_ecr_agent_tests::agent::Agent;
+use emr_ecr_agent_tests::ecr::Fault;
+use emr_ecr_agent_tests::http;
+use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
+use emr_ecr_agent_tests::scene::{Outcome, SOON, Scene, shown};
+use emr_ecr_agent_tests::tracer::{Step, Tracer};
+use emr_ecr_agent_tests::wait;
+use futures_util::future::try_join_all;
+use nix::unistd::geteuid;
+use serde_json::Value;
+use tokio::net::TcpStream;
+use tokio::task::spawn_blocking;
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The whole way of a document to the disk.
+const STEPS: [Step; 7] =
+    [Step::Create, Step::SetOwner, Step::SetMode, Step::Write, Step::Sync, Step::Rename, Step::SyncFolder];
+const BEFORE: &str = r#"{"auths":{"hub.example.com":{"auth":"aHViOmh1Yg=="}}}"#;
+
+#[tokio::test]
+async fn an_agent_killed_at_any_step_leaves_a_whole_local_file() -> Outcome {
+    if !may_trace() {
+        return Ok(());
+    }
+    try_join_all((0..STEPS.len()).map(check_kill)).await?;
+    Ok(())
+}
+
+async fn check_kill(index: usize) -> Outcome {
+    let (scene, agent) = about_to_write().await?;
+    let (folder, process) = (scene.node.path("root/.docker"), process_id(&agent)?);
+    let tracing = spawn_blocking(move || Tracer::attach(process, &folder)?.kill_at(index));
+    wait_until_traced(process).await?;
+    scene.ecr.heal();
+    tracing.await??;
+    drop(agent);
+
+    let step = STEPS[index];
+    let left = scene.docker_config()?;
+    assert_eq!(left["auths"]["hub.example.com"]["auth"], "aHViOmh1Yg==", "{step:?}");
+    let renamed = step == Step::SyncFolder;
+    assert_eq!(left["auths"][TRUSTED_REGISTRY]["auth"].is_string(), renamed, "{step:?}");
+    for entry in fs::read_dir(scene.node.path("root/.docker"))? {
+        let entry = entry?;
+        let mode = entry.metadata()?.permissions().mode() & 0o7777;
+        assert_eq!(mode, 0o600, "{step:?}: {}", entry.path().display());
+    }
+
+    let agent = scene.start()?;
+    wait_until_fresh(&agent).await?;
+    let healed = scene.docker_config()?;
+    assert_eq!(healed["auths"]["hub.example.com"]["auth"], "aHViOmh1Yg==", "{step:?}");
+    assert!(healed["auths"][TRUSTED_REGISTRY]["auth"].is_string(), "{step:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_file_with_secrets_has_its_mode_from_its_creation_on() -> Outcome {
+    if !may_trace() {
+        return Ok(());
+    }
+    let (scene, agent) = about_to_write().await?;
+    let (folder, process) = (scene.node.path("root/.docker"), process_id(&agent)?);
+    let tracing = spawn_blocking(move || Tracer::attach(process, &folder)?.record(0o600));
+    wait_until_traced(process).await?;
+    scene.ecr.heal();
+    assert_eq!(tracing.await??, STEPS);
+    wait_until_fresh(&agent).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_thousand_connections_starve_nobody() -> Outcome {
+    let scene = Scene::without_hdfs().await?;
+    let agent = scene.start()?;
+    wait_until_fresh(&agent).await?;
+    let silent = try_join_all((0..1_000).map(|_| TcpStream::connect(agent.address()))).await?;
+    let auth = |scene: &Scene| scene.docker_config().map(|config| config["auths"].clone());
+    let before = auth(&scene)?;
+    scene.node.write("root/.docker/config.json", "{}")?;
+    wait::until("the healed file", SOON, async || match auth(&scene) {
+        Ok(now) if now == before => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .await?;
+    drop(silent);
+    wait::until("/livez", SOON, async || http::get(agent.address(), "/livez").await).await?;
+    Ok(())
+}
+
+/// A node whose agent runs and has no token yet.
+async fn about_to_write() -> Result<(Scene, Agent), BoxError> {
+    let scene = Scene::without_hdfs().await?;
+    scene.node.write("root/.docker/config.json", BEFORE)?;
+    fs::set_permissions(scene.node.docker_config(), fs::Permissions::from_mode(0o600))?;
+    scene.ecr.fail_always(Fault::ServerError);
+    let agent = scene.start()?;
+    shown(&agent, "a failed call", |status: &Value| status["registries"][0]["last_error"].as_str().map(drop))
+        .await?;
+    Ok((scene, agent))
+}
+
+async fn wait_until_fresh(agent: &Agent) -> Outcome {
+    shown(agent, "a fresh Docker config", |status| (status["places"][0]["fresh"] == true).then_some(()))
+        .await?;
+    Ok(())
+}
+
+/// The token is not to come before the tracer does.
+async fn wait_until_traced(process: u32) -> Outcome {
+    wait::until("the tracer", SOON, async || {
+        let status =
+            fs::read_to_string(format!("/proc/{process}/status")).map_err(|error| error.to_string())?;
+        let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:")).map(str::trim);
+        if tracer.is_some_and(|tracer| tracer != "0") { Ok(()) } else { Err(format!("{tracer:?}")) }
+    })
+    .await?;
+    Ok(())
+}
+
+fn process_id(agent: &Agent) -> Result<u32, BoxError> {
+    Ok(agent.process_id().ok_or("the agent has ended")?)
+}
+
+fn may_trace() -> bool {
+    if !geteuid().is_root() {
+        eprintln!("SKIPPED: only root may trace a process that leaves no core files");
+    }
+    geteuid().is_root()
+}
