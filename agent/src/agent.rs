@@ -59,6 +59,8 @@ pub struct Agent {
     trusted: Vec<EcrRegistry>,
     tokens: Tokens,
     trials: Trials,
+    /// A server's clock has been seen.
+    clock_checked: bool,
     /// How each issuer last answered.
     answers: BTreeMap<Issuer, AwsOutcome>,
     /// The uptime when the holders of the tokens were last looked at.
@@ -114,6 +116,7 @@ impl Agent {
             trusted: Vec::new(),
             tokens: Tokens::default(),
             trials: Trials::default(),
+            clock_checked: false,
             answers: BTreeMap::new(),
             holders_seen_at: Duration::ZERO,
             status: watch::Sender::new(status),
@@ -221,10 +224,15 @@ impl Agent {
     fn quiet_for(&self) -> Duration {
         let now = self.world.now();
         let interval = self.settings.refresh.pass_interval;
-        let tokens = self.tokens.quiet_for(self.renewal(), self.company(), now, self.server_now());
         // A wake between two visits, such as a retry with ECR, must not put the next visit off.
-        let places = self.memories.quiet_for(now, interval);
-        [tokens, self.trials.quiet_for(now)].into_iter().flatten().fold(places, Duration::min)
+        self.memories.quiet_for(now, interval).min(self.renewal_in().unwrap_or(interval))
+    }
+
+    /// How long no token is to be asked for or tried; `None` if none is wanted.
+    pub fn renewal_in(&self) -> Option<Duration> {
+        let now = self.world.now();
+        let tokens = self.tokens.quiet_for(self.renewal(), self.company(), now, self.server_now());
+        [tokens, self.trials.quiet_for(now)].into_iter().flatten().min()
     }
 }
 

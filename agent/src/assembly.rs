@@ -24,7 +24,7 @@ use crate::model::registry::HostName;
 use crate::model::settings::Settings;
 use crate::model::status::{Moment, Problem};
 use crate::model::token::{Holder, Token};
-use crate::model::trials::Verdict;
+use crate::model::trials::Probed;
 use crate::place::Place;
 
 /// This node, its cluster and AWS.
@@ -128,7 +128,7 @@ pub fn node_facts(settings: &Settings, now: Timestamp) -> Facts<'static> {
 struct Registries;
 
 impl RegistryProbe for Registries {
-    fn probe(&self, name: HostName, token: Token) -> Pin<Box<dyn Future<Output = Verdict> + Send>> {
+    fn probe(&self, name: HostName, token: Token) -> Pin<Box<dyn Future<Output = Probed> + Send>> {
         Box::pin(async move { registry::probe(name.as_str(), token.auth.expose()).await })
     }
 }

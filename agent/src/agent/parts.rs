@@ -12,7 +12,7 @@ use crate::model::registry::HostName;
 use crate::model::settings::Settings;
 use crate::model::status::{Moment, Problem};
 use crate::model::token::{Holder, Token};
-use crate::model::trials::Verdict;
+use crate::model::trials::Probed;
 use crate::place::{Place, SharedPlace};
 
 /// The world around the loop.
@@ -60,7 +60,7 @@ pub trait TokenSource {
 /// Whoever can say whether a registry takes a token.
 pub trait RegistryProbe {
     /// Tries `token` at the registry called `name`, within a deadline.
-    fn probe(&self, name: HostName, token: Token) -> Pin<Box<dyn Future<Output = Verdict> + Send>>;
+    fn probe(&self, name: HostName, token: Token) -> Pin<Box<dyn Future<Output = Probed> + Send>>;
 }
 
 /// What one call for a token brought.

@@ -3,7 +3,7 @@
 //! What another node published is as good as a token of one's own. So the nodes ask ECR by turns, and
 //! a cluster costs as many calls as one node, however large it is.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::task::JoinSet;
 
 use super::places::Which;
@@ -16,7 +16,7 @@ use crate::model::registry::HostName;
 use crate::model::schedule::{Company, Renewal, unit_of, yield_for};
 use crate::model::settings::RegistrySettings;
 use crate::model::token::Token;
-use crate::model::trials::Verdict;
+use crate::model::trials::{Probed, Verdict};
 use crate::place::{Intent, Turn};
 
 impl Agent {
@@ -52,8 +52,8 @@ impl Agent {
             Ok(Turn::Others) => {
                 report.yields = true;
                 let now = self.world.now();
-                let wait = yield_for(self.settings.refresh.pass_interval, self.world.random());
                 for issuer in &due {
+                    let wait = yield_for(self.tokens.left(issuer, self.server_now()), self.world.random());
                     self.tokens.yield_to_others(issuer, now, wait);
                 }
             }
@@ -115,9 +115,7 @@ impl Agent {
     fn take_token(&mut self, issuer: &Issuer, fetched: Fetched, report: &mut PassReport) {
         let now = self.world.now();
         self.answers.insert(issuer.clone(), AwsOutcome::of(fetched.result));
-        if let Some(skew) = fetched.clock_skew {
-            self.status.send_modify(|status| status.clock_skew = skew);
-        }
+        self.take_clock_skew(fetched.clock_skew);
         match fetched.token {
             Ok(token) => {
                 self.tokens.succeeded(issuer, token, now.wall);
@@ -131,6 +129,13 @@ impl Agent {
         }
     }
 
+    fn take_clock_skew(&mut self, skew: Option<SignedDuration>) {
+        if let Some(skew) = skew {
+            self.clock_checked = true;
+            self.status.send_modify(|status| status.clock_skew = skew);
+        }
+    }
+
     /// Tries at their registries the tokens that no one has tried, and those that were refused before.
     pub(super) async fn try_tokens(&mut self, round: Round<'_>, report: &mut PassReport) {
         let mut trials = JoinSet::new();
@@ -139,8 +144,9 @@ impl Agent {
             trials.spawn(async move { (issuer, name, token, trial.await) });
         }
         while let Some(ended) = trials.join_next().await {
-            let Ok((issuer, name, token, verdict)) = ended else { continue };
+            let Ok((issuer, name, token, Probed { verdict, clock_skew })) = ended else { continue };
             let now = self.world.now();
+            self.take_clock_skew(clock_skew);
             self.metrics.count_trial(name.as_str(), verdict.as_str());
             if let Verdict::Refused(status) = verdict {
                 report.failed_calls += 1;
@@ -162,10 +168,10 @@ impl Agent {
             let Some(token) = attempts.token.as_ref().filter(|token| token.expires_at > server_now) else {
                 continue;
             };
-            // Whoever published a token has tried it.
-            let asked = |name: &&HostName| {
-                !attempts.adopted || round.wake == Wake::Reload || self.trials.verdict(name, token).is_some()
-            };
+            // Whoever published a token has tried it; but a node that never asked anyone may have a wrong
+            // clock, and would then renew too early for all.
+            let tries = !attempts.adopted || !self.clock_checked || round.wake == Wake::Reload;
+            let asked = |name: &&HostName| tries || self.trials.verdict(name, token).is_some();
             let due = wanted.names().filter(asked).filter(|name| self.trials.is_due(name, token, now));
             untried.extend(due.map(|name| (wanted.issuer.clone(), name.clone(), token.clone())));
         }

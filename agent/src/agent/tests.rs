@@ -22,7 +22,7 @@ use crate::model::secret::Secret;
 use crate::model::settings::Settings;
 use crate::model::status::{Moment, PlaceKind, Problem, Report};
 use crate::model::token::{Holder, Origin, Token};
-use crate::model::trials::Verdict;
+use crate::model::trials::{Probed, Verdict};
 use crate::place::{Change, Intent, Place, Planner, SharedPlace, Turn, Visit};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -150,10 +150,11 @@ impl TokenSource for Source {
 }
 
 impl RegistryProbe for Source {
-    fn probe(&self, name: HostName, _: Token) -> Pin<Box<dyn Future<Output = Verdict> + Send>> {
+    fn probe(&self, name: HostName, _: Token) -> Pin<Box<dyn Future<Output = Probed> + Send>> {
         self.0.trials.borrow_mut().push(name.to_string());
         let verdict = self.0.verdict.borrow().clone().unwrap_or(Verdict::Accepted);
-        Box::pin(std::future::ready(verdict))
+        let clock_skew = Some(self.0.skew.get());
+        Box::pin(std::future::ready(Probed { verdict, clock_skew }))
     }
 }
 
@@ -359,7 +360,9 @@ fn what_another_node_published_is_as_good_as_a_token_of_ones_own() {
     *second.stage.hdfs.found.borrow_mut() = first.stage.hdfs.found.borrow().clone();
     let pass = second.pass(Wake::Start);
     assert_eq!((pass.adopted.len(), second.calls()), (1, 0), "{pass:?}");
-    assert!(second.stage.trials.borrow().is_empty(), "whoever published it has tried it");
+    assert_eq!(second.stage.trials.borrow().len(), 2, "once at each registry, which tells the time");
+    second.live_for(HOUR);
+    assert_eq!(second.stage.trials.borrow().len(), 2);
     let report = second.report();
     assert!(report.ready, "{:?}", report.checks);
     assert_eq!(report.registries[0].source.as_deref(), Some("published"));

@@ -11,13 +11,14 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::time::Duration;
+use std::time::Instant;
 
 use hdfs_native::{Client, ClientBuilder};
 
 use crate::edge::{chain, hadoop_conf};
 use crate::model::settings::{Deadlines, PublishedSettings};
 use crate::model::status::{PlaceKind, Problem};
+use crate::model::turn::TurnMemory;
 use crate::place::{Intent, Place, Planner, SharedPlace, Turn, Visit, VisitError, converge};
 use error::Call as _;
 pub use error::HdfsError;
@@ -33,8 +34,6 @@ const FAILOVER_SETTINGS: [(&str, &str); 3] = [
     ("dfs.client.failover.sleep.base.millis", "200"),
     ("dfs.client.failover.sleep.max.millis", "2000"),
 ];
-/// How much longer than its deadlines a node may hold the turn before others take it for dead.
-const TURN_SLACK: Duration = Duration::from_secs(5);
 /// Where a NameNode listens unless told otherwise.
 const NAMENODE_PORT: u16 = 8020;
 /// The published copy.
@@ -45,13 +44,22 @@ pub struct Published {
     node: String,
     sessions: Sessions,
     remembered: Option<Remembered>,
-    turn: turn::Memory,
+    turn: TurnMemory,
+    started: Instant,
 }
 
 impl Published {
     pub fn new(settings: PublishedSettings, conf_dir: PathBuf, node: String, deadlines: &Deadlines) -> Self {
-        let turn = turn::Memory::new(deadlines.ecr + deadlines.hdfs + TURN_SLACK);
-        Self { settings, conf_dir, node, sessions: Sessions::new(deadlines.hdfs), remembered: None, turn }
+        let turn = TurnMemory::new(deadlines.turn());
+        Self {
+            settings,
+            conf_dir,
+            node,
+            sessions: Sessions::new(deadlines.hdfs),
+            remembered: None,
+            turn,
+            started: Instant::now(),
+        }
     }
 
     async fn converge(&mut self, planner: Planner, intent: Intent) -> Result<Visit, VisitError<HdfsError>> {

@@ -2,7 +2,7 @@
 //! whether its configuration speaks of Java. It downloads no layers and changes nothing.
 
 use std::error::Error;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use aws_smithy_http_client::Connector;
 use aws_smithy_http_client::proxy::ProxyConfig;
@@ -17,8 +17,9 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use crate::edge::chain;
+use crate::edge::clock::skew;
 use crate::model::check::{ImageConfig, ImageFacts, ImageReference, RegistryAnswer};
-use crate::model::trials::Verdict;
+use crate::model::trials::{Probed, Verdict};
 
 /// Longest that all questions about one image may take.
 const DEADLINE: Duration = Duration::from_secs(15);
@@ -59,19 +60,17 @@ pub async fn ask(image: &ImageReference, auth: Option<&str>, architecture: &str)
 }
 
 /// Tries a credential, as `auth` has it, at the registry's front door.
-pub async fn probe(name: &str, auth: &str) -> Verdict {
+pub async fn probe(name: &str, auth: &str) -> Probed {
     let registry = Registry::at(name, "", Some(auth));
-    match tokio::time::timeout(
-        PROBE_DEADLINE,
-        registry.get(&registry.base, registry.authorization.as_deref()),
-    )
-    .await
-    {
-        Ok(Ok(_)) => Verdict::Accepted,
-        Ok(Err(RegistryError::Status { status: status @ (400 | 401 | 403), .. })) => Verdict::Refused(status),
-        Ok(Err(error)) => Verdict::Unknown(chain(&error)),
-        Err(_) => Verdict::Unknown(format!("no answer from {name} within {PROBE_DEADLINE:?}")),
-    }
+    let sent_at = SystemTime::now();
+    let (verdict, date) = match tokio::time::timeout(PROBE_DEADLINE, registry.front_door()).await {
+        Ok(Ok((200..=399, date))) => (Verdict::Accepted, date),
+        Ok(Ok((status @ (400 | 401 | 403), date))) => (Verdict::Refused(status), date),
+        Ok(Ok((status, date))) => (Verdict::Unknown(format!("{name} answers with HTTP {status}")), date),
+        Ok(Err(error)) => (Verdict::Unknown(chain(&error)), None),
+        Err(_) => (Verdict::Unknown(format!("no answer from {name} within {PROBE_DEADLINE:?}")), None),
+    };
+    Probed { verdict, clock_skew: date.and_then(|date| skew(&date, sent_at, SystemTime::now())) }
 }
 
 /// One repository of a registry, and how to speak to it.
@@ -161,6 +160,22 @@ impl Registry {
             Some(storage) => parse(&storage, &self.get(&storage, None).await?.1),
             None => parse(&url, &bytes),
         }
+    }
+
+    /// The status and the date of the answer at the API's root. One that wants a bearer token does not
+    /// judge the credential.
+    async fn front_door(&self) -> Result<(u16, Option<String>), RegistryError> {
+        let url = &self.base;
+        let request = request(url, self.authorization.as_deref())
+            .map_err(|source| RegistryError::Request { url: shown(url), source })?;
+        let response = self.connector.call(request).await;
+        let response =
+            response.map_err(|error| RegistryError::Network { url: shown(url), source: error.into() })?;
+        let header = |name| response.headers().get(name).map(str::to_owned);
+        if header("www-authenticate").is_some_and(|by| by.starts_with("Bearer")) {
+            return Err(RegistryError::Bearer { url: shown(url) });
+        }
+        Ok((response.status().as_u16(), header("date")))
     }
 
     /// The body, and where to look instead if the answer is a redirection.

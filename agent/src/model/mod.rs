@@ -20,3 +20,4 @@ pub mod submission;
 pub mod token;
 pub mod tokens;
 pub mod trials;
+pub mod turn;

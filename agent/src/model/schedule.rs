@@ -10,8 +10,9 @@ use jiff::{SignedDuration, Timestamp};
 const FIRST_RETRY: Duration = Duration::from_secs(4);
 /// No wait between retries is longer.
 const LONGEST_RETRY: Duration = Duration::from_secs(300);
-/// A turn rarely takes longer, even where the interval is.
-const LONGEST_YIELD: Duration = Duration::from_secs(20);
+/// A turn that goes well takes some seconds.
+const SHORTEST_YIELD: Duration = Duration::from_secs(10);
+const LONGEST_YIELD: Duration = Duration::from_secs(600);
 /// No wait between retries is shorter.
 const SHORTEST_RETRY: Duration = Duration::from_secs(1);
 
@@ -62,9 +63,10 @@ impl Company {
     }
 }
 
-/// How long to wait while another node has the turn: long enough for it, and not all at once.
-pub fn yield_for(interval: Duration, unit: f64) -> Duration {
-    interval.min(LONGEST_YIELD).mul_f64(0.5 + unit)
+/// How long to wait for another node's turn with a credential in hand that lives for `left` still: the
+/// less, the more pressing; and not all nodes at once.
+pub fn yield_for(left: Duration, unit: f64) -> Duration {
+    (left / 60).clamp(SHORTEST_YIELD, LONGEST_YIELD).mul_f64(0.5 + unit)
 }
 
 /// A node's fixed place among the others: a hash of its name, in `0.0..1.0`.

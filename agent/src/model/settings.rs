@@ -19,6 +19,9 @@ pub use registries::RegistrySettings;
 /// Where the settings are read from when no `--config` is given.
 pub const DEFAULT_SETTINGS_FILE: &str = "/etc/emr-ecr-agent/agent.toml";
 
+/// What a renewal takes besides its calls.
+const TURN_SLACK: Duration = Duration::from_secs(5);
+
 /// The whole of agent.toml.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
@@ -96,6 +99,13 @@ pub struct Deadlines {
     pub hdfs: Duration,
 }
 
+impl Deadlines {
+    /// The longest that a living node holds the turn to renew.
+    pub fn turn(&self) -> Duration {
+        self.ecr + self.hdfs + TURN_SLACK
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogSettings {
     pub format: LogFormat,
@@ -150,7 +160,7 @@ impl Default for Settings {
             emr_info_dir: "/mnt/var/lib/info".into(),
             refresh: RefreshSettings {
                 share: 0.5,
-                jitter: 0.1,
+                jitter: 0.03,
                 minimum_validity: Duration::from_secs(30 * 60),
                 pass_interval: Duration::from_secs(60),
                 lone_spread: Duration::from_secs(9 * 60),

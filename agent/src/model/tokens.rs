@@ -90,6 +90,13 @@ impl Tokens {
         true
     }
 
+    /// How long the token in hand lives after `server_now`.
+    pub fn left(&self, issuer: &Issuer, server_now: Timestamp) -> Duration {
+        let token = self.get(issuer).and_then(|attempts| attempts.token.as_ref());
+        let left = token.map(|token| token.expires_at.duration_since(server_now));
+        left.and_then(|left| Duration::try_from(left).ok()).unwrap_or_default()
+    }
+
     /// Leaves the issuer alone for `wait`, since another node is asking it.
     pub fn yield_to_others(&mut self, issuer: &Issuer, now: Moment, wait: Duration) {
         if let Some(attempts) = self.issuers.get_mut(issuer) {

@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use jiff::SignedDuration;
+
 use crate::model::registry::HostName;
 use crate::model::schedule::retry_after;
 use crate::model::secret::Secret;
@@ -18,6 +20,14 @@ pub enum Verdict {
     Refused(u16),
     /// Not reached, or no answer that says either.
     Unknown(String),
+}
+
+/// What one trial brought.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probed {
+    pub verdict: Verdict,
+    /// Server clock minus local clock, if an answer told.
+    pub clock_skew: Option<SignedDuration>,
 }
 
 /// The last trial at each registry.

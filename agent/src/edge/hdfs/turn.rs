@@ -1,10 +1,5 @@
 //! The turn to renew the published credentials: a file beside the published one that only one node
-//! can have created. A holder that died is told by a file that stays as it is for too long, by the
-//! clock of whoever looks; no clocks are compared.
-//!
-//! It saves calls to ECR. What is published would be right without it.
-
-use std::time::{Duration, Instant};
+//! can have created. It saves calls to ECR; what is published would be right without it.
 
 use hdfs_native::{Client, WriteOptions};
 
@@ -12,68 +7,33 @@ use super::error::Call as _;
 use super::{HdfsError, Published};
 use crate::place::Turn;
 
-/// What is known of the turn from before.
-#[derive(Debug)]
-pub(super) struct Memory {
-    /// The longest that a living node holds it.
-    length: Duration,
-    ours_since: Option<Instant>,
-    others: Option<Others>,
-}
-
-/// A turn of another node, as seen.
-#[derive(Debug, Clone, Copy)]
-struct Others {
-    created: u64,
-    first_seen: Instant,
-}
-
-impl Memory {
-    pub fn new(length: Duration) -> Self {
-        Self { length, ours_since: None, others: None }
-    }
-
-    /// Still ours from a time when the renewal failed.
-    fn is_ours(&self) -> bool {
-        self.ours_since.is_some_and(|since| since.elapsed() < self.length)
-    }
-
-    /// Notes a turn of another node; whether it has been held for too long.
-    fn is_abandoned(&mut self, created: u64) -> bool {
-        let known = self.others.filter(|others| others.created == created);
-        let others = *self.others.insert(known.unwrap_or(Others { created, first_seen: Instant::now() }));
-        others.first_seen.elapsed() > self.length
-    }
-}
-
 /// Takes the turn, unless another node has it.
 pub(super) async fn take(published: &mut Published) -> Result<Turn, HdfsError> {
-    if published.turn.is_ours() {
+    let now = published.started.elapsed();
+    if published.turn.is_ours(now) {
         return Ok(Turn::Ours);
     }
-    published.turn.ours_since = None;
     let held = published.with_client(|client, settings, _| async move {
         create(&client, &path_of(&settings), settings.replication.into()).await
     });
     let taken = match held.await? {
         None => true,
-        Some(created) if published.turn.is_abandoned(created) => take_over(published).await?,
+        Some(created) if published.turn.is_abandoned(created, now) => take_over(published).await?,
         Some(_) => false,
     };
     if !taken {
         return Ok(Turn::Others);
     }
-    published.turn.ours_since = Some(Instant::now());
-    published.turn.others = None;
+    published.turn.taken(published.started.elapsed());
     Ok(Turn::Ours)
 }
 
 /// Gives the turn back, if we have it.
 pub(super) async fn end(published: &mut Published) -> Result<(), HdfsError> {
-    if !published.turn.is_ours() {
+    if !published.turn.is_ours(published.started.elapsed()) {
         return Ok(());
     }
-    published.turn.ours_since = None;
+    published.turn.given_back();
     let ended = published.with_client(|client, settings, _| async move {
         let path = path_of(&settings);
         client.delete(&path, false).await.call("remove", &path)
