@@ -8,6 +8,7 @@ mod parts;
 mod pass;
 mod places;
 mod renewal;
+mod statics;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -22,6 +23,7 @@ use crate::model::check::AwsOutcome;
 use crate::model::issuer::Issuer;
 use crate::model::registry::EcrRegistry;
 use crate::model::settings::{RegistrySettings, Settings};
+use crate::model::static_credentials::StaticCredentials;
 use crate::model::status::Status;
 use crate::model::tokens::Tokens;
 use crate::model::trials::Trials;
@@ -61,6 +63,8 @@ pub struct Agent {
     trials: Trials,
     /// A server's clock has been seen.
     clock_checked: bool,
+    /// What the file of static credentials said when it was last good.
+    statics: Option<StaticCredentials>,
     /// How each issuer last answered.
     answers: BTreeMap<Issuer, AwsOutcome>,
     /// The uptime when the holders of the tokens were last looked at.
@@ -117,6 +121,7 @@ impl Agent {
             tokens: Tokens::default(),
             trials: Trials::default(),
             clock_checked: false,
+            statics: None,
             answers: BTreeMap::new(),
             holders_seen_at: Duration::ZERO,
             status: watch::Sender::new(status),

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::hash::{BuildHasher as _, RandomState};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 
 use jiff::Timestamp;
@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use crate::agent::{Fetched, Parts, RegistryProbe, TokenSource, World};
 use crate::edge::chain;
 use crate::edge::clock::Clock;
+use crate::edge::credentials_file;
 use crate::edge::disk::LocalConfig;
 use crate::edge::ecr::Ecr;
 use crate::edge::hadoop_conf;
@@ -22,6 +23,7 @@ use crate::model::check::{Facts, Request};
 use crate::model::issuer::Issuer;
 use crate::model::registry::HostName;
 use crate::model::settings::Settings;
+use crate::model::static_credentials::StaticCredentials;
 use crate::model::status::{Moment, Problem};
 use crate::model::token::{Holder, Token};
 use crate::model::trials::Probed;
@@ -49,7 +51,13 @@ impl Node {
         let hadoop = ["container-executor.cfg", "core-site.xml", "hdfs-site.xml", "yarn-site.xml"];
         let docker_configs = settings.docker_configs.iter().map(|config| config.path.clone());
         let hadoop = hadoop.map(|name| settings.hadoop_conf_dir.join(name));
-        hadoop.into_iter().chain(docker_configs).chain([self.settings_file.path().to_owned()]).collect()
+        let others = settings.static_credentials.clone();
+        hadoop
+            .into_iter()
+            .chain(docker_configs)
+            .chain(others)
+            .chain([self.settings_file.path().to_owned()])
+            .collect()
     }
 }
 
@@ -69,6 +77,10 @@ impl World for Node {
 
     fn read_settings(&self) -> Result<Settings, String> {
         self.settings_file.read().map_err(|error| error.to_string().replace('\n', "; "))
+    }
+
+    fn static_credentials(&self, path: &Path) -> Result<StaticCredentials, Problem> {
+        credentials_file::read(path).map_err(|error| Problem::waiting(error.waits_for(), chain(&error)))
     }
 
     fn parts(&self, settings: &Settings) -> Parts {

@@ -2,6 +2,7 @@
 //! line, another by the loop's tests.
 
 use std::future::Future;
+use std::path::Path;
 use std::pin::Pin;
 
 use jiff::SignedDuration;
@@ -10,6 +11,7 @@ use crate::model::check::Facts;
 use crate::model::issuer::Issuer;
 use crate::model::registry::HostName;
 use crate::model::settings::Settings;
+use crate::model::static_credentials::StaticCredentials;
 use crate::model::status::{Moment, Problem};
 use crate::model::token::{Holder, Token};
 use crate::model::trials::Probed;
@@ -26,6 +28,9 @@ pub trait World {
 
     /// The settings as they are now; on failure every mistake, in one line.
     fn read_settings(&self) -> Result<Settings, String>;
+
+    /// The static credentials in the file at `path`.
+    fn static_credentials(&self, path: &Path) -> Result<StaticCredentials, Problem>;
 
     /// The parts that depend on the settings.
     fn parts(&self, settings: &Settings) -> Parts;

@@ -23,6 +23,7 @@ impl Agent {
         }
         let registries = self.settings.wanted_registries(&self.trusted);
         self.forget_all_but(&registries);
+        self.read_static_credentials(&mut report);
         if wake == Wake::Reload {
             // Operators reload when pulls are refused.
             self.trials.clear();

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Agent, PassReport, Round, Wake};
-use crate::model::docker_config::Credentials;
+use crate::model::credential::{Credential, Credentials, EntryName};
 use crate::model::document::Document;
 use crate::model::plan::{self, Found, Plan};
 use crate::model::published_document::{Publication, PublishedDocument};
-use crate::model::registry::HostName;
 use crate::model::settings::RegistrySettings;
+use crate::model::static_credentials::StaticCredentials;
 use crate::model::status::{Moment, PlaceKind, PlaceStatus, Problem};
 use crate::place::{Intent, Place, Planner, Visit};
 
@@ -106,10 +106,11 @@ impl PlaceMemory {
         registries: &[RegistrySettings],
         now: Moment,
     ) {
-        let names: Vec<HostName> = registries.iter().flat_map(RegistrySettings::names).cloned().collect();
+        let served = registries.iter().flat_map(RegistrySettings::names).map(EntryName::from);
+        let names: Vec<EntryName> = served.chain(wanted.keys().cloned()).collect();
         self.status.held = match self.status.kind {
             PlaceKind::Local => plan::held_locally(&visit.found, &names, wanted),
-            PlaceKind::Hdfs => plan::held_published(&visit.found, &names),
+            PlaceKind::Hdfs => plan::held_published(&visit.found, &names, wanted),
         };
         self.status.publication = match (&visit.found, self.status.kind) {
             (Found::File { document, .. }, PlaceKind::Hdfs) => publication(document),
@@ -202,16 +203,18 @@ impl Agent {
         }
     }
 
-    /// What every document is to hold: the tokens that live and are not refused, under each of their
-    /// registries' names.
+    /// What every document is to hold: the static credentials, and the tokens that live and are not
+    /// refused, under each of their registries' names.
     fn living_credentials(&self, registries: &[RegistrySettings]) -> Credentials {
         let now = self.server_now();
-        let mut credentials = Credentials::new();
+        let mut credentials =
+            self.statics.as_ref().map_or_else(Credentials::new, StaticCredentials::credentials);
         for wanted in registries {
             let token = self.tokens.get(&wanted.issuer).and_then(|attempts| attempts.token.as_ref());
             if let Some(token) = token.filter(|token| token.expires_at > now) {
                 let names = wanted.names().filter(|name| !self.trials.refuses(name, token));
-                credentials.extend(names.map(|name| (name.clone(), token.clone())));
+                credentials
+                    .extend(names.map(|name| (EntryName::from(name), Credential::Token(token.clone()))));
             }
         }
         credentials

@@ -75,8 +75,10 @@ impl Agent {
         let (published, _) = PublishedDocument::read(document);
         let now = self.server_now();
         for wanted in registries {
-            let better =
-                wanted.names().filter_map(|name| published.token(name, now)).max_by_key(|t| t.expires_at);
+            let better = wanted
+                .names()
+                .filter_map(|name| published.token(&name.into(), now))
+                .max_by_key(|t| t.expires_at);
             if better.is_some_and(|token| self.tokens.adopt(&wanted.issuer, token)) {
                 report.adopted.push(wanted.issuer.to_string());
                 self.metrics.count_adoption(wanted.registry.host().as_str());

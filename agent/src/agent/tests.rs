@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::Future;
+use std::path::Path;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{Agent, Fetched, Parts, PassReport, RegistryProbe, TokenSource, Wake, World};
 use crate::edge::metrics::Metrics;
 use crate::model::check::{Content, Facts, Request, Ruling, TextAlone, TextFile};
+use crate::model::credential::EntryName;
 use crate::model::document::Document;
 use crate::model::hadoop::Rules;
 use crate::model::issuer::Issuer;
@@ -20,6 +22,7 @@ use crate::model::published_document::PublishedDocument;
 use crate::model::registry::HostName;
 use crate::model::secret::Secret;
 use crate::model::settings::Settings;
+use crate::model::static_credentials::StaticCredentials;
 use crate::model::status::{Moment, PlaceKind, Problem, Report};
 use crate::model::token::{Holder, Origin, Token};
 use crate::model::trials::{Probed, Verdict};
@@ -98,6 +101,10 @@ impl World for Theatre {
 
     fn read_settings(&self) -> Result<Settings, String> {
         Ok(Settings::default())
+    }
+
+    fn static_credentials(&self, path: &Path) -> Result<StaticCredentials, Problem> {
+        unreachable!("{} is not set", path.display())
     }
 
     fn parts(&self, _: &Settings) -> Parts {
@@ -278,7 +285,7 @@ fn for_days_nothing_published_is_ever_near_its_end() {
         play.live_for(15 * MINUTE);
         assert!(play.report().ready, "{:?}", play.report().checks);
         let (published, poison) = PublishedDocument::read(&play.published().expect("published"));
-        let ends = published.expires_at(&HostName::parse(HOST).expect("a host")).expect("known");
+        let ends = published.expires_at(&EntryName::parse(HOST).expect("a name")).expect("known");
         assert_eq!(poison, None);
         assert!(ends.duration_since(play.stage.now().wall) > SignedDuration::from_hours(4));
     }
@@ -517,7 +524,7 @@ fn what_another_writer_did_is_mended_at_the_next_pass() {
         play.live_for(MINUTE);
         let (published, poison) = PublishedDocument::read(&play.published().expect("published"));
         assert_eq!(poison, None);
-        assert!(published.expires_at(&HostName::parse(HOST).expect("a host")).is_some());
+        assert!(published.expires_at(&EntryName::parse(HOST).expect("a name")).is_some());
         assert!(play.report().ready);
     }
 }

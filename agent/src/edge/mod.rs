@@ -2,6 +2,7 @@
 //! its failures into errors that name operation and object. They know nothing of each other.
 
 pub mod clock;
+pub mod credentials_file;
 pub mod disk;
 pub mod ecr;
 pub mod hadoop_conf;

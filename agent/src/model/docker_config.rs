@@ -1,19 +1,14 @@
 //! A node's own Docker config.json: credentials are set in it, and whatever else is there stays,
 //! in place and to the letter of its value.
 
-use std::collections::BTreeMap;
-
 use serde::Serialize;
 use serde_json::ser::PrettyFormatter;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
+use crate::model::credential::EntryName;
 use crate::model::document::Document;
-use crate::model::registry::HostName;
-use crate::model::token::Token;
-
-/// The credentials that a document is to hold, by the name they are filed under.
-pub type Credentials = BTreeMap<HostName, Token>;
+use crate::model::secret::Secret;
 
 /// Why a file is no Docker config that entries could be merged into.
 #[derive(Debug, Error)]
@@ -48,19 +43,19 @@ impl DockerConfig {
         Ok(Self { root })
     }
 
-    /// The `auth` filed under `host`.
-    pub fn auth(&self, host: &HostName) -> Option<&str> {
-        self.root.get("auths")?.get(host.as_str())?.get("auth")?.as_str()
+    /// The `auth` filed under `name`.
+    pub fn auth(&self, name: &EntryName) -> Option<&str> {
+        self.root.get("auths")?.get(name.as_str())?.get("auth")?.as_str()
     }
 
-    /// Files `token` under `host`, and takes out what Docker would use in its stead.
-    pub fn set(&mut self, host: &HostName, token: &Token) {
+    /// Files `auth` under `name`, and takes out what Docker would use in its stead.
+    pub fn set(&mut self, name: &EntryName, auth: &Secret) {
         let auths = object(self.root.entry("auths").or_insert(Value::Null));
-        let entry = object(auths.entry(host.as_str()).or_insert(Value::Null));
+        let entry = object(auths.entry(name.as_str()).or_insert(Value::Null));
         for rival in ["username", "password", "identitytoken", "registrytoken"] {
             entry.shift_remove(rival);
         }
-        entry.insert("auth".to_owned(), token.auth.expose().into());
+        entry.insert("auth".to_owned(), auth.expose().into());
     }
 
     /// The file's new content, laid out as Docker does.
@@ -89,9 +84,7 @@ fn object(value: &mut Value) -> &mut Map<String, Value> {
 
 #[cfg(test)]
 mod tests {
-    use super::{DockerConfig, Document, HostName, Token};
-    use crate::model::secret::Secret;
-    use crate::model::token::Origin;
+    use super::{DockerConfig, Document, EntryName, Secret};
 
     fn document(text: &str) -> Document {
         Document::new(text.as_bytes().to_vec())
@@ -99,17 +92,8 @@ mod tests {
 
     fn set(before: &str) -> String {
         let mut config = DockerConfig::parse(&document(before)).expect("a Docker config");
-        let host = HostName::parse("ecr.example").expect("a host");
-        config.set(
-            &host,
-            &Token {
-                auth: Secret::new("QVdTOnA="),
-                issued_at: jiff::Timestamp::MIN,
-                expires_at: jiff::Timestamp::MAX,
-                origin: Origin::default(),
-                predecessor: None,
-            },
-        );
+        let host = EntryName::parse("ecr.example").expect("a name");
+        config.set(&host, &Secret::new("QVdTOnA="));
         assert_eq!(config.auth(&host), Some("QVdTOnA="));
         String::from_utf8(config.render().bytes().to_vec()).expect("UTF-8")
     }

@@ -2,6 +2,7 @@
 //! gives comes in as arguments, `now` among them.
 
 pub mod check;
+pub mod credential;
 pub mod docker_config;
 pub mod document;
 pub mod emr_config;
@@ -15,6 +16,7 @@ pub mod registry;
 pub mod schedule;
 pub mod secret;
 pub mod settings;
+pub mod static_credentials;
 pub mod status;
 pub mod submission;
 pub mod token;

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use crate::model::docker_config::{Credentials, DockerConfig, NotDockerConfig};
+use crate::model::credential::{Credential, Credentials, EntryName};
+use crate::model::docker_config::{DockerConfig, NotDockerConfig};
 use crate::model::document::Document;
 use crate::model::published_document::{Publication, PublishedDocument};
-use crate::model::registry::HostName;
 use crate::model::schedule::Renewal;
 use crate::model::token::stated_expiry;
 
@@ -43,6 +43,9 @@ pub enum Drift {
     Owner,
 }
 
+/// When the credentials of a place end, by name; `None` for those that do not.
+pub type Held = BTreeMap<EntryName, Option<Timestamp>>;
+
 /// What is to be done in a place.
 #[derive(Debug)]
 pub enum Plan {
@@ -70,12 +73,12 @@ pub fn local(found: &Found, wanted: &Credentials) -> Plan {
         },
     };
     let stale: Vec<_> =
-        wanted.iter().filter(|(host, token)| config.auth(host) != Some(token.auth.expose())).collect();
+        wanted.iter().filter(|(name, wanted)| config.auth(name) != Some(wanted.auth().expose())).collect();
     if stale.is_empty() {
         return keep_with(attributes);
     }
-    for (host, token) in stale {
-        config.set(host, token);
+    for (name, wanted) in stale {
+        config.set(name, wanted.auth());
     }
     Plan::Replace { document: config.render(), set_aside: false }
 }
@@ -115,29 +118,32 @@ pub fn drifts(before: &Found, found: &Found) -> Vec<Drift> {
 }
 
 /// When the credentials end that a local Docker config holds under `names`; ours by what we know,
-/// others by their own word.
-pub fn held_locally(found: &Found, names: &[HostName], ours: &Credentials) -> BTreeMap<HostName, Timestamp> {
+/// others by their own word. `None` stands for a credential that does not end.
+pub fn held_locally(found: &Found, names: &[EntryName], ours: &Credentials) -> Held {
     let Some(config) = document_of(found).and_then(|document| DockerConfig::parse(document).ok()) else {
         return BTreeMap::new();
     };
-    let expiry = |name: &HostName| {
+    let expiry = |name: &EntryName| {
         let auth = config.auth(name)?;
         match ours.get(name) {
-            Some(token) if token.auth.expose() == auth => Some(token.expires_at),
-            _ => stated_expiry(auth),
+            Some(ours) if ours.auth().expose() == auth => Some(ours.expires_at()),
+            _ => stated_expiry(auth).map(Some),
         }
     };
     names.iter().filter_map(|name| Some((name.clone(), expiry(name)?))).collect()
 }
 
 /// The same for the published copy; nothing if it is poisonous, since then no launch gets anything.
-pub fn held_published(found: &Found, names: &[HostName]) -> BTreeMap<HostName, Timestamp> {
-    match document_of(found).map(PublishedDocument::read) {
-        Some((document, None)) => {
-            names.iter().filter_map(|name| Some((name.clone(), document.expires_at(name)?))).collect()
-        }
-        _ => BTreeMap::new(),
-    }
+pub fn held_published(found: &Found, names: &[EntryName], ours: &Credentials) -> Held {
+    let Some((document, None)) = document_of(found).map(PublishedDocument::read) else {
+        return BTreeMap::new();
+    };
+    let expiry = |name: &EntryName| match ours.get(name) {
+        // Another node's file may be newer than ours: any will do.
+        Some(Credential::Static(_)) => document.holds(name).then_some(None),
+        _ => document.expires_at(name).map(Some),
+    };
+    names.iter().filter_map(|name| Some((name.clone(), expiry(name)?))).collect()
 }
 
 fn document_of(found: &Found) -> Option<&Document> {

@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use thiserror::Error;
 
-use crate::model::docker_config::{Credentials, render_json};
+use crate::model::credential::{Credential, Credentials, EntryName, StaticCredential};
+use crate::model::docker_config::render_json;
 use crate::model::document::Document;
-use crate::model::registry::HostName;
 use crate::model::schedule::{Renewal, saturating_add};
 use crate::model::secret::Secret;
 use crate::model::token::{LONGEST_LIFE, Origin, Token, stated_expiry};
@@ -35,12 +35,14 @@ pub struct Publication {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Entry {
     auth: Secret,
-    /// `None` for entries of others that do not say.
+    /// `None` for static entries, and for those of others that do not say.
     expires_at: Option<Timestamp>,
     /// `None` for entries that no agent published.
     issued_at: Option<Timestamp>,
     /// When the AWS credentials end that it was fetched with, if they do.
     credentials_end_at: Option<Timestamp>,
+    /// For static entries, when the file that they are from was changed.
+    set_at: Option<Timestamp>,
 }
 
 /// Why a document fails launches, or would be taken for something else than it is.
@@ -77,11 +79,13 @@ impl PublishedDocument {
             // Anyone may write what our object says; the token's own word can only shorten it.
             let expires_at =
                 [stated_expiry(auth), own.expires_at.get(name).copied()].into_iter().flatten().min();
+            let of = |times: &BTreeMap<String, Timestamp>| times.get(name).copied();
             let entry = Entry {
                 auth: Secret::new(auth),
                 expires_at,
-                issued_at: own.issued_at.get(name).copied(),
-                credentials_end_at: own.credentials_end_at.get(name).copied(),
+                issued_at: of(&own.issued_at),
+                credentials_end_at: of(&own.credentials_end_at),
+                set_at: of(&own.set_at),
             };
             entries.insert(name.clone(), entry);
         }
@@ -89,34 +93,28 @@ impl PublishedDocument {
     }
 
     /// What the document becomes when `wanted` is merged in: an entry is replaced by a better one
-    /// once it is due; nothing is ever replaced by what ends sooner. `None` if nothing changes.
+    /// once it is due; nothing is ever replaced by what ends sooner, or was set sooner. `None` if nothing
+    /// changes.
     pub fn merged(&self, wanted: &Credentials, renewal: Renewal, now: Timestamp) -> Option<Self> {
         let better: Vec<_> =
-            wanted.iter().filter(|(name, token)| self.yields(name, token, renewal, now)).collect();
+            wanted.iter().filter(|(name, wanted)| self.yields(name, wanted, renewal, now)).collect();
         if better.is_empty() {
             return None;
         }
         let mut merged = self.clone();
-        for (name, token) in better {
-            merged.entries.insert(name.to_string(), Entry::of(token));
+        for (name, wanted) in better {
+            merged.entries.insert(name.to_string(), Entry::of(wanted));
         }
         Some(merged)
     }
 
-    /// Whether the entry under `name` is to give way to `token`.
-    fn yields(&self, name: &HostName, token: &Token, renewal: Renewal, now: Timestamp) -> bool {
-        match self.entries.get(name.as_str()) {
-            None => true,
-            Some(Entry { expires_at: None, .. }) => true,
-            Some(Entry { expires_at: Some(expires_at), auth, .. }) => {
-                // No token of this issuer ends that late: the claim is not to keep ours away.
-                let implausible = *expires_at > saturating_add(now, token.life() * 2);
-                // A token's own word counts whole seconds, by which it would be better than itself.
-                let better = token.expires_at > *expires_at && token.auth != *auth;
-                let due = || renewal.due_at(*expires_at, token.life()) <= now;
-                implausible || (better && (token.predecessor.as_ref() == Some(auth) || due()))
-            }
-        }
+    /// Whether the entry under `name` is to give way to `wanted`.
+    fn yields(&self, name: &EntryName, wanted: &Credential, renewal: Renewal, now: Timestamp) -> bool {
+        let entry = self.entries.get(name.as_str());
+        entry.is_none_or(|entry| match wanted {
+            Credential::Token(token) => entry.yields_to_token(token, renewal, now),
+            Credential::Static(credential) => entry.yields_to_static(credential, now),
+        })
     }
 
     /// The same credentials, published by `publication`.
@@ -129,13 +127,18 @@ impl PublishedDocument {
         self.publication.as_ref()
     }
 
+    /// Whether there is any credential under `name`.
+    pub fn holds(&self, name: &EntryName) -> bool {
+        self.entries.contains_key(name.as_str())
+    }
+
     /// When the credential under `name` ends; `None` if there is none or it does not say.
-    pub fn expires_at(&self, name: &HostName) -> Option<Timestamp> {
+    pub fn expires_at(&self, name: &EntryName) -> Option<Timestamp> {
         self.entries.get(name.as_str())?.expires_at
     }
 
     /// The token that an agent published under `name`, if it lives.
-    pub fn token(&self, name: &HostName, now: Timestamp) -> Option<Token> {
+    pub fn token(&self, name: &EntryName, now: Timestamp) -> Option<Token> {
         let entry = self.entries.get(name.as_str())?;
         let (issued_at, expires_at) = (entry.issued_at?, entry.expires_at?);
         let lives = now < expires_at && expires_at <= saturating_add(now, LONGEST_LIFE);
@@ -158,8 +161,36 @@ impl PublishedDocument {
             expires_at: times(|entry| entry.expires_at),
             issued_at: times(|entry| entry.issued_at),
             credentials_end_at: times(|entry| entry.credentials_end_at),
+            set_at: times(|entry| entry.set_at),
         };
         Document::new(render_json(&json!({ "auths": auths, OWN_KEY: own }), b"  "))
+    }
+}
+
+impl Entry {
+    fn of(credential: &Credential) -> Self {
+        let (issued_at, credentials_end_at, set_at) = match credential {
+            Credential::Token(token) => (Some(token.issued_at), token.origin.ends_at, None),
+            Credential::Static(credential) => (None, None, Some(credential.set_at)),
+        };
+        let (auth, expires_at) = (credential.auth().clone(), credential.expires_at());
+        Self { auth, expires_at, issued_at, credentials_end_at, set_at }
+    }
+
+    fn yields_to_token(&self, token: &Token, renewal: Renewal, now: Timestamp) -> bool {
+        let Some(expires_at) = self.expires_at else { return true };
+        // No token of this issuer ends that late: the claim is not to keep ours away.
+        let implausible = expires_at > saturating_add(now, token.life() * 2);
+        // A token's own word counts whole seconds, by which it would be better than itself.
+        let better = token.expires_at > expires_at && token.auth != self.auth;
+        let due = || renewal.due_at(expires_at, token.life()) <= now;
+        implausible || (better && (token.predecessor.as_ref() == Some(&self.auth) || due()))
+    }
+
+    /// Nodes whose files differ would overwrite each other for ever: the later file wins. A time to come
+    /// is nobody's.
+    fn yields_to_static(&self, credential: &StaticCredential, now: Timestamp) -> bool {
+        self.auth != credential.auth && self.set_at.is_none_or(|at| at <= credential.set_at || at > now)
     }
 }
 
@@ -185,17 +216,8 @@ struct Own {
     issued_at: BTreeMap<String, Timestamp>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     credentials_end_at: BTreeMap<String, Timestamp>,
-}
-
-impl Entry {
-    fn of(token: &Token) -> Self {
-        Self {
-            auth: token.auth.clone(),
-            expires_at: Some(token.expires_at),
-            issued_at: Some(token.issued_at),
-            credentials_end_at: token.origin.ends_at,
-        }
-    }
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    set_at: BTreeMap<String, Timestamp>,
 }
 
 impl Own {
@@ -210,9 +232,8 @@ mod tests {
     use jiff::Timestamp;
 
     use super::{Poison, Publication, PublishedDocument};
-    use crate::model::docker_config::Credentials;
+    use crate::model::credential::{Credential, Credentials, EntryName, StaticCredential};
     use crate::model::document::Document;
-    use crate::model::registry::HostName;
     use crate::model::schedule::Renewal;
     use crate::model::secret::Secret;
     use crate::model::token::{Origin, Token};
@@ -223,24 +244,16 @@ mod tests {
         Timestamp::constant(second, 0)
     }
 
-    fn host(name: &str) -> HostName {
-        HostName::parse(name).expect("a host")
+    fn host(name: &str) -> EntryName {
+        EntryName::parse(name).expect("a name")
     }
 
     /// A token that lives for 100 s and ends at `expires`.
     fn wanted(name: &str, expires: i64) -> Credentials {
         let auth = Secret::new(format!("token-{expires}"));
-        [(
-            host(name),
-            Token {
-                auth,
-                issued_at: at(expires - 100),
-                expires_at: at(expires),
-                origin: Origin::default(),
-                predecessor: None,
-            },
-        )]
-        .into()
+        let (issued_at, expires_at) = (at(expires - 100), at(expires));
+        let token = Token { auth, issued_at, expires_at, origin: Origin::default(), predecessor: None };
+        [(host(name), Credential::Token(token))].into()
     }
 
     fn published(name: &str, expires: i64) -> PublishedDocument {
@@ -290,6 +303,30 @@ mod tests {
             serde_json::json!({"a": {"auth": "token-1000"}, "hub.example": {"auth": "aHVi"}})
         );
         assert_eq!(value.as_object().map(serde_json::Map::len), Some(2));
+    }
+
+    #[test]
+    fn of_static_entries_the_later_set_wins() {
+        let hub = "https://index.docker.io/v1/";
+        let wanted = |auth: &str, set_at: i64| -> Credentials {
+            let credential = StaticCredential { auth: Secret::new(auth), set_at: at(set_at) };
+            [(host(hub), Credential::Static(credential))].into()
+        };
+        let in_place = PublishedDocument::default().merged(&wanted("old", 100), HALF, at(200)).expect("new");
+        let (in_place, poison) = PublishedDocument::read(&in_place.render());
+        assert_eq!((poison, in_place.expires_at(&host(hub))), (None, None));
+        assert!(in_place.holds(&host(hub)));
+        let check = |auth: &str, set_at: i64, now: i64, changes: bool| {
+            let merged = in_place.merged(&wanted(auth, set_at), HALF, at(now));
+            assert_eq!(merged.is_some(), changes, "{auth} {set_at} {now}");
+        };
+        check("old", 150, 200, false);
+        check("new", 150, 200, true);
+        check("new", 100, 200, true);
+        check("new", 99, 200, false);
+        check("new", 50, 90, true);
+        let foreign = Document::new(format!(r#"{{"auths":{{"{hub}":{{"auth":"by hand"}}}}}}"#).into_bytes());
+        assert!(PublishedDocument::read(&foreign).0.merged(&wanted("new", 1), HALF, at(2)).is_some());
     }
 
     #[test]
@@ -350,7 +387,7 @@ mod tests {
             origin: Origin::default(),
             predecessor: None,
         };
-        let wanted: Credentials = [(host("a"), token)].into();
+        let wanted: Credentials = [(host("a"), Credential::Token(token))].into();
         let merged =
             PublishedDocument::default().merged(&wanted, HALF, at(900)).expect("an empty one takes any");
         let (in_place, _) = PublishedDocument::read(&merged.render());

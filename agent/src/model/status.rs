@@ -3,18 +3,19 @@
 
 mod report;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::model::credential::EntryName;
 use crate::model::findings::Finding;
 use crate::model::issuer::Issuer;
+use crate::model::plan::Held;
 use crate::model::published_document::Publication;
 use crate::model::registry::{EcrRegistry, HostName};
 use crate::model::schedule::saturating_add;
 use crate::model::trials::Verdict;
-pub use report::{Check, PlaceReport, RegistryReport, Report};
+pub use report::{Check, PlaceReport, RegistryReport, Report, StaticReport};
 
 /// A moment, read once at the edge of an operation and handed down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +33,8 @@ pub struct Status {
     pub minimum_validity: Duration,
     pub pass_interval: Duration,
     pub registries: Vec<RegistryStatus>,
+    /// `None` if no file of static credentials is set.
+    pub static_credentials: Option<StaticStatus>,
     pub places: Vec<PlaceStatus>,
     pub executor_cfg: ExecutorCfg,
     pub findings: Vec<Finding>,
@@ -65,6 +68,16 @@ pub struct RegistryStatus {
     pub trust: Option<Trust>,
 }
 
+/// What is known of the file of static credentials.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StaticStatus {
+    pub path: String,
+    /// The entries in force: those of the last good reading.
+    pub names: Vec<EntryName>,
+    /// Why the last reading failed.
+    pub error: Option<Problem>,
+}
+
 /// Whether container-executor trusts images directly in a registry, by kind of container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Trust {
@@ -81,7 +94,7 @@ pub struct PlaceStatus {
     pub verified_at: Option<Moment>,
     pub error: Option<Problem>,
     /// When the credentials end that were found there at last.
-    pub held: BTreeMap<HostName, Timestamp>,
+    pub held: Held,
     pub publication: Option<Publication>,
 }
 
@@ -122,6 +135,7 @@ impl Status {
             minimum_validity,
             pass_interval,
             registries: Vec::new(),
+            static_credentials: None,
             places: Vec::new(),
             executor_cfg: ExecutorCfg::Absent(Problem::waiting("the first pass", "not looked at yet")),
             findings: Vec::new(),
@@ -160,6 +174,11 @@ impl Status {
         checks.extend(self.registries.iter().map(|registry| {
             Check::new(format!("token:{}", registry.registry.host()), self.token_fault(registry, now))
         }));
+        checks.extend(
+            self.static_credentials
+                .iter()
+                .map(|known| Check::new(format!("static_credentials:{}", known.path), known.fault())),
+        );
         checks.extend(self.places.iter().map(|place| {
             Check::new(format!("{}:{}", place.kind.as_str(), place.path), self.place_fault(place, now))
         }));
@@ -175,10 +194,12 @@ impl Status {
         };
         let registries = self.registries.iter().filter_map(|registry| registry.last_error.as_ref());
         let places = self.places.iter().filter_map(|place| place.error.as_ref());
+        let others = self.static_credentials.iter().filter_map(|known| known.error.as_ref());
         let mut waiting: Vec<String> = executor_cfg
             .into_iter()
             .chain(registries)
             .chain(places)
+            .chain(others)
             .filter_map(|p| p.waits_for.clone())
             .collect();
         waiting.sort();
@@ -208,11 +229,14 @@ impl Status {
         if now.uptime.saturating_sub(verified_at.uptime) > self.pass_interval * 2 {
             return Some(format!("not verified since {}{}", verified_at.wall, because()));
         }
-        let mut names = self.registries.iter().flat_map(|r| r.aliases.iter().chain([r.registry.host()]));
-        names.find_map(|name| match place.held.get(name) {
+        let hosts = self.registries.iter().flat_map(|r| r.aliases.iter().chain([r.registry.host()]));
+        let others = self.static_credentials.iter().flat_map(|known| known.names.clone());
+        let mut names = hosts.map(EntryName::from).chain(others);
+        names.find_map(|name| match place.held.get(&name) {
             None => Some(format!("holds no credential for {name}{}", because())),
-            Some(at) if self.outlives_minimum(*at, now) => None,
-            Some(at) => Some(format!("its credential for {name} ends at {at}")),
+            Some(None) => None,
+            Some(Some(at)) if self.outlives_minimum(*at, now) => None,
+            Some(Some(at)) => Some(format!("its credential for {name} ends at {at}")),
         })
     }
 
@@ -227,6 +251,14 @@ impl Status {
     fn outlives_minimum(&self, expires_at: Timestamp, now: Moment) -> bool {
         let left = expires_at.duration_since(self.server_time(now.wall));
         Duration::try_from(left).is_ok_and(|left| left >= self.minimum_validity)
+    }
+}
+
+impl StaticStatus {
+    /// What was read before is still in force while the file is broken; without that, jobs lack it.
+    fn fault(&self) -> Option<String> {
+        let error = self.error.as_ref().filter(|_| self.names.is_empty());
+        error.map(|error| error.message.clone())
     }
 }
 

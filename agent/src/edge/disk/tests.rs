@@ -3,9 +3,8 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use super::{LocalConfig, read};
-use crate::model::docker_config::Credentials;
+use crate::model::credential::{Credential, Credentials, EntryName};
 use crate::model::plan::local;
-use crate::model::registry::HostName;
 use crate::model::secret::Secret;
 use crate::model::settings::Settings;
 use crate::model::status::Problem;
@@ -20,7 +19,7 @@ fn credentials() -> Credentials {
         origin: Origin::default(),
         predecessor: None,
     };
-    [(HostName::parse("ecr.example").expect("a host"), token)].into()
+    [(EntryName::parse("ecr.example").expect("a name"), Credential::Token(token))].into()
 }
 
 fn visit(path: &Path) -> Result<Visit, Problem> {

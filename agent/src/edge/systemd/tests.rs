@@ -17,6 +17,7 @@ fn report() -> Report {
         ready: true,
         checks: Vec::new(),
         waiting_for: Vec::new(),
+        static_credentials: None,
         registries: Vec::new(),
         places: Vec::new(),
         settings_error: None,

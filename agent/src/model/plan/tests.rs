@@ -2,8 +2,8 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 
 use super::{Attributes, Credentials, Document, Found, Plan, held_locally, held_published, local, published};
+use crate::model::credential::{Credential, EntryName};
 use crate::model::hadoop::client_config;
-use crate::model::registry::HostName;
 use crate::model::schedule::Renewal;
 use crate::model::secret::Secret;
 use crate::model::token::{Origin, Token};
@@ -11,8 +11,8 @@ use crate::model::token::{Origin, Token};
 const HALF: Renewal = Renewal { share: 0.5, jitter: 0.0, unit: 0.0 };
 const NOW: Timestamp = Timestamp::constant(1_000_000, 0);
 
-fn host(name: &str) -> HostName {
-    HostName::parse(name).expect("a host")
+fn host(name: &str) -> EntryName {
+    EntryName::parse(name).expect("a name")
 }
 
 fn wanted(names: &[&str]) -> Credentials {
@@ -23,7 +23,7 @@ fn wanted(names: &[&str]) -> Credentials {
         origin: Origin::default(),
         predecessor: None,
     };
-    names.iter().map(|name| (host(name), token(name))).collect()
+    names.iter().map(|name| (host(name), Credential::Token(token(name)))).collect()
 }
 
 fn file(text: &str) -> Found {
@@ -84,12 +84,12 @@ fn nothing_wanted_writes_nothing_but_heals_poison() {
 fn expiry_is_told_of_what_is_held() {
     let wanted = wanted(&["a"]);
     let names = [host("a"), host("b")];
-    let expected = [(host("a"), Timestamp::constant(1_043_200, 0))].into();
+    let expected = [(host("a"), Some(Timestamp::constant(1_043_200, 0)))].into();
     let local_file = carried_out(Found::Absent, local(&Found::Absent, &wanted));
     assert_eq!(held_locally(&local_file, &names, &wanted), expected);
     let published_file = carried_out(Found::Absent, publish(&Found::Absent, &wanted));
-    assert_eq!(held_published(&published_file, &names), expected);
-    assert_eq!(held_published(&file(r#"{"auths":{"x":{}}}"#), &names), Default::default());
+    assert_eq!(held_published(&published_file, &names, &wanted), expected);
+    assert_eq!(held_published(&file(r#"{"auths":{"x":{}}}"#), &names, &wanted), Default::default());
 }
 
 /// What YARN would hand to Docker.

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Moment, PlaceKind, PlaceStatus, RegistryStatus, Status, Trust};
+use super::{Moment, PlaceKind, PlaceStatus, RegistryStatus, StaticStatus, Status, Trust};
 use crate::model::findings::Finding;
 use crate::model::published_document::Publication;
 
@@ -21,6 +21,8 @@ pub struct Report {
     pub checks: Vec<Check>,
     pub waiting_for: Vec<String>,
     pub registries: Vec<RegistryReport>,
+    /// `None` if no file of static credentials is set.
+    pub static_credentials: Option<StaticReport>,
     pub places: Vec<PlaceReport>,
     /// Why the last reload of agent.toml was refused; the settings before it are in force.
     pub settings_error: Option<String>,
@@ -67,6 +69,16 @@ pub struct RegistryReport {
     pub trusted: Option<Trust>,
 }
 
+/// The entries that never expire, from a file of the operator's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StaticReport {
+    pub path: String,
+    /// Names of the entries in force.
+    pub names: Vec<String>,
+    /// Why the file was not taken when last read; what it said before stays in force.
+    pub error: Option<String>,
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PlaceReport {
     pub kind: PlaceKind,
@@ -100,6 +112,7 @@ impl Report {
             checks: status.checks(now),
             waiting_for: status.waiting_for(),
             registries: status.registries.iter().map(RegistryReport::new).collect(),
+            static_credentials: status.static_credentials.as_ref().map(StaticReport::new),
             places: status
                 .places
                 .iter()
@@ -141,6 +154,16 @@ impl RegistryReport {
     }
 }
 
+impl StaticReport {
+    fn new(status: &StaticStatus) -> Self {
+        Self {
+            path: status.path.clone(),
+            names: status.names.iter().map(ToString::to_string).collect(),
+            error: status.error.as_ref().map(|error| error.message.clone()),
+        }
+    }
+}
+
 impl PlaceReport {
     fn new(place: &PlaceStatus, fresh: bool) -> Self {
         let publication = |publication: Option<&Publication>| Published {
@@ -153,7 +176,7 @@ impl PlaceReport {
             fresh,
             verified_at: place.verified_at.map(|at| at.wall),
             error: place.error.as_ref().map(|error| error.message.clone()),
-            expires_at: place.held.values().min().copied(),
+            expires_at: place.held.values().flatten().min().copied(),
             published: (place.kind == PlaceKind::Hdfs).then(|| publication(place.publication.as_ref())),
         }
     }

@@ -3,6 +3,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{ExecutorCfg, Moment, PlaceKind, PlaceStatus, Problem, RegistryStatus, Report, Status};
+use crate::model::credential::EntryName;
 use crate::model::issuer::Issuer;
 use crate::model::registry::EcrRegistry;
 
@@ -23,7 +24,7 @@ fn sound() -> Status {
         path: path.to_owned(),
         verified_at: Some(at(0)),
         error: None,
-        held: [(registry.host().clone(), expires_at)].into(),
+        held: [(EntryName::from(registry.host()), Some(expires_at))].into(),
         publication: None,
     };
     let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
@@ -141,6 +142,7 @@ fn the_report_has_the_documented_fields() {
         "checks",
         "waiting_for",
         "registries",
+        "static_credentials",
         "places",
         "findings",
     ] {

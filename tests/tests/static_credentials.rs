@@ -1,0 +1,128 @@
+//! Credentials of other registries, from a file of the operator's: in both documents, for good, and never said.
+
+use std::fs::Permissions;
+use std::os::unix::fs::{PermissionsExt, chown};
+
+use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
+use emr_ecr_agent_tests::scene::{Outcome, Scene, passes, shown};
+
+const DOCKER_HUB: &str = "https://index.docker.io/v1/";
+const HARBOR: &str = "harbor.example.com:8443";
+/// `me:first-password`.
+const FIRST: &str = "bWU6Zmlyc3QtcGFzc3dvcmQ=";
+/// `me:second-password`.
+const SECOND: &str = "bWU6c2Vjb25kLXBhc3N3b3Jk";
+
+fn write(scene: &mut Scene, text: &str, mode: u32) -> Outcome {
+    let path = scene.node.path("credentials.json");
+    scene.settings.set("static_credentials", path.display().to_string());
+    // Under another name first, so that nobody reads it with a mode that it is not to have.
+    scene.node.write("credentials.new", text)?;
+    let new = scene.node.path("credentials.new");
+    std::fs::set_permissions(&new, Permissions::from_mode(mode))?;
+    std::fs::rename(new, path)?;
+    Ok(())
+}
+
+fn entries(auth: &str) -> String {
+    format!(r#"{{"auths":{{"{DOCKER_HUB}":{{"auth":"{auth}"}},"{HARBOR}":{{"auth":"{auth}"}}}}}}"#)
+}
+
+#[tokio::test]
+async fn they_are_in_both_documents_and_follow_the_file() -> Outcome {
+    let Some((mut scene, published)) = Scene::with_hdfs().await? else { return Ok(()) };
+    write(&mut scene, &entries(FIRST), 0o600)?;
+    scene.settings.no_timer();
+    let agent = scene.start_ready().await?;
+    for document in [scene.docker_config()?, published.json().await?] {
+        assert_eq!(document["auths"][DOCKER_HUB]["auth"], FIRST);
+        assert_eq!(document["auths"][HARBOR]["auth"], FIRST);
+        assert!(document["auths"][TRUSTED_REGISTRY]["auth"].is_string());
+    }
+    let status = agent.status().await?;
+    assert_eq!(status["static_credentials"]["names"], serde_json::json!([HARBOR, DOCKER_HUB]));
+
+    write(&mut scene, &entries(SECOND), 0o400)?;
+    published.wait_for_auth(DOCKER_HUB, SECOND).await?;
+    assert_eq!(scene.docker_config()?["auths"][HARBOR]["auth"], SECOND);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_file_that_others_could_have_read_or_written_is_refused_until_mended() -> Outcome {
+    let mut scene = Scene::without_hdfs().await?;
+    write(&mut scene, &entries(FIRST), 0o640)?;
+    let agent = scene.start()?;
+    let error = shown(&agent, "the refusal", |status| {
+        status["static_credentials"]["error"].as_str().map(str::to_owned)
+    })
+    .await?;
+    assert!(error.contains("mode 0640") && error.contains("chmod 0600"), "{error}");
+    passes(&agent, 1).await?;
+    assert!(scene.docker_config()?["auths"][DOCKER_HUB].is_null(), "nothing of it is taken");
+    let readiness = agent.get("/readyz?verbose").await?.text();
+    assert!(readiness.contains("static_credentials:"), "{readiness}");
+
+    write(&mut scene, &entries(FIRST), 0o600)?;
+    shown(&agent, "its entries", |status| {
+        let known = &status["static_credentials"];
+        (known["names"].as_array()?.len() == 2 && known["error"].is_null()).then_some(())
+    })
+    .await?;
+    passes(&agent, 1).await?;
+    assert_eq!(scene.docker_config()?["auths"][DOCKER_HUB]["auth"], FIRST);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_file_of_another_user_is_refused() -> Outcome {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("not run: only root can give a file away");
+        return Ok(());
+    }
+    let mut scene = Scene::without_hdfs().await?;
+    write(&mut scene, &entries(FIRST), 0o600)?;
+    chown(scene.node.path("credentials.json"), Some(12345), None)?;
+    let agent = scene.start()?;
+    let error = shown(&agent, "the refusal", |status| {
+        status["static_credentials"]["error"].as_str().map(str::to_owned)
+    })
+    .await?;
+    assert!(error.contains("user 12345") && error.contains("chown root"), "{error}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_broken_file_leaves_the_entries_before_in_force_and_tells_no_secret() -> Outcome {
+    let mut scene = Scene::without_hdfs().await?;
+    write(&mut scene, &entries(FIRST), 0o600)?;
+    let agent = scene.start()?;
+    shown(&agent, "the entries", |status| {
+        (status["static_credentials"]["names"].as_array()?.len() == 2).then_some(())
+    })
+    .await?;
+    let broken = [
+        (format!("{{ {SECOND}"), "not JSON"),
+        (format!(r#"{{"auths":{{"{HARBOR}":{{"identitytoken":"{SECOND}"}}}}}}"#), HARBOR),
+        (format!(r#"{{"auths":"{SECOND}"}}"#), "\"auths\""),
+    ];
+    for (text, words) in broken {
+        write(&mut scene, &text, 0o600)?;
+        let known = shown(&agent, "the refusal", |status| {
+            let known = &status["static_credentials"];
+            known["error"].as_str()?.contains(words).then(|| known.clone())
+        })
+        .await?;
+        assert_eq!(known["names"].as_array().map(Vec::len), Some(2), "{known}");
+        passes(&agent, 1).await?;
+        assert_eq!(scene.docker_config()?["auths"][HARBOR]["auth"], FIRST, "{words}");
+    }
+    let metrics = agent.get("/metrics").await?.text();
+    let status = agent.status().await?.to_string();
+    for said in [agent.log_text(), metrics, status] {
+        for secret in [FIRST, SECOND, "first-password", "second-password"] {
+            assert!(!said.contains(secret), "{said}");
+        }
+    }
+    Ok(())
+}
