@@ -81,6 +81,13 @@ fn render(report: &Report, zone: &TimeZone) -> String {
         }
         told.push(name);
     }
+    if let Some(known) = &report.static_credentials {
+        line(format!("static    {}: {}", known.path, known.names.join(", ")));
+        if let Some(error) = &known.error {
+            line(format!("          {error}"));
+        }
+        told.push(format!("static_credentials:{}", known.path));
+    }
     for place in &report.places {
         let fresh = if place.fresh { "fresh" } else { "not fresh" };
         let expiry =

@@ -106,6 +106,12 @@ pub fn of_registry(image: &str, answer: &RegistryAnswer, architecture: &str) -> 
             format!("the registry has no image `{image}`"),
             "push it, or name a repository and tag that are there",
         )],
+        // What ECR Public says to an expired token; private ECR says 401 or 403.
+        RegistryAnswer::Refused(400) => vec![Finding::new(
+            codes::PULL_REFUSED,
+            format!("the registry refuses to give `{image}` (HTTP 400)"),
+            "the published credential may have ended: look at it with emr-ecr-agent status on a node",
+        )],
         RegistryAnswer::Refused(status) => vec![Finding::new(
             codes::PULL_REFUSED,
             format!("the registry refuses to give `{image}` (HTTP {status})"),
