@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use tokio::task::JoinSet;
+
 use super::{Agent, PassReport, Wake};
 
 /// How often it is looked: each look is a few calls to the instance metadata.
@@ -16,12 +18,17 @@ impl Agent {
             return;
         }
         self.holders_seen_at = now;
+        let mut looks = JoinSet::new();
         for (issuer, before) in self.tokens.holders() {
-            let holder = self.parts.tokens.holder(issuer.clone()).await;
+            let look = self.parts.tokens.holder(issuer.clone());
+            looks.spawn(async move { (issuer, before, look.await) });
+        }
+        for (issuer, before, holder) in looks.join_all().await {
             if let Some(holder) = holder.filter(|holder| *holder != before) {
                 report.superseded.push(format!("{issuer}: {before} became {holder}"));
                 self.tokens.supersede(&issuer);
             }
         }
+        self.beat();
     }
 }
