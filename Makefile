@@ -51,6 +51,11 @@ fuzz: ## Fuzz every parser for FUZZ_SECONDS each (30); takes a nightly compiler
 			-max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=4096 -timeout=10 -print_final_stats=1 || exit 1; \
 	done
 
+.PHONY: simulate
+simulate: ## Run the agent's passes on 1 to 10,000 simulated nodes; SIMULATE="--nodes 100 --days 3"
+	@cargo build --quiet --profile simulation --workspace --bin simulate
+	@target/simulation/simulate $(SIMULATE)
+
 .PHONY: release
 release: ## Build the binary as it is shipped, for this machine
 	cargo build --release --package emr-ecr-agent

@@ -4,7 +4,8 @@ use std::fs::Permissions;
 use std::os::unix::fs::{PermissionsExt, chown};
 
 use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
-use emr_ecr_agent_tests::scene::{Outcome, Scene, passes, shown};
+use emr_ecr_agent_tests::scene::{Outcome, SOON, Scene, passes, shown};
+use emr_ecr_agent_tests::wait;
 
 const DOCKER_HUB: &str = "https://index.docker.io/v1/";
 const HARBOR: &str = "harbor.example.com:8443";
@@ -44,7 +45,11 @@ async fn they_are_in_both_documents_and_follow_the_file() -> Outcome {
 
     write(&mut scene, &entries(SECOND), 0o400)?;
     published.wait_for_auth(DOCKER_HUB, SECOND).await?;
-    assert_eq!(scene.docker_config()?["auths"][HARBOR]["auth"], SECOND);
+    wait::until("the node's own file to follow", SOON, async || {
+        let auth = scene.docker_config().map_err(|error| error.to_string())?["auths"][HARBOR]["auth"].clone();
+        if auth == SECOND { Ok(()) } else { Err(auth.to_string()) }
+    })
+    .await?;
     Ok(())
 }
 

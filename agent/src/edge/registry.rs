@@ -2,7 +2,7 @@
 //! whether its configuration speaks of Java. It downloads no layers and changes nothing.
 
 use std::error::Error;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use aws_smithy_http_client::Connector;
 use aws_smithy_http_client::proxy::ProxyConfig;
@@ -12,13 +12,14 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Limited};
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use crate::edge::chain;
-use crate::edge::clock::skew;
 use crate::model::check::{ImageConfig, ImageFacts, ImageReference, RegistryAnswer};
+use crate::model::server_clock::skew;
 use crate::model::trials::{Probed, Verdict};
 
 /// Longest that all questions about one image may take.
@@ -62,7 +63,7 @@ pub async fn ask(image: &ImageReference, auth: Option<&str>, architecture: &str)
 /// Tries a credential, as `auth` has it, at the registry's front door.
 pub async fn probe(name: &str, auth: &str) -> Probed {
     let registry = Registry::at(name, "", Some(auth));
-    let sent_at = SystemTime::now();
+    let sent_at = Timestamp::now();
     let (verdict, date) = match tokio::time::timeout(PROBE_DEADLINE, registry.front_door()).await {
         Ok(Ok((200..=399, date))) => (Verdict::Accepted, date),
         Ok(Ok((status @ (400 | 401 | 403), date))) => (Verdict::Refused(status), date),
@@ -70,7 +71,7 @@ pub async fn probe(name: &str, auth: &str) -> Probed {
         Ok(Err(error)) => (Verdict::Unknown(chain(&error)), None),
         Err(_) => (Verdict::Unknown(format!("no answer from {name} within {PROBE_DEADLINE:?}")), None),
     };
-    Probed { verdict, clock_skew: date.and_then(|date| skew(&date, sent_at, SystemTime::now())) }
+    Probed { verdict, clock_skew: date.and_then(|date| skew(&date, sent_at, Timestamp::now())) }
 }
 
 /// One repository of a registry, and how to speak to it.

@@ -15,6 +15,7 @@ pub mod published_path;
 pub mod registry;
 pub mod schedule;
 pub mod secret;
+pub mod server_clock;
 pub mod settings;
 pub mod static_credentials;
 pub mod status;

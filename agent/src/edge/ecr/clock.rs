@@ -1,16 +1,15 @@
 //! The server's clock, read off the `Date` of its answers.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
 
 use aws_sdk_ecr::config::interceptors::{
     BeforeDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextRef,
 };
 use aws_sdk_ecr::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_ecr::error::BoxError;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
-use crate::edge::clock::skew;
+use crate::model::server_clock::skew;
 
 /// Reads the server's clock off its answers.
 #[derive(Debug, Clone, Default)]
@@ -18,7 +17,7 @@ pub(super) struct ServerClock(Arc<Mutex<Reading>>);
 
 #[derive(Debug, Default)]
 struct Reading {
-    sent_at: Option<SystemTime>,
+    sent_at: Option<Timestamp>,
     skew: Option<SignedDuration>,
 }
 
@@ -41,7 +40,7 @@ impl Intercept for ServerClock {
         _: &RuntimeComponents,
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).sent_at = Some(SystemTime::now());
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).sent_at = Some(Timestamp::now());
         Ok(())
     }
 
@@ -53,7 +52,7 @@ impl Intercept for ServerClock {
     ) -> Result<(), BoxError> {
         let mut reading = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let (Some(sent_at), Some(date)) = (reading.sent_at, context.response().headers().get("date")) {
-            reading.skew = skew(date, sent_at, SystemTime::now());
+            reading.skew = skew(date, sent_at, Timestamp::now());
         }
         Ok(())
     }

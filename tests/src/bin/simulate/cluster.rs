@@ -1,0 +1,219 @@
+//! What all nodes share: ECR with its limit, HDFS with the published document and the turn, and the counts.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use emr_ecr_agent::model::credential::EntryName;
+use emr_ecr_agent::model::document::Document;
+use emr_ecr_agent::model::published_document::PublishedDocument;
+use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
+use jiff::Timestamp;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::outages::{Outages, Span};
+
+/// When the cluster boots, by the server's clock.
+pub const BOOT: Timestamp = Timestamp::constant(1_800_000_000, 0);
+pub const TOKEN_LIFE: Duration = Duration::from_secs(12 * 3600);
+/// What ECR allows to one account in one Region.
+const CALLS_PER_SECOND: f64 = 20.0;
+const BURST: f64 = 200.0;
+/// What a credential must live for to count as fresh: the agent's default.
+const MINIMUM_VALIDITY: Duration = Duration::from_secs(30 * 60);
+
+#[derive(Clone)]
+pub struct Cluster {
+    state: Arc<Mutex<State>>,
+    started: Instant,
+    /// Counts whatever makes a look at HDFS worth while.
+    pub version: watch::Sender<u64>,
+}
+
+pub struct State {
+    outages: Outages,
+    bucket: Bucket,
+    pub document: Option<Document>,
+    pub revision: u64,
+    /// The turn's mark, if some node has it.
+    turn: Option<u64>,
+    marks: u64,
+    published: Option<Publication>,
+    pub counts: Counts,
+}
+
+/// The credential that readers find, and since when it counts.
+#[derive(Clone, Copy)]
+struct Publication {
+    expires_at: Duration,
+    since: Duration,
+}
+
+/// What one run costs and how well it does.
+#[derive(Debug, Clone, Default)]
+pub struct Counts {
+    pub calls: u64,
+    pub throttled: u64,
+    pub peak_calls_per_second: u64,
+    second: u64,
+    in_second: u64,
+    pub writes: u64,
+    /// Calls to the NameNode besides the routine look of each interval.
+    pub extra_rpcs: u64,
+    pub node_seconds: f64,
+    pub expired_seconds: f64,
+    pub below_minimum_seconds: f64,
+    pub first_publish: Option<Duration>,
+    /// When the last of the nodes that booted first was fresh.
+    pub all_fresh: Option<Duration>,
+    pub passes: u64,
+    pub span: Duration,
+}
+
+struct Bucket {
+    tokens: f64,
+    at: Duration,
+}
+
+/// How ECR answers a call.
+pub enum Answer {
+    Token { auth: String, issued_at: Timestamp, expires_at: Timestamp },
+    Throttled,
+    Down,
+}
+
+impl Cluster {
+    pub fn new(outages: Outages) -> Self {
+        let state = State {
+            outages,
+            bucket: Bucket { tokens: BURST, at: Duration::ZERO },
+            document: None,
+            revision: 0,
+            turn: None,
+            marks: 0,
+            published: None,
+            counts: Counts::default(),
+        };
+        let version = watch::Sender::new(0);
+        Self { state: Arc::new(Mutex::new(state)), started: Instant::now(), version }
+    }
+
+    /// Time since the cluster booted.
+    pub fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn call_ecr(&self) -> Answer {
+        self.state().call_ecr(self.now())
+    }
+
+    pub fn hdfs_is_up(&self) -> bool {
+        let now = self.now();
+        !self.state().outages.hdfs.iter().any(|span| span.holds(now))
+    }
+
+    /// Every time at which HDFS comes or goes.
+    pub fn changes_of_hdfs(&self) -> Vec<Duration> {
+        self.state().outages.hdfs.iter().flat_map(|Span { from, to }| [*from, *to]).collect()
+    }
+
+    pub fn publish(&self, document: Document) {
+        self.state().publish(document, self.now());
+        self.touch();
+    }
+
+    /// Whether this call created the turn; else the mark of the one that is there.
+    pub fn create_turn(&self) -> Result<(), u64> {
+        let mut state = self.state();
+        state.counts.extra_rpcs += 2;
+        match state.turn {
+            Some(mark) => Err(mark),
+            None => {
+                state.marks += 1;
+                state.turn = Some(state.marks);
+                Ok(())
+            }
+        }
+    }
+
+    pub fn remove_turn(&self) {
+        let mut state = self.state();
+        state.counts.extra_rpcs += 1;
+        state.turn = None;
+    }
+
+    /// Tells every node that a look is worth while.
+    pub fn touch(&self) {
+        self.version.send_modify(|version| *version += 1);
+    }
+
+    /// Closes the books.
+    pub fn end(&self) -> Counts {
+        let now = self.now();
+        let mut state = self.state();
+        state.settle(now);
+        state.counts.span = now;
+        state.counts.clone()
+    }
+}
+
+impl State {
+    fn call_ecr(&mut self, now: Duration) -> Answer {
+        self.counts.calls += 1;
+        if self.counts.second != now.as_secs() {
+            (self.counts.second, self.counts.in_second) = (now.as_secs(), 0);
+        }
+        self.counts.in_second += 1;
+        self.counts.peak_calls_per_second = self.counts.peak_calls_per_second.max(self.counts.in_second);
+        if !self.bucket.take(now) {
+            self.counts.throttled += 1;
+            return Answer::Throttled;
+        }
+        if self.outages.ecr.iter().any(|span| span.holds(now)) {
+            return Answer::Down;
+        }
+        let issued_at = BOOT + now;
+        Answer::Token {
+            auth: format!("token-{}-{}", now.as_millis(), self.counts.calls),
+            issued_at,
+            expires_at: issued_at + TOKEN_LIFE,
+        }
+    }
+
+    fn publish(&mut self, document: Document, now: Duration) {
+        self.settle(now);
+        self.counts.writes += 1;
+        self.counts.first_publish.get_or_insert(now);
+        let name = EntryName::parse(TRUSTED_REGISTRY);
+        let expires_at = name.and_then(|name| PublishedDocument::read(&document).0.expires_at(&name));
+        self.published = expires_at.map(|at| Publication {
+            expires_at: Duration::try_from(at.duration_since(BOOT)).unwrap_or_default(),
+            since: now,
+        });
+        self.document = Some(document);
+        self.revision += 1;
+    }
+
+    /// Counts how long readers found what they must not.
+    fn settle(&mut self, now: Duration) {
+        let Some(publication) = &mut self.published else { return };
+        let later_than = |end: Duration| now.saturating_sub(end.max(publication.since)).as_secs_f64();
+        self.counts.expired_seconds += later_than(publication.expires_at);
+        self.counts.below_minimum_seconds += later_than(publication.expires_at - MINIMUM_VALIDITY);
+        publication.since = now;
+    }
+}
+
+impl Bucket {
+    fn take(&mut self, now: Duration) -> bool {
+        let refill = (now - self.at).as_secs_f64() * CALLS_PER_SECOND;
+        (self.tokens, self.at) = ((self.tokens + refill).min(BURST), now);
+        let allowed = self.tokens >= 1.0;
+        self.tokens -= f64::from(u8::from(allowed));
+        allowed
+    }
+}

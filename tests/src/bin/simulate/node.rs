@@ -1,0 +1,407 @@
+//! A node of the cluster: the agent's passes, run whenever a pass can find something to do. The passes in between
+//! are one look at an unchanged file each, and are counted without being run.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::time::Duration;
+
+use emr_ecr_agent::agent::{Agent, Fetched, Parts, RegistryProbe, TokenSource, Wake, World};
+use emr_ecr_agent::edge::metrics::Metrics;
+use emr_ecr_agent::model::check::{Content, Facts, Request, Ruling, TextAlone, TextFile};
+use emr_ecr_agent::model::document::Document;
+use emr_ecr_agent::model::hadoop::Rules;
+use emr_ecr_agent::model::issuer::Issuer;
+use emr_ecr_agent::model::plan::{Attributes, Found, Plan};
+use emr_ecr_agent::model::registry::HostName;
+use emr_ecr_agent::model::secret::Secret;
+use emr_ecr_agent::model::settings::Settings;
+use emr_ecr_agent::model::static_credentials::StaticCredentials;
+use emr_ecr_agent::model::status::{Moment, PlaceKind, Problem};
+use emr_ecr_agent::model::token::{Holder, Origin, Token};
+use emr_ecr_agent::model::trials::{Probed, Verdict};
+use emr_ecr_agent::model::turn::TurnMemory;
+use emr_ecr_agent::place::{Change, Intent, Place, Planner, SharedPlace, Turn, Visit};
+use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
+use jiff::SignedDuration;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use crate::cluster::{Answer, BOOT, Cluster};
+
+/// What the outside takes.
+const LOOK: Duration = Duration::from_millis(5);
+const WRITE: Duration = Duration::from_millis(1_200);
+const CALL: Duration = Duration::from_millis(300);
+const REFUSAL: Duration = Duration::from_secs(3);
+/// Calls to the NameNode that a replacement takes: create, block, complete, read back, look, rename, sweep.
+const RPCS_OF_WRITE: u64 = 9;
+/// All nodes boot within this time.
+const BOOT_SPAN: Duration = Duration::from_secs(30);
+/// A node lives for about so long, and another takes its place.
+const MEAN_LIFE: Duration = Duration::from_secs(10 * 24 * 3600);
+/// A fifth of the nodes comes later, as by managed scaling.
+const LATE_SHARE: usize = 5;
+const WRONG_CLOCK: f64 = 3600.0;
+
+/// What a node keeps of itself.
+struct Node {
+    cluster: Cluster,
+    name: String,
+    booted: Duration,
+    /// Local clock minus the server's.
+    clock_error: SignedDuration,
+    random: RefCell<fastrand::Rng>,
+    metrics: Metrics,
+}
+
+/// Lives through `span` with so many nodes.
+pub async fn live(
+    cluster: &Cluster,
+    nodes: usize,
+    span: Duration,
+    seed: u64,
+) -> Result<(), Box<dyn std::error::Error>> {
+    // One for all: ten thousand registries of metrics would only fill the memory.
+    let metrics = Metrics::new()?;
+    let mut random = fastrand::Rng::with_seed(seed);
+    let late = if nodes > 1 { nodes / LATE_SHARE } else { 0 };
+    let fresh = Rc::new(RefCell::new(nodes - late));
+    for number in 0..nodes {
+        let boots = match number < nodes - late {
+            true => BOOT_SPAN.mul_f64(random.f64()),
+            false => span.mul_f64(random.f64()),
+        };
+        let place = Site {
+            cluster: cluster.clone(),
+            metrics: metrics.clone(),
+            number,
+            fresh: (number < nodes - late).then(|| Rc::clone(&fresh)),
+            random: random.fork(),
+        };
+        tokio::task::spawn_local(place.inhabit(boots));
+    }
+    for change in cluster.changes_of_hdfs() {
+        let cluster = cluster.clone();
+        tokio::task::spawn_local(async move {
+            sleep(change).await;
+            cluster.touch();
+        });
+    }
+    sleep(span).await;
+    Ok(())
+}
+
+/// Where one node after another lives.
+struct Site {
+    cluster: Cluster,
+    metrics: Metrics,
+    number: usize,
+    /// How many of the first nodes are not fresh yet, if this is one of them.
+    fresh: Option<Rc<RefCell<usize>>>,
+    random: fastrand::Rng,
+}
+
+impl Site {
+    async fn inhabit(mut self, boots: Duration) {
+        sleep(boots).await;
+        for generation in 0_u32.. {
+            let node = Node {
+                cluster: self.cluster.clone(),
+                name: format!("ip-{}-{generation}", self.number),
+                booted: self.cluster.now(),
+                clock_error: SignedDuration::from_secs_f64((self.random.f64() * 2.0 - 1.0) * WRONG_CLOCK),
+                random: RefCell::new(self.random.fork()),
+                metrics: self.metrics.clone(),
+            };
+            // Exponential, as for things that do not age.
+            let life = MEAN_LIFE.mul_f64(-(1.0 - self.random.f64()).ln());
+            let fresh = self.fresh.take();
+            let born = self.cluster.now();
+            // A node dies wherever it is, in the middle of a renewal as well.
+            let _ = timeout(life, node.run(fresh)).await;
+            self.cluster.state().counts.node_seconds += (self.cluster.now() - born).as_secs_f64();
+        }
+    }
+}
+
+impl Node {
+    async fn run(self, mut fresh: Option<Rc<RefCell<usize>>>) {
+        let settings = Settings::default();
+        let interval = settings.refresh.pass_interval;
+        let (cluster, metrics) = (self.cluster.clone(), self.metrics.clone());
+        let mut version = cluster.version.subscribe();
+        let mut agent = Agent::new(settings, Box::new(self), metrics);
+        let mut wake = Wake::Start;
+        loop {
+            let began = Instant::now();
+            version.mark_unchanged();
+            agent.pass(wake, Intent::CarryOut).await;
+            wake = Wake::Timer;
+            cluster.state().counts.passes += 1;
+            note_freshness(&agent, &cluster, &mut fresh);
+            let due = Instant::now()
+                + agent.renewal_in().unwrap_or(Duration::MAX / 4).max(Duration::from_millis(1));
+            tokio::select! {
+                // Else chance, not the seed, would choose between events of one moment.
+                biased;
+                () = sleep_until(due) => {}
+                Ok(()) = version.changed() => {
+                    let elapsed = began.elapsed();
+                    let ticks = elapsed.as_millis() / interval.as_millis() + 1;
+                    let tick = began + interval * u32::try_from(ticks).unwrap_or(u32::MAX);
+                    sleep_until(tick.min(due)).await;
+                }
+            }
+        }
+    }
+}
+
+fn note_freshness(agent: &Agent, cluster: &Cluster, fresh: &mut Option<Rc<RefCell<usize>>>) {
+    let Some(left) = fresh else { return };
+    let is_fresh = {
+        let status = agent.status();
+        let status = status.borrow();
+        status.places.iter().all(|place| place.error.is_none() && !place.held.is_empty())
+    };
+    if is_fresh {
+        *left.borrow_mut() -= 1;
+        if *left.borrow() == 0 {
+            cluster.state().counts.all_fresh = Some(cluster.now());
+        }
+        *fresh = None;
+    }
+}
+
+/// What a node's agent sees of the world.
+impl World for Node {
+    fn now(&self) -> Moment {
+        let now = self.cluster.now();
+        Moment { wall: BOOT + now + self.clock_error, uptime: now - self.booted }
+    }
+
+    fn random(&self) -> f64 {
+        self.random.borrow_mut().f64()
+    }
+
+    fn node_name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn read_settings(&self) -> Result<Settings, String> {
+        Ok(Settings::default())
+    }
+
+    fn static_credentials(&self, path: &std::path::Path) -> Result<StaticCredentials, Problem> {
+        Err(Problem::new(format!("{} is not part of the simulation", path.display())))
+    }
+
+    fn parts(&self, settings: &Settings) -> Parts {
+        let outside = Outside { cluster: self.cluster.clone(), clock_error: self.clock_error };
+        Parts {
+            tokens: Box::new(outside.clone()),
+            registries: Box::new(outside),
+            local: vec![Box::new(LocalFile(Found::Absent))],
+            published: Box::new(SharedFile {
+                cluster: self.cluster.clone(),
+                turn: TurnMemory::new(settings.deadlines.turn()),
+            }),
+        }
+    }
+
+    fn facts(&self, settings: &Settings) -> Facts<'_> {
+        let text = format!(
+            "yarn.nodemanager.linux-container-executor.group=yarn\n[docker]\nmodule.enabled=true\ndocker.trusted.registries={TRUSTED_REGISTRY}\n"
+        );
+        Facts {
+            ruling: Ruling::named(Rules::V3_3),
+            executor_cfg: Some(TextFile {
+                path: settings.executor_cfg().display().to_string(),
+                content: Content::Bytes(text.into_bytes()),
+            }),
+            yarn_site: None,
+            client_config: None,
+            emr_config: None,
+            node: None,
+            registries: Vec::new(),
+            request: Request::default(),
+            machine: &TextAlone,
+            now: World::now(self).wall,
+        }
+    }
+
+    fn settle(&mut self, _: &Settings) {}
+
+    fn changed(&mut self) -> Pin<Box<dyn Future<Output = ()> + '_>> {
+        Box::pin(std::future::pending())
+    }
+}
+
+/// ECR and its registries, from a node with its own idea of the time.
+#[derive(Clone)]
+struct Outside {
+    cluster: Cluster,
+    clock_error: SignedDuration,
+}
+
+impl TokenSource for Outside {
+    fn fetch(&self, issuer: Issuer) -> Pin<Box<dyn Future<Output = Fetched> + Send>> {
+        let outside = self.clone();
+        Box::pin(async move {
+            sleep(CALL).await;
+            let skew = Some(-outside.clock_error);
+            let failed = |result, why: &str, skew| {
+                let token = Err(Problem::waiting(issuer.to_string(), why));
+                Fetched { token, result, clock_skew: skew }
+            };
+            match outside.cluster.call_ecr() {
+                Answer::Token { auth, issued_at, expires_at } => {
+                    let auth = Secret::new(auth);
+                    let origin = Origin::default();
+                    let token = Ok(Token { auth, issued_at, expires_at, origin, predecessor: None });
+                    Fetched { token, result: "ok", clock_skew: skew }
+                }
+                Answer::Throttled => failed("throttled", "throttled", skew),
+                Answer::Down => {
+                    sleep(REFUSAL).await;
+                    failed("network", "out of reach", None)
+                }
+            }
+        })
+    }
+
+    fn holder(&self, _: Issuer) -> Pin<Box<dyn Future<Output = Option<Holder>> + Send>> {
+        Box::pin(std::future::ready(None))
+    }
+}
+
+impl RegistryProbe for Outside {
+    fn probe(&self, _: HostName, _: Token) -> Pin<Box<dyn Future<Output = Probed> + Send>> {
+        let probed = Probed { verdict: Verdict::Accepted, clock_skew: Some(-self.clock_error) };
+        Box::pin(std::future::ready(probed))
+    }
+}
+
+/// The node's own Docker config.
+struct LocalFile(Found);
+
+impl Place for LocalFile {
+    fn kind(&self) -> PlaceKind {
+        PlaceKind::Local
+    }
+
+    fn path(&self) -> String {
+        "/root/.docker/config.json".to_owned()
+    }
+
+    fn visit(
+        &mut self,
+        planner: Planner,
+        _: Intent,
+    ) -> Pin<Box<dyn Future<Output = Result<Visit, Problem>> + '_>> {
+        let at_first = self.0.clone();
+        let (found, changes) = carried_out(planner(&at_first), &at_first);
+        self.0 = found.clone();
+        Box::pin(std::future::ready(Ok(Visit { at_first, found, changes })))
+    }
+}
+
+/// The published file.
+struct SharedFile {
+    cluster: Cluster,
+    turn: TurnMemory,
+}
+
+impl SharedFile {
+    async fn reach(&self) -> Result<(), Problem> {
+        if self.cluster.hdfs_is_up() {
+            sleep(LOOK).await;
+            return Ok(());
+        }
+        sleep(REFUSAL).await;
+        Err(Problem::waiting("HDFS", "out of reach"))
+    }
+
+    fn look(&self) -> (u64, Found) {
+        let state = self.cluster.state();
+        (state.revision, state.document.clone().map_or(Found::Absent, file))
+    }
+}
+
+impl Place for SharedFile {
+    fn kind(&self) -> PlaceKind {
+        PlaceKind::Hdfs
+    }
+
+    fn path(&self) -> String {
+        "/user/hadoop/config.json".to_owned()
+    }
+
+    fn visit(
+        &mut self,
+        planner: Planner,
+        _: Intent,
+    ) -> Pin<Box<dyn Future<Output = Result<Visit, Problem>> + '_>> {
+        Box::pin(async move {
+            self.reach().await?;
+            let (mut revision, at_first) = self.look();
+            let mut found = at_first.clone();
+            loop {
+                let Plan::Replace { document, .. } = planner(&found) else {
+                    return Ok(Visit { at_first, found, changes: Vec::new() });
+                };
+                sleep(WRITE).await;
+                self.cluster.state().counts.extra_rpcs += RPCS_OF_WRITE;
+                let (now, there) = self.look();
+                if now == revision {
+                    self.cluster.publish(document.clone());
+                    return Ok(Visit { at_first, found: file(document), changes: vec![Change::Replaced] });
+                }
+                (revision, found) = (now, there);
+            }
+        })
+    }
+}
+
+impl SharedPlace for SharedFile {
+    fn take_turn(&mut self) -> Pin<Box<dyn Future<Output = Result<Turn, Problem>> + '_>> {
+        Box::pin(async move {
+            let now = self.cluster.now();
+            if self.turn.is_ours(now) {
+                return Ok(Turn::Ours);
+            }
+            self.reach().await?;
+            let created = match self.cluster.create_turn() {
+                Err(mark) if self.turn.is_abandoned(mark, now) => {
+                    self.cluster.remove_turn();
+                    self.cluster.create_turn()
+                }
+                other => other,
+            };
+            if created.is_err() {
+                return Ok(Turn::Others);
+            }
+            self.turn.taken(self.cluster.now());
+            Ok(Turn::Ours)
+        })
+    }
+
+    fn end_turn(&mut self) -> Pin<Box<dyn Future<Output = ()> + '_>> {
+        if self.turn.is_ours(self.cluster.now()) {
+            self.turn.given_back();
+            self.cluster.remove_turn();
+        }
+        Box::pin(std::future::ready(()))
+    }
+}
+
+fn file(document: Document) -> Found {
+    Found::File { document, attributes: Attributes::AS_SET }
+}
+
+fn carried_out(plan: Plan, found: &Found) -> (Found, Vec<Change>) {
+    match plan {
+        Plan::Replace { document, .. } => (file(document), vec![Change::Replaced]),
+        _ => (found.clone(), Vec::new()),
+    }
+}
