@@ -1,9 +1,12 @@
 //! What happens to HDFS, and what becomes of the published file: whatever the fault, no reader sees a bad file, the
 //! file is healed within two intervals once the cause is gone, and health does not claim otherwise meanwhile.
 
+use std::fs;
+use std::path::{Path, PathBuf};
+
 use emr_ecr_agent_tests::agent::Agent;
-use emr_ecr_agent_tests::hdfs::HaHdfs;
 use emr_ecr_agent_tests::hdfs::proxy::{Mood, NameNodeProxy, Side};
+use emr_ecr_agent_tests::hdfs::{HaHdfs, Hdfs};
 use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
 use emr_ecr_agent_tests::parts::{self, Part};
 use emr_ecr_agent_tests::readers::{Bad, Readers};
@@ -149,7 +152,7 @@ async fn behind_proxy() -> Result<Option<(Scene, Published, NameNodeProxy)>, Box
     let Some((scene, published)) = Scene::with_hdfs().await? else { return Ok(None) };
     let proxy = NameNodeProxy::start(published.client().authority().parse()?, TURN).await?;
     let core_site = scene.node.conf_dir().join("core-site.xml");
-    let text = std::fs::read_to_string(&core_site)?;
+    let text = fs::read_to_string(&core_site)?;
     let by_proxy = text.replace(published.client().authority(), &proxy.address().to_string());
     scene.node.write("conf/core-site.xml", &by_proxy)?;
     Ok(Some((scene, published, proxy)))
@@ -167,4 +170,129 @@ async fn only_temporary_files_besides(published: &Published) -> Outcome {
 
 async fn hdfs_error(agent: &Agent) -> Result<String, wait::TimedOut> {
     shown(agent, "an error on HDFS", |status| status["places"][1]["error"].as_str().map(str::to_owned)).await
+}
+
+#[tokio::test]
+async fn what_is_taken_away_is_missed_and_healed_once_it_is_back() -> Outcome {
+    for taken in [Taken::Path, Taken::Permission, Taken::Quota] {
+        let Some((scene, published)) = Scene::with_hdfs().await? else { return Ok(()) };
+        let mut agent = scene.start_ready().await?;
+        taken.take(&published).await?;
+        agent.wait_not_ready(SOON).await?;
+        let error = hdfs_error(&agent).await?;
+        assert!(error.contains(taken.told()), "{taken:?}: {error}");
+
+        taken.give_back(&published).await?;
+        let cured = Cured::now(&agent).await?;
+        cured.heals(&mut agent, async || Ok(())).await?;
+        let healed = published.json().await?;
+        assert!(healed["auths"][TRUSTED_REGISTRY]["auth"].is_string(), "{taken:?}");
+        assert_eq!(scene.ecr.calls().len(), 1, "{taken:?}: the token at hand was good enough");
+    }
+    Ok(())
+}
+
+/// What somebody takes from a running agent, together with the file.
+#[derive(Debug, Clone, Copy)]
+enum Taken {
+    /// A folder stands in the file's place.
+    Path,
+    /// The folder belongs to somebody else.
+    Permission,
+    /// No block may be written any more.
+    Quota,
+}
+
+impl Taken {
+    async fn take(self, published: &Published) -> Outcome {
+        let (path, folder) = (published.path(), published.folder());
+        match self {
+            Self::Path => {
+                // The agent may be faster; the name is free only for a moment.
+                wait::until("the folder", SOON, async || {
+                    published.shell(&["-rm", "-f", "-skipTrash", path]).await.map_err(|e| e.to_string())?;
+                    published.shell(&["-mkdir", path]).await.map_err(|e| e.to_string())
+                })
+                .await?;
+            }
+            Self::Permission => {
+                published.shell(&["-chown", "hdfs", folder]).await?;
+                published.shell(&["-rm", "-skipTrash", path]).await?;
+            }
+            Self::Quota => {
+                published.client().dfs_admin(&["-setSpaceQuota", "1", folder]).await?;
+                published.shell(&["-rm", "-skipTrash", path]).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn told(self) -> &'static str {
+        match self {
+            Self::Path => "is a folder",
+            Self::Permission => "Permission denied",
+            Self::Quota => "quota",
+        }
+    }
+
+    async fn give_back(self, published: &Published) -> Outcome {
+        match self {
+            Self::Path => published.shell(&["-rmdir", published.path()]).await?,
+            Self::Permission => published.shell(&["-chown", "hadoop", published.folder()]).await?,
+            Self::Quota => published.client().dfs_admin(&["-clrSpaceQuota", published.folder()]).await?,
+        };
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_namenode_that_starts_anew_and_a_block_that_is_lost() -> Outcome {
+    if !parts::present([Part::hdfs()]) {
+        return Ok(());
+    }
+    let mut hdfs = Hdfs::start().await?;
+    let published = Published::on(hdfs.client().clone(), "/user/hadoop");
+    let mut scene = Scene::publishing(&published).await?;
+    scene.settings.set("deadlines.hdfs", "5s");
+    let mut agent = scene.start_ready().await?;
+    let before = published.text().await?;
+
+    hdfs.stop_namenode();
+    agent.wait_not_ready(SOON).await?;
+    hdfs.start_namenode().await?;
+    let cured = Cured::now(&agent).await?;
+    cured.heals(&mut agent, async || Ok(())).await?;
+    assert_eq!(published.text().await?, before, "what is fresh needs no second publishing");
+
+    // The only replica, as when the one DataNode that had it is terminated.
+    let blocks = blocks(&hdfs.home().join("data"))?;
+    assert!(!blocks.is_empty());
+    for block in blocks {
+        fs::remove_file(block)?;
+    }
+    wait::until("a readable file", SOON, async || {
+        let document = published.json().await.map_err(|error| error.to_string())?;
+        if document["auths"][TRUSTED_REGISTRY]["auth"].is_string() {
+            Ok(())
+        } else {
+            Err("no entry".to_owned())
+        }
+    })
+    .await?;
+    agent.wait_ready(SOON).await?;
+    Ok(())
+}
+
+/// All files with content that a DataNode keeps.
+fn blocks(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            found.extend(blocks(&path)?);
+        } else if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("blk_")) {
+            found.push(path);
+        }
+    }
+    Ok(found)
 }

@@ -21,6 +21,11 @@ pub enum Found {
         /// Whether mode and owner are as set.
         attributes: Attributes,
     },
+    /// There, and no reader gets its content any more.
+    Unreadable {
+        /// The content, if it was read before.
+        last_known: Option<Document>,
+    },
 }
 
 /// Whether a file's mode and owner are as set.
@@ -65,8 +70,8 @@ pub enum Plan {
 /// Plans for a node's own Docker config.
 pub fn local(found: &Found, wanted: &Credentials) -> Plan {
     let (mut config, attributes) = match found {
-        Found::Absent if wanted.is_empty() => return Plan::Keep,
-        Found::Absent => (DockerConfig::default(), Attributes::AS_SET),
+        Found::Absent | Found::Unreadable { .. } if wanted.is_empty() => return Plan::Keep,
+        Found::Absent | Found::Unreadable { .. } => (DockerConfig::default(), Attributes::AS_SET),
         Found::File { document, attributes } => match DockerConfig::parse(document) {
             Ok(config) => (config, *attributes),
             Err(error) => return Plan::Leave(error),
@@ -94,6 +99,15 @@ pub fn published(found: &Found, wanted: &Credentials, node: &str, renewal: Renew
             Some(document) => publish(document, false),
             None => Plan::Keep,
         },
+        Found::Unreadable { last_known } => {
+            let known = last_known.as_ref().map(|document| PublishedDocument::read(document).0);
+            let known = known.unwrap_or_default();
+            match known.merged(wanted, renewal, now) {
+                Some(merged) => publish(merged, false),
+                None if known == PublishedDocument::default() => Plan::Keep,
+                None => publish(known, false),
+            }
+        }
         Found::File { document, attributes } => {
             let (in_place, poison) = PublishedDocument::read(document);
             match (in_place.merged(wanted, renewal, now), poison) {
@@ -148,7 +162,7 @@ pub fn held_published(found: &Found, names: &[EntryName], ours: &Credentials) ->
 
 fn document_of(found: &Found) -> Option<&Document> {
     match found {
-        Found::Absent => None,
+        Found::Absent | Found::Unreadable { .. } => None,
         Found::File { document, .. } => Some(document),
     }
 }

@@ -114,7 +114,8 @@ impl HdfsClient {
         self.jvm.command(user, class)
     }
 
-    async fn dfs_admin(&self, args: &[&str]) -> Result<String, Error> {
+    /// Runs `hdfs dfsadmin ARGS` as the superuser.
+    pub async fn dfs_admin(&self, args: &[&str]) -> Result<String, Error> {
         let output = run(self.jvm.command(SUPERUSER, DFS_ADMIN), args).await?;
         succeeded("hdfs dfsadmin", args, output)
     }

@@ -22,6 +22,7 @@ pub(super) async fn published(settings: &Settings, facts: &mut Facts<'_>) -> Opt
     let content = match visit {
         Ok(visit) => match visit.found {
             Placed::Absent => Content::Absent,
+            Placed::Unreadable { .. } => Content::Unreadable("no DataNode has its content".to_owned()),
             Placed::File { document, .. } => Content::Bytes(document.bytes().to_vec()),
         },
         Err(problem) => Content::Unreadable(problem.message),

@@ -66,6 +66,13 @@ impl HdfsError {
     }
 }
 
+impl HdfsError {
+    /// Whether a file is there whose content no DataNode gave; a NameNode's refusal is something else.
+    pub(super) fn is_loss_of_content(&self) -> bool {
+        matches!(self, HdfsError::Call { operation: "read", source: Cause::Library(_), .. })
+    }
+}
+
 impl Cause {
     fn waits_for(&self) -> Option<String> {
         match self {

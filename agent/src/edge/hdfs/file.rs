@@ -127,6 +127,22 @@ impl PublishedFile {
         }
     }
 
+    /// The NameNode knows the file, and no DataNode that answers has its content. Where that is a passing
+    /// trouble of all DataNodes, nothing can be written either, and so nothing is replaced.
+    async fn unreadable(&mut self, before: Option<Remembered>, why: &HdfsError) -> Result<Found, HdfsError> {
+        tracing::warn!(error = %chain(why), "the published file has lost its content");
+        let Some(status) = self.status().await? else { return Ok(Found::Absent) };
+        let stamp = Stamp::of(&status);
+        let last_known = before.filter(|before| before.stamp == stamp).map(|before| before.document);
+        self.remembered = Some(Remembered {
+            file_system: self.file_system.clone(),
+            stamp,
+            document: last_known.clone().unwrap_or_else(|| Document::new(Vec::new())),
+            looked_at: Side::Stamp,
+        });
+        Ok(Found::Unreadable { last_known })
+    }
+
     /// Writes `document` under the name `temporary` and puts it in the file's stead, unless another
     /// writer did so first.
     async fn replace_by(&mut self, temporary: &str, document: &Document) -> Result<Replacement, HdfsError> {
@@ -222,14 +238,17 @@ impl Store for PublishedFile {
 
     async fn observe(&mut self) -> Result<Found, HdfsError> {
         let before = self.remembered.take();
-        let remembered = match before {
+        let looked = match before.clone() {
             Some(before) => match before.looked_at {
-                Side::Content => self.look_at_stamp(before).await?,
-                Side::Stamp => self.look_at_content(before).await?,
+                Side::Content => self.look_at_stamp(before).await,
+                Side::Stamp => self.look_at_content(before).await,
             },
-            None => self.look().await?,
+            None => self.look().await,
         };
-        self.remembered = remembered;
+        self.remembered = match looked {
+            Err(error) if error.is_loss_of_content() => return self.unreadable(before, &error).await,
+            looked => looked?,
+        };
         Ok(self.remembered.as_ref().map_or(Found::Absent, |file| self.found(file)))
     }
 

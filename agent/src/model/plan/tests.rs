@@ -46,6 +46,29 @@ fn publish(found: &Found, wanted: &Credentials) -> Plan {
 }
 
 #[test]
+fn what_no_reader_gets_any_more_is_published_again() {
+    let check = |last_known: Option<&str>, wanted: &Credentials, expected: &[&str]| {
+        let last_known = last_known.map(|text| Document::new(text.as_bytes().to_vec()));
+        let found = Found::Unreadable { last_known };
+        let after = carried_out(found.clone(), publish(&found, wanted));
+        match after {
+            Found::Unreadable { .. } => assert_eq!(expected, [""; 0]),
+            after => {
+                let names: Vec<String> =
+                    handed_over(&after).expect("YARN takes it").into_iter().map(|(name, _)| name).collect();
+                assert_eq!(names, expected);
+                assert!(matches!(publish(&after, wanted), Plan::Keep));
+            }
+        }
+    };
+    let strangers = r#"{"auths":{"hub.example":{"auth":"aHVi"}}}"#;
+    check(Some(strangers), &wanted(&["a"]), &["a", "hub.example"]);
+    check(Some(strangers), &wanted(&[]), &["hub.example"]);
+    check(None, &wanted(&["a"]), &["a"]);
+    check(None, &wanted(&[]), &[]);
+}
+
+#[test]
 fn drifted_attributes_are_set_without_writing() {
     let wanted = wanted(&["a"]);
     for plan in [local, publish] {
