@@ -65,7 +65,7 @@ impl Agent {
     fn judge_files(&self) -> check::Report {
         let mut facts = self.world.facts(&self.settings);
         if let Some(node) = &mut facts.node {
-            node.clock_skew = self.status.borrow().clock_skew.as_secs();
+            node.clock_skew = self.status.borrow().server_clock.skew(self.world.now()).as_secs();
             node.aws = self
                 .answers
                 .iter()

@@ -15,6 +15,7 @@ use crate::model::published_document::PublishedDocument;
 use crate::model::registry::HostName;
 use crate::model::schedule::{Company, Renewal, unit_of, yield_for};
 use crate::model::settings::RegistrySettings;
+use crate::model::status::ServerClock;
 use crate::model::token::Token;
 use crate::model::trials::{Probed, Verdict};
 use crate::place::{Intent, Turn};
@@ -134,7 +135,8 @@ impl Agent {
     fn take_clock_skew(&mut self, skew: Option<SignedDuration>) {
         if let Some(skew) = skew {
             self.clock_checked = true;
-            self.status.send_modify(|status| status.clock_skew = skew);
+            let server_clock = ServerClock::told(skew, self.world.now());
+            self.status.send_modify(|status| status.server_clock = server_clock);
         }
     }
 
@@ -199,6 +201,6 @@ impl Agent {
     }
 
     pub(super) fn server_now(&self) -> Timestamp {
-        self.status.borrow().server_time(self.world.now().wall)
+        self.status.borrow().server_time(self.world.now())
     }
 }

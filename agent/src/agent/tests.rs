@@ -40,7 +40,9 @@ struct Stage {
     executor_cfg: RefCell<Option<String>>,
     /// What ECR will do next; a token that lives for 12 h once empty.
     answers: RefCell<VecDeque<Problem>>,
+    /// Server clock minus local clock, before the latter jumped.
     skew: Cell<SignedDuration>,
+    jump: Cell<SignedDuration>,
     calls: RefCell<Vec<String>>,
     holder: RefCell<Option<Holder>>,
     trials: RefCell<Vec<String>>,
@@ -71,11 +73,11 @@ struct Source(Rc<Stage>);
 impl Stage {
     fn now(&self) -> Moment {
         let uptime = self.uptime.get();
-        Moment { wall: Timestamp::constant(1_700_000_000, 0) + uptime, uptime }
+        Moment { wall: Timestamp::constant(1_700_000_000, 0) + uptime + self.jump.get(), uptime }
     }
 
     fn issue(&self) -> Token {
-        let now = crate::model::schedule::saturating_add(self.now().wall, self.skew.get());
+        let now = self.now().wall + self.skew.get() - self.jump.get();
         Token {
             auth: Secret::new(format!("token-{}", now.as_second())),
             issued_at: now,
@@ -147,7 +149,7 @@ impl TokenSource for Source {
         let refusal = self.0.answers.borrow_mut().pop_front();
         let token = refusal.map_or_else(|| Ok(self.0.issue()), Err);
         let result = if token.is_ok() { "ok" } else { "service" };
-        let clock_skew = Some(self.0.skew.get());
+        let clock_skew = Some(self.0.skew.get() - self.0.jump.get());
         Box::pin(std::future::ready(Fetched { token, result, clock_skew }))
     }
 
@@ -160,7 +162,7 @@ impl RegistryProbe for Source {
     fn probe(&self, name: HostName, _: Token) -> Pin<Box<dyn Future<Output = Probed> + Send>> {
         self.0.trials.borrow_mut().push(name.to_string());
         let verdict = self.0.verdict.borrow().clone().unwrap_or(Verdict::Accepted);
-        let clock_skew = Some(self.0.skew.get());
+        let clock_skew = Some(self.0.skew.get() - self.0.jump.get());
         Box::pin(std::future::ready(Probed { verdict, clock_skew }))
     }
 }
@@ -510,6 +512,23 @@ fn a_wrong_local_clock_misleads_nobody() {
         play.live_for(20 * HOUR);
         assert!(play.report().ready, "{hours}");
         assert!(play.calls() <= 4, "{}", play.calls());
+    }
+}
+
+#[test]
+fn a_local_clock_that_jumps_misleads_nobody() {
+    for hours in [-12, 12] {
+        let mut play = Play::new();
+        play.pass(Wake::Start);
+        play.live_for(HOUR);
+        play.stage.jump.set(SignedDuration::from_hours(hours));
+        play.live_for(4 * HOUR);
+        assert_eq!(play.calls(), 1, "{hours}: nothing was due");
+        for _ in 0..24 {
+            play.live_for(HOUR);
+            assert!(play.report().ready, "{hours}");
+        }
+        assert!(play.calls() <= 6, "{}", play.calls());
     }
 }
 

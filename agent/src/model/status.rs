@@ -26,6 +26,13 @@ pub struct Moment {
     pub uptime: Duration,
 }
 
+/// The server's clock as an answer last told it, and since then kept going by the time that does not jump; until
+/// an answer came, the local clock.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ServerClock {
+    told: Option<Moment>,
+}
+
 /// All that passes have found out so far.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Status {
@@ -38,8 +45,7 @@ pub struct Status {
     pub places: Vec<PlaceStatus>,
     pub executor_cfg: ExecutorCfg,
     pub findings: Vec<Finding>,
-    /// Server clock minus local clock, as last measured.
-    pub clock_skew: SignedDuration,
+    pub server_clock: ServerClock,
     /// Why the last reload of the settings was refused.
     pub settings_error: Option<String>,
     /// When the loop last went round.
@@ -122,6 +128,24 @@ pub enum ExecutorCfg {
     Fatal(String),
 }
 
+impl ServerClock {
+    /// What an answer told at `now`: the server's clock minus the local one.
+    pub fn told(skew: SignedDuration, now: Moment) -> Self {
+        Self { told: Some(Moment { wall: saturating_add(now.wall, skew), ..now }) }
+    }
+
+    pub fn at(self, now: Moment) -> Timestamp {
+        let Some(told) = self.told else { return now.wall };
+        let passed = now.uptime.saturating_sub(told.uptime);
+        saturating_add(told.wall, SignedDuration::try_from(passed).unwrap_or(SignedDuration::MAX))
+    }
+
+    /// The server's clock minus the local one.
+    pub fn skew(self, now: Moment) -> SignedDuration {
+        self.at(now).duration_since(now.wall)
+    }
+}
+
 impl Status {
     /// The state before the first pass.
     pub fn new(
@@ -139,16 +163,16 @@ impl Status {
             places: Vec::new(),
             executor_cfg: ExecutorCfg::Absent(Problem::waiting("the first pass", "not looked at yet")),
             findings: Vec::new(),
-            clock_skew: SignedDuration::ZERO,
+            server_clock: ServerClock::default(),
             settings_error: None,
             heartbeat: Duration::ZERO,
             heartbeat_bound,
         }
     }
 
-    /// The local clock's reading, mended by what the server's clock said.
-    pub fn server_time(&self, wall: Timestamp) -> Timestamp {
-        saturating_add(wall, self.clock_skew)
+    /// The server's clock, which alone tells what has ended.
+    pub fn server_time(&self, now: Moment) -> Timestamp {
+        self.server_clock.at(now)
     }
 
     /// Whether the loop still goes round.
@@ -249,7 +273,7 @@ impl Status {
     }
 
     fn outlives_minimum(&self, expires_at: Timestamp, now: Moment) -> bool {
-        let left = expires_at.duration_since(self.server_time(now.wall));
+        let left = expires_at.duration_since(self.server_time(now));
         Duration::try_from(left).is_ok_and(|left| left >= self.minimum_validity)
     }
 }

@@ -106,7 +106,7 @@ impl Report {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             node: status.node.clone(),
             now: now.wall,
-            clock_skew_seconds: status.clock_skew.as_secs_f64(),
+            clock_skew_seconds: status.server_clock.skew(now).as_secs_f64(),
             live: status.live(now),
             ready: status.ready(now),
             checks: status.checks(now),

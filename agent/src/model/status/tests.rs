@@ -2,7 +2,9 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{ExecutorCfg, Moment, PlaceKind, PlaceStatus, Problem, RegistryStatus, Report, Status};
+use super::{
+    ExecutorCfg, Moment, PlaceKind, PlaceStatus, Problem, RegistryStatus, Report, ServerClock, Status,
+};
 use crate::model::credential::EntryName;
 use crate::model::issuer::Issuer;
 use crate::model::registry::EcrRegistry;
@@ -85,10 +87,27 @@ fn a_credential_must_outlive_the_minimum() {
 #[test]
 fn the_servers_clock_decides_what_has_ended() {
     let mut status = sound();
-    status.clock_skew = SignedDuration::from_hours(11);
+    status.server_clock = ServerClock::told(SignedDuration::from_hours(11), at(0));
     assert!(status.ready(at(0)));
-    status.clock_skew = SignedDuration::from_hours(12);
+    status.server_clock = ServerClock::told(SignedDuration::from_hours(12), at(0));
     assert!(!status.ready(at(0)));
+}
+
+#[test]
+fn a_local_clock_that_jumps_changes_nothing() {
+    let token = |second: u64, hours: i64| {
+        let mut status = sound();
+        status.server_clock = ServerClock::told(SignedDuration::ZERO, at(0));
+        let mut now = at(second);
+        now.wall += SignedDuration::from_hours(hours);
+        let skew = Report::new(&status, now).clock_skew_seconds;
+        assert_eq!(skew, -3600.0 * hours as f64);
+        status.checks(now)[1].ok
+    };
+    for hours in [-12, 0, 12] {
+        assert!(token(10, hours), "{hours}");
+        assert!(!token(43_200, hours), "{hours}");
+    }
 }
 
 #[test]
