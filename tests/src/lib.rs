@@ -4,6 +4,7 @@
 //! knows the agent's code: it is run as the program that it is, given nothing but files.
 
 pub mod agent;
+pub mod canary;
 pub mod ecr;
 pub mod hdfs;
 pub mod http;

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use emr_ecr_agent_tests::agent::Agent;
+use emr_ecr_agent_tests::canary;
 use emr_ecr_agent_tests::hdfs::Hdfs;
 use emr_ecr_agent_tests::kerberos::{AGENT, Realm};
 use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
@@ -27,6 +28,7 @@ async fn tickets_come_from_the_keytab_and_are_renewed() -> Outcome {
     scene.environment = vec![("KRB5_CONFIG", realm.krb5_conf()), ("LD_LIBRARY_PATH", realm.libraries())];
     let keytab = scene.node.path("agent.keytab");
     scene.settings.set("published.principal", AGENT).set("published.keytab", keytab.display().to_string());
+    scene.settings.set("log.level", "trace");
     scene.ecr.set_token_life(SignedDuration::from_secs(2 * TICKET_LIFE.as_secs() as i64));
     let mut agent = scene.start()?;
 
@@ -61,6 +63,13 @@ async fn tickets_come_from_the_keytab_and_are_renewed() -> Outcome {
     realm.start_kdc().await?;
     let cured = Cured::now(&agent).await?;
     cured.heals(&mut agent, async || Ok(())).await?;
+
+    let keys = canary::keys(&fs::read(realm.agent_keytab())?);
+    assert!(!keys.is_empty());
+    let said = agent.log_text() + &agent.status().await?.to_string();
+    for key in keys {
+        canary::check_absent(&key, said.as_bytes());
+    }
 
     let tickets = realm.service_tickets()?;
     let document = hdfs.client().fs_shell_by(&tickets, &["-cat", "/user/hadoop/config.json"]).await?;

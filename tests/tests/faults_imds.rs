@@ -1,0 +1,79 @@
+//! What happens to the source of the node's identity, besides what `starting_and_stopping.rs` and `ecr.rs` show:
+//! whatever it is, tokens that live stay, and the next ones come once the cause is gone.
+
+use emr_ecr_agent_tests::agent::Agent;
+use emr_ecr_agent_tests::ecr::Fault;
+use emr_ecr_agent_tests::imds::Mood;
+use emr_ecr_agent_tests::node::{AwsEndpoints, REGION, TRUSTED_REGISTRY};
+use emr_ecr_agent_tests::ports::Port;
+use emr_ecr_agent_tests::scene::{Outcome, SOON, Scene, shown};
+use emr_ecr_agent_tests::wait;
+use futures_util::future::try_join_all;
+use jiff::SignedDuration;
+
+/// What becomes of the instance metadata service while a token lives.
+#[derive(Debug, Clone, Copy)]
+enum Trouble {
+    Absent,
+    Slow,
+    NoRole,
+    /// It hands out credentials that ECR refuses for their age.
+    Expired,
+}
+
+#[tokio::test]
+async fn a_living_token_outlasts_the_trouble_and_the_next_comes_after_it() -> Outcome {
+    try_join_all([Trouble::Absent, Trouble::Slow, Trouble::NoRole, Trouble::Expired].map(check)).await?;
+    Ok(())
+}
+
+async fn check(trouble: Trouble) -> Outcome {
+    let mut scene = Scene::without_hdfs().await?;
+    scene.settings.set("deadlines.ecr", "2s");
+    scene.ecr.set_token_life(SignedDuration::from_secs(20));
+    let good = AwsEndpoints { ecr: scene.ecr.address(), imds: scene.imds.address() };
+    let nobody = Port::reserve()?;
+    let agent = scene.start()?;
+    wait_for_newest(&scene).await?;
+    let first = scene.ecr.newest(REGION).ok_or("no token issued")?;
+
+    match trouble {
+        Trouble::Absent => {
+            scene.node.write_aws_config(AwsEndpoints { imds: nobody.address(), ..good })?;
+        }
+        Trouble::Slow => scene.imds.set_mood(Mood::Slow(SOON * 2)),
+        Trouble::NoRole => scene.imds.set_mood(Mood::NoRole),
+        Trouble::Expired => {
+            scene.imds.set_mood(Mood::ExpiredCredentials);
+            scene.ecr.fail_always(Fault::ExpiredCredentials);
+        }
+    }
+    let error = registry_error(&agent).await?;
+    assert!(!error.is_empty());
+    let kept = &scene.docker_config()?["auths"][TRUSTED_REGISTRY]["auth"];
+    assert_eq!(*kept, first.auth(), "{trouble:?}: what lives stays");
+
+    scene.imds.set_mood(Mood::Good);
+    scene.ecr.heal();
+    scene.node.write_aws_config(good)?;
+    wait::until("the next token", SOON, async || {
+        let newest = scene.ecr.newest(REGION).map(|token| token.auth());
+        if newest.is_some_and(|newest| newest != first.auth()) { Ok(()) } else { Err("none yet") }
+    })
+    .await?;
+    wait_for_newest(&scene).await
+}
+
+async fn registry_error(agent: &Agent) -> Result<String, wait::TimedOut> {
+    shown(agent, "an error", |status| status["registries"][0]["last_error"].as_str().map(str::to_owned)).await
+}
+
+async fn wait_for_newest(scene: &Scene) -> Outcome {
+    wait::until("the newest token in the local file", SOON, async || {
+        let config = scene.docker_config().map_err(|error| error.to_string())?;
+        let auth = scene.ecr.newest(REGION).map(|token| token.auth()).unwrap_or_default();
+        if config["auths"][TRUSTED_REGISTRY]["auth"] == auth { Ok(()) } else { Err("another".to_owned()) }
+    })
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,150 @@
+//! What happens to the node's own Docker config and its folder, besides what `docker_config.rs` shows.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use emr_ecr_agent_tests::agent::Agent;
+use emr_ecr_agent_tests::node::{REGION, TRUSTED_REGISTRY};
+use emr_ecr_agent_tests::scene::{Outcome, SOON, Scene, passes, shown};
+use emr_ecr_agent_tests::wait;
+use jiff::SignedDuration;
+use serde_json::Value;
+
+#[tokio::test]
+async fn a_file_made_immutable_is_reported_and_healed() -> Outcome {
+    let scene = Scene::without_hdfs().await?;
+    let path = scene.node.docker_config();
+    let before = r#"{"auths":{"hub.example.com":{"auth":"aHViOmh1Yg=="}}}"#;
+    scene.node.write("root/.docker/config.json", before)?;
+    let Some(immutable) = Immutable::make(&path) else { return Ok(()) };
+    let agent = scene.start()?;
+    let error = local_error(&agent).await?;
+    assert!(error.contains(&path.display().to_string()), "{error}");
+    assert!(error.contains("Operation not permitted"), "{error}");
+    passes(&agent, 2).await?;
+    assert_eq!(fs::read_to_string(&path)?, before);
+    assert_eq!(fs::read_dir(scene.node.path("root/.docker"))?.count(), 1, "no temporary file is left");
+
+    drop(immutable);
+    wait_until_fresh(&agent).await?;
+    assert_eq!(scene.docker_config()?["auths"]["hub.example.com"]["auth"], "aHViOmh1Yg==");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_folder_that_is_removed_is_made_again() -> Outcome {
+    let scene = Scene::without_hdfs().await?;
+    let agent = scene.start()?;
+    wait_until_fresh(&agent).await?;
+    fs::remove_dir_all(scene.node.path("root/.docker"))?;
+    wait_for_token(&scene).await
+}
+
+#[tokio::test]
+async fn a_loop_of_links_is_named_and_healed() -> Outcome {
+    let scene = Scene::without_hdfs().await?;
+    let (path, other) = (scene.node.docker_config(), scene.node.path("root/.docker/other"));
+    symlink(&other, &path)?;
+    symlink(&path, &other)?;
+    let agent = scene.start()?;
+    let error = local_error(&agent).await?;
+    assert!(error.contains("symbolic links"), "{error}");
+
+    fs::remove_file(&path)?;
+    wait_until_fresh(&agent).await?;
+    wait_for_token(&scene).await
+}
+
+/// Another program that rewrites the file all the time, as `docker login` does, and readers that never stop.
+#[tokio::test]
+async fn readers_see_a_whole_file_while_two_write_it() -> Outcome {
+    let scene = Scene::without_hdfs().await?;
+    scene.ecr.set_token_life(SignedDuration::from_secs(4));
+    let agent = scene.start()?;
+    wait_until_fresh(&agent).await?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let reader = reader(scene.node.docker_config(), Arc::clone(&stop));
+
+    for turn in 0..10 {
+        let mut config = scene.docker_config()?;
+        config["turn"] = turn.into();
+        scene.node.write("root/.docker/other", &config.to_string())?;
+        fs::rename(scene.node.path("root/.docker/other"), scene.node.docker_config())?;
+        let calls = scene.ecr.calls().len();
+        if turn % 3 == 0 {
+            scene.ecr.wait_for_calls(calls + 1, SOON).await?;
+        }
+        wait_for_token(&scene).await?;
+    }
+    stop.store(true, Ordering::Relaxed);
+    let reads = reader.join().map_err(|_| "the reader failed")??;
+    assert!(reads > 100, "{reads}");
+    Ok(())
+}
+
+/// Reads until it is to stop; the number of reads, or what was wrong with one.
+fn reader(
+    path: impl AsRef<Path> + Send + 'static,
+    stop: Arc<AtomicBool>,
+) -> thread::JoinHandle<Result<u64, String>> {
+    thread::spawn(move || {
+        let mut reads = 0;
+        while !stop.load(Ordering::Relaxed) {
+            let text = fs::read(path.as_ref()).map_err(|error| error.to_string())?;
+            let config: Value = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
+            if !config["auths"][TRUSTED_REGISTRY]["auth"].is_string() {
+                return Err(format!("no credential among {} bytes", text.len()));
+            }
+            reads += 1;
+        }
+        Ok(reads)
+    })
+}
+
+/// A file that nobody may change, rename or replace; root's, on file systems that can do it.
+struct Immutable<'a>(&'a Path);
+
+impl<'a> Immutable<'a> {
+    fn make(path: &'a Path) -> Option<Self> {
+        if set_immutable("+i", path) {
+            return Some(Self(path));
+        }
+        eprintln!("SKIPPED: this file system, or user, cannot make a file immutable");
+        None
+    }
+}
+
+impl Drop for Immutable<'_> {
+    fn drop(&mut self) {
+        set_immutable("-i", self.0);
+    }
+}
+
+fn set_immutable(change: &str, path: &Path) -> bool {
+    Command::new("chattr").arg(change).arg(path).output().is_ok_and(|output| output.status.success())
+}
+
+async fn wait_for_token(scene: &Scene) -> Outcome {
+    wait::until("the newest token in the local file", SOON, async || {
+        let config = scene.docker_config().map_err(|error| error.to_string())?;
+        let auth = scene.ecr.newest(REGION).map(|token| token.auth()).unwrap_or_default();
+        if config["auths"][TRUSTED_REGISTRY]["auth"] == auth { Ok(()) } else { Err("another".to_owned()) }
+    })
+    .await?;
+    Ok(())
+}
+
+async fn wait_until_fresh(agent: &Agent) -> Outcome {
+    shown(agent, "a fresh Docker config", |status| (status["places"][0]["fresh"] == true).then_some(()))
+        .await?;
+    Ok(())
+}
+
+async fn local_error(agent: &Agent) -> Result<String, wait::TimedOut> {
+    shown(agent, "an error", |status| status["places"][0]["error"].as_str().map(str::to_owned)).await
+}
