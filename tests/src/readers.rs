@@ -92,7 +92,7 @@ impl Readers {
     /// Starts `threads` readers of the file at `uri` as the NodeManagers' user; it is to be there already.
     pub fn start(hdfs: &HdfsClient, uri: &str, threads: usize, registries: &[&str]) -> Result<Self, Error> {
         let folder = scratch::folder("readers")?;
-        let mut command = hdfs.java(yarn::USER, "Readers");
+        let mut command = hdfs.optimized_java(yarn::USER, "Readers");
         command.arg(uri).arg(threads.to_string()).args(registries);
         let log = folder.path().join("readers.log");
         let mut server = Server::start("the readers", command, &log, Dialogue::Piped)?;

@@ -2,19 +2,23 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
 
 use emr_ecr_agent_tests::agent::Agent;
 use emr_ecr_agent_tests::ecr::Fault;
 use emr_ecr_agent_tests::http;
-use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
+use emr_ecr_agent_tests::node::{REGION, TRUSTED_REGISTRY};
 use emr_ecr_agent_tests::scene::{Outcome, SOON, Scene, shown};
 use emr_ecr_agent_tests::tracer::{Step, Tracer};
 use emr_ecr_agent_tests::wait;
 use futures_util::future::try_join_all;
+use jiff::{SignedDuration, Timestamp};
+use nix::sys::signal::Signal;
 use nix::unistd::geteuid;
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -91,6 +95,33 @@ async fn a_thousand_connections_starve_nobody() -> Outcome {
     .await?;
     drop(silent);
     wait::until("/livez", SOON, async || http::get(agent.address(), "/livez").await).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_process_stopped_for_longer_than_its_tokens_live_recovers() -> Outcome {
+    let Some((scene, published)) = Scene::with_hdfs().await? else { return Ok(()) };
+    scene.ecr.set_token_life(SignedDuration::from_secs(6));
+    let mut agent = scene.start_ready().await?;
+    agent.signal(Signal::SIGSTOP)?;
+    let last = scene.ecr.newest(REGION).ok_or("no token issued")?;
+    wait::until("the end of the token", SOON, async || match last.expires_at < Timestamp::now() {
+        true => Ok(()),
+        false => Err("it lives"),
+    })
+    .await?;
+    let answer = timeout(Duration::from_secs(1), agent.get("/readyz")).await;
+    assert!(!answer.is_ok_and(|answer| answer.is_ok()), "nobody can take it for ready");
+
+    agent.signal(Signal::SIGCONT)?;
+    wait::until("a later token", SOON, async || match scene.ecr.newest(REGION) {
+        Some(newest) if newest.issued_at > last.expires_at => Ok(()),
+        _ => Err("none yet"),
+    })
+    .await?;
+    agent.wait_ready(SOON).await?;
+    let document = published.json().await?;
+    assert_ne!(document["auths"][TRUSTED_REGISTRY]["auth"], last.auth());
     Ok(())
 }
 

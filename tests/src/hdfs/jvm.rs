@@ -30,6 +30,11 @@ impl Jvm {
 
     /// The command that runs `class` as the Hadoop user `user`; arguments are still to be added.
     pub fn command(&self, user: &str, class: &str) -> Command {
+        self.command_with(&[], user, class)
+    }
+
+    /// The same with further options for the JVM, which win over those of the part.
+    pub fn command_with(&self, options: &[&str], user: &str, class: &str) -> Command {
         // An unreadable class path shows at once as a class that is not found.
         let jars = fs::read_to_string(self.part.path("classpath")).unwrap_or_default();
         let web = self.part.path("web");
@@ -43,6 +48,7 @@ impl Jvm {
             .arg(format!("-Djava.io.tmpdir={}", temp.display()))
             .arg("-cp")
             .arg(format!("{jars}:{}:{}", web.display(), self.conf_dir.display()))
+            .args(options)
             .arg(class)
             .env("HADOOP_USER_NAME", user);
         command
