@@ -61,10 +61,10 @@ pub async fn run(plan: Plan) -> Result<Report, Error> {
     while Instant::now() < end {
         beat.tick().await;
         launches.note(&yarn.launch(&uri).await?);
+        nodes.set_backs += u32::from(readers.set_back(MARGIN).await?);
         match fastrand::u8(0..4) {
             0 => nodes.kill_one()?,
-            1 => nodes.set_backs += u32::from(readers.set_back(MARGIN).await?),
-            2 => nodes.drift(&published).await?,
+            1 => nodes.drift(&published).await?,
             _ => {}
         }
     }
@@ -85,10 +85,10 @@ pub async fn run(plan: Plan) -> Result<Report, Error> {
 
 /// A second Region, so that two entries of the file become due at different times.
 const SECOND: &str = "123456789123.dkr.ecr.eu-west-1.amazonaws.com";
-/// Short enough that entries are due every other second, long enough to outlive a killed publisher.
-const LIFE: SignedDuration = SignedDuration::from_secs(16);
+/// Short enough that entries are due every few seconds, long enough to outlive a killed publisher.
+const LIFE: SignedDuration = SignedDuration::from_secs(30);
 /// What a version that is put back still lives for at least.
-const MARGIN: Duration = Duration::from_secs(9);
+const MARGIN: Duration = Duration::from_secs(10);
 const BEAT: Duration = Duration::from_millis(900);
 
 /// Nodes of one cluster, all publishing to one path.

@@ -12,6 +12,7 @@ use emr_ecr_agent_tests::parts::{self, Part};
 use emr_ecr_agent_tests::readers::{Bad, Readers};
 use emr_ecr_agent_tests::scene::{Cured, Outcome, Published, SOON, Scene, shown};
 use emr_ecr_agent_tests::wait;
+use futures_util::future::try_join_all;
 use jiff::{SignedDuration, Timestamp};
 
 #[tokio::test]
@@ -69,50 +70,56 @@ const STEPS: [(&str, Side); 8] = [
 
 #[tokio::test]
 async fn an_agent_killed_at_any_step_leaves_a_whole_file() -> Outcome {
-    for (call, side) in STEPS {
-        let Some((scene, published, proxy)) = behind_proxy().await? else { return Ok(()) };
-        published.put(STRANGERS).await?;
-        proxy.set_mood(Mood::Catch { call, side });
-        let agent = scene.start()?;
-        proxy.caught().await;
-        // Dropped means killed; the call is where it was caught.
-        drop(agent);
-
-        let renamed = (call, side) == ("rename2", Side::After);
-        let left = published.json().await?;
-        assert_eq!(left["auths"]["hub.example.com"]["auth"], "aHViOmh1Yg==", "{call} {side:?}");
-        assert_eq!(left["auths"][TRUSTED_REGISTRY]["auth"].is_string(), renamed, "{call} {side:?}");
-
-        let mut agent = scene.start()?;
-        agent.wait_ready(SOON).await?;
-        let healed = published.json().await?;
-        assert_eq!(healed["auths"]["hub.example.com"]["auth"], "aHViOmh1Yg==", "{call} {side:?}");
-        assert!(healed["auths"][TRUSTED_REGISTRY]["auth"].is_string(), "{call} {side:?}");
-        only_temporary_files_besides(&published).await?;
-    }
+    try_join_all(STEPS.map(check_kill)).await?;
     Ok(())
+}
+
+async fn check_kill((call, side): (&'static str, Side)) -> Outcome {
+    let Some((mut scene, published, proxy)) = behind_proxy().await? else { return Ok(()) };
+    // The killed agent may hold the turn to renew, for as long as calls may take.
+    scene.settings.set("deadlines.ecr", "2s").set("deadlines.hdfs", "4s");
+    published.put(STRANGERS).await?;
+    proxy.set_mood(Mood::Catch { call, side });
+    let agent = scene.start()?;
+    proxy.caught().await;
+    // Dropped means killed; the call is where it was caught.
+    drop(agent);
+
+    let renamed = (call, side) == ("rename2", Side::After);
+    let left = published.json().await?;
+    assert_eq!(left["auths"]["hub.example.com"]["auth"], "aHViOmh1Yg==", "{call} {side:?}");
+    assert_eq!(left["auths"][TRUSTED_REGISTRY]["auth"].is_string(), renamed, "{call} {side:?}");
+
+    let mut agent = scene.start()?;
+    agent.wait_ready(SOON * 2).await?;
+    let healed = published.json().await?;
+    assert_eq!(healed["auths"]["hub.example.com"]["auth"], "aHViOmh1Yg==", "{call} {side:?}");
+    assert!(healed["auths"][TRUSTED_REGISTRY]["auth"].is_string(), "{call} {side:?}");
+    only_temporary_files_besides(&published).await
 }
 
 #[tokio::test]
 async fn a_connection_broken_at_any_step_is_survived() -> Outcome {
-    for (call, side) in STEPS {
-        let Some((mut scene, published, proxy)) = behind_proxy().await? else { return Ok(()) };
-        published.put(STRANGERS).await?;
-        proxy.set_mood(Mood::Reset { call, side });
-        scene.settings.set("deadlines.hdfs", "5s");
-        let mut agent = scene.start()?;
-        let error = hdfs_error(&agent).await?;
-        assert!(error.contains(" on HDFS"), "{call} {side:?}: {error}");
-        let left = published.json().await?;
-        assert_eq!(left["auths"]["hub.example.com"]["auth"], "aHViOmh1Yg==", "{call} {side:?}");
-
-        proxy.set_mood(Mood::Honest);
-        let cured = Cured::now(&agent).await?;
-        cured.heals(&mut agent, async || Ok(())).await?;
-        assert!(published.json().await?["auths"][TRUSTED_REGISTRY]["auth"].is_string(), "{call} {side:?}");
-        only_temporary_files_besides(&published).await?;
-    }
+    try_join_all(STEPS.map(check_reset)).await?;
     Ok(())
+}
+
+async fn check_reset((call, side): (&'static str, Side)) -> Outcome {
+    let Some((mut scene, published, proxy)) = behind_proxy().await? else { return Ok(()) };
+    published.put(STRANGERS).await?;
+    proxy.set_mood(Mood::Reset { call, side });
+    scene.settings.set("deadlines.hdfs", "5s");
+    let mut agent = scene.start()?;
+    let error = hdfs_error(&agent).await?;
+    assert!(error.contains(" on HDFS"), "{call} {side:?}: {error}");
+    let left = published.json().await?;
+    assert_eq!(left["auths"]["hub.example.com"]["auth"], "aHViOmh1Yg==", "{call} {side:?}");
+
+    proxy.set_mood(Mood::Honest);
+    let cured = Cured::now(&agent).await?;
+    cured.heals(&mut agent, async || Ok(())).await?;
+    assert!(published.json().await?["auths"][TRUSTED_REGISTRY]["auth"].is_string(), "{call} {side:?}");
+    only_temporary_files_besides(&published).await
 }
 
 #[tokio::test]
