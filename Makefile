@@ -12,7 +12,7 @@ TORTURE_SECONDS ?= 180
 
 .PHONY: help
 help: ## List these words
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: ## Show the main job on real parts; KEEP=1 leaves them running
@@ -55,6 +55,20 @@ fuzz: ## Fuzz every parser for FUZZ_SECONDS each (30); takes a nightly compiler
 simulate: ## Run the agent's passes on 1 to 10,000 simulated nodes; SIMULATE="--nodes 100 --days 3"
 	@cargo build --quiet --profile simulation --workspace --bin simulate
 	@target/simulation/simulate $(SIMULATE)
+
+.PHONY: package
+package: ## Build dist/: tarballs, RPMs, install.sh, for both architectures
+	@bootstrap/package.sh
+
+# What is tried: what `make package` has built, by DIST=dist, otherwise what it builds for this machine.
+DIST ?= target/package
+
+.PHONY: node-test
+node-test: ## As root, live the package's life on a booted node; DIST=dist takes what is there
+	@$(PARTS) --only hdfs --only node --only package
+	@[[ "$(origin DIST)" != file ]] || bootstrap/package.sh --arch "$$(uname -m)" --out $(DIST)
+	@cargo build --quiet --workspace --bins
+	@target/debug/node-test $(DIST)
 
 .PHONY: release
 release: ## Build the binary as it is shipped, for this machine

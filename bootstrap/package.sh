@@ -38,14 +38,14 @@ main() {
     work="$(mktemp -d)"
     trap 'rm -rf "$work"' EXIT
 
-    rm -rf "$out"
     mkdir -p "$out"
+    rm -f -- "$out/$NAME"-* "$out/install.sh" "$out/SHA256SUMS"
     write_licences
     for architecture in "${architectures[@]}"; do
         package "$architecture" "$out"
     done
     install -m 755 bootstrap/install.sh "$out/install.sh"
-    (cd "$out" && sha256sum -- * >SHA256SUMS)
+    (cd "$out" && sha256sum -- "$NAME"-* install.sh >SHA256SUMS)
     say "$out:"
     (cd "$out" && ls -l) >&2
 }

@@ -4,8 +4,8 @@
 use crate::emr::{self, Role};
 use crate::machine::{Machine, Said, User};
 use crate::packages::Packages;
-use crate::screen::{Failure, Screen};
 use crate::{Outcome, ensure};
+use emr_ecr_agent_tests::screen::{Failure, Screen};
 
 const PROGRAM: &str = "/usr/local/bin/emr-ecr-agent";
 const UNINSTALL: &str = "/usr/local/lib/emr-ecr-agent/uninstall.sh";

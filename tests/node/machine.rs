@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use emr_ecr_agent_tests::parts::Part;
 use emr_ecr_agent_tests::process::{Dialogue, Server, bound_to_parent};
-use emr_ecr_agent_tests::{parts, scratch, wait};
+use emr_ecr_agent_tests::{scratch, wait};
 use nix::unistd::geteuid;
 use tempfile::TempDir;
 use tokio::time::timeout;
@@ -48,9 +49,6 @@ impl Machine {
         if !geteuid().is_root() {
             return Err("it takes root".to_owned());
         }
-        if !root().exists() {
-            return Err(format!("{} is not installed", root().display()));
-        }
         Self::boot(Path::new("/usr")).await.map(drop).map_err(|error| error.to_string())
     }
 
@@ -68,7 +66,7 @@ impl Machine {
                 "--console=pipe",
             ])
             .args(["--volatile=overlay", "--machine=emr-node", "--resolv-conf=off", "--timezone=off"])
-            .arg(format!("--directory={}", root().display()))
+            .arg(format!("--directory={}", Part::node()?.path("root").display()))
             .arg(format!("--bind-ro={}:/packages", packages.display()));
         let mut nspawn =
             Server::start("the node", command, &home.path().join("console.log"), Dialogue::None)?;
@@ -134,10 +132,6 @@ impl Machine {
     fn path(&self, path: &str) -> PathBuf {
         PathBuf::from(format!("/proc/{}/root{path}", self.leader))
     }
-}
-
-fn root() -> PathBuf {
-    parts::cache().join("node/root")
 }
 
 /// The node's own process 1, which is nspawn's only child.

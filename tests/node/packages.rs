@@ -2,7 +2,7 @@
 
 use std::env::consts::ARCH;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{self, Path, PathBuf};
 use std::process::Command;
 
 use emr_ecr_agent_tests::scratch;
@@ -21,7 +21,7 @@ pub struct Packages {
 impl Packages {
     pub fn of(dist: &Path) -> Outcome<Self> {
         let name = find(dist, &format!("-{ARCH}.tar.gz"))?;
-        let packages = Self { folder: scratch::folder("packages")?, name, dist: dist.to_owned() };
+        let packages = Self { folder: scratch::folder("packages")?, name, dist: path::absolute(dist)? };
         for source in ["new", "previous", "truncated", "corrupted"] {
             packages.lay_out(source)?;
         }
@@ -44,14 +44,20 @@ impl Packages {
         &self.name
     }
 
-    /// The tarball for another architecture, if it was built, unpacked.
-    pub fn unpacked_for(&self, architecture: &str) -> Outcome<Option<PathBuf>> {
-        let name = self.name.replace(ARCH, architecture);
-        if !self.dist.join(&name).exists() {
-            return Ok(None);
-        }
-        shell(self.folder(), &format!("tar -xzf {}", self.dist.join(&name).display()))?;
-        Ok(Some(self.folder().join(name.trim_end_matches(".tar.gz"))))
+    /// Whether there is a tarball for another architecture.
+    pub fn has(&self, architecture: &str) -> bool {
+        self.tarball_for(architecture).exists()
+    }
+
+    /// The tarball for another architecture, unpacked.
+    pub fn unpacked_for(&self, architecture: &str) -> Outcome<PathBuf> {
+        let tarball = self.tarball_for(architecture);
+        shell(self.folder(), &format!("tar -xzf {}", tarball.display()))?;
+        Ok(self.folder().join(self.name.replace(ARCH, architecture).trim_end_matches(".tar.gz")))
+    }
+
+    fn tarball_for(&self, architecture: &str) -> PathBuf {
+        self.dist.join(self.name.replace(ARCH, architecture))
     }
 
     fn lay_out(&self, source: &str) -> Outcome {

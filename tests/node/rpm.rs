@@ -3,9 +3,9 @@
 use crate::emr::{self, Role};
 use crate::machine::{Machine, User};
 use crate::packages::Packages;
-use crate::screen::{Failure, Screen};
 use crate::world::SOON;
 use crate::{Outcome, ensure};
+use emr_ecr_agent_tests::screen::{Failure, Screen};
 
 const SETTINGS: &str = "/etc/emr-ecr-agent/agent.toml";
 /// Debian's database knows none of what the package asks for.

@@ -19,6 +19,7 @@ pub mod readers;
 pub mod registry;
 pub mod scene;
 pub mod scratch;
+pub mod screen;
 pub mod site;
 pub mod skopeo;
 pub mod sts;

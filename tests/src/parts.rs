@@ -34,6 +34,16 @@ impl Part {
         Self::find("registry")
     }
 
+    /// The root of a Debian node with systemd, in `root/`.
+    pub fn node() -> Result<Self, Missing> {
+        Self::find("node")
+    }
+
+    /// What packages are built with, and for the other architecture an emulator and a C library, in its folder.
+    pub fn package() -> Result<Self, Missing> {
+        Self::find("package")
+    }
+
     pub fn path(&self, name: impl AsRef<Path>) -> PathBuf {
         self.folder.join(name)
     }
@@ -68,13 +78,20 @@ pub fn cache() -> PathBuf {
 /// For tests: whether all the parts they need are there. If not, says so loudly; in CI (`CI=true`) it panics,
 /// since a test that is skipped there is a test nobody runs.
 pub fn present<const N: usize>(found: [Result<Part, Missing>; N]) -> bool {
-    let missing: Vec<String> =
-        found.into_iter().filter_map(|part| part.err().map(|missing| missing.to_string())).collect();
-    if missing.is_empty() {
-        return true;
-    }
-    let missing = missing.join("; ");
-    assert!(env::var("CI").as_deref() != Ok("true"), "in CI every part must be installed: {missing}");
+    let Some(missing) = missing(found) else { return true };
+    assert!(!in_ci(), "in CI every part must be installed: {missing}");
     eprintln!("SKIPPED for want of parts: {missing}");
     false
+}
+
+/// Which of them are not there, in words.
+pub fn missing<const N: usize>(found: [Result<Part, Missing>; N]) -> Option<String> {
+    let missing: Vec<String> =
+        found.into_iter().filter_map(|part| part.err().map(|missing| missing.to_string())).collect();
+    (!missing.is_empty()).then(|| missing.join("; "))
+}
+
+/// Whether nothing may be skipped that could have been installed.
+pub fn in_ci() -> bool {
+    env::var("CI").as_deref() == Ok("true")
 }

@@ -4,14 +4,12 @@
 //! Everything is on loopback and in fresh folders. With KEEP=1 in the environment it then goes on until Ctrl-C.
 
 mod sandbox;
-mod screen;
 mod story;
 
 use std::env;
-use std::error::Error;
 use std::process::ExitCode;
 
-use screen::{Failure, Screen};
+use emr_ecr_agent_tests::screen::{Failure, Screen};
 use tokio::signal;
 
 // One thread, and the main one: the kernel ends the servers when the thread that started them ends.
@@ -22,7 +20,7 @@ async fn main() -> ExitCode {
     match demonstrate(&screen, keep).await {
         Ok(code) => code,
         Err(failure) => {
-            screen.failed(&chain(&failure));
+            screen.failed(&failure);
             ExitCode::FAILURE
         }
     }
@@ -43,14 +41,4 @@ async fn demonstrate(screen: &Screen, keep: bool) -> Result<ExitCode, Failure> {
     }
     story::end(screen, sandbox).await?;
     Ok(ExitCode::SUCCESS)
-}
-
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(&format!("\n  because: {error}"));
-        cause = error.source();
-    }
-    text
 }

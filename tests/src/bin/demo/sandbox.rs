@@ -12,7 +12,7 @@ use emr_ecr_agent_tests::registry::Registry;
 use emr_ecr_agent_tests::yarn::YarnReader;
 use jiff::SignedDuration;
 
-use crate::screen::{Failure, Screen};
+use emr_ecr_agent_tests::screen::{Failure, Screen};
 
 /// How long a token of the demo's ECR lives.
 pub const TOKEN_LIFE: SignedDuration = SignedDuration::from_secs(40);

@@ -19,7 +19,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use crate::sandbox::{PUBLISHED, Sandbox, TOKEN_LIFE};
-use crate::screen::{Failure, Screen};
+use emr_ecr_agent_tests::screen::{Failure, Screen};
 
 const TOKENS: usize = 3;
 /// A token is renewed at half of its life; more than all of it means never.

@@ -1,4 +1,6 @@
-//! What the demo shows: steps with a ticking clock on a terminal, plain lines in a pipe.
+//! What the demo and the node test show: steps with a ticking clock on a terminal, plain lines in a pipe.
+//!
+//! It never decides whether to go on: a failed step is told, and given back.
 
 use std::error::Error;
 use std::fmt::{self, Display};
@@ -26,9 +28,16 @@ impl Error for Failure {
     }
 }
 
+/// Standard output for steps, standard error for what went wrong.
 #[derive(Debug)]
 pub struct Screen {
     terminal: bool,
+}
+
+impl Default for Screen {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Screen {
@@ -51,8 +60,20 @@ impl Screen {
         self.line(&format!("         {text}"));
     }
 
-    pub fn failed(&self, text: &str) {
+    /// In red, on standard error.
+    pub fn warn(&self, text: &str) {
         let _ = writeln!(io::stderr(), "\n{}", self.colored(RED, text));
+    }
+
+    /// The error with all its causes.
+    pub fn failed(&self, error: &dyn Error) {
+        let mut text = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            text.push_str(&format!("\n  because: {error}"));
+            cause = error.source();
+        }
+        self.warn(&text);
     }
 
     /// Does `work` as a step of this name.
