@@ -65,7 +65,7 @@ DIST ?= target/package
 
 .PHONY: node-test
 node-test: ## As root, live the package's life on a booted node; DIST=dist takes what is there
-	@$(PARTS) --only hdfs --only node --only package
+	@$(PARTS) --only hdfs --only kerberos --only node --only package
 	@[[ "$(origin DIST)" != file ]] || bootstrap/package.sh --arch "$$(uname -m)" --out $(DIST)
 	@cargo build --quiet --workspace --bins
 	@target/debug/node-test $(DIST)

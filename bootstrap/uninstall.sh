@@ -41,7 +41,8 @@ main() {
         as_root systemctl --quiet disable --now "$UNIT"
     fi
     [[ -z "$remove_credentials" ]] || as_root rm -f /root/.docker/config.json
-    as_root rm -rf -- "${FILES[@]}" "${FILES[0]}.new"
+    # And what a killed installation may have left.
+    as_root rm -rf -- "${FILES[@]}" "${FILES[@]/%/.new}"
     as_root rmdir --ignore-fail-on-non-empty "${FOLDERS[@]}" 2>/dev/null || true
     as_root systemctl daemon-reload
     as_root systemctl reset-failed "$UNIT" 2>/dev/null || true

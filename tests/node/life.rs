@@ -32,7 +32,6 @@ pub async fn on_a_core_node(screen: &Screen, packages: &Packages) -> Result<(), 
     let reads = screen.step("an upgrade keeps settings and file", life.is_upgraded()).await?;
     screen.note(&format!("{reads} reads of the published file meanwhile, all good"));
     screen.step("the same again changes nothing", life.is_installed_again()).await?;
-    screen.step("libgssapi and a keytab open inside the sandbox", life.can_use_kerberos()).await?;
     screen.step("neither journal nor /var/log hold a token", life.keeps_secrets()).await?;
     screen.step("uninstall leaves nothing but credentials", life.is_uninstalled()).await?;
     Ok(())
@@ -181,25 +180,6 @@ impl Life {
         ensure(said.contains("everything is in place already"), || said)?;
         let after = self.node.run(User::Root, state).await?;
         ensure(before == after, || format!("before:\n{before}\nafter:\n{after}"))
-    }
-
-    /// In a service of its own under the agent's very restrictions: opened by the agent, and by who reads a keytab of
-    /// another user and keeps a ticket in its own /tmp.
-    async fn can_use_kerberos(&self) -> Outcome {
-        let script = "install -m 400 -o hadoop -g hadoop /etc/hostname /etc/hadoop.keytab
-            mkdir -p /run/systemd/system/probe.service.d
-            with='ExecStart=/usr/bin/env LD_PRELOAD=libgssapi_krb5.so.2 LD_BIND_NOW=1'
-            sed -e 's|^Type=.*|Type=oneshot|' -e '/^WatchdogSec/d' -e '/^Restart/d' \
-                -e \"s|^ExecStart=.*|$with /usr/local/bin/emr-ecr-agent --version\\n$with /bin/cp /etc/hadoop.keytab /tmp/cache|\" \
-                /etc/systemd/system/emr-ecr-agent.service >/run/systemd/system/probe.service
-            cp /etc/systemd/system/emr-ecr-agent.service.d/sandbox.conf /run/systemd/system/probe.service.d/
-            sed -i '/^LogsDirectory/d' /run/systemd/system/probe.service.d/sandbox.conf
-            systemctl daemon-reload
-            systemctl start probe.service || { journalctl --unit probe; exit 1; }
-            ! journalctl --unit probe | grep 'cannot be preloaded'
-            outcome=$?
-            rm -r /run/systemd/system/probe.service* /etc/hadoop.keytab; systemctl daemon-reload; exit $outcome";
-        self.node.run(User::Root, script).await.map(drop)
     }
 
     async fn keeps_secrets(&self) -> Outcome {

@@ -7,6 +7,7 @@
 mod emr;
 mod faults;
 mod foreign;
+mod kerberos;
 mod life;
 mod machine;
 mod packages;
@@ -35,7 +36,7 @@ async fn main() -> ExitCode {
         screen.warn("usage: node-test FOLDER   (what `make package` has built)");
         return ExitCode::from(64);
     };
-    if let Some(missing) = parts::missing([Part::hdfs(), Part::node(), Part::package()]) {
+    if let Some(missing) = parts::missing([Part::hdfs(), Part::kerberos(), Part::node(), Part::package()]) {
         screen.warn(&format!("SKIPPED for want of parts: {missing}"));
         return if parts::in_ci() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
     }
@@ -63,6 +64,7 @@ async fn all(screen: &Screen, dist: &Path) -> Result<(), Failure> {
 
 async fn on_nodes(screen: &Screen, packages: &Packages) -> Result<(), Failure> {
     life::on_a_core_node(screen, packages).await?;
+    kerberos::inside_the_sandbox(screen, packages).await?;
     faults::of_installing(screen, packages).await?;
     rpm::by_rpm(screen, packages).await
 }

@@ -16,11 +16,9 @@ pub async fn are_sound(node: &Machine) -> Outcome<String> {
         let said = node.run(User::Root, verify).await?;
         ensure(said.is_empty(), || said)?;
     }
-    let table = node.attempt(
-        User::Root,
-        &format!("systemd-analyze security --no-pager --threshold={HIGHEST_EXPOSURE} emr-ecr-agent.service"),
-    );
-    let table = table.await?;
+    let judge =
+        format!("systemd-analyze security --no-pager --threshold={HIGHEST_EXPOSURE} emr-ecr-agent.service");
+    let table = node.attempt(User::Root, &judge).await?;
     ensure(table.code == 0, || format!("too much is exposed: {}", table.text))?;
     let level = table.text.lines().find(|line| line.contains("exposure level"));
     Ok(level.ok_or("systemd-analyze tells no level")?.trim().to_owned())

@@ -21,43 +21,26 @@ use crate::{Outcome, ensure};
 /// Long enough for anything that the agent does by itself; its passes are a minute apart.
 pub const SOON: Duration = Duration::from_secs(90);
 
-pub struct World {
+pub struct World<Filesystem = SharedHdfs> {
     pub ecr: Ecr,
     pub imds: Imds,
-    pub hdfs: SharedHdfs,
+    pub hdfs: Filesystem,
     issued: Arc<Mutex<Vec<Issued>>>,
     port: Port,
 }
 
-impl World {
-    pub async fn start() -> Outcome<Self> {
+impl<Filesystem> World<Filesystem> {
+    pub async fn around(hdfs: Filesystem) -> Outcome<Self> {
         let ecr = Ecr::start(TWELVE_HOURS).await?;
         let issued: Arc<Mutex<Vec<Issued>>> = Arc::default();
         let list = Arc::clone(&issued);
         ecr.on_issue(move |token| list.lock().unwrap_or_else(PoisonError::into_inner).push(token.clone()));
-        Ok(Self {
-            ecr,
-            issued,
-            imds: Imds::start("us-east-1").await?,
-            // As EMR leaves /user/hadoop.
-            hdfs: SharedHdfs::join("hadoop:hdfsadmingroup", "0777").await?,
-            port: Port::reserve()?,
-        })
+        Ok(Self { ecr, issued, imds: Imds::start("us-east-1").await?, hdfs, port: Port::reserve()? })
     }
 
     /// Where the agent serves health.
     pub fn listen(&self) -> SocketAddr {
         self.port.address()
-    }
-
-    /// Where it publishes.
-    pub fn published(&self) -> String {
-        self.hdfs.path("config.json")
-    }
-
-    /// The options that installations in this world need.
-    pub fn options(&self) -> String {
-        format!("--hdfs-path {} --listen {}", self.published(), self.listen())
     }
 
     /// Leads the node's AWS clients here. A real node needs no such file.
@@ -100,6 +83,23 @@ impl World {
         let auth = &document["auths"][TRUSTED]["auth"];
         let lives = |token: &Issued| *auth == token.auth() && token.expires_at > Timestamp::now();
         ensure(self.issued().iter().any(lives), || "it holds no credential that lives".to_owned())
+    }
+}
+
+impl World {
+    pub async fn start() -> Outcome<Self> {
+        // As EMR leaves /user/hadoop.
+        Self::around(SharedHdfs::join("hadoop:hdfsadmingroup", "0777").await?).await
+    }
+
+    /// Where it publishes.
+    pub fn published(&self) -> String {
+        self.hdfs.path("config.json")
+    }
+
+    /// The options that installations in this world need.
+    pub fn options(&self) -> String {
+        format!("--hdfs-path {} --listen {}", self.published(), self.listen())
     }
 
     /// Reads the published file as the NodeManager's user, and looks whether it is good.
