@@ -226,7 +226,8 @@ impl Agent {
         tracing::info!("settings reloaded");
     }
 
-    fn quiet_for(&self) -> Duration {
+    /// How long until the next pass, if nothing changes.
+    pub fn quiet_for(&self) -> Duration {
         let now = self.world.now();
         let interval = self.settings.refresh.pass_interval;
         // A wake between two visits, such as a retry with ECR, must not put the next visit off.

@@ -8,11 +8,11 @@ use jiff::{SignedDuration, Timestamp};
 
 /// Failures are retried after a random wait below a bound that starts here and doubles.
 const FIRST_RETRY: Duration = Duration::from_secs(4);
-/// No wait between retries is longer.
-const LONGEST_RETRY: Duration = Duration::from_secs(300);
+/// No wait between retries is longer: two of the usual intervals.
+const LONGEST_RETRY: Duration = Duration::from_secs(120);
 /// A turn that goes well takes some seconds.
 const SHORTEST_YIELD: Duration = Duration::from_secs(10);
-const LONGEST_YIELD: Duration = Duration::from_secs(600);
+const LONGEST_YIELD: Duration = Duration::from_secs(80);
 /// No wait between retries is shorter.
 const SHORTEST_RETRY: Duration = Duration::from_secs(1);
 

@@ -61,10 +61,13 @@ fn simulate(nodes: usize, days: u32, seed: u64) -> Result<Outcome, Box<dyn std::
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
     let span = DAY * days;
     let outages = Outages::draw(span, seed);
-    let cluster = Cluster::new(outages);
     let local = tokio::task::LocalSet::new();
-    local.block_on(&runtime, node::live(&cluster, nodes, span, seed))?;
-    Ok(Outcome::of(nodes, days, &cluster.end()))
+    let counts = local.block_on(&runtime, async {
+        let cluster = Cluster::new(outages);
+        node::live(&cluster, nodes, span, seed).await?;
+        Ok::<_, Box<dyn std::error::Error>>(cluster.end())
+    })?;
+    Ok(Outcome::of(nodes, days, &counts))
 }
 
 impl Options {

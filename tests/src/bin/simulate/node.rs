@@ -43,6 +43,7 @@ const MEAN_LIFE: Duration = Duration::from_secs(10 * 24 * 3600);
 /// A fifth of the nodes comes later, as by managed scaling.
 const LATE_SHARE: usize = 5;
 const WRONG_CLOCK: f64 = 3600.0;
+const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// What a node keeps of itself.
 struct Node {
@@ -134,22 +135,22 @@ impl Node {
         let mut agent = Agent::new(settings, Box::new(self), metrics);
         let mut wake = Wake::Start;
         loop {
-            let began = Instant::now();
             version.mark_unchanged();
             agent.pass(wake, Intent::CarryOut).await;
             wake = Wake::Timer;
             cluster.state().counts.passes += 1;
             note_freshness(&agent, &cluster, &mut fresh);
-            let due = Instant::now()
-                + agent.renewal_in().unwrap_or(Duration::MAX / 4).max(Duration::from_millis(1));
+            let ended = Instant::now();
+            let due = ended + agent.renewal_in().unwrap_or(FOREVER).max(Duration::from_millis(1));
+            let next = ended + agent.quiet_for();
             tokio::select! {
                 // Else chance, not the seed, would choose between events of one moment.
                 biased;
                 () = sleep_until(due) => {}
                 Ok(()) = version.changed() => {
-                    let elapsed = began.elapsed();
-                    let ticks = elapsed.as_millis() / interval.as_millis() + 1;
-                    let tick = began + interval * u32::try_from(ticks).unwrap_or(u32::MAX);
+                    // The passes since then were looks at an unchanged file.
+                    let skipped = next.elapsed().as_millis().div_ceil(interval.as_millis());
+                    let tick = next + interval * u32::try_from(skipped).unwrap_or(u32::MAX);
                     sleep_until(tick.min(due)).await;
                 }
             }
