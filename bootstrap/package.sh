@@ -16,6 +16,8 @@ TARGET_DIR="$CACHE/package-build"
 GLIBC=2.26
 LARGEST_BINARY=10000000
 NAME=emr-ecr-agent
+# How the bill of materials is called beside each manifest, where it is made.
+BILL=$NAME-bom
 
 main() {
     local architectures=() out="$ROOT/dist" architecture
@@ -36,7 +38,7 @@ main() {
     SOURCE_DATE_EPOCH="$(git log -1 --format=%ct)"
     version="$(cargo pkgid --package "$NAME" | sed 's/.*[#@]//')"
     work="$(mktemp -d)"
-    trap 'rm -rf "$work"' EXIT
+    trap clean_up EXIT
 
     mkdir -p "$out"
     rm -f -- "$out/$NAME"-* "$out/install.sh" "$out/SHA256SUMS"
@@ -48,6 +50,11 @@ main() {
     (cd "$out" && sha256sum -- "$NAME"-* install.sh >SHA256SUMS)
     say "$out:"
     (cd "$out" && ls -l) >&2
+}
+
+clean_up() {
+    rm -rf "$work"
+    rm -f -- "$ROOT"/*/"$BILL.json"
 }
 
 usage() {
@@ -141,11 +148,10 @@ build_rpm() {
 
 # cargo-cyclonedx writes one beside each manifest of the workspace, with the paths of this checkout.
 write_bill_of_materials() {
-    local architecture="$1" out="$2" name="$NAME-bom"
+    local architecture="$1" out="$2"
     "$TOOLS/bin/cargo-cyclonedx" cyclonedx --quiet --manifest-path agent/Cargo.toml --format json --spec-version 1.5 \
-        --target "$architecture-unknown-linux-gnu" --override-filename "$name"
-    sed "s|file://$ROOT/|file:///|g" "agent/$name.json" >"$out/$NAME-$version-$architecture.cdx.json"
-    rm -- */"$name.json"
+        --target "$architecture-unknown-linux-gnu" --override-filename "$BILL"
+    sed "s|file://$ROOT/|file:///|g" "agent/$BILL.json" >"$out/$NAME-$version-$architecture.cdx.json"
 }
 
 say() {
