@@ -31,6 +31,16 @@ torture: ## Prove for TORTURE_SECONDS (180) that readers never see a bad file; A
 	@cargo build --quiet --workspace --bins
 	@TORTURE_SECONDS=$(TORTURE_SECONDS) target/debug/torture $(ARGS)
 
+.PHONY: bench
+bench: ## Measure what it costs beside what is used without it (BENCH_STRICT=1: judge, too)
+	@$(PARTS) --only hdfs --only bench
+	@cargo build --quiet --release --package emr-ecr-agent
+	@cargo build --quiet --workspace --bins
+	@mkdir -p target/bench
+	@# Programs look for one another in their own folder: the bench for the agent as it is shipped.
+	@ln -f target/release/emr-ecr-agent target/debug/bench target/bench/
+	@target/bench/bench
+
 .PHONY: lint
 lint: ## Check formatting, clippy and the shell scripts
 	@$(PARTS) --only lint

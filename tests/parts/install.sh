@@ -11,13 +11,14 @@ set -euo pipefail
 HERE="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 CACHE="${EMR_ECR_AGENT_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/emr-ecr-agent}"
 REAL_PARTS=(hdfs registry kerberos)
-TOOLS=(lint nextest audit fuzz package node)
+TOOLS=(lint nextest audit fuzz package node bench)
 
 # Besides this script, the part's own script and its lines of debian.txt: what decides what a part becomes.
 declare -A ALSO_MADE_FROM=(
     [hdfs]="requirements.txt java"
     [package]="package-requirements.txt"
     [node]="node-requirements.txt"
+    [bench]="bench-requirements.txt"
 )
 
 main() {

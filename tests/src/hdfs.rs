@@ -14,6 +14,7 @@ mod shell;
 
 use std::fs;
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -76,6 +77,14 @@ impl Hdfs {
         Self::start_with(port, &differences, |jvm| jvm).await
     }
 
+    /// The same, with a DataNode that gives itself out as `host`, where something may stand in front of it. Clients
+    /// go there that take DataNodes by their names.
+    pub async fn start_giving_out(host: &str) -> Result<Self, Error> {
+        let port = Port::reserve()?;
+        let differences = Differences::at(port.address().to_string()).hdfs("dfs.datanode.hostname", host);
+        Self::start_with(port, &differences, |jvm| jvm).await
+    }
+
     /// The same with Kerberos, privacy on every wire, and encrypted transfer of data.
     pub async fn start_in(realm: &Realm) -> Result<Self, Error> {
         let port = Port::reserve()?;
@@ -108,6 +117,18 @@ impl Hdfs {
     /// Everything that lives and logs here.
     pub fn home(&self) -> &Path {
         self.home.path()
+    }
+
+    /// The number of the NameNode's process, while it runs.
+    pub fn namenode_process(&self) -> Option<u32> {
+        self.namenode.as_ref()?.process_id()
+    }
+
+    /// Where the DataNode takes and gives blocks, as its log has it.
+    pub fn datanode_address(&self) -> Option<SocketAddr> {
+        let log = self.datanode.as_ref()?.log_text();
+        let (_, after) = log.rsplit_once("Opened streaming server at /")?;
+        after.split_whitespace().next()?.parse().ok()
     }
 
     /// Kills the NameNode, as a crash does.

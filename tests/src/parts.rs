@@ -29,6 +29,11 @@ impl Part {
         Self::find("kerberos")
     }
 
+    /// The AWS CLI and an HDFS client in Go, as described in `tests/parts/bench.sh`.
+    pub fn bench() -> Result<Self, Missing> {
+        Self::find("bench")
+    }
+
     /// docker-registry and skopeo, in `bin/`.
     pub fn registry() -> Result<Self, Missing> {
         Self::find("registry")

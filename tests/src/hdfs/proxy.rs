@@ -1,6 +1,7 @@
 //! Stands between a client and the NameNode, understands just enough of Hadoop's RPC to know each call by its name,
-//! and does harm at exactly the call that it is told.
+//! counts them, and does harm at exactly the call that it is told.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -50,6 +51,7 @@ struct Shared {
     /// Calls whose text holds this are left alone.
     spared: &'static str,
     mood: Mutex<Mood>,
+    calls: Mutex<BTreeMap<String, u64>>,
     caught: watch::Sender<bool>,
 }
 
@@ -57,7 +59,8 @@ impl NameNodeProxy {
     /// Passes everything on to `namenode` for now; calls that hold the text `spared` are never harmed by name.
     pub async fn start(namenode: SocketAddr, spared: &'static str) -> Result<Self, Error> {
         let (caught, _) = watch::channel(false);
-        let shared = Arc::new(Shared { namenode, spared, mood: Mutex::default(), caught });
+        let shared =
+            Arc::new(Shared { namenode, spared, mood: Mutex::default(), calls: Mutex::default(), caught });
         let mut proxy = Self { port: Port::reserve()?, shared, task: None };
         proxy.accept().await?;
         Ok(proxy)
@@ -71,6 +74,11 @@ impl NameNodeProxy {
     pub fn set_mood(&self, mood: Mood) {
         self.shared.caught.send_replace(false);
         *self.shared.mood() = mood;
+    }
+
+    /// How many calls of each method have come so far.
+    pub fn calls(&self) -> BTreeMap<String, u64> {
+        self.shared.calls().clone()
     }
 
     /// Waits until the call to be caught has come.
@@ -110,9 +118,14 @@ impl Shared {
         self.mood.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn calls(&self) -> MutexGuard<'_, BTreeMap<String, u64>> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// What is to be done about this call, and on which side.
     fn harm(&self, message: &[u8]) -> Option<(Harm, Side)> {
         let call = method(message)?;
+        *self.calls().entry(call.to_owned()).or_default() += 1;
         let is_spared = message.windows(self.spared.len()).any(|text| text == self.spared.as_bytes());
         let mut mood = self.mood();
         match *mood {

@@ -1,0 +1,188 @@
+//! Many agents in one process: each makes the real passes of the real loop, and visits HDFS as the daemon does. What
+//! a node has besides is left out: its files are not judged, no local Docker config is written, and its registry
+//! takes every token.
+
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use emr_ecr_agent::agent::{Agent, Parts, PassReport, RegistryProbe, Wake, World};
+use emr_ecr_agent::edge::clock::Clock;
+use emr_ecr_agent::edge::ecr::Ecr;
+use emr_ecr_agent::edge::hdfs::Published;
+use emr_ecr_agent::edge::metrics::Metrics;
+use emr_ecr_agent::edge::node::ThisMachine;
+use emr_ecr_agent::edge::settings_file::SettingsFile;
+use emr_ecr_agent::model::check::{Facts, Request, Ruling};
+use emr_ecr_agent::model::hadoop::Rules;
+use emr_ecr_agent::model::registry::HostName;
+use emr_ecr_agent::model::settings::Settings;
+use emr_ecr_agent::model::static_credentials::StaticCredentials;
+use emr_ecr_agent::model::status::{Moment, Problem};
+use emr_ecr_agent::model::token::Token;
+use emr_ecr_agent::model::trials::{Probed, Verdict};
+use emr_ecr_agent::place::Intent;
+use jiff::SignedDuration;
+use serde::{Deserialize, Serialize};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+
+use crate::Outcome;
+
+/// So many agents with these settings, one pass of each in every interval.
+#[derive(Debug, Clone)]
+pub struct Load {
+    pub config: PathBuf,
+    pub count: u32,
+    pub interval: Duration,
+    pub length: Duration,
+}
+
+/// What all of them did.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Deeds {
+    pub passes: u64,
+    pub writes: u64,
+    pub refreshes: u64,
+    pub errors: u64,
+    pub first_error: Option<String>,
+}
+
+impl Load {
+    pub fn parse(config: &str, count: &str, interval: &str, length: &str) -> Outcome<Self> {
+        Ok(Self {
+            config: config.into(),
+            count: count.parse()?,
+            interval: Duration::from_secs(interval.parse()?),
+            length: Duration::from_secs(length.parse()?),
+        })
+    }
+
+    /// The arguments from which it is parsed.
+    pub fn args(&self) -> [String; 4] {
+        let (interval, length) = (self.interval.as_secs(), self.length.as_secs());
+        [self.config.display().to_string(), self.count.to_string(), interval.to_string(), length.to_string()]
+    }
+}
+
+/// Runs them and prints their deeds as JSON.
+pub async fn run(load: Load) -> Outcome<ExitCode> {
+    let mut settings = SettingsFile::new(Some(load.config.clone())).read()?;
+    // So that a pass that begins a little early still visits.
+    settings.refresh.pass_interval = load.interval.saturating_sub(Duration::from_secs(1));
+    let started = Instant::now();
+    let mut agents = JoinSet::new();
+    for index in 0..load.count {
+        let first = started + load.interval * index / load.count;
+        let node =
+            LightNode { name: format!("ip-10-0-{}-{}", index / 256, index % 256), clock: Clock::start() };
+        let agent = Agent::new(settings.clone(), Box::new(node), Metrics::new()?);
+        agents.spawn_local(live(agent, first, started + load.length, load.interval));
+    }
+    let mut all = Deeds::default();
+    while let Some(deeds) = agents.join_next().await {
+        all.add(deeds?);
+    }
+    println!("{}", serde_json::to_string(&all)?);
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn live(mut agent: Agent, first: Instant, end: Instant, interval: Duration) -> Deeds {
+    let mut ticks = interval_at(first, interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut deeds = Deeds::default();
+    let mut wake = Wake::Start;
+    while ticks.tick().await < end {
+        deeds.note(agent.pass(wake, Intent::CarryOut).await);
+        wake = Wake::Timer;
+    }
+    deeds
+}
+
+impl Deeds {
+    fn note(&mut self, report: PassReport) {
+        self.passes += 1;
+        self.writes += report.changes.len() as u64;
+        self.refreshes += report.refreshed.len() as u64;
+        self.errors += report.errors.len() as u64;
+        self.first_error = self.first_error.take().or(report.errors.into_iter().next());
+    }
+
+    fn add(&mut self, other: Self) {
+        self.passes += other.passes;
+        self.writes += other.writes;
+        self.refreshes += other.refreshes;
+        self.errors += other.errors;
+        self.first_error = self.first_error.take().or(other.first_error);
+    }
+}
+
+struct LightNode {
+    name: String,
+    clock: Clock,
+}
+
+impl World for LightNode {
+    fn now(&self) -> Moment {
+        self.clock.now()
+    }
+
+    fn random(&self) -> f64 {
+        fastrand::f64()
+    }
+
+    fn node_name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn read_settings(&self) -> Result<Settings, String> {
+        Err("nothing is reloaded here".to_owned())
+    }
+
+    fn static_credentials(&self, path: &Path) -> Result<StaticCredentials, Problem> {
+        Err(Problem::new(format!("{} is not read here", path.display())))
+    }
+
+    fn parts(&self, settings: &Settings) -> Parts {
+        let conf_dir = settings.hadoop_conf_dir.clone();
+        let published =
+            Published::new(settings.published.clone(), conf_dir, self.name.clone(), &settings.deadlines);
+        Parts {
+            tokens: Box::new(Ecr::new(settings.deadlines.ecr)),
+            registries: Box::new(TakesAll),
+            local: Vec::new(),
+            published: Box::new(published),
+        }
+    }
+
+    fn facts(&self, settings: &Settings) -> Facts<'_> {
+        Facts {
+            ruling: Ruling { rules: Rules::V3_3, assumed: false },
+            executor_cfg: None,
+            yarn_site: None,
+            client_config: None,
+            emr_config: None,
+            node: None,
+            registries: settings.registries.iter().map(|settings| settings.registry.clone()).collect(),
+            request: Request::default(),
+            machine: &ThisMachine,
+            now: self.clock.now().wall,
+        }
+    }
+
+    fn settle(&mut self, _: &Settings) {}
+
+    fn changed(&mut self) -> Pin<Box<dyn Future<Output = ()> + '_>> {
+        Box::pin(std::future::pending())
+    }
+}
+
+struct TakesAll;
+
+impl RegistryProbe for TakesAll {
+    fn probe(&self, _: HostName, _: Token) -> Pin<Box<dyn Future<Output = Probed> + Send>> {
+        Box::pin(async { Probed { verdict: Verdict::Accepted, clock_skew: Some(SignedDuration::ZERO) } })
+    }
+}

@@ -1,0 +1,96 @@
+//! `make bench`: what the agent costs, on real parts, beside what is done without it. Prints the figures as a table,
+//! writes them as JSON, and keeps the table in docs/performance.md.
+//!
+//! It judges by ratios within one run and by medians; absolute times belong to the machine and its mood. A bar that
+//! is missed is told, and fails nothing unless BENCH_STRICT=1.
+
+mod check;
+mod clients;
+mod document;
+mod figures;
+mod meter;
+mod plan;
+mod process;
+mod refresh;
+mod rest;
+mod scale;
+mod size;
+mod stage;
+mod start;
+
+use std::env;
+use std::error::Error;
+use std::process::ExitCode;
+
+use tokio::runtime::Builder;
+use tokio::task::LocalSet;
+
+use figures::{Results, Section};
+use plan::{Measure, Plan};
+use stage::Stage;
+
+/// What a measure returns; its errors end the run.
+type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = env::args().skip(1).collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    let outcome = match words.as_slice() {
+        ["measure", command @ ..] => meter::measure(command),
+        ["clients", config, count, interval, length] => clients::Load::parse(config, count, interval, length)
+            .and_then(|load| run_here(clients::run(load))),
+        [] => Plan::from_environment().and_then(|plan| run_here(bench(plan))),
+        _ => {
+            eprintln!("usage: bench   (settings come from the environment: see docs/performance.md)");
+            return ExitCode::from(64);
+        }
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("bench: {}", chain(error.as_ref()));
+        ExitCode::FAILURE
+    })
+}
+
+// One thread, and the main one: the kernel ends the servers when the thread that started them ends.
+fn run_here<T>(future: impl Future<Output = Outcome<T>>) -> Outcome<T> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    LocalSet::new().block_on(&runtime, future)
+}
+
+async fn bench(plan: Plan) -> Outcome<ExitCode> {
+    let mut stage = Stage::build().await?;
+    let mut sections = Vec::new();
+    for measure in plan.measures() {
+        eprintln!("bench: {}", measure.title());
+        let section = measured(measure, &mut stage, &plan).await?;
+        eprintln!("{section}");
+        sections.push(section);
+    }
+    let results = Results::new(sections);
+    println!("{}", results.markdown());
+    document::write(&results, &plan)?;
+    let missed = results.missed();
+    eprintln!("bench: {missed} bars missed");
+    Ok(if plan.strict && missed > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+async fn measured(measure: Measure, stage: &mut Stage, plan: &Plan) -> Outcome<Section> {
+    match measure {
+        Measure::Refresh => refresh::measure(stage, plan).await,
+        Measure::Rest => rest::measure(stage, plan).await,
+        Measure::Start => start::measure(stage, plan).await,
+        Measure::Scale => scale::measure(stage, plan).await,
+        Measure::Check => check::measure(stage, plan).await,
+        Measure::Size => size::measure(plan),
+    }
+}
+
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,119 @@
+//! What a program and all its descendants take until the last of them has ended.
+//!
+//! A small process of its own starts the program and becomes the parent of every descendant that loses its own, so
+//! that the kernel's accounts of ended children hold the whole tree and nothing else.
+
+use std::env;
+use std::io;
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::prctl::set_child_subreaper;
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeVal;
+use nix::sys::wait::wait;
+use serde::{Deserialize, Serialize};
+
+use crate::Outcome;
+use crate::figures::median;
+
+/// What one run of a program took.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct Usage {
+    /// Seconds of user and system time of all processes.
+    pub cpu: f64,
+    /// Seconds from start to end.
+    pub wall: f64,
+    /// Bytes resident, at most, in the one process of the tree that had most.
+    pub peak: f64,
+    succeeded: bool,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("no program to measure is named")]
+    NoProgram,
+    #[error("{program} failed: {message}")]
+    Failed { program: String, message: String },
+    #[error("the meter's answer cannot be read")]
+    Answer(#[from] serde_json::Error),
+}
+
+/// A program to be measured, in an environment of its own.
+#[derive(Debug, Clone)]
+pub struct Measured {
+    pub args: Vec<String>,
+    pub environment: Vec<(&'static str, String)>,
+}
+
+impl Measured {
+    pub fn new<'a>(program: &Path, args: impl IntoIterator<Item = &'a str>) -> Self {
+        let args = args.into_iter().map(str::to_owned);
+        Self {
+            args: [program.display().to_string()].into_iter().chain(args).collect(),
+            environment: Vec::new(),
+        }
+    }
+
+    pub fn env(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.environment.push((name, value.into()));
+        self
+    }
+
+    /// Runs it to its end; one that fails is an error.
+    pub async fn run(&self) -> Outcome<Usage> {
+        let mut command = Command::new(env::current_exe()?);
+        command.arg("measure").args(&self.args).env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+        command.envs(self.environment.iter().map(|(name, value)| (name, value))).stdin(Stdio::null());
+        let output = tokio::process::Command::from(command).kill_on_drop(true).output().await?;
+        let usage: Usage = serde_json::from_slice(&output.stdout).map_err(Error::Answer)?;
+        if usage.succeeded {
+            return Ok(usage);
+        }
+        let message = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        Err(Error::Failed { program: self.args[0].clone(), message }.into())
+    }
+}
+
+/// The middle of each of the figures.
+pub fn medians(usages: &[Usage]) -> Usage {
+    let of = |figure: fn(&Usage) -> f64| median(usages.iter().map(figure).collect());
+    Usage { cpu: of(|u| u.cpu), wall: of(|u| u.wall), peak: of(|u| u.peak), succeeded: true }
+}
+
+/// Runs a program to its end and prints what it took, as JSON.
+pub fn measure(command: &[&str]) -> Outcome<ExitCode> {
+    let Some((program, args)) = command.split_first() else { return Err(Error::NoProgram.into()) };
+    set_child_subreaper(true)?;
+    let started = Instant::now();
+    let status = Command::new(program).args(args).stdout(Stdio::null()).status()?;
+    wait_for_orphans()?;
+    let wall = started.elapsed();
+    let spent = getrusage(UsageWho::RUSAGE_CHILDREN)?;
+    let usage = Usage {
+        cpu: (seconds(spent.user_time()) + seconds(spent.system_time())).as_secs_f64(),
+        wall: wall.as_secs_f64(),
+        // The kernel counts in KiB.
+        peak: spent.max_rss() as f64 * 1024.0,
+        succeeded: status.success(),
+    };
+    println!("{}", serde_json::to_string(&usage)?);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn wait_for_orphans() -> io::Result<()> {
+    loop {
+        match wait() {
+            Ok(_) => {}
+            Err(Errno::ECHILD) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn seconds(time: TimeVal) -> Duration {
+    let (seconds, micros) = (u64::try_from(time.tv_sec()), u64::try_from(time.tv_usec()));
+    Duration::from_secs(seconds.unwrap_or_default()) + Duration::from_micros(micros.unwrap_or_default())
+}

@@ -1,0 +1,113 @@
+//! What is measured, how often and for how long, as the environment says.
+
+use std::env;
+use std::time::Duration;
+
+use crate::Outcome;
+
+/// One group of figures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Measure {
+    Refresh,
+    Rest,
+    Start,
+    Scale,
+    Check,
+    Size,
+}
+
+#[derive(Debug)]
+pub struct Plan {
+    /// Alternating runs of everything that is compared (BENCH_RUNS).
+    pub runs: usize,
+    /// How long the daemon is watched at rest (BENCH_REST_SECONDS).
+    pub rest: Duration,
+    /// Forced refreshes after that (BENCH_REFRESHES).
+    pub refreshes: u32,
+    /// The sizes of clusters (BENCH_AGENTS).
+    pub agents: Vec<usize>,
+    /// Measure builds, too, which takes minutes (BENCH_BUILD=1).
+    pub build: bool,
+    /// Fail where a bar is missed (BENCH_STRICT=1).
+    pub strict: bool,
+    /// Only these measures; the document is then left alone (BENCH_ONLY).
+    only: Vec<String>,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("{name} cannot be {value:?}")]
+struct Misset {
+    name: &'static str,
+    value: String,
+}
+
+impl Plan {
+    pub fn from_environment() -> Outcome<Self> {
+        Ok(Self {
+            runs: number("BENCH_RUNS", 7)?,
+            rest: Duration::from_secs(number("BENCH_REST_SECONDS", 600)?),
+            refreshes: number("BENCH_REFRESHES", 1000)?,
+            agents: list("BENCH_AGENTS", &[1, 10, 100, 1000])?,
+            build: is_set("BENCH_BUILD"),
+            strict: is_set("BENCH_STRICT"),
+            only: list("BENCH_ONLY", &[])?,
+        })
+    }
+
+    pub fn measures(&self) -> Vec<Measure> {
+        let wanted =
+            |measure: &Measure| self.only.is_empty() || self.only.iter().any(|name| name == measure.name());
+        Measure::ALL.into_iter().filter(wanted).collect()
+    }
+
+    pub fn is_whole(&self) -> bool {
+        self.only.is_empty()
+    }
+}
+
+impl Measure {
+    const ALL: [Self; 6] = [Self::Refresh, Self::Start, Self::Check, Self::Size, Self::Scale, Self::Rest];
+
+    fn name(self) -> &'static str {
+        match self {
+            Measure::Refresh => "refresh",
+            Measure::Rest => "rest",
+            Measure::Start => "start",
+            Measure::Scale => "scale",
+            Measure::Check => "check",
+            Measure::Size => "size",
+        }
+    }
+
+    pub fn title(self) -> &'static str {
+        match self {
+            Measure::Refresh => "A refresh",
+            Measure::Rest => "At rest",
+            Measure::Start => "Start",
+            Measure::Scale => "Scale",
+            Measure::Check => "Validation",
+            Measure::Size => "Size",
+        }
+    }
+}
+
+fn is_set(name: &str) -> bool {
+    env::var(name).is_ok_and(|value| !value.is_empty() && value != "0")
+}
+
+fn number<T: std::str::FromStr>(name: &'static str, default: T) -> Outcome<T> {
+    match env::var(name) {
+        Ok(value) if !value.is_empty() => value.parse().map_err(|_| Misset { name, value }.into()),
+        _ => Ok(default),
+    }
+}
+
+fn list<T: std::str::FromStr + Clone>(name: &'static str, default: &[T]) -> Outcome<Vec<T>> {
+    match env::var(name) {
+        Ok(value) if !value.is_empty() => {
+            let items = value.split(',').map(str::parse).collect::<Result<_, _>>();
+            items.map_err(|_| Misset { name, value }.into())
+        }
+        _ => Ok(default.to_vec()),
+    }
+}

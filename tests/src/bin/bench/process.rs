@@ -1,0 +1,72 @@
+//! A running process as /proc shows it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+
+/// One look at a process.
+#[derive(Debug, Clone, Default)]
+pub struct Look {
+    /// Bytes.
+    pub resident: f64,
+    /// Bytes, shared pages counted in part; none where the kernel does not tell.
+    pub proportional: Option<f64>,
+    /// Seconds of user and system time since its start.
+    pub cpu: f64,
+    /// Of threads that still run; those that have ended took theirs along.
+    pub context_switches: f64,
+    pub minor_faults: f64,
+    pub major_faults: f64,
+    pub open_files: f64,
+    /// How many threads have each name.
+    pub threads: BTreeMap<String, usize>,
+}
+
+impl Look {
+    pub fn at(process: u32) -> io::Result<Self> {
+        let folder = PathBuf::from(format!("/proc/{process}"));
+        let stat = fs::read_to_string(folder.join("stat"))?;
+        // The name, in parentheses, may hold blanks.
+        let fields: Vec<&str> =
+            stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().collect();
+        let field = |number: usize| -> f64 {
+            // Numbered as proc(5) does, which begins with the process's number and its name.
+            fields.get(number - 3).and_then(|text| text.parse().ok()).unwrap_or_default()
+        };
+        let status = fs::read_to_string(folder.join("status"))?;
+        let rollup = fs::read_to_string(folder.join("smaps_rollup")).unwrap_or_default();
+        let mut threads = BTreeMap::new();
+        let mut context_switches = 0.0;
+        for thread in fs::read_dir(folder.join("task"))? {
+            let thread = thread?.path();
+            // It may have ended meanwhile.
+            let Ok(status) = fs::read_to_string(thread.join("status")) else { continue };
+            *threads.entry(text_of(&status, "Name").to_owned()).or_default() += 1;
+            context_switches += value_of(&status, "voluntary_ctxt_switches").unwrap_or_default();
+            context_switches += value_of(&status, "nonvoluntary_ctxt_switches").unwrap_or_default();
+        }
+        Ok(Self {
+            resident: value_of(&status, "VmRSS").unwrap_or_default() * 1024.0,
+            proportional: value_of(&rollup, "Pss").map(|kib| kib * 1024.0),
+            cpu: (field(14) + field(15)) / TICKS,
+            context_switches,
+            minor_faults: field(10),
+            major_faults: field(12),
+            open_files: fs::read_dir(folder.join("fd"))?.count() as f64,
+            threads,
+        })
+    }
+}
+
+/// The kernel tells times in hundredths of a second, whatever its own clock.
+const TICKS: f64 = 100.0;
+
+fn text_of<'a>(lines: &'a str, key: &str) -> &'a str {
+    let find = |line: &'a str| line.strip_prefix(key)?.strip_prefix(':');
+    lines.lines().find_map(find).unwrap_or_default().trim()
+}
+
+fn value_of(lines: &str, key: &str) -> Option<f64> {
+    text_of(lines, key).split_whitespace().next()?.parse().ok()
+}

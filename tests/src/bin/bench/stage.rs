@@ -1,0 +1,178 @@
+//! What is measured stands on this: a real HDFS of its own, AWS's stand-ins by TLS, and a counter on every wire.
+
+use std::fs;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use emr_ecr_agent_tests::agent;
+use emr_ecr_agent_tests::hdfs::Hdfs;
+use emr_ecr_agent_tests::hdfs::proxy::NameNodeProxy;
+use emr_ecr_agent_tests::listener::{Listener, Reply};
+use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
+use emr_ecr_agent_tests::parts::Part;
+use emr_ecr_agent_tests::relay::{Relay, Traffic};
+use emr_ecr_agent_tests::scene::{Published, Scene};
+use emr_ecr_agent_tests::tls::{Route, TlsProxy};
+use hyper::Response;
+
+use crate::Outcome;
+use crate::meter::Measured;
+
+/// Everything but the programs that are measured.
+pub struct Stage {
+    pub scene: Scene,
+    pub published: Published,
+    pub namenode: NameNodeProxy,
+    pub hdfs: Hdfs,
+    wires: Wires,
+    _registry: Listener,
+    _tls: TlsProxy,
+}
+
+/// The ways from the node to each service.
+struct Wires {
+    namenode: Relay,
+    datanode: Relay,
+    aws: Relay,
+}
+
+/// What went over each of the ways.
+#[derive(Debug, Clone, Copy)]
+pub struct Wired {
+    pub namenode: Traffic,
+    pub datanode: Traffic,
+    pub aws: Traffic,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("the DataNode does not say where it listens")]
+    NoDataNode,
+    #[error("cannot {operation} {}", path.display())]
+    File { operation: &'static str, path: PathBuf, source: std::io::Error },
+}
+
+/// Where the DataNode is to be found by name: another address of loopback, on which its relay listens.
+const DATANODE_HOST: &str = "127.0.0.2";
+/// Where certificate stores lie on Debian and on Amazon Linux.
+const CERTIFICATES: [&str; 2] = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"];
+
+impl Stage {
+    pub async fn build() -> Outcome<Self> {
+        let hdfs = Hdfs::start_giving_out(DATANODE_HOST).await?;
+        let datanode = hdfs.datanode_address().ok_or(Error::NoDataNode)?;
+        // No call is to be spared, for none is to be harmed.
+        let namenode = NameNodeProxy::start(hdfs.client().authority().parse()?, "harmless").await?;
+        let published = Published::on(hdfs.client().clone(), "/user/hadoop");
+        let mut scene = Scene::publishing(&published).await?;
+
+        let registry = Listener::start(|_| Reply::Whole(Response::new(Bytes::from_static(b"{}")))).await?;
+        let ecr = Route { host: "localhost".to_owned(), server: scene.ecr.address() };
+        let docker = Route { host: TRUSTED_REGISTRY.to_owned(), server: registry.address() };
+        let tls = TlsProxy::start(vec![ecr, docker]).await?;
+        let ip: IpAddr = DATANODE_HOST.parse()?;
+        let wires = Wires {
+            namenode: Relay::start(namenode.address()).await?,
+            datanode: Relay::start_on(ip, datanode).await?,
+            aws: Relay::start(tls.address()).await?,
+        };
+        scene.settings.set("refresh.pass_interval", "60s");
+        lead_to(&mut scene, &wires, hdfs.client().authority(), tls.authority())?;
+        Ok(Self { scene, published, namenode, hdfs, wires, _registry: registry, _tls: tls })
+    }
+
+    pub fn wired(&self) -> Wired {
+        let Wires { namenode, datanode, aws } = &self.wires;
+        Wired { namenode: namenode.traffic(), datanode: datanode.traffic(), aws: aws.traffic() }
+    }
+
+    /// The agent with these arguments, in the environment that its daemon has.
+    pub fn agent(&self, args: &[&str]) -> Outcome<Measured> {
+        let program = agent::program()?;
+        Ok(self.with_aws(Measured::new(&program, args.iter().copied())))
+    }
+
+    /// Gives a program the node's way to AWS.
+    pub fn with_aws(&self, program: Measured) -> Measured {
+        let variables =
+            self.scene.environment.iter().map(|(name, value)| (*name, value.display().to_string()));
+        let home = self.scene.node.home_dir().display().to_string();
+        variables.fold(program.env("HOME", home), |program, (name, value)| program.env(name, value))
+    }
+
+    /// `hadoop fs ARGS` as Hadoop's own script starts it: with the JVM's defaults. `quick` adds what makes the
+    /// sandbox's own JVMs start sooner than any on a cluster: an archive of its classes, and no optimising compiler.
+    pub fn hadoop_fs(&self, quick: bool, args: &[&str]) -> Outcome<Measured> {
+        let part = Part::hdfs()?;
+        let jars = read(&part.path("classpath"))?;
+        let conf = self.hdfs.client().conf_dir().display().to_string();
+        let options = match quick {
+            true => format!("@{}", part.path("jvm.options").display()),
+            false => "-Djava.net.preferIPv4Stack=true".to_owned(),
+        };
+        let class_path = format!("{jars}:{}:{conf}", part.path("web").display());
+        let fixed = [&options, "-cp", &class_path, "org.apache.hadoop.fs.FsShell"];
+        let program = Measured::new(&part.path("java"), fixed.into_iter().chain(args.iter().copied()));
+        Ok(program.env("HADOOP_USER_NAME", "hadoop"))
+    }
+
+    /// Removes both documents, so that the next refresh has everything to do.
+    pub async fn clear(&self) -> Outcome<()> {
+        self.published.shell(&["-rm", "-f", "-skipTrash", self.published.path()]).await?;
+        // It may not be there.
+        let _ = fs::remove_file(self.scene.node.docker_config());
+        Ok(())
+    }
+
+    /// How many calls of one method the NameNode had so far.
+    pub fn calls_of(&self, method: &str) -> u64 {
+        self.namenode.calls().get(method).copied().unwrap_or_default()
+    }
+}
+
+/// Puts the relays in the node's way to everything outside.
+fn lead_to(scene: &mut Scene, wires: &Wires, namenode: &str, authority: &str) -> Outcome<()> {
+    let node = &scene.node;
+    let core_site = read(&node.conf_dir().join("core-site.xml"))?;
+    node.write("conf/core-site.xml", &core_site.replace(namenode, &wires.namenode.address().to_string()))?;
+    let hdfs_site = read(&node.conf_dir().join("hdfs-site.xml"))?;
+    node.write("conf/hdfs-site.xml", &hdfs_site.replace("</configuration>", BY_NAME))?;
+
+    let aws = wires.aws.address();
+    node.write("aws/.aws/config", &aws_config(scene.imds.address(), aws))?;
+    let store = CERTIFICATES.iter().find_map(|path| fs::read_to_string(path).ok()).unwrap_or_default();
+    node.write("certificates.pem", &format!("{store}\n{authority}"))?;
+    let proxy = format!("http://{aws}");
+    scene.environment = vec![
+        ("HTTPS_PROXY", proxy.into()),
+        ("SSL_CERT_FILE", node.path("certificates.pem")),
+        ("AWS_CA_BUNDLE", node.path("certificates.pem")),
+    ];
+    Ok(())
+}
+
+fn aws_config(imds: SocketAddr, ecr: SocketAddr) -> String {
+    let port = ecr.port();
+    format!(
+        "[default]
+ec2_metadata_service_endpoint = http://{imds}
+services = sandbox
+
+[services sandbox]
+ecr =
+  endpoint_url = https://localhost:{port}
+"
+    )
+}
+
+const BY_NAME: &str = "\
+  <property><name>dfs.client.use.datanode.hostname</name><value>true</value></property>\n</configuration>";
+
+pub fn read(path: &Path) -> Result<String, Error> {
+    fs::read_to_string(path).map_err(|source| Error::File {
+        operation: "read",
+        path: path.to_owned(),
+        source,
+    })
+}

@@ -1,0 +1,71 @@
+//! Start: until the health endpoint listens, and until the file is published; beside the start of a JVM.
+
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use emr_ecr_agent_tests::scene::SOON;
+use tokio::time::sleep;
+
+use crate::Outcome;
+use crate::figures::{Bar, Figure, Section, Unit, median};
+use crate::plan::{Measure, Plan};
+use crate::stage::Stage;
+
+#[derive(Debug, thiserror::Error)]
+#[error("{what} was waited for in vain")]
+struct TooLate {
+    what: &'static str,
+}
+
+pub async fn measure(stage: &Stage, plan: &Plan) -> Outcome<Section> {
+    let help = stage.hadoop_fs(false, &["-help"])?;
+    let quick_help = stage.hadoop_fs(true, &["-help"])?;
+    let [mut listening, mut published, mut jvm, mut quick_jvm] = [const { Vec::new() }; 4];
+    for _ in 0..plan.runs {
+        stage.clear().await?;
+        let (listens_after, publishes_after) = start(stage).await?;
+        listening.push(listens_after.as_secs_f64());
+        published.push(publishes_after.as_secs_f64());
+        jvm.push(help.run().await?.wall);
+        quick_jvm.push(quick_help.run().await?.wall);
+    }
+    let mut section = Section::new(Measure::Start.title());
+    let (listening, published) = (median(listening), median(published));
+    let (jvm, quick_jvm) = (median(jvm), median(quick_jvm));
+    let listens = |name, other| Figure::new("until it listens", Unit::Seconds, listening).beside(name, other);
+    section.add(listens("`hadoop fs -help`", jvm).bar(Bar::TimesLess(20.0)));
+    section.add(listens("the same, JVM with class archive", quick_jvm));
+    section.add(
+        Figure::new("until the file is published", Unit::Seconds, published).beside("`hadoop fs -help`", jvm),
+    );
+    Ok(section)
+}
+
+async fn start(stage: &Stage) -> Outcome<(Duration, Duration)> {
+    let renames = stage.calls_of("rename2");
+    let began = Instant::now();
+    let mut agent = stage.scene.start()?;
+    // Until it listens it asks nobody, so the stand-ins, which share this thread, can wait.
+    let listens_after = listened(stage.scene.listen(), began)?;
+    while stage.calls_of("rename2") == renames {
+        if began.elapsed() > SOON {
+            return Err(TooLate { what: "the published file" }.into());
+        }
+        sleep(LOOK).await;
+    }
+    let publishes_after = began.elapsed();
+    agent.terminate(SOON).await?;
+    Ok((listens_after, publishes_after))
+}
+
+const LOOK: Duration = Duration::from_millis(1);
+
+fn listened(address: SocketAddr, began: Instant) -> Result<Duration, TooLate> {
+    while began.elapsed() < SOON {
+        if TcpStream::connect(address).is_ok() {
+            return Ok(began.elapsed());
+        }
+        std::thread::sleep(LOOK / 4);
+    }
+    Err(TooLate { what: "the health endpoint" })
+}

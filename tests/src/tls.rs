@@ -1,0 +1,127 @@
+//! AWS by TLS under its real names: takes TLS as it comes, and behind a CONNECT, as clients send it to what HTTPS_PROXY
+//! names. It answers itself, with certificates of an authority of its own, and passes on in the clear what it is asked.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, copy_bidirectional};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::{self, ServerConfig, pki_types::PrivatePkcs8KeyDer};
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("cannot make certificates")]
+    Certificate(#[from] rcgen::Error),
+    #[error("the certificates cannot be served")]
+    Tls(#[from] rustls::Error),
+    #[error("cannot listen on loopback")]
+    Bind(#[source] io::Error),
+}
+
+/// A host name, and the plain server that answers in its stead.
+#[derive(Debug, Clone)]
+pub struct Route {
+    pub host: String,
+    pub server: SocketAddr,
+}
+
+/// The running proxy; it and its connections end when this is dropped.
+#[derive(Debug)]
+pub struct TlsProxy {
+    address: SocketAddr,
+    authority: String,
+    task: JoinHandle<()>,
+}
+
+impl TlsProxy {
+    pub async fn start(routes: Vec<Route>) -> Result<Self, Error> {
+        let (authority, acceptor) = certified(&routes)?;
+        let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(Error::Bind)?;
+        let address = socket.local_addr().map_err(Error::Bind)?;
+        let task = tokio::spawn(serve(socket, acceptor, routes.into()));
+        Ok(Self { address, authority, task })
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The certificate, as PEM, that clients have to trust.
+    pub fn authority(&self) -> &str {
+        &self.authority
+    }
+}
+
+impl Drop for TlsProxy {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn certified(routes: &[Route]) -> Result<(String, TlsAcceptor), Error> {
+    let mut params = CertificateParams::new(Vec::new())?;
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
+    let key = KeyPair::generate()?;
+    let authority = params.self_signed(&key)?.pem();
+    let issuer = Issuer::new(params, key);
+
+    let names: Vec<String> = routes.iter().map(|route| route.host.clone()).collect();
+    let key = KeyPair::generate()?;
+    let mut params = CertificateParams::new(names)?;
+    // Of the authority's own name it would pass for self-signed.
+    params.distinguished_name.push(DnType::CommonName, "stand-in");
+    let certificate = params.signed_by(&key, &issuer)?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![certificate.der().clone()],
+            PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
+        )?;
+    Ok((authority, Arc::new(config).into()))
+}
+
+async fn serve(socket: TcpListener, acceptor: TlsAcceptor, routes: Arc<[Route]>) {
+    let mut connections = JoinSet::new();
+    loop {
+        let Ok((client, _peer)) = socket.accept().await else { continue };
+        let (acceptor, routes) = (acceptor.clone(), Arc::clone(&routes));
+        // However a connection ends, its client sees that.
+        connections.spawn(async move { pass(client, &acceptor, &routes).await.ok() });
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+async fn pass(client: TcpStream, acceptor: &TlsAcceptor, routes: &[Route]) -> io::Result<()> {
+    client.set_nodelay(true)?;
+    let mut client = BufReader::new(client);
+    if client.fill_buf().await?.first() != Some(&HANDSHAKE) {
+        take_connect(&mut client).await?;
+    }
+    let mut client = acceptor.accept(client).await?;
+    let host = client.get_ref().1.server_name().unwrap_or_default();
+    let Some(route) = routes.iter().find(|route| route.host == host) else {
+        return Err(io::ErrorKind::AddrNotAvailable.into());
+    };
+    let mut server = TcpStream::connect(route.server).await?;
+    copy_bidirectional(&mut client, &mut server).await?;
+    Ok(())
+}
+
+/// How a record of TLS begins that begins a connection.
+const HANDSHAKE: u8 = 0x16;
+
+/// Reads the head of a request `CONNECT HOST:PORT HTTP/1.1` and agrees to it. Whom it is for, TLS will say as well.
+async fn take_connect(client: &mut BufReader<TcpStream>) -> io::Result<()> {
+    let mut line = String::new();
+    while client.read_line(&mut line).await? > 2 {
+        line.clear();
+    }
+    client.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await
+}
