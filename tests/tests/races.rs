@@ -1,0 +1,54 @@
+//! Fifty agents on one real HDFS: they renew by turns, and what readers find only gets better.
+
+use std::process::Stdio;
+
+use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
+use emr_ecr_agent_tests::process;
+use emr_ecr_agent_tests::readers::Readers;
+use emr_ecr_agent_tests::scene::{Outcome, SOON, Scene};
+use emr_ecr_agent_tests::wait;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+
+const AGENTS: u32 = 50;
+const TOKEN_LIFE: SignedDuration = SignedDuration::from_secs(24);
+/// Seconds that the agents live, with a pass of each every second one.
+const SPAN: u32 = 48;
+
+#[tokio::test]
+async fn fifty_agents_write_about_once_a_period_and_never_set_an_entry_back() -> Outcome {
+    let Some((mut scene, published)) = Scene::with_hdfs().await? else { return Ok(()) };
+    scene.ecr.set_token_life(TOKEN_LIFE);
+    scene.settings.set("discover_registries", false).registry(TRUSTED_REGISTRY, &[]);
+    scene.write_settings()?;
+    let mut agents = process::bound_to_parent(env!("CARGO_BIN_EXE_bench").as_ref());
+    let span = SPAN.to_string();
+    agents.arg("clients").arg(scene.node.agent_toml()).args([&AGENTS.to_string(), "2", &span]);
+    agents.env_clear().env("HOME", scene.node.home_dir()).envs(scene.environment.iter().cloned());
+    agents.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut agents = tokio::process::Command::from(agents).kill_on_drop(true).spawn()?;
+
+    wait::until("a first document", SOON, async || published.json().await.map_err(|e| e.to_string())).await?;
+    let uri = published.client().uri(published.path());
+    let mut readers = Readers::start(published.client(), &uri, 1, &[TRUSTED_REGISTRY])?;
+    let mut last = Timestamp::MIN;
+    while agents.try_wait()?.is_none() {
+        let expires_at = published.json().await?["emr-ecr-agent"]["expires_at"][TRUSTED_REGISTRY].clone();
+        let expires_at: Timestamp = expires_at.as_str().ok_or("no expiry")?.parse()?;
+        assert!(expires_at >= last, "{expires_at} after {last}");
+        last = expires_at;
+    }
+    let seen = readers.seen().await?;
+    assert_eq!(seen.bad.total(), 0, "{seen:?}");
+    assert!(seen.reads > 100, "{seen:?}");
+
+    let output = agents.wait_with_output().await?;
+    let deeds: Value = serde_json::from_slice(&output.stdout)?;
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    // Renewed halfway through their lives: four periods, and the first document.
+    let most = 2 * (u64::from(SPAN) / 12 + 1);
+    let calls = scene.ecr.calls().len() as u64;
+    assert!((2..=most).contains(&calls), "{calls} calls, {deeds}");
+    assert!(deeds["writes"].as_u64().is_some_and(|writes| (2..=most).contains(&writes)), "{deeds}");
+    Ok(())
+}
