@@ -5,8 +5,9 @@ use std::time::Duration;
 use emr_ecr_agent_tests::agent::Agent;
 use emr_ecr_agent_tests::ecr::Fault;
 use emr_ecr_agent_tests::imds::{ACCESS_KEY, Mood};
-use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
+use emr_ecr_agent_tests::node::{REGION, TRUSTED_REGISTRY};
 use emr_ecr_agent_tests::scene::{Outcome, SOON, Scene, passes, shown};
+use emr_ecr_agent_tests::tls::{Route, TlsProxy};
 use futures_util::future::try_join_all;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -180,6 +181,24 @@ async fn a_token_is_renewed_at_half_of_its_life() -> Outcome {
         (scene.docker_config().ok()?["auths"][TRUSTED_REGISTRY]["auth"] == newest).then_some(())
     })
     .await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn ecr_is_asked_by_tls_and_by_the_proxy_that_the_environment_names() -> Outcome {
+    let mut scene = Scene::without_hdfs().await?;
+    let api = format!("api.ecr.{REGION}.amazonaws.com");
+    let proxy = TlsProxy::start(vec![Route { host: api, server: scene.ecr.address() }]).await?;
+    let config = format!("[default]\nec2_metadata_service_endpoint = http://{}\n", scene.imds.address());
+    scene.node.write("aws/.aws/config", &config)?;
+    scene.node.write("authority.pem", proxy.authority())?;
+    scene.environment = vec![
+        ("HTTPS_PROXY", format!("http://{}", proxy.address()).into()),
+        ("SSL_CERT_FILE", scene.node.path("authority.pem")),
+    ];
+    let agent = scene.start()?;
+    wait_for_token(&agent).await?;
+    assert_eq!(scene.ecr.calls().len(), 1);
     Ok(())
 }
 

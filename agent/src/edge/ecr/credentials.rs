@@ -1,6 +1,7 @@
 //! The AWS credentials that an issuer is asked with: the node's own or a profile's, and a role assumed
 //! from there. Nothing is cached: a call for a token is hours apart from the next.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use aws_config::imds;
@@ -13,7 +14,10 @@ use aws_credential_types::credential_feature::AwsCredentialFeature;
 use aws_credential_types::provider::ProvideCredentials as _;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_ecr::config::{Credentials, SharedHttpClient};
+use aws_smithy_http_client::Connector;
+use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use aws_smithy_runtime_api::client::http::{SharedHttpConnector, http_client_fn};
 use jiff::Timestamp;
 
 use super::clock::ServerClock;
@@ -32,9 +36,7 @@ pub(super) struct Session {
 impl Session {
     /// Reads the SDK's own settings, those of the identity's profile if it has one.
     pub(super) async fn open(issuer: &Issuer, deadline: Duration) -> Self {
-        let http_client = aws_smithy_http_client::Builder::new()
-            .tls_provider(Provider::Rustls(CryptoMode::Ring))
-            .build_https();
+        let http_client = http_client();
         let region = Region::new(issuer.region.to_string());
         let loader = aws_config::defaults(BehaviorVersion::latest())
             .http_client(http_client.clone())
@@ -130,6 +132,29 @@ impl Session {
         lasts.then(|| Holder::access_key(credentials.access_key_id()))
     }
 }
+
+/// The SDK's own client takes no notice of a proxy that the environment names; in all else this is the same.
+fn http_client() -> SharedHttpClient {
+    let connectors = Mutex::new(Vec::<(Timeouts, SharedHttpConnector)>::new());
+    http_client_fn(move |settings, components| {
+        let timeouts = (settings.connect_timeout(), settings.read_timeout());
+        let mut connectors = connectors.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, connector)) = connectors.iter().find(|(known, _)| *known == timeouts) {
+            return connector.clone();
+        }
+        let mut builder = Connector::builder()
+            .connector_settings(settings.clone())
+            .proxy_config(ProxyConfig::from_env())
+            .tls_provider(Provider::Rustls(CryptoMode::Ring));
+        builder.set_sleep_impl(components.sleep_impl());
+        let connector = SharedHttpConnector::new(builder.build());
+        connectors.push((timeouts, connector.clone()));
+        connector
+    })
+}
+
+/// To connect, and to read; connectors differ in nothing else.
+type Timeouts = (Option<Duration>, Option<Duration>);
 
 fn provider_config(http_client: &SharedHttpClient) -> ProviderConfig {
     ProviderConfig::without_region()
