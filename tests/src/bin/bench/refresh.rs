@@ -27,11 +27,8 @@ pub async fn measure(stage: &Stage, plan: &Plan) -> Outcome<Section> {
         let before = stage.calls_of("complete");
         let usage = agent.run().await?;
         let completes = stage.calls_of("complete") - before;
-        if completes > CLOSED_FILES {
-            held_up.push(usage.wall)
-        } else {
-            plain.push(usage.wall)
-        }
+        let walls = if completes > CLOSED_FILES { &mut held_up } else { &mut plain };
+        walls.push(usage.wall);
         by_agent.push(usage);
         stage.clear().await?;
         by_script.push(script.run().await?);
