@@ -159,8 +159,8 @@ impl Default for Settings {
             hadoop_conf_dir: "/etc/hadoop/conf".into(),
             emr_info_dir: "/mnt/var/lib/info".into(),
             refresh: RefreshSettings {
-                share: 0.5,
-                jitter: 0.03,
+                share: 0.51,
+                jitter: 0.02,
                 minimum_validity: Duration::from_secs(30 * 60),
                 pass_interval: Duration::from_secs(60),
                 lone_spread: Duration::from_secs(9 * 60),

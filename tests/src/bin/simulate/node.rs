@@ -67,7 +67,7 @@ pub async fn live(
     let metrics = Metrics::new()?;
     let mut random = fastrand::Rng::with_seed(seed);
     let late = if nodes > 1 { nodes / LATE_SHARE } else { 0 };
-    let fresh = Rc::new(RefCell::new(nodes - late));
+    let awaited = Rc::new(Awaited { cluster: cluster.clone() });
     for number in 0..nodes {
         let boots = match number < nodes - late {
             true => BOOT_SPAN.mul_f64(random.f64()),
@@ -77,11 +77,12 @@ pub async fn live(
             cluster: cluster.clone(),
             metrics: metrics.clone(),
             number,
-            fresh: (number < nodes - late).then(|| Rc::clone(&fresh)),
+            awaited: (number < nodes - late).then(|| Rc::clone(&awaited)),
             random: random.fork(),
         };
         tokio::task::spawn_local(place.inhabit(boots));
     }
+    drop(awaited);
     for change in cluster.changes_of_hdfs() {
         let cluster = cluster.clone();
         tokio::task::spawn_local(async move {
@@ -98,9 +99,20 @@ struct Site {
     cluster: Cluster,
     metrics: Metrics,
     number: usize,
-    /// How many of the first nodes are not fresh yet, if this is one of them.
-    fresh: Option<Rc<RefCell<usize>>>,
+    /// Held by the first nodes until they are fresh.
+    awaited: Option<Rc<Awaited>>,
     random: fastrand::Rng,
+}
+
+/// Let go of by the last of the nodes that booted first, once it is fresh; one that dies before is not waited for.
+struct Awaited {
+    cluster: Cluster,
+}
+
+impl Drop for Awaited {
+    fn drop(&mut self) {
+        self.cluster.state().counts.all_fresh = Some(self.cluster.now());
+    }
 }
 
 impl Site {
@@ -117,17 +129,17 @@ impl Site {
             };
             // Exponential, as for things that do not age.
             let life = MEAN_LIFE.mul_f64(-(1.0 - self.random.f64()).ln());
-            let fresh = self.fresh.take();
+            let awaited = self.awaited.take();
             let born = self.cluster.now();
             // A node dies wherever it is, in the middle of a renewal as well.
-            let _ = timeout(life, node.run(fresh)).await;
+            let _ = timeout(life, node.run(awaited)).await;
             self.cluster.state().counts.node_seconds += (self.cluster.now() - born).as_secs_f64();
         }
     }
 }
 
 impl Node {
-    async fn run(self, mut fresh: Option<Rc<RefCell<usize>>>) {
+    async fn run(self, mut awaited: Option<Rc<Awaited>>) {
         let settings = Settings::default();
         let interval = settings.refresh.pass_interval;
         let (cluster, metrics) = (self.cluster.clone(), self.metrics.clone());
@@ -139,7 +151,9 @@ impl Node {
             agent.pass(wake, Intent::CarryOut).await;
             wake = Wake::Timer;
             cluster.state().counts.passes += 1;
-            note_freshness(&agent, &cluster, &mut fresh);
+            if is_fresh(&agent) {
+                drop(awaited.take());
+            }
             let ended = Instant::now();
             let due = ended + agent.renewal_in().unwrap_or(FOREVER).max(Duration::from_millis(1));
             let next = ended + agent.quiet_for();
@@ -158,20 +172,10 @@ impl Node {
     }
 }
 
-fn note_freshness(agent: &Agent, cluster: &Cluster, fresh: &mut Option<Rc<RefCell<usize>>>) {
-    let Some(left) = fresh else { return };
-    let is_fresh = {
-        let status = agent.status();
-        let status = status.borrow();
-        status.places.iter().all(|place| place.error.is_none() && !place.held.is_empty())
-    };
-    if is_fresh {
-        *left.borrow_mut() -= 1;
-        if *left.borrow() == 0 {
-            cluster.state().counts.all_fresh = Some(cluster.now());
-        }
-        *fresh = None;
-    }
+fn is_fresh(agent: &Agent) -> bool {
+    let status = agent.status();
+    let status = status.borrow();
+    status.places.iter().all(|place| place.error.is_none() && !place.held.is_empty())
 }
 
 /// What a node's agent sees of the world.
