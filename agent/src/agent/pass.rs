@@ -32,6 +32,10 @@ impl Agent {
         self.notice_new_holders(wake, &mut report).await;
         self.visit_if_due(Which::Published, round, &mut report).await;
         self.adopt(&registries, &mut report);
+        if !self.clock_checked {
+            // The registry's answer tells the time, by which it is judged what is due.
+            self.try_tokens(round, &mut report).await;
+        }
         self.renew(round, &mut report).await;
         self.try_tokens(round, &mut report).await;
         self.show_registries(&registries, &judgement);

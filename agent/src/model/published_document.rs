@@ -184,7 +184,12 @@ impl Entry {
         // A token's own word counts whole seconds, by which it would be better than itself.
         let better = token.expires_at > expires_at && token.auth != self.auth;
         let due = || renewal.due_at(expires_at, token.life()) <= now;
-        implausible || (better && (token.predecessor.as_ref() == Some(&self.auth) || due()))
+        // Nodes that once asked for themselves hold tokens minutes apart: publishing one after the other
+        // would gain nothing.
+        let worth_it =
+            || expires_at <= now || token.expires_at >= saturating_add(expires_at, token.life() / 10);
+        let succeeds = || token.predecessor.as_ref() == Some(&self.auth);
+        implausible || (better && (succeeds() || (due() && worth_it())))
     }
 
     /// Nodes whose files differ would overwrite each other for ever: the later file wins. A time to come
