@@ -4,12 +4,14 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use emr_ecr_agent_tests::parts::Part;
 use emr_ecr_agent_tests::process::{Dialogue, Server, bound_to_parent};
 use emr_ecr_agent_tests::{scratch, wait};
-use nix::unistd::geteuid;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, geteuid};
 use tempfile::TempDir;
 use tokio::time::timeout;
 
@@ -25,6 +27,19 @@ pub struct Machine {
     _nspawn: Server,
     leader: String,
     _home: TempDir,
+}
+
+/// How many nodes this process has booted.
+static BOOTED: AtomicU32 = AtomicU32::new(0);
+
+impl Drop for Machine {
+    /// Ends the node's first process, and with it all others: nspawn, when killed, leaves them running.
+    fn drop(&mut self) {
+        if let Ok(leader) = self.leader.parse() {
+            // It may have ended by itself.
+            let _ = kill(Pid::from_raw(leader), Signal::SIGKILL);
+        }
+    }
 }
 
 /// As whom something is done.
@@ -65,7 +80,13 @@ impl Machine {
                 "--link-journal=no",
                 "--console=pipe",
             ])
-            .args(["--volatile=overlay", "--machine=emr-node", "--resolv-conf=off", "--timezone=off"])
+            .args(["--volatile=overlay", "--resolv-conf=off", "--timezone=off"])
+            // A name of its own: what the node before left of its name may still be going away.
+            .arg(format!(
+                "--machine=emr-node-{}-{}",
+                std::process::id(),
+                BOOTED.fetch_add(1, Ordering::Relaxed)
+            ))
             .arg(format!("--directory={}", Part::node()?.path("root").display()))
             .arg(format!("--bind-ro={}:/packages", packages.display()));
         let mut nspawn =
