@@ -23,7 +23,9 @@ impl Agent {
             let look = self.parts.tokens.holder(issuer.clone());
             looks.spawn(async move { (issuer, before, look.await) });
         }
-        for (issuer, before, holder) in looks.join_all().await {
+        while let Some(ended) = looks.join_next().await {
+            // A look that failed says nothing, and is made again.
+            let Ok((issuer, before, holder)) = ended else { continue };
             if let Some(holder) = holder.filter(|holder| *holder != before) {
                 report.superseded.push(format!("{issuer}: {before} became {holder}"));
                 self.tokens.supersede(&issuer);

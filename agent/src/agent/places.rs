@@ -120,6 +120,11 @@ impl PlaceMemory {
         self.status.error = None;
         self.left = visit.found;
     }
+
+    pub fn note_failure(&mut self, problem: Problem, report: &mut PassReport) {
+        report.errors.push(problem.message.clone());
+        self.status.error = Some(problem);
+    }
 }
 
 impl Agent {
@@ -218,13 +223,6 @@ impl Agent {
             }
         }
         credentials
-    }
-}
-
-impl PlaceMemory {
-    pub fn note_failure(&mut self, problem: Problem, report: &mut PassReport) {
-        report.errors.push(problem.message.clone());
-        self.status.error = Some(problem);
     }
 }
 

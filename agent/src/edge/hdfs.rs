@@ -36,6 +36,7 @@ const FAILOVER_SETTINGS: [(&str, &str); 3] = [
 ];
 /// Where a NameNode listens unless told otherwise.
 const NAMENODE_PORT: u16 = 8020;
+
 /// The published copy.
 #[derive(Debug)]
 pub struct Published {

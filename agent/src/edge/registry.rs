@@ -1,5 +1,6 @@
-//! A Docker registry, asked whether an image can be pulled: its manifest, its architectures, and
-//! whether its configuration speaks of Java. It downloads no layers and changes nothing.
+//! A Docker registry, asked whether it takes a credential, and whether an image can be pulled: its
+//! manifest, its architectures, and whether its configuration speaks of Java. It downloads no layers
+//! and changes nothing.
 
 use std::error::Error;
 use std::time::Duration;

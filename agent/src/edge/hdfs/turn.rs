@@ -5,6 +5,7 @@ use hdfs_native::{Client, WriteOptions};
 
 use super::error::Call as _;
 use super::{HdfsError, Published};
+use crate::model::settings::PublishedSettings;
 use crate::place::Turn;
 
 /// Takes the turn, unless another node has it.
@@ -72,6 +73,6 @@ async fn create(client: &Client, path: &str, replication: u32) -> Result<Option<
     }
 }
 
-fn path_of(settings: &crate::model::settings::PublishedSettings) -> String {
+fn path_of(settings: &PublishedSettings) -> String {
     settings.path.sibling(&format!(".{}.emr-ecr-agent-turn", settings.path.file_name()))
 }
