@@ -61,8 +61,6 @@ pub struct Agent {
     trusted: Vec<EcrRegistry>,
     tokens: Tokens,
     trials: Trials,
-    /// A server's clock has been seen.
-    clock_checked: bool,
     /// What the file of static credentials said when it was last good.
     statics: Option<StaticCredentials>,
     /// How each issuer last answered.
@@ -120,7 +118,6 @@ impl Agent {
             trusted: Vec::new(),
             tokens: Tokens::default(),
             trials: Trials::default(),
-            clock_checked: false,
             statics: None,
             answers: BTreeMap::new(),
             holders_seen_at: Duration::ZERO,

@@ -32,7 +32,7 @@ impl Agent {
         self.notice_new_holders(wake, &mut report).await;
         self.visit_if_due(Which::Published, round, &mut report).await;
         self.adopt(&registries, &mut report);
-        if !self.clock_checked {
+        if !self.status.borrow().server_clock.is_told() {
             // The registry's answer tells the time, by which it is judged what is due.
             self.try_tokens(round, &mut report).await;
         }

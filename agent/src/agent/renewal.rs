@@ -134,7 +134,6 @@ impl Agent {
 
     fn take_clock_skew(&mut self, skew: Option<SignedDuration>) {
         if let Some(skew) = skew {
-            self.clock_checked = true;
             let server_clock = ServerClock::told(skew, self.world.now());
             self.status.send_modify(|status| status.server_clock = server_clock);
         }
@@ -166,6 +165,7 @@ impl Agent {
 
     fn untried(&self, round: Round<'_>) -> Vec<(Issuer, HostName, Token)> {
         let (now, server_now) = (self.world.now(), self.server_now());
+        let clock_is_told = self.status.borrow().server_clock.is_told();
         let mut untried = Vec::new();
         for wanted in round.registries {
             let Some(attempts) = self.tokens.get(&wanted.issuer) else { continue };
@@ -174,7 +174,7 @@ impl Agent {
             };
             // Whoever published a token has tried it; but a node that never asked anyone may have a wrong
             // clock, and would then renew too early for all.
-            let tries = !attempts.adopted || !self.clock_checked || round.wake == Wake::Reload;
+            let tries = !attempts.adopted || !clock_is_told || round.wake == Wake::Reload;
             let asked = |name: &&HostName| tries || self.trials.verdict(name, token).is_some();
             let due = wanted.names().filter(asked).filter(|name| self.trials.is_due(name, token, now));
             untried.extend(due.map(|name| (wanted.issuer.clone(), name.clone(), token.clone())));

@@ -129,6 +129,11 @@ pub enum ExecutorCfg {
 }
 
 impl ServerClock {
+    /// Whether a server's clock has been seen.
+    pub fn is_told(self) -> bool {
+        self.told.is_some()
+    }
+
     /// What an answer told at `now`: the server's clock minus the local one.
     pub fn told(skew: SignedDuration, now: Moment) -> Self {
         Self { told: Some(Moment { wall: saturating_add(now.wall, skew), ..now }) }
