@@ -15,6 +15,8 @@ const SHORTEST_YIELD: Duration = Duration::from_secs(10);
 const LONGEST_YIELD: Duration = Duration::from_secs(80);
 /// No wait between retries is shorter.
 const SHORTEST_RETRY: Duration = Duration::from_secs(1);
+/// Of so many looks at an unchanged file one is at its content, which costs the NameNode a second call.
+const LOOKS_PER_CONTENT: u32 = 10;
 
 /// At which part of a credential's life it is renewed by one node.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -69,6 +71,14 @@ pub fn yield_for(left: Duration, unit: f64) -> Duration {
     (left / 60).clamp(SHORTEST_YIELD, LONGEST_YIELD).mul_f64(0.5 + unit)
 }
 
+/// Whether the `look`-th look in a row at an unchanged file is at its content, since blocks can be lost
+/// under an unchanged stamp; otherwise at its stamp, since the mode can change under an unchanged
+/// content. `unit` is the node's fixed place: some node of a large cluster looks at each interval.
+pub fn looks_at_content(look: u32, unit: f64) -> bool {
+    let place = (unit * f64::from(LOOKS_PER_CONTENT)) as u32;
+    look % LOOKS_PER_CONTENT == place
+}
+
 /// A node's fixed place among the others: a hash of its name, in `0.0..1.0`.
 pub fn unit_of(node: &str) -> f64 {
     let mut hasher = DefaultHasher::new();
@@ -93,7 +103,9 @@ mod tests {
     use jiff::{SignedDuration, Timestamp};
     use proptest::prelude::*;
 
-    use super::{LONGEST_RETRY, Renewal, SHORTEST_RETRY, retry_after, unit_of};
+    use super::{
+        LONGEST_RETRY, LOOKS_PER_CONTENT, Renewal, SHORTEST_RETRY, looks_at_content, retry_after, unit_of,
+    };
 
     fn at(second: i64) -> Timestamp {
         Timestamp::constant(second, 0)
@@ -116,6 +128,12 @@ mod tests {
         fn retries_stay_in_bounds_and_never_overflow(failures: u32, unit in 0.0..1.0) {
             let wait = retry_after(failures, unit);
             prop_assert!(wait >= SHORTEST_RETRY && wait <= LONGEST_RETRY);
+        }
+
+        #[test]
+        fn each_node_looks_at_the_content_once_in_a_round(unit in 0.0..1.0, first in 1..1_000_000_u32) {
+            let round = first..first + LOOKS_PER_CONTENT;
+            prop_assert_eq!(round.filter(|look| looks_at_content(*look, unit)).count(), 1);
         }
 
         #[test]

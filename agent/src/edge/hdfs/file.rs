@@ -10,6 +10,7 @@ use crate::edge::chain;
 use crate::model::document::Document;
 use crate::model::plan::{Attributes, Found};
 use crate::model::published_path::PublishedPath;
+use crate::model::schedule;
 use crate::model::settings::PublishedSettings;
 use crate::place::{Replacement, Store};
 
@@ -33,15 +34,10 @@ pub(super) struct Remembered {
     file_system: String,
     stamp: Stamp,
     document: Document,
-    looked_at: Side,
-}
-
-/// Which of the two sides of a file the last look was at. They take turns, one call each: blocks can
-/// be lost under an unchanged stamp, and the mode can change under an unchanged content.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Side {
-    Stamp,
-    Content,
+    /// Whether the last look at the content could read it.
+    readable: bool,
+    /// How often in a row the file was found unchanged.
+    looks: u32,
 }
 
 /// What changes whenever a file is replaced, written or touched.
@@ -103,25 +99,22 @@ impl PublishedFile {
         let Some(status) = self.status().await? else { return Ok(None) };
         let document = self.read(self.path().path()).await?;
         let file_system = self.file_system.clone();
-        Ok(Some(Remembered { file_system, stamp: Stamp::of(&status), document, looked_at: Side::Content }))
+        Ok(Some(Remembered { file_system, stamp: Stamp::of(&status), document, readable: true, looks: 0 }))
     }
 
     async fn look_at_stamp(&self, before: Remembered) -> Result<Option<Remembered>, HdfsError> {
         let Some(status) = self.status().await? else { return Ok(None) };
         let stamp = Stamp::of(&status);
-        let document = match stamp == before.stamp {
-            true => before.document,
-            false => self.read(self.path().path()).await?,
-        };
-        let looked_at = if stamp == before.stamp { Side::Stamp } else { Side::Content };
-        Ok(Some(Remembered { stamp, document, looked_at, ..before }))
+        if stamp == before.stamp {
+            return Ok(Some(before));
+        }
+        let document = self.read(self.path().path()).await?;
+        Ok(Some(Remembered { stamp, document, readable: true, looks: 0, ..before }))
     }
 
     async fn look_at_content(&self, before: Remembered) -> Result<Option<Remembered>, HdfsError> {
         match self.read(self.path().path()).await {
-            Ok(document) if document == before.document => {
-                Ok(Some(Remembered { looked_at: Side::Content, ..before }))
-            }
+            Ok(document) if document == before.document => Ok(Some(Remembered { readable: true, ..before })),
             // Gone, replaced or unreadable: the whole look tells which.
             _ => self.look().await,
         }
@@ -138,7 +131,8 @@ impl PublishedFile {
             file_system: self.file_system.clone(),
             stamp,
             document: last_known.clone().unwrap_or_else(|| Document::new(Vec::new())),
-            looked_at: Side::Stamp,
+            readable: false,
+            looks: 0,
         });
         Ok(Found::Unreadable { last_known })
     }
@@ -239,10 +233,14 @@ impl Store for PublishedFile {
     async fn observe(&mut self) -> Result<Found, HdfsError> {
         let before = self.remembered.take();
         let looked = match before.clone() {
-            Some(before) => match before.looked_at {
-                Side::Content => self.look_at_stamp(before).await,
-                Side::Stamp => self.look_at_content(before).await,
-            },
+            Some(before) => {
+                let before = Remembered { looks: before.looks.wrapping_add(1), ..before };
+                let its_turn = schedule::looks_at_content(before.looks, schedule::unit_of(&self.node));
+                match its_turn || !before.readable {
+                    true => self.look_at_content(before).await,
+                    false => self.look_at_stamp(before).await,
+                }
+            }
             None => self.look().await,
         };
         self.remembered = match looked {
