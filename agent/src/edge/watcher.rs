@@ -2,7 +2,7 @@
 //! as by writing, and also where neither the file nor its folder exists yet.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,7 +21,8 @@ pub struct Watcher {
     inotify: RecommendedWatcher,
     noticed: Arc<Notify>,
     targets: Vec<PathBuf>,
-    folders: BTreeSet<PathBuf>,
+    /// The watched folders, and which they were when the watches were placed; none if one is missing.
+    folders: BTreeMap<PathBuf, Option<Identity>>,
     seen: BTreeMap<PathBuf, Option<Print>>,
 }
 
@@ -32,11 +33,17 @@ pub struct WatchError {
     source: notify::Error,
 }
 
+/// Which file it is, whatever its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Identity {
+    device: u64,
+    inode: u64,
+}
+
 /// What differs once a file was written, replaced or touched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Print {
-    device: u64,
-    inode: u64,
+    identity: Identity,
     size: u64,
     mode: u32,
     owner: (u32, u32),
@@ -60,8 +67,10 @@ impl Watcher {
 
     /// Takes what is there now as known, and watches for changes of `targets` against it.
     pub fn settle(&mut self, targets: &[PathBuf]) {
-        self.targets = targets.to_vec();
-        self.arm();
+        if self.targets != targets || !self.is_armed() {
+            self.targets = targets.to_vec();
+            self.arm();
+        }
         self.seen = self.prints();
     }
 
@@ -81,18 +90,38 @@ impl Watcher {
         self.targets.iter().map(|target| (target.clone(), Print::of(target))).collect()
     }
 
+    /// Whether the watches still are where they were placed. What changes inside the watched folders, links
+    /// among it, tells of itself; that a folder above them was renamed does not.
+    fn is_armed(&self) -> bool {
+        self.folders.iter().all(|(folder, placed)| placed.is_some() && Identity::of(folder) == *placed)
+    }
+
     /// Watches every folder in which something could change what a target's path leads to.
     fn arm(&mut self) {
         let wanted: BTreeSet<PathBuf> = self.targets.iter().flat_map(|target| folders_of(target)).collect();
-        for gone in self.folders.difference(&wanted) {
+        for gone in self.folders.keys().filter(|folder| !wanted.contains(*folder)) {
             // A folder that was removed takes its watch along.
             let _ = self.inotify.unwatch(gone);
         }
         // Asked for again each time: a folder may have been replaced by another under its name.
-        self.folders = wanted
-            .into_iter()
-            .filter(|folder| self.inotify.watch(folder, RecursiveMode::NonRecursive).is_ok())
-            .collect();
+        let mut placed = |folder: PathBuf| {
+            let identity = Identity::of(&folder);
+            let watched = self.inotify.watch(&folder, RecursiveMode::NonRecursive).is_ok();
+            (folder, identity.filter(|_| watched))
+        };
+        self.folders = wanted.into_iter().map(&mut placed).collect();
+    }
+}
+
+impl Identity {
+    fn of(path: &Path) -> Option<Self> {
+        fs::metadata(path).ok().map(|metadata| Self::from(&metadata))
+    }
+}
+
+impl From<&Metadata> for Identity {
+    fn from(metadata: &Metadata) -> Self {
+        Self { device: metadata.dev(), inode: metadata.ino() }
     }
 }
 
@@ -100,8 +129,7 @@ impl Print {
     fn of(path: &Path) -> Option<Self> {
         let metadata = fs::metadata(path).ok()?;
         Some(Self {
-            device: metadata.dev(),
-            inode: metadata.ino(),
+            identity: Identity::from(&metadata),
             size: metadata.size(),
             mode: metadata.mode(),
             owner: (metadata.uid(), metadata.gid()),

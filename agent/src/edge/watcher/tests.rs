@@ -92,3 +92,24 @@ fn what_was_settled_on_and_what_lies_beside_wake_nobody() {
         assert_eq!(size, 7);
     });
 }
+
+#[test]
+fn a_folder_above_that_was_exchanged_is_noticed_after_the_next_settling() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (way, target) = (folder.path().join("above"), folder.path().join("above/conf/f"));
+    fs::create_dir_all(way.join("conf")).expect("folders");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let mut watcher = Watcher::start().expect("inotify");
+        watcher.settle(std::slice::from_ref(&target));
+        fs::rename(&way, folder.path().join("aside")).expect("renamed");
+        fs::create_dir_all(way.join("conf")).expect("folders");
+        watcher.settle(std::slice::from_ref(&target));
+        let change = async {
+            tokio::task::yield_now().await;
+            write(target.clone());
+        };
+        let (changed, ()) = tokio::join!(tokio::time::timeout(PATIENCE, watcher.changed()), change);
+        assert!(changed.is_ok());
+    });
+}
