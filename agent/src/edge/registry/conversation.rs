@@ -1,0 +1,187 @@
+//! A conversation with one registry: by Docker's credential, or by the bearer token that some registries hand
+//! out for it. The credential goes to the registry and to whom it names for tokens, never by plain HTTP
+//! to another machine.
+
+use std::error::Error;
+
+use aws_smithy_http_client::Connector;
+use aws_smithy_http_client::proxy::ProxyConfig;
+use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use aws_smithy_runtime_api::client::http::HttpConnector as _;
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_types::body::SdkBody;
+use http_auth::ChallengeRef;
+use http_body_util::{BodyExt as _, Limited};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use thiserror::Error;
+use url::Url;
+
+/// Larger answers are neither manifests nor tokens.
+const LARGEST: usize = 4 << 20;
+/// Every form of manifest that Docker asks for.
+const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json";
+
+#[derive(Debug, Error)]
+pub(super) enum ConversationError {
+    #[error("{url} cannot be asked for")]
+    Request { url: String, source: Box<dyn Error + Send + Sync> },
+    #[error("no answer from {url}")]
+    Network { url: String, source: Box<dyn Error + Send + Sync> },
+    #[error("{url} answers with HTTP {status}")]
+    Status { url: String, status: u16 },
+    #[error("{url}, which hands out the registry's bearer tokens, answers with HTTP {status}")]
+    Token { url: String, status: u16 },
+    #[error("{url} does not say in a safe way where its bearer tokens come from")]
+    Realm { url: String },
+    #[error("the answer from {url} is not a registry's")]
+    Foreign { url: String, source: Box<dyn Error + Send + Sync> },
+}
+
+/// What is said to one registry, one question after another.
+pub(super) struct Conversation {
+    connector: Connector,
+    credential: Option<String>,
+    bearer: Option<String>,
+}
+
+/// An answer, whatever its status.
+pub(super) struct Answer {
+    url: String,
+    response: HttpResponse,
+}
+
+/// Which token a registry wants to see, and who hands it out.
+struct BearerChallenge {
+    realm: Url,
+}
+
+/// Docker's registries name it one way, OAuth's the other.
+#[derive(Deserialize)]
+struct BearerToken {
+    #[serde(alias = "access_token")]
+    token: String,
+}
+
+impl Conversation {
+    /// With the `auth` of a Docker config, if there is one.
+    pub fn new(auth: Option<&str>) -> Self {
+        let connector = Connector::builder()
+            .proxy_config(ProxyConfig::from_env())
+            .tls_provider(Provider::Rustls(CryptoMode::Ring))
+            .build();
+        Self { connector, credential: auth.map(|auth| format!("Basic {auth}")), bearer: None }
+    }
+
+    /// Asks, and if the registry wants a bearer token first, fetches that and asks again.
+    pub async fn get(&mut self, url: &str) -> Result<Answer, ConversationError> {
+        let authorization = self.bearer.as_ref().or(self.credential.as_ref());
+        let answer = self.send(url, authorization).await?;
+        let Some(challenge) = answer.bearer_challenge()? else { return Ok(answer) };
+        let token = self.bearer_token(&challenge).await?;
+        let authorization = self.bearer.insert(format!("Bearer {token}")).clone();
+        self.send(url, Some(&authorization)).await
+    }
+
+    /// Asks without any credential, as for storage whose URLs are signed.
+    pub async fn get_from_storage(&self, url: &str) -> Result<Answer, ConversationError> {
+        self.send(url, None).await
+    }
+
+    async fn bearer_token(&self, challenge: &BearerChallenge) -> Result<String, ConversationError> {
+        let answer = self.send(challenge.realm.as_str(), self.credential.as_ref()).await?;
+        match answer.status() {
+            200 => answer.json::<BearerToken>().await.map(|answer| answer.token),
+            status => Err(ConversationError::Token { url: answer.url, status }),
+        }
+    }
+
+    async fn send(&self, url: &str, authorization: Option<&String>) -> Result<Answer, ConversationError> {
+        let request = request(url, authorization)
+            .map_err(|source| ConversationError::Request { url: shown(url), source })?;
+        let response = self.connector.call(request).await;
+        let response =
+            response.map_err(|error| ConversationError::Network { url: shown(url), source: error.into() })?;
+        Ok(Answer { url: shown(url), response })
+    }
+}
+
+impl Answer {
+    pub fn status(&self) -> u16 {
+        self.response.status().as_u16()
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.response.headers().get(name)
+    }
+
+    /// The body of a good answer.
+    pub async fn json<T: DeserializeOwned>(self) -> Result<T, ConversationError> {
+        let (status, url) = (self.status(), self.url);
+        if status != 200 {
+            return Err(ConversationError::Status { url, status });
+        }
+        let body = match Limited::new(self.response.into_body(), LARGEST).collect().await {
+            Ok(body) => body.to_bytes(),
+            Err(source) => return Err(ConversationError::Network { url, source }),
+        };
+        serde_json::from_slice(&body)
+            .map_err(|source| ConversationError::Foreign { url, source: source.into() })
+    }
+
+    fn bearer_challenge(&self) -> Result<Option<BearerChallenge>, ConversationError> {
+        let asked = self.header("www-authenticate").filter(|_| self.status() == 401).unwrap_or_default();
+        // What is no challenge at all is an answer like another.
+        let challenges = http_auth::parse_challenges(asked).unwrap_or_default();
+        let Some(challenge) = challenges.iter().find(|c| c.scheme.eq_ignore_ascii_case("bearer")) else {
+            return Ok(None);
+        };
+        let realm = realm(challenge).ok_or_else(|| ConversationError::Realm { url: self.url.clone() })?;
+        Ok(Some(BearerChallenge { realm }))
+    }
+}
+
+/// The URL that hands out the token, with everything in it that the registry wants to be asked for.
+fn realm(challenge: &ChallengeRef<'_>) -> Option<Url> {
+    let param = |name: &str| {
+        let found = challenge.params.iter().find(|(param, _)| param.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.to_unescaped())
+    };
+    let mut url = Url::parse(&param("realm")?).ok()?;
+    let safe = match url.scheme() {
+        "https" => true,
+        "http" => is_loopback(url.host_str()?),
+        _ => false,
+    };
+    if !safe {
+        return None;
+    }
+    for name in ["service", "scope"] {
+        if let Some(value) = param(name) {
+            url.query_pairs_mut().append_pair(name, &value);
+        }
+    }
+    Some(url)
+}
+
+fn request(url: &str, authorization: Option<&String>) -> Result<HttpRequest, Box<dyn Error + Send + Sync>> {
+    let mut request = HttpRequest::new(SdkBody::empty());
+    request.set_uri(url)?;
+    let headers = request.headers_mut();
+    headers.try_insert("accept", MANIFESTS)?;
+    if let Some(authorization) = authorization {
+        headers.try_insert("authorization", authorization.clone())?;
+    }
+    Ok(request)
+}
+
+/// Without the query, which may hold a signature.
+fn shown(url: &str) -> String {
+    url.split('?').next().unwrap_or_default().to_owned()
+}
+
+/// Docker speaks plain HTTP to such registries.
+pub(super) fn is_loopback(registry: &str) -> bool {
+    let host = registry.rsplit_once(':').map_or(registry, |(host, _)| host);
+    host == "localhost" || host.parse::<std::net::Ipv4Addr>().is_ok_and(|address| address.is_loopback())
+}
