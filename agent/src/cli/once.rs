@@ -64,13 +64,17 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
         Metrics::new()?,
     );
     let runtime = runtime()?;
-    let patience = settings.deadlines.ecr + settings.deadlines.hdfs;
+    // A turn whose holder died is taken over after this time.
+    let patience = settings.deadlines.turn() + 2 * TURN_PAUSE;
     let pass = runtime.block_on(async {
         let began = clock.now().uptime;
         let mut pass = agent.pass(Wake::Start, intent).await;
         while pass.yields && clock.now().uptime.saturating_sub(began) < patience {
             tokio::time::sleep(TURN_PAUSE).await;
+            let mut changes = pass.changes;
             pass = agent.pass(Wake::Start, intent).await;
+            changes.append(&mut pass.changes);
+            pass.changes = changes;
         }
         pass
     });
