@@ -37,6 +37,9 @@ main() {
     export TZ=UTC LC_ALL=C SOURCE_DATE_EPOCH
     SOURCE_DATE_EPOCH="$(git log -1 --format=%ct)"
     version="$(cargo pkgid --package "$NAME" | sed 's/.*[#@]//')"
+    # For the metric build_info.
+    export EMR_ECR_AGENT_COMMIT
+    EMR_ECR_AGENT_COMMIT="$(git describe --always --dirty --abbrev=12 --exclude='*')"
     work="$(mktemp -d)"
     trap clean_up EXIT
 
@@ -54,7 +57,7 @@ main() {
 
 clean_up() {
     rm -rf "$work"
-    rm -f -- "$ROOT"/*/"$BILL.json"
+    git -C "$ROOT" clean --quiet --force -x -- "**/$BILL.json"
 }
 
 usage() {
