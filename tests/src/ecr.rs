@@ -1,7 +1,7 @@
 //! A stand-in for Amazon ECR's GetAuthorizationToken, private and public, speaking the real wire protocol.
 //!
 //! It issues a new token on every call, one chain of tokens per region, remembers the calls, and can be told to fail
-//! in every way the real service and the network before it can. It checks no signature.
+//! in every way the real service and the network before it can. Of a signature it checks the time alone.
 
 pub mod fault;
 pub mod token;
@@ -20,9 +20,9 @@ use tokio::sync::watch;
 
 pub use fault::Fault;
 pub use token::Issued;
-pub use wire::access_key_of_signature;
 
 use crate::listener::{self, Listener, Reply};
+use crate::signature;
 use crate::wait::{self, TimedOut};
 
 /// The account that owns the stand-in's registries.
@@ -173,6 +173,10 @@ impl Shared {
             Err(refusal) => return Reply::Whole(wire::error(&refusal, service_now)),
         };
         self.calls.send_modify(|calls| calls.push(call.clone()));
+        if let Some(stale) = signature::stale(request, service_now) {
+            let refusal = wire::refused("InvalidSignatureException", &stale);
+            return Reply::Whole(wire::error(&refusal, service_now));
+        }
 
         let fault = state.next_faults.pop_front().or(state.lasting_fault);
         match fault {

@@ -21,6 +21,7 @@ pub mod relay;
 pub mod scene;
 pub mod scratch;
 pub mod screen;
+pub mod signature;
 pub mod site;
 pub mod skopeo;
 pub mod sts;

@@ -3,6 +3,7 @@
 //!
 //! [`Scene`] needs no real part; [`Published`] is the agent's file on a real HDFS, for tests that want one.
 
+pub mod identities;
 mod published;
 
 use std::path::{Path, PathBuf};

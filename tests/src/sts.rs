@@ -1,17 +1,26 @@
-//! A stand-in for STS's AssumeRole, speaking the real wire protocol: a form in, XML out. It knows the roles that it
-//! was told of and remembers every call. It checks no signature.
+//! A stand-in for STS's AssumeRole, speaking the real wire protocol. It knows the roles that it was told of, remembers
+//! every call, and can be told to fail in every way the real service and the network before it can. Of a signature it
+//! checks the time alone.
+
+mod fault;
+mod wire;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE};
-use hyper::{Request, Response, StatusCode};
+use hyper::{Request, StatusCode};
 use jiff::{SignedDuration, Timestamp};
 
-use crate::ecr::access_key_of_signature;
+pub use fault::Fault;
+
 use crate::listener::{self, Listener, Reply};
+use crate::signature;
+
+/// The secret key and the session token of every session.
+pub const SECRET_KEY: &str = "role-secret-9yMcHDh3CYEXAMPLEKEY";
+pub const SESSION_TOKEN: &str = "role-session-FwoGZXIvYXdzEXAMPLE";
 
 /// One call, whatever was answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +55,8 @@ pub struct Sts {
 struct State {
     roles: HashMap<&'static str, Role>,
     calls: Vec<Call>,
+    clock_offset: SignedDuration,
+    fault: Option<Fault>,
 }
 
 impl Sts {
@@ -54,7 +65,7 @@ impl Sts {
         let shared = Arc::new(Mutex::new(State::default()));
         let answering = Arc::clone(&shared);
         let listener = Listener::start(move |request| {
-            Reply::Whole(answer(&request, &mut answering.lock().unwrap_or_else(PoisonError::into_inner)))
+            answer(&request, &mut answering.lock().unwrap_or_else(PoisonError::into_inner))
         })
         .await?;
         Ok(Self { listener, shared })
@@ -69,6 +80,20 @@ impl Sts {
         self.state().roles.insert(role.arn, role);
     }
 
+    /// Makes the service's clock differ from this machine's.
+    pub fn set_clock_offset(&self, offset: SignedDuration) {
+        self.state().clock_offset = offset;
+    }
+
+    /// Every call fails in this way, until [`Sts::heal`].
+    pub fn fail_always(&self, fault: Fault) {
+        self.state().fault = Some(fault);
+    }
+
+    pub fn heal(&self) {
+        self.state().fault = None;
+    }
+
     pub fn calls(&self) -> Vec<Call> {
         self.state().calls.clone()
     }
@@ -78,81 +103,23 @@ impl Sts {
     }
 }
 
-fn answer(request: &Request<Bytes>, state: &mut State) -> Response<Bytes> {
-    let form = form(request.body());
-    let field = |name: &str| form.get(name).cloned();
-    if field("Action").as_deref() != Some("AssumeRole") {
-        return refusal("InvalidAction", "not played here");
-    }
-    let authorization = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let call = Call {
-        role_arn: field("RoleArn").unwrap_or_default(),
-        external_id: field("ExternalId"),
-        session_name: field("RoleSessionName").unwrap_or_default(),
-        access_key: authorization.and_then(access_key_of_signature).unwrap_or_default().to_owned(),
+fn answer(request: &Request<Bytes>, state: &mut State) -> Reply {
+    let now = Timestamp::now() + state.clock_offset;
+    let refuse = |status, code: &str, message: &str| Reply::Whole(wire::refusal(status, code, message, now));
+    let Some(call) = wire::read(request) else {
+        return refuse(StatusCode::BAD_REQUEST, "InvalidAction", "not played here");
     };
     state.calls.push(call.clone());
+    if let Some(stale) = signature::stale(request, now) {
+        return refuse(StatusCode::FORBIDDEN, "SignatureDoesNotMatch", &stale);
+    }
     let role = state.roles.get(call.role_arn.as_str());
-    match role.filter(|role| role.external_id == call.external_id.as_deref()) {
-        Some(role) => assumed(role, &call),
-        None => refusal("AccessDenied", "User is not authorized to perform: sts:AssumeRole"),
+    let Some(role) = role.filter(|role| role.external_id == call.external_id.as_deref()) else {
+        return refuse(StatusCode::FORBIDDEN, "AccessDenied", wire::DENIAL);
+    };
+    let good = wire::assumed(role, &call, now);
+    match state.fault {
+        None => Reply::Whole(good),
+        Some(fault) => fault.reply(good, now),
     }
-}
-
-fn assumed(role: &Role, call: &Call) -> Response<Bytes> {
-    let expiration = (Timestamp::now() + role.life).strftime("%FT%TZ");
-    xml(
-        StatusCode::OK,
-        format!(
-            "<AssumeRoleResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><AssumeRoleResult>\
-             <AssumedRoleUser><Arn>{}/{}</Arn><AssumedRoleId>AROA3XFRBF23EXAMPLE:{}</AssumedRoleId></AssumedRoleUser>\
-             <Credentials><AccessKeyId>{}</AccessKeyId><SecretAccessKey>role-secret</SecretAccessKey>\
-             <SessionToken>role-session</SessionToken><Expiration>{expiration}</Expiration></Credentials>\
-             </AssumeRoleResult><ResponseMetadata><RequestId>1</RequestId></ResponseMetadata></AssumeRoleResponse>",
-            role.arn, call.session_name, call.session_name, role.access_key,
-        ),
-    )
-}
-
-fn refusal(code: &str, message: &str) -> Response<Bytes> {
-    xml(
-        StatusCode::FORBIDDEN,
-        format!(
-            "<ErrorResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><Error><Type>Sender</Type>\
-             <Code>{code}</Code><Message>{message}</Message></Error><RequestId>1</RequestId></ErrorResponse>"
-        ),
-    )
-}
-
-fn xml(status: StatusCode, text: String) -> Response<Bytes> {
-    let mut response = Response::new(Bytes::from(text));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static("text/xml"));
-    response
-}
-
-/// The fields of a form, decoded.
-fn form(body: &[u8]) -> HashMap<String, String> {
-    let body = String::from_utf8_lossy(body);
-    body.split('&')
-        .filter_map(|field| field.split_once('='))
-        .map(|(name, value)| (name.to_owned(), decoded(value)))
-        .collect()
-}
-
-fn decoded(text: &str) -> String {
-    let mut bytes = Vec::new();
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        match byte {
-            b'+' => bytes.push(b' '),
-            b'%' => {
-                let digits: Vec<u8> = rest.by_ref().take(2).collect();
-                let digits = std::str::from_utf8(&digits).ok();
-                bytes.extend(digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()));
-            }
-            other => bytes.push(other),
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }

@@ -4,84 +4,22 @@
 use emr_ecr_agent_tests::ecr::{Ecr, Fault};
 use emr_ecr_agent_tests::imds::{ACCESS_KEY, access_key_of};
 use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
-use emr_ecr_agent_tests::scene::{Outcome, SOON, Scene, TWELVE_HOURS, passes, shown};
-use emr_ecr_agent_tests::sts::{Role, Sts};
+use emr_ecr_agent_tests::scene::identities::{
+    Identities, OTHERS, PROFILE, PROFILE_KEY, PUBLIC, READER, THIRD, has_token, registry,
+};
+use emr_ecr_agent_tests::scene::{Outcome, SOON, TWELVE_HOURS, passes, shown};
+use emr_ecr_agent_tests::sts::{self, Role};
 use jiff::SignedDuration;
 use nix::sys::signal::Signal;
 use serde_json::Value;
-
-const OTHERS: &str = "210987654321.dkr.ecr.us-east-1.amazonaws.com";
-const THIRD: &str = "333333333333.dkr.ecr.us-east-1.amazonaws.com";
-const PUBLIC: &str = "public.ecr.aws";
-const READER: Role = Role {
-    arn: "arn:aws:iam::210987654321:role/ecr-reader",
-    external_id: Some("agreed:42"),
-    access_key: "ASIAREADER",
-    life: SignedDuration::from_hours(1),
-};
-const PROFILE_KEY: &str = "AKIAOFTHEPROFILE";
-
-/// A scene with STS, and a profile `other` with keys of its own beside the default one.
-struct Identities {
-    scene: Scene,
-    sts: Sts,
-}
-
-impl Identities {
-    async fn new() -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
-        let (scene, sts) = (Scene::without_hdfs().await?, Sts::start().await?);
-        let (ecr, imds) = (scene.ecr.address(), scene.imds.address());
-        let text = format!(
-            "[default]
-ec2_metadata_service_endpoint = http://{imds}
-services = sandbox
-
-[profile other]
-aws_access_key_id = {PROFILE_KEY}
-aws_secret_access_key = secret-of-the-profile
-services = sandbox
-
-[services sandbox]
-ecr =
-  endpoint_url = http://{ecr}
-ecr-public =
-  endpoint_url = http://{ecr}
-sts =
-  endpoint_url = http://{sts}
-",
-            sts = sts.address()
-        );
-        scene.node.write("aws/.aws/config", &text)?;
-        Ok(Self { scene, sts })
-    }
-
-    /// The access keys that signed calls to ECR, sorted.
-    fn keys(&self) -> Vec<String> {
-        let mut keys: Vec<String> = self.scene.ecr.calls().into_iter().map(|call| call.access_key).collect();
-        keys.sort();
-        keys
-    }
-
-    fn auth(&self, name: &str) -> Option<String> {
-        self.scene.docker_config().ok()?["auths"][name]["auth"].as_str().map(str::to_owned)
-    }
-}
-
-fn registry<'s>(status: &'s Value, host: &str) -> Option<&'s Value> {
-    status["registries"].as_array()?.iter().find(|registry| registry["host"] == host)
-}
-
-fn has_token(status: &Value, host: &str) -> Option<()> {
-    registry(status, host)?["expires_at"].is_string().then_some(())
-}
 
 #[tokio::test]
 async fn a_role_of_another_account_is_assumed_with_what_was_agreed() -> Outcome {
     let mut world = Identities::new().await?;
     world.sts.allow(READER);
     let keys = [("role_arn", READER.arn), ("external_id", "agreed:42"), ("session_name", "cluster-7")];
-    world.scene.settings.registry_with(OTHERS, &keys);
-    let agent = world.scene.start()?;
+    world.settings.registry_with(OTHERS, &keys);
+    let agent = world.start()?;
     shown(&agent, "both tokens", |s| has_token(s, OTHERS).and(has_token(s, TRUSTED_REGISTRY))).await?;
     passes(&agent, 2).await?;
 
@@ -94,15 +32,16 @@ async fn a_role_of_another_account_is_assumed_with_what_was_agreed() -> Outcome 
     let status = agent.status().await?;
     let shown = registry(&status, OTHERS).ok_or("not shown")?;
     assert_eq!((&shown["role_arn"], &shown["region"]), (&READER.arn.into(), &"us-east-1".into()));
-    assert!(!agent.log_text().contains("role-secret") && !agent.log_text().contains("role-session"));
+    let log = agent.log_text();
+    assert!(!log.contains(sts::SECRET_KEY) && !log.contains(sts::SESSION_TOKEN));
     Ok(())
 }
 
 #[tokio::test]
 async fn a_role_that_is_denied_touches_no_other_registry() -> Outcome {
     let mut world = Identities::new().await?;
-    world.scene.settings.registry_with(OTHERS, &[("role_arn", READER.arn), ("external_id", "guessed")]);
-    let agent = world.scene.start()?;
+    world.settings.registry_with(OTHERS, &[("role_arn", READER.arn), ("external_id", "guessed")]);
+    let agent = world.start()?;
     let error = shown(&agent, "the refusal", |status| {
         has_token(status, TRUSTED_REGISTRY)?;
         registry(status, OTHERS)?["last_error"].as_str().map(str::to_owned)
@@ -127,14 +66,14 @@ async fn a_role_that_is_denied_touches_no_other_registry() -> Outcome {
 async fn a_profile_takes_the_place_of_the_nodes_own_identity() -> Outcome {
     let mut world = Identities::new().await?;
     world.sts.allow(Role { external_id: None, ..READER });
-    world.scene.settings.registry_with(OTHERS, &[("profile", "other")]);
-    world.scene.settings.registry_with(THIRD, &[("profile", "other"), ("role_arn", READER.arn)]);
-    let agent = world.scene.start()?;
+    world.settings.registry_with(OTHERS, &[("profile", PROFILE)]);
+    world.settings.registry_with(THIRD, &[("profile", PROFILE), ("role_arn", READER.arn)]);
+    let agent = world.start()?;
     shown(&agent, "all tokens", |s| has_token(s, OTHERS).and(has_token(s, THIRD))).await?;
     assert_eq!(world.keys(), [PROFILE_KEY, ACCESS_KEY, READER.access_key]);
     assert_eq!(world.sts.calls()[0].access_key, PROFILE_KEY, "the role is assumed from the profile");
     let status = agent.status().await?;
-    assert_eq!(registry(&status, OTHERS).ok_or("not shown")?["profile"], "other");
+    assert_eq!(registry(&status, OTHERS).ok_or("not shown")?["profile"], PROFILE);
     Ok(())
 }
 
@@ -143,13 +82,13 @@ async fn an_endpoint_and_a_region_of_ones_own_are_asked_instead() -> Outcome {
     let mut world = Identities::new().await?;
     let elsewhere = Ecr::start(TWELVE_HOURS).await?;
     let endpoint = format!("http://{}", elsewhere.address());
-    world.scene.settings.registry_with(OTHERS, &[("endpoint", &endpoint), ("region", "eu-west-3")]);
-    let agent = world.scene.start()?;
+    world.settings.registry_with(OTHERS, &[("endpoint", &endpoint), ("region", "eu-west-3")]);
+    let agent = world.start()?;
     shown(&agent, "both tokens", |s| has_token(s, OTHERS).and(has_token(s, TRUSTED_REGISTRY))).await?;
     passes(&agent, 1).await?;
     let regions = |ecr: &Ecr| ecr.calls().into_iter().map(|call| call.region).collect::<Vec<_>>();
     assert_eq!(
-        (regions(&elsewhere), regions(&world.scene.ecr)),
+        (regions(&elsewhere), regions(&world.ecr)),
         (vec!["eu-west-3".into()], vec!["us-east-1".into()])
     );
     assert_eq!(world.auth(OTHERS), elsewhere.newest("eu-west-3").map(|token| token.auth()));
@@ -159,9 +98,9 @@ async fn an_endpoint_and_a_region_of_ones_own_are_asked_instead() -> Outcome {
 #[tokio::test]
 async fn ecr_public_is_asked_by_its_own_api() -> Outcome {
     let mut world = Identities::new().await?;
-    world.scene.settings.registry(PUBLIC, &["mirror.example.com:5000"]);
-    world.scene.ecr.fail_next([Fault::AccessDenied, Fault::AccessDenied]);
-    let agent = world.scene.start()?;
+    world.settings.registry(PUBLIC, &["mirror.example.com:5000"]);
+    world.public.fail_next([Fault::AccessDenied, Fault::AccessDenied]);
+    let agent = world.start()?;
     let error = shown(&agent, "a refusal", |status| {
         registry(status, PUBLIC)?["last_error"].as_str().map(str::to_owned)
     })
@@ -171,8 +110,8 @@ async fn ecr_public_is_asked_by_its_own_api() -> Outcome {
     }
     shown(&agent, "both tokens", |s| has_token(s, PUBLIC).and(has_token(s, TRUSTED_REGISTRY))).await?;
     passes(&agent, 1).await?;
-    assert!(world.scene.ecr.calls().iter().any(|call| call.public && call.region == "us-east-1"));
-    let token = world.scene.ecr.newest_public().ok_or("no token of ECR Public")?.auth();
+    assert!(world.public.calls().iter().all(|call| call.public && call.region == "us-east-1"));
+    let token = world.public.newest_public().ok_or("no token of ECR Public")?.auth();
     assert_eq!(world.auth(PUBLIC).as_ref(), Some(&token));
     assert_eq!(world.auth("mirror.example.com:5000").as_ref(), Some(&token));
     let status = agent.status().await?;
@@ -184,15 +123,15 @@ async fn ecr_public_is_asked_by_its_own_api() -> Outcome {
 #[tokio::test]
 async fn a_new_instance_role_means_a_new_token_at_once_on_reload() -> Outcome {
     let world = Identities::new().await?;
-    let agent = world.scene.start()?;
+    let agent = world.start()?;
     shown(&agent, "a token", |status| has_token(status, TRUSTED_REGISTRY)).await?;
     agent.signal(Signal::SIGHUP)?;
     passes(&agent, 2).await?;
     assert_eq!(world.keys(), [ACCESS_KEY], "the same role needs no new token");
 
-    world.scene.imds.set_role("replaced");
+    world.imds.set_role("replaced");
     agent.signal(Signal::SIGHUP)?;
-    let calls = world.scene.ecr.wait_for_calls(2, SOON).await?;
+    let calls = world.ecr.wait_for_calls(2, SOON).await?;
     assert_eq!(calls[1].access_key, access_key_of("replaced"));
     Ok(())
 }
@@ -201,12 +140,12 @@ async fn a_new_instance_role_means_a_new_token_at_once_on_reload() -> Outcome {
 async fn another_identity_in_the_settings_means_a_new_token() -> Outcome {
     let mut world = Identities::new().await?;
     world.sts.allow(Role { external_id: None, ..READER });
-    let agent = world.scene.start()?;
+    let agent = world.start()?;
     shown(&agent, "a token", |status| has_token(status, TRUSTED_REGISTRY)).await?;
     let before = world.auth(TRUSTED_REGISTRY);
-    world.scene.settings.registry_with(TRUSTED_REGISTRY, &[("role_arn", READER.arn)]);
-    world.scene.write_settings()?;
-    let calls = world.scene.ecr.wait_for_calls(2, SOON).await?;
+    world.settings.registry_with(TRUSTED_REGISTRY, &[("role_arn", READER.arn)]);
+    world.write_settings()?;
+    let calls = world.ecr.wait_for_calls(2, SOON).await?;
     assert_eq!(calls[1].access_key, READER.access_key);
     shown(&agent, "the new token in the document", |_| {
         (world.auth(TRUSTED_REGISTRY) != before).then_some(())
@@ -218,9 +157,9 @@ async fn another_identity_in_the_settings_means_a_new_token() -> Outcome {
 #[tokio::test]
 async fn a_token_is_renewed_when_the_credentials_behind_it_end() -> Outcome {
     let world = Identities::new().await?;
-    world.scene.imds.set_credential_life(SignedDuration::from_secs(4));
-    let agent = world.scene.start()?;
-    let calls = world.scene.ecr.wait_for_calls(2, SOON).await?;
+    world.imds.set_credential_life(SignedDuration::from_secs(4));
+    let agent = world.start()?;
+    let calls = world.ecr.wait_for_calls(2, SOON).await?;
     // The service counts whole seconds.
     let apart = calls[1].at.duration_since(calls[0].at);
     assert!(apart >= SignedDuration::from_secs(2), "renewed too early: {apart}");

@@ -35,7 +35,7 @@ pub enum Fault {
     NotAwsUser,
     /// A token that is not base64.
     NotBase64,
-    /// 200 with an empty list of tokens.
+    /// 200 without a token.
     NoToken,
 }
 
@@ -76,7 +76,7 @@ impl Fault {
             Self::NotBase64 => {
                 bad(Answer { authorization_token: "%%% not base64 %%%".to_owned(), expires_at })
             }
-            Self::NoToken => Reply::Whole(wire::no_token(now)),
+            Self::NoToken => Reply::Whole(wire::no_token(call, now)),
         }
     }
 }

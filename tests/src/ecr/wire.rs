@@ -1,15 +1,15 @@
 //! AWS JSON 1.1 as ECR speaks it: which request is which, and how answers look.
 
 use bytes::Bytes;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HOST};
+use hyper::header::{CONTENT_TYPE, HOST};
 use hyper::http::response::Builder;
 use hyper::{Request, Response, StatusCode};
 use jiff::Timestamp;
-use jiff::fmt::rfc2822::DateTimePrinter;
 use serde_json::{Value, json};
 
 use super::token::Answer;
 use super::{ACCOUNT, Call};
+use crate::signature::{self, Signer};
 
 /// An error as the service answers it.
 pub(super) struct Refusal {
@@ -25,15 +25,9 @@ pub(super) fn read(request: &Request<Bytes>, at: Timestamp) -> Result<Call, Refu
         "SpencerFrontendService.GetAuthorizationToken" => true,
         _ => return Err(refused("UnknownOperationException", "")),
     };
-    let (access_key, region) = scope(header(AUTHORIZATION.as_str()))
+    let Signer { access_key, region } = Signer::of(request)
         .ok_or_else(|| refused("MissingAuthenticationTokenException", "Missing Authentication Token"))?;
-    Ok(Call {
-        at,
-        region: region.to_owned(),
-        access_key: access_key.to_owned(),
-        host: header(HOST.as_str()).to_owned(),
-        public,
-    })
+    Ok(Call { at, region, access_key, host: header(HOST.as_str()).to_owned(), public })
 }
 
 pub(super) fn token(call: &Call, answer: &Answer, now: Timestamp) -> Response<Bytes> {
@@ -49,8 +43,9 @@ pub(super) fn token(call: &Call, answer: &Answer, now: Timestamp) -> Response<By
     respond(StatusCode::OK, &json!({ "authorizationData": [data] }), now)
 }
 
-pub(super) fn no_token(now: Timestamp) -> Response<Bytes> {
-    respond(StatusCode::OK, &json!({ "authorizationData": [] }), now)
+pub(super) fn no_token(call: &Call, now: Timestamp) -> Response<Bytes> {
+    let nothing = if call.public { json!({}) } else { json!({ "authorizationData": [] }) };
+    respond(StatusCode::OK, &nothing, now)
 }
 
 pub(super) fn error(refusal: &Refusal, now: Timestamp) -> Response<Bytes> {
@@ -58,25 +53,8 @@ pub(super) fn error(refusal: &Refusal, now: Timestamp) -> Response<Bytes> {
     respond(refusal.status, &body, now)
 }
 
-fn refused(kind: &'static str, message: &str) -> Refusal {
+pub(super) fn refused(kind: &'static str, message: &str) -> Refusal {
     Refusal { status: StatusCode::BAD_REQUEST, kind, message: message.to_owned() }
-}
-
-/// The access key of an `Authorization` header.
-pub fn access_key_of_signature(authorization: &str) -> Option<&str> {
-    scope(authorization).map(|(access_key, _)| access_key)
-}
-
-/// The access key and the region of `AWS4-HMAC-SHA256 Credential=KEY/DATE/REGION/SERVICE/aws4_request, ...`.
-fn scope(authorization: &str) -> Option<(&str, &str)> {
-    let credential = authorization
-        .strip_prefix("AWS4-HMAC-SHA256 ")?
-        .split(',')
-        .find_map(|field| field.trim().strip_prefix("Credential="))?;
-    let mut parts = credential.split('/');
-    let access_key = parts.next()?;
-    let region = parts.nth(1)?;
-    Some((access_key, region))
 }
 
 fn respond(status: StatusCode, body: &Value, now: Timestamp) -> Response<Bytes> {
@@ -85,10 +63,6 @@ fn respond(status: StatusCode, body: &Value, now: Timestamp) -> Response<Bytes> 
         .header(CONTENT_TYPE, "application/x-amz-json-1.1")
         .body(Bytes::from(body.to_string()))
         .expect("a fixed status and a fixed header make a response");
-    let date =
-        DateTimePrinter::new().timestamp_to_rfc9110_string(&now).ok().and_then(|date| date.parse().ok());
-    if let Some(date) = date {
-        response.headers_mut().insert(DATE, date);
-    }
+    signature::set_date(&mut response, now);
     response
 }

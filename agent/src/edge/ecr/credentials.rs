@@ -104,11 +104,10 @@ impl Session {
             .role_arn(role.arn.as_str())
             .role_session_name(role.session_name.as_str())
             .set_external_id(role.external_id.as_ref().map(ToString::to_string));
-        let answer = request.send().await.map_err(|error| call.failed(error))?;
-        let assumed = answer.credentials.ok_or_else(|| EcrError::NoCredentials {
-            issuer: Box::new(issuer.clone()),
-            source: CredentialsError::unhandled("the answer to AssumeRole holds no credentials"),
-        })?;
+        let answer = request.send().await.map_err(|error| call.clone().failed(error))?;
+        let assumed = answer
+            .credentials
+            .ok_or_else(|| EcrError::Service { call, source: "the answer holds no credentials".into() })?;
         let expiry = SystemTime::try_from(assumed.expiration).ok();
         let session_token = Some(assumed.session_token);
         Ok(Credentials::new(

@@ -1,0 +1,117 @@
+//! A node that may act as several identities: besides its own, a profile with keys of its own, and roles by STS.
+
+use std::ops::{Deref, DerefMut};
+
+use jiff::SignedDuration;
+use serde_json::Value;
+
+use super::{Error, Scene, TWELVE_HOURS};
+use crate::ecr::Ecr;
+use crate::sts::{Role, Sts};
+
+/// A registry of another account in the same Region as the trusted one.
+pub const OTHERS: &str = "210987654321.dkr.ecr.us-east-1.amazonaws.com";
+/// Another of a third account.
+pub const THIRD: &str = "333333333333.dkr.ecr.us-east-1.amazonaws.com";
+pub const PUBLIC: &str = "public.ecr.aws";
+/// The role that OTHERS asks for.
+pub const READER: Role = Role {
+    arn: "arn:aws:iam::210987654321:role/ecr-reader",
+    external_id: Some("agreed:42"),
+    access_key: "ASIAREADER",
+    life: SignedDuration::from_hours(1),
+};
+/// The profile with keys of its own, and these.
+pub const PROFILE: &str = "other";
+pub const PROFILE_KEY: &str = "AKIAOFTHEPROFILE";
+pub const PROFILE_SECRET_KEY: &str = "profile-secret-K7MDENGbPxRfiCYEXAMPLE";
+
+/// The scene of such a node, with STS, and ECR Public by a server of its own.
+#[derive(Debug)]
+pub struct Identities {
+    scene: Scene,
+    pub sts: Sts,
+    pub public: Ecr,
+}
+
+impl Identities {
+    /// On a node without HDFS.
+    pub async fn new() -> Result<Self, Error> {
+        Self::around(Scene::without_hdfs().await?).await
+    }
+
+    pub async fn around(scene: Scene) -> Result<Self, Error> {
+        let (sts, public) = (Sts::start().await?, Ecr::start(TWELVE_HOURS).await?);
+        let identities = Self { scene, sts, public };
+        identities.write_aws_config()?;
+        Ok(identities)
+    }
+
+    /// Adds OTHERS to the registries, asked for as READER, whom STS lets in.
+    pub fn add_others_by_role(&mut self) {
+        self.sts.allow(READER);
+        let keys = [("role_arn", READER.arn), ("external_id", READER.external_id.unwrap_or_default())];
+        self.scene.settings.registry_with(OTHERS, &keys);
+    }
+
+    /// The access keys that signed calls to private ECR, sorted.
+    pub fn keys(&self) -> Vec<String> {
+        let mut keys: Vec<String> = self.scene.ecr.calls().into_iter().map(|call| call.access_key).collect();
+        keys.sort();
+        keys
+    }
+
+    /// What the node's Docker config holds for a registry.
+    pub fn auth(&self, name: &str) -> Option<String> {
+        self.scene.docker_config().ok()?["auths"][name]["auth"].as_str().map(str::to_owned)
+    }
+
+    fn write_aws_config(&self) -> Result<(), Error> {
+        let (ecr, imds) = (self.scene.ecr.address(), self.scene.imds.address());
+        let (public, sts) = (self.public.address(), self.sts.address());
+        let text = format!(
+            "[default]
+ec2_metadata_service_endpoint = http://{imds}
+services = sandbox
+
+[profile {PROFILE}]
+aws_access_key_id = {PROFILE_KEY}
+aws_secret_access_key = {PROFILE_SECRET_KEY}
+services = sandbox
+
+[services sandbox]
+ecr =
+  endpoint_url = http://{ecr}
+ecr-public =
+  endpoint_url = http://{public}
+sts =
+  endpoint_url = http://{sts}
+"
+        );
+        Ok(self.scene.node.write("aws/.aws/config", &text)?)
+    }
+}
+
+impl Deref for Identities {
+    type Target = Scene;
+
+    fn deref(&self) -> &Scene {
+        &self.scene
+    }
+}
+
+impl DerefMut for Identities {
+    fn deref_mut(&mut self) -> &mut Scene {
+        &mut self.scene
+    }
+}
+
+/// A registry as the status shows it.
+pub fn registry<'s>(status: &'s Value, host: &str) -> Option<&'s Value> {
+    status["registries"].as_array()?.iter().find(|registry| registry["host"] == host)
+}
+
+/// Whether there is a token for the registry.
+pub fn has_token(status: &Value, host: &str) -> Option<()> {
+    registry(status, host)?["expires_at"].is_string().then_some(())
+}

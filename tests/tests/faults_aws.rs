@@ -1,0 +1,208 @@
+//! What happens to the services that tokens come from, with a token at hand: ECR, ECR Public and STS, one by one.
+//! Whatever it is, it is named, what lives stays, other registries do not notice, and the next token comes once the
+//! cause is gone.
+
+use std::time::Duration;
+
+use emr_ecr_agent_tests::agent::Agent;
+use emr_ecr_agent_tests::ecr::Fault;
+use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
+use emr_ecr_agent_tests::scene::identities::{Identities, OTHERS, PUBLIC, has_token, registry};
+use emr_ecr_agent_tests::scene::{Outcome, SOON, passes, shown};
+use emr_ecr_agent_tests::sts;
+use emr_ecr_agent_tests::wait;
+use futures_util::future::try_join_all;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+
+/// Which service is in trouble, and how.
+#[derive(Debug, Clone, Copy)]
+enum Trouble {
+    Private(Fault),
+    Public(Fault),
+    Sts(sts::Fault),
+}
+
+/// Longer than a call may take.
+const LATE: Duration = Duration::from_secs(60);
+
+#[tokio::test]
+async fn trouble_of_ecr() -> Outcome {
+    let table = [
+        (Fault::Throttled, "throttled", "ThrottlingException: Rate exceeded"),
+        (Fault::AccessDenied, "denied", "ecr:GetAuthorizationToken"),
+        (Fault::ExpiredCredentials, "service", "ExpiredTokenException"),
+        (Fault::ServerError, "service", "ServerException"),
+        (Fault::Torn, "network|service", "GetAuthorizationToken"),
+        (Fault::Garbage, "service", "GetAuthorizationToken"),
+        (Fault::Slow(LATE), "timeout", "within 3s"),
+        (Fault::Silent, "timeout", "within 3s"),
+        (Fault::NoToken, "invalid", "holds no authorization token"),
+    ];
+    check_all(table.map(|(fault, kind, words)| (Trouble::Private(fault), kind, words))).await
+}
+
+#[tokio::test]
+async fn trouble_of_ecr_public() -> Outcome {
+    let table = [
+        (Fault::Throttled, "throttled", "ThrottlingException: Rate exceeded"),
+        (Fault::AccessDenied, "denied", "ecr-public:GetAuthorizationToken and sts:GetServiceBearerToken"),
+        (Fault::ExpiredCredentials, "service", "ExpiredTokenException"),
+        (Fault::ServerError, "service", "ServerException"),
+        (Fault::Torn, "network|service", "ECR Public"),
+        (Fault::Garbage, "service", "ECR Public"),
+        (Fault::Slow(LATE), "timeout", "ECR Public"),
+        (Fault::Silent, "timeout", "ECR Public"),
+        (Fault::AlreadyExpired, "invalid", "had already expired"),
+        (Fault::NotAwsUser, "invalid", "not base64 of AWS:password"),
+        (Fault::NotBase64, "invalid", "not base64 of AWS:password"),
+        (Fault::NoToken, "invalid", "holds no authorization token"),
+    ];
+    check_all(table.map(|(fault, kind, words)| (Trouble::Public(fault), kind, words))).await
+}
+
+#[tokio::test]
+async fn trouble_of_sts() -> Outcome {
+    use sts::Fault;
+    let table = [
+        (Fault::Throttled, "throttled", "throttled AssumeRole: Throttling: Rate exceeded"),
+        (Fault::AccessDenied, "role_denied", "sts:AssumeRole"),
+        (Fault::ExpiredCredentials, "service", "ExpiredToken"),
+        (Fault::ServerError, "service", "InternalFailure"),
+        (Fault::Torn, "network|service", "AssumeRole"),
+        (Fault::Garbage, "service", "AssumeRole"),
+        (Fault::Slow(LATE), "timeout", "within 3s"),
+        (Fault::Silent, "timeout", "within 3s"),
+        (Fault::NoCredentials, "service", "failed AssumeRole: the answer holds no credentials"),
+    ];
+    check_all(table.map(|(fault, kind, words)| (Trouble::Sts(fault), kind, words))).await
+}
+
+async fn check_all<const N: usize>(table: [(Trouble, &str, &str); N]) -> Outcome {
+    try_join_all(table.map(|(trouble, kind, words)| check(trouble, kind, words))).await?;
+    Ok(())
+}
+
+/// `kind` is the word, or words, for counters; `words` a part of what is said.
+async fn check(trouble: Trouble, kind: &str, words: &str) -> Outcome {
+    let mut world = Identities::new().await?;
+    // On a busy machine the SDK's second attempt may come late: only where that is the fault is it to count.
+    world.settings.set("deadlines.ecr", if kind == "timeout" { "3s" } else { "15s" });
+    world.settings.registry(PUBLIC, &[]);
+    world.add_others_by_role();
+    // Renewed halfway, with as much time for the look at what lives.
+    for ecr in [&world.ecr, &world.public] {
+        ecr.set_token_life(SignedDuration::from_secs(20));
+    }
+    let agent = world.start()?;
+    wait_for_tokens(&agent, &[TRUSTED_REGISTRY, OTHERS, PUBLIC]).await?;
+    let host = trouble.host();
+    let first = world.auth(host).ok_or("no token in the Docker config")?;
+    trouble.begin(&world);
+
+    let failing = shown(&agent, "a failure", |status| {
+        let registry = registry(status, host)?;
+        (registry["consecutive_failures"].as_u64()? >= 1).then(|| registry.clone())
+    })
+    .await?;
+    let error = failing["last_error"].as_str().unwrap_or_default();
+    assert!(error.contains(words) && !error.contains('\n'), "{trouble:?}: {error}");
+    let metrics = agent.get("/metrics").await?.text();
+    let counted = |host: &str, kind: &str| {
+        let labels = format!("registry=\"{host}\",result=\"{kind}\"");
+        metrics.contains(&format!("\nemr_ecr_agent_token_refresh_total{{{labels}}}"))
+    };
+    assert!(kind.split('|').any(|kind| counted(host, kind)), "{trouble:?}: {metrics}");
+    let ends: Timestamp = failing["expires_at"].as_str().ok_or("what lives was dropped")?.parse()?;
+    assert!(ends > Timestamp::now(), "{trouble:?}: looked at too late to tell");
+    assert_eq!(world.auth(host), Some(first.clone()), "{trouble:?}: what lives stays");
+    let status = agent.status().await?;
+    for bystander in trouble.bystanders() {
+        let shown = registry(&status, bystander).ok_or("not shown")?;
+        assert_eq!(shown["consecutive_failures"], 0, "{trouble:?}: {shown}");
+    }
+
+    trouble.end(&world);
+    wait::until("the next token", SOON, async || match world.auth(host) {
+        Some(next) if next != first => Ok(()),
+        _ => Err("none yet"),
+    })
+    .await?;
+    wait_for_tokens(&agent, &[host]).await
+}
+
+impl Trouble {
+    /// The registry whose tokens do not come any more.
+    fn host(self) -> &'static str {
+        match self {
+            Self::Private(_) => TRUSTED_REGISTRY,
+            Self::Public(_) => PUBLIC,
+            Self::Sts(_) => OTHERS,
+        }
+    }
+
+    /// Registries that have nothing to do with it.
+    fn bystanders(self) -> &'static [&'static str] {
+        match self {
+            Self::Private(_) => &[PUBLIC],
+            Self::Public(_) => &[TRUSTED_REGISTRY, OTHERS],
+            Self::Sts(_) => &[TRUSTED_REGISTRY, PUBLIC],
+        }
+    }
+
+    fn begin(self, world: &Identities) {
+        match self {
+            Self::Private(fault) => world.ecr.fail_always(fault),
+            Self::Public(fault) => world.public.fail_always(fault),
+            Self::Sts(fault) => world.sts.fail_always(fault),
+        }
+    }
+
+    fn end(self, world: &Identities) {
+        match self {
+            Self::Private(_) => world.ecr.heal(),
+            Self::Public(_) => world.public.heal(),
+            Self::Sts(_) => world.sts.heal(),
+        }
+    }
+}
+
+/// All services refuse what is signed by another clock than theirs: the node's is what is wrong.
+#[tokio::test]
+async fn a_clock_wrong_by_hours_hinders_no_call() -> Outcome {
+    for hours in [-3, 3] {
+        let mut world = Identities::new().await?;
+        world.settings.registry(PUBLIC, &[]);
+        world.add_others_by_role();
+        let offset = SignedDuration::from_hours(hours);
+        world.ecr.set_clock_offset(offset);
+        world.public.set_clock_offset(offset);
+        world.sts.set_clock_offset(offset);
+        let agent = world.start()?;
+        let hosts = [TRUSTED_REGISTRY, OTHERS, PUBLIC];
+        wait_for_tokens(&agent, &hosts).await?;
+        let calls = || [world.ecr.calls().len(), world.public.calls().len(), world.sts.calls().len()];
+        let before = calls();
+        passes(&agent, 2).await?;
+        let status = agent.status().await?;
+        let skew = status["clock_skew_seconds"].as_f64().ok_or("no skew")?;
+        assert!((skew - hours as f64 * 3600.0).abs() < 60.0, "{hours} h: {skew}");
+        for check in status["checks"].as_array().into_iter().flatten() {
+            let of_token = check["name"].as_str().is_some_and(|name| name.starts_with("token:"));
+            assert!(!of_token || check["ok"] == true, "{hours} h: {check}");
+        }
+        assert_eq!(calls(), before, "{hours} h: nothing is due yet");
+    }
+    Ok(())
+}
+
+/// Waits until these registries have tokens, and the places hold them.
+async fn wait_for_tokens(agent: &Agent, hosts: &[&str]) -> Outcome {
+    let well = |status: &Value, host: &str| registry(status, host).is_some_and(|r| r["last_error"].is_null());
+    shown(agent, "tokens", |status| {
+        let have = hosts.iter().all(|host| has_token(status, host).is_some() && well(status, host));
+        have.then_some(())
+    })
+    .await?;
+    Ok(passes(agent, 1).await?)
+}
