@@ -1,0 +1,79 @@
+//! What happens to the registry that tokens are tried at, by TLS under its real name: a token that it refuses is not
+//! published, one that it takes later is, and where it cannot be reached nothing is held up.
+
+use emr_ecr_agent_tests::agent::Agent;
+use emr_ecr_agent_tests::node::{REGION, TRUSTED_REGISTRY};
+use emr_ecr_agent_tests::parts::{self, Part};
+use emr_ecr_agent_tests::registry::{Registry, USER};
+use emr_ecr_agent_tests::scene::{Cured, Outcome, SOON, Scene, passes, shown};
+use emr_ecr_agent_tests::tls::{Route, TlsProxy};
+use jiff::SignedDuration;
+
+#[tokio::test]
+async fn a_token_is_published_once_its_registry_takes_it_and_when_it_cannot_be_asked() -> Outcome {
+    if !parts::present([Part::hdfs(), Part::registry()]) {
+        return Ok(());
+    }
+    let registry = Registry::start().await?;
+    let Some((mut scene, published)) = Scene::with_hdfs().await? else { return Ok(()) };
+    let route = Route { host: TRUSTED_REGISTRY.to_owned(), server: registry.address() };
+    let proxy = TlsProxy::start(vec![route]).await?;
+    scene.node.write("authority.pem", proxy.authority())?;
+    scene.environment = vec![
+        ("HTTPS_PROXY", format!("http://{}", proxy.address()).into()),
+        ("SSL_CERT_FILE", scene.node.path("authority.pem")),
+    ];
+    scene.ecr.set_token_life(SignedDuration::from_secs(24));
+    let newest = || scene.ecr.newest(REGION).ok_or("no token issued");
+
+    // It does not know the first token yet.
+    let mut agent = scene.start()?;
+    verified(&agent, "refused").await?;
+    agent.wait_not_ready(SOON).await?;
+    passes(&agent, 2).await?;
+    let names = published.names().await?;
+    assert!(!names.contains(&"config.json".to_owned()), "{names:?}");
+    assert!(!scene.node.docker_config().exists());
+    let first = newest()?;
+    accepts(&registry, &mut agent, first.password()).await?;
+    published.wait_for_auth(TRUSTED_REGISTRY, &first.auth()).await?;
+
+    // Nor the second, while the first still lives.
+    verified(&agent, "refused").await?;
+    agent.wait_not_ready(SOON).await?;
+    let second = newest()?;
+    assert_ne!(second.auth(), first.auth());
+    for document in [published.json().await?, scene.docker_config()?] {
+        assert_eq!(document["auths"][TRUSTED_REGISTRY]["auth"], first.auth(), "what lives stays");
+    }
+    accepts(&registry, &mut agent, second.password()).await?;
+    published.wait_for_auth(TRUSTED_REGISTRY, &second.auth()).await?;
+
+    drop(registry);
+    verified(&agent, "unknown").await?;
+    let third = newest()?;
+    assert_ne!(third.auth(), second.auth());
+    published.wait_for_auth(TRUSTED_REGISTRY, &third.auth()).await?;
+    agent.wait_ready(SOON).await?;
+    Ok(())
+}
+
+/// Lets the registry take this password from now on, and waits until the agent has noticed.
+async fn accepts(registry: &Registry, agent: &mut Agent, password: &str) -> Outcome {
+    registry.door().accept_only(USER, password)?;
+    // A refused token is tried again after a wait that doubles, not at each pass.
+    verified(agent, "accepted").await?;
+    let cured = Cured::now(agent).await?;
+    Ok(cured.heals(agent, async || Ok(())).await?)
+}
+
+/// Waits until the status has this for the last trial's outcome, and sees it counted.
+async fn verified(agent: &Agent, outcome: &str) -> Outcome {
+    shown(agent, outcome, |status| (status["registries"][0]["verified"] == outcome).then_some(())).await?;
+    let counter = format!(
+        "\nemr_ecr_agent_token_verify_total{{registry=\"{TRUSTED_REGISTRY}\",result=\"{outcome}\"}} "
+    );
+    let metrics = agent.get("/metrics").await?.text();
+    assert!(metrics.contains(&counter), "{outcome}: {metrics}");
+    Ok(())
+}
