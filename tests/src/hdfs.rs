@@ -11,6 +11,7 @@ pub mod proxy;
 mod secure;
 mod shared;
 mod shell;
+pub mod writer;
 
 use std::fs;
 use std::io;

@@ -11,6 +11,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use jiff::SignedDuration;
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::timeout;
@@ -219,7 +220,17 @@ impl Cured {
 
 /// Waits until the loop has gone round `count` times more, so that what it would do has been done.
 pub async fn passes(agent: &Agent, count: u64) -> Result<(), Error> {
+    passes_after(agent, passes_so_far(agent).await?, count).await
+}
+
+/// Asks for a pass as an operator does, and waits until it is over.
+pub async fn provoke_pass(agent: &Agent) -> Result<(), Error> {
     let before = passes_so_far(agent).await?;
+    agent.signal(Signal::SIGHUP)?;
+    passes_after(agent, before, 1).await
+}
+
+async fn passes_after(agent: &Agent, before: u64, count: u64) -> Result<(), Error> {
     wait::until("further passes", SOON, async || match passes_so_far(agent).await {
         Ok(now) if now >= before + count => Ok(()),
         Ok(now) => Err(format!("{} of {count}", now - before)),

@@ -126,7 +126,7 @@ impl HdfsClient {
     }
 }
 
-const FS_SHELL: &str = "org.apache.hadoop.fs.FsShell";
+pub(super) const FS_SHELL: &str = "org.apache.hadoop.fs.FsShell";
 const DFS_ADMIN: &str = "org.apache.hadoop.hdfs.tools.DFSAdmin";
 
 pub(super) async fn run(mut command: Command, args: &[&str]) -> Result<Output, Error> {

@@ -31,6 +31,8 @@ pub enum HdfsError {
     IsFolder { path: String },
     #[error("the folder {path} does not exist on HDFS")]
     NoFolder { path: String },
+    #[error("{path} on HDFS is held open by another writer")]
+    HeldOpen { path: String },
     #[error("{path} on HDFS has {length} bytes, too many for a Docker config")]
     TooLarge { path: String, length: usize },
     #[error("{path} on HDFS reads back different from what was written")]
@@ -56,6 +58,7 @@ impl HdfsError {
             HdfsError::Session { .. } => Some("HDFS to answer".to_owned()),
             HdfsError::Call { source, .. } => source.waits_for(),
             HdfsError::NoKeytab { path } => Some(format!("the keytab {}", path.display())),
+            HdfsError::HeldOpen { path } => Some(format!("the end of another writer's lease on {path}")),
             HdfsError::NotHdfs { .. }
             | HdfsError::Keytab { .. }
             | HdfsError::OpenKeytab { .. }
@@ -67,9 +70,12 @@ impl HdfsError {
 }
 
 impl HdfsError {
-    /// Whether a file is there whose content no DataNode gave; a NameNode's refusal is something else.
+    /// Whether a file is there whose content cannot be had; a NameNode's refusal is something else.
     pub(super) fn is_loss_of_content(&self) -> bool {
-        matches!(self, HdfsError::Call { operation: "read", source: Cause::Library(_), .. })
+        matches!(
+            self,
+            HdfsError::Call { operation: "read", source: Cause::Library(_), .. } | HdfsError::HeldOpen { .. }
+        )
     }
 }
 

@@ -94,10 +94,25 @@ impl PublishedFile {
         Ok(Document::new(bytes.to_vec()))
     }
 
+    /// Of a file that is held open the library leaves out the last block, which other readers get.
+    async fn read_whole(&self, status: &FileStatus) -> Result<Document, HdfsError> {
+        let document = self.read(self.path().path()).await?;
+        if document.bytes().len() >= status.length {
+            return Ok(document);
+        }
+        // Unless another node was faster, and its file is shorter.
+        match self.status().await? {
+            Some(now) if Stamp::of(&now) == Stamp::of(status) => {
+                Err(HdfsError::HeldOpen { path: self.path().to_string() })
+            }
+            _ => Ok(document),
+        }
+    }
+
     /// Looks at all there is; none if there is no file.
     async fn look(&self) -> Result<Option<Remembered>, HdfsError> {
         let Some(status) = self.status().await? else { return Ok(None) };
-        let document = self.read(self.path().path()).await?;
+        let document = self.read_whole(&status).await?;
         let file_system = self.file_system.clone();
         Ok(Some(Remembered { file_system, stamp: Stamp::of(&status), document, readable: true, looks: 0 }))
     }
@@ -108,7 +123,7 @@ impl PublishedFile {
         if stamp == before.stamp {
             return Ok(Some(before));
         }
-        let document = self.read(self.path().path()).await?;
+        let document = self.read_whole(&status).await?;
         Ok(Some(Remembered { stamp, document, readable: true, looks: 0, ..before }))
     }
 
@@ -120,13 +135,18 @@ impl PublishedFile {
         }
     }
 
-    /// The NameNode knows the file, and no DataNode that answers has its content. Where that is a passing
-    /// trouble of all DataNodes, nothing can be written either, and so nothing is replaced.
-    async fn unreadable(&mut self, before: Option<Remembered>, why: &HdfsError) -> Result<Found, HdfsError> {
-        tracing::warn!(error = %chain(why), "the published file has lost its content");
+    /// The NameNode knows the file, and its content cannot be had. Where that is a passing trouble of all
+    /// DataNodes, nothing can be written either, and so nothing is replaced.
+    async fn unreadable(&mut self, before: Option<Remembered>, why: HdfsError) -> Result<Found, HdfsError> {
+        tracing::warn!(error = %chain(&why), "the content of the published file cannot be had");
         let Some(status) = self.status().await? else { return Ok(Found::Absent) };
-        let stamp = Stamp::of(&status);
-        let last_known = before.filter(|before| before.stamp == stamp).map(|before| before.document);
+        let (stamp, held_open) = (Stamp::of(&status), matches!(why, HdfsError::HeldOpen { .. }));
+        if held_open && before.is_none() && self.is_being_closed().await {
+            return Err(why);
+        }
+        // What somebody writes in place has no worth yet; what was replaced as a whole is newer than before.
+        let last_known = before.filter(|before| held_open || before.stamp == stamp);
+        let last_known = last_known.map(|before| before.document);
         self.remembered = Some(Remembered {
             file_system: self.file_system.clone(),
             stamp,
@@ -135,6 +155,16 @@ impl PublishedFile {
             looks: 0,
         });
         Ok(Found::Unreadable { last_known })
+    }
+
+    /// Takes the lease from whoever holds open a file that was never read here, and may have entries that
+    /// nobody else has: a later look finds it closed. `false` if that is not permitted.
+    async fn is_being_closed(&self) -> bool {
+        let recovery = self.client.recover_lease(self.path().path()).await;
+        if let Err(error) = &recovery {
+            tracing::warn!(path = %self.path(), error = %chain(error), "cannot end another writer's lease");
+        }
+        recovery.is_ok()
     }
 
     /// Writes `document` under the name `temporary` and puts it in the file's stead, unless another
@@ -244,7 +274,7 @@ impl Store for PublishedFile {
             None => self.look().await,
         };
         self.remembered = match looked {
-            Err(error) if error.is_loss_of_content() => return self.unreadable(before, &error).await,
+            Err(error) if error.is_loss_of_content() => return self.unreadable(before, error).await,
             looked => looked?,
         };
         Ok(self.remembered.as_ref().map_or(Found::Absent, |file| self.found(file)))

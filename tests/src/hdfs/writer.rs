@@ -1,0 +1,81 @@
+//! Somebody else's writer, half-way through: `hadoop fs` fed by a pipe that the test holds, so that HDFS keeps the
+//! file open for it, by a lease, for as long as the test likes.
+
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::io::AsyncWriteExt;
+use tokio::process::ChildStdin;
+
+use super::client::FS_SHELL;
+use super::{Error, HdfsClient, START};
+use crate::process::{Dialogue, Server};
+use crate::scratch;
+use crate::wait;
+
+/// What it does to the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Manner {
+    /// Makes it anew in place, as `-put -f -d` does.
+    Anew,
+    /// Goes on where it ends, as `-appendToFile` does.
+    Append,
+}
+
+/// The writer; it is killed when dropped, and then its lease stays behind.
+#[derive(Debug)]
+pub struct HalfWriter {
+    server: Server,
+    pipe: ChildStdin,
+    _folder: TempDir,
+}
+
+impl HalfWriter {
+    /// Opens the file as `user`, writes `beginning` and waits until HDFS has the file open.
+    pub async fn open(
+        client: &HdfsClient,
+        user: &str,
+        path: &str,
+        (manner, beginning): (Manner, &str),
+    ) -> Result<Self, Error> {
+        let folder = scratch::folder("writer")?;
+        let mut command = client.java(user, FS_SHELL);
+        match manner {
+            Manner::Anew => command.args(["-put", "-f", "-d", "-", path]),
+            Manner::Append => command.args(["-appendToFile", "-", path]),
+        };
+        let log = folder.path().join("writer.log");
+        let mut server = Server::start("a foreign writer", command, &log, Dialogue::Piped)?;
+        let Some((mut pipe, _out)) = server.take_dialogue() else {
+            return Err(failed(std::io::ErrorKind::BrokenPipe.into()));
+        };
+        pipe.write_all(beginning.as_bytes()).await.map_err(failed)?;
+        pipe.flush().await.map_err(failed)?;
+        wait::until("the open file", START, async || match is_open(client, path).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(format!("it is not open; the writer says {:?}", server.log_text())),
+            Err(error) => Err(error.to_string()),
+        })
+        .await?;
+        Ok(Self { server, pipe, _folder: folder })
+    }
+
+    /// Writes the rest, and gives how that ended.
+    pub async fn finish(mut self, rest: &str, deadline: Duration) -> Result<ExitStatus, Error> {
+        // If the file is no longer the writer's, it may have ended already.
+        let _ = self.pipe.write_all(rest.as_bytes()).await;
+        drop(self.pipe);
+        Ok(self.server.ended(deadline).await?)
+    }
+}
+
+/// Whether somebody, alive or dead, holds the lease on this file.
+pub async fn is_open(client: &HdfsClient, path: &str) -> Result<bool, Error> {
+    let listing = client.dfs_admin(&["-listOpenFiles", "-path", path]).await?;
+    Ok(listing.split_whitespace().any(|word| word == path))
+}
+
+fn failed(source: std::io::Error) -> Error {
+    Error::Run { program: "a foreign writer".to_owned(), source }
+}

@@ -1,0 +1,98 @@
+//! Somebody else writes the published file in place and holds its lease half-way, alive or dead: the agent puts a whole
+//! file there nevertheless, and the other writer cannot spoil it any more.
+
+use emr_ecr_agent_tests::agent::Agent;
+use emr_ecr_agent_tests::hdfs::writer::{HalfWriter, Manner, is_open};
+use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
+use emr_ecr_agent_tests::scene::{Cured, Outcome, Published, SOON, Scene, passes};
+use emr_ecr_agent_tests::wait;
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+/// More than Hadoop's client gathers before it sends: readers see the beginning of it.
+const MUCH: usize = 300_000;
+
+#[tokio::test]
+async fn a_half_written_file_is_replaced_while_its_writer_lives() -> Outcome {
+    for manner in [Manner::Anew, Manner::Append] {
+        let Some((scene, published)) = Scene::with_hdfs().await? else { return Ok(()) };
+        let mut agent = scene.start_ready().await?;
+        let text = "x".repeat(MUCH);
+        let (path, client) = (published.path(), published.client());
+        agent.signal(Signal::SIGSTOP)?;
+        let writer = HalfWriter::open(client, "hadoop", path, (manner, &text)).await?;
+        agent.signal(Signal::SIGCONT)?;
+        let healed = heal(&published, &mut agent).await?;
+
+        let end = writer.finish(&text, SOON).await?;
+        assert!(!end.success(), "{manner:?}: the other writer is told");
+        passes(&agent, 2).await?;
+        assert_eq!(published.json().await?, healed, "{manner:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_half_written_file_is_replaced_after_its_writer_died() -> Outcome {
+    for (manner, length) in [(Manner::Anew, MUCH), (Manner::Append, MUCH), (Manner::Append, 1)] {
+        let Some((scene, published)) = Scene::with_hdfs().await? else { return Ok(()) };
+        let mut agent = scene.start_ready().await?;
+        let text = "x".repeat(length);
+        let (path, client) = (published.path(), published.client());
+        agent.signal(Signal::SIGSTOP)?;
+        drop(HalfWriter::open(client, "hadoop", path, (manner, &text)).await?);
+        assert!(is_open(client, path).await?, "{manner:?}: no lease was left");
+        agent.signal(Signal::SIGCONT)?;
+        heal(&published, &mut agent).await?;
+    }
+    Ok(())
+}
+
+/// While a file is open for appending, HDFS tells its readers more than the agent's library can read.
+#[tokio::test]
+async fn entries_of_others_outlast_a_writer_that_appends() -> Outcome {
+    for agent_starts_anew in [false, true] {
+        let Some((scene, published)) = Scene::with_hdfs().await? else { return Ok(()) };
+        let mut agent = scene.start_ready().await?;
+        let mut document = published.json().await?;
+        document["auths"]["hub.example.com"] = json!({ "auth": "aHViOmh1Yg==" });
+        published.put(&document.to_string()).await?;
+        let (path, client) = (published.path(), published.client());
+        published.shell(&["-chown", "hadoop", path]).await?;
+        passes(&agent, 2).await?;
+
+        agent.signal(if agent_starts_anew { Signal::SIGKILL } else { Signal::SIGSTOP })?;
+        let writer = HalfWriter::open(client, "hadoop", path, (Manner::Append, "x")).await?;
+        match agent_starts_anew {
+            true => agent = scene.start()?,
+            false => agent.signal(Signal::SIGCONT)?,
+        }
+        wait::until("the end of the lease", SOON, async || match is_open(client, path).await {
+            Ok(false) => Ok(()),
+            other => Err(format!("{other:?}")),
+        })
+        .await?;
+        let healed = heal(&published, &mut agent).await?;
+        assert_eq!(healed["auths"], document["auths"], "the agent starts anew: {agent_starts_anew}");
+        drop(writer);
+    }
+    Ok(())
+}
+
+/// Waits until the file holds a credential again and is closed, and gives what it holds.
+async fn heal(published: &Published, agent: &mut Agent) -> Result<Value, BoxError> {
+    let cured = Cured::now(agent).await?;
+    cured
+        .heals(agent, async || {
+            let document = published.json().await.map_err(|error| error.to_string())?;
+            let entry = &document["auths"][TRUSTED_REGISTRY]["auth"];
+            if entry.is_string() { Ok(()) } else { Err("no entry".to_owned()) }
+        })
+        .await?;
+    // A file that looks as it did is read at every other pass.
+    passes(agent, 2).await?;
+    assert!(!is_open(published.client(), published.path()).await?, "it is nobody's file now");
+    Ok(published.json().await?)
+}
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
