@@ -1,5 +1,7 @@
 //! Prometheus metrics: counters kept as passes go by, gauges set from the report when asked.
 
+mod process;
+
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -167,7 +169,7 @@ impl Metrics {
     pub fn render(&self, report: &Report) -> String {
         self.set(report);
         let mut families = self.registry.gather();
-        families.extend(process_families());
+        families.extend(process::families());
         let mut text = Vec::new();
         if let Err(error) = TextEncoder::new().encode(&families, &mut text) {
             tracing::warn!(%error, "cannot render the metrics");
@@ -221,12 +223,6 @@ fn set_time(gauge: &GaugeVec, labels: &[&str], at: Option<Timestamp>) {
     if let Some(at) = at {
         gauge.with_label_values(labels).set(at.as_duration().as_secs_f64());
     }
-}
-
-/// The standard `process_*` metrics, which carry no prefix.
-fn process_families() -> Vec<prometheus::proto::MetricFamily> {
-    use prometheus::core::Collector as _;
-    prometheus::process_collector::ProcessCollector::for_self().collect()
 }
 
 /// Makes a metric and registers it.
