@@ -4,7 +4,7 @@
 #
 # What lies in the folder afterwards:
 #   bin/        krb5kdc, kdb5_util, kadmin.local, kinit
-#   lib/        the libraries that they, and the agent, load
+#   lib/        the libraries that they, and the agent, load; and libfaketime, which moves a process's clock
 #   plugins/    the KDC's database module
 
 install_kerberos() {

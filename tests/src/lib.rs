@@ -5,6 +5,7 @@
 
 pub mod agent;
 pub mod canary;
+pub mod clock;
 pub mod ecr;
 pub mod hdfs;
 pub mod http;

@@ -1,0 +1,62 @@
+//! A wall clock of the agent's own, by libfaketime, that a test makes jump while the agent runs. The time that does not
+//! jump, and the times of files, stay true.
+
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+
+use tempfile::TempDir;
+
+use crate::parts::{Missing, Part};
+use crate::scratch;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Missing(#[from] Missing),
+    #[error(transparent)]
+    Scratch(#[from] scratch::Error),
+    #[error("cannot set the clock by {}", path.display())]
+    Set { path: PathBuf, source: io::Error },
+}
+
+/// A clock that is right until told otherwise.
+#[derive(Debug)]
+pub struct WallClock {
+    library: PathBuf,
+    folder: TempDir,
+}
+
+impl WallClock {
+    pub fn new() -> Result<Self, Error> {
+        let library = Part::kerberos()?.path("lib/libfaketimeMT.so.1");
+        let clock = Self { library, folder: scratch::folder("clock")? };
+        clock.set_hours(0)?;
+        Ok(clock)
+    }
+
+    /// What makes a process have this clock.
+    pub fn environment(&self) -> Vec<(&'static str, PathBuf)> {
+        let on = || PathBuf::from("1");
+        vec![
+            ("LD_PRELOAD", self.library.clone()),
+            ("FAKETIME_TIMESTAMP_FILE", self.file()),
+            ("FAKETIME_NO_CACHE", on()),
+            ("FAKETIME_DONT_FAKE_MONOTONIC", on()),
+            ("FAKETIME_DISABLE_SHM", on()),
+            ("NO_FAKE_STAT", on()),
+        ]
+    }
+
+    /// From now on the clock is ahead of the true time by so many hours.
+    pub fn set_hours(&self, ahead: i32) -> Result<(), Error> {
+        let (draft, path) = (self.folder.path().join("draft"), self.file());
+        fs::write(&draft, format!("{:+}\n", ahead * 3600))
+            .and_then(|()| fs::rename(&draft, &path))
+            .map_err(|source| Error::Set { path, source })
+    }
+
+    fn file(&self) -> PathBuf {
+        self.folder.path().join("offset")
+    }
+}

@@ -1,0 +1,77 @@
+//! The node's clock jumps by half a day, there and back, while the real process runs: nothing that is published is
+//! dropped or ends early, ECR is not asked more often, and readiness does not waver.
+
+use emr_ecr_agent_tests::agent::Agent;
+use emr_ecr_agent_tests::clock::WallClock;
+use emr_ecr_agent_tests::node::{REGION, TRUSTED_REGISTRY};
+use emr_ecr_agent_tests::parts::{self, Part};
+use emr_ecr_agent_tests::scene::{Outcome, SOON, Scene, passes, shown};
+use emr_ecr_agent_tests::wait;
+use jiff::{SignedDuration, Timestamp};
+
+/// How far the clock is ahead, one after the other.
+const JUMPS: [i32; 4] = [12, -12, 12, 0];
+
+#[tokio::test]
+async fn a_jump_takes_nothing_away_and_asks_for_nothing() -> Outcome {
+    let Some(clock) = clock()? else { return Ok(()) };
+    let Some((mut scene, published)) = Scene::with_hdfs().await? else { return Ok(()) };
+    scene.environment = clock.environment();
+    let mut agent = scene.start_ready().await?;
+    let before = published.text().await?;
+    for hours in JUMPS {
+        clock.set_hours(hours)?;
+        notices(&agent, hours).await?;
+        passes(&agent, 3).await?;
+        agent.wait_ready(SOON).await?;
+        assert_eq!(published.text().await?, before, "{hours} h");
+        assert_eq!(scene.ecr.calls().len(), 1, "{hours} h");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn tokens_are_renewed_in_time_by_a_clock_that_jumped() -> Outcome {
+    let Some(clock) = clock()? else { return Ok(()) };
+    let Some((mut scene, published)) = Scene::with_hdfs().await? else { return Ok(()) };
+    scene.environment = clock.environment();
+    scene.ecr.set_token_life(SignedDuration::from_secs(16));
+    let agent = scene.start_ready().await?;
+    for hours in JUMPS {
+        clock.set_hours(hours)?;
+        notices(&agent, hours).await?;
+        let before = scene.ecr.newest(REGION).ok_or("no token issued")?;
+        let calls = scene.ecr.calls().len();
+        let next = wait::until("the next token", SOON, async || match scene.ecr.newest(REGION) {
+            Some(next) if next != before => Ok(next),
+            _ => Err("none yet"),
+        })
+        .await?;
+        assert!(next.issued_at < before.expires_at, "{hours} h: renewed after its end");
+        let document = published.wait_for_auth(TRUSTED_REGISTRY, &next.auth()).await?;
+        let ends = document["emr-ecr-agent"]["expires_at"][TRUSTED_REGISTRY].as_str().ok_or("no expiry")?;
+        let ends: Timestamp = ends.parse()?;
+        assert_eq!(ends.as_second(), next.expires_at.as_second(), "{hours} h");
+        // One is refused, if it is signed by the wrong clock, and one is good.
+        assert!(scene.ecr.calls().len() <= calls + 2, "{hours} h: {:?}", scene.ecr.calls());
+    }
+    Ok(())
+}
+
+/// `None`, said loudly, where a part lacks.
+fn clock() -> Result<Option<WallClock>, Box<dyn std::error::Error + Send + Sync>> {
+    if !parts::present([Part::hdfs(), Part::kerberos()]) {
+        return Ok(None);
+    }
+    Ok(Some(WallClock::new()?))
+}
+
+/// Waits until the status tells that the clock is ahead by so much.
+async fn notices(agent: &Agent, hours: i32) -> Outcome {
+    shown(agent, "the clock's difference", |status| {
+        let skew = status["clock_skew_seconds"].as_f64()?;
+        ((skew + f64::from(hours) * 3600.0).abs() < 60.0).then_some(())
+    })
+    .await?;
+    Ok(())
+}
