@@ -252,7 +252,7 @@ impl Wake {
 }
 
 impl PassReport {
-    /// One line if something changed or failed.
+    /// One line, which counts as an operator's only if something changed or failed.
     fn log(&self, wake: Wake, status: &Status) {
         let wake = wake.as_str();
         let changes: Vec<String> =
@@ -269,6 +269,8 @@ impl PassReport {
             tracing::warn!(wake, refreshed, adopted, changes, soonest_expiry, waiting_for, errors, "pass");
         } else if changes.is_some() || refreshed.is_some() || adopted.is_some() {
             tracing::info!(wake, refreshed, adopted, changes, soonest_expiry, "pass");
+        } else {
+            tracing::debug!(wake, soonest_expiry, "pass");
         }
     }
 }

@@ -25,11 +25,7 @@ pub(super) fn families() -> Vec<MetricFamily> {
         families.extend(gauge("process_open_fds", "Number of open file descriptors.", open));
     }
     if let Ok((soft, _)) = getrlimit(Resource::RLIMIT_NOFILE) {
-        families.extend(gauge(
-            "process_max_fds",
-            "Maximum number of open file descriptors.",
-            soft as f64,
-        ));
+        families.extend(gauge("process_max_fds", "Maximum number of open file descriptors.", soft as f64));
     }
     families
 }
