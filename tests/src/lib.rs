@@ -31,4 +31,5 @@ pub mod tmpfs;
 pub mod torture;
 pub mod tracer;
 pub mod wait;
+pub mod watch;
 pub mod yarn;

@@ -241,9 +241,13 @@ async fn passes_after(agent: &Agent, before: u64, count: u64) -> Result<(), Erro
 }
 
 async fn passes_so_far(agent: &Agent) -> Result<u64, Error> {
-    let metrics = agent.get("/metrics").await?.text();
+    Ok(count_passes(&agent.get("/metrics").await?.text()))
+}
+
+/// How often the loop has gone round, by its metrics.
+pub(crate) fn count_passes(metrics: &str) -> u64 {
     let counts = metrics.lines().filter_map(|line| line.strip_prefix("emr_ecr_agent_passes_total{"));
-    Ok(counts.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum())
+    counts.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
 }
 
 fn parse(what: String, text: String) -> Result<Value, Error> {

@@ -11,6 +11,7 @@ use emr_ecr_agent_tests::scene::identities::{Identities, OTHERS, PUBLIC, has_tok
 use emr_ecr_agent_tests::scene::{Outcome, SOON, passes, shown};
 use emr_ecr_agent_tests::sts;
 use emr_ecr_agent_tests::wait;
+use emr_ecr_agent_tests::watch::Watch;
 use futures_util::future::try_join_all;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -98,6 +99,7 @@ async fn check(trouble: Trouble, kind: &str, words: &str) -> Outcome {
     wait_for_tokens(&agent, &[TRUSTED_REGISTRY, OTHERS, PUBLIC]).await?;
     let host = trouble.host();
     let first = world.auth(host).ok_or("no token in the Docker config")?;
+    let watch = Watch::over_local(&world)?;
     trouble.begin(&world);
 
     let failing = shown(&agent, "a failure", |status| {
@@ -128,7 +130,9 @@ async fn check(trouble: Trouble, kind: &str, words: &str) -> Outcome {
         _ => Err("none yet"),
     })
     .await?;
-    wait_for_tokens(&agent, &[host]).await
+    wait_for_tokens(&agent, &[host]).await?;
+    watch.end_truthful();
+    Ok(())
 }
 
 impl Trouble {

@@ -7,6 +7,7 @@ use emr_ecr_agent_tests::node::{REGION, TRUSTED_REGISTRY};
 use emr_ecr_agent_tests::parts::{self, Part};
 use emr_ecr_agent_tests::scene::{Outcome, SOON, Scene, passes, shown};
 use emr_ecr_agent_tests::wait;
+use emr_ecr_agent_tests::watch::Watch;
 use jiff::{SignedDuration, Timestamp};
 
 /// How far the clock is ahead, one after the other.
@@ -18,6 +19,7 @@ async fn a_jump_takes_nothing_away_and_asks_for_nothing() -> Outcome {
     let Some((mut scene, published)) = Scene::with_hdfs().await? else { return Ok(()) };
     scene.environment = clock.environment();
     let mut agent = scene.start_ready().await?;
+    let watch = Watch::over(&scene, &published)?;
     let before = published.text().await?;
     for hours in JUMPS {
         clock.set_hours(hours)?;
@@ -27,6 +29,7 @@ async fn a_jump_takes_nothing_away_and_asks_for_nothing() -> Outcome {
         assert_eq!(published.text().await?, before, "{hours} h");
         assert_eq!(scene.ecr.calls().len(), 1, "{hours} h");
     }
+    watch.end_well();
     Ok(())
 }
 
@@ -37,6 +40,7 @@ async fn tokens_are_renewed_in_time_by_a_clock_that_jumped() -> Outcome {
     scene.environment = clock.environment();
     scene.ecr.set_token_life(SignedDuration::from_secs(16));
     let agent = scene.start_ready().await?;
+    let watch = Watch::over(&scene, &published)?;
     for hours in JUMPS {
         clock.set_hours(hours)?;
         notices(&agent, hours).await?;
@@ -55,6 +59,7 @@ async fn tokens_are_renewed_in_time_by_a_clock_that_jumped() -> Outcome {
         // One is refused, if it is signed by the wrong clock, and one is good.
         assert!(scene.ecr.calls().len() <= calls + 2, "{hours} h: {:?}", scene.ecr.calls());
     }
+    watch.end_well();
     Ok(())
 }
 

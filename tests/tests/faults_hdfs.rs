@@ -9,9 +9,9 @@ use emr_ecr_agent_tests::hdfs::proxy::{Mood, NameNodeProxy, Side};
 use emr_ecr_agent_tests::hdfs::{HaHdfs, Hdfs};
 use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
 use emr_ecr_agent_tests::parts::{self, Part};
-use emr_ecr_agent_tests::readers::{Bad, Readers};
 use emr_ecr_agent_tests::scene::{Cured, Outcome, Published, SOON, Scene, shown};
 use emr_ecr_agent_tests::wait;
+use emr_ecr_agent_tests::watch::Watch;
 use futures_util::future::try_join_all;
 use jiff::{SignedDuration, Timestamp};
 
@@ -27,13 +27,7 @@ async fn a_failover_is_survived_while_publishing() -> Outcome {
     scene.ecr.set_token_life(SignedDuration::from_secs(60));
     scene.settings.set("refresh.share", 0.1).set("deadlines.hdfs", "5s");
     let mut agent = scene.start_ready().await?;
-    let uri = published.client().uri(published.path());
-    let mut readers = Readers::start(published.client(), &uri, 1, &[TRUSTED_REGISTRY])?;
-    wait::until("a good read", SOON, async || match readers.seen().await {
-        Ok(seen) if seen.reads > seen.bad.total() => Ok(()),
-        seen => Err(format!("{seen:?}")),
-    })
-    .await?;
+    let watch = Watch::over(&scene, &published)?;
 
     hdfs.kill_active();
     agent.wait_not_ready(SOON).await?;
@@ -48,8 +42,7 @@ async fn a_failover_is_survived_while_publishing() -> Outcome {
         if auth == newest() && auth != at_failover { Ok(()) } else { Err("not yet".to_owned()) }
     })
     .await?;
-    let seen = readers.seen().await?;
-    assert_eq!(seen.bad, Bad::default(), "{:?}", seen.examples);
+    watch.end_well();
     Ok(())
 }
 
@@ -79,6 +72,7 @@ async fn check_kill((call, side): (&'static str, Side)) -> Outcome {
     // The killed agent may hold the turn to renew, for as long as calls may take.
     scene.settings.set("deadlines.ecr", "2s").set("deadlines.hdfs", "4s");
     published.put(STRANGERS).await?;
+    let watch = Watch::over(&scene, &published)?;
     proxy.set_mood(Mood::Catch { call, side });
     let agent = scene.start()?;
     proxy.caught().await;
@@ -95,6 +89,7 @@ async fn check_kill((call, side): (&'static str, Side)) -> Outcome {
     let healed = published.json().await?;
     assert_eq!(healed["auths"]["hub.example.com"]["auth"], "aHViOmh1Yg==", "{call} {side:?}");
     assert!(healed["auths"][TRUSTED_REGISTRY]["auth"].is_string(), "{call} {side:?}");
+    watch.end_well();
     only_temporary_files_besides(&published).await
 }
 
@@ -107,6 +102,7 @@ async fn a_connection_broken_at_any_step_is_survived() -> Outcome {
 async fn check_reset((call, side): (&'static str, Side)) -> Outcome {
     let Some((mut scene, published, proxy)) = behind_proxy().await? else { return Ok(()) };
     published.put(STRANGERS).await?;
+    let watch = Watch::over(&scene, &published)?;
     proxy.set_mood(Mood::Reset { call, side });
     scene.settings.set("deadlines.hdfs", "5s");
     let mut agent = scene.start()?;
@@ -119,6 +115,7 @@ async fn check_reset((call, side): (&'static str, Side)) -> Outcome {
     let cured = Cured::now(&agent).await?;
     cured.heals(&mut agent, async || Ok(())).await?;
     assert!(published.json().await?["auths"][TRUSTED_REGISTRY]["auth"].is_string(), "{call} {side:?}");
+    watch.end_well();
     only_temporary_files_besides(&published).await
 }
 
@@ -129,6 +126,7 @@ async fn readiness_falls_before_what_is_published_ends() -> Outcome {
         scene.settings.set("refresh.minimum_validity", "8s").set("deadlines.hdfs", "2s");
         scene.ecr.set_token_life(SignedDuration::from_secs(30));
         let mut agent = scene.start_ready().await?;
+        let watch = Watch::over(&scene, &published)?;
         match silent {
             true => proxy.set_mood(Mood::Silent),
             false => proxy.refuse().await,
@@ -147,6 +145,8 @@ async fn readiness_falls_before_what_is_published_ends() -> Outcome {
         }
         let cured = Cured::now(&agent).await?;
         cured.heals(&mut agent, async || Ok(())).await?;
+        // It may have ended by now, but never while the node was called ready.
+        watch.end_truthful();
     }
     Ok(())
 }
@@ -184,6 +184,7 @@ async fn what_is_taken_away_is_missed_and_healed_once_it_is_back() -> Outcome {
     for taken in [Taken::Path, Taken::Permission, Taken::Quota] {
         let Some((scene, published)) = Scene::with_hdfs().await? else { return Ok(()) };
         let mut agent = scene.start_ready().await?;
+        let watch = Watch::over(&scene, &published)?;
         taken.take(&published).await?;
         agent.wait_not_ready(SOON).await?;
         let error = hdfs_error(&agent).await?;
@@ -195,6 +196,7 @@ async fn what_is_taken_away_is_missed_and_healed_once_it_is_back() -> Outcome {
         let healed = published.json().await?;
         assert!(healed["auths"][TRUSTED_REGISTRY]["auth"].is_string(), "{taken:?}");
         assert_eq!(scene.ecr.calls().len(), 1, "{taken:?}: the token at hand was good enough");
+        watch.end_truthful();
     }
     Ok(())
 }
@@ -262,6 +264,7 @@ async fn a_namenode_that_starts_anew_and_a_block_that_is_lost() -> Outcome {
     let mut scene = Scene::publishing(&published).await?;
     scene.settings.set("deadlines.hdfs", "5s");
     let mut agent = scene.start_ready().await?;
+    let watch = Watch::over(&scene, &published)?;
     let before = published.text().await?;
 
     hdfs.stop_namenode();
@@ -287,6 +290,7 @@ async fn a_namenode_that_starts_anew_and_a_block_that_is_lost() -> Outcome {
     })
     .await?;
     agent.wait_ready(SOON).await?;
+    watch.end_truthful();
     Ok(())
 }
 

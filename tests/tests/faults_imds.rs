@@ -8,6 +8,7 @@ use emr_ecr_agent_tests::node::{AwsEndpoints, REGION, TRUSTED_REGISTRY};
 use emr_ecr_agent_tests::ports::Port;
 use emr_ecr_agent_tests::scene::{Outcome, SOON, Scene, shown};
 use emr_ecr_agent_tests::wait;
+use emr_ecr_agent_tests::watch::Watch;
 use futures_util::future::try_join_all;
 use jiff::SignedDuration;
 
@@ -36,6 +37,7 @@ async fn check(trouble: Trouble) -> Outcome {
     let agent = scene.start()?;
     wait_for_newest(&scene).await?;
     let first = scene.ecr.newest(REGION).ok_or("no token issued")?;
+    let watch = Watch::over_local(&scene)?;
 
     match trouble {
         Trouble::Absent => {
@@ -61,7 +63,9 @@ async fn check(trouble: Trouble) -> Outcome {
         if newest.is_some_and(|newest| newest != first.auth()) { Ok(()) } else { Err("none yet") }
     })
     .await?;
-    wait_for_newest(&scene).await
+    wait_for_newest(&scene).await?;
+    watch.end_truthful();
+    Ok(())
 }
 
 async fn registry_error(agent: &Agent) -> Result<String, wait::TimedOut> {

@@ -6,6 +6,7 @@ use emr_ecr_agent_tests::hdfs::writer::{HalfWriter, Manner, is_open};
 use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
 use emr_ecr_agent_tests::scene::{Cured, Outcome, Published, SOON, Scene, passes};
 use emr_ecr_agent_tests::wait;
+use emr_ecr_agent_tests::watch::Watch;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
@@ -19,6 +20,7 @@ async fn a_half_written_file_is_replaced_while_its_writer_lives() -> Outcome {
         let mut agent = scene.start_ready().await?;
         let text = "x".repeat(MUCH);
         let (path, client) = (published.path(), published.client());
+        let watch = Watch::over(&scene, &published)?;
         agent.signal(Signal::SIGSTOP)?;
         let writer = HalfWriter::open(client, "hadoop", path, (manner, &text)).await?;
         agent.signal(Signal::SIGCONT)?;
@@ -28,6 +30,7 @@ async fn a_half_written_file_is_replaced_while_its_writer_lives() -> Outcome {
         assert!(!end.success(), "{manner:?}: the other writer is told");
         passes(&agent, 2).await?;
         assert_eq!(published.json().await?, healed, "{manner:?}");
+        watch.end_truthful();
     }
     Ok(())
 }
@@ -39,11 +42,13 @@ async fn a_half_written_file_is_replaced_after_its_writer_died() -> Outcome {
         let mut agent = scene.start_ready().await?;
         let text = "x".repeat(length);
         let (path, client) = (published.path(), published.client());
+        let watch = Watch::over(&scene, &published)?;
         agent.signal(Signal::SIGSTOP)?;
         drop(HalfWriter::open(client, "hadoop", path, (manner, &text)).await?);
         assert!(is_open(client, path).await?, "{manner:?}: no lease was left");
         agent.signal(Signal::SIGCONT)?;
         heal(&published, &mut agent).await?;
+        watch.end_truthful();
     }
     Ok(())
 }

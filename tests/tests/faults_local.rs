@@ -4,16 +4,13 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 
 use emr_ecr_agent_tests::agent::Agent;
 use emr_ecr_agent_tests::node::{REGION, TRUSTED_REGISTRY};
 use emr_ecr_agent_tests::scene::{Outcome, SOON, Scene, passes, shown};
 use emr_ecr_agent_tests::wait;
+use emr_ecr_agent_tests::watch::Watch;
 use jiff::SignedDuration;
-use serde_json::Value;
 
 #[tokio::test]
 async fn a_file_made_immutable_is_reported_and_healed() -> Outcome {
@@ -60,15 +57,14 @@ async fn a_loop_of_links_is_named_and_healed() -> Outcome {
     wait_for_token(&scene).await
 }
 
-/// Another program that rewrites the file all the time, as `docker login` does, and readers that never stop.
+/// Another program that rewrites the file all the time, as `docker login` does, and a reader that never stops.
 #[tokio::test]
 async fn readers_see_a_whole_file_while_two_write_it() -> Outcome {
     let scene = Scene::without_hdfs().await?;
     scene.ecr.set_token_life(SignedDuration::from_secs(4));
     let agent = scene.start()?;
     wait_until_fresh(&agent).await?;
-    let stop = Arc::new(AtomicBool::new(false));
-    let reader = reader(scene.node.docker_config(), Arc::clone(&stop));
+    let watch = Watch::over_local(&scene)?;
 
     for turn in 0..10 {
         let mut config = scene.docker_config()?;
@@ -81,29 +77,8 @@ async fn readers_see_a_whole_file_while_two_write_it() -> Outcome {
         }
         wait_for_token(&scene).await?;
     }
-    stop.store(true, Ordering::Relaxed);
-    let reads = reader.join().map_err(|_| "the reader failed")??;
-    assert!(reads > 100, "{reads}");
+    watch.end_well();
     Ok(())
-}
-
-/// Reads until it is to stop; the number of reads, or what was wrong with one.
-fn reader(
-    path: impl AsRef<Path> + Send + 'static,
-    stop: Arc<AtomicBool>,
-) -> thread::JoinHandle<Result<u64, String>> {
-    thread::spawn(move || {
-        let mut reads = 0;
-        while !stop.load(Ordering::Relaxed) {
-            let text = fs::read(path.as_ref()).map_err(|error| error.to_string())?;
-            let config: Value = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
-            if !config["auths"][TRUSTED_REGISTRY]["auth"].is_string() {
-                return Err(format!("no credential among {} bytes", text.len()));
-            }
-            reads += 1;
-        }
-        Ok(reads)
-    })
 }
 
 /// A file that nobody may change, rename or replace; root's, on file systems that can do it.

@@ -11,6 +11,7 @@ use emr_ecr_agent_tests::node::{REGION, TRUSTED_REGISTRY};
 use emr_ecr_agent_tests::scene::{Outcome, SOON, Scene, shown};
 use emr_ecr_agent_tests::tracer::{Step, Tracer};
 use emr_ecr_agent_tests::wait;
+use emr_ecr_agent_tests::watch::Watch;
 use futures_util::future::try_join_all;
 use jiff::{SignedDuration, Timestamp};
 use nix::sys::signal::Signal;
@@ -38,6 +39,7 @@ async fn an_agent_killed_at_any_step_leaves_a_whole_local_file() -> Outcome {
 
 async fn check_kill(index: usize) -> Outcome {
     let (scene, agent) = about_to_write().await?;
+    let watch = Watch::over_local(&scene)?;
     let (folder, process) = (scene.node.path("root/.docker"), process_id(&agent)?);
     let tracing = spawn_blocking(move || Tracer::attach(process, &folder)?.kill_at(index));
     wait_until_traced(process).await?;
@@ -61,6 +63,7 @@ async fn check_kill(index: usize) -> Outcome {
     let healed = scene.docker_config()?;
     assert_eq!(healed["auths"]["hub.example.com"]["auth"], "aHViOmh1Yg==", "{step:?}");
     assert!(healed["auths"][TRUSTED_REGISTRY]["auth"].is_string(), "{step:?}");
+    watch.end_well();
     Ok(())
 }
 
@@ -103,6 +106,7 @@ async fn a_process_stopped_for_longer_than_its_tokens_live_recovers() -> Outcome
     let Some((scene, published)) = Scene::with_hdfs().await? else { return Ok(()) };
     scene.ecr.set_token_life(SignedDuration::from_secs(6));
     let mut agent = scene.start_ready().await?;
+    let watch = Watch::over(&scene, &published)?;
     agent.signal(Signal::SIGSTOP)?;
     let last = scene.ecr.newest(REGION).ok_or("no token issued")?;
     wait::until("the end of the token", SOON, async || match last.expires_at < Timestamp::now() {
@@ -122,6 +126,7 @@ async fn a_process_stopped_for_longer_than_its_tokens_live_recovers() -> Outcome
     agent.wait_ready(SOON).await?;
     let document = published.json().await?;
     assert_ne!(document["auths"][TRUSTED_REGISTRY]["auth"], last.auth());
+    watch.end_truthful();
     Ok(())
 }
 

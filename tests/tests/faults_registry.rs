@@ -7,6 +7,7 @@ use emr_ecr_agent_tests::parts::{self, Part};
 use emr_ecr_agent_tests::registry::{Registry, USER};
 use emr_ecr_agent_tests::scene::{Cured, Outcome, SOON, Scene, passes, shown};
 use emr_ecr_agent_tests::tls::{Route, TlsProxy};
+use emr_ecr_agent_tests::watch::Watch;
 use jiff::SignedDuration;
 
 #[tokio::test]
@@ -25,6 +26,8 @@ async fn a_token_is_published_once_its_registry_takes_it_and_when_it_cannot_be_a
     ];
     scene.ecr.set_token_life(SignedDuration::from_secs(24));
     let newest = || scene.ecr.newest(REGION).ok_or("no token issued");
+
+    let watch = Watch::over(&scene, &published)?;
 
     // It does not know the first token yet.
     let mut agent = scene.start()?;
@@ -55,6 +58,7 @@ async fn a_token_is_published_once_its_registry_takes_it_and_when_it_cannot_be_a
     assert_ne!(third.auth(), second.auth());
     published.wait_for_auth(TRUSTED_REGISTRY, &third.auth()).await?;
     agent.wait_ready(SOON).await?;
+    watch.end_well();
     Ok(())
 }
 

@@ -10,6 +10,7 @@ use emr_ecr_agent_tests::scene::{Outcome, Published, SOON, Scene, passes, shown}
 use emr_ecr_agent_tests::scratch;
 use emr_ecr_agent_tests::site;
 use emr_ecr_agent_tests::wait;
+use emr_ecr_agent_tests::watch::Watch;
 use hyper::StatusCode;
 use jiff::{SignedDuration, Timestamp};
 use nix::sys::signal::Signal;
@@ -124,6 +125,7 @@ async fn a_failed_renewal_leaves_what_lives() -> Outcome {
     let Some((scene, published)) = Scene::with_hdfs().await? else { return Ok(()) };
     scene.ecr.set_token_life(SignedDuration::from_secs(12));
     let agent = scene.start_ready().await?;
+    let watch = Watch::over(&scene, &published)?;
     let before = published.text().await?;
     scene.ecr.fail_always(Fault::AlreadyExpired);
     let registry = shown(&agent, "a failed renewal", |status| {
@@ -142,6 +144,7 @@ async fn a_failed_renewal_leaves_what_lives() -> Outcome {
     })
     .await?;
     published.wait_for_auth(TRUSTED_REGISTRY, &renewed).await?;
+    watch.end_truthful();
     Ok(())
 }
 

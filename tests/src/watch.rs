@@ -1,0 +1,163 @@
+//! A reader and a look at readiness that never stop while a fault is tested: what anybody would have found in the file
+//! at any moment, and what health said of it just before and just after.
+//!
+//! Start it in one line before the fault, and end it with [`Watch::end_well`] or, if the test itself harms the file,
+//! with [`Watch::end_truthful`]. It is paced; for volume there are [`crate::readers`].
+
+mod judge;
+
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use hdfs_native::{Client, ClientBuilder, HdfsError};
+use hyper::StatusCode;
+use jiff::Timestamp;
+use tokio::runtime;
+use tokio::time::{sleep, timeout};
+
+use crate::http;
+use crate::node::TRUSTED_REGISTRY;
+use crate::scene::{Published, Scene, count_passes};
+use crate::yarn;
+use judge::{Sample, Story, Wrong, judge};
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("cannot start to watch")]
+    Start { source: io::Error },
+    #[error("cannot read HDFS by its own settings")]
+    Hdfs { source: HdfsError },
+}
+
+/// A running watch; it ends when dropped.
+#[derive(Debug)]
+pub struct Watch {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<Story>>,
+}
+
+impl Watch {
+    /// Over the published file, as the NodeManagers' user reads it, and the agent of `scene`, whenever it runs.
+    pub fn over(scene: &Scene, published: &Published) -> Result<Self, Error> {
+        let client = published.client();
+        let client = ClientBuilder::new()
+            .with_config_dir(client.conf_dir().display().to_string())
+            .with_url(client.uri(""))
+            .with_user(yarn::USER)
+            .build()
+            .map_err(|source| Error::Hdfs { source })?;
+        Self::start(scene.listen(), Subject::Published { client, path: published.path().to_owned() })
+    }
+
+    /// Over the node's own Docker config.
+    pub fn over_local(scene: &Scene) -> Result<Self, Error> {
+        Self::start(scene.listen(), Subject::Local(scene.node.docker_config()))
+    }
+
+    /// Checks that from the first good read on nobody found the file missing, torn, without a credential or with one
+    /// that had ended; and that health told the truth.
+    pub fn end_well(self) {
+        let story = self.end();
+        assert!(story.reads > story.outages, "nothing was read: {story:?}");
+        assert!(story.wrong.is_empty(), "{story:?}");
+        assert!(story.lies.is_empty(), "{story:?}");
+    }
+
+    /// Checks that health never claimed readiness when a launch would have failed: not at all for a credential that
+    /// had ended, and otherwise not after passes enough to have seen it.
+    pub fn end_truthful(self) {
+        let story = self.end();
+        assert!(story.reads > 0 && story.lies.is_empty(), "{story:?}");
+    }
+
+    fn start(agent: SocketAddr, subject: Subject) -> Result<Self, Error> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let failed = |source| Error::Start { source };
+        let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+        // A thread of its own: what tests wait for does not hold it up.
+        let watching = move || {
+            let story = runtime.block_on(watch(agent, &subject, &stopped));
+            runtime.shutdown_background();
+            story
+        };
+        let thread = thread::Builder::new().name("watch".to_owned()).spawn(watching).map_err(failed)?;
+        Ok(Self { stop, thread: Some(thread) })
+    }
+
+    fn end(mut self) -> Story {
+        self.stop.store(true, Ordering::Relaxed);
+        let thread = self.thread.take().expect("it is taken here alone");
+        thread.join().expect("the watch returns whatever it sees")
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+/// What is read.
+#[derive(Debug)]
+enum Subject {
+    Published { client: Client, path: String },
+    Local(PathBuf),
+}
+
+impl Subject {
+    async fn read(&self) -> Result<Vec<u8>, Wrong> {
+        match self {
+            Self::Local(path) => fs::read(path).map_err(|error| match error.kind() {
+                io::ErrorKind::NotFound => Wrong::Missing,
+                _ => Wrong::Outage(error.to_string()),
+            }),
+            Self::Published { client, path } => {
+                let read = async {
+                    let mut reader = client.read(path).await?;
+                    let length = reader.file_length();
+                    reader.read_bytes(length).await
+                };
+                match timeout(PATIENCE, read).await {
+                    Err(_elapsed) => Err(Wrong::Outage("HDFS was silent".to_owned())),
+                    Ok(Err(HdfsError::FileNotFound(_))) => Err(Wrong::Missing),
+                    Ok(Err(error)) => Err(Wrong::Outage(error.to_string())),
+                    Ok(Ok(bytes)) => Ok(bytes.to_vec()),
+                }
+            }
+        }
+    }
+}
+
+async fn watch(agent: SocketAddr, subject: &Subject, stop: &AtomicBool) -> Story {
+    let mut story = Story::default();
+    while !stop.load(Ordering::Relaxed) {
+        let ready_before = is_ready(agent).await;
+        let launch = subject.read().await.and_then(|bytes| judge(&bytes, TRUSTED_REGISTRY, Timestamp::now()));
+        let ready = ready_before && is_ready(agent).await;
+        let passes = if launch.is_err() { passes(agent).await } else { None };
+        story.note(Sample { launch, ready, passes });
+        sleep(PACE).await;
+    }
+    story
+}
+
+async fn is_ready(agent: SocketAddr) -> bool {
+    let answer = timeout(PATIENCE, http::get(agent, "/readyz")).await;
+    answer.is_ok_and(|answer| answer.is_ok_and(|answer| answer.status == StatusCode::OK))
+}
+
+async fn passes(agent: SocketAddr) -> Option<u64> {
+    let answer = timeout(PATIENCE, http::get(agent, "/metrics")).await.ok()?.ok()?;
+    Some(count_passes(&answer.text()))
+}
+
+/// Silence for longer is no answer.
+const PATIENCE: Duration = Duration::from_secs(3);
+const PACE: Duration = Duration::from_millis(15);
