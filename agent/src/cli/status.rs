@@ -120,11 +120,19 @@ fn render(report: &Report, zone: &TimeZone) -> String {
 fn expiry(at: Timestamp, report: &Report, zone: &TimeZone) -> String {
     let server_now = report.now + SignedDuration::from_secs_f64(report.clock_skew_seconds);
     let left = at.duration_since(server_now);
-    let local = at.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S %Z");
+    let local = local_time(at, zone);
     match left.is_positive() {
         true => format!("ends {local}, in {}", friendly(left)),
         false => format!("ended {local}"),
     }
+}
+
+/// To the second, with the zone's abbreviation.
+fn local_time(at: Timestamp, zone: &TimeZone) -> String {
+    let offset = zone.to_offset_info(at);
+    let local = offset.offset().to_datetime(at);
+    let second = local.with().subsec_nanosecond(0).build().unwrap_or(local);
+    format!("{} {} {}", second.date(), second.time(), offset.abbreviation())
 }
 
 fn friendly(left: SignedDuration) -> String {
@@ -139,7 +147,7 @@ mod tests {
     use jiff::tz::TimeZone;
     use jiff::{SignedDuration, Timestamp};
 
-    use super::{friendly, reachable, render};
+    use super::{friendly, local_time, reachable, render};
     use crate::model::issuer::Issuer;
     use crate::model::registry::EcrRegistry;
     use crate::model::status::{ExecutorCfg, Moment, Problem, RegistryStatus, Report, Status};
@@ -175,6 +183,17 @@ mod tests {
             env!("CARGO_PKG_VERSION")
         );
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn times_are_local_to_the_second() {
+        let zone = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").expect("a zone");
+        for (at, expected) in [
+            ("2026-01-01T23:59:30.999Z", "2026-01-02 00:59:30 CET"),
+            ("2026-07-01T12:00:00Z", "2026-07-01 14:00:00 CEST"),
+        ] {
+            assert_eq!(local_time(at.parse().expect("a time"), &zone), expected);
+        }
     }
 
     #[test]
