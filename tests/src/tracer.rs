@@ -11,7 +11,7 @@ use nix::libc;
 use nix::sys::ptrace;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, getegid, geteuid};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -21,8 +21,8 @@ pub enum Error {
     Look { pid: i32, source: io::Error },
     #[error("the process {pid} ended by itself: {status:?}")]
     Ended { pid: i32, status: WaitStatus },
-    #[error("{} had the mode {mode:04o}", path.display())]
-    Open { path: PathBuf, mode: u32 },
+    #[error("{} was {found:?}", path.display())]
+    Open { path: PathBuf, found: Rights },
 }
 
 /// One thing done to a file of the folder, or to the folder.
@@ -35,6 +35,23 @@ pub enum Step {
     Sync,
     Rename,
     SyncFolder,
+}
+
+/// Who may do what with a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rights {
+    pub mode: u32,
+    pub user: u32,
+    pub group: u32,
+}
+
+impl Rights {
+    /// Whether these can be a new file's rights before it gets the expected ones.
+    fn may_become(self, expected: Self) -> bool {
+        let own = (geteuid().as_raw(), getegid().as_raw());
+        let owner = (self.user, self.group);
+        self.mode & !expected.mode == 0 && (owner == own || owner == (expected.user, expected.group))
+    }
 }
 
 /// A traced process; only the thread that attached may use it.
@@ -58,12 +75,13 @@ impl Tracer {
     }
 
     /// Lets the process go on until a document is in place, and gives all steps to it. No file of the folder may
-    /// have another mode than `mode` at any moment.
-    pub fn record(mut self, mode: u32) -> Result<Vec<Step>, Error> {
+    /// have other rights than these at any moment, but for one that is still empty, which may be the process's own
+    /// and more closed.
+    pub fn record(mut self, rights: Rights) -> Result<Vec<Step>, Error> {
         let mut steps = Vec::new();
         while steps.last() != Some(&Step::SyncFolder) {
             steps.extend(self.next_call()?);
-            self.check_modes(mode)?;
+            self.check_rights(rights)?;
         }
         ptrace::detach(self.pid, None).map_err(|source| self.failed("leave", source))?;
         Ok(steps)
@@ -141,11 +159,14 @@ impl Tracer {
         Ok(String::from_utf8_lossy(text).into_owned().into())
     }
 
-    fn check_modes(&self, expected: u32) -> Result<(), Error> {
+    fn check_rights(&self, expected: Rights) -> Result<(), Error> {
         for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
-            let mode = entry.metadata().map_or(expected, |metadata| metadata.mode() & 0o7777);
-            if mode != expected {
-                return Err(Error::Open { path: entry.path(), mode });
+            // Renamed since.
+            let Ok(file) = entry.metadata() else { continue };
+            let found = Rights { mode: file.mode() & 0o7777, user: file.uid(), group: file.gid() };
+            let is_on_the_way = file.len() == 0 && found.may_become(expected);
+            if found != expected && !is_on_the_way {
+                return Err(Error::Open { path: entry.path(), found });
             }
         }
         Ok(())

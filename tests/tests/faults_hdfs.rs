@@ -172,6 +172,10 @@ async fn only_temporary_files_besides(published: &Published) -> Outcome {
     let names = published.names().await?;
     let others: Vec<&String> = names.iter().filter(|name| !name.starts_with(".config.json.")).collect();
     assert_eq!(others, ["config.json"], "{names:?}");
+    for name in &names {
+        let attributes = published.shell(&["-stat", "%A %u", &published.beside(name)]).await?;
+        assert!(name.ends_with(TURN) || attributes.trim() == "rw-r--r-- hadoop", "{name}: {attributes}");
+    }
     Ok(())
 }
 

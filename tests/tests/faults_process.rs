@@ -1,7 +1,7 @@
 //! What happens to the agent's own process: killed at any step of a write, its clock moved, its endpoint crowded.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::time::Duration;
 
 use emr_ecr_agent_tests::agent::Agent;
@@ -9,13 +9,13 @@ use emr_ecr_agent_tests::ecr::Fault;
 use emr_ecr_agent_tests::http;
 use emr_ecr_agent_tests::node::{REGION, TRUSTED_REGISTRY};
 use emr_ecr_agent_tests::scene::{Outcome, SOON, Scene, shown};
-use emr_ecr_agent_tests::tracer::{Step, Tracer};
+use emr_ecr_agent_tests::tracer::{Rights, Step, Tracer};
 use emr_ecr_agent_tests::wait;
 use emr_ecr_agent_tests::watch::Watch;
 use futures_util::future::try_join_all;
 use jiff::{SignedDuration, Timestamp};
 use nix::sys::signal::Signal;
-use nix::unistd::geteuid;
+use nix::unistd::{getegid, geteuid};
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::task::spawn_blocking;
@@ -38,7 +38,8 @@ async fn an_agent_killed_at_any_step_leaves_a_whole_local_file() -> Outcome {
 }
 
 async fn check_kill(index: usize) -> Outcome {
-    let (scene, agent) = about_to_write().await?;
+    let mut scene = Scene::without_hdfs().await?;
+    let agent = about_to_write(&mut scene, own_rights()).await?;
     let watch = Watch::over_local(&scene)?;
     let (folder, process) = (scene.node.path("root/.docker"), process_id(&agent)?);
     let tracing = spawn_blocking(move || Tracer::attach(process, &folder)?.kill_at(index));
@@ -68,17 +69,22 @@ async fn check_kill(index: usize) -> Outcome {
 }
 
 #[tokio::test]
-async fn a_file_with_secrets_has_its_mode_from_its_creation_on() -> Outcome {
+async fn a_file_with_secrets_has_its_mode_and_owner_from_its_first_byte_on() -> Outcome {
     if !may_trace() {
         return Ok(());
     }
-    let (scene, agent) = about_to_write().await?;
-    let (folder, process) = (scene.node.path("root/.docker"), process_id(&agent)?);
-    let tracing = spawn_blocking(move || Tracer::attach(process, &folder)?.record(0o600));
-    wait_until_traced(process).await?;
-    scene.ecr.heal();
-    assert_eq!(tracing.await??, STEPS);
-    wait_until_fresh(&agent).await?;
+    // The group may read it as well, and the owner is another.
+    let given = Rights { mode: 0o640, user: 4321, group: 1234 };
+    for rights in [own_rights(), given] {
+        let mut scene = Scene::without_hdfs().await?;
+        let agent = about_to_write(&mut scene, rights).await?;
+        let (folder, process) = (scene.node.path("root/.docker"), process_id(&agent)?);
+        let tracing = spawn_blocking(move || Tracer::attach(process, &folder)?.record(rights));
+        wait_until_traced(process).await?;
+        scene.ecr.heal();
+        assert_eq!(tracing.await??, STEPS);
+        wait_until_fresh(&agent).await?;
+    }
     Ok(())
 }
 
@@ -130,16 +136,19 @@ async fn a_process_stopped_for_longer_than_its_tokens_live_recovers() -> Outcome
     Ok(())
 }
 
-/// A node whose agent runs and has no token yet.
-async fn about_to_write() -> Result<(Scene, Agent), BoxError> {
-    let scene = Scene::without_hdfs().await?;
+/// An agent that runs and has no token yet, beside a Docker config that has these rights, as it is set to.
+async fn about_to_write(scene: &mut Scene, rights: Rights) -> Result<Agent, BoxError> {
+    let Rights { mode, user, group } = rights;
+    let path = scene.node.docker_config();
+    scene.settings.local_rights(&path, &format!("{mode:04o}"), &format!("{user}:{group}"));
     scene.node.write("root/.docker/config.json", BEFORE)?;
-    fs::set_permissions(scene.node.docker_config(), fs::Permissions::from_mode(0o600))?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(mode))?;
+    chown(&path, Some(user), Some(group))?;
     scene.ecr.fail_always(Fault::ServerError);
     let agent = scene.start()?;
     shown(&agent, "a failed call", |status: &Value| status["registries"][0]["last_error"].as_str().map(drop))
         .await?;
-    Ok((scene, agent))
+    Ok(agent)
 }
 
 async fn wait_until_fresh(agent: &Agent) -> Outcome {
@@ -158,6 +167,10 @@ async fn wait_until_traced(process: u32) -> Outcome {
     })
     .await?;
     Ok(())
+}
+
+fn own_rights() -> Rights {
+    Rights { mode: 0o600, user: geteuid().as_raw(), group: getegid().as_raw() }
 }
 
 fn process_id(agent: &Agent) -> Result<u32, BoxError> {

@@ -1,13 +1,20 @@
 //! Secrets stay where they belong: whatever the agent says, and wherever, none of them is in it.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use emr_ecr_agent_tests::agent::Agent;
 use emr_ecr_agent_tests::canary;
 use emr_ecr_agent_tests::ecr::{Fault, Issued};
 use emr_ecr_agent_tests::imds;
+use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
+use emr_ecr_agent_tests::scene::identities::{
+    Identities, OTHERS, PROFILE, PROFILE_KEY, PROFILE_SECRET_KEY, PUBLIC, READER, THIRD, has_token, registry,
+};
 use emr_ecr_agent_tests::scene::{Outcome, SOON, Scene, passes, shown};
+use emr_ecr_agent_tests::sts;
 use jiff::SignedDuration;
 use nix::unistd::geteuid;
 
@@ -18,7 +25,10 @@ const STATIC_AUTH: &str = "b3BlcmF0b3I6aHVudGVyMi1vZi10aGUtb3BlcmF0b3I=";
 
 #[tokio::test]
 async fn nothing_the_agent_says_holds_a_secret() -> Outcome {
-    let Some((mut scene, published)) = Scene::with_hdfs().await? else { return Ok(()) };
+    let Some((scene, published)) = Scene::with_hdfs().await? else { return Ok(()) };
+    let mut scene = Identities::around(scene).await?;
+    scene.add_others_by_role();
+    scene.settings.registry_with(THIRD, &[("profile", PROFILE)]).registry(PUBLIC, &[]);
     let log_file = scene.node.path("agent-own.log");
     scene.settings.set("log.level", "trace").set("log.file", log_file.display().to_string());
     let temporary = scene.node.path("temporary");
@@ -33,13 +43,19 @@ async fn nothing_the_agent_says_holds_a_secret() -> Outcome {
     scene.ecr.set_token_life(SignedDuration::from_secs(4));
     scene.node.write("root/.docker/config.json", &format!("{{\"auths\": {STRANGERS}"))?;
     published.put(&format!("{{\"auths\": {STRANGERS}")).await?;
+    scene.public.set_token_life(SignedDuration::from_secs(4));
+    let tokens = Arc::new(Mutex::new(Vec::new()));
+    for ecr in [&scene.ecr, &scene.public] {
+        let tokens = Arc::clone(&tokens);
+        ecr.on_issue(move |token| {
+            tokens.lock().unwrap_or_else(PoisonError::into_inner).push(token.clone());
+        });
+    }
     let agent = scene.start()?;
 
     // Good days and bad days: each has its own words.
-    let mut tokens = Vec::new();
-    let first = wait_for_token(&agent, &scene).await?;
+    wait_for_tokens(&agent).await?;
     let mut said = answers(&agent).await?;
-    tokens.push(first);
     for fault in [Fault::NotAwsUser, Fault::NotBase64, Fault::Garbage] {
         let calls = scene.ecr.calls().len();
         scene.ecr.fail_always(fault);
@@ -47,7 +63,14 @@ async fn nothing_the_agent_says_holds_a_secret() -> Outcome {
         passes(&agent, 1).await?;
         said.push_str(&answers(&agent).await?);
         scene.ecr.heal();
-        tokens.push(wait_for_token(&agent, &scene).await?);
+        wait_for_tokens(&agent).await?;
+    }
+    for fault in [sts::Fault::Torn, sts::Fault::NoCredentials, sts::Fault::ExpiredCredentials] {
+        scene.sts.fail_always(fault);
+        shown(&agent, "a failure", |s| registry(s, OTHERS)?["last_error"].as_str().map(drop)).await?;
+        said.push_str(&answers(&agent).await?);
+        scene.sts.heal();
+        wait_for_tokens(&agent).await?;
     }
     scene.node.write("root/.docker/config.json", "{}")?;
     published.put("{}").await?;
@@ -62,23 +85,29 @@ async fn nothing_the_agent_says_holds_a_secret() -> Outcome {
     let own_log = fs::read_to_string(&log_file)?;
     assert!(own_log.contains("started") && agent.log_text().contains("started"));
     said.push_str(&own_log);
-    tokens.push(scene.ecr.newest("us-east-1").ok_or("no token issued")?);
 
     // Killed in the middle of its work: no file but the documents themselves may hold anything.
     drop(agent);
     assert_eq!(fs::read_dir(&temporary)?.count(), 0, "nothing is kept in the folder for temporary files");
-    let documents = [scene.node.path("root/.docker"), static_credentials];
+    let documents = [scene.node.path("root/.docker"), scene.node.path("aws/.aws"), static_credentials];
     let mut said = said.into_bytes();
     said.extend(canary::contents(&scene.node.path(""), &documents)?);
 
     let fixed = [
         imds::SECRET_KEY,
         imds::SESSION_TOKEN,
+        sts::SECRET_KEY,
+        sts::SESSION_TOKEN,
+        PROFILE_SECRET_KEY,
         STRANGERS,
         STATIC_AUTH,
         "not-a-token-of-ecr",
         "<html><body>It works!",
     ];
+    let identities: BTreeSet<String> = scene.keys().into_iter().collect();
+    assert!([READER.access_key, PROFILE_KEY].iter().all(|key| identities.contains(*key)), "{identities:?}");
+    let tokens = tokens.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    assert!(tokens.len() > 4, "{}", tokens.len());
     let secrets = tokens.iter().flat_map(|token| [token.auth(), token.password().to_owned()]);
     for secret in secrets.chain(fixed.map(str::to_owned)) {
         canary::check_absent(secret.as_bytes(), &said);
@@ -123,6 +152,19 @@ async fn wait_for_token(
     })
     .await?;
     Ok(scene.ecr.newest("us-east-1").ok_or("no token issued")?)
+}
+
+/// Waits until every registry has a token and no error.
+async fn wait_for_tokens(agent: &Agent) -> Outcome {
+    shown(agent, "tokens", |status| {
+        let well = |host| {
+            has_token(status, host)?;
+            registry(status, host)?["last_error"].is_null().then_some(())
+        };
+        [TRUSTED_REGISTRY, OTHERS, THIRD, PUBLIC].into_iter().try_for_each(well)
+    })
+    .await?;
+    Ok(())
 }
 
 /// All that the endpoint has to say.

@@ -60,6 +60,14 @@ impl Settings {
         self
     }
 
+    /// Keeps one local Docker config, with this mode and owner; registries are to be added after it.
+    pub fn local_rights(&mut self, path: &Path, mode: &str, owner: &str) -> &mut Self {
+        self.tables.clear();
+        self.docker_config(path, mode);
+        self.tables.push_str(&format!("owner = {owner:?}\n"));
+        self
+    }
+
     /// Adds a local Docker config.
     pub fn docker_config(&mut self, path: &Path, mode: &str) -> &mut Self {
         self.tables.push_str(&format!("\n[[docker_configs]]\npath = {path:?}\nmode = {mode:?}\n"));
