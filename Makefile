@@ -34,11 +34,12 @@ torture: ## Prove for TORTURE_SECONDS (180) that readers never see a bad file; A
 .PHONY: bench
 bench: ## Measure what it costs beside what is used without it (BENCH_STRICT=1: judge, too)
 	@$(PARTS) --only hdfs --only bench
-	@cargo build --quiet --release --package emr-ecr-agent
+	@bootstrap/package.sh --arch "$$(uname -m)" --out target/package
 	@cargo build --quiet --workspace --bins
 	@mkdir -p target/bench
 	@# Programs look for one another in their own folder: the bench for the agent as it is shipped.
-	@ln -f target/release/emr-ecr-agent target/debug/bench target/bench/
+	@tar -xzf target/package/*.tar.gz -C target/bench --strip-components 1 --wildcards '*/emr-ecr-agent'
+	@ln -f target/debug/bench target/bench/
 	@target/bench/bench
 
 .PHONY: lint
@@ -81,7 +82,7 @@ node-test: ## As root, live the package's life on a booted node; DIST=dist takes
 	@target/debug/node-test $(DIST)
 
 .PHONY: release
-release: ## Build the binary as it is shipped, for this machine
+release: ## Build the optimised binary for this machine
 	cargo build --release --package emr-ecr-agent
 
 .PHONY: parts

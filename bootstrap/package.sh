@@ -86,10 +86,13 @@ package() {
 # --- the binary ----------------------------------------------------------------------------------------------------
 
 build() {
-    local architecture="$1" rustflags
+    local architecture="$1" rustflags sources
     say "building for $architecture"
-    # No path of this machine in the binary.
-    rustflags="--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo --remap-path-prefix=$TARGET_DIR=/build"
+    # No path of this machine in the binary, and none where crates come from: each is told by its name alone.
+    rustflags="--remap-path-prefix=$TARGET_DIR=/build"
+    for sources in "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*; do
+        rustflags+=" --remap-path-prefix=$sources/="
+    done
     with_rust_for "$architecture" env CARGO_TARGET_DIR="$TARGET_DIR" RUSTFLAGS="$rustflags" \
         PYTHONPATH="$TOOLS/python" PATH="$TOOLS/python/bin:$PATH" \
         cargo zigbuild --quiet --release --locked --package "$NAME" --target "$architecture-unknown-linux-gnu.$GLIBC"
