@@ -153,7 +153,7 @@ impl TokenSource for Ecr {
             let result = fetched.token.as_ref().map_or_else(|error| error.result(), |_| "ok");
             let token = fetched
                 .token
-                .map_err(|error| Problem { waits_for: error.waits_for(), message: chain(&error) });
+                .map_err(|error| Problem { waits_for: error.waits_for(), ..Problem::new(chain(&error)) });
             Fetched { token, result, clock_skew: fetched.clock_skew }
         })
     }

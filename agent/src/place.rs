@@ -111,6 +111,9 @@ pub enum Replacement {
 pub enum VisitError<E: std::error::Error + 'static> {
     #[error(transparent)]
     Store(#[from] E),
+    /// The same, where there was no content to be read before.
+    #[error(transparent)]
+    Missing(E),
     #[error("left untouched, since no entry can be merged into it")]
     Unusable(#[source] crate::model::docker_config::NotDockerConfig),
     #[error("another writer changed it again each time it was put in order")]
@@ -149,7 +152,11 @@ where
                 if let (true, Found::File { document: broken, .. }) = (set_aside, &found) {
                     changes.push(Change::SetAside(Some(store.set_aside(broken).await?)));
                 }
-                if store.replace(&document).await? == Replacement::Done {
+                let replaced = store.replace(&document).await.map_err(|error| match &found {
+                    Found::File { .. } => VisitError::Store(error),
+                    Found::Absent | Found::Unreadable { .. } => VisitError::Missing(error),
+                });
+                if replaced? == Replacement::Done {
                     changes.push(Change::Replaced);
                 }
             }

@@ -123,6 +123,9 @@ impl PlaceMemory {
 
     pub fn note_failure(&mut self, problem: Problem, report: &mut PassReport) {
         report.errors.push(problem.message.clone());
+        if problem.leaves_nothing {
+            self.status.held.clear();
+        }
         self.status.error = Some(problem);
     }
 }

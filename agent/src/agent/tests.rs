@@ -351,6 +351,20 @@ fn an_outage_of_hdfs_costs_no_call_to_ecr() {
 }
 
 #[test]
+fn a_failure_that_leaves_readers_nothing_is_not_ready_at_once() {
+    for (leaves_nothing, ready) in [(false, true), (true, false)] {
+        let mut play = Play::new();
+        play.pass(Wake::Start);
+        let problem = Problem { leaves_nothing, ..Problem::waiting("quota on HDFS", "refused") };
+        *play.stage.hdfs.refusal.borrow_mut() = Some(problem);
+        play.live_for(MINUTE);
+        let report = play.report();
+        assert!(report.places[1].error.is_some());
+        assert_eq!(report.ready, ready, "leaves nothing: {leaves_nothing}");
+    }
+}
+
+#[test]
 fn a_node_that_sees_no_hdfs_asks_ecr_for_itself_but_not_at_once() {
     let mut play = Play::new();
     *play.stage.hdfs.refusal.borrow_mut() = Some(Problem::waiting("HDFS", "refused"));

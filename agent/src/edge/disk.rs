@@ -100,7 +100,14 @@ impl Place for LocalConfig {
         Box::pin(async move {
             let visit = async { converge(&mut LocalFile::find(&self.settings)?, &planner, intent).await };
             visit.await.map_err(|error: VisitError<DiskError>| match &error {
-                VisitError::Store(store) => Problem { waits_for: store.waits_for(), message: chain(&error) },
+                VisitError::Store(store) => {
+                    Problem { waits_for: store.waits_for(), ..Problem::new(chain(&error)) }
+                }
+                VisitError::Missing(store) => Problem {
+                    waits_for: store.waits_for(),
+                    leaves_nothing: true,
+                    ..Problem::new(chain(&error))
+                },
                 VisitError::Unusable(_) | VisitError::Contended => {
                     Problem::new(format!("{}: {}", self.path(), chain(&error)))
                 }

@@ -127,7 +127,16 @@ impl Place for Published {
     ) -> Pin<Box<dyn Future<Output = Result<Visit, Problem>> + '_>> {
         Box::pin(async move {
             self.converge(planner, intent).await.map_err(|error| match &error {
-                VisitError::Store(store) => Problem { waits_for: store.waits_for(), message: chain(&error) },
+                VisitError::Store(store) => Problem {
+                    waits_for: store.waits_for(),
+                    leaves_nothing: matches!(store, HdfsError::IsFolder { .. }),
+                    ..Problem::new(chain(&error))
+                },
+                VisitError::Missing(store) => Problem {
+                    waits_for: store.waits_for(),
+                    leaves_nothing: true,
+                    ..Problem::new(chain(&error))
+                },
                 VisitError::Unusable(_) | VisitError::Contended => {
                     Problem::new(format!("{}: {}", self.path(), chain(&error)))
                 }
@@ -139,7 +148,8 @@ impl Place for Published {
 impl SharedPlace for Published {
     fn take_turn(&mut self) -> Pin<Box<dyn Future<Output = Result<Turn, Problem>> + '_>> {
         Box::pin(async move {
-            let problem = |error: HdfsError| Problem { waits_for: error.waits_for(), message: chain(&error) };
+            let problem =
+                |error: HdfsError| Problem { waits_for: error.waits_for(), ..Problem::new(chain(&error)) };
             turn::take(self).await.map_err(problem)
         })
     }

@@ -118,6 +118,8 @@ pub struct Problem {
     pub message: String,
     /// What has to appear first, where time alone may mend it.
     pub waits_for: Option<String>,
+    /// Whether readers of the place find nothing there, as was seen before it failed.
+    pub leaves_nothing: bool,
 }
 
 /// Whether Hadoop would take container-executor.cfg.
@@ -293,11 +295,11 @@ impl StaticStatus {
 
 impl Problem {
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), waits_for: None }
+        Self { message: message.into(), waits_for: None, leaves_nothing: false }
     }
 
     pub fn waiting(waits_for: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { message: message.into(), waits_for: Some(waits_for.into()) }
+        Self { waits_for: Some(waits_for.into()), ..Self::new(message) }
     }
 }
 

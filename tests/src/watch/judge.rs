@@ -42,8 +42,8 @@ pub(super) struct Story {
     failing_since: Option<u64>,
 }
 
-/// Readiness falls when a place was not verified for two intervals, in which a failure may wake the loop besides.
-const PASSES_TO_NOTICE: u64 = 5;
+/// Looks at the next pass, and the one under way; and one that only just began.
+const PASSES_TO_NOTICE: u64 = 3;
 
 impl Story {
     pub fn note(&mut self, Sample { launch, ready, passes }: Sample) {
@@ -143,8 +143,8 @@ mod tests {
         let missing = || Err(Wrong::Missing);
         check(&[(missing(), false, 0), (Ok(()), true, 1)], 0, 0);
         check(&[(Err(Wrong::Torn(1)), false, 0)], 1, 0);
-        check(&[(Ok(()), true, 1), (missing(), true, 2), (missing(), true, 6), (Ok(()), true, 7)], 1, 0);
-        check(&[(Ok(()), true, 1), (missing(), true, 2), (missing(), true, 7)], 1, 1);
+        check(&[(Ok(()), true, 1), (missing(), true, 2), (missing(), true, 4), (Ok(()), true, 5)], 1, 0);
+        check(&[(Ok(()), true, 1), (missing(), true, 2), (missing(), true, 5)], 1, 1);
         check(&[(missing(), true, 9), (missing(), true, 1), (missing(), true, 3)], 0, 0);
         check(&[(Ok(()), true, 1), (Err(ended.clone()), false, 1)], 1, 0);
         check(&[(Ok(()), true, 1), (Err(ended.clone()), true, 1)], 1, 1);
