@@ -120,6 +120,32 @@ pub enum VisitError<E: std::error::Error + 'static> {
     Contended,
 }
 
+/// What a store's error means to those who wait for the place.
+pub trait StoreError: std::error::Error + 'static {
+    /// What has to appear, or to end, before a visit can succeed.
+    fn waits_for(&self) -> Option<String>;
+
+    /// Whether it says by itself that readers find nothing there.
+    fn leaves_nothing(&self) -> bool {
+        false
+    }
+}
+
+impl<E: StoreError> VisitError<E> {
+    /// As status has it; `told` is the error with its causes, and `path` that of the place.
+    pub fn problem(&self, path: &str, told: String) -> Problem {
+        let (store, was_missing) = match self {
+            VisitError::Store(store) => (store, false),
+            VisitError::Missing(store) => (store, true),
+            VisitError::Unusable(_) | VisitError::Contended => {
+                return Problem::new(format!("{path}: {told}"));
+            }
+        };
+        let leaves_nothing = was_missing || store.leaves_nothing();
+        Problem { waits_for: store.waits_for(), leaves_nothing, message: told }
+    }
+}
+
 /// Rounds of a visit: one to change, one to see it kept, and the others for lost races.
 const ROUNDS: usize = 6;
 

@@ -18,7 +18,7 @@ use crate::model::document::Document;
 use crate::model::plan::{Attributes, Found};
 use crate::model::settings::{DockerConfigSettings, Mode, Owner};
 use crate::model::status::{PlaceKind, Problem};
-use crate::place::{Intent, Place, Planner, Replacement, Store, Visit, VisitError, converge};
+use crate::place::{Intent, Place, Planner, Replacement, Store, StoreError, Visit, VisitError, converge};
 
 /// Larger files are no Docker configs or container-executor.cfg.
 const LARGEST: u64 = 16 << 20;
@@ -99,24 +99,12 @@ impl Place for LocalConfig {
     ) -> Pin<Box<dyn Future<Output = Result<Visit, Problem>> + '_>> {
         Box::pin(async move {
             let visit = async { converge(&mut LocalFile::find(&self.settings)?, &planner, intent).await };
-            visit.await.map_err(|error: VisitError<DiskError>| match &error {
-                VisitError::Store(store) => {
-                    Problem { waits_for: store.waits_for(), ..Problem::new(chain(&error)) }
-                }
-                VisitError::Missing(store) => Problem {
-                    waits_for: store.waits_for(),
-                    leaves_nothing: true,
-                    ..Problem::new(chain(&error))
-                },
-                VisitError::Unusable(_) | VisitError::Contended => {
-                    Problem::new(format!("{}: {}", self.path(), chain(&error)))
-                }
-            })
+            visit.await.map_err(|error: VisitError<DiskError>| error.problem(&self.path(), chain(&error)))
         })
     }
 }
 
-impl DiskError {
+impl StoreError for DiskError {
     fn waits_for(&self) -> Option<String> {
         match self {
             DiskError::NoFolder { path } => Some(format!("the folder {}", path.display())),

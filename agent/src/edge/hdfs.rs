@@ -19,7 +19,7 @@ use crate::edge::{chain, hadoop_conf};
 use crate::model::settings::{Deadlines, PublishedSettings};
 use crate::model::status::{PlaceKind, Problem};
 use crate::model::turn::TurnMemory;
-use crate::place::{Intent, Place, Planner, SharedPlace, Turn, Visit, VisitError, converge};
+use crate::place::{Intent, Place, Planner, SharedPlace, StoreError as _, Turn, Visit, VisitError, converge};
 use error::Call as _;
 pub use error::HdfsError;
 use file::{PublishedFile, Remembered};
@@ -126,21 +126,8 @@ impl Place for Published {
         intent: Intent,
     ) -> Pin<Box<dyn Future<Output = Result<Visit, Problem>> + '_>> {
         Box::pin(async move {
-            self.converge(planner, intent).await.map_err(|error| match &error {
-                VisitError::Store(store) => Problem {
-                    waits_for: store.waits_for(),
-                    leaves_nothing: matches!(store, HdfsError::IsFolder { .. }),
-                    ..Problem::new(chain(&error))
-                },
-                VisitError::Missing(store) => Problem {
-                    waits_for: store.waits_for(),
-                    leaves_nothing: true,
-                    ..Problem::new(chain(&error))
-                },
-                VisitError::Unusable(_) | VisitError::Contended => {
-                    Problem::new(format!("{}: {}", self.path(), chain(&error)))
-                }
-            })
+            let visit = self.converge(planner, intent).await;
+            visit.map_err(|error| error.problem(&self.path(), chain(&error)))
         })
     }
 }

@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use super::session::SessionError;
 use crate::edge::hadoop_conf::ConfError;
+use crate::place::StoreError;
 
 #[derive(Debug, Error)]
 pub enum HdfsError {
@@ -48,9 +49,8 @@ pub enum Cause {
     Library(hdfs_native::HdfsError),
 }
 
-impl HdfsError {
-    /// What has to appear, or to end, before a visit can succeed.
-    pub fn waits_for(&self) -> Option<String> {
+impl StoreError for HdfsError {
+    fn waits_for(&self) -> Option<String> {
         match self {
             HdfsError::Conf { source } => source.waits_for(),
             HdfsError::NoDefaultFs { .. } => Some("fs.defaultFS in core-site.xml".to_owned()),
@@ -66,6 +66,10 @@ impl HdfsError {
             | HdfsError::TooLarge { .. }
             | HdfsError::ReadsBackDifferent { .. } => None,
         }
+    }
+
+    fn leaves_nothing(&self) -> bool {
+        matches!(self, HdfsError::IsFolder { .. })
     }
 }
 

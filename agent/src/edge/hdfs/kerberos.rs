@@ -44,6 +44,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::check;
+    use crate::place::StoreError as _;
 
     #[test]
     fn a_keytab_is_there_and_closed_to_others() {
