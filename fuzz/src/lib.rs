@@ -1,23 +1,12 @@
 //! What the targets share: a check of one file, from the bytes to the JSON.
 
-use emr_ecr_agent::model::check::{self, Content, Facts, Report, Request, Ruling, TextAlone, TextFile};
+use emr_ecr_agent::model::check::{self, Content, Facts, Report, Ruling, TextFile};
 use emr_ecr_agent::model::hadoop::Rules;
 use jiff::Timestamp;
 
 /// Nothing to look at yet, by these rules.
 pub fn nothing(rules: Rules) -> Facts<'static> {
-    Facts {
-        ruling: Ruling::named(rules),
-        executor_cfg: None,
-        yarn_site: None,
-        client_config: None,
-        emr_config: None,
-        node: None,
-        registries: Vec::new(),
-        request: Request::default(),
-        machine: &TextAlone,
-        now: Timestamp::UNIX_EPOCH,
-    }
+    Facts::nothing(Ruling::named(rules), Timestamp::UNIX_EPOCH)
 }
 
 pub fn file(bytes: &[u8]) -> TextFile {

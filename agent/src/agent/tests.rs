@@ -12,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Agent, Fetched, Parts, PassReport, RegistryProbe, TokenSource, Wake, World};
 use crate::edge::metrics::Metrics;
-use crate::model::check::{Content, Facts, Request, Ruling, TextAlone, TextFile};
+use crate::model::check::{Content, Facts, Ruling, TextFile};
 use crate::model::credential::EntryName;
 use crate::model::document::Document;
 use crate::model::hadoop::Rules;
@@ -122,18 +122,8 @@ impl World for Theatre {
         let text = self.0.executor_cfg.borrow().clone();
         let content = text.map_or(Content::Absent, |text| Content::Bytes(text.into_bytes()));
         let path = settings.executor_cfg().display().to_string();
-        Facts {
-            ruling: Ruling::named(Rules::V3_3),
-            executor_cfg: Some(TextFile { path, content }),
-            yarn_site: None,
-            client_config: None,
-            emr_config: None,
-            node: None,
-            registries: Vec::new(),
-            request: Request::default(),
-            machine: &TextAlone,
-            now: self.0.now().wall,
-        }
+        let nothing = Facts::nothing(Ruling::named(Rules::V3_3), self.0.now().wall);
+        Facts { executor_cfg: Some(TextFile { path, content }), ..nothing }
     }
 
     fn settle(&mut self, _: &Settings) {}

@@ -24,6 +24,24 @@ pub struct Facts<'m> {
     pub now: Timestamp,
 }
 
+impl Facts<'_> {
+    /// Nothing was looked at yet.
+    pub fn nothing(ruling: Ruling, now: Timestamp) -> Self {
+        Self {
+            ruling,
+            executor_cfg: None,
+            yarn_site: None,
+            client_config: None,
+            emr_config: None,
+            node: None,
+            registries: Vec::new(),
+            request: Request::default(),
+            machine: &TextAlone,
+            now,
+        }
+    }
+}
+
 /// Which rules judge, and how that is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ruling {

@@ -15,7 +15,7 @@ use emr_ecr_agent::edge::hdfs::Published;
 use emr_ecr_agent::edge::metrics::Metrics;
 use emr_ecr_agent::edge::node::ThisMachine;
 use emr_ecr_agent::edge::settings_file::SettingsFile;
-use emr_ecr_agent::model::check::{Facts, Request, Ruling};
+use emr_ecr_agent::model::check::{Facts, Ruling};
 use emr_ecr_agent::model::hadoop::Rules;
 use emr_ecr_agent::model::registry::HostName;
 use emr_ecr_agent::model::settings::Settings;
@@ -159,16 +159,9 @@ impl World for LightNode {
 
     fn facts(&self, settings: &Settings) -> Facts<'_> {
         Facts {
-            ruling: Ruling { rules: Rules::V3_3, assumed: false },
-            executor_cfg: None,
-            yarn_site: None,
-            client_config: None,
-            emr_config: None,
-            node: None,
             registries: settings.registries.iter().map(|settings| settings.registry.clone()).collect(),
-            request: Request::default(),
             machine: &ThisMachine,
-            now: self.clock.now().wall,
+            ..Facts::nothing(Ruling::named(Rules::V3_3), self.clock.now().wall)
         }
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use emr_ecr_agent::agent::{Agent, Fetched, Parts, RegistryProbe, TokenSource, Wake, World};
 use emr_ecr_agent::edge::metrics::Metrics;
-use emr_ecr_agent::model::check::{Content, Facts, Request, Ruling, TextAlone, TextFile};
+use emr_ecr_agent::model::check::{Content, Facts, Ruling, TextFile};
 use emr_ecr_agent::model::document::Document;
 use emr_ecr_agent::model::hadoop::Rules;
 use emr_ecr_agent::model::issuer::Issuer;
@@ -219,19 +219,11 @@ impl World for Node {
             "yarn.nodemanager.linux-container-executor.group=yarn\n[docker]\nmodule.enabled=true\ndocker.trusted.registries={TRUSTED_REGISTRY}\n"
         );
         Facts {
-            ruling: Ruling::named(Rules::V3_3),
             executor_cfg: Some(TextFile {
                 path: settings.executor_cfg().display().to_string(),
                 content: Content::Bytes(text.into_bytes()),
             }),
-            yarn_site: None,
-            client_config: None,
-            emr_config: None,
-            node: None,
-            registries: Vec::new(),
-            request: Request::default(),
-            machine: &TextAlone,
-            now: World::now(self).wall,
+            ..Facts::nothing(Ruling::named(Rules::V3_3), World::now(self).wall)
         }
     }
 
