@@ -15,8 +15,9 @@ const SHORTEST_YIELD: Duration = Duration::from_secs(10);
 const LONGEST_YIELD: Duration = Duration::from_secs(80);
 /// No wait between retries is shorter.
 const SHORTEST_RETRY: Duration = Duration::from_secs(1);
-/// Of so many looks at an unchanged file one is at its content, which costs the NameNode a second call.
-const LOOKS_PER_CONTENT: u32 = 10;
+/// Of so many looks at an unchanged file one is at its content, which costs the NameNode a second call. With
+/// fewer of them, readiness would be true for longer than two intervals after blocks were lost.
+const LOOKS_PER_CONTENT: u32 = 2;
 
 /// At which part of a credential's life it is renewed by one node.
 #[derive(Debug, Clone, Copy, PartialEq)]
