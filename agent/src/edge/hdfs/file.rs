@@ -273,6 +273,11 @@ impl Store for PublishedFile {
             }
             None => self.look().await,
         };
+        let looked = match looked {
+            // Another writer may have replaced it, or opened it, between the question where it lies and the read.
+            Err(error) if error.is_loss_of_content() => self.look().await,
+            looked => looked,
+        };
         self.remembered = match looked {
             Err(error) if error.is_loss_of_content() => return self.unreadable(before, error).await,
             looked => looked?,
