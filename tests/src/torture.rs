@@ -25,6 +25,8 @@ use crate::yarn::{self, Launch, YarnReader};
 pub struct Plan {
     /// How long the agents publish.
     pub length: Duration,
+    /// On a machine that is too busy for so many publishes they go on, up to [`PATIENCE`] times as long.
+    pub publishes: u64,
     /// How long `hadoop fs -put -f` does.
     pub comparison: Duration,
     pub agents: usize,
@@ -55,10 +57,12 @@ pub async fn run(plan: Plan) -> Result<Report, Error> {
     let mut yarn = YarnReader::start(published.client())?;
     let mut launches = Launches::default();
 
-    let end = Instant::now() + plan.length;
+    let began = Instant::now();
     let mut beat = interval(BEAT);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    while Instant::now() < end {
+    while began.elapsed() < plan.length
+        || began.elapsed() < plan.length * PATIENCE && readers.seen().await?.versions < plan.publishes
+    {
         beat.tick().await;
         launches.note(&yarn.launch(&uri).await?);
         nodes.set_backs += u32::from(readers.set_back(MARGIN).await?);
@@ -68,12 +72,13 @@ pub async fn run(plan: Plan) -> Result<Report, Error> {
             _ => {}
         }
     }
+    let length = began.elapsed();
     let seen = readers.seen().await?;
     let Nodes { kills, set_backs, mode_drifts, running } = nodes;
     drop(running);
     let (comparison, puts) = compare(plan.comparison, &published, &mut readers).await?;
     Ok(Report {
-        length: plan.length,
+        length,
         agents: Side::between(&Seen::default(), &seen, seen.versions),
         kills,
         set_backs,
@@ -90,6 +95,7 @@ const LIFE: SignedDuration = SignedDuration::from_secs(30);
 /// What a version that is put back still lives for at least.
 const MARGIN: Duration = Duration::from_secs(10);
 const BEAT: Duration = Duration::from_millis(900);
+const PATIENCE: u32 = 8;
 
 /// Nodes of one cluster, all publishing to one path.
 struct Nodes {

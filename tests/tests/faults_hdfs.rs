@@ -25,7 +25,8 @@ async fn a_failover_is_survived_while_publishing() -> Outcome {
     let mut scene = Scene::publishing(&published).await?;
     // Due at each pass, and alive for longer than the cluster has no active NameNode.
     scene.ecr.set_token_life(SignedDuration::from_secs(60));
-    scene.settings.set("refresh.share", 0.1).set("deadlines.hdfs", "5s");
+    // What it holds as the NameNode dies may be its turn to renew, which lasts for as long as calls may take.
+    scene.settings.set("refresh.share", 0.1).set("deadlines.ecr", "2s").set("deadlines.hdfs", "5s");
     let mut agent = scene.start_ready().await?;
     let watch = Watch::over(&scene, &published)?;
 

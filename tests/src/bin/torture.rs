@@ -14,7 +14,13 @@ async fn main() -> ExitCode {
         eprintln!("usage: [TORTURE_SECONDS=N] torture [--json]");
         return ExitCode::from(64);
     };
-    let plan = Plan { length, comparison: (length / 4).max(Duration::from_secs(5)), agents: 4, readers: 8 };
+    let plan = Plan {
+        length,
+        publishes: 0,
+        comparison: (length / 4).max(Duration::from_secs(5)),
+        agents: 4,
+        readers: 8,
+    };
     eprintln!("{} readers and {} agents for {} s", plan.readers, plan.agents, length.as_secs());
     let report = match torture::run(plan).await {
         Ok(report) => report,
