@@ -32,6 +32,8 @@ pub(super) enum ConversationError {
     Status { url: String, status: u16 },
     #[error("{url}, which hands out the registry's bearer tokens, answers with HTTP {status}")]
     Token { url: String, status: u16 },
+    #[error("the answer from {url} holds no bearer token")]
+    NoToken { url: String },
     #[error("{url} does not say in a safe way where its bearer tokens come from")]
     Realm { url: String },
     #[error("the answer from {url} is not a registry's")]
@@ -56,11 +58,11 @@ struct BearerChallenge {
     realm: Url,
 }
 
-/// Docker's registries name it one way, OAuth's the other.
+/// Docker's registries name it one way, OAuth's the other, and Docker Hub both.
 #[derive(Deserialize)]
 struct BearerToken {
-    #[serde(alias = "access_token")]
-    token: String,
+    token: Option<String>,
+    access_token: Option<String>,
 }
 
 impl Conversation {
@@ -91,7 +93,11 @@ impl Conversation {
     async fn bearer_token(&self, challenge: &BearerChallenge) -> Result<String, ConversationError> {
         let answer = self.send(challenge.realm.as_str(), self.credential.as_ref()).await?;
         match answer.status() {
-            200 => answer.json::<BearerToken>().await.map(|answer| answer.token),
+            200 => {
+                let url = answer.url.clone();
+                let BearerToken { token, access_token } = answer.json().await?;
+                token.or(access_token).ok_or(ConversationError::NoToken { url })
+            }
             status => Err(ConversationError::Token { url: answer.url, status }),
         }
     }

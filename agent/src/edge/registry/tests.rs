@@ -66,7 +66,10 @@ impl Registry {
         };
         if asked.starts_with("/token") {
             return match authorization == format!("Basic {}", good()) {
-                true => answer(200, r#"{"token":"a-token-of-the-registry"}"#),
+                true => answer(
+                    200,
+                    r#"{"token":"a-token-of-the-registry","access_token":"a-token-of-the-registry"}"#,
+                ),
                 false => answer(self.refusal, "{}"),
             };
         }
