@@ -16,17 +16,17 @@ use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::time::Duration;
 
+use domain::check::AwsOutcome;
+use domain::issuer::Issuer;
+use domain::registry::EcrRegistry;
+use domain::settings::{RegistrySettings, Settings};
+use domain::static_credentials::StaticCredentials;
+use domain::status::Status;
+use domain::tokens::Tokens;
+use domain::trials::Trials;
 use tokio::sync::{mpsc, watch};
 
-use crate::edge::metrics::Metrics;
-use crate::model::check::AwsOutcome;
-use crate::model::issuer::Issuer;
-use crate::model::registry::EcrRegistry;
-use crate::model::settings::{RegistrySettings, Settings};
-use crate::model::static_credentials::StaticCredentials;
-use crate::model::status::Status;
-use crate::model::tokens::Tokens;
-use crate::model::trials::Trials;
+use crate::io::metrics::Metrics;
 use crate::place::{Change, Intent};
 pub use parts::{Fetched, Parts, RegistryProbe, TokenSource, World};
 use places::Memories;

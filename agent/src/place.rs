@@ -5,9 +5,9 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 
-use crate::model::document::Document;
-use crate::model::plan::{Found, Plan};
-use crate::model::status::{PlaceKind, Problem};
+use domain::document::Document;
+use domain::plan::{Found, Plan};
+use domain::status::{PlaceKind, Problem};
 
 /// Decides what to change, given what was found.
 pub type Planner = Box<dyn Fn(&Found) -> Plan + Send + Sync>;
@@ -115,7 +115,7 @@ pub enum VisitError<E: std::error::Error + 'static> {
     #[error(transparent)]
     Missing(E),
     #[error("left untouched, since no entry can be merged into it")]
-    Unusable(#[source] crate::model::docker_config::NotDockerConfig),
+    Unusable(#[source] domain::docker_config::NotDockerConfig),
     #[error("another writer changed it again each time it was put in order")]
     Contended,
 }
@@ -206,9 +206,10 @@ fn told(plan: &Plan) -> Option<Vec<Change>> {
 mod tests {
     use std::convert::Infallible;
 
+    use domain::document::Document;
+    use domain::plan::{Attributes, Found, Plan};
+
     use super::{Change, Intent, Planner, Replacement, Store, Visit, VisitError, converge};
-    use crate::model::document::Document;
-    use crate::model::plan::{Attributes, Found, Plan};
 
     /// A file in memory that another writer may disturb.
     struct Memory {

@@ -2,9 +2,9 @@
 
 #![no_main]
 
-use emr_ecr_agent::model::check::ClientConfig;
-use emr_ecr_agent::model::hadoop::Rules;
+use domain::check::ClientConfig;
 use emr_ecr_agent_fuzz::{file, judge, nothing};
+use hadoop_rules::Rules;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

@@ -2,8 +2,8 @@
 
 #![no_main]
 
-use emr_ecr_agent::model::hadoop::Rules;
 use emr_ecr_agent_fuzz::{file, judge, nothing};
+use hadoop_rules::Rules;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

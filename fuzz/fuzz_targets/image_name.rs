@@ -2,9 +2,9 @@
 
 #![no_main]
 
-use emr_ecr_agent::model::check::{ImageReference, Request};
-use emr_ecr_agent::model::hadoop::{Rules, image_name};
+use domain::check::{ImageReference, Request};
 use emr_ecr_agent_fuzz::{file, judge, nothing};
+use hadoop_rules::{Rules, image_name};
 use libfuzzer_sys::fuzz_target;
 
 const CFG: &[u8] = b"yarn.nodemanager.linux-container-executor.group=yarn\n[docker]\nmodule.enabled=true\n\

@@ -2,10 +2,10 @@
 
 #![no_main]
 
-use emr_ecr_agent::model::check::{SiteContent, SiteFile};
-use emr_ecr_agent::model::hadoop::Rules;
-use emr_ecr_agent::model::hadoop::site::{NoIncludes, NoVariables, Site};
+use domain::check::{SiteContent, SiteFile};
 use emr_ecr_agent_fuzz::{judge, nothing};
+use hadoop_rules::Rules;
+use hadoop_rules::site::{NoIncludes, NoVariables, Site};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

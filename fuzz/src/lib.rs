@@ -1,7 +1,7 @@
 //! What the targets share: a check of one file, from the bytes to the JSON.
 
-use emr_ecr_agent::model::check::{self, Content, Facts, Report, Ruling, TextFile};
-use emr_ecr_agent::model::hadoop::Rules;
+use domain::check::{self, Content, Facts, Report, Ruling, TextFile};
+use hadoop_rules::Rules;
 use jiff::Timestamp;
 
 /// Nothing to look at yet, by these rules.

@@ -15,9 +15,9 @@ use emr_ecr_agent_tests::scratch;
 use emr_ecr_agent_tests::wait;
 use serde_json::{Value, json};
 
-const TRUST: &str = include_str!("../../agent/testdata/hadoop/trust.jsonl");
-const MOUNTS: &str = include_str!("../../agent/testdata/hadoop/mount.jsonl");
-const DOCKER_CONFIGS: &str = include_str!("../../agent/testdata/hadoop/docker_config.jsonl");
+const TRUST: &str = include_str!("../../agent/hadoop-rules/testdata/trust.jsonl");
+const MOUNTS: &str = include_str!("../../agent/hadoop-rules/testdata/mount.jsonl");
+const DOCKER_CONFIGS: &str = include_str!("../../agent/hadoop-rules/testdata/docker_config.jsonl");
 
 /// Good but for the mount lists.
 const CFG: &str = "\

@@ -5,16 +5,16 @@ use std::future::Future;
 use std::path::Path;
 use std::pin::Pin;
 
+use domain::check::Facts;
+use domain::issuer::Issuer;
+use domain::registry::HostName;
+use domain::settings::Settings;
+use domain::static_credentials::StaticCredentials;
+use domain::status::{Moment, Problem};
+use domain::token::{Holder, Token};
+use domain::trials::Probed;
 use jiff::SignedDuration;
 
-use crate::model::check::Facts;
-use crate::model::issuer::Issuer;
-use crate::model::registry::HostName;
-use crate::model::settings::Settings;
-use crate::model::static_credentials::StaticCredentials;
-use crate::model::status::{Moment, Problem};
-use crate::model::token::{Holder, Token};
-use crate::model::trials::Probed;
 use crate::place::{Place, SharedPlace};
 
 /// The world around the loop.

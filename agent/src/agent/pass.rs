@@ -1,10 +1,11 @@
 //! One pass: look at what is there, renew what is due, bring every place in order, report.
 
+use domain::check::{self, AwsAnswer};
+use domain::settings::RegistrySettings;
+use domain::status::{ExecutorCfg, RegistryStatus};
+
 use super::places::Which;
 use super::{Agent, PassReport, Round, Wake};
-use crate::model::check::{self, AwsAnswer};
-use crate::model::settings::RegistrySettings;
-use crate::model::status::{ExecutorCfg, RegistryStatus};
 use crate::place::Intent;
 
 impl Agent {

@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use domain::credential::{Credential, Credentials, EntryName};
+use domain::document::Document;
+use domain::plan::{self, Found, Plan};
+use domain::published_document::{Publication, PublishedDocument};
+use domain::settings::RegistrySettings;
+use domain::static_credentials::StaticCredentials;
+use domain::status::{Moment, PlaceKind, PlaceStatus, Problem};
+
 use super::{Agent, PassReport, Round, Wake};
-use crate::model::credential::{Credential, Credentials, EntryName};
-use crate::model::document::Document;
-use crate::model::plan::{self, Found, Plan};
-use crate::model::published_document::{Publication, PublishedDocument};
-use crate::model::settings::RegistrySettings;
-use crate::model::static_credentials::StaticCredentials;
-use crate::model::status::{Moment, PlaceKind, PlaceStatus, Problem};
 use crate::place::{Intent, Place, Planner, Visit};
 
 /// A timer that fires this much early still ends the interval.

@@ -3,21 +3,21 @@
 //! What another node published is as good as a token of one's own. So the nodes ask ECR by turns, and
 //! a cluster costs as many calls as one node, however large it is.
 
+use domain::check::AwsOutcome;
+use domain::issuer::Issuer;
+use domain::plan::Found;
+use domain::published_document::PublishedDocument;
+use domain::registry::HostName;
+use domain::schedule::{Company, Renewal, unit_of, yield_for};
+use domain::settings::RegistrySettings;
+use domain::status::ServerClock;
+use domain::token::Token;
+use domain::trials::{Probed, Verdict};
 use jiff::{SignedDuration, Timestamp};
 use tokio::task::JoinSet;
 
 use super::places::Which;
 use super::{Agent, Fetched, PassReport, Round, Wake};
-use crate::model::check::AwsOutcome;
-use crate::model::issuer::Issuer;
-use crate::model::plan::Found;
-use crate::model::published_document::PublishedDocument;
-use crate::model::registry::HostName;
-use crate::model::schedule::{Company, Renewal, unit_of, yield_for};
-use crate::model::settings::RegistrySettings;
-use crate::model::status::ServerClock;
-use crate::model::token::Token;
-use crate::model::trials::{Probed, Verdict};
 use crate::place::{Intent, Turn};
 
 impl Agent {

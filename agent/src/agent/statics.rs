@@ -1,7 +1,8 @@
 //! The credentials that an operator gives in a file: read at each pass, and kept while the file is broken.
 
+use domain::status::StaticStatus;
+
 use super::{Agent, PassReport};
-use crate::model::status::StaticStatus;
 
 impl Agent {
     /// Takes what the file holds now; a broken one leaves what was taken before in force.

@@ -10,9 +10,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
+use domain::findings;
 
 use super::{ConfigOption, Exit, FAILURE};
-use crate::model::findings;
 
 const USAGE: u8 = 2;
 

@@ -3,9 +3,9 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use domain::emr_config::{TrustedEntry, render};
 
 use super::Exit;
-use crate::model::emr_config::{TrustedEntry, render};
 
 #[derive(Debug, Args)]
 pub(super) struct Options {

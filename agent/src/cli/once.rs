@@ -4,17 +4,17 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
+use domain::settings::{LogFormat, LogLevel, LogSettings};
+use domain::status::Report;
 use serde::Serialize;
 
 use super::{ConfigOption, Exit, FAILURE, runtime};
 use crate::agent::{Agent, PassReport, Wake};
-use crate::assembly::Node;
-use crate::edge::clock::Clock;
-use crate::edge::log;
-use crate::edge::metrics::Metrics;
-use crate::model::settings::{LogFormat, LogLevel, LogSettings};
-use crate::model::status::Report;
+use crate::io::clock::Clock;
+use crate::io::log;
+use crate::io::metrics::Metrics;
 use crate::place::Intent;
+use crate::wiring::Node;
 
 /// How often it is looked whether another node's turn has ended.
 const TURN_PAUSE: Duration = Duration::from_secs(1);
@@ -55,7 +55,7 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
     // Errors are part of the result: the log would only say them twice.
     log::start(&LogSettings { format: LogFormat::Text, level: LogLevel::Error, file: None })?;
     log::redact_panics();
-    crate::edge::process::forbid_core_dumps()?;
+    crate::io::process::forbid_core_dumps()?;
     let intent = if options.dry_run { Intent::Tell } else { Intent::CarryOut };
     let clock = Clock::start();
     let mut agent = Agent::new(

@@ -4,18 +4,18 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
+use domain::status::{Report, Status};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use super::{ConfigOption, Exit, runtime};
 use crate::agent::Agent;
-use crate::assembly::Node;
-use crate::edge::clock::Clock;
-use crate::edge::http::{self, Source};
-use crate::edge::log;
-use crate::edge::metrics::Metrics;
-use crate::edge::systemd::{self, ReloadBell};
-use crate::model::status::{Report, Status};
+use crate::io::clock::Clock;
+use crate::io::http::{self, Source};
+use crate::io::log;
+use crate::io::metrics::Metrics;
+use crate::io::systemd::{self, ReloadBell};
+use crate::wiring::Node;
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -27,7 +27,7 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
     let settings = options.config.read()?;
     log::start(&settings.log)?;
     log::redact_panics();
-    crate::edge::process::forbid_core_dumps()?;
+    crate::io::process::forbid_core_dumps()?;
     let runtime = runtime()?;
     let ended = runtime.block_on(async {
         let listener = http::bind(settings.listen).await?;

@@ -4,12 +4,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 
 use clap::Args;
+use domain::status::Report;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, Unit};
 
 use super::{ConfigOption, Exit, FAILURE, runtime};
-use crate::edge::{chain, status_client};
-use crate::model::status::Report;
+use crate::io::{chain, status_client};
 
 /// No agent answers at the address of the settings.
 const NO_AGENT: u8 = 3;
@@ -144,13 +144,13 @@ fn friendly(left: SignedDuration) -> String {
 mod tests {
     use std::time::Duration;
 
+    use domain::issuer::Issuer;
+    use domain::registry::EcrRegistry;
+    use domain::status::{ExecutorCfg, Moment, Problem, RegistryStatus, Report, Status};
     use jiff::tz::TimeZone;
     use jiff::{SignedDuration, Timestamp};
 
     use super::{friendly, local_time, reachable, render};
-    use crate::model::issuer::Issuer;
-    use crate::model::registry::EcrRegistry;
-    use crate::model::status::{ExecutorCfg, Moment, Problem, RegistryStatus, Report, Status};
 
     #[test]
     fn tells_expiry_and_what_is_waited_for() {

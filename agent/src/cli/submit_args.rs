@@ -3,14 +3,14 @@
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
+use domain::check::{self, Content, Report, Request, SiteContent};
+use domain::findings::Severity;
+use domain::settings::Settings;
+use domain::submission::{self, Submission};
 use jiff::Timestamp;
 
 use super::{ConfigOption, Exit, FAILURE};
-use crate::assembly::node_facts;
-use crate::model::check::{self, Content, Report, Request, SiteContent};
-use crate::model::findings::Severity;
-use crate::model::settings::Settings;
-use crate::model::submission::{self, Submission};
+use crate::wiring::node_facts;
 
 #[derive(Debug, Args)]
 pub(super) struct Options {

@@ -3,16 +3,16 @@
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
+use domain::check::{self, ClientConfig, Facts, Machine, Report, Request, Ruling, TextAlone};
+use domain::settings::{LogFormat, LogLevel, LogSettings};
+use hadoop_rules::Rules;
 use jiff::Timestamp;
 
 use super::super::{Exit, runtime};
 use super::{Options, online};
-use crate::assembly::node_facts;
-use crate::edge::node::{ThisMachine, text_file};
-use crate::edge::{hadoop_conf, log};
-use crate::model::check::{self, ClientConfig, Facts, Machine, Report, Request, Ruling, TextAlone};
-use crate::model::hadoop::Rules;
-use crate::model::settings::{LogFormat, LogLevel, LogSettings};
+use crate::io::node::{ThisMachine, text_file};
+use crate::io::{hadoop_conf, log};
+use crate::wiring::node_facts;
 
 pub(super) fn judge(options: &Options) -> Result<Report, Exit> {
     let named = [&options.executor_cfg, &options.yarn_site, &options.docker_config, &options.emr_config];

@@ -3,21 +3,22 @@
 
 use std::collections::BTreeSet;
 
-use crate::assembly;
-use crate::edge::ecr::Ecr;
-use crate::edge::registry;
-use crate::model::check::{
+use domain::check::{
     self, AwsAnswer, AwsOutcome, ClientConfig, Content, Facts, ImageReference, Report, Request, TextFile,
 };
-use crate::model::hadoop::client_config;
-use crate::model::issuer::Issuer;
-use crate::model::plan::{Found as Placed, Plan};
-use crate::model::settings::Settings;
+use domain::issuer::Issuer;
+use domain::plan::{Found as Placed, Plan};
+use domain::settings::Settings;
+use hadoop_rules::client_config;
+
+use crate::io::ecr::Ecr;
+use crate::io::registry;
 use crate::place::{Intent, Place as _};
+use crate::wiring;
 
 /// Looks at the published file, adds it to the facts, and gives its content.
 pub(super) async fn published(settings: &Settings, facts: &mut Facts<'_>) -> Option<Vec<u8>> {
-    let mut place = assembly::published(settings);
+    let mut place = wiring::published(settings);
     let visit = place.visit(Box::new(|_| Plan::Keep), Intent::Tell).await;
     let content = match visit {
         Ok(visit) => match visit.found {

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use crate::model::check::{ImageReport, Report};
-use crate::model::findings::{Excerpt, Finding, Severity};
+use domain::check::{ImageReport, Report};
+use domain::findings::{Excerpt, Finding, Severity};
 
 const RESET: &str = "\u{1b}[0m";
 const BOLD: &str = "\u{1b}[1m";

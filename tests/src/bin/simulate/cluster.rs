@@ -3,9 +3,9 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use emr_ecr_agent::model::credential::EntryName;
-use emr_ecr_agent::model::document::Document;
-use emr_ecr_agent::model::published_document::PublishedDocument;
+use domain::credential::EntryName;
+use domain::document::Document;
+use domain::published_document::PublishedDocument;
 use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
 use jiff::Timestamp;
 use tokio::sync::watch;

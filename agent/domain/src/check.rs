@@ -1,0 +1,136 @@
+//! Judges files as Hadoop would, and says what follows: what would be trusted and launched, and
+//! findings with their remedies.
+//!
+//! It is given what was read and never reads anything itself; it changes nothing.
+
+mod client_config;
+mod collector;
+mod emr;
+mod executor;
+mod facts;
+mod image;
+mod keys;
+mod launch;
+mod node;
+mod registries;
+mod registry_answer;
+mod report;
+mod yarn;
+
+use std::collections::HashSet;
+
+use hadoop_rules::executor_config::{DOCKER, ExecutorConfig, TRUSTED_REGISTRIES_KEY, lossy};
+use hadoop_rules::trust::{self, Container};
+
+use self::collector::Collector;
+use crate::findings::{Finding, Severity, codes, point_at};
+use crate::registry::{EcrRegistry, Service};
+use crate::status::{ExecutorCfg, Problem, Trust};
+pub use facts::{
+    Access, AwsAnswer, AwsOutcome, ClientConfig, Content, Facts, Machine, NodeFacts, Request, Ruling,
+    SiteContent, SiteFile, TextAlone, TextFile,
+};
+pub use registry_answer::{
+    ImageConfig, ImageFacts, ImageReference, RegistryAnswer, docker_architecture, of_registry,
+};
+pub use report::{
+    CredentialReport, DockerConfigReport, ExecutorCfgReport, ImageCredential, ImageReport, MountReport,
+    ParseErrorReport, Report, RulesName,
+};
+
+/// Judges everything that was looked at.
+pub fn run(facts: &Facts<'_>) -> Report {
+    let mut found = Collector::default();
+    if facts.ruling.assumed {
+        found.add(Finding::new(
+            codes::RULES_ASSUMED,
+            "the release of Hadoop is not known: the rules of 3.3 and later were assumed",
+            "name them: --rules 3.2 or --rules 3.3",
+        ));
+    }
+    let executor_cfg = facts.executor_cfg.as_ref().map(|file| executor::judge(file, facts, &mut found));
+    let config = executor_cfg.as_ref().and_then(|report| report.config.as_ref());
+    let settings = facts.yarn_site.as_ref().and_then(|site| yarn::judge(site, facts, config, &mut found));
+    if let (Some(file), Some(config)) = (&facts.executor_cfg, config) {
+        let defaults = launch::Defaults::of(settings.as_ref());
+        launch::judge(&file.path, config, &defaults, facts, &mut found);
+    }
+    let docker_config =
+        facts.client_config.as_ref().map(|file| client_config::judge(file, facts, &mut found));
+    if let Some(file) = &facts.emr_config {
+        emr::judge(file, facts, &mut found);
+    }
+    if let Some(node) = &facts.node {
+        node::judge(node, facts, config, &mut found);
+    }
+    let images = image::judge(
+        &image::Context {
+            facts,
+            executor_cfg: executor_cfg.as_ref(),
+            settings: settings.as_ref(),
+            docker_config: docker_config.as_ref(),
+        },
+        &mut found,
+    );
+    let mut findings = found.into_findings();
+    let texts = [&facts.executor_cfg, &facts.emr_config].into_iter().flatten();
+    for file in texts {
+        if let Some(bytes) = file.bytes() {
+            point_at(&mut findings, &file.path, bytes);
+        }
+    }
+    Report { rules: RulesName(facts.ruling.rules), executor_cfg, docker_config, images, findings }
+}
+
+/// The private ECR registries that a configuration trusts for normal containers, in its order.
+fn trusted_ecr_registries(config: &ExecutorConfig) -> Vec<EcrRegistry> {
+    let private = |registry: &EcrRegistry| registry.service() == Service::Private;
+    let registry = |entry: &[u8]| EcrRegistry::parse(lossy(entry).split('/').next()?).ok().filter(private);
+    let trusted = config.items(DOCKER, TRUSTED_REGISTRIES_KEY).filter_map(registry);
+    let mut seen = HashSet::new();
+    trusted.filter(|registry| seen.insert(registry.clone())).collect()
+}
+
+/// Whether images directly in the registry are trusted in such a container.
+fn trusts_registry(config: &ExecutorConfig, container: Container, registry: &EcrRegistry) -> bool {
+    trust::is_trusted(config, container, format!("{}/image", registry.host()).as_bytes())
+}
+
+impl Report {
+    /// What container-executor.cfg means for readiness; `chain_counts` if the file's owners and modes
+    /// are those that container-executor will find.
+    pub fn executor_state(&self, chain_counts: bool) -> ExecutorCfg {
+        let Some(file) = self.executor_cfg.as_ref().filter(|file| file.present) else {
+            let path = self.executor_cfg.as_ref().map_or("container-executor.cfg", |file| &file.path);
+            return ExecutorCfg::Absent(Problem::waiting(path, format!("{path} does not exist")));
+        };
+        let unread = self.findings.iter().find(|finding| finding.code == codes::CONFIG_UNREADABLE.name);
+        if let Some(finding) = unread {
+            return ExecutorCfg::Absent(Problem::new(finding.message.clone()));
+        }
+        let fatal = self.findings.iter().find(|finding| {
+            let code = codes::Code::named(&finding.code);
+            finding.severity == Severity::Error
+                && code.is_some_and(|code| code.ends_launches() || (chain_counts && code.is_of_chain()))
+        });
+        fatal.map_or(ExecutorCfg::Sound, |finding| {
+            let line = finding.line.map_or_else(String::new, |line| format!(":{line}"));
+            ExecutorCfg::Fatal(format!("{}{line}: {}", file.path, finding.message))
+        })
+    }
+
+    /// The private ECR registries that the file trusts.
+    pub fn trusted_registries(&self) -> Vec<EcrRegistry> {
+        let config = self.executor_cfg.as_ref().and_then(|file| file.config.as_ref());
+        config.map(trusted_ecr_registries).unwrap_or_default()
+    }
+
+    /// Whether images in the registry are trusted; `None` if there is no file to say so.
+    pub fn trust(&self, registry: &EcrRegistry) -> Option<Trust> {
+        let file = self.executor_cfg.as_ref().filter(|file| file.present)?;
+        let trusts = |container| {
+            file.config.as_ref().is_some_and(|config| trusts_registry(config, container, registry))
+        };
+        Some(Trust { normal: trusts(Container::Normal), privileged: trusts(Container::Privileged) })
+    }
+}

@@ -1,0 +1,261 @@
+//! What a check is given: the files with their content, what is asked, and how to ask the machine.
+
+use hadoop_rules::Rules;
+use hadoop_rules::mounts::Paths;
+use hadoop_rules::setup::{Binary, Owned};
+use hadoop_rules::site::{Resolved, Site};
+use jiff::Timestamp;
+
+use crate::issuer::Issuer;
+use crate::registry::EcrRegistry;
+
+/// Everything there is to judge. What is `None` was not looked at, and nothing is said of it.
+pub struct Facts<'m> {
+    pub ruling: Ruling,
+    pub executor_cfg: Option<TextFile>,
+    pub yarn_site: Option<SiteFile>,
+    pub client_config: Option<ClientConfig>,
+    pub emr_config: Option<TextFile>,
+    pub node: Option<NodeFacts>,
+    /// The registries of the settings, which jobs are therefore expected to use.
+    pub registries: Vec<EcrRegistry>,
+    pub request: Request,
+    pub machine: &'m dyn Machine,
+    pub now: Timestamp,
+}
+
+impl Facts<'_> {
+    /// Nothing was looked at yet.
+    pub fn nothing(ruling: Ruling, now: Timestamp) -> Self {
+        Self {
+            ruling,
+            executor_cfg: None,
+            yarn_site: None,
+            client_config: None,
+            emr_config: None,
+            node: None,
+            registries: Vec::new(),
+            request: Request::default(),
+            machine: &TextAlone,
+            now,
+        }
+    }
+}
+
+/// Which rules judge, and how that is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ruling {
+    pub rules: Rules,
+    /// Neither named nor found out.
+    pub assumed: bool,
+}
+
+/// A file under the name that findings give it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TextFile {
+    pub path: String,
+    pub content: Content,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    Absent,
+    Directory,
+    /// With the reason.
+    Unreadable(String),
+    Bytes(Vec<u8>),
+}
+
+/// A yarn-site.xml with what it includes.
+#[derive(Debug)]
+pub struct SiteFile {
+    pub path: String,
+    pub content: SiteContent,
+}
+
+#[derive(Debug)]
+pub enum SiteContent {
+    Absent,
+    /// Hadoop would not load it.
+    Unusable {
+        line: Option<u32>,
+        why: String,
+    },
+    Loaded {
+        site: Site,
+        resolved: Resolved,
+    },
+}
+
+/// The file that jobs name in `YARN_CONTAINER_RUNTIME_DOCKER_CLIENT_CONFIG`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientConfig {
+    pub file: TextFile,
+    /// On HDFS only.
+    pub access: Option<Access>,
+}
+
+/// Who may read and replace a file on HDFS. Modes are permission bits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Access {
+    pub owner: String,
+    pub group: String,
+    pub mode: u32,
+    pub folder: String,
+    pub folder_mode: u32,
+}
+
+/// What only the node itself tells.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NodeFacts {
+    /// container-executor.cfg with its links resolved, then each parent but the root.
+    pub chain: Vec<Owned>,
+    /// `None` leaves container-executor itself unjudged.
+    pub binary: Option<Binary>,
+    /// As in `emr-6.9.0`.
+    pub release: Option<String>,
+    /// The cluster's Region.
+    pub region: Option<String>,
+    /// Whether the node runs containers: EMR's primary node does not, and has no Docker.
+    pub runs_containers: bool,
+    /// What calls to AWS brought; empty if none were made.
+    pub aws: Vec<AwsAnswer>,
+    /// Server clock minus local clock, in seconds.
+    pub clock_skew: i64,
+}
+
+/// How an issuer answered a call for an authorization token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AwsAnswer {
+    pub issuer: Issuer,
+    pub outcome: AwsOutcome,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AwsOutcome {
+    Token,
+    NoCredentials,
+    /// ECR denied the call.
+    Denied,
+    /// STS denied to assume the role that is set.
+    RoleDenied,
+    /// Something that says nothing of the configuration, such as a timeout.
+    Other,
+}
+
+impl AwsOutcome {
+    /// From the word that counters use for the result of a call.
+    pub fn of(result: &str) -> Self {
+        match result {
+            "ok" => Self::Token,
+            "no_credentials" => Self::NoCredentials,
+            "denied" => Self::Denied,
+            "role_denied" => Self::RoleDenied,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// What a job would ask for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Request {
+    pub images: Vec<Vec<u8>>,
+    pub privileged: bool,
+    /// `source:destination:mode` each.
+    pub mounts: Vec<Vec<u8>>,
+    /// `None` is the NodeManager's default network.
+    pub network: Option<String>,
+}
+
+/// The machine on whose file system and accounts the judgement is based.
+pub trait Machine: Paths + Sync {
+    /// The id of a group; `None` if the system knows none of that name.
+    fn group_id(&self, name: &[u8]) -> Option<u32>;
+}
+
+/// No machine at all: every absolute path without a colon counts as being there.
+pub struct TextAlone;
+
+impl Paths for TextAlone {
+    fn realpath(&self, path: &[u8]) -> Option<Vec<u8>> {
+        let is_path = path.starts_with(b"/") && !path.contains(&b':');
+        let trimmed = path.strip_suffix(b"/").filter(|rest| !rest.is_empty()).unwrap_or(path);
+        is_path.then(|| trimmed.to_vec())
+    }
+
+    fn is_directory(&self, _path: &[u8]) -> bool {
+        true
+    }
+}
+
+impl Machine for TextAlone {
+    fn group_id(&self, _name: &[u8]) -> Option<u32> {
+        None
+    }
+}
+
+impl Ruling {
+    pub fn named(rules: Rules) -> Self {
+        Self { rules, assumed: false }
+    }
+
+    /// From EMR's release label, as in `emr-6.9.0`, else from the names of Hadoop's jars.
+    pub fn find<'n>(release: Option<&str>, mut jars: impl Iterator<Item = &'n str>) -> Self {
+        let by_release = release.and_then(emr_version).map(|version| rules_of(version < (6, 6)));
+        let by_jar = || jars.find_map(hadoop_version).map(|version| rules_of(version < (3, 3)));
+        match by_release.or_else(by_jar) {
+            Some(rules) => Self::named(rules),
+            None => Self { rules: Rules::V3_3, assumed: true },
+        }
+    }
+}
+
+/// Major and minor of a release label such as `emr-6.9.0`.
+pub(super) fn emr_version(label: &str) -> Option<(u32, u32)> {
+    version(label.strip_prefix("emr-")?)
+}
+
+/// Of a name such as `hadoop-common-3.2.1-amzn-3.jar`.
+fn hadoop_version(jar: &str) -> Option<(u32, u32)> {
+    version(jar.strip_prefix("hadoop-common-")?)
+}
+
+fn version(text: &str) -> Option<(u32, u32)> {
+    let mut numbers = text.split(['.', '-']).map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+}
+
+fn rules_of(before_3_3: bool) -> Rules {
+    if before_3_3 { Rules::V3_2 } else { Rules::V3_3 }
+}
+
+impl TextFile {
+    pub fn bytes(&self) -> Option<&[u8]> {
+        match &self.content {
+            Content::Bytes(bytes) => Some(bytes),
+            Content::Absent | Content::Directory | Content::Unreadable(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_follow_the_release_then_the_jars() {
+        let check = |release: Option<&str>, jar: &str, expected: (Rules, bool)| {
+            let ruling = Ruling::find(release, [jar].into_iter());
+            assert_eq!((ruling.rules, ruling.assumed), expected, "{release:?} {jar}");
+        };
+        check(Some("emr-6.0.0"), "", (Rules::V3_2, false));
+        check(Some("emr-6.5.1"), "hadoop-common-3.3.6.jar", (Rules::V3_2, false));
+        check(Some("emr-6.6.0"), "", (Rules::V3_3, false));
+        check(Some("emr-6.15.0"), "", (Rules::V3_3, false));
+        check(Some("emr-7.1.0"), "", (Rules::V3_3, false));
+        check(None, "hadoop-common-3.2.1-amzn-3.jar", (Rules::V3_2, false));
+        check(None, "hadoop-common-3.3.6-amzn-0.jar", (Rules::V3_3, false));
+        check(Some("nightly"), "hadoop-common-tests.jar", (Rules::V3_3, true));
+        check(None, "", (Rules::V3_3, true));
+    }
+}

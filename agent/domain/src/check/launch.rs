@@ -1,0 +1,189 @@
+//! Whether container-executor lets pass what the NodeManager adds to every Docker launch by itself.
+
+use hadoop_rules::Rules;
+use hadoop_rules::executor_config::{DOCKER, ExecutorConfig, lossy};
+use hadoop_rules::mounts::{self, MountRefusal, RO_MOUNTS_KEY, RW_MOUNTS_KEY};
+
+use super::collector::Collector;
+use super::facts::Facts;
+use super::yarn::YarnSettings;
+use crate::findings::{Finding, codes};
+
+pub(super) const NETWORKS_KEY: &str = "docker.allowed.networks";
+const CAPABILITIES_KEY: &str = "docker.allowed.capabilities";
+/// Each entry is looked at on the machine, for each mount anew, as Hadoop does it.
+const MOST_ALLOWED_MOUNTS: usize = 1_000;
+const CAPABILITIES: &str = "CHOWN,DAC_OVERRIDE,FSETID,FOWNER,MKNOD,NET_RAW,SETGID,SETUID,SETFCAP,SETPCAP,NET_BIND_SERVICE,SYS_CHROOT,KILL,AUDIT_WRITE";
+
+/// What the NodeManager asks for on its own account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Defaults {
+    pub network: String,
+    pub capabilities: Vec<String>,
+    /// `source:destination:mode` each.
+    pub mounts: Vec<String>,
+}
+
+impl Defaults {
+    /// YARN's own defaults where yarn-site.xml was not looked at or does not say.
+    pub fn of(settings: Option<&YarnSettings>) -> Self {
+        let said = |list: Option<&Vec<String>>| list.filter(|list| !list.is_empty()).cloned();
+        let capabilities = said(settings.and_then(|settings| settings.capabilities.as_ref()))
+            .unwrap_or_else(|| CAPABILITIES.split(',').map(str::to_owned).collect());
+        Self {
+            network: settings.and_then(|s| s.default_network.clone()).unwrap_or_else(|| "host".to_owned()),
+            capabilities: if capabilities == ["none"] { Vec::new() } else { capabilities },
+            mounts: settings.map(|settings| settings.mounts.clone()).unwrap_or_default(),
+        }
+    }
+}
+
+pub(super) fn judge(
+    path: &str,
+    config: &ExecutorConfig,
+    defaults: &Defaults,
+    facts: &Facts<'_>,
+    found: &mut Collector,
+) {
+    if !config.docker_supported() {
+        return;
+    }
+    if facts.request.network.is_none() {
+        found_network(path, config, &defaults.network, found);
+    }
+    judge_capabilities(path, config, &defaults.capabilities, found);
+    match overlong_mount_list(config) {
+        None => judge_mounts(path, config, defaults, facts, found),
+        Some(key) => found.add(too_long(path, config, key)),
+    }
+}
+
+/// The key of a mount list with more entries than are resolved here, if there is one.
+pub(super) fn overlong_mount_list(config: &ExecutorConfig) -> Option<&'static str> {
+    let is_too_long = |key: &&str| config.items(DOCKER, key).nth(MOST_ALLOWED_MOUNTS).is_some();
+    [RO_MOUNTS_KEY, RW_MOUNTS_KEY].into_iter().find(is_too_long)
+}
+
+fn too_long(path: &str, config: &ExecutorConfig, key: &str) -> Finding {
+    let message = format!("{key} has more than {MOST_ALLOWED_MOUNTS} entries");
+    let finding =
+        Finding::new(codes::MOUNT_LIST_TOO_LONG, message, "name folders that hold what is to be mounted");
+    finding.in_file(path).at(config.entry(DOCKER, key).map(|entry| entry.line)).about(key.as_bytes())
+}
+
+/// A finding if the network is not allowed.
+pub(super) fn found_network(path: &str, config: &ExecutorConfig, network: &str, found: &mut Collector) {
+    let allowed = config.list(DOCKER, NETWORKS_KEY);
+    if allowed.is_some_and(|allowed| allowed.contains(network.as_bytes())) {
+        return;
+    }
+    let entry = config.entry(DOCKER, NETWORKS_KEY);
+    let (message, value) = match entry {
+        None => (
+            format!("{NETWORKS_KEY} is not set, so that no network is allowed; launches ask for {network}"),
+            network.to_owned(),
+        ),
+        Some(entry) => (
+            format!("launches ask for the network {network}, which {NETWORKS_KEY} does not hold"),
+            with_item(entry.value, network),
+        ),
+    };
+    let finding = Finding::new(
+        codes::NETWORK_REFUSED,
+        message,
+        format!("in the section [docker]: {NETWORKS_KEY}={value}"),
+    );
+    let finding = finding.in_file(path).at(entry.map(|entry| entry.line));
+    found.add(finding.about(entry.map_or(&[][..], |entry| entry.value)));
+}
+
+fn judge_capabilities(path: &str, config: &ExecutorConfig, wanted: &[String], found: &mut Collector) {
+    if wanted.is_empty() {
+        return;
+    }
+    let allowed = config.list(DOCKER, CAPABILITIES_KEY);
+    let is_missing = |name: &&str| !allowed.is_some_and(|allowed| allowed.contains(name.as_bytes()));
+    let missing: Vec<&str> = wanted.iter().map(String::as_str).filter(is_missing).collect();
+    if missing.is_empty() {
+        return;
+    }
+    let entry = config.entry(DOCKER, CAPABILITIES_KEY);
+    let message = match entry {
+        None => format!("{CAPABILITIES_KEY} is not set, and the NodeManager asks for {}", missing.join(",")),
+        Some(_) => format!(
+            "the NodeManager asks for {}, which {CAPABILITIES_KEY} does not hold, byte for byte",
+            missing.join(",")
+        ),
+    };
+    let remedy = format!("in the section [docker]: {CAPABILITIES_KEY}={}", wanted.join(","));
+    let finding = Finding::new(codes::CAPABILITY_REFUSED, message, remedy).in_file(path);
+    let finding = finding.at(entry.map(|entry| entry.line));
+    found.add(finding.about(entry.map_or(&[][..], |entry| entry.value)));
+}
+
+fn judge_mounts(
+    path: &str,
+    config: &ExecutorConfig,
+    defaults: &Defaults,
+    facts: &Facts<'_>,
+    found: &mut Collector,
+) {
+    let file = facts.machine.realpath(path.as_bytes()).unwrap_or_else(|| path.into());
+    let check = |mounts: &[&[u8]]| mounts::check(config, mounts, &file, facts.machine);
+    if let Err(refusal) = check(&[]) {
+        found.add(breaking_list(path, config, &refusal));
+        return;
+    }
+    for mount in &defaults.mounts {
+        let refusal = match check(&[mount.as_bytes()]) {
+            // The NodeManager makes its folders as it goes.
+            Ok(_) | Err(MountRefusal::SourceMissing { .. }) => continue,
+            Err(refusal) => refusal,
+        };
+        let key = if mount.ends_with(":rw") { RW_MOUNTS_KEY } else { RO_MOUNTS_KEY };
+        let entry = config.entry(DOCKER, key);
+        let source = mount.split(':').next().unwrap_or_default();
+        let value = entry.map_or_else(|| source.to_owned(), |entry| with_item(entry.value, source));
+        let finding = Finding::new(
+            codes::DEFAULT_MOUNT_REFUSED,
+            format!("the NodeManager mounts `{mount}` into every container: {refusal}"),
+            format!("in the section [docker]: {key}={value}"),
+        );
+        found.add(finding.in_file(path).at(entry.map(|entry| entry.line)));
+    }
+}
+
+fn breaking_list(path: &str, config: &ExecutorConfig, refusal: &MountRefusal) -> Finding {
+    let (key, item) = match refusal {
+        MountRefusal::AllowedMountMissing { key, entry } => (*key, entry.clone()),
+        _ => (RO_MOUNTS_KEY, Vec::new()),
+    };
+    let entry = config.entry(DOCKER, key);
+    let value = entry.map(|entry| entry.value).unwrap_or_default();
+    let remedy = match lossy(&item).trim() {
+        "" => format!("remove the line {key}, or name paths that exist"),
+        name if config.rules() == Rules::V3_3 && !name.starts_with('/') => {
+            format!("{key}={}, with paths that exist and without blanks", without_item(value, &item))
+        }
+        name => format!("make {name} exist on every node, or write {key}={}", without_item(value, &item)),
+    };
+    let message = format!("{refusal}: the lists are resolved before any mount is looked at");
+    let finding = Finding::new(codes::MOUNT_LIST_BREAKS_LAUNCHES, message, remedy).in_file(path);
+    finding.at(entry.map(|entry| entry.line)).about(&item)
+}
+
+fn with_item(value: &[u8], item: &str) -> String {
+    let mut items: Vec<String> = trimmed_items(value);
+    items.push(item.to_owned());
+    items.join(",")
+}
+
+fn without_item(value: &[u8], item: &[u8]) -> String {
+    let item = lossy(item).trim().to_owned();
+    trimmed_items(value).into_iter().filter(|other| *other != item).collect::<Vec<_>>().join(",")
+}
+
+fn trimmed_items(value: &[u8]) -> Vec<String> {
+    let items = value.split(|byte| *byte == b',').map(|item| lossy(item.trim_ascii()).into_owned());
+    items.filter(|item| !item.is_empty()).take(100).collect()
+}

@@ -1,0 +1,293 @@
+//! The lists of trusted registries: entries that trust nothing, less or more than they seem to.
+
+use std::collections::HashSet;
+
+use hadoop_rules::Rules;
+use hadoop_rules::executor_config::{
+    DOCKER, ExecutorConfig, PRIVILEGED_REGISTRIES_KEY, TRUSTED_REGISTRIES_KEY, lossy,
+};
+use hadoop_rules::trust::{self, Container};
+
+use super::collector::Collector;
+use super::executor::clipped;
+use crate::findings::{Code, Finding, codes};
+use crate::registry::{EcrRegistry, Service};
+
+/// What EMR trusts if nothing is configured.
+pub(super) const EMR_DEFAULTS: [&str; 2] = ["local", "centos"];
+/// Longer lists are not written out in remedies.
+const LONGEST_REMEDY: usize = 1_000;
+
+/// The entries of both lists, and how the lists differ.
+pub(super) fn judge_lists(path: &str, config: &ExecutorConfig, found: &mut Collector) {
+    judge_entries(path, config, TRUSTED_REGISTRIES_KEY, found);
+    if config.rules() == Rules::V3_3 {
+        judge_entries(path, config, PRIVILEGED_REGISTRIES_KEY, found);
+    }
+    judge_privileged_list(path, config, found);
+    judge_emr_defaults(path, config, found);
+}
+
+/// Whether there is a list at all, and whether it trusts the registries that jobs are to use.
+pub(super) fn judge_coverage(
+    path: &str,
+    config: &ExecutorConfig,
+    registries: &[EcrRegistry],
+    found: &mut Collector,
+) {
+    let Some(entry) = config.entry(DOCKER, TRUSTED_REGISTRIES_KEY).filter(|entry| !is_blank(entry.value))
+    else {
+        let example = registries
+            .first()
+            .map_or("123456789123.dkr.ecr.us-east-1.amazonaws.com", |registry| registry.host().as_str());
+        found.add(
+            Finding::new(
+                codes::TRUSTED_LIST_MISSING,
+                format!("{TRUSTED_REGISTRIES_KEY} is not set in the section [docker]: no image is trusted"),
+                format!("in the section [docker]: {TRUSTED_REGISTRIES_KEY}=local,centos,{example}"),
+            )
+            .in_file(path),
+        );
+        return;
+    };
+    for registry in registries {
+        let image = format!("{}/image", registry.host());
+        let below = format!("{}/", registry.host());
+        let covered = trust::is_trusted(config, Container::Normal, image.as_bytes())
+            || config.items(DOCKER, TRUSTED_REGISTRIES_KEY).any(|entry| entry.starts_with(below.as_bytes()));
+        if !covered {
+            found.add(
+                Finding::new(
+                    codes::REGISTRY_NOT_TRUSTED,
+                    format!(
+                        "the settings name {}, which {TRUSTED_REGISTRIES_KEY} does not trust",
+                        registry.host()
+                    ),
+                    with_entry(entry.value, registry.host().as_str()),
+                )
+                .in_file(path)
+                .at(entry.line)
+                .about(entry.value),
+            );
+        }
+    }
+}
+
+/// The list's line with one more entry.
+pub(super) fn with_entry(value: &[u8], entry: &str) -> String {
+    if value.len() > LONGEST_REMEDY {
+        return format!("add to {TRUSTED_REGISTRIES_KEY}, without a blank: ,{entry}");
+    }
+    let mut entries = mended(value);
+    if !entries.iter().any(|other| other == entry) {
+        entries.push(entry.to_owned());
+    }
+    format!("{TRUSTED_REGISTRIES_KEY}={}", entries.join(","))
+}
+
+fn judge_entries(path: &str, config: &ExecutorConfig, key: &str, found: &mut Collector) {
+    let Some(line) = config.entry(DOCKER, key).filter(|line| !is_blank(line.value)) else {
+        return;
+    };
+    for entry in config.items(DOCKER, key) {
+        let Some((code, what)) = fault(entry, config.rules()) else { continue };
+        if !found.wants(code.name) {
+            continue;
+        }
+        let remedy = match code {
+            codes::LIBRARY_TRUSTS_MORE => {
+                "remove the entry unless every image of the public registry is meant".to_owned()
+            }
+            codes::ENTRY_WITH_WILDCARD => "name each registry: there are no wildcards".to_owned(),
+            _ if line.value.len() > LONGEST_REMEDY => format!("write the entry as {}", mend(entry)),
+            _ => format!("{key}={}", mended(line.value).join(",")),
+        };
+        let message = format!("the entry `{}` of {key} {what}", lossy(clipped(entry)));
+        found.add(Finding::new(code, message, remedy).in_file(path).at(line.line).about(entry));
+    }
+}
+
+/// What is wrong with an entry, if anything is.
+fn fault(entry: &[u8], rules: Rules) -> Option<(Code, &'static str)> {
+    // Lists may hold millions of entries, nearly all of them plain names.
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b".-_".contains(byte);
+    if (entry.iter().all(is_plain) && !entry.starts_with(b"library")) || is_blank(entry) {
+        return None;
+    }
+    let has = |part: &[u8]| entry.windows(part.len()).any(|window| window == part);
+    if entry.iter().any(|byte| byte.is_ascii_whitespace()) {
+        return Some((codes::ENTRY_WITH_BLANK, "holds a blank: entries are not trimmed"));
+    }
+    if entry.iter().any(|byte| b"\"'[]".contains(byte)) {
+        return Some((codes::ENTRY_WITH_QUOTE, "holds quotes or brackets, which count as text"));
+    }
+    if has(b"://") {
+        return Some((codes::ENTRY_WITH_SCHEME, "begins with a scheme, as no image name does"));
+    }
+    if has(b"*") {
+        return Some((codes::ENTRY_WITH_WILDCARD, "holds a wildcard, which counts as text"));
+    }
+    if has_tag(entry) {
+        return Some((codes::ENTRY_WITH_TAG, "names a tag or digest: nothing below it can be meant"));
+    }
+    if entry.starts_with(b"library") && rules == Rules::V3_3 {
+        return Some((codes::LIBRARY_TRUSTS_MORE, "begins with `library`"));
+    }
+    is_repository(entry).then_some((
+        codes::ENTRY_IS_REPOSITORY,
+        "has a path: it trusts images below that path, but not a repository of that very name",
+    ))
+}
+
+fn has_tag(entry: &[u8]) -> bool {
+    if entry.contains(&b'@') {
+        return true;
+    }
+    let slash = entry.iter().position(|byte| *byte == b'/');
+    let first = &entry[..slash.unwrap_or(entry.len())];
+    let rest = &entry[first.len()..];
+    let port = first.iter().position(|byte| *byte == b':').map(|at| &first[at + 1..]);
+    let is_host = first.contains(&b'.') || first.starts_with(b"localhost");
+    let is_port = |port: &[u8]| !port.is_empty() && port.iter().all(u8::is_ascii_digit) && is_host;
+    rest.contains(&b':') || port.is_some_and(|port| !is_port(port))
+}
+
+/// A private ECR registry with a path that does not end in a slash.
+fn is_repository(entry: &[u8]) -> bool {
+    let text = lossy(entry);
+    text.split_once('/')
+        .is_some_and(|(host, path)| is_private_ecr(host) && !path.is_empty() && !path.ends_with('/'))
+}
+
+fn is_private_ecr(host: &str) -> bool {
+    EcrRegistry::parse(host).is_ok_and(|registry| registry.service() == Service::Private)
+}
+
+fn judge_privileged_list(path: &str, config: &ExecutorConfig, found: &mut Collector) {
+    let Some(line) = config.entry(DOCKER, PRIVILEGED_REGISTRIES_KEY) else { return };
+    if config.rules() == Rules::V3_2 {
+        found.add(
+            Finding::new(
+                codes::PRIVILEGED_LIST_IGNORED,
+                format!("{PRIVILEGED_REGISTRIES_KEY} is set, but Hadoop 3.2 does not read it"),
+                format!("put every registry that is to be trusted into {TRUSTED_REGISTRIES_KEY}"),
+            )
+            .in_file(path)
+            .at(line.line)
+            .about(PRIVILEGED_REGISTRIES_KEY.as_bytes()),
+        );
+        return;
+    }
+    let privileged: HashSet<&[u8]> = config.items(DOCKER, PRIVILEGED_REGISTRIES_KEY).collect();
+    let trusted: HashSet<&[u8]> = config.items(DOCKER, TRUSTED_REGISTRIES_KEY).collect();
+    let differing = privileged.symmetric_difference(&trusted).min();
+    if let Some(entry) = differing {
+        let (here, there) = if privileged.contains(entry) {
+            (PRIVILEGED_REGISTRIES_KEY, TRUSTED_REGISTRIES_KEY)
+        } else {
+            (TRUSTED_REGISTRIES_KEY, PRIVILEGED_REGISTRIES_KEY)
+        };
+        found.add(
+            Finding::new(
+                codes::PRIVILEGED_LIST_DIFFERS,
+                format!("`{}` stands in {here} but not in {there}", lossy(clipped(entry))),
+                "make both lists equal, unless the difference is meant",
+            )
+            .in_file(path)
+            .at(line.line)
+            .about(PRIVILEGED_REGISTRIES_KEY.as_bytes()),
+        );
+    }
+}
+
+fn judge_emr_defaults(path: &str, config: &ExecutorConfig, found: &mut Collector) {
+    let Some(line) = config.entry(DOCKER, TRUSTED_REGISTRIES_KEY).filter(|line| !is_blank(line.value)) else {
+        return;
+    };
+    let entries = config.trusted_registries();
+    let is_lost = |name: &&str| !entries.is_some_and(|entries| entries.contains(name.as_bytes()));
+    let lost: Vec<_> = EMR_DEFAULTS.into_iter().filter(is_lost).collect();
+    if lost.is_empty() {
+        return;
+    }
+    let remedy = match line.value.len() > LONGEST_REMEDY {
+        true => format!("begin the list with {},", lost.join(",")),
+        false => {
+            let mut all = EMR_DEFAULTS.map(str::to_owned).to_vec();
+            all.extend(
+                mended(line.value).into_iter().filter(|entry| !EMR_DEFAULTS.contains(&entry.as_str())),
+            );
+            format!("{TRUSTED_REGISTRIES_KEY}={}", all.join(","))
+        }
+    };
+    found.add(
+        Finding::new(
+            codes::EMR_DEFAULTS_LOST,
+            format!("the list no longer holds EMR's default: {}", lost.join(", ")),
+            remedy,
+        )
+        .in_file(path)
+        .at(line.line)
+        .about(line.value),
+    );
+}
+
+/// The entries as they were probably meant, without repetitions.
+fn mended(value: &[u8]) -> Vec<String> {
+    let mut entries = Vec::new();
+    for entry in value.split(|byte| *byte == b',').map(mend).filter(|entry| !entry.is_empty()) {
+        if !entries.contains(&entry) {
+            entries.push(entry);
+        }
+    }
+    entries
+}
+
+/// One entry without blanks, quotes, scheme and tag; a path within a private ECR registry goes too.
+fn mend(entry: &[u8]) -> String {
+    let text = lossy(entry);
+    let unquoted = text.trim_matches(|c: char| c.is_whitespace() || "\"'[]".contains(c));
+    let without_scheme = unquoted.split_once("://").map_or(unquoted, |(_, rest)| rest);
+    let name = without_scheme.split('@').next().unwrap_or_default();
+    let name =
+        if has_tag(name.as_bytes()) { name.rsplit_once(':').map_or(name, |(name, _)| name) } else { name };
+    match name.split_once('/') {
+        Some((host, _)) if is_private_ecr(host) => host.to_owned(),
+        _ => name.to_owned(),
+    }
+}
+
+fn is_blank(text: &[u8]) -> bool {
+    text.iter().all(|byte| byte.is_ascii_whitespace() || *byte == b',')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOST: &str = "123456789123.dkr.ecr.us-east-1.amazonaws.com";
+
+    #[test]
+    fn faults_are_told_apart_and_mended() {
+        let check = |entry: &str, expected: Option<Code>, mended: &str| {
+            let code = fault(entry.as_bytes(), Rules::V3_3).map(|(code, _)| code);
+            assert_eq!(code, expected, "{entry}");
+            assert_eq!(mend(entry.as_bytes()), mended, "{entry}");
+        };
+        check(HOST, None, HOST);
+        check(&format!("{HOST}/"), None, HOST);
+        check("localhost:5000", None, "localhost:5000");
+        check("public.ecr.aws/alias", None, "public.ecr.aws/alias");
+        check("local", None, "local");
+        check(&format!(" {HOST}"), Some(codes::ENTRY_WITH_BLANK), HOST);
+        check(&format!("\"{HOST}\""), Some(codes::ENTRY_WITH_QUOTE), HOST);
+        check(&format!("https://{HOST}"), Some(codes::ENTRY_WITH_SCHEME), HOST);
+        check("*.amazonaws.com", Some(codes::ENTRY_WITH_WILDCARD), "*.amazonaws.com");
+        check(&format!("{HOST}/app:v1"), Some(codes::ENTRY_WITH_TAG), HOST);
+        check(&format!("{HOST}/app@sha256:00"), Some(codes::ENTRY_WITH_TAG), HOST);
+        check("centos:7", Some(codes::ENTRY_WITH_TAG), "centos");
+        check(&format!("{HOST}/app"), Some(codes::ENTRY_IS_REPOSITORY), HOST);
+        check("library", Some(codes::LIBRARY_TRUSTS_MORE), "library");
+        check("librarian", None, "librarian");
+    }
+}

@@ -1,0 +1,176 @@
+//! What a registry said of an image, and what follows for a launch on this node.
+
+use serde::Deserialize;
+
+use super::image::{DOCKER_HUB, registry_of};
+use crate::findings::{Finding, codes};
+
+/// An image name split for the registry's API.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageReference {
+    /// Host, with a port if one is named.
+    pub registry: String,
+    pub repository: String,
+    pub tag: String,
+}
+
+/// How the registry answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RegistryAnswer {
+    Found(ImageFacts),
+    NotFound,
+    /// The HTTP status.
+    Refused(u16),
+    /// It was not, or could not be, asked.
+    Unknown(String),
+}
+
+/// What manifests and the image's configuration tell.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ImageFacts {
+    /// As Docker names them: `amd64`, `arm64`.
+    pub architectures: Vec<String>,
+    /// `None` if no configuration for this node's architecture was read.
+    pub java: Option<bool>,
+}
+
+/// An image's configuration, as far as it counts here.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct ImageConfig {
+    pub architecture: String,
+    config: ContainerConfig,
+    history: Vec<HistoryStep>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct ContainerConfig {
+    #[serde(rename = "Env")]
+    env: Option<Vec<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct HistoryStep {
+    created_by: String,
+}
+
+/// Words in an image's history that a Java installation leaves.
+const TRACES_OF_JAVA: [&str; 5] = ["jdk", "jre", "java", "corretto", "temurin"];
+
+impl ImageReference {
+    /// Of a name that container-executor accepts.
+    pub fn parse(image: &str) -> Self {
+        let image = image.trim();
+        let registry = registry_of(image);
+        let rest = image.strip_prefix(registry).and_then(|rest| rest.strip_prefix('/')).unwrap_or(image);
+        let (repository, tag) = match rest.rsplit_once(':') {
+            Some((repository, tag)) if !tag.contains('/') => (repository, tag),
+            _ => (rest, "latest"),
+        };
+        let official = registry == DOCKER_HUB && !repository.contains('/');
+        Self {
+            registry: if registry == DOCKER_HUB { "registry-1.docker.io" } else { registry }.to_owned(),
+            repository: if official { format!("library/{repository}") } else { repository.to_owned() },
+            tag: tag.to_owned(),
+        }
+    }
+}
+
+impl ImageConfig {
+    /// Whether Java seems to be in the image: `JAVA_HOME` is set, or its history speaks of it.
+    pub fn speaks_of_java(&self) -> bool {
+        let env = self.config.env.iter().flatten();
+        let mut steps = self.history.iter().map(|step| step.created_by.to_ascii_lowercase());
+        env.into_iter().any(|variable| variable.starts_with("JAVA_HOME="))
+            || steps.any(|step| TRACES_OF_JAVA.iter().any(|trace| step.contains(trace)))
+    }
+}
+
+/// The architecture as Docker names it, from the name that compilers use.
+pub fn docker_architecture(machine: &str) -> &str {
+    match machine {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+/// What to tell of the answer on a node of that architecture, named as Docker does.
+pub fn of_registry(image: &str, answer: &RegistryAnswer, architecture: &str) -> Vec<Finding> {
+    match answer {
+        RegistryAnswer::Found(facts) => of_found(image, facts, architecture),
+        RegistryAnswer::NotFound => vec![Finding::new(
+            codes::IMAGE_NOT_FOUND,
+            format!("the registry has no image `{image}`"),
+            "push it, or name a repository and tag that are there",
+        )],
+        // What ECR Public says to an expired token; private ECR says 401 or 403.
+        RegistryAnswer::Refused(400) => vec![Finding::new(
+            codes::PULL_REFUSED,
+            format!("the registry refuses to give `{image}` (HTTP 400)"),
+            "the published credential may have ended: look at it with emr-ecr-agent status on a node",
+        )],
+        RegistryAnswer::Refused(status) => vec![Finding::new(
+            codes::PULL_REFUSED,
+            format!("the registry refuses to give `{image}` (HTTP {status})"),
+            "allow the instance profile's role ecr:BatchCheckLayerAvailability, ecr:GetDownloadUrlForLayer and ecr:BatchGetImage, and in the repository's policy if it is another account's; then look at the published credential",
+        )],
+        RegistryAnswer::Unknown(why) => vec![Finding::new(
+            codes::REGISTRY_UNREACHABLE,
+            format!("the registry of `{image}` could not be asked: {why}"),
+            "check the route to the registry (NAT, or VPC endpoints for ecr.api, ecr.dkr and S3), or use --offline",
+        )],
+    }
+}
+
+fn of_found(image: &str, facts: &ImageFacts, architecture: &str) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let offered = &facts.architectures;
+    if !offered.is_empty() && !offered.iter().any(|other| other == architecture) {
+        findings.push(Finding::new(
+            codes::ARCHITECTURE_DIFFERS,
+            format!("`{image}` is built for {}, and this node is {architecture}", offered.join(", ")),
+            format!("build it for this node too: docker buildx build --platform linux/{architecture}"),
+        ));
+    }
+    if facts.java == Some(false) {
+        findings.push(Finding::new(
+            codes::JAVA_NOT_FOUND,
+            format!("`{image}` sets no JAVA_HOME, and its history does not speak of Java"),
+            "base it on an image with Java, such as amazoncorretto, or set ENV JAVA_HOME",
+        ));
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_split_as_docker_does() {
+        let check = |image: &str, registry: &str, repository: &str, tag: &str| {
+            let parsed = ImageReference::parse(image);
+            let ImageReference { registry: r, repository: p, tag: t } = &parsed;
+            assert_eq!((r.as_str(), p.as_str(), t.as_str()), (registry, repository, tag), "{image}");
+        };
+        check("localhost:5000/a/b:v1", "localhost:5000", "a/b", "v1");
+        check("host.example/app", "host.example", "app", "latest");
+        check("centos:7", "registry-1.docker.io", "library/centos", "7");
+        check("team/app", "registry-1.docker.io", "team/app", "latest");
+    }
+
+    #[test]
+    fn java_leaves_traces() {
+        let check = |json: &str, expected: bool| {
+            let config: ImageConfig = serde_json::from_str(json).expect("a configuration");
+            assert_eq!(config.speaks_of_java(), expected, "{json}");
+        };
+        check(r#"{"config":{"Env":["PATH=/bin","JAVA_HOME=/opt/java"]}}"#, true);
+        check(r#"{"history":[{"created_by":"RUN yum install java-17-amazon-corretto"}]}"#, true);
+        check(r#"{"config":{"Env":null},"history":[{"created_by":"RUN pip install numpy"}]}"#, false);
+        check("{}", false);
+    }
+}

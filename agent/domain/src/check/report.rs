@@ -1,0 +1,142 @@
+//! What `check --json` prints. Its fields are stable.
+
+use std::collections::BTreeMap;
+
+use hadoop_rules::Rules;
+use hadoop_rules::executor_config::{ExecutorConfig, List, lossy};
+use jiff::Timestamp;
+use serde::ser::SerializeSeq as _;
+use serde::{Serialize, Serializer};
+
+use crate::findings::{Finding, Severity};
+
+/// The whole judgement. What was not looked at is null.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    pub rules: RulesName,
+    pub executor_cfg: Option<ExecutorCfgReport>,
+    pub docker_config: Option<DockerConfigReport>,
+    pub images: Vec<ImageReport>,
+    pub findings: Vec<Finding>,
+}
+
+/// Serialised as `3.2` or `3.3`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RulesName(pub Rules);
+
+/// container-executor.cfg; the parsed file is shown by the parts that Hadoop decides from.
+#[derive(Debug)]
+pub struct ExecutorCfgReport {
+    pub path: String,
+    pub present: bool,
+    pub parse_error: Option<ParseErrorReport>,
+    /// `None` if there is no file, or it cannot be parsed.
+    pub config: Option<ExecutorConfig>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ParseErrorReport {
+    /// `None` if the file as a whole is at fault.
+    pub line: Option<u32>,
+    pub code: &'static str,
+    pub message: String,
+}
+
+/// A config.json as YARN reads it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DockerConfigReport {
+    pub path: String,
+    /// Why a launch that names the file fails.
+    pub error: Option<String>,
+    /// By registry key, as written.
+    pub credentials: BTreeMap<String, CredentialReport>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct CredentialReport {
+    /// `None` if neither the file nor the token says.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// One image; what depends on a file that was not looked at is null.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ImageReport {
+    pub image: String,
+    pub name_valid: bool,
+    pub trusted: Option<bool>,
+    pub privileged_trusted: Option<bool>,
+    pub privileged_allowed: Option<bool>,
+    pub mounts: Option<Vec<MountReport>>,
+    pub credential: Option<ImageCredential>,
+    pub would_launch: Option<bool>,
+    /// Why not.
+    pub reasons: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct MountReport {
+    pub mount: String,
+    pub allowed: bool,
+    pub reason: Option<String>,
+}
+
+/// The credential that Docker would find for the image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ImageCredential {
+    pub registry: String,
+    pub expires_at: Option<Timestamp>,
+}
+
+impl Report {
+    /// Whether an error was found.
+    pub fn failed(&self) -> bool {
+        self.findings.iter().any(|finding| finding.severity == Severity::Error)
+    }
+}
+
+impl Serialize for RulesName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.0.as_str())
+    }
+}
+
+impl Serialize for ExecutorCfgReport {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct View<'a> {
+            path: &'a str,
+            present: bool,
+            parse_error: Option<&'a ParseErrorReport>,
+            docker_enabled: bool,
+            docker_supported: bool,
+            nm_group: Option<String>,
+            trusted_registries: Option<Items<'a>>,
+            privileged_registries: Option<Items<'a>>,
+        }
+        let config = self.config.as_ref();
+        let view = View {
+            path: &self.path,
+            present: self.present,
+            parse_error: self.parse_error.as_ref(),
+            docker_enabled: config.is_some_and(ExecutorConfig::module_enabled),
+            docker_supported: config.is_some_and(ExecutorConfig::docker_supported),
+            nm_group: config.and_then(|config| Some(lossy(config.nm_group()?).into_owned())),
+            trusted_registries: config.and_then(|config| config.trusted_registries().map(Items)),
+            privileged_registries: config.and_then(|config| config.privileged_registries().map(Items)),
+        };
+        view.serialize(serializer)
+    }
+}
+
+/// Written item by item: a list of millions must not be copied into texts first.
+struct Items<'a>(List<'a>);
+
+impl Serialize for Items<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut sequence = serializer.serialize_seq(None)?;
+        for item in self.0.iter() {
+            sequence.serialize_element(&lossy(item))?;
+        }
+        sequence.end()
+    }
+}

@@ -1,0 +1,185 @@
+use hadoop_rules::client_config;
+use jiff::Timestamp;
+use proptest::prelude::*;
+
+use super::{Attributes, Credentials, Document, Found, Plan, held_locally, held_published, local, published};
+use crate::credential::{Credential, EntryName};
+use crate::schedule::Renewal;
+use crate::secret::Secret;
+use crate::token::{Origin, Token};
+
+const HALF: Renewal = Renewal { share: 0.5, jitter: 0.0, unit: 0.0 };
+const NOW: Timestamp = Timestamp::constant(1_000_000, 0);
+
+fn host(name: &str) -> EntryName {
+    EntryName::parse(name).expect("a name")
+}
+
+fn wanted(names: &[&str]) -> Credentials {
+    let token = |name: &str| Token {
+        auth: Secret::new(format!("auth-of-{name}")),
+        issued_at: NOW,
+        expires_at: Timestamp::constant(1_043_200, 0),
+        origin: Origin::default(),
+        predecessor: None,
+    };
+    names.iter().map(|name| (host(name), Credential::Token(token(name)))).collect()
+}
+
+fn file(text: &str) -> Found {
+    Found::File { document: Document::new(text.as_bytes().to_vec()), attributes: Attributes::AS_SET }
+}
+
+/// What is in place once the plan was carried out.
+fn carried_out(found: Found, plan: Plan) -> Found {
+    match (plan, found) {
+        (Plan::Replace { document, .. }, _) => Found::File { document, attributes: Attributes::AS_SET },
+        (Plan::SetAttributes, Found::File { document, .. }) => {
+            Found::File { document, attributes: Attributes::AS_SET }
+        }
+        (_, found) => found,
+    }
+}
+
+fn publish(found: &Found, wanted: &Credentials) -> Plan {
+    published(found, wanted, "node-1", HALF, NOW)
+}
+
+#[test]
+fn what_no_reader_gets_any_more_is_published_again() {
+    let check = |last_known: Option<&str>, wanted: &Credentials, expected: &[&str]| {
+        let last_known = last_known.map(|text| Document::new(text.as_bytes().to_vec()));
+        let found = Found::Unreadable { last_known };
+        let after = carried_out(found.clone(), publish(&found, wanted));
+        match after {
+            Found::Unreadable { .. } => assert_eq!(expected, [""; 0]),
+            after => {
+                let names: Vec<String> =
+                    handed_over(&after).expect("YARN takes it").into_iter().map(|(name, _)| name).collect();
+                assert_eq!(names, expected);
+                assert!(matches!(publish(&after, wanted), Plan::Keep));
+            }
+        }
+    };
+    let strangers = r#"{"auths":{"hub.example":{"auth":"aHVi"}}}"#;
+    check(Some(strangers), &wanted(&["a"]), &["a", "hub.example"]);
+    check(Some(strangers), &wanted(&[]), &["hub.example"]);
+    check(None, &wanted(&["a"]), &["a"]);
+    check(None, &wanted(&[]), &[]);
+}
+
+#[test]
+fn drifted_attributes_are_set_without_writing() {
+    let wanted = wanted(&["a"]);
+    for plan in [local, publish] {
+        let Found::File { document, .. } = carried_out(Found::Absent, plan(&Found::Absent, &wanted)) else {
+            panic!("an absent file is written");
+        };
+        let drifted = Found::File { document, attributes: Attributes { mode: false, owner: true } };
+        assert!(matches!(plan(&drifted, &wanted), Plan::SetAttributes));
+    }
+}
+
+#[test]
+fn poison_is_set_aside_when_published_and_left_alone_locally() {
+    for poison in ["{", "", "[]", r#"{"auths":{"x":{}}}"#, "\u{feff}{}"] {
+        let plan = publish(&file(poison), &wanted(&["a"]));
+        assert!(matches!(plan, Plan::Replace { set_aside: true, .. }), "{poison}");
+    }
+    assert!(matches!(publish(&file("{}"), &wanted(&["a"])), Plan::Replace { set_aside: false, .. }));
+    for not_mergeable in ["{", "[]", r#"{"auths":3}"#, "\u{feff}{}"] {
+        assert!(matches!(local(&file(not_mergeable), &wanted(&["a"])), Plan::Leave(_)), "{not_mergeable}");
+    }
+}
+
+#[test]
+fn nothing_wanted_writes_nothing_but_heals_poison() {
+    let none = Credentials::new();
+    assert!(matches!(local(&Found::Absent, &none), Plan::Keep));
+    assert!(matches!(publish(&Found::Absent, &none), Plan::Keep));
+    assert!(matches!(publish(&file(r#"{"auths":{"x":{"auth":"eA=="}}}"#), &none), Plan::Keep));
+    let healed =
+        carried_out(Found::Absent, publish(&file(r#"{"auths":{"x":{"auth":"eA=="},"y":{}}}"#), &none));
+    assert_eq!(handed_over(&healed), Ok(vec![("x".to_owned(), "eA==".to_owned())]));
+}
+
+#[test]
+fn expiry_is_told_of_what_is_held() {
+    let wanted = wanted(&["a"]);
+    let names = [host("a"), host("b")];
+    let expected = [(host("a"), Some(Timestamp::constant(1_043_200, 0)))].into();
+    let local_file = carried_out(Found::Absent, local(&Found::Absent, &wanted));
+    assert_eq!(held_locally(&local_file, &names, &wanted), expected);
+    let published_file = carried_out(Found::Absent, publish(&Found::Absent, &wanted));
+    assert_eq!(held_published(&published_file, &names, &wanted), expected);
+    assert_eq!(held_published(&file(r#"{"auths":{"x":{}}}"#), &names, &wanted), Default::default());
+}
+
+/// What YARN would hand to Docker.
+fn handed_over(found: &Found) -> Result<Vec<(String, String)>, String> {
+    let Found::File { document, .. } = found else { return Err("no file".to_owned()) };
+    let credentials = client_config::read(document.bytes()).map_err(|error| error.to_string())?;
+    Ok(credentials.into_iter().map(|(registry, auth)| (registry, auth.expose().to_owned())).collect())
+}
+
+fn any_json() -> impl Strategy<Value = serde_json::Value> {
+    let leaf = prop_oneof![
+        Just(serde_json::Value::Null),
+        any::<bool>().prop_map(Into::into),
+        any::<i64>().prop_map(Into::into),
+        "[a-z=]{0,8}".prop_map(Into::into),
+    ];
+    leaf.prop_recursive(4, 24, 4, |inner| {
+        let key = prop_oneof![
+            Just("auths".to_owned()),
+            Just("auth".to_owned()),
+            Just("a".to_owned()),
+            "[a-z]{0,4}"
+        ];
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Into::into),
+            prop::collection::vec((key, inner), 0..4)
+                .prop_map(|pairs| serde_json::Value::Object(pairs.into_iter().collect())),
+        ]
+    })
+}
+
+fn any_found() -> impl Strategy<Value = Found> {
+    let text = prop_oneof![
+        any_json().prop_map(|value| value.to_string().into_bytes()),
+        any_json().prop_map(|auths| serde_json::json!({ "auths": auths }).to_string().into_bytes()),
+        prop::collection::vec(any::<u8>(), 0..40),
+    ];
+    let attributes = (any::<bool>(), any::<bool>()).prop_map(|(mode, owner)| Attributes { mode, owner });
+    prop_oneof![
+        Just(Found::Absent),
+        (text, attributes)
+            .prop_map(|(text, attributes)| Found::File { document: Document::new(text), attributes }),
+    ]
+}
+
+proptest! {
+    /// The product in one line: whatever is there, after one pass the next plans nothing.
+    #[test]
+    fn a_second_plan_keeps_everything(found in any_found()) {
+        let wanted = wanted(&["a", "b.example:5000"]);
+        let after = carried_out(found.clone(), publish(&found, &wanted));
+        prop_assert!(matches!(publish(&after, &wanted), Plan::Keep));
+        let plan = local(&found, &wanted);
+        if !matches!(plan, Plan::Leave(_)) {
+            let after = carried_out(found, plan);
+            prop_assert!(matches!(local(&after, &wanted), Plan::Keep));
+        }
+    }
+
+    /// Whatever was there, YARN then hands over every wanted credential.
+    #[test]
+    fn yarn_reads_what_is_published(found in any_found()) {
+        let wanted = wanted(&["a", "b.example:5000"]);
+        let after = carried_out(found.clone(), publish(&found, &wanted));
+        let handed_over = handed_over(&after).expect("YARN takes it");
+        for name in wanted.keys() {
+            prop_assert!(handed_over.iter().any(|(registry, _)| registry == name.as_str()));
+        }
+    }
+}

@@ -1,0 +1,403 @@
+//! The published document: `auths` entries with a string `auth`, which is all that YARN uses, and
+//! one object of ours that YARN ignores, saying who published, when, and when each entry ends.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use thiserror::Error;
+
+use crate::credential::{Credential, Credentials, EntryName, StaticCredential};
+use crate::docker_config::render_json;
+use crate::document::Document;
+use crate::schedule::{Renewal, saturating_add};
+use crate::secret::Secret;
+use crate::token::{LONGEST_LIFE, Origin, Token, stated_expiry};
+
+/// Name of our object at the top level.
+const OWN_KEY: &str = "emr-ecr-agent";
+
+/// Credentials by registry name, as published.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PublishedDocument {
+    entries: BTreeMap<String, Entry>,
+    publication: Option<Publication>,
+}
+
+/// Who published a document, and when by the server's clock.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Publication {
+    pub publisher: String,
+    pub published_at: Timestamp,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Entry {
+    auth: Secret,
+    /// `None` for static entries, and for those of others that do not say.
+    expires_at: Option<Timestamp>,
+    /// `None` for entries that no agent published.
+    issued_at: Option<Timestamp>,
+    /// When the AWS credentials end that it was fetched with, if they do.
+    credentials_end_at: Option<Timestamp>,
+    /// For static entries, when the file that they are from was changed.
+    set_at: Option<Timestamp>,
+}
+
+/// Why a document fails launches, or would be taken for something else than it is.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Poison {
+    #[error("not JSON at line {line}, column {column}")]
+    NotJson { line: usize, column: usize },
+    #[error("its top level is not a JSON object")]
+    NotObject,
+    #[error("its entry for {0:?} has no string auth, which fails every launch")]
+    NoAuth(String),
+}
+
+impl PublishedDocument {
+    /// Reads what is in place. The document holds all good entries even where there is poison.
+    pub fn read(document: &Document) -> (Self, Option<Poison>) {
+        let value: Value = match serde_json::from_slice(document.bytes()) {
+            Ok(value) => value,
+            Err(error) => {
+                let poison = Poison::NotJson { line: error.line(), column: error.column() };
+                return (Self::default(), Some(poison));
+            }
+        };
+        let Value::Object(root) = value else { return (Self::default(), Some(Poison::NotObject)) };
+        let own = Own::read(root.get(OWN_KEY));
+        let mut poison = None;
+        let mut entries = BTreeMap::new();
+        let auths = root.get("auths").and_then(Value::as_object);
+        for (name, entry) in auths.into_iter().flatten() {
+            let Some(auth) = entry.get("auth").and_then(Value::as_str) else {
+                poison.get_or_insert_with(|| Poison::NoAuth(name.clone()));
+                continue;
+            };
+            // Anyone may write what our object says; the token's own word can only shorten it.
+            let expires_at =
+                [stated_expiry(auth), own.expires_at.get(name).copied()].into_iter().flatten().min();
+            let of = |times: &BTreeMap<String, Timestamp>| times.get(name).copied();
+            let entry = Entry {
+                auth: Secret::new(auth),
+                expires_at,
+                issued_at: of(&own.issued_at),
+                credentials_end_at: of(&own.credentials_end_at),
+                set_at: of(&own.set_at),
+            };
+            entries.insert(name.clone(), entry);
+        }
+        (Self { entries, publication: own.publication }, poison)
+    }
+
+    /// What the document becomes when `wanted` is merged in: an entry is replaced by a better one
+    /// once it is due; nothing is ever replaced by what ends sooner, or was set sooner. `None` if nothing
+    /// changes.
+    pub fn merged(&self, wanted: &Credentials, renewal: Renewal, now: Timestamp) -> Option<Self> {
+        let better: Vec<_> =
+            wanted.iter().filter(|(name, wanted)| self.yields(name, wanted, renewal, now)).collect();
+        if better.is_empty() {
+            return None;
+        }
+        let mut merged = self.clone();
+        for (name, wanted) in better {
+            merged.entries.insert(name.to_string(), Entry::of(wanted));
+        }
+        Some(merged)
+    }
+
+    /// Whether the entry under `name` is to give way to `wanted`.
+    fn yields(&self, name: &EntryName, wanted: &Credential, renewal: Renewal, now: Timestamp) -> bool {
+        let entry = self.entries.get(name.as_str());
+        entry.is_none_or(|entry| match wanted {
+            Credential::Token(token) => entry.yields_to_token(token, renewal, now),
+            Credential::Static(credential) => entry.yields_to_static(credential, now),
+        })
+    }
+
+    /// The same credentials, published by `publication`.
+    pub fn signed(mut self, publication: Publication) -> Self {
+        self.publication = Some(publication);
+        self
+    }
+
+    pub fn publication(&self) -> Option<&Publication> {
+        self.publication.as_ref()
+    }
+
+    /// Whether there is any credential under `name`.
+    pub fn holds(&self, name: &EntryName) -> bool {
+        self.entries.contains_key(name.as_str())
+    }
+
+    /// When the credential under `name` ends; `None` if there is none or it does not say.
+    pub fn expires_at(&self, name: &EntryName) -> Option<Timestamp> {
+        self.entries.get(name.as_str())?.expires_at
+    }
+
+    /// The token that an agent published under `name`, if it lives.
+    pub fn token(&self, name: &EntryName, now: Timestamp) -> Option<Token> {
+        let entry = self.entries.get(name.as_str())?;
+        let (issued_at, expires_at) = (entry.issued_at?, entry.expires_at?);
+        let lives = now < expires_at && expires_at <= saturating_add(now, LONGEST_LIFE);
+        let origin = Origin { ends_at: entry.credentials_end_at, holder: None };
+        let token = Token { auth: entry.auth.clone(), issued_at, expires_at, origin, predecessor: None };
+        (lives && issued_at < expires_at).then_some(token)
+    }
+
+    pub fn render(&self) -> Document {
+        let auths: Map<String, Value> = self
+            .entries
+            .iter()
+            .map(|(name, entry)| (name.clone(), json!({ "auth": entry.auth.expose() })))
+            .collect();
+        let times = |time: fn(&Entry) -> Option<Timestamp>| {
+            self.entries.iter().filter_map(|(name, entry)| Some((name.clone(), time(entry)?))).collect()
+        };
+        let own = Own {
+            publication: self.publication.clone(),
+            expires_at: times(|entry| entry.expires_at),
+            issued_at: times(|entry| entry.issued_at),
+            credentials_end_at: times(|entry| entry.credentials_end_at),
+            set_at: times(|entry| entry.set_at),
+        };
+        Document::new(render_json(&json!({ "auths": auths, OWN_KEY: own }), b"  "))
+    }
+}
+
+impl Entry {
+    fn of(credential: &Credential) -> Self {
+        let (issued_at, credentials_end_at, set_at) = match credential {
+            Credential::Token(token) => (Some(token.issued_at), token.origin.ends_at, None),
+            Credential::Static(credential) => (None, None, Some(credential.set_at)),
+        };
+        let (auth, expires_at) = (credential.auth().clone(), credential.expires_at());
+        Self { auth, expires_at, issued_at, credentials_end_at, set_at }
+    }
+
+    fn yields_to_token(&self, token: &Token, renewal: Renewal, now: Timestamp) -> bool {
+        let Some(expires_at) = self.expires_at else { return true };
+        // No token of this issuer ends that late: the claim is not to keep ours away.
+        let implausible = expires_at > saturating_add(now, token.life() * 2);
+        // A token's own word counts whole seconds, by which it would be better than itself.
+        let better = token.expires_at > expires_at && token.auth != self.auth;
+        let due = || renewal.due_at(expires_at, token.life()) <= now;
+        // Nodes that once asked for themselves hold tokens minutes apart: publishing one after the other
+        // would gain nothing.
+        let worth_it =
+            || expires_at <= now || token.expires_at >= saturating_add(expires_at, token.life() / 10);
+        let succeeds = || token.predecessor.as_ref() == Some(&self.auth);
+        implausible || (better && (succeeds() || (due() && worth_it())))
+    }
+
+    /// Nodes whose files differ would overwrite each other for ever: the later file wins. A time to come
+    /// is nobody's.
+    fn yields_to_static(&self, credential: &StaticCredential, now: Timestamp) -> bool {
+        self.auth != credential.auth && self.set_at.is_none_or(|at| at <= credential.set_at || at > now)
+    }
+}
+
+/// When entries end, as our object in the document says; nothing else of the document is kept, which
+/// may be large and of others.
+pub fn claimed_expiries(bytes: &[u8]) -> BTreeMap<String, Timestamp> {
+    #[derive(Deserialize)]
+    struct Root {
+        #[serde(rename = "emr-ecr-agent", default)]
+        own: Option<Own>,
+    }
+    let own = serde_json::from_slice(bytes).ok().and_then(|root: Root| root.own);
+    own.unwrap_or_default().expires_at
+}
+
+#[derive(Default, Serialize, Deserialize)]
+struct Own {
+    #[serde(flatten)]
+    publication: Option<Publication>,
+    #[serde(default)]
+    expires_at: BTreeMap<String, Timestamp>,
+    #[serde(default)]
+    issued_at: BTreeMap<String, Timestamp>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    credentials_end_at: BTreeMap<String, Timestamp>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    set_at: BTreeMap<String, Timestamp>,
+}
+
+impl Own {
+    /// What cannot be read counts as not said.
+    fn read(value: Option<&Value>) -> Self {
+        value.and_then(|value| Self::deserialize(value).ok()).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::{Poison, Publication, PublishedDocument};
+    use crate::credential::{Credential, Credentials, EntryName, StaticCredential};
+    use crate::document::Document;
+    use crate::schedule::Renewal;
+    use crate::secret::Secret;
+    use crate::token::{Origin, Token};
+
+    const HALF: Renewal = Renewal { share: 0.5, jitter: 0.0, unit: 0.0 };
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::constant(second, 0)
+    }
+
+    fn host(name: &str) -> EntryName {
+        EntryName::parse(name).expect("a name")
+    }
+
+    /// A token that lives for 100 s and ends at `expires`.
+    fn wanted(name: &str, expires: i64) -> Credentials {
+        let auth = Secret::new(format!("token-{expires}"));
+        let (issued_at, expires_at) = (at(expires - 100), at(expires));
+        let token = Token { auth, issued_at, expires_at, origin: Origin::default(), predecessor: None };
+        [(host(name), Credential::Token(token))].into()
+    }
+
+    fn published(name: &str, expires: i64) -> PublishedDocument {
+        PublishedDocument::default()
+            .merged(&wanted(name, expires), HALF, at(0))
+            .expect("an empty document takes any")
+    }
+
+    #[test]
+    fn an_entry_gives_way_only_to_a_better_one_and_only_when_due() {
+        let check = |in_place: i64, offered: i64, now: i64, changes: bool| {
+            let merged = published("a", in_place).merged(&wanted("a", offered), HALF, at(now));
+            assert_eq!(merged.is_some(), changes, "{in_place} {offered} {now}");
+            let kept =
+                merged.map_or(in_place, |merged| merged.expires_at(&host("a")).expect("known").as_second());
+            assert!(kept >= in_place);
+        };
+        check(1000, 1100, 949, false);
+        check(1000, 1100, 950, true);
+        check(1000, 1000, 999, false);
+        check(1000, 990, 999, false);
+        check(1000, 1200, 2000, true);
+    }
+
+    #[test]
+    fn a_claim_that_no_token_can_meet_keeps_nothing_away() {
+        let check = |claimed: i64, changes: bool| {
+            let merged = published("a", claimed).merged(&wanted("a", 1049), HALF, at(949));
+            assert_eq!(merged.is_some(), changes, "{claimed}");
+        };
+        check(1149, false);
+        check(1150, true);
+        check(9_999_999, true);
+    }
+
+    #[test]
+    fn foreign_entries_stay_and_unknown_expiry_gives_way() {
+        let text =
+            r#"{"auths":{"hub.example":{"auth":"aHVi","email":"x"},"a":{"auth":"b2xk"}},"credsStore":"y"}"#;
+        let (document, poison) = PublishedDocument::read(&Document::new(text.as_bytes().to_vec()));
+        assert_eq!(poison, None);
+        let merged = document.merged(&wanted("a", 1000), HALF, at(950)).expect("a is replaced");
+        let rendered = String::from_utf8(merged.render().bytes().to_vec()).expect("UTF-8");
+        let value: serde_json::Value = serde_json::from_str(&rendered).expect("JSON");
+        assert_eq!(
+            value["auths"],
+            serde_json::json!({"a": {"auth": "token-1000"}, "hub.example": {"auth": "aHVi"}})
+        );
+        assert_eq!(value.as_object().map(serde_json::Map::len), Some(2));
+    }
+
+    #[test]
+    fn of_static_entries_the_later_set_wins() {
+        let hub = "https://index.docker.io/v1/";
+        let wanted = |auth: &str, set_at: i64| -> Credentials {
+            let credential = StaticCredential { auth: Secret::new(auth), set_at: at(set_at) };
+            [(host(hub), Credential::Static(credential))].into()
+        };
+        let in_place = PublishedDocument::default().merged(&wanted("old", 100), HALF, at(200)).expect("new");
+        let (in_place, poison) = PublishedDocument::read(&in_place.render());
+        assert_eq!((poison, in_place.expires_at(&host(hub))), (None, None));
+        assert!(in_place.holds(&host(hub)));
+        let check = |auth: &str, set_at: i64, now: i64, changes: bool| {
+            let merged = in_place.merged(&wanted(auth, set_at), HALF, at(now));
+            assert_eq!(merged.is_some(), changes, "{auth} {set_at} {now}");
+        };
+        check("old", 150, 200, false);
+        check("new", 150, 200, true);
+        check("new", 100, 200, true);
+        check("new", 99, 200, false);
+        check("new", 50, 90, true);
+        let foreign = Document::new(format!(r#"{{"auths":{{"{hub}":{{"auth":"by hand"}}}}}}"#).into_bytes());
+        assert!(PublishedDocument::read(&foreign).0.merged(&wanted("new", 1), HALF, at(2)).is_some());
+    }
+
+    #[test]
+    fn what_is_rendered_reads_back_the_same() {
+        let publication = Publication { publisher: "ip-10-0-0-1".to_owned(), published_at: at(77) };
+        let document = published("a", 1000).signed(publication.clone());
+        assert_eq!(PublishedDocument::read(&document.render()), (document.clone(), None));
+        assert_eq!(document.publication(), Some(&publication));
+    }
+
+    #[test]
+    fn poison_is_named_and_good_entries_survive_it() {
+        let check = |text: &str, expected: Option<Poison>, survivors: &[&str]| {
+            let (document, poison) = PublishedDocument::read(&Document::new(text.as_bytes().to_vec()));
+            assert_eq!(poison, expected, "{text}");
+            assert_eq!(document.entries.keys().map(String::as_str).collect::<Vec<_>>(), survivors, "{text}");
+        };
+        check("{", Some(Poison::NotJson { line: 1, column: 1 }), &[]);
+        check("", Some(Poison::NotJson { line: 1, column: 0 }), &[]);
+        check("[]", Some(Poison::NotObject), &[]);
+        check(r#"{"auths":{"a":{}}}"#, Some(Poison::NoAuth("a".into())), &[]);
+        check(
+            r#"{"auths":{"a":{"auth":"x"},"b":null,"c":{"auth":7}}}"#,
+            Some(Poison::NoAuth("b".into())),
+            &["a"],
+        );
+        check(r#"{"auths":{"a":{"auth":"x"}}}"#, None, &["a"]);
+        check("{}", None, &[]);
+    }
+
+    #[test]
+    fn the_tokens_own_word_can_only_shorten_what_our_object_says() {
+        use base64::Engine as _;
+        use base64::engine::general_purpose::STANDARD;
+        let password = STANDARD.encode(r#"{"expiration":500}"#);
+        let auth = STANDARD.encode(format!("AWS:{password}"));
+        let check = |said: &str, expected: i64| {
+            let text = format!(
+                r#"{{"auths":{{"a":{{"auth":"{auth}"}}}},"emr-ecr-agent":{{"expires_at":{{"a":"{said}"}}}}}}"#
+            );
+            let (document, _) = PublishedDocument::read(&Document::new(text.into_bytes()));
+            assert_eq!(document.expires_at(&host("a")), Some(at(expected)), "{said}");
+        };
+        check("9999-01-01T00:00:00Z", 500);
+        check("1970-01-01T00:01:00Z", 60);
+    }
+
+    #[test]
+    fn a_token_does_not_give_way_to_itself() {
+        use base64::Engine as _;
+        use base64::engine::general_purpose::STANDARD;
+        let password = STANDARD.encode(r#"{"expiration":1000}"#);
+        let auth = Secret::new(STANDARD.encode(format!("AWS:{password}")));
+        let token = Token {
+            auth,
+            issued_at: at(900),
+            expires_at: Timestamp::constant(1000, 640_000_000),
+            origin: Origin::default(),
+            predecessor: None,
+        };
+        let wanted: Credentials = [(host("a"), Credential::Token(token))].into();
+        let merged =
+            PublishedDocument::default().merged(&wanted, HALF, at(900)).expect("an empty one takes any");
+        let (in_place, _) = PublishedDocument::read(&merged.render());
+        for now in [900, 950, 999, 1001] {
+            assert_eq!(in_place.merged(&wanted, HALF, at(now)), None, "{now}");
+        }
+    }
+}

@@ -1,0 +1,434 @@
+//! What an operator may set, parsed from agent.toml into types that cannot hold a wrong value.
+//!
+//! Every key is optional; an empty file means all defaults. All mistakes of a file are reported at
+//! once, each with its line. This module never opens a file: it is given the text.
+
+mod reader;
+mod registries;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::published_path::PublishedPath;
+use crate::registry::{EcrRegistry, HostName};
+pub use reader::Mistake;
+use reader::{Section, Value};
+pub use registries::RegistrySettings;
+
+/// Where the settings are read from when no `--config` is given.
+pub const DEFAULT_SETTINGS_FILE: &str = "/etc/emr-ecr-agent/agent.toml";
+
+/// What a renewal takes besides its calls.
+const TURN_SLACK: Duration = Duration::from_secs(5);
+
+/// The whole of agent.toml.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// Also serve the ECR hosts that container-executor.cfg trusts.
+    pub discover_registries: bool,
+    pub registries: Vec<RegistrySettings>,
+    /// A file with the credentials of further registries.
+    pub static_credentials: Option<PathBuf>,
+    pub docker_configs: Vec<DockerConfigSettings>,
+    pub published: PublishedSettings,
+    /// Hadoop's configuration folder.
+    pub hadoop_conf_dir: PathBuf,
+    /// The folder of EMR's instance files.
+    pub emr_info_dir: PathBuf,
+    pub refresh: RefreshSettings,
+    pub deadlines: Deadlines,
+    /// Address of the health endpoint.
+    pub listen: SocketAddr,
+    pub log: LogSettings,
+}
+
+/// One local Docker config file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DockerConfigSettings {
+    pub path: PathBuf,
+    pub mode: Mode,
+    /// `None` leaves new files to the agent's own user and group.
+    pub owner: Option<Owner>,
+}
+
+/// The copy that NodeManagers read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublishedSettings {
+    pub path: PublishedPath,
+    pub mode: Mode,
+    /// `None` leaves what HDFS gives to a new file.
+    pub owner: Option<String>,
+    pub group: Option<String>,
+    pub replication: u16,
+    /// The HDFS user the agent acts as on a cluster without Kerberos.
+    pub user: String,
+    /// Whom it acts as on one with Kerberos; `None` takes the tickets that the process finds.
+    pub kerberos: Option<KerberosLogin>,
+}
+
+/// An identity on a cluster with Kerberos.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KerberosLogin {
+    /// Such as `hadoop/host@REALM`.
+    pub principal: String,
+    /// `None` takes the principal's tickets from the process's own cache.
+    pub keytab: Option<PathBuf>,
+}
+
+/// When tokens are renewed and passes made.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RefreshSettings {
+    /// Share of a token's life after which it is renewed, in `0.1..=0.9`.
+    pub share: f64,
+    /// Width of the spread that follows that point, as a share of the token's life, in `0.0..=0.5`.
+    pub jitter: f64,
+    /// What a credential must still live for to count as fresh.
+    pub minimum_validity: Duration,
+    pub pass_interval: Duration,
+    /// Over how long nodes spread their calls that cannot see what the others published.
+    pub lone_spread: Duration,
+}
+
+/// How long an outside call may take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deadlines {
+    /// One authorization token, credentials included.
+    pub ecr: Duration,
+    /// One visit to HDFS: looking, and publishing where needed.
+    pub hdfs: Duration,
+}
+
+impl Deadlines {
+    /// The longest that a living node holds the turn to renew.
+    pub fn turn(&self) -> Duration {
+        self.ecr + self.hdfs + TURN_SLACK
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogSettings {
+    pub format: LogFormat,
+    pub level: LogLevel,
+    /// Written beside stderr, rotated daily.
+    pub file: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+/// Permission bits of a file that holds credentials, `0o400..=0o777`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Mode(u32);
+
+/// A local user, with or without a group; names or numbers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owner {
+    pub user: String,
+    pub group: Option<String>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            discover_registries: true,
+            registries: Vec::new(),
+            static_credentials: None,
+            docker_configs: vec![DockerConfigSettings::at("/root/.docker/config.json")],
+            published: PublishedSettings {
+                path: PublishedPath::default(),
+                mode: Mode(0o644),
+                owner: None,
+                group: None,
+                replication: 3,
+                user: "hadoop".to_owned(),
+                kerberos: None,
+            },
+            hadoop_conf_dir: "/etc/hadoop/conf".into(),
+            emr_info_dir: "/mnt/var/lib/info".into(),
+            refresh: RefreshSettings {
+                share: 0.51,
+                jitter: 0.02,
+                minimum_validity: Duration::from_secs(30 * 60),
+                pass_interval: Duration::from_secs(60),
+                lone_spread: Duration::from_secs(9 * 60),
+            },
+            deadlines: Deadlines { ecr: Duration::from_secs(20), hdfs: Duration::from_secs(20) },
+            listen: SocketAddr::from(([127, 0, 0, 1], 9470)),
+            log: LogSettings { format: LogFormat::Text, level: LogLevel::Info, file: None },
+        }
+    }
+}
+
+impl DockerConfigSettings {
+    fn at(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), mode: Mode(0o600), owner: None }
+    }
+}
+
+impl Settings {
+    /// Parses the text of an agent.toml; on failure lists every mistake in the order of its lines.
+    pub fn parse(text: &str) -> Result<Self, Vec<Mistake>> {
+        reader::read(text, Self::default(), Self::fill)
+    }
+
+    /// The registries to serve: those named here, then the trusted ones that are not among them.
+    pub fn wanted_registries(&self, trusted: &[EcrRegistry]) -> Vec<RegistrySettings> {
+        let mut wanted = self.registries.clone();
+        if self.discover_registries {
+            let named = |registry: &EcrRegistry| self.registries.iter().any(|r| r.registry == *registry);
+            let found = trusted.iter().filter(|registry| !named(registry));
+            wanted.extend(found.cloned().map(RegistrySettings::of));
+        }
+        wanted
+    }
+
+    /// Path of container-executor.cfg.
+    pub fn executor_cfg(&self) -> PathBuf {
+        self.hadoop_conf_dir.join("container-executor.cfg")
+    }
+
+    /// Whether the configuration folder is the one that EMR's container-executor has compiled in, so
+    /// that owners and modes there are those that it will find.
+    pub fn names_hadoops_own_conf_dir(&self) -> bool {
+        self.hadoop_conf_dir == Path::new("/etc/hadoop/conf")
+    }
+
+    fn fill(&mut self, root: &mut Section<'_, '_>) {
+        root.set("discover_registries", &mut self.discover_registries, boolean);
+        root.set("static_credentials", &mut self.static_credentials, |v| absolute_path(v).map(Some));
+        root.tables("registries", |table| {
+            let read = RegistrySettings::read(table, &self.registries);
+            self.registries.extend(read);
+        });
+        let mut docker_configs = Vec::new();
+        let given = root.tables("docker_configs", |table| {
+            let path = table.required("path", absolute_path);
+            let mut config = DockerConfigSettings::at(PathBuf::new());
+            table.set("mode", &mut config.mode, mode);
+            table.set("owner", &mut config.owner, |v| owner(v).map(Some));
+            docker_configs.extend(path.map(|path| DockerConfigSettings { path, ..config }));
+        });
+        if given {
+            self.docker_configs = docker_configs;
+        }
+        root.table("published", |table| {
+            let published = &mut self.published;
+            table.set("path", &mut published.path, published_path);
+            table.set("mode", &mut published.mode, mode);
+            table.set("owner", &mut published.owner, |v| account(v).map(Some));
+            table.set("group", &mut published.group, |v| account(v).map(Some));
+            table.set("replication", &mut published.replication, replication);
+            table.set("user", &mut published.user, account);
+            let (mut keytab, mut principal) = (None, None);
+            table.set("keytab", &mut keytab, |v| absolute_path(v).map(Some));
+            match keytab {
+                Some(_) => principal = table.required("principal", kerberos_principal),
+                None => table.set("principal", &mut principal, |v| kerberos_principal(v).map(Some)),
+            }
+            published.kerberos = principal.map(|principal| KerberosLogin { principal, keytab });
+        });
+        root.table("hadoop", |table| {
+            table.set("conf_dir", &mut self.hadoop_conf_dir, absolute_path);
+        });
+        root.table("node", |table| {
+            table.set("info_dir", &mut self.emr_info_dir, absolute_path);
+        });
+        root.table("refresh", |table| {
+            let refresh = &mut self.refresh;
+            table.set("share", &mut refresh.share, |v| number(v, 0.1, 0.9));
+            table.set("jitter", &mut refresh.jitter, |v| number(v, 0.0, 0.5));
+            table.set("minimum_validity", &mut refresh.minimum_validity, |v| {
+                duration(v, Duration::from_secs(1), Duration::from_secs(11 * 3600))
+            });
+            table.set("pass_interval", &mut refresh.pass_interval, |v| {
+                duration(v, Duration::from_secs(1), Duration::from_secs(3600))
+            });
+            table.set("lone_spread", &mut refresh.lone_spread, |v| {
+                duration(v, Duration::ZERO, Duration::from_secs(3600))
+            });
+        });
+        root.table("deadlines", |table| {
+            let (least, most) = (Duration::from_secs(1), Duration::from_secs(600));
+            table.set("ecr", &mut self.deadlines.ecr, |v| duration(v, least, most));
+            table.set("hdfs", &mut self.deadlines.hdfs, |v| duration(v, least, most));
+        });
+        root.table("health", |table| {
+            table.set("listen", &mut self.listen, socket_address);
+        });
+        root.table("log", |table| {
+            let log = &mut self.log;
+            table.set("format", &mut log.format, log_format);
+            table.set("level", &mut log.level, log_level);
+            table.set("file", &mut log.file, |v| absolute_path(v).map(Some));
+        });
+    }
+}
+
+impl Mode {
+    /// The permission bits.
+    pub fn bits(self) -> u32 {
+        self.0
+    }
+}
+
+impl std::fmt::Debug for Mode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "0{:o}", self.0)
+    }
+}
+
+impl LogLevel {
+    /// The name used in the file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            LogLevel::Error => "error",
+            LogLevel::Warn => "warn",
+            LogLevel::Info => "info",
+            LogLevel::Debug => "debug",
+            LogLevel::Trace => "trace",
+        }
+    }
+}
+
+fn boolean(value: &Value<'_>) -> Result<bool, String> {
+    value.boolean().ok_or_else(|| "must be true or false".to_owned())
+}
+
+fn host_names(value: &Value<'_>) -> Result<Vec<HostName>, String> {
+    const ALLOWED: &str =
+        "must be a list of host names, each with or without a port, such as [\"registry.example.com:5000\"]";
+    let hosts = value.strings().ok_or(ALLOWED)?;
+    hosts.into_iter().map(|host| HostName::parse(host).ok_or_else(|| ALLOWED.to_owned())).collect()
+}
+
+fn absolute_path(value: &Value<'_>) -> Result<PathBuf, String> {
+    let path = value.string().map(Path::new).filter(|path| path.is_absolute());
+    let path = path.filter(|path| !path.as_os_str().as_encoded_bytes().contains(&0));
+    path.map(Path::to_owned)
+        .ok_or_else(|| "must be an absolute path in quotes, such as \"/etc/hadoop/conf\"".to_owned())
+}
+
+fn published_path(value: &Value<'_>) -> Result<PublishedPath, String> {
+    value.string().and_then(PublishedPath::parse).ok_or_else(|| {
+        "must be an absolute path on HDFS or an hdfs:// or viewfs:// URI, such as \"/user/hadoop/config.json\"".to_owned()
+    })
+}
+
+fn mode(value: &Value<'_>) -> Result<Mode, String> {
+    let bits =
+        value.string().filter(|text| text.len() <= 4).and_then(|text| u32::from_str_radix(text, 8).ok());
+    bits.filter(|bits| (0o400..=0o777).contains(bits) && bits & 0o400 != 0).map(Mode).ok_or_else(|| {
+        "must be octal permission bits in quotes that let the owner read, such as \"0600\"".to_owned()
+    })
+}
+
+fn owner(value: &Value<'_>) -> Result<Owner, String> {
+    const ALLOWED: &str = "must be a user or user:group in quotes, such as \"root\" or \"hadoop:hadoop\"";
+    let text = value.string().ok_or(ALLOWED)?;
+    let (user, group) = match text.split_once(':') {
+        Some((user, group)) => (user, Some(group)),
+        None => (text, None),
+    };
+    if !is_account(user) || !group.is_none_or(is_account) {
+        return Err(ALLOWED.to_owned());
+    }
+    Ok(Owner { user: user.to_owned(), group: group.map(str::to_owned) })
+}
+
+fn account(value: &Value<'_>) -> Result<String, String> {
+    value
+        .string()
+        .filter(|name| is_account(name))
+        .map(str::to_owned)
+        .ok_or_else(|| "must be the name of a user or group in quotes, such as \"hadoop\"".to_owned())
+}
+
+fn kerberos_principal(value: &Value<'_>) -> Result<String, String> {
+    let name = value.string().filter(|name| {
+        let realm = name.rsplit_once('@').map(|(_, realm)| realm);
+        realm.is_some_and(|realm| !realm.is_empty()) && !name.starts_with(['@', '/'])
+    });
+    let name = name.filter(|name| !name.contains(|c: char| c.is_whitespace() || c.is_control()));
+    name.map(str::to_owned).ok_or_else(|| {
+        "must be a Kerberos principal with its realm in quotes, such as \"hadoop/host@EXAMPLE.COM\""
+            .to_owned()
+    })
+}
+
+fn is_account(name: &str) -> bool {
+    !name.is_empty() && !name.contains(|c: char| c.is_whitespace() || c.is_control() || c == ':' || c == '/')
+}
+
+fn replication(value: &Value<'_>) -> Result<u16, String> {
+    value
+        .integer()
+        .and_then(|n| u16::try_from(n).ok())
+        .filter(|n| (1..=512).contains(n))
+        .ok_or_else(|| "must be a whole number from 1 to 512".to_owned())
+}
+
+fn number(value: &Value<'_>, least: f64, most: f64) -> Result<f64, String> {
+    value
+        .number()
+        .filter(|n| (least..=most).contains(n))
+        .ok_or_else(|| format!("must be a number from {least} to {most}"))
+}
+
+fn duration(value: &Value<'_>, least: Duration, most: Duration) -> Result<Duration, String> {
+    value
+        .string()
+        .and_then(|text| text.parse::<jiff::SignedDuration>().ok())
+        .and_then(|given| Duration::try_from(given).ok())
+        .filter(|given| (least..=most).contains(given))
+        .ok_or_else(|| {
+            format!(
+                "must be a length of time in quotes from {} to {}, such as \"90s\", \"30m\" or \"1h 30m\"",
+                friendly(least),
+                friendly(most)
+            )
+        })
+}
+
+fn friendly(duration: Duration) -> String {
+    jiff::SignedDuration::try_from(duration)
+        .map_or_else(|_| format!("{duration:?}"), |signed| format!("{signed:#}"))
+}
+
+fn socket_address(value: &Value<'_>) -> Result<SocketAddr, String> {
+    value
+        .string()
+        .and_then(|text| text.parse().ok())
+        .ok_or_else(|| "must be an IP address and a port in quotes, such as \"127.0.0.1:9470\"".to_owned())
+}
+
+fn log_format(value: &Value<'_>) -> Result<LogFormat, String> {
+    match value.string() {
+        Some("text") => Ok(LogFormat::Text),
+        Some("json") => Ok(LogFormat::Json),
+        _ => Err("must be \"text\" or \"json\"".to_owned()),
+    }
+}
+
+fn log_level(value: &Value<'_>) -> Result<LogLevel, String> {
+    use LogLevel::{Debug, Error, Info, Trace, Warn};
+    [Error, Warn, Info, Debug, Trace]
+        .into_iter()
+        .find(|level| value.string() == Some(level.as_str()))
+        .ok_or_else(|| "must be \"error\", \"warn\", \"info\", \"debug\" or \"trace\"".to_owned())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,112 @@
+//! The `[[registries]]` tables: which registries to serve, under which names, and as whom their tokens
+//! are asked for.
+
+use super::host_names;
+use super::reader::{Section, Value};
+use crate::issuer::{Endpoint, ExternalId, Identity, Issuer, ProfileName, Role, RoleArn, SessionName};
+use crate::registry::{EcrRegistry, HostName, Region, Service};
+
+/// A registry to hold a credential for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegistrySettings {
+    pub registry: EcrRegistry,
+    /// Further names under which the same credential is filed.
+    pub aliases: Vec<HostName>,
+    /// Who gives its tokens, and as whom they are asked for.
+    pub issuer: Issuer,
+}
+
+/// How CloudTrail names the agent's sessions of a role, unless the settings say otherwise.
+const SESSION_NAME: &str = "emr-ecr-agent";
+
+impl RegistrySettings {
+    /// The registry without aliases, asked for as the node itself.
+    pub fn of(registry: EcrRegistry) -> Self {
+        Self { issuer: Issuer::of(&registry), registry, aliases: Vec::new() }
+    }
+
+    /// All names under which its credential is filed.
+    pub fn names(&self) -> impl Iterator<Item = &HostName> {
+        std::iter::once(self.registry.host()).chain(&self.aliases)
+    }
+
+    /// Reads one table; `None` if it names no registry. `known` are those of the tables before it.
+    pub(super) fn read(table: &mut Section<'_, '_>, known: &[Self]) -> Option<Self> {
+        let registry = table.required("host", |value| {
+            let registry = ecr_registry(value)?;
+            match known.iter().any(|other| other.registry == registry) {
+                true => Err("is the host of a table above: one registry has one identity".to_owned()),
+                false => Ok(registry),
+            }
+        });
+        let mut aliases = Vec::new();
+        table.set("aliases", &mut aliases, host_names);
+        let is_public = registry.as_ref().is_some_and(|r| r.service() == Service::Public);
+        let region = table.optional("region", |value| match is_public {
+            true => Err("has no meaning for ECR Public, which is asked in us-east-1".to_owned()),
+            false => region(value),
+        });
+        let identity = read_identity(table);
+        let endpoint = table.optional("endpoint", endpoint);
+        let registry = registry?;
+        let region = region.unwrap_or_else(|| registry.region().clone());
+        let issuer = Issuer { service: registry.service(), region, identity, endpoint };
+        Some(Self { registry, aliases, issuer })
+    }
+}
+
+fn read_identity(table: &mut Section<'_, '_>) -> Identity {
+    let names_role = table.has("role_arn");
+    let beside_role = || match names_role {
+        true => Ok(()),
+        false => Err("has a meaning only beside role_arn".to_owned()),
+    };
+    let arn = table.optional("role_arn", role_arn);
+    let external_id = table.optional("external_id", |value| beside_role().and_then(|()| external_id(value)));
+    let session_name =
+        table.optional("session_name", |value| beside_role().and_then(|()| session_name(value)));
+    let session_name = session_name.or_else(|| SessionName::parse(SESSION_NAME));
+    let role = arn.zip(session_name).map(|(arn, session_name)| Role { arn, external_id, session_name });
+    Identity { profile: table.optional("profile", profile), role }
+}
+
+fn ecr_registry(value: &Value<'_>) -> Result<EcrRegistry, String> {
+    let host = value.string().ok_or_else(|| "must be a host name in quotes".to_owned())?;
+    EcrRegistry::parse(host).map_err(|error| format!("must be the host name of an ECR registry, {error}"))
+}
+
+fn region(value: &Value<'_>) -> Result<Region, String> {
+    let region = value.string().and_then(Region::parse);
+    region.ok_or_else(|| "must be an AWS Region in quotes, such as \"us-east-1\"".to_owned())
+}
+
+fn role_arn(value: &Value<'_>) -> Result<RoleArn, String> {
+    let arn = value.string().and_then(RoleArn::parse);
+    arn.ok_or_else(|| {
+        "must be the ARN of a role in quotes, such as \"arn:aws:iam::210987654321:role/ecr-reader\""
+            .to_owned()
+    })
+}
+
+fn external_id(value: &Value<'_>) -> Result<ExternalId, String> {
+    let id = value.string().and_then(ExternalId::parse);
+    id.ok_or_else(|| "must be 2 to 1224 letters, digits and characters of _+=,.@:/- in quotes".to_owned())
+}
+
+fn session_name(value: &Value<'_>) -> Result<SessionName, String> {
+    let name = value.string().and_then(SessionName::parse);
+    name.ok_or_else(|| "must be 2 to 64 letters, digits and characters of _+=,.@- in quotes".to_owned())
+}
+
+fn profile(value: &Value<'_>) -> Result<ProfileName, String> {
+    let name = value.string().and_then(ProfileName::parse);
+    name.ok_or_else(|| "must be the name of a profile of ~/.aws/config in quotes".to_owned())
+}
+
+fn endpoint(value: &Value<'_>) -> Result<Endpoint, String> {
+    let endpoint = value.string().and_then(Endpoint::parse);
+    endpoint.ok_or_else(|| {
+        "must be an http:// or https:// URL in quotes, such as \"https://vpce-1.api.ecr.us-east-1.vpce.amazonaws.com\""
+            .to_owned()
+    })
+}

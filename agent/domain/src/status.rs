@@ -1,0 +1,317 @@
+//! The state of the agent as plain data, and what follows from it at a given moment. HTTP, systemd,
+//! the command line and the log all speak from here.
+
+mod report;
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::credential::EntryName;
+use crate::findings::Finding;
+use crate::issuer::Issuer;
+use crate::plan::Held;
+use crate::published_document::Publication;
+use crate::registry::{EcrRegistry, HostName};
+use crate::schedule::saturating_add;
+use crate::trials::Verdict;
+pub use report::{Check, PlaceReport, RegistryReport, Report, StaticReport};
+
+/// A moment, read once at the edge of an operation and handed down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    /// The local clock, which may be wrong and may jump.
+    pub wall: Timestamp,
+    /// Time since the program started, which does neither.
+    pub uptime: Duration,
+}
+
+/// The server's clock as an answer last told it, and since then kept going by the time that does not jump; until
+/// an answer came, the local clock.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ServerClock {
+    told: Option<Moment>,
+}
+
+/// All that passes have found out so far.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Status {
+    pub node: String,
+    pub minimum_validity: Duration,
+    pub pass_interval: Duration,
+    pub registries: Vec<RegistryStatus>,
+    /// `None` if no file of static credentials is set.
+    pub static_credentials: Option<StaticStatus>,
+    pub places: Vec<PlaceStatus>,
+    pub executor_cfg: ExecutorCfg,
+    pub findings: Vec<Finding>,
+    pub server_clock: ServerClock,
+    /// Why the last reload of the settings was refused.
+    pub settings_error: Option<String>,
+    /// When the loop last went round.
+    pub heartbeat: Duration,
+    /// The longest that one round may take.
+    pub heartbeat_bound: Duration,
+}
+
+/// What is known of one registry's credential.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RegistryStatus {
+    pub registry: EcrRegistry,
+    pub aliases: Vec<HostName>,
+    pub issuer: Issuer,
+    pub expires_at: Option<Timestamp>,
+    pub refresh_at: Option<Timestamp>,
+    pub last_success_at: Option<Timestamp>,
+    pub last_attempt_at: Option<Timestamp>,
+    pub consecutive_failures: u32,
+    pub last_error: Option<Problem>,
+    /// Another node fetched the token.
+    pub adopted: bool,
+    /// What the registry itself said to the token, if it was tried here.
+    pub verdict: Option<Verdict>,
+    /// `None` without a container-executor.cfg.
+    pub trust: Option<Trust>,
+}
+
+/// What is known of the file of static credentials.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StaticStatus {
+    pub path: String,
+    /// The entries in force: those of the last good reading.
+    pub names: Vec<EntryName>,
+    /// Why the last reading failed.
+    pub error: Option<Problem>,
+}
+
+/// Whether container-executor trusts images directly in a registry, by kind of container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Trust {
+    pub normal: bool,
+    pub privileged: bool,
+}
+
+/// What is known of one place where credentials are kept.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PlaceStatus {
+    pub kind: PlaceKind,
+    pub path: String,
+    /// When the place was last found, or put, in order.
+    pub verified_at: Option<Moment>,
+    pub error: Option<Problem>,
+    /// When the credentials end that were found there at last.
+    pub held: Held,
+    pub publication: Option<Publication>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PlaceKind {
+    Local,
+    Hdfs,
+}
+
+/// Why something is not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The error with its causes, in one line.
+    pub message: String,
+    /// What has to appear first, where time alone may mend it.
+    pub waits_for: Option<String>,
+    /// Whether readers of the place find nothing there, as was seen before it failed.
+    pub leaves_nothing: bool,
+}
+
+/// Whether Hadoop would take container-executor.cfg.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ExecutorCfg {
+    Sound,
+    Absent(Problem),
+    Fatal(String),
+}
+
+impl ServerClock {
+    /// Whether a server's clock has been seen.
+    pub fn is_told(self) -> bool {
+        self.told.is_some()
+    }
+
+    /// What an answer told at `now`: the server's clock minus the local one.
+    pub fn told(skew: SignedDuration, now: Moment) -> Self {
+        Self { told: Some(Moment { wall: saturating_add(now.wall, skew), ..now }) }
+    }
+
+    pub fn at(self, now: Moment) -> Timestamp {
+        let Some(told) = self.told else { return now.wall };
+        let passed = now.uptime.saturating_sub(told.uptime);
+        saturating_add(told.wall, SignedDuration::try_from(passed).unwrap_or(SignedDuration::MAX))
+    }
+
+    /// The server's clock minus the local one.
+    pub fn skew(self, now: Moment) -> SignedDuration {
+        self.at(now).duration_since(now.wall)
+    }
+}
+
+impl Status {
+    /// The state before the first pass.
+    pub fn new(
+        node: String,
+        minimum_validity: Duration,
+        pass_interval: Duration,
+        heartbeat_bound: Duration,
+    ) -> Self {
+        Self {
+            node,
+            minimum_validity,
+            pass_interval,
+            registries: Vec::new(),
+            static_credentials: None,
+            places: Vec::new(),
+            executor_cfg: ExecutorCfg::Absent(Problem::waiting("the first pass", "not looked at yet")),
+            findings: Vec::new(),
+            server_clock: ServerClock::default(),
+            settings_error: None,
+            heartbeat: Duration::ZERO,
+            heartbeat_bound,
+        }
+    }
+
+    /// The server's clock, which alone tells what has ended.
+    pub fn server_time(&self, now: Moment) -> Timestamp {
+        self.server_clock.at(now)
+    }
+
+    /// Whether the loop still goes round.
+    pub fn live(&self, now: Moment) -> bool {
+        now.uptime.saturating_sub(self.heartbeat) <= self.heartbeat_bound
+    }
+
+    /// Whether submissions can rely on this node's credentials.
+    pub fn ready(&self, now: Moment) -> bool {
+        self.checks(now).iter().all(|check| check.ok)
+    }
+
+    /// Whether a place is in order and its credentials live long enough.
+    pub fn fresh(&self, place: &PlaceStatus, now: Moment) -> bool {
+        self.place_fault(place, now).is_none()
+    }
+
+    /// Every check that readiness is made of.
+    pub fn checks(&self, now: Moment) -> Vec<Check> {
+        let some = (self.registries.is_empty())
+            .then(|| "no ECR registry is set, and container-executor.cfg trusts none".to_owned());
+        let mut checks = vec![Check::new("registries", some)];
+        checks.extend(self.registries.iter().map(|registry| {
+            Check::new(format!("token:{}", registry.registry.host()), self.token_fault(registry, now))
+        }));
+        checks.extend(
+            self.static_credentials
+                .iter()
+                .map(|known| Check::new(format!("static_credentials:{}", known.path), known.fault())),
+        );
+        checks.extend(self.places.iter().map(|place| {
+            Check::new(format!("{}:{}", place.kind.as_str(), place.path), self.place_fault(place, now))
+        }));
+        checks.push(Check::new("container-executor.cfg", self.executor_cfg_fault()));
+        checks
+    }
+
+    /// What has to appear before all can be well.
+    pub fn waiting_for(&self) -> Vec<String> {
+        let executor_cfg = match &self.executor_cfg {
+            ExecutorCfg::Absent(problem) => Some(problem),
+            ExecutorCfg::Sound | ExecutorCfg::Fatal(_) => None,
+        };
+        let registries = self.registries.iter().filter_map(|registry| registry.last_error.as_ref());
+        let places = self.places.iter().filter_map(|place| place.error.as_ref());
+        let others = self.static_credentials.iter().filter_map(|known| known.error.as_ref());
+        let mut waiting: Vec<String> = executor_cfg
+            .into_iter()
+            .chain(registries)
+            .chain(places)
+            .chain(others)
+            .filter_map(|p| p.waits_for.clone())
+            .collect();
+        waiting.sort();
+        waiting.dedup();
+        waiting
+    }
+
+    fn token_fault(&self, registry: &RegistryStatus, now: Moment) -> Option<String> {
+        let because =
+            || registry.last_error.as_ref().map_or_else(String::new, |error| format!(": {}", error.message));
+        match registry.expires_at {
+            None => Some(format!("no token yet{}", because())),
+            Some(_) if matches!(registry.verdict, Some(Verdict::Refused(_))) => {
+                Some("the registry refuses the token".to_owned())
+            }
+            Some(at) if self.outlives_minimum(at, now) => None,
+            Some(at) => Some(format!("the token ends at {at}{}", because())),
+        }
+    }
+
+    fn place_fault(&self, place: &PlaceStatus, now: Moment) -> Option<String> {
+        let because =
+            || place.error.as_ref().map_or_else(String::new, |error| format!(": {}", error.message));
+        let Some(verified_at) = place.verified_at else {
+            return Some(format!("never verified{}", because()));
+        };
+        if now.uptime.saturating_sub(verified_at.uptime) > self.pass_interval * 2 {
+            return Some(format!("not verified since {}{}", verified_at.wall, because()));
+        }
+        let hosts = self.registries.iter().flat_map(|r| r.aliases.iter().chain([r.registry.host()]));
+        let others = self.static_credentials.iter().flat_map(|known| known.names.clone());
+        let mut names = hosts.map(EntryName::from).chain(others);
+        names.find_map(|name| match place.held.get(&name) {
+            None => Some(format!("holds no credential for {name}{}", because())),
+            Some(None) => None,
+            Some(Some(at)) if self.outlives_minimum(*at, now) => None,
+            Some(Some(at)) => Some(format!("its credential for {name} ends at {at}")),
+        })
+    }
+
+    fn executor_cfg_fault(&self) -> Option<String> {
+        match &self.executor_cfg {
+            ExecutorCfg::Sound => None,
+            ExecutorCfg::Absent(problem) => Some(problem.message.clone()),
+            ExecutorCfg::Fatal(why) => Some(why.clone()),
+        }
+    }
+
+    fn outlives_minimum(&self, expires_at: Timestamp, now: Moment) -> bool {
+        let left = expires_at.duration_since(self.server_time(now));
+        Duration::try_from(left).is_ok_and(|left| left >= self.minimum_validity)
+    }
+}
+
+impl StaticStatus {
+    /// What was read before is still in force while the file is broken; without that, jobs lack it.
+    fn fault(&self) -> Option<String> {
+        let error = self.error.as_ref().filter(|_| self.names.is_empty());
+        error.map(|error| error.message.clone())
+    }
+}
+
+impl Problem {
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), waits_for: None, leaves_nothing: false }
+    }
+
+    pub fn waiting(waits_for: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { waits_for: Some(waits_for.into()), ..Self::new(message) }
+    }
+}
+
+impl PlaceKind {
+    /// The word that status, metrics and the log use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            PlaceKind::Local => "local",
+            PlaceKind::Hdfs => "hdfs",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

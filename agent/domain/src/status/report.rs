@@ -1,0 +1,183 @@
+//! The status as `/status` and `status --json` give it. Fields are stable; times are RFC 3339 UTC.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{Moment, PlaceKind, PlaceStatus, RegistryStatus, StaticStatus, Status, Trust};
+use crate::findings::Finding;
+use crate::published_document::Publication;
+
+/// The whole answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    pub version: String,
+    pub node: String,
+    /// The local clock.
+    pub now: Timestamp,
+    /// Seconds that the server's clock is ahead of the local one.
+    pub clock_skew_seconds: f64,
+    pub live: bool,
+    pub ready: bool,
+    pub checks: Vec<Check>,
+    pub waiting_for: Vec<String>,
+    pub registries: Vec<RegistryReport>,
+    /// `None` if no file of static credentials is set.
+    pub static_credentials: Option<StaticReport>,
+    pub places: Vec<PlaceReport>,
+    /// Why the last reload of agent.toml was refused; the settings before it are in force.
+    pub settings_error: Option<String>,
+    pub findings: Vec<Finding>,
+}
+
+/// One condition of readiness.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Check {
+    pub name: String,
+    pub ok: bool,
+    /// What is wrong, unless `ok`.
+    pub why: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RegistryReport {
+    pub host: String,
+    pub aliases: Vec<String>,
+    /// Where its tokens are asked for.
+    pub region: String,
+    /// `None` for ECR Public.
+    pub account: Option<String>,
+    /// The role that is assumed, if one is set.
+    pub role_arn: Option<String>,
+    /// The profile of the AWS settings, if one is set.
+    pub profile: Option<String>,
+    /// The API's URL, if one is set.
+    pub endpoint: Option<String>,
+    /// By the server's clock.
+    pub expires_at: Option<Timestamp>,
+    pub refresh_at: Option<Timestamp>,
+    pub last_success_at: Option<Timestamp>,
+    pub last_attempt_at: Option<Timestamp>,
+    pub consecutive_failures: u32,
+    pub last_error: Option<String>,
+    /// `ecr`, or `published` if another node fetched the token; null without one.
+    pub source: Option<String>,
+    /// What the registry said to the token: `accepted`, `refused` or `unknown`; null if it was not tried here.
+    pub verified: Option<String>,
+    /// Whether container-executor.cfg trusts the registry's images, for the metrics: `/status` tells
+    /// it by a finding.
+    #[serde(skip)]
+    pub trusted: Option<Trust>,
+}
+
+/// The entries that never expire, from a file of the operator's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StaticReport {
+    pub path: String,
+    /// Names of the entries in force.
+    pub names: Vec<String>,
+    /// Why the file was not taken when last read; what it said before stays in force.
+    pub error: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PlaceReport {
+    pub kind: PlaceKind,
+    pub path: String,
+    pub fresh: bool,
+    pub verified_at: Option<Timestamp>,
+    pub error: Option<String>,
+    /// When the soonest of the credentials that were found there ends.
+    pub expires_at: Option<Timestamp>,
+    #[serde(flatten)]
+    pub published: Option<Published>,
+}
+
+/// What only the copy on HDFS tells.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Published {
+    pub publisher: Option<String>,
+    pub published_at: Option<Timestamp>,
+}
+
+impl Report {
+    /// What the status means at this moment.
+    pub fn new(status: &Status, now: Moment) -> Self {
+        Self {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            node: status.node.clone(),
+            now: now.wall,
+            clock_skew_seconds: status.server_clock.skew(now).as_secs_f64(),
+            live: status.live(now),
+            ready: status.ready(now),
+            checks: status.checks(now),
+            waiting_for: status.waiting_for(),
+            registries: status.registries.iter().map(RegistryReport::new).collect(),
+            static_credentials: status.static_credentials.as_ref().map(StaticReport::new),
+            places: status
+                .places
+                .iter()
+                .map(|place| PlaceReport::new(place, status.fresh(place, now)))
+                .collect(),
+            settings_error: status.settings_error.clone(),
+            findings: status.findings.clone(),
+        }
+    }
+}
+
+impl Check {
+    pub(super) fn new(name: impl Into<String>, fault: Option<String>) -> Self {
+        Self { name: name.into(), ok: fault.is_none(), why: fault }
+    }
+}
+
+impl RegistryReport {
+    fn new(status: &RegistryStatus) -> Self {
+        let issuer = &status.issuer;
+        Self {
+            host: status.registry.host().to_string(),
+            aliases: status.aliases.iter().map(ToString::to_string).collect(),
+            region: issuer.region.to_string(),
+            account: status.registry.account().map(str::to_owned),
+            role_arn: issuer.identity.role.as_ref().map(|role| role.arn.to_string()),
+            profile: issuer.identity.profile.as_ref().map(ToString::to_string),
+            endpoint: issuer.endpoint.as_ref().map(ToString::to_string),
+            expires_at: status.expires_at,
+            refresh_at: status.refresh_at,
+            last_success_at: status.last_success_at,
+            last_attempt_at: status.last_attempt_at,
+            consecutive_failures: status.consecutive_failures,
+            last_error: status.last_error.as_ref().map(|error| error.message.clone()),
+            source: status.expires_at.map(|_| if status.adopted { "published" } else { "ecr" }.to_owned()),
+            verified: status.verdict.as_ref().map(|verdict| verdict.as_str().to_owned()),
+            trusted: status.trust,
+        }
+    }
+}
+
+impl StaticReport {
+    fn new(status: &StaticStatus) -> Self {
+        Self {
+            path: status.path.clone(),
+            names: status.names.iter().map(ToString::to_string).collect(),
+            error: status.error.as_ref().map(|error| error.message.clone()),
+        }
+    }
+}
+
+impl PlaceReport {
+    fn new(place: &PlaceStatus, fresh: bool) -> Self {
+        let publication = |publication: Option<&Publication>| Published {
+            publisher: publication.map(|p| p.publisher.clone()),
+            published_at: publication.map(|p| p.published_at),
+        };
+        Self {
+            kind: place.kind,
+            path: place.path.clone(),
+            fresh,
+            verified_at: place.verified_at.map(|at| at.wall),
+            error: place.error.as_ref().map(|error| error.message.clone()),
+            expires_at: place.held.values().flatten().min().copied(),
+            published: (place.kind == PlaceKind::Hdfs).then(|| publication(place.publication.as_ref())),
+        }
+    }
+}

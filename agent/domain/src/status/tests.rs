@@ -1,0 +1,177 @@
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    ExecutorCfg, Moment, PlaceKind, PlaceStatus, Problem, RegistryStatus, Report, ServerClock, Status,
+};
+use crate::credential::EntryName;
+use crate::issuer::Issuer;
+use crate::registry::EcrRegistry;
+
+const HOST: &str = "123456789123.dkr.ecr.us-east-1.amazonaws.com";
+
+/// A moment so many seconds after start, when the wall said 1,000,000.
+fn at(second: u64) -> Moment {
+    let wall = Timestamp::constant(1_000_000, 0) + Duration::from_secs(second);
+    Moment { wall, uptime: Duration::from_secs(second) }
+}
+
+/// Everything in order at second 0, with credentials that live for 12 h.
+fn sound() -> Status {
+    let registry = EcrRegistry::parse(HOST).expect("a registry");
+    let expires_at = at(43_200).wall;
+    let place = |kind, path: &str| PlaceStatus {
+        kind,
+        path: path.to_owned(),
+        verified_at: Some(at(0)),
+        error: None,
+        held: [(EntryName::from(registry.host()), Some(expires_at))].into(),
+        publication: None,
+    };
+    let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
+    Status {
+        places: vec![place(PlaceKind::Local, "/l"), place(PlaceKind::Hdfs, "/h")],
+        registries: vec![RegistryStatus {
+            issuer: Issuer::of(&registry),
+            registry,
+            aliases: Vec::new(),
+            expires_at: Some(expires_at),
+            refresh_at: None,
+            last_success_at: None,
+            last_attempt_at: None,
+            consecutive_failures: 0,
+            last_error: None,
+            adopted: false,
+            verdict: None,
+            trust: None,
+        }],
+        executor_cfg: ExecutorCfg::Sound,
+        ..Status::new("node".to_owned(), minutes(30), minutes(1), minutes(2))
+    }
+}
+
+/// Names of the failing checks.
+fn failing(status: &Status, now: Moment) -> Vec<String> {
+    status.checks(now).into_iter().filter(|check| !check.ok).map(|check| check.name).collect()
+}
+
+#[test]
+fn readiness_turns_back_when_nothing_but_time_passes() {
+    let check = |second: u64, expected: &[&str]| {
+        let status = sound();
+        assert_eq!(failing(&status, at(second)), expected, "{second}");
+        assert_eq!(status.ready(at(second)), expected.is_empty());
+    };
+    check(0, &[]);
+    check(120, &[]);
+    check(121, &["local:/l", "hdfs:/h"]);
+    let token = format!("token:{HOST}");
+    check(43_200, &[&token, "local:/l", "hdfs:/h"]);
+}
+
+#[test]
+fn a_credential_must_outlive_the_minimum() {
+    let verified_at = |second| {
+        let mut status = sound();
+        for place in &mut status.places {
+            place.verified_at = Some(at(second));
+        }
+        status
+    };
+    let last_good = 43_200 - 1_800;
+    assert_eq!(failing(&verified_at(last_good), at(last_good)), [""; 0]);
+    assert_eq!(failing(&verified_at(last_good + 1), at(last_good + 1)).len(), 3);
+}
+
+#[test]
+fn the_servers_clock_decides_what_has_ended() {
+    let mut status = sound();
+    status.server_clock = ServerClock::told(SignedDuration::from_hours(11), at(0));
+    assert!(status.ready(at(0)));
+    status.server_clock = ServerClock::told(SignedDuration::from_hours(12), at(0));
+    assert!(!status.ready(at(0)));
+}
+
+#[test]
+fn a_local_clock_that_jumps_changes_nothing() {
+    let token = |second: u64, hours: i64| {
+        let mut status = sound();
+        status.server_clock = ServerClock::told(SignedDuration::ZERO, at(0));
+        let mut now = at(second);
+        now.wall += SignedDuration::from_hours(hours);
+        let skew = Report::new(&status, now).clock_skew_seconds;
+        assert_eq!(skew, -3600.0 * hours as f64);
+        status.checks(now)[1].ok
+    };
+    for hours in [-12, 0, 12] {
+        assert!(token(10, hours), "{hours}");
+        assert!(!token(43_200, hours), "{hours}");
+    }
+}
+
+#[test]
+fn each_thing_out_of_order_is_named() {
+    let check = |disturb: fn(&mut Status), expected: &[&str]| {
+        let mut status = sound();
+        disturb(&mut status);
+        assert_eq!(failing(&status, at(0)), expected);
+    };
+    check(|status| status.places[1].verified_at = None, &["hdfs:/h"]);
+    check(|status| status.places[0].held.clear(), &["local:/l"]);
+    check(
+        |status| status.executor_cfg = ExecutorCfg::Fatal("line 3".to_owned()),
+        &["container-executor.cfg"],
+    );
+    check(|status| status.registries.clear(), &["registries"]);
+    // An error of the last visit alone does not unsay what was verified just before.
+    check(|status| status.places[1].error = Some(Problem::new("down")), &[]);
+}
+
+#[test]
+fn what_is_waited_for_is_told_once() {
+    let mut status = sound();
+    let waiting = || Some(Problem::waiting("HDFS", "refused"));
+    status.places[0].error = waiting();
+    status.places[1].error = waiting();
+    status.registries[0].last_error = Some(Problem::waiting("AWS credentials", "none"));
+    assert_eq!(status.waiting_for(), ["AWS credentials", "HDFS"]);
+}
+
+#[test]
+fn liveness_is_the_loops_heartbeat() {
+    let mut status = sound();
+    status.heartbeat = at(100).uptime;
+    assert!(status.live(at(220)));
+    assert!(!status.live(at(221)));
+}
+
+#[test]
+fn the_report_has_the_documented_fields() {
+    let json = serde_json::to_value(Report::new(&sound(), at(0))).expect("a report renders");
+    let keys = |value: &serde_json::Value| -> Vec<String> {
+        value.as_object().expect("an object").keys().cloned().collect()
+    };
+    for field in [
+        "version",
+        "node",
+        "now",
+        "live",
+        "ready",
+        "checks",
+        "waiting_for",
+        "registries",
+        "static_credentials",
+        "places",
+        "findings",
+    ] {
+        assert!(keys(&json).contains(&field.to_owned()), "{field}");
+    }
+    let registry = "host aliases region account role_arn profile endpoint expires_at refresh_at last_success_at last_attempt_at consecutive_failures last_error source verified";
+    assert_eq!(keys(&json["registries"][0]), registry.split(' ').collect::<Vec<_>>());
+    assert_eq!(keys(&json["places"][0]), ["kind", "path", "fresh", "verified_at", "error", "expires_at"]);
+    for field in ["publisher", "published_at"] {
+        assert!(keys(&json["places"][1]).contains(&field.to_owned()), "{field}");
+    }
+    assert_eq!(json["now"], "1970-01-12T13:46:40Z");
+}

@@ -1,0 +1,168 @@
+//! ECR authorization tokens: what GetAuthorizationToken answers, and when it ends.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use jiff::{SignedDuration, Timestamp};
+use serde::Deserialize;
+use thiserror::Error;
+
+use crate::secret::Secret;
+
+/// An authorization token, good for every registry of its Region that the identity may use.
+/// Its times are by the server's clock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Token {
+    /// Base64 of `AWS:password`, the form that Docker's `auth` has.
+    pub auth: Secret,
+    pub issued_at: Timestamp,
+    pub expires_at: Timestamp,
+    pub origin: Origin,
+    /// What was in hand when it was fetched, and gives way to it wherever it still lies.
+    pub predecessor: Option<Secret>,
+}
+
+/// ECR gives tokens for half of it: what claims to end later is not believed.
+pub const LONGEST_LIFE: SignedDuration = SignedDuration::from_hours(24);
+
+/// What is remembered of the AWS credentials that a token was asked for with.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// When those credentials end, by AWS's clock; `None` if they last.
+    pub ends_at: Option<Timestamp>,
+    /// Whose they were, where that can be told again without asking a service.
+    pub holder: Option<Holder>,
+}
+
+/// Who stands behind the node's own credentials: only to be compared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder(String);
+
+/// An answer that must not take the place of a living token.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum BadToken {
+    #[error("the answer holds no authorization token")]
+    Absent,
+    #[error("the answer does not say when the token expires")]
+    NoExpiry,
+    #[error("the token is not base64 of AWS:password")]
+    NotAws,
+    #[error("the token had already expired at {expired_at}, by a clock that says {now}")]
+    Expired { expired_at: Timestamp, now: Timestamp },
+}
+
+impl Token {
+    /// Judges an answer that arrived at `now`, by the server's clock.
+    pub fn from_answer(
+        authorization_token: Option<&str>,
+        expires_at: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<Self, BadToken> {
+        let auth = authorization_token.ok_or(BadToken::Absent)?;
+        if aws_password(auth).is_none_or(|password| password.is_empty()) {
+            return Err(BadToken::NotAws);
+        }
+        let expires_at = expires_at.ok_or(BadToken::NoExpiry)?;
+        if expires_at <= now {
+            return Err(BadToken::Expired { expired_at: expires_at, now });
+        }
+        Ok(Self {
+            auth: Secret::new(auth),
+            issued_at: now,
+            expires_at,
+            origin: Origin::default(),
+            predecessor: None,
+        })
+    }
+
+    /// How long it lives in all.
+    pub fn life(&self) -> SignedDuration {
+        self.expires_at.duration_since(self.issued_at)
+    }
+}
+
+impl Holder {
+    /// The role of the instance profile, by its name.
+    pub fn instance_role(name: &str) -> Self {
+        Self(format!("the instance role {}", name.trim()))
+    }
+
+    /// The owner of an access key that lasts, by the key's id.
+    pub fn access_key(id: &str) -> Self {
+        Self(format!("the access key {id}"))
+    }
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// When a token from ECR ends by its own word: its password is base64 of a JSON object that says so.
+pub fn stated_expiry(auth: &str) -> Option<Timestamp> {
+    #[derive(Deserialize)]
+    struct Password {
+        expiration: i64,
+    }
+    let json = STANDARD.decode(aws_password(auth)?).ok()?;
+    let password: Password = serde_json::from_slice(&json).ok()?;
+    Timestamp::from_second(password.expiration).ok()
+}
+
+fn aws_password(auth: &str) -> Option<Vec<u8>> {
+    let decoded = STANDARD.decode(auth).ok()?;
+    decoded.strip_prefix(b"AWS:").map(<[u8]>::to_vec)
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use jiff::Timestamp;
+
+    use super::{BadToken, Token, stated_expiry};
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::constant(second, 0)
+    }
+
+    #[test]
+    fn only_a_living_aws_password_is_a_token() {
+        let check = |plain: Option<&str>, expires: Option<i64>, expected: Result<(), BadToken>| {
+            let auth = plain.map(|plain| STANDARD.encode(plain));
+            let token = Token::from_answer(auth.as_deref(), expires.map(at), at(1000));
+            assert_eq!(token.as_ref().map(|_| ()).map_err(Clone::clone), expected);
+            if let Ok(token) = token {
+                assert_eq!(Some(token.auth.expose()), auth.as_deref());
+            }
+        };
+        check(Some("AWS:password"), Some(1001), Ok(()));
+        check(None, Some(2000), Err(BadToken::Absent));
+        check(Some("AWS:password"), None, Err(BadToken::NoExpiry));
+        check(Some("AWS:"), Some(2000), Err(BadToken::NotAws));
+        check(Some("user:password"), Some(2000), Err(BadToken::NotAws));
+        let expired = |second| BadToken::Expired { expired_at: at(second), now: at(1000) };
+        check(Some("AWS:password"), Some(1000), Err(expired(1000)));
+        check(Some("AWS:password"), Some(5), Err(expired(5)));
+        assert_eq!(Token::from_answer(Some("no base64!"), Some(at(2000)), at(1000)), Err(BadToken::NotAws));
+    }
+
+    #[test]
+    fn a_password_of_ecr_states_its_expiry() {
+        let check = |plain: String, expected: Option<i64>| {
+            assert_eq!(stated_expiry(&STANDARD.encode(plain)), expected.map(at));
+        };
+        let password = |json: &str| format!("AWS:{}", STANDARD.encode(json));
+        check(
+            password(
+                r#"{"payload":"p","datakey":"d","version":"2","type":"DATA_KEY","expiration":1700000000}"#,
+            ),
+            Some(1_700_000_000),
+        );
+        check(password(r#"{"payload":"p"}"#), None);
+        check("AWS:plain".to_owned(), None);
+        check("me:secret".to_owned(), None);
+    }
+}

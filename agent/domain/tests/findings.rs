@@ -1,0 +1,336 @@
+//! Every finding: its entry on the page, a fixture that provokes it, and a near one that must not.
+
+#![expect(clippy::disallowed_methods, reason = "the fixtures and the page are files")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use domain::check::{
+    self, Access, AwsAnswer, AwsOutcome, ClientConfig, Content, Facts, ImageFacts, Machine, NodeFacts,
+    RegistryAnswer, Request, Ruling, SiteContent, SiteFile, TextAlone, TextFile,
+};
+use domain::findings::{self, Finding, codes};
+use domain::issuer::Issuer;
+use domain::registry::EcrRegistry;
+use hadoop_rules::Rules;
+use hadoop_rules::mounts::Paths;
+use hadoop_rules::setup::{Binary, Owned};
+use hadoop_rules::site::{NoIncludes, NoVariables, Site};
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+
+/// A container-executor.cfg without a fault, to which fixtures make their changes.
+const GOOD_CFG: &str = "\
+yarn.nodemanager.linux-container-executor.group=yarn
+[docker]
+module.enabled=true
+docker.trusted.registries=local,centos,123456789123.dkr.ecr.us-east-1.amazonaws.com
+docker.allowed.networks=host,none,bridge
+docker.allowed.capabilities=CHOWN,DAC_OVERRIDE,FSETID,FOWNER,MKNOD,NET_RAW,SETGID,SETUID,SETFCAP,SETPCAP,NET_BIND_SERVICE,SYS_CHROOT,KILL,AUDIT_WRITE
+docker.allowed.ro-mounts=/etc/passwd,/usr/lib
+docker.allowed.rw-mounts=/mnt/yarn
+";
+const GOOD_YARN: [(&str, &str); 2] = [
+    (
+        "yarn.nodemanager.container-executor.class",
+        "org.apache.hadoop.yarn.server.nodemanager.LinuxContainerExecutor",
+    ),
+    ("yarn.nodemanager.runtime.linux.allowed-runtimes", "default,docker"),
+];
+/// 2026-01-01.
+const NOW: Timestamp = Timestamp::constant(1_767_225_600, 0);
+
+#[test]
+fn page_and_table_are_equal() {
+    let page = fs::read_to_string(root().join("../../docs/findings.md")).expect("the page");
+    let headings: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("### ")).collect();
+    let names: Vec<&str> = codes::ALL.iter().map(|code| code.name).collect();
+    assert_eq!(headings, names, "one entry for each code, in the table's order");
+    for code in codes::ALL {
+        let entry = findings::explain(code.name).expect("an entry");
+        let lines: Vec<&str> = entry.lines().collect();
+        assert_eq!(lines[2], format!("*{}*", code.severity.as_str()), "{}", code.name);
+        assert_eq!(lines.last(), Some(&format!("Then: {}.", code.consequence).as_str()), "{}", code.name);
+    }
+    assert_eq!(findings::explain("no-such-code"), None);
+}
+
+#[test]
+fn names_are_unique() {
+    let names: BTreeSet<&str> = codes::ALL.iter().map(|code| code.name).collect();
+    assert_eq!(names.len(), codes::ALL.len());
+}
+
+#[test]
+fn each_code_has_a_fixture_that_provokes_it_and_a_near_one_that_does_not() {
+    for code in codes::ALL {
+        let path = root().join("testdata/check").join(format!("{}.json", code.name));
+        let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let fixture: Value = serde_json::from_str(&text).expect("a fixture is JSON");
+        let provoked = judge(&fixture["provokes"]);
+        let finding = provoked.iter().find(|finding| finding.code == code.name);
+        let finding = finding.unwrap_or_else(|| panic!("{} is not among {provoked:#?}", code.name));
+        assert!(!finding.message.is_empty() && !finding.remedy.is_empty(), "{finding:?}");
+        let near = judge(&fixture["near"]);
+        assert!(near.iter().all(|finding| finding.code != code.name), "{}: {near:#?}", code.name);
+    }
+}
+
+#[test]
+fn every_fixture_belongs_to_a_code() {
+    let folder = fs::read_dir(root().join("testdata/check")).expect("the folder");
+    for entry in folder {
+        let name = entry.expect("an entry").file_name().into_string().expect("UTF-8");
+        let code = name.trim_end_matches(".json");
+        assert!(codes::Code::named(code).is_some(), "{name} belongs to no code");
+    }
+}
+
+#[test]
+fn what_is_good_has_no_finding() {
+    assert_eq!(judge(&Value::Object(Map::new())), []);
+}
+
+#[test]
+fn findings_name_the_line_and_the_words() {
+    let check = |code: &str, line: u32, words: &str| {
+        let text = fs::read_to_string(root().join(format!("testdata/check/{code}.json"))).expect("a fixture");
+        let fixture: Value = serde_json::from_str(&text).expect("JSON");
+        let found = judge(&fixture["provokes"]);
+        let finding = found.iter().find(|finding| finding.code == code).expect("provoked");
+        let excerpt = finding.excerpt.as_ref().expect("an excerpt");
+        let pointed: String = excerpt.line.chars().skip(excerpt.start).take(excerpt.length).collect();
+        assert_eq!((finding.line, pointed.as_str()), (Some(line), words), "{code}");
+    };
+    check("entry-with-blank", 4, " 123456789123.dkr.ecr.us-east-1.amazonaws.com");
+    check("entry-with-scheme", 4, "https://123456789123.dkr.ecr.us-east-1.amazonaws.com");
+    check("docker-not-exactly-true", 3, "True");
+    check("unknown-key", 9, "docker.trusted.registrations");
+    check("broken-section-header", 2, "[docker] ");
+    check("indented-comment", 9, "  # a comment");
+    check("mount-list-breaks-launches", 7, " /usr/lib");
+}
+
+#[test]
+fn remedies_are_lines_to_write() {
+    let check = |code: &str, remedy: &str| {
+        let text = fs::read_to_string(root().join(format!("testdata/check/{code}.json"))).expect("a fixture");
+        let fixture: Value = serde_json::from_str(&text).expect("JSON");
+        let found = judge(&fixture["provokes"]);
+        let finding = found.iter().find(|finding| finding.code == code).expect("provoked");
+        assert_eq!(finding.remedy, remedy, "{code}");
+    };
+    let list = "docker.trusted.registries=local,centos,123456789123.dkr.ecr.us-east-1.amazonaws.com";
+    for code in ["entry-with-blank", "entry-with-scheme", "entry-with-quote", "entry-with-tag"] {
+        check(code, list);
+    }
+    check("unknown-key", "docker.trusted.registries=123456789123.dkr.ecr.us-east-1.amazonaws.com");
+    check(
+        "emr-defaults-lost",
+        "docker.trusted.registries=local,centos,123456789123.dkr.ecr.us-east-1.amazonaws.com",
+    );
+    check("broken-section-header", "write the header alone on its line: [docker]");
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
+}
+
+/// The text machine, without some paths, and with one group.
+struct FixtureMachine {
+    missing: Vec<String>,
+}
+
+impl Paths for FixtureMachine {
+    fn realpath(&self, path: &[u8]) -> Option<Vec<u8>> {
+        let real = TextAlone.realpath(path)?;
+        (!self.missing.iter().any(|missing| missing.as_bytes() == real)).then_some(real)
+    }
+
+    fn is_directory(&self, path: &[u8]) -> bool {
+        TextAlone.is_directory(path)
+    }
+}
+
+impl Machine for FixtureMachine {
+    fn group_id(&self, name: &[u8]) -> Option<u32> {
+        (name == b"yarn").then_some(7)
+    }
+}
+
+fn judge(fixture: &Value) -> Vec<Finding> {
+    let machine = FixtureMachine { missing: strings(&fixture["missing_paths"]) };
+    let ruling = match fixture["rules"].as_str() {
+        Some("auto") => Ruling::find(None, std::iter::empty()),
+        Some(rules) => Ruling::named(rules.parse().expect("rules")),
+        None => Ruling::named(Rules::V3_3),
+    };
+    let facts = Facts {
+        ruling,
+        executor_cfg: executor_cfg(fixture),
+        yarn_site: yarn_site(fixture),
+        client_config: client_config(fixture),
+        emr_config: emr_config(fixture),
+        node: fixture["node"].as_object().map(node),
+        registries: strings(&fixture["registries"])
+            .iter()
+            .map(|host| EcrRegistry::parse(host).expect("a registry"))
+            .collect(),
+        request: Request {
+            images: strings(&fixture["images"]).into_iter().map(String::into_bytes).collect(),
+            privileged: fixture["privileged"] == true,
+            mounts: strings(&fixture["mounts"]).into_iter().map(String::into_bytes).collect(),
+            network: fixture["network"].as_str().map(str::to_owned),
+        },
+        machine: &machine,
+        now: NOW,
+    };
+    let mut findings = check::run(&facts).findings;
+    if let Some(answer) = registry_answer(&fixture["registry"]) {
+        findings.extend(check::of_registry("image", &answer, "amd64"));
+    }
+    findings
+}
+
+fn strings(value: &Value) -> Vec<String> {
+    let items = value.as_array().into_iter().flatten();
+    items.map(|item| item.as_str().expect("a text").to_owned()).collect()
+}
+
+fn state(name: &str) -> Content {
+    match name {
+        "absent" => Content::Absent,
+        "directory" => Content::Directory,
+        "unreadable" => Content::Unreadable("permission denied".to_owned()),
+        other => panic!("no state is called {other}"),
+    }
+}
+
+/// The good file, changed; `"cfg": null` means that none is looked at.
+fn executor_cfg(fixture: &Value) -> Option<TextFile> {
+    let path = "/etc/hadoop/conf/container-executor.cfg".to_owned();
+    if let Some(name) = fixture["cfg_state"].as_str() {
+        return Some(TextFile { path, content: state(name) });
+    }
+    let mut text = match fixture.get("cfg") {
+        Some(Value::String(text)) => text.clone(),
+        Some(_) => return None,
+        None => GOOD_CFG.to_owned(),
+    };
+    for change in fixture["cfg_replace"].as_array().into_iter().flatten() {
+        let (from, to) = (change[0].as_str().expect("from"), change[1].as_str().expect("to"));
+        assert!(text.contains(from), "{from} is not in the good file");
+        text = text.replace(from, to);
+    }
+    text.insert_str(0, fixture["cfg_prepend"].as_str().unwrap_or_default());
+    text.push_str(fixture["cfg_append"].as_str().unwrap_or_default());
+    if fixture["cfg_crlf"] == true {
+        text = text.replace('\n', "\r\n");
+    }
+    Some(TextFile { path, content: Content::Bytes(text.into_bytes()) })
+}
+
+fn yarn_site(fixture: &Value) -> Option<SiteFile> {
+    let path = "/etc/hadoop/conf/yarn-site.xml";
+    let text = match (&fixture["yarn_text"], &fixture["yarn"]) {
+        (Value::String(text), _) => text.clone(),
+        (_, Value::Object(changes)) => {
+            let mut properties: Map<String, Value> =
+                GOOD_YARN.into_iter().map(|(key, value)| (key.to_owned(), value.into())).collect();
+            properties.extend(changes.clone());
+            let property = |(key, value): (&String, &Value)| {
+                let value = value.as_str().expect("a text");
+                format!("<property><name>{key}</name><value>{value}</value></property>\n")
+            };
+            format!(
+                "<configuration>\n{}</configuration>",
+                properties.iter().map(property).collect::<String>()
+            )
+        }
+        _ => return None,
+    };
+    let mut site = Site::new();
+    let content = match site.load(path, text.as_bytes(), &NoIncludes) {
+        Ok(()) => SiteContent::Loaded { resolved: site.resolve(&NoVariables), site },
+        Err(error) => SiteContent::Unusable { line: Some(error.line()), why: error.to_string() },
+    };
+    Some(SiteFile { path: path.to_owned(), content })
+}
+
+fn client_config(fixture: &Value) -> Option<ClientConfig> {
+    let content = match (&fixture["client_state"], &fixture["client_config"]) {
+        (Value::String(name), _) => state(name),
+        (_, Value::String(text)) => Content::Bytes(text.clone().into_bytes()),
+        _ => return None,
+    };
+    let file = TextFile { path: "/user/hadoop/config.json".to_owned(), content };
+    let text = |value: &Value| value.as_str().expect("a text").to_owned();
+    let access = fixture["access"].as_object().map(|access| Access {
+        owner: text(&access["owner"]),
+        group: text(&access["group"]),
+        mode: octal(&access["mode"]),
+        folder: text(&access["folder"]),
+        folder_mode: octal(&access["folder_mode"]),
+    });
+    Some(ClientConfig { file, access })
+}
+
+fn emr_config(fixture: &Value) -> Option<TextFile> {
+    let json = fixture.get("emr_config")?;
+    let text = serde_json::to_string_pretty(json).expect("JSON");
+    Some(TextFile { path: "emr.json".to_owned(), content: Content::Bytes(text.into_bytes()) })
+}
+
+fn issuer(region: &str) -> Issuer {
+    let host = format!("123456789123.dkr.ecr.{region}.amazonaws.com");
+    Issuer::of(&EcrRegistry::parse(&host).expect("a registry"))
+}
+
+fn node(node: &Map<String, Value>) -> NodeFacts {
+    let number = |value: &Value| u32::try_from(value.as_u64().expect("a number")).expect("small");
+    let chain = node["chain"].as_array().into_iter().flatten().map(|owned| Owned {
+        path: owned[0].as_str().expect("a path").into(),
+        uid: number(&owned[1]),
+        mode: octal(&owned[2]),
+    });
+    let binary = &node["binary"];
+    let aws = node.get("aws").and_then(Value::as_array).into_iter().flatten().map(|answer| AwsAnswer {
+        issuer: issuer(answer[0].as_str().expect("a Region")),
+        outcome: match answer[1].as_str().expect("an outcome") {
+            "token" => AwsOutcome::Token,
+            "no_credentials" => AwsOutcome::NoCredentials,
+            "denied" => AwsOutcome::Denied,
+            _ => AwsOutcome::Other,
+        },
+    });
+    let text = |key: &str| node.get(key).and_then(Value::as_str).map(str::to_owned);
+    NodeFacts {
+        chain: chain.collect(),
+        binary: Some(Binary { uid: number(&binary[0]), gid: number(&binary[1]), mode: octal(&binary[2]) }),
+        release: text("release"),
+        region: text("region"),
+        runs_containers: true,
+        aws: aws.collect(),
+        clock_skew: node.get("clock_skew").and_then(Value::as_i64).unwrap_or_default(),
+    }
+}
+
+fn octal(value: &Value) -> u32 {
+    u32::from_str_radix(value.as_str().expect("an octal mode"), 8).expect("an octal mode")
+}
+
+fn registry_answer(value: &Value) -> Option<RegistryAnswer> {
+    if value == "not_found" {
+        return Some(RegistryAnswer::NotFound);
+    }
+    if let Some(found) = value["found"].as_object() {
+        let facts =
+            ImageFacts { architectures: strings(&found["architectures"]), java: found["java"].as_bool() };
+        return Some(RegistryAnswer::Found(facts));
+    }
+    if let Some(status) = value["refused"].as_u64() {
+        return Some(RegistryAnswer::Refused(u16::try_from(status).expect("a status")));
+    }
+    Some(RegistryAnswer::Unknown(value["unknown"].as_str()?.to_owned()))
+}

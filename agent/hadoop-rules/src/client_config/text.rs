@@ -1,0 +1,48 @@
+//! Java's way from bytes to text and back, where it differs from Rust's.
+
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::string::String;
+
+/// UTF-8 as Java decodes it: an encoded surrogate becomes one U+FFFD, not three.
+pub(super) fn decode(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while let Some(chunk) = rest.utf8_chunks().next() {
+        text.push_str(chunk.valid());
+        let invalid = &rest[chunk.valid().len()..];
+        let length = match invalid {
+            [] => 0,
+            [0xED, 0xA0..=0xBF, 0x80..=0xBF, ..] => 3,
+            [0xED, 0xA0..=0xBF, ..] => 2,
+            _ => chunk.invalid().len(),
+        };
+        if length > 0 {
+            text.push(char::REPLACEMENT_CHARACTER);
+        }
+        rest = &invalid[length..];
+    }
+    text
+}
+
+/// UTF-16 as Java encodes it to UTF-8: a surrogate without its other half becomes `?`.
+pub(super) fn encode(units: &[u16]) -> String {
+    char::decode_utf16(units.iter().copied()).map(|unit| unit.unwrap_or('?')).collect()
+}
+
+/// Java's `Double.toString`.
+pub(super) fn double(number: f64) -> String {
+    if number.is_infinite() {
+        return if number < 0.0 { "-Infinity" } else { "Infinity" }.to_owned();
+    }
+    let plain = number == 0.0 || (1e-3..1e7).contains(&number.abs());
+    if plain {
+        return format!("{number:?}");
+    }
+    let scientific = format!("{number:e}");
+    match scientific.split_once('e') {
+        Some((mantissa, exponent)) if mantissa.contains('.') => format!("{mantissa}E{exponent}"),
+        Some((mantissa, exponent)) => format!("{mantissa}.0E{exponent}"),
+        None => scientific,
+    }
+}

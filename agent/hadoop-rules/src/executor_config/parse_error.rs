@@ -1,0 +1,116 @@
+//! Why container-executor refuses a file.
+
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use thiserror::Error;
+
+use super::super::Rules;
+
+/// The first line that ends the reading, or a fault of the file as a whole.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum ParseError {
+    #[error("line {line} holds nothing but white space, which is not an empty line")]
+    BlankLine { line: u32, text: Vec<u8> },
+
+    #[error("line {line} is no section header, because `[` and `]` are not its first and last byte")]
+    BrokenHeader { line: u32, text: Vec<u8> },
+
+    #[error("line {line} has no `=`")]
+    NoEqualsSign { line: u32, text: Vec<u8> },
+
+    #[error("line {line} consists of `=` only")]
+    OnlyEqualsSigns { line: u32, text: Vec<u8> },
+
+    #[error("line {line} is a section header without a name")]
+    EmptySectionName { line: u32 },
+
+    /// The native code resizes an entry list to nothing and takes that for a lack of memory.
+    #[error("the section that begins at line {line} repeats an earlier one, and neither has entries")]
+    RepeatedEmptySection { line: u32 },
+
+    /// The native code makes room for one section too few, and its C library ends it.
+    #[error("the section that begins at line {line} is the twentieth")]
+    TooManySections { line: u32 },
+
+    #[error("the file has neither an entry nor a section")]
+    NothingConfigured { rules: Rules },
+
+    /// Not a rule of Hadoop; the model's own bound.
+    #[error("the file is larger than 4 GiB")]
+    TooLarge,
+}
+
+impl ParseError {
+    /// A stable name for findings and metrics.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::BlankLine { .. } => "blank-line",
+            Self::BrokenHeader { .. } => "broken-section-header",
+            Self::NoEqualsSign { .. } => "no-equals-sign",
+            Self::OnlyEqualsSigns { .. } => "only-equals-signs",
+            Self::EmptySectionName { .. } => "empty-section-name",
+            Self::RepeatedEmptySection { .. } => "repeated-empty-section",
+            Self::TooManySections { .. } => "too-many-sections",
+            Self::NothingConfigured { .. } => "nothing-configured",
+            Self::TooLarge => "too-large",
+        }
+    }
+
+    /// Counted from one; None if the file as a whole is at fault.
+    pub fn line(&self) -> Option<u32> {
+        match self {
+            Self::BlankLine { line, .. }
+            | Self::BrokenHeader { line, .. }
+            | Self::NoEqualsSign { line, .. }
+            | Self::OnlyEqualsSigns { line, .. }
+            | Self::EmptySectionName { line }
+            | Self::RepeatedEmptySection { line }
+            | Self::TooManySections { line } => Some(*line),
+            Self::NothingConfigured { .. } | Self::TooLarge => None,
+        }
+    }
+
+    /// The exit code of container-executor; None if it is killed instead.
+    pub fn exit_code(&self) -> Option<u8> {
+        match self {
+            Self::RepeatedEmptySection { .. } => Some(OUT_OF_MEMORY),
+            Self::TooManySections { .. } => None,
+            _ => Some(INVALID_CONFIG_FILE),
+        }
+    }
+
+    /// What container-executor writes to its standard error, to be looked for in the logs of the
+    /// NodeManager. `path` is the configuration file's.
+    pub fn native_message(&self, path: &str) -> String {
+        match self {
+            Self::BlankLine { text, .. }
+            | Self::BrokenHeader { text, .. }
+            | Self::NoEqualsSign { text, .. } => {
+                let text = super::lossy(text);
+                format!(
+                    "configuration tokenization failed, error with line {text}\nError parsing line {text}"
+                )
+            }
+            Self::OnlyEqualsSigns { text, .. } => {
+                format!("Error with line '{}', no '=' found", super::lossy(text))
+            }
+            Self::EmptySectionName { .. } => "Empty section name".to_owned(),
+            Self::RepeatedEmptySection { .. } => {
+                "Failed re-allocating memory for configuration items".to_owned()
+            }
+            Self::NothingConfigured { rules: Rules::V3_2 } => {
+                format!("Invalid configuration provided in {path}")
+            }
+            Self::NothingConfigured { rules: Rules::V3_3 } => {
+                format!("Empty configuration file provided {path}")
+            }
+            Self::TooManySections { .. } | Self::TooLarge => String::new(),
+        }
+    }
+}
+
+const OUT_OF_MEMORY: u8 = 18;
+const INVALID_CONFIG_FILE: u8 = 24;

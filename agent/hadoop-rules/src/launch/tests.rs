@@ -1,0 +1,201 @@
+use serde_json::{Map, Value};
+
+use super::super::Rules;
+use super::super::mounts::fake_paths::FakePaths;
+use super::*;
+
+const CASES: &str = include_str!("../../testdata/launch.jsonl");
+
+const CAPABILITIES: &str = "CHOWN,DAC_OVERRIDE,FSETID,FOWNER,MKNOD,NET_RAW,SETGID,SETUID,SETFCAP,\
+SETPCAP,NET_BIND_SERVICE,SYS_CHROOT,KILL,AUDIT_WRITE";
+
+/// The configuration and the launch command that the changes are made to.
+const CONFIG: [(&str, &str); 6] = [
+    ("module.enabled", "true"),
+    ("docker.trusted.registries", "local,123456789123.dkr.ecr.us-east-1.amazonaws.com"),
+    ("docker.allowed.networks", "host,none,bridge"),
+    ("docker.allowed.capabilities", CAPABILITIES),
+    ("docker.allowed.ro-mounts", "/etc/passwd"),
+    ("docker.allowed.rw-mounts", "/opt"),
+];
+const COMMAND: [(&str, &str); 11] = [
+    ("docker-command", "run"),
+    ("docker-config", "/mnt/yarn/nmPrivate/a/c"),
+    ("name", "container_1410901177871_0001_01_000005"),
+    ("user", "1000:1000"),
+    ("detach", "true"),
+    ("workdir", "/opt"),
+    ("net", "host"),
+    ("mounts", "/etc/passwd:/etc/passwd:ro,/opt:/opt:rw"),
+    ("cap-add", CAPABILITIES),
+    ("image", "123456789123.dkr.ecr.us-east-1.amazonaws.com/a:b"),
+    ("launch-command", "bash,/opt/x.sh"),
+];
+
+struct FakeHost(FakePaths);
+
+impl FakeHost {
+    fn new() -> Self {
+        let listing = ["/etc/", "/etc/passwd", "/opt/", "/conf/", "/conf/container-executor.cfg"];
+        Self(FakePaths::new(&listing))
+    }
+}
+
+impl Paths for FakeHost {
+    fn realpath(&self, path: &[u8]) -> Option<Vec<u8>> {
+        self.0.realpath(path)
+    }
+
+    fn is_directory(&self, path: &[u8]) -> bool {
+        self.0.is_directory(path)
+    }
+}
+
+impl Host for FakeHost {
+    fn executor_config_path(&self) -> Vec<u8> {
+        b"/conf/container-executor.cfg".into()
+    }
+
+    /// As Docker does for the networks it makes by itself.
+    fn network_driver(&self, network: &[u8]) -> Option<Vec<u8>> {
+        Some(network.to_vec())
+    }
+
+    fn docker_access(&self, user: &[u8]) -> DockerAccess {
+        match user {
+            b"root" => DockerAccess::Granted,
+            b"hadoop" => DockerAccess::Denied,
+            _ => DockerAccess::UnknownUser,
+        }
+    }
+}
+
+#[test]
+fn launches_agree_with_hadoop() {
+    for line in CASES.lines() {
+        let case: Value = serde_json::from_str(line).expect("a case is JSON");
+        let config_changes = case["cfg_change"].as_object().expect("changes");
+        let command_changes = case["command_change"].as_object().expect("changes");
+        for (version, rules) in [("3.2.1", Rules::V3_2), ("trunk", Rules::V3_3)] {
+            let outcome = judge(config_changes, command_changes, rules);
+            let (rc, error, args) = match &outcome {
+                Ok(words) => (0, None, words.as_str()),
+                Err(refusal) => (refusal.native_number(rules), refusal.native_name(rules), ""),
+            };
+            let (expected, id) = (&case[version], &case["id"]);
+            assert_eq!(expected["error"].as_str(), error, "error of {id}, {rules}");
+            assert_eq!(expected["rc"], rc, "number of {id}, {rules}");
+            assert_eq!(expected["args"], args, "arguments of {id}, {rules}");
+        }
+    }
+}
+
+/// Changes by key; null takes a key away.
+fn judge(
+    config_changes: &Map<String, Value>,
+    command_changes: &Map<String, Value>,
+    rules: Rules,
+) -> Result<String, Refusal> {
+    let mut text = "yarn.nodemanager.linux-container-executor.group=hadoop\n[docker]\n".to_owned();
+    for (key, value) in changed(&CONFIG, config_changes) {
+        text.extend([key, "=", value, "\n"]);
+    }
+    let config = ExecutorConfig::parse(text, rules).expect("a good configuration");
+    let command =
+        LaunchCommand::new(changed(&COMMAND, command_changes), rules).expect("a readable launch command");
+    let words = decide(&config, &command, &FakeHost::new())?;
+    let words: Vec<_> = words.iter().map(|word| String::from_utf8_lossy(word)).collect();
+    Ok(words.join(" "))
+}
+
+fn changed<'t>(base: &[(&'t str, &'t str)], changes: &'t Map<String, Value>) -> Vec<(&'t str, &'t str)> {
+    let kept = base.iter().copied().filter(|(key, _)| !changes.contains_key(*key));
+    let new = changes.iter().filter_map(|(key, value)| Some((key.as_str(), value.as_str()?)));
+    kept.chain(new).collect()
+}
+
+/// One change to the configuration, one to the command, then under each rules version what the
+/// arguments must hold or the native error.
+type Row = (Change, Change, &'static str, &'static str);
+type Change = Option<(&'static str, &'static str)>;
+
+#[test]
+fn launches_beyond_the_cases() {
+    let image_error = "INVALID_DOCKER_IMAGE_NAME";
+    let device = Some(("docker.allowed.devices", "/dev/nvidia0:/dev/nvidia0"));
+    let table: [Row; 26] = [
+        (None, Some(("image", "a/b=c")), "--cap-drop=ALL a/b bash", "--cap-drop=ALL a/b bash"),
+        (None, Some(("image", "#")), image_error, image_error),
+        (None, Some(("name", "container_e17_1_1_1_1")), "--name=container_e17_1", "--name=container_e17_1"),
+        (
+            None,
+            Some(("name", "container_1_1_1")),
+            "INVALID_DOCKER_CONTAINER_NAME",
+            "INVALID_DOCKER_CONTAINER_NAME",
+        ),
+        (None, Some(("name", "x_1_1_1_1")), "INVALID_DOCKER_CONTAINER_NAME", "INVALID_DOCKER_CONTAINER_NAME"),
+        (None, Some(("user", "")), "INVALID_DOCKER_USER_NAME", "INVALID_DOCKER_USER_NAME"),
+        (None, Some(("docker-command", "pull")), "INCORRECT_COMMAND", "INCORRECT_DOCKER_COMMAND"),
+        (None, Some(("net", "bridge")), "--net=bridge -P -v", "--net=bridge -P -v"),
+        (None, Some(("net", "")), "--workdir=/opt -v", "--workdir=/opt -v"),
+        (Some(("docker.allowed.networks", " ")), Some(("net", " ")), "INVALID_DOCKER_NETWORK", "--net= "),
+        (None, Some(("pid", "host")), "PID_HOST_DISABLED", "DOCKER_PID_HOST_DISABLED"),
+        (Some(("docker.host-pid-namespace.enabled", "1")), Some(("pid", "host")), "--pid=host", "--pid=host"),
+        (None, Some(("pid", "container:x")), "INVALID_PID_NAMESPACE", "INVALID_DOCKER_PID_NAMESPACE"),
+        (None, Some(("tmpfs", "/run,/x")), "--tmpfs /run --tmpfs /x", "--tmpfs /run --tmpfs /x"),
+        (None, Some(("tmpfs", "/run:size=1")), "INVALID_DOCKER_TMPFS_MOUNT", "INVALID_DOCKER_TMPFS_MOUNT"),
+        (None, Some(("cap-add", " ")), "--cap-drop=ALL 123456789123", "INVALID_DOCKER_CAPABILITY"),
+        (None, Some(("devices", "/dev/x:/dev/x")), "INVALID_DOCKER_DEVICE", "INVALID_DOCKER_DEVICE"),
+        (
+            device,
+            Some(("devices", "/dev/nvidia0:/dev/nvidia0")),
+            "--device=/dev/nvidia0:/dev/nvidia0",
+            "--device=/dev/nvidia0:/dev/nvidia0",
+        ),
+        (device, Some(("devices", "/dev/n:/dev/n")), "--device=/dev/n:/dev/n", "--device=/dev/n:/dev/n"),
+        (device, Some(("devices", "/dev/nvidia0")), "INVALID_DOCKER_DEVICE", "INVALID_DOCKER_DEVICE"),
+        (
+            Some(("docker.allowed.devices", "regex:^/dev/nv.*$")),
+            Some(("devices", "/dev/nvme:/x")),
+            "--device=/dev/nvme:/x",
+            "--device=/dev/nvme:/x",
+        ),
+        (
+            Some(("docker.allowed.runtimes", "nvidia")),
+            Some(("runtime", "nvidia")),
+            "--runtime=nvidia",
+            "--runtime=nvidia",
+        ),
+        (None, Some(("group-add", "1,2")), "--group-add 1 --group-add 2", "--group-add 1 --group-add 2"),
+        (None, Some(("service-mode", "true")), "--user=1000:1000", "DOCKER_SERVICE_MODE_DISABLED"),
+        (
+            Some(("docker.service-mode.enabled", "1")),
+            Some(("service-mode", "true")),
+            "--user=1000:1000",
+            "000005 -d --workdir",
+        ),
+        (
+            Some(("docker.binary", "/opt/docker")),
+            Some(("rm", "true")),
+            "-d --rm --workdir",
+            "/opt/docker --config",
+        ),
+    ];
+    for (config_change, command_change, v3_2, v3_3) in table {
+        let changes = |change: Change| {
+            let pair = |(key, value): (&str, &str)| (key.to_owned(), Value::from(value));
+            change.into_iter().map(pair).collect::<Map<_, _>>()
+        };
+        let (config_changes, command_changes) = (changes(config_change), changes(command_change));
+        for (rules, expected) in [(Rules::V3_2, v3_2), (Rules::V3_3, v3_3)] {
+            let found = match judge(&config_changes, &command_changes, rules) {
+                Ok(words) => words,
+                Err(refusal) => refusal.native_name(rules).unwrap_or("unnamed").to_owned(),
+            };
+            assert!(
+                found.contains(expected),
+                "{config_change:?} {command_change:?} under {rules}: {found} instead of {expected}"
+            );
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! Hadoop's own judgement, as pure functions: what its native container-executor and its
+//! NodeManager would make of the bytes found on a node.
+//!
+//! Nothing here opens a file, resolves a path or knows the time: bytes and plain values come in,
+//! verdicts go out. What only the node can tell is asked of traits that this module owns.
+//! `executor_config` and `site` read files, `client_config` judges one; `trust`, `mounts`, `setup`
+//! and `launch` decide as container-executor does.
+
+#![cfg_attr(not(test), no_std)]
+
+extern crate alloc;
+
+pub mod client_config;
+pub mod ere;
+pub mod executor_config;
+pub mod image_name;
+pub mod launch;
+pub mod mounts;
+pub mod setup;
+pub mod site;
+pub mod trust;
+
+#[cfg(test)]
+mod trust_cases;
+
+use alloc::borrow::ToOwned;
+use alloc::string::String;
+use core::fmt;
+use core::str::FromStr;
+
+use thiserror::Error;
+
+/// Which generation of Hadoop judges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Rules {
+    /// Hadoop 3.2.1, the Hadoop of EMR 6.0 to 6.5.
+    V3_2,
+    /// Hadoop 3.3.0 and later.
+    V3_3,
+}
+
+impl Rules {
+    pub const ALL: [Self; 2] = [Self::V3_2, Self::V3_3];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::V3_2 => "3.2",
+            Self::V3_3 => "3.3",
+        }
+    }
+}
+
+impl fmt::Display for Rules {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("unknown Hadoop rules `{0}`: expected `3.2` or `3.3`")]
+pub struct UnknownRules(String);
+
+impl FromStr for Rules {
+    type Err = UnknownRules;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL
+            .into_iter()
+            .find(|rules| rules.as_str() == text)
+            .ok_or_else(|| UnknownRules(text.to_owned()))
+    }
+}

@@ -1,0 +1,212 @@
+//! What `container-executor --checksetup` says, which also runs before every launch.
+//!
+//! One wrong owner or mode on the path to the configuration, and the NodeManager does not start or
+//! its node turns unhealthy. The metadata is given; nothing is looked up here.
+
+#[cfg(test)]
+mod tests;
+
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::string::String;
+
+use thiserror::Error;
+
+use super::Rules;
+use super::executor_config::{ExecutorConfig, NM_GROUP_KEY, ParseError, lossy};
+
+/// Owner and mode of one path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owned {
+    /// For messages only; what is not UTF-8 in it may be replaced.
+    pub path: String,
+    pub uid: u32,
+    /// Permission bits with set-id and sticky bits; file type bits are ignored.
+    pub mode: u32,
+}
+
+/// Owner and mode of the container-executor binary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Binary {
+    pub uid: u32,
+    pub gid: u32,
+    pub mode: u32,
+}
+
+/// What stands behind the configuration's path.
+#[derive(Clone, Copy, Debug)]
+pub enum Content<'a> {
+    Directory,
+    File(Result<&'a ExecutorConfig, &'a ParseError>),
+}
+
+/// The facts the check depends on.
+#[derive(Clone, Copy, Debug)]
+pub struct Setup<'a> {
+    /// The configuration file after all links are resolved, then each of its parents up to but
+    /// without the root.
+    pub chain: &'a [Owned],
+    pub content: Content<'a>,
+    /// The group id of the NodeManager's group; None if the system knows no such group.
+    pub group: Option<u32>,
+    /// None leaves the binary unchecked.
+    pub binary: Option<Binary>,
+}
+
+/// The first thing container-executor stumbles over.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum SetupFault {
+    #[error("the configuration file is missing")]
+    Missing,
+    #[error("{path} belongs to user {uid} instead of root")]
+    Owner { path: String, uid: u32 },
+    #[error("{path} is writable by its group or by others: mode {mode:03o}")]
+    Writable { path: String, mode: u32 },
+    #[error("{path} is a directory")]
+    Directory { path: String },
+    #[error("{path} cannot be parsed")]
+    Unparsable {
+        path: String,
+        #[source]
+        cause: ParseError,
+    },
+    #[error("the configuration does not name the NodeManager's group before its first section")]
+    NoGroup,
+    #[error("the NodeManager's group {group} does not exist")]
+    UnknownGroup { group: String },
+    #[error("the container-executor binary does not belong to root")]
+    BinaryOwner,
+    #[error("the container-executor binary belongs to group {actual} instead of {expected}")]
+    BinaryGroup { expected: u32, actual: u32 },
+    #[error("the container-executor binary may be written or executed by others")]
+    BinaryOpen,
+    #[error("the container-executor binary is not set-user-id")]
+    BinaryNotSetuid,
+}
+
+/// How container-executor ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    Exit(u8),
+    /// Killed by its C library, which found its memory in disorder.
+    Abort,
+}
+
+/// All checks in container-executor's order.
+pub fn check(setup: &Setup<'_>) -> Result<(), SetupFault> {
+    let file = setup.chain.first().ok_or(SetupFault::Missing)?;
+    for owned in setup.chain {
+        check_only_root_writable(owned)?;
+    }
+    let config = match setup.content {
+        Content::File(Ok(config)) => config,
+        Content::File(Err(cause)) => {
+            return Err(SetupFault::Unparsable { path: file.path.clone(), cause: cause.clone() });
+        }
+        Content::Directory => {
+            let path = file.path.clone();
+            return Err(SetupFault::Directory { path });
+        }
+    };
+    let name = config.nm_group().ok_or(SetupFault::NoGroup)?;
+    let group = setup.group.ok_or_else(|| SetupFault::UnknownGroup { group: lossy(name).into_owned() })?;
+    setup.binary.map_or(Ok(()), |binary| check_binary(binary, group))
+}
+
+impl SetupFault {
+    /// A stable name for findings and metrics.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Missing => "config-missing",
+            Self::Owner { .. } => "config-owner",
+            Self::Writable { .. } => "config-writable",
+            Self::Directory { .. } => "config-is-directory",
+            Self::Unparsable { .. } => "config-unparsable",
+            Self::NoGroup => "group-not-configured",
+            Self::UnknownGroup { .. } => "group-unknown",
+            Self::BinaryOwner => "binary-owner",
+            Self::BinaryGroup { .. } => "binary-group",
+            Self::BinaryOpen => "binary-open-to-others",
+            Self::BinaryNotSetuid => "binary-not-setuid",
+        }
+    }
+
+    pub fn ending(&self) -> Ending {
+        match self {
+            Self::Unparsable { cause: ParseError::NothingConfigured { rules: Rules::V3_2 }, .. } => {
+                Ending::Abort
+            }
+            Self::Unparsable { cause, .. } => cause.exit_code().map_or(Ending::Abort, Ending::Exit),
+            Self::BinaryOwner | Self::BinaryGroup { .. } | Self::BinaryOpen | Self::BinaryNotSetuid => {
+                Ending::Exit(INVALID_CONTAINER_EXEC_PERMISSIONS)
+            }
+            _ => Ending::Exit(INVALID_CONFIG_FILE),
+        }
+    }
+
+    /// What container-executor writes to its standard error, as far as it can be foretold.
+    pub fn native_message(&self) -> String {
+        match self {
+            Self::Missing => "Configuration file not found.".to_owned(),
+            Self::Owner { path, uid } => {
+                format!("File {path} must be owned by root, but is owned by {uid}")
+            }
+            Self::Writable { path, mode } => {
+                format!("File {path} must not be world or group writable, but is {mode:03o}")
+            }
+            Self::Directory { .. } => "Line read returned -1 without eof".to_owned(),
+            Self::Unparsable { path, cause } => {
+                let message = cause.native_message(path);
+                match cause {
+                    // The 3.2 code goes on after an empty file, until it misses the group.
+                    ParseError::NothingConfigured { rules: Rules::V3_2 } => {
+                        format!("{message}\n{}", Self::NoGroup.native_message())
+                    }
+                    _ => message,
+                }
+            }
+            Self::NoGroup => format!("Can't get configured value for {NM_GROUP_KEY}."),
+            Self::UnknownGroup { group } => format!("Can't get group information for {group}"),
+            Self::BinaryOwner | Self::BinaryGroup { .. } | Self::BinaryOpen | Self::BinaryNotSetuid => {
+                "Invalid permissions on container-executor binary.".to_owned()
+            }
+        }
+    }
+}
+
+const INVALID_CONTAINER_EXEC_PERMISSIONS: u8 = 22;
+const INVALID_CONFIG_FILE: u8 = 24;
+
+const GROUP_OR_OTHERS_WRITE: u32 = 0o022;
+const OTHERS_WRITE_OR_EXECUTE: u32 = 0o003;
+const SET_USER_ID: u32 = 0o4000;
+const PERMISSIONS: u32 = 0o7777;
+
+fn check_only_root_writable(owned: &Owned) -> Result<(), SetupFault> {
+    let path = || owned.path.clone();
+    if owned.uid != 0 {
+        let uid = owned.uid;
+        return Err(SetupFault::Owner { path: path(), uid });
+    }
+    if owned.mode & GROUP_OR_OTHERS_WRITE != 0 {
+        let mode = owned.mode & PERMISSIONS;
+        return Err(SetupFault::Writable { path: path(), mode });
+    }
+    Ok(())
+}
+
+fn check_binary(binary: Binary, group: u32) -> Result<(), SetupFault> {
+    if binary.uid != 0 {
+        return Err(SetupFault::BinaryOwner);
+    }
+    if binary.gid != group {
+        return Err(SetupFault::BinaryGroup { expected: group, actual: binary.gid });
+    }
+    if binary.mode & OTHERS_WRITE_OR_EXECUTE != 0 {
+        return Err(SetupFault::BinaryOpen);
+    }
+    if binary.mode & SET_USER_ID == 0 {
+        return Err(SetupFault::BinaryNotSetuid);
+    }
+    Ok(())
+}

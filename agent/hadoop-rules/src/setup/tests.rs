@@ -1,0 +1,120 @@
+use serde_json::Value;
+
+use super::*;
+
+const CASES: &str = include_str!("../../testdata/setup.jsonl");
+
+const GOOD: &str = "yarn.nodemanager.linux-container-executor.group=hadoop\n[docker]\nmodule.enabled=true\n";
+
+/// What the name of a case stands for: a change to an otherwise good installation under `$B`.
+#[derive(Clone)]
+struct Installation {
+    file: (u32, u32),
+    folder: (u32, u32),
+    parent: (u32, u32),
+    /// None for a directory in the file's place.
+    text: Option<String>,
+}
+
+#[test]
+fn checks_agree_with_hadoop() {
+    for line in CASES.lines() {
+        let case: Value = serde_json::from_str(line).expect("a case is JSON");
+        let id = case["id"].as_str().expect("an id");
+        for (version, rules) in [("3.2.1", Rules::V3_2), ("3.4.0", Rules::V3_3)] {
+            check_case(installation(id), rules, &case[version], id);
+        }
+    }
+}
+
+fn check_case(installation: Installation, rules: Rules, expected: &Value, id: &str) {
+    let chain = [
+        ("$B/conf/container-executor.cfg", installation.file),
+        ("$B/conf", installation.folder),
+        ("$B", installation.parent),
+    ]
+    .map(|(path, (uid, mode))| Owned { path: path.into(), uid, mode });
+    let parsed = installation.text.map(|text| ExecutorConfig::parse(text, rules));
+    let content = match &parsed {
+        Some(parsed) => Content::File(parsed.as_ref()),
+        None => Content::Directory,
+    };
+    let binary = Some(Binary { uid: 0, gid: 7, mode: 0o6050 });
+    let group = Some(7);
+    let outcome = check(&Setup { chain: &chain, content, group, binary });
+    let (exit, message) = match &outcome {
+        Ok(()) => (0, String::new()),
+        Err(fault) => (signed_exit(fault.ending()), fault.native_message()),
+    };
+    let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert_eq!(expected["exit"], exit, "exit of {id}, {rules}");
+    assert_eq!(expected["message"], message, "message of {id}, {rules}");
+}
+
+/// The cases tell a signal as its negative number.
+fn signed_exit(ending: Ending) -> i32 {
+    match ending {
+        Ending::Exit(code) => i32::from(code),
+        Ending::Abort => -6,
+    }
+}
+
+fn installation(id: &str) -> Installation {
+    let good = Installation {
+        file: (0, 0o644),
+        folder: (0, 0o755),
+        parent: (0, 0o755),
+        text: Some(GOOD.to_owned()),
+    };
+    let with = |text: &str| Installation { text: Some(text.to_owned()), ..good.clone() };
+    if let Some(mode) = id.strip_prefix("mode_") {
+        let mode = u32::from_str_radix(mode, 8).expect("an octal mode");
+        return Installation { file: (0, mode), ..good };
+    }
+    match id {
+        "owner_other" => Installation { file: (1, 0o644), ..good },
+        "dir_group_writable" => Installation { folder: (0, 0o775), ..good },
+        "dir_other_writable" => Installation { folder: (0, 0o757), ..good },
+        "dir_owner_other" => Installation { folder: (1, 0o755), ..good },
+        "parent_world_writable" => Installation { parent: (0, 0o777), ..good },
+        "parent_sticky_world_writable" => Installation { parent: (0, 0o1777), ..good },
+        // The chain is that of the resolved file, so a link changes nothing.
+        "file_symlink" => good,
+        "is_directory" => Installation { text: None, ..good },
+        "only_comments" => with("# nothing\n"),
+        "group_empty" => with(&GOOD.replace("=hadoop", "=")),
+        "group_after_section" => {
+            with("[docker]\nmodule.enabled=true\nyarn.nodemanager.linux-container-executor.group=hadoop\n")
+        }
+        "group_with_comment" => with(&GOOD.replace("=hadoop", "=hadoop # the group")),
+        "crlf" => with(&GOOD.replace('\n', "\r\n")),
+        "section_trailing_blank" => with(&GOOD.replace("[docker]", "[docker] ")),
+        "indented_comment" => with(&GOOD.replace("[docker]", "  # comment")),
+        "line_without_eq" => with(&GOOD.replace("[docker]", "foo")),
+        "bom" => with(&format!("\u{feff}{GOOD}")),
+        "no_docker_section" => with(&GOOD.replace("[docker]\nmodule.enabled=true\n", "")),
+        other => panic!("no installation is known for {other}"),
+    }
+}
+
+#[test]
+fn groups_and_binary_are_checked_in_order() {
+    let config = ExecutorConfig::parse(GOOD, Rules::V3_3).expect("a good configuration");
+    let chain = [Owned { path: "/container-executor.cfg".into(), uid: 0, mode: 0o100_400 }];
+    let good = Binary { uid: 0, gid: 7, mode: 0o106_050 };
+    let ending_of = |group, binary| {
+        let setup = Setup { chain: &chain, content: Content::File(Ok(&config)), group, binary: Some(binary) };
+        check(&setup).err().map(|fault| (fault.code(), fault.ending()))
+    };
+    let table = [
+        (Some(7), good, None),
+        (None, good, Some(("group-unknown", Ending::Exit(24)))),
+        (Some(8), good, Some(("binary-group", Ending::Exit(22)))),
+        (Some(7), Binary { uid: 1, ..good }, Some(("binary-owner", Ending::Exit(22)))),
+        (Some(7), Binary { mode: 0o6051, ..good }, Some(("binary-open-to-others", Ending::Exit(22)))),
+        (Some(7), Binary { mode: 0o2050, ..good }, Some(("binary-not-setuid", Ending::Exit(22)))),
+    ];
+    for (group, binary, expected) in table {
+        assert_eq!(ending_of(group, binary), expected, "{group:?} {binary:?}");
+    }
+}

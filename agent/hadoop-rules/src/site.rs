@@ -1,0 +1,191 @@
+//! Hadoop's `*-site.xml` files as its `Configuration` reads them: later files override earlier
+//! ones unless a property is final, includes are taken inline, `${variables}` are expanded.
+//!
+//! Files must be UTF-8. Deprecated keys are not translated, and built-in defaults are not known:
+//! who needs them loads the default files first.
+
+mod list;
+mod parser;
+mod substitution;
+
+#[cfg(test)]
+mod tests;
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use thiserror::Error;
+
+pub use list::trimmed_strings;
+pub use substitution::{NoVariables, SubstitutionError, Variables};
+
+/// Finds what an include names.
+pub trait Includes {
+    /// The bytes behind `href`; None if there is nothing, so that a fallback may take its place.
+    /// `base` is the name of the file that was loaded: relative names are relative to its folder,
+    /// also those within included files.
+    fn load(&self, href: &str, base: &str) -> Option<Vec<u8>>;
+}
+
+/// For files that include nothing.
+pub struct NoIncludes;
+
+impl Includes for NoIncludes {
+    fn load(&self, _href: &str, _base: &str) -> Option<Vec<u8>> {
+        None
+    }
+}
+
+/// Why a file cannot be loaded; Hadoop's daemons and clients do not start with such a file.
+#[derive(Debug, Error)]
+pub enum SiteError {
+    #[error("{file} is not UTF-8 at line {line}")]
+    Encoding { file: String, line: u32 },
+    #[error("{file} is not well-formed XML at line {line}")]
+    Xml {
+        file: String,
+        line: u32,
+        #[source]
+        cause: roxmltree::Error,
+    },
+    #[error("{file} includes {href} at line {line}, which is not there and has no fallback")]
+    IncludeNotFound { file: String, line: u32, href: String },
+    #[error("{file} includes {href} at line {line}, more than {} levels deep", parser::MOST_INCLUDES)]
+    IncludesTooDeep { file: String, line: u32, href: String },
+}
+
+impl SiteError {
+    pub fn line(&self) -> u32 {
+        match self {
+            Self::Encoding { line, .. }
+            | Self::Xml { line, .. }
+            | Self::IncludeNotFound { line, .. }
+            | Self::IncludesTooDeep { line, .. } => *line,
+        }
+    }
+}
+
+/// A property as it stands after the files loaded so far.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Property {
+    /// As written, white space included, variables not expanded.
+    pub value: String,
+    pub origin: Origin,
+}
+
+/// Where a value was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The file as named to [`Site::load`], or the `href` of an include.
+    pub file: String,
+    /// Of the property's opening tag, counted from one.
+    pub line: u32,
+}
+
+/// Several files, loaded in order.
+#[derive(Clone, Debug, Default)]
+pub struct Site {
+    properties: BTreeMap<String, Property>,
+    finals: BTreeSet<String>,
+}
+
+impl Site {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a file over those already loaded. On an error nothing of the file is kept.
+    pub fn load(&mut self, file: &str, bytes: &[u8], includes: &dyn Includes) -> Result<(), SiteError> {
+        for item in parser::parse(file, bytes, includes)? {
+            self.take(item);
+        }
+        Ok(())
+    }
+
+    /// The property before expansion, and where it comes from.
+    pub fn property(&self, name: &str) -> Option<&Property> {
+        self.properties.get(name)
+    }
+
+    pub fn properties(&self) -> impl Iterator<Item = (&str, &Property)> {
+        self.properties.iter().map(|(name, property)| (name.as_str(), property))
+    }
+
+    pub fn is_final(&self, name: &str) -> bool {
+        self.finals.contains(name)
+    }
+
+    /// Every value with its variables expanded. A property whose expansion fails is left out and
+    /// told among the faults: Hadoop too fails only when such a property is read.
+    pub fn resolve(&self, variables: &dyn Variables) -> Resolved {
+        let mut resolved = Resolved::default();
+        for (name, property) in &self.properties {
+            let other = |name: &str| self.property(name).map(|other| other.value.as_str());
+            match substitution::expand(&property.value, other, variables) {
+                Ok(value) => {
+                    resolved.values.insert(name.clone(), value);
+                }
+                Err(fault) => resolved.faults.push((name.clone(), fault)),
+            }
+        }
+        resolved
+    }
+
+    fn take(&mut self, item: parser::Item) {
+        let is_free = !self.finals.contains(&item.name);
+        if item.is_final {
+            self.finals.insert(item.name.clone());
+        }
+        let Some(value) = item.value else {
+            return;
+        };
+        if is_free {
+            let origin = item.origin;
+            self.properties.insert(item.name, Property { value, origin });
+        }
+    }
+}
+
+/// Values as Hadoop's own code would get them.
+#[derive(Clone, Debug, Default)]
+pub struct Resolved {
+    values: BTreeMap<String, String>,
+    faults: Vec<(String, SubstitutionError)>,
+}
+
+impl Resolved {
+    /// All values by name, white space kept.
+    pub fn values(&self) -> &BTreeMap<String, String> {
+        &self.values
+    }
+
+    /// The properties that could not be expanded, by name.
+    pub fn faults(&self) -> &[(String, SubstitutionError)] {
+        &self.faults
+    }
+
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.values.get(name).map(String::as_str)
+    }
+
+    /// Without leading and trailing blanks and control characters.
+    pub fn trimmed(&self, name: &str) -> Option<&str> {
+        self.get(name).map(list::trim)
+    }
+
+    /// Hadoop's `getTrimmedStrings`; empty if absent.
+    pub fn list(&self, name: &str) -> Vec<&str> {
+        self.get(name).map(trimmed_strings).unwrap_or_default()
+    }
+
+    /// `true` or `false` in any case; None if absent or anything else, where Hadoop takes its
+    /// default.
+    pub fn boolean(&self, name: &str) -> Option<bool> {
+        let value = self.trimmed(name)?;
+        if value.eq_ignore_ascii_case("true") {
+            return Some(true);
+        }
+        value.eq_ignore_ascii_case("false").then_some(false)
+    }
+}

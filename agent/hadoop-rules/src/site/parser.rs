@@ -1,0 +1,233 @@
+//! From the text of one file to the properties it sets, in order.
+//!
+//! Hadoop reads a stream of tags and looks at their local names only, wherever they stand; the
+//! reader here keeps the same few variables, so that odd files come out the same.
+
+use alloc::borrow::ToOwned;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use roxmltree::{Document, Node, ParsingOptions};
+
+use super::{Includes, Origin, SiteError, list};
+
+/// One `<property>` with a name.
+pub(super) struct Item {
+    pub name: String,
+    /// None if the file gives none; Hadoop then ignores the property but for its being final.
+    pub value: Option<String>,
+    pub is_final: bool,
+    pub origin: Origin,
+}
+
+/// Hadoop has no bound and dies of a loop.
+pub(super) const MOST_INCLUDES: usize = 32;
+
+pub(super) fn parse(file: &str, bytes: &[u8], includes: &dyn Includes) -> Result<Vec<Item>, SiteError> {
+    let source = Source { base: file, includes };
+    source.parse(file, bytes, 0)
+}
+
+struct Source<'a> {
+    base: &'a str,
+    includes: &'a dyn Includes,
+}
+
+impl Source<'_> {
+    fn parse(&self, file: &str, bytes: &[u8], level: usize) -> Result<Vec<Item>, SiteError> {
+        let text = core::str::from_utf8(bytes).map_err(|error| SiteError::Encoding {
+            file: file.to_owned(),
+            line: Lines::of(&bytes[..error.valid_up_to()]).last(),
+        })?;
+        let options = ParsingOptions { allow_dtd: true, ..ParsingOptions::default() };
+        let document = Document::parse_with_options(text, options).map_err(|cause| SiteError::Xml {
+            file: file.to_owned(),
+            line: cause.pos().row,
+            cause,
+        })?;
+        let mut reader = Reader {
+            source: self,
+            file,
+            level,
+            lines: Lines::of(bytes),
+            property: Draft::default(),
+            token: None,
+            failed_include: None,
+            in_fallback: false,
+            items: Vec::new(),
+        };
+        reader.read(document.root())?;
+        Ok(reader.items)
+    }
+}
+
+struct Reader<'a> {
+    source: &'a Source<'a>,
+    file: &'a str,
+    level: usize,
+    lines: Lines,
+    property: Draft,
+    /// Text since the last opening tag that holds text; None before the first.
+    token: Option<String>,
+    /// The `href` of the include at hand, if nothing was behind it.
+    failed_include: Option<String>,
+    in_fallback: bool,
+    items: Vec<Item>,
+}
+
+#[derive(Default)]
+struct Draft {
+    name: Option<String>,
+    value: Option<String>,
+    is_final: bool,
+    line: u32,
+}
+
+impl Reader<'_> {
+    /// Without recursion, because the depth is the author's choice.
+    fn read(&mut self, root: Node<'_, '_>) -> Result<(), SiteError> {
+        let mut node = root;
+        loop {
+            self.open(node)?;
+            if let Some(child) = node.first_child() {
+                node = child;
+                continue;
+            }
+            self.close(node)?;
+            while node.next_sibling().is_none() {
+                let Some(parent) = node.parent() else {
+                    return Ok(());
+                };
+                node = parent;
+                self.close(node)?;
+            }
+            if let Some(sibling) = node.next_sibling() {
+                node = sibling;
+            }
+        }
+    }
+
+    fn open(&mut self, node: Node<'_, '_>) -> Result<(), SiteError> {
+        if node.is_text() {
+            if let (Some(token), Some(text)) = (&mut self.token, node.text()) {
+                token.push_str(text);
+            }
+            return Ok(());
+        }
+        match local_name(node) {
+            "property" => self.property = self.begin_property(node),
+            "name" | "value" | "final" | "source" | "tag" => self.token = Some(String::new()),
+            "include" => self.include(node)?,
+            "fallback" => self.in_fallback = true,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn close(&mut self, node: Node<'_, '_>) -> Result<(), SiteError> {
+        let token = self.token.as_deref().unwrap_or_default();
+        match local_name(node) {
+            "name" if !token.is_empty() => self.property.name = Some(list::trim(token).to_owned()),
+            "value" if !token.is_empty() => self.property.value = Some(token.to_owned()),
+            "final" => self.property.is_final = token == "true",
+            "include" => self.end_include(node)?,
+            "property" => self.end_property(),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The short form has everything in attributes.
+    fn begin_property(&self, node: Node<'_, '_>) -> Draft {
+        let attribute = |name| local_attribute(node, name).map(str::to_owned);
+        Draft {
+            name: attribute("name"),
+            value: attribute("value"),
+            is_final: local_attribute(node, "final") == Some("true"),
+            line: self.line(node),
+        }
+    }
+
+    fn end_property(&mut self) {
+        let is_unused_fallback = self.in_fallback && self.failed_include.is_none();
+        let Some(name) = self.property.name.clone() else {
+            return;
+        };
+        if is_unused_fallback {
+            return;
+        }
+        self.items.push(Item {
+            name,
+            value: self.property.value.clone(),
+            is_final: self.property.is_final,
+            origin: Origin { file: self.file.to_owned(), line: self.property.line },
+        });
+    }
+
+    fn include(&mut self, node: Node<'_, '_>) -> Result<(), SiteError> {
+        let Some(href) = local_attribute(node, "href") else {
+            return Ok(());
+        };
+        if self.level == MOST_INCLUDES {
+            return Err(SiteError::IncludesTooDeep {
+                file: self.file.to_owned(),
+                line: self.line(node),
+                href: href.to_owned(),
+            });
+        }
+        let Some(bytes) = self.source.includes.load(href, self.source.base) else {
+            self.failed_include = Some(href.to_owned());
+            return Ok(());
+        };
+        let items = self.source.parse(href, &bytes, self.level + 1)?;
+        self.items.extend(items);
+        Ok(())
+    }
+
+    fn end_include(&mut self, node: Node<'_, '_>) -> Result<(), SiteError> {
+        let failed = self.failed_include.take();
+        let had_fallback = core::mem::take(&mut self.in_fallback);
+        match failed {
+            Some(href) if !had_fallback => {
+                Err(SiteError::IncludeNotFound { file: self.file.to_owned(), line: self.line(node), href })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn line(&self, node: Node<'_, '_>) -> u32 {
+        self.lines.at(node.range().start)
+    }
+}
+
+/// Empty for what is no element.
+fn local_name<'n>(node: Node<'n, '_>) -> &'n str {
+    node.tag_name().name()
+}
+
+/// The last one of that local name, as prefixes do not count.
+fn local_attribute<'n>(node: Node<'n, '_>, name: &str) -> Option<&'n str> {
+    node.attributes().rfind(|attribute| attribute.name() == name).map(|attribute| attribute.value())
+}
+
+/// Where the lines of a text end.
+struct Lines(Vec<usize>);
+
+impl Lines {
+    fn of(text: &[u8]) -> Self {
+        let newline = |(at, byte): (usize, &u8)| (*byte == b'\n').then_some(at);
+        Self(text.iter().enumerate().filter_map(newline).collect())
+    }
+
+    fn at(&self, offset: usize) -> u32 {
+        line_number(self.0.partition_point(|newline| *newline < offset))
+    }
+
+    fn last(&self) -> u32 {
+        line_number(self.0.len())
+    }
+}
+
+fn line_number(lines_before: usize) -> u32 {
+    u32::try_from(lines_before + 1).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,226 @@
+use alloc::collections::BTreeMap;
+use std::error::Error;
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// Included files by name.
+struct Files(BTreeMap<&'static str, &'static str>);
+
+impl Includes for Files {
+    fn load(&self, href: &str, base: &str) -> Option<Vec<u8>> {
+        assert_eq!(base, "core-site.xml", "names are relative to the loaded file");
+        self.0.get(href).map(|text| text.as_bytes().to_vec())
+    }
+}
+
+struct Node;
+
+impl Variables for Node {
+    fn environment(&self, name: &str) -> Option<String> {
+        match name {
+            "HOME" => Some("/home/yarn".to_owned()),
+            "EMPTY" => Some(String::new()),
+            _ => None,
+        }
+    }
+
+    fn system_property(&self, name: &str) -> Option<String> {
+        (name == "user.name").then(|| "yarn".to_owned())
+    }
+}
+
+fn load(properties: &str) -> Result<Site, SiteError> {
+    let text = format!(
+        "<?xml version=\"1.0\"?>\n<configuration xmlns:xi=\"http://www.w3.org/2001/XInclude\">\n{properties}\n</configuration>\n"
+    );
+    let files = Files(BTreeMap::from([
+        ("one.xml", "<c><property name='i' value='1'/></c>"),
+        ("final.xml", "<c>\n<property name='k' value='inc' final='true'/></c>"),
+        ("nested.xml", "<c><include href='one.xml'/></c>"),
+        ("loop.xml", "<c><include href='loop.xml'/></c>"),
+        ("broken.xml", "<c>\n</d>"),
+    ]));
+    let mut site = Site::new();
+    site.load("core-site.xml", text.as_bytes(), &files)?;
+    Ok(site)
+}
+
+fn check_value(properties: &str, expected: Option<&str>) {
+    let site = load(properties).expect("a good file");
+    let value = site.property("k").map(|property| property.value.as_str());
+    assert_eq!(value, expected, "{properties}");
+}
+
+#[test]
+fn properties_are_read_as_a_stream_of_tags() {
+    check_value("<property><name>k</name><value>v</value></property>", Some("v"));
+    check_value("<property><name> \tk\n</name><value> v\n</value></property>", Some(" v\n"));
+    check_value("<property name='k' value='v'/>", Some("v"));
+    check_value("<property name='k'><value>v</value></property>", Some("v"));
+    check_value("<property name='k' value='a'><value></value></property>", Some("a"));
+    check_value("<property><name>k</name><value></value></property>", None);
+    check_value("<property><name>k</name></property>", None);
+    check_value("<property name=' k' value='v'/>", None);
+    check_value("<property name='k'><value>a<!-- b --><![CDATA[<]]>&amp;</value></property>", Some("a<&"));
+    check_value("<property name='k'><value>a<b>c</b>d</value></property>", Some("acd"));
+    check_value("<property name='k' value='1'/><property name='k' value='2'/>", Some("2"));
+    check_value("<property name='k' value='1' final='true'/><property name='k' value='2'/>", Some("1"));
+    check_value(
+        "<property><name>k</name><value>1</value><final> true </final></property><property name='k' value='2'/>",
+        Some("2"),
+    );
+    check_value("<property name='k' final='true'/><property name='k' value='2'/>", None);
+    check_value("<xi:include href='final.xml'/><property name='k' value='2'/>", Some("inc"));
+    check_value(
+        "<xi:include href='none.xml'><xi:fallback><property name='k' value='f'/></xi:fallback></xi:include>",
+        Some("f"),
+    );
+    check_value(
+        "<xi:include href='one.xml'><xi:fallback><property name='k' value='f'/></xi:fallback></xi:include>",
+        None,
+    );
+    check_value("<xi:include/><property name='k' value='2'/>", Some("2"));
+}
+
+#[test]
+fn origins_name_file_and_line() {
+    let site = load(
+        "<property name='a' value='1'/>\n<xi:include href='final.xml'/>\n<xi:include href='nested.xml'/>",
+    )
+    .expect("a good file");
+    let origin = |name| {
+        let origin = &site.property(name).expect("the property").origin;
+        (origin.file.as_str(), origin.line)
+    };
+    assert_eq!(origin("a"), ("core-site.xml", 3));
+    assert_eq!(origin("k"), ("final.xml", 2));
+    assert_eq!(origin("i"), ("one.xml", 1));
+    assert!(site.is_final("k"));
+}
+
+#[test]
+fn later_files_override_unless_final() {
+    let mut site = load("<property name='a' value='1'/><property name='b' value='1' final='true'/>")
+        .expect("a good file");
+    let later = "<c><property name='a' value='2'/><property name='b' value='2'/></c>";
+    site.load("hdfs-site.xml", later.as_bytes(), &NoIncludes).expect("a good file");
+    let values: Vec<_> = site
+        .properties()
+        .map(|(name, property)| (name, property.value.as_str(), property.origin.file.as_str()))
+        .collect();
+    assert_eq!(values, [("a", "2", "hdfs-site.xml"), ("b", "1", "core-site.xml")]);
+}
+
+fn check_fault(properties: &str, message: &str, has_cause: bool) {
+    let error = load(properties).expect_err(properties);
+    assert_eq!(error.to_string(), message);
+    assert_eq!(error.source().is_some(), has_cause);
+}
+
+#[test]
+fn faults_name_file_and_line() {
+    check_fault("<property>", "core-site.xml is not well-formed XML at line 4", true);
+    check_fault(
+        "\n<xi:include href='none.xml'/>",
+        "core-site.xml includes none.xml at line 4, which is not there and has no fallback",
+        false,
+    );
+    check_fault(
+        "<xi:include href='broken.xml'><xi:fallback/></xi:include>",
+        "broken.xml is not well-formed XML at line 2",
+        true,
+    );
+    check_fault(
+        "<xi:include href='loop.xml'/>",
+        "loop.xml includes loop.xml at line 1, more than 32 levels deep",
+        false,
+    );
+    let error = Site::new().load("core-site.xml", b"<c>\n\xff</c>", &NoIncludes);
+    let error = error.expect_err("not UTF-8");
+    assert_eq!(error.to_string(), "core-site.xml is not UTF-8 at line 2");
+}
+
+fn check_expansion(value: &str, expected: &str) {
+    let site = load(&format!(
+        "<property name='k' value='{value}'/><property name='o' value='other'/><property name='p' value='${{o}}!'/>"
+    ))
+    .expect("a good file");
+    let resolved = site.resolve(&Node);
+    assert_eq!(resolved.get("k"), Some(expected), "{value}");
+}
+
+#[test]
+fn variables_are_expanded_leftmost_first() {
+    check_expansion("a${o}b", "aotherb");
+    check_expansion("${p}", "other!");
+    check_expansion("${o}${p}", "otherother!");
+    check_expansion("${user.name}", "yarn");
+    check_expansion("${env.HOME}/x", "/home/yarn/x");
+    check_expansion("${env.NONE}", "${env.NONE}");
+    check_expansion("${env.NONE:-d}", "d");
+    check_expansion("${env.NONE-d}", "d");
+    check_expansion("${env.EMPTY:-d}", "d");
+    check_expansion("${env.EMPTY-d}", "");
+    check_expansion("${env.NONE-}", "");
+    check_expansion("${unknown}${o}", "${unknown}${o}");
+    check_expansion("${k}", "${k}");
+    check_expansion("${o}${k}", "${o}${k}");
+    check_expansion("${}", "${}");
+    check_expansion("${a b}${o}", "${a b}other");
+    check_expansion("${a${o}", "${aother");
+    check_expansion("${o", "${o");
+    check_expansion("$${o}", "$other");
+    check_expansion(&"${o}".repeat(19), &"other".repeat(19));
+}
+
+#[test]
+fn too_many_variables_spoil_one_property_only() {
+    let many = "${o}".repeat(21);
+    let site = load(&format!("<property name='k' value='{many}'/><property name='o' value='v'/>"))
+        .expect("a good file");
+    let resolved = site.resolve(&NoVariables);
+    assert_eq!(resolved.get("k"), None);
+    assert_eq!(resolved.get("o"), Some("v"));
+    assert_eq!(resolved.faults(), [("k".to_owned(), SubstitutionError::TooDeep)]);
+}
+
+fn check_list(value: &str, expected: &[&str]) {
+    assert_eq!(trimmed_strings(value), expected, "{value:?}");
+}
+
+#[test]
+fn lists_are_trimmed_and_lose_empty_items_at_the_end() {
+    check_list("a", &["a"]);
+    check_list(" a , b\n c ", &["a", "b", "c"]);
+    check_list("a,,b,,", &["a", "", "b"]);
+    check_list(",a", &["", "a"]);
+    check_list("a \n\n b", &["a", "b"]);
+    check_list("a b", &["a b"]);
+    check_list("", &[]);
+    check_list(" \n", &[]);
+    check_list(",", &[]);
+}
+
+#[test]
+fn booleans_are_two_words_in_any_case() {
+    let table = [(" TRUE ", Some(true)), ("false", Some(false)), ("1", None), (" ", None)];
+    for (value, expected) in table {
+        let site = load(&format!("<property name='k' value='{value}'/>")).expect("a good file");
+        assert_eq!(site.resolve(&NoVariables).boolean("k"), expected, "{value}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_the_reader_panic(
+        text in "(<property>|</property>|<name>|</name>|<value>|</value>|<include href='x'/>|<fallback>|</fallback>|k|[$][{]|[}]|env[.]|-|:| |\n){0,12}",
+    ) {
+        let text = format!("<c>{text}</c>");
+        let mut site = Site::new();
+        if site.load("f", text.as_bytes(), &NoIncludes).is_ok() {
+            site.resolve(&Node);
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! The command line: what a user types, and the exit code that follows.
+
+mod check;
+mod emr_config;
+mod once;
+mod run;
+mod status;
+mod submit_args;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use domain::settings::Settings;
+
+use crate::io::chain;
+use crate::io::settings_file::{SettingsError, SettingsFile};
+
+/// EX_CONFIG of sysexits: a service manager must not restart on it.
+const WRONG_SETTINGS: u8 = 78;
+const FAILURE: u8 = 1;
+
+/// Keeps the ECR credentials that YARN hands to Docker fresh on this node and on HDFS.
+#[derive(Debug, Parser)]
+#[command(name = "emr-ecr-agent", version, disable_help_subcommand = true, arg_required_else_help = true)]
+#[command(
+    after_help = "Exit codes: 0 done; 1 not done, see the message; 2 wrong usage; 3 no agent answers (status); 78 wrong settings."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon in the foreground
+    ///
+    /// Fetches ECR authorization tokens, keeps the local Docker configs and the published copy on HDFS
+    /// fresh, and serves /livez /readyz /healthz /status /metrics. SIGHUP reloads the settings, SIGTERM
+    /// stops.
+    Run(run::Options),
+    /// Make one pass and exit: 0 if every place is fresh afterwards, 1 if not
+    Once(once::Options),
+    /// Ask the agent that runs on this node: exit 0 ready, 1 not ready, 3 no agent answers
+    Status(status::Options),
+    /// Judge files as Hadoop would: exit 0 no error found, 1 errors found
+    ///
+    /// Without a file named: everything about this node and its cluster. With files named: only those,
+    /// and nothing else is looked at.
+    Check(check::Options),
+    /// Print the options that make Spark run in Docker containers
+    ///
+    /// They are checked first, by this node's files; what is found goes to stderr.
+    SubmitArgs(submit_args::Options),
+    /// Print the configuration JSON that makes a new EMR cluster trust registries
+    EmrConfig(emr_config::Options),
+}
+
+/// The option that every command has.
+#[derive(Debug, Args)]
+struct ConfigOption {
+    /// Settings file [default: /etc/emr-ecr-agent/agent.toml; without it all defaults hold]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// Why a command ended early.
+enum Exit {
+    Settings(SettingsError),
+    Failed(Box<dyn std::error::Error>),
+}
+
+/// Runs the program by the process's arguments.
+pub fn main() -> ExitCode {
+    let ended = match Cli::parse().command {
+        Command::Run(options) => run::run(&options),
+        Command::Once(options) => once::run(&options),
+        Command::Status(options) => status::run(&options),
+        Command::Check(options) => check::run(&options),
+        Command::SubmitArgs(options) => submit_args::run(&options),
+        Command::EmrConfig(options) => emr_config::run(&options),
+    };
+    match ended {
+        Ok(code) => code,
+        Err(Exit::Settings(error)) => {
+            eprintln!("emr-ecr-agent: {}", error_text(&error));
+            ExitCode::from(WRONG_SETTINGS)
+        }
+        Err(Exit::Failed(error)) => {
+            eprintln!("emr-ecr-agent: {}", chain(error.as_ref()));
+            ExitCode::from(FAILURE)
+        }
+    }
+}
+
+impl ConfigOption {
+    fn file(&self) -> SettingsFile {
+        SettingsFile::new(self.config.clone())
+    }
+
+    fn read(&self) -> Result<Settings, Exit> {
+        self.file().read().map_err(Exit::Settings)
+    }
+}
+
+impl<E: std::error::Error + 'static> From<E> for Exit {
+    fn from(error: E) -> Self {
+        Exit::Failed(Box::new(error))
+    }
+}
+
+/// Mistakes stand on lines of their own; other causes follow in one line.
+fn error_text(error: &SettingsError) -> String {
+    match error {
+        SettingsError::Mistakes { mistakes, .. } => {
+            format!("{} in the settings:\n{error}", count(mistakes.len(), "mistake"))
+        }
+        other => chain(other),
+    }
+}
+
+fn count(number: usize, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+}
+
+/// A runtime on this thread alone.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
+}

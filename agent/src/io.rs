@@ -1,0 +1,26 @@
+//! Outside things: each module speaks to one of them, turns its answers into the domain's values and
+//! its failures into errors that name operation and object. They know nothing of each other.
+
+pub mod clock;
+pub mod credentials_file;
+pub mod disk;
+pub mod ecr;
+pub mod hadoop_conf;
+pub mod hdfs;
+pub mod http;
+pub mod log;
+pub mod metrics;
+pub mod node;
+pub mod process;
+pub mod registry;
+pub mod settings_file;
+pub mod status_client;
+pub mod systemd;
+pub mod watcher;
+
+/// An error with all its causes, in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let in_one_line = |text: String| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    causes.map(|error| in_one_line(error.to_string())).collect::<Vec<_>>().join(": ")
+}

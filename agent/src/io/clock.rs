@@ -1,0 +1,22 @@
+//! The clocks: the wall's, which may jump, and the time since start, which does not.
+
+use std::time::Instant;
+
+use domain::status::Moment;
+use jiff::Timestamp;
+
+/// Started once; told the time at the edge of an operation.
+#[derive(Debug, Clone, Copy)]
+pub struct Clock {
+    started: Instant,
+}
+
+impl Clock {
+    pub fn start() -> Self {
+        Self { started: Instant::now() }
+    }
+
+    pub fn now(&self) -> Moment {
+        Moment { wall: Timestamp::now(), uptime: self.started.elapsed() }
+    }
+}

@@ -1,0 +1,299 @@
+//! A node's own files: a Docker config is read and replaced so that no reader ever sees half of it,
+//! nor, for a moment, a mode or owner other than the set ones.
+
+use std::fs::{self, File, OpenOptions};
+use std::future::Future;
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::time::{Duration, SystemTime};
+
+use domain::document::Document;
+use domain::plan::{Attributes, Found};
+use domain::settings::{DockerConfigSettings, Mode, Owner};
+use domain::status::{PlaceKind, Problem};
+use nix::unistd::{Gid, Group, Uid, User, fchown};
+use thiserror::Error;
+
+use crate::io::chain;
+use crate::place::{Intent, Place, Planner, Replacement, Store, StoreError, Visit, VisitError, converge};
+
+/// Larger files are no Docker configs or container-executor.cfg.
+const LARGEST: u64 = 16 << 20;
+/// As many as the kernel follows.
+const MOST_LINKS: usize = 40;
+/// A temporary file of this age is not being written any more.
+const ABANDONED_AFTER: Duration = Duration::from_secs(60);
+
+/// A local Docker config file.
+#[derive(Debug, Clone)]
+pub struct LocalConfig {
+    settings: DockerConfigSettings,
+}
+
+/// What went wrong with a local file.
+#[derive(Debug, Error)]
+pub enum DiskError {
+    #[error("cannot {operation} {}", path.display())]
+    Io { operation: &'static str, path: PathBuf, source: io::Error },
+    #[error("{} is a {kind}, not a file", path.display())]
+    NotAFile { path: PathBuf, kind: &'static str },
+    #[error("{} is larger than {LARGEST} bytes", path.display())]
+    TooLarge { path: PathBuf },
+    #[error("{} goes through more than {MOST_LINKS} symbolic links", path.display())]
+    LinkLoop { path: PathBuf },
+    #[error("the folder {} does not exist", path.display())]
+    NoFolder { path: PathBuf },
+    #[error("the {what} {name:?} does not exist on this node")]
+    NoAccount { what: &'static str, name: String },
+}
+
+/// Reads a whole file; `None` if there is none.
+pub fn read(path: &Path) -> Result<Option<Vec<u8>>, DiskError> {
+    Ok(read_with_metadata(path)?.map(|(bytes, _)| bytes))
+}
+
+/// The same, with what the file was like when it was opened.
+fn read_with_metadata(path: &Path) -> Result<Option<(Vec<u8>, fs::Metadata)>, DiskError> {
+    // Without O_NONBLOCK a FIFO in the file's place would hold the reader for ever.
+    let options = OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).to_owned();
+    let file = match options.open(path) {
+        Ok(file) => file,
+        Err(error) if is_absence(&error) => return Ok(None),
+        Err(source) => return Err(failed("open", path, source)),
+    };
+    let metadata = file.metadata().map_err(|source| failed("look at", path, source))?;
+    if !metadata.is_file() {
+        let kind = if metadata.is_dir() { "folder" } else { "special file" };
+        return Err(DiskError::NotAFile { path: path.to_owned(), kind });
+    }
+    let mut bytes = Vec::new();
+    file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(|source| failed("read", path, source))?;
+    if bytes.len() as u64 > LARGEST {
+        return Err(DiskError::TooLarge { path: path.to_owned() });
+    }
+    Ok(Some((bytes, metadata)))
+}
+
+impl LocalConfig {
+    pub fn new(settings: DockerConfigSettings) -> Self {
+        Self { settings }
+    }
+}
+
+impl Place for LocalConfig {
+    fn kind(&self) -> PlaceKind {
+        PlaceKind::Local
+    }
+
+    fn path(&self) -> String {
+        self.settings.path.display().to_string()
+    }
+
+    fn visit(
+        &mut self,
+        planner: Planner,
+        intent: Intent,
+    ) -> Pin<Box<dyn Future<Output = Result<Visit, Problem>> + '_>> {
+        Box::pin(async move {
+            let visit = async { converge(&mut LocalFile::find(&self.settings)?, &planner, intent).await };
+            visit.await.map_err(|error: VisitError<DiskError>| error.problem(&self.path(), chain(&error)))
+        })
+    }
+}
+
+impl StoreError for DiskError {
+    fn waits_for(&self) -> Option<String> {
+        match self {
+            DiskError::NoFolder { path } => Some(format!("the folder {}", path.display())),
+            DiskError::NoAccount { what, name } => Some(format!("the {what} {name}")),
+            _ => None,
+        }
+    }
+}
+
+/// A Docker config file with its links followed and its owner looked up.
+struct LocalFile {
+    path: PathBuf,
+    folder: PathBuf,
+    mode: Mode,
+    uid: Option<Uid>,
+    gid: Option<Gid>,
+    observed: Option<Stamp>,
+}
+
+/// What changes whenever a file is replaced or written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    inode: u64,
+    modified: (i64, i64),
+    length: u64,
+}
+
+impl Stamp {
+    fn of(metadata: &fs::Metadata) -> Self {
+        let modified = (metadata.mtime(), metadata.mtime_nsec());
+        Self { inode: metadata.ino(), modified, length: metadata.len() }
+    }
+}
+
+impl LocalFile {
+    fn find(settings: &DockerConfigSettings) -> Result<Self, DiskError> {
+        let path = follow_links(&settings.path)?;
+        let folder = path.parent().unwrap_or(Path::new("/")).to_owned();
+        let (uid, gid) = settings.owner.as_ref().map_or(Ok((None, None)), look_up)?;
+        Ok(Self { path, folder, mode: settings.mode, uid, gid, observed: None })
+    }
+
+    /// Temporary files lie beside the target under names that nothing else has.
+    fn temporary_prefix(&self) -> String {
+        format!(".{}.emr-ecr-agent-", self.path.file_name().unwrap_or_default().to_string_lossy())
+    }
+
+    fn set_mode_and_owner(&self, file: &File) -> Result<(), DiskError> {
+        fchown(file.as_fd(), self.uid, self.gid)
+            .map_err(|errno| failed("set the owner of", &self.path, errno.into()))?;
+        file.set_permissions(fs::Permissions::from_mode(self.mode.bits()))
+            .map_err(|source| failed("set the mode of", &self.path, source))
+    }
+
+    /// Makes the folder of the file, but no more: a missing parent tells that the node is not ready.
+    fn ensure_folder(&self) -> Result<(), DiskError> {
+        match fs::DirBuilder::new().mode(0o700).create(&self.folder) {
+            Ok(()) => {
+                let folder =
+                    File::open(&self.folder).map_err(|source| failed("open", &self.folder, source))?;
+                fchown(folder.as_fd(), self.uid, self.gid)
+                    .map_err(|errno| failed("set the owner of", &self.folder, errno.into()))
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let parent = self.folder.parent().unwrap_or(Path::new("/"));
+                Err(DiskError::NoFolder { path: parent.to_owned() })
+            }
+            Err(source) => Err(failed("create", &self.folder, source)),
+        }
+    }
+
+    /// Removes what a killed writer left.
+    fn sweep(&self) {
+        let prefix = self.temporary_prefix();
+        let now = SystemTime::now();
+        let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        let abandoned = entries.filter(|entry| {
+            let ours = entry.file_name().to_string_lossy().starts_with(&prefix);
+            let written = || entry.metadata().and_then(|metadata| metadata.modified());
+            ours && written().is_ok_and(|at| now.duration_since(at).is_ok_and(|age| age > ABANDONED_AFTER))
+        });
+        for entry in abandoned {
+            if let Err(error) = fs::remove_file(entry.path()) {
+                tracing::warn!(path = %entry.path().display(), %error, "cannot remove an abandoned temporary file");
+            }
+        }
+    }
+}
+
+impl Store for LocalFile {
+    type Error = DiskError;
+
+    async fn observe(&mut self) -> Result<Found, DiskError> {
+        self.sweep();
+        self.observed = None;
+        let Some((bytes, metadata)) = read_with_metadata(&self.path)? else { return Ok(Found::Absent) };
+        self.observed = Some(Stamp::of(&metadata));
+        let attributes = Attributes {
+            mode: metadata.mode() & 0o7777 == self.mode.bits(),
+            owner: self.uid.is_none_or(|uid| uid.as_raw() == metadata.uid())
+                && self.gid.is_none_or(|gid| gid.as_raw() == metadata.gid()),
+        };
+        Ok(Found::File { document: Document::new(bytes), attributes })
+    }
+
+    async fn replace(&mut self, document: &Document) -> Result<Replacement, DiskError> {
+        self.ensure_folder()?;
+        let wrap = |operation, path: &Path| {
+            let path = path.to_owned();
+            move |source| failed(operation, &path, source)
+        };
+        // Removed when dropped, so that a failure or a stop leaves nothing behind.
+        let mut temporary = tempfile::Builder::new()
+            .prefix(&self.temporary_prefix())
+            .permissions(fs::Permissions::from_mode(0o600))
+            .tempfile_in(&self.folder)
+            .map_err(wrap("create a temporary file in", &self.folder))?;
+        self.set_mode_and_owner(temporary.as_file())?;
+        temporary.write_all(document.bytes()).map_err(wrap("write a temporary file for", &self.path))?;
+        temporary.as_file().sync_all().map_err(wrap("sync a temporary file for", &self.path))?;
+        // Docker's own login replaces the file as well; what it wrote meanwhile is merged, not lost.
+        let found = fs::metadata(&self.path).ok().map(|metadata| Stamp::of(&metadata));
+        if found != self.observed {
+            return Ok(Replacement::Overtaken);
+        }
+        temporary.persist(&self.path).map_err(|error| failed("replace", &self.path, error.error))?;
+        let folder = File::open(&self.folder).map_err(wrap("open", &self.folder))?;
+        folder.sync_all().map_err(wrap("sync", &self.folder))?;
+        Ok(Replacement::Done)
+    }
+
+    async fn set_attributes(&mut self) -> Result<(), DiskError> {
+        let file = File::open(&self.path).map_err(|source| failed("open", &self.path, source))?;
+        self.set_mode_and_owner(&file)
+    }
+
+    async fn set_aside(&mut self, document: &Document) -> Result<String, DiskError> {
+        let aside = self.path.with_extension(format!("set-aside-{}", jiff::Timestamp::now().as_second()));
+        let written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&aside);
+        written
+            .and_then(|mut file| file.write_all(document.bytes()).and_then(|()| file.sync_all()))
+            .map_err(|source| failed("write", &aside, source))?;
+        Ok(aside.display().to_string())
+    }
+}
+
+/// The path that a write must go to so that symbolic links stay, also where the last one dangles.
+fn follow_links(path: &Path) -> Result<PathBuf, DiskError> {
+    let mut target = path.to_owned();
+    for _ in 0..MOST_LINKS {
+        match fs::read_link(&target) {
+            Ok(link) => target = target.parent().unwrap_or(Path::new("/")).join(link),
+            // EINVAL: there, and no link.
+            Err(error) if error.raw_os_error() == Some(nix::libc::EINVAL) || is_absence(&error) => {
+                return Ok(target);
+            }
+            Err(source) => return Err(failed("follow", &target, source)),
+        }
+    }
+    Err(DiskError::LinkLoop { path: path.to_owned() })
+}
+
+fn look_up(owner: &Owner) -> Result<(Option<Uid>, Option<Gid>), DiskError> {
+    let no_account = |what, name: &str| DiskError::NoAccount { what, name: name.to_owned() };
+    let uid = match owner.user.parse() {
+        Ok(number) => Uid::from_raw(number),
+        Err(_) => match User::from_name(&owner.user) {
+            Ok(Some(user)) => user.uid,
+            _ => return Err(no_account("user", &owner.user)),
+        },
+    };
+    let gid = owner.group.as_ref().map(|group| match group.parse() {
+        Ok(number) => Ok(Gid::from_raw(number)),
+        Err(_) => match Group::from_name(group) {
+            Ok(Some(group)) => Ok(group.gid),
+            _ => Err(no_account("group", group)),
+        },
+    });
+    Ok((Some(uid), gid.transpose()?))
+}
+
+fn is_absence(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound
+}
+
+fn failed(operation: &'static str, path: &Path, source: io::Error) -> DiskError {
+    DiskError::Io { operation, path: path.to_owned(), source }
+}
+
+#[cfg(test)]
+mod tests;

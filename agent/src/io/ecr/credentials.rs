@@ -1,0 +1,162 @@
+//! The AWS credentials that an issuer is asked with: the node's own or a profile's, and a role assumed
+//! from there. Nothing is cached: a call for a token is hours apart from the next.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use aws_config::imds;
+use aws_config::profile::ProfileFileCredentialsProvider;
+use aws_config::provider_config::ProviderConfig;
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::credential_feature::AwsCredentialFeature;
+use aws_credential_types::provider::ProvideCredentials as _;
+use aws_credential_types::provider::error::CredentialsError;
+use aws_sdk_ecr::config::{Credentials, SharedHttpClient};
+use aws_smithy_http_client::Connector;
+use aws_smithy_http_client::proxy::ProxyConfig;
+use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use aws_smithy_runtime_api::client::http::{SharedHttpConnector, http_client_fn};
+use domain::issuer::{Issuer, Role};
+use domain::token::{Holder, Origin};
+use jiff::Timestamp;
+
+use super::clock::ServerClock;
+use super::error::{Call, EcrError, Operation};
+
+const INSTANCE_ROLE: &str = "/latest/meta-data/iam/security-credentials/";
+
+/// How to speak to AWS as one identity.
+pub(super) struct Session {
+    pub(super) config: SdkConfig,
+    http_client: SharedHttpClient,
+}
+
+impl Session {
+    /// Reads the SDK's own settings, those of the identity's profile if it has one.
+    pub(super) async fn open(issuer: &Issuer, deadline: Duration) -> Self {
+        let http_client = http_client();
+        let region = Region::new(issuer.region.to_string());
+        let loader = aws_config::defaults(BehaviorVersion::latest())
+            .http_client(http_client.clone())
+            .region(region.clone())
+            .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(deadline).build())
+            // One more attempt lets the SDK sign again by the server's clock; all else is the schedule's.
+            .retry_config(RetryConfig::standard().with_max_attempts(2));
+        let loader = match &issuer.identity.profile {
+            None => loader,
+            // Named alone, a profile would come after the credentials of the environment.
+            Some(profile) => {
+                let provider = ProfileFileCredentialsProvider::builder()
+                    .configure(&provider_config(&http_client).with_region(Some(region)))
+                    .profile_name(profile.as_str())
+                    .build();
+                loader.profile_name(profile.as_str()).credentials_provider(provider)
+            }
+        };
+        Self { config: loader.load().await, http_client }
+    }
+
+    /// The credentials to ask `issuer` with, and what is to be remembered of them.
+    pub(super) async fn credentials(
+        &self,
+        issuer: &Issuer,
+        clock: &ServerClock,
+    ) -> Result<(Credentials, Origin), EcrError> {
+        let own = self.own_credentials(issuer).await?;
+        let holder = self.holder_of(&own).await;
+        let credentials = match &issuer.identity.role {
+            None => own,
+            Some(role) => self.assume(role, own, issuer, clock).await?,
+        };
+        let ends_at = credentials.expiry().and_then(|at| Timestamp::try_from(at).ok());
+        Ok((credentials, Origin { ends_at, holder }))
+    }
+
+    /// Who the identity's own credentials belong to now, as far as this machine can tell.
+    pub(super) async fn holder(&self, issuer: &Issuer) -> Option<Holder> {
+        self.holder_of(&self.own_credentials(issuer).await.ok()?).await
+    }
+
+    async fn own_credentials(&self, issuer: &Issuer) -> Result<Credentials, EcrError> {
+        let found = match self.config.credentials_provider() {
+            Some(provider) => provider.provide_credentials().await,
+            None => Err(CredentialsError::not_loaded("the SDK has no credentials chain")),
+        };
+        found.map_err(|source| EcrError::NoCredentials { issuer: Box::new(issuer.clone()), source })
+    }
+
+    async fn assume(
+        &self,
+        role: &Role,
+        own: Credentials,
+        issuer: &Issuer,
+        clock: &ServerClock,
+    ) -> Result<Credentials, EcrError> {
+        let config = aws_sdk_sts::config::Builder::from(&self.config)
+            .credentials_provider(own)
+            .interceptor(clock.clone())
+            .build();
+        let call = Call::new(issuer, Operation::AssumeRole);
+        let request = aws_sdk_sts::Client::from_conf(config)
+            .assume_role()
+            .role_arn(role.arn.as_str())
+            .role_session_name(role.session_name.as_str())
+            .set_external_id(role.external_id.as_ref().map(ToString::to_string));
+        let answer = request.send().await.map_err(|error| call.clone().failed(error))?;
+        let assumed = answer
+            .credentials
+            .ok_or_else(|| EcrError::Service { call, source: "the answer holds no credentials".into() })?;
+        let expiry = SystemTime::try_from(assumed.expiration).ok();
+        let session_token = Some(assumed.session_token);
+        Ok(Credentials::new(
+            assumed.access_key_id,
+            assumed.secret_access_key,
+            session_token,
+            expiry,
+            "AssumeRole",
+        ))
+    }
+
+    /// Whoever mints a key for each question (STS, programs) tells nothing that could be compared.
+    async fn holder_of(&self, credentials: &Credentials) -> Option<Holder> {
+        let features: Option<&Vec<AwsCredentialFeature>> = credentials.get_property();
+        if features.is_some_and(|features| features.contains(&AwsCredentialFeature::CredentialsImds)) {
+            let client = imds::Client::builder().configure(&provider_config(&self.http_client)).build();
+            let role = client.get(INSTANCE_ROLE).await.ok()?;
+            return Some(Holder::instance_role(role.as_ref()));
+        }
+        let lasts = credentials.expiry().is_none();
+        lasts.then(|| Holder::access_key(credentials.access_key_id()))
+    }
+}
+
+/// The SDK's own client takes no notice of a proxy that the environment names; in all else this is the same.
+fn http_client() -> SharedHttpClient {
+    let connectors = Mutex::new(Vec::<(Timeouts, SharedHttpConnector)>::new());
+    http_client_fn(move |settings, components| {
+        let timeouts = (settings.connect_timeout(), settings.read_timeout());
+        let mut connectors = connectors.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, connector)) = connectors.iter().find(|(known, _)| *known == timeouts) {
+            return connector.clone();
+        }
+        let mut builder = Connector::builder()
+            .connector_settings(settings.clone())
+            .proxy_config(ProxyConfig::from_env())
+            .tls_provider(Provider::Rustls(CryptoMode::Ring));
+        builder.set_sleep_impl(components.sleep_impl());
+        let connector = SharedHttpConnector::new(builder.build());
+        connectors.push((timeouts, connector.clone()));
+        connector
+    })
+}
+
+/// To connect, and to read; connectors differ in nothing else.
+type Timeouts = (Option<Duration>, Option<Duration>);
+
+fn provider_config(http_client: &SharedHttpClient) -> ProviderConfig {
+    ProviderConfig::without_region()
+        .with_behavior_version(Some(BehaviorVersion::latest()))
+        .with_http_client(http_client.clone())
+}

@@ -1,0 +1,171 @@
+//! Why there is no new token: which call failed, in which way, and what has to be granted or appear.
+
+use std::error::Error;
+use std::fmt;
+use std::time::Duration;
+
+use aws_credential_types::provider::error::CredentialsError;
+use aws_sdk_ecr::config::http::HttpResponse;
+use aws_sdk_ecr::error::{BoxError, ProvideErrorMetadata, SdkError};
+use domain::issuer::Issuer;
+use domain::registry::Service;
+use domain::token::BadToken;
+use thiserror::Error;
+
+/// Why there is no new token.
+#[derive(Debug, Error)]
+pub enum EcrError {
+    #[error("no AWS credentials for {issuer}: {} were tried", tried(issuer))]
+    NoCredentials { issuer: Box<Issuer>, source: CredentialsError },
+    #[error("{} denied {}: {}", call.server(), call.operation.name(), call.remedy())]
+    Denied { call: Call, source: BoxError },
+    #[error("{} throttled {}", call.server(), call.operation.name())]
+    Throttled { call: Call, source: BoxError },
+    #[error("{issuer} did not answer GetAuthorizationToken within {deadline:?}, credentials included")]
+    Timeout { issuer: Box<Issuer>, deadline: Duration },
+    #[error("{} could not be reached for {}", call.server(), call.operation.name())]
+    Network { call: Call, source: BoxError },
+    #[error("{} failed {}", call.server(), call.operation.name())]
+    Service { call: Call, source: BoxError },
+    #[error("{issuer} gave a GetAuthorizationToken answer that is of no use")]
+    Answer { issuer: Box<Issuer>, source: BadToken },
+}
+
+/// One call on the way to a token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Call {
+    issuer: Box<Issuer>,
+    operation: Operation,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Operation {
+    AssumeRole,
+    GetAuthorizationToken,
+}
+
+impl EcrError {
+    /// What has to appear or be granted before a call can succeed.
+    pub fn waits_for(&self) -> Option<String> {
+        match self {
+            EcrError::NoCredentials { .. } => Some("AWS credentials".to_owned()),
+            EcrError::Denied { call, .. } => Some(format!("the IAM permission {}", call.permission())),
+            EcrError::Network { call, .. } => Some(call.server()),
+            EcrError::Timeout { issuer, .. } => Some(issuer.to_string()),
+            EcrError::Throttled { .. } | EcrError::Service { .. } | EcrError::Answer { .. } => None,
+        }
+    }
+
+    /// One word for counters.
+    pub fn result(&self) -> &'static str {
+        match self {
+            EcrError::NoCredentials { .. } => "no_credentials",
+            EcrError::Denied { call, .. } => match call.operation {
+                Operation::AssumeRole => "role_denied",
+                Operation::GetAuthorizationToken => "denied",
+            },
+            EcrError::Throttled { .. } => "throttled",
+            EcrError::Timeout { .. } => "timeout",
+            EcrError::Network { .. } => "network",
+            EcrError::Service { .. } => "service",
+            EcrError::Answer { .. } => "invalid",
+        }
+    }
+}
+
+impl Call {
+    pub(super) fn new(issuer: &Issuer, operation: Operation) -> Self {
+        Self { issuer: Box::new(issuer.clone()), operation }
+    }
+
+    /// Tells by the SDK's error what became of the call.
+    pub(super) fn failed<E: Error + ProvideErrorMetadata + Send + Sync + 'static>(
+        self,
+        error: SdkError<E, HttpResponse>,
+    ) -> EcrError {
+        let code = error.as_service_error().and_then(|error| error.code()).unwrap_or_default().to_owned();
+        let answered = matches!(error, SdkError::ServiceError(_) | SdkError::ResponseError(_));
+        let source: BoxError = match error {
+            SdkError::ServiceError(context) => Box::new(ServiceAnswer::new(context.err())),
+            other => other.into_source().unwrap_or_else(|unknown| unknown.to_string().into()),
+        };
+        match code.as_str() {
+            "ThrottlingException" | "TooManyRequestsException" | "Throttling" | "RequestLimitExceeded" => {
+                EcrError::Throttled { call: self, source }
+            }
+            "AccessDeniedException" | "AccessDenied" | "UnauthorizedOperation" => {
+                EcrError::Denied { call: self, source }
+            }
+            _ if answered => EcrError::Service { call: self, source },
+            _ => EcrError::Network { call: self, source },
+        }
+    }
+
+    fn server(&self) -> String {
+        match self.operation {
+            Operation::AssumeRole => format!("STS, asked for {},", self.issuer),
+            Operation::GetAuthorizationToken => self.issuer.to_string(),
+        }
+    }
+
+    fn permission(&self) -> String {
+        let actions = match (self.operation, self.issuer.service) {
+            (Operation::AssumeRole, _) => "sts:AssumeRole",
+            (_, Service::Private) => "ecr:GetAuthorizationToken",
+            (_, Service::Public) => "ecr-public:GetAuthorizationToken and sts:GetServiceBearerToken",
+        };
+        match (&self.issuer.identity.role, self.operation) {
+            (Some(role), Operation::AssumeRole) => format!("{actions} on {}", role.arn),
+            _ => actions.to_owned(),
+        }
+    }
+
+    fn remedy(&self) -> String {
+        let permission = self.permission();
+        match (&self.issuer.identity.role, self.operation) {
+            (_, Operation::AssumeRole) => format!(
+                "grant the instance profile's role {permission}, and let that role's trust policy name it, with the external id if it asks for one"
+            ),
+            (Some(role), _) => format!("grant {} {permission} on \"*\"", role.arn),
+            (None, _) => format!("grant the instance profile's role {permission} on \"*\""),
+        }
+    }
+}
+
+impl Operation {
+    fn name(self) -> &'static str {
+        match self {
+            Operation::AssumeRole => "AssumeRole",
+            Operation::GetAuthorizationToken => "GetAuthorizationToken",
+        }
+    }
+}
+
+/// Where credentials were looked for.
+fn tried(issuer: &Issuer) -> String {
+    match &issuer.identity.profile {
+        Some(profile) => format!("the settings of the profile {profile}"),
+        None => {
+            "the environment, the profile, web identity, container and instance metadata (IMDSv2)".to_owned()
+        }
+    }
+}
+
+/// What a service said, without the SDK's debugging text.
+#[derive(Debug)]
+struct ServiceAnswer(String);
+
+impl ServiceAnswer {
+    fn new(error: &impl ProvideErrorMetadata) -> Self {
+        let code = error.code().unwrap_or("an answer without an error code");
+        Self(error.message().map_or_else(|| code.to_owned(), |message| format!("{code}: {message}")))
+    }
+}
+
+impl fmt::Display for ServiceAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for ServiceAnswer {}

@@ -1,0 +1,58 @@
+//! The settings file: /etc/emr-ecr-agent/agent.toml, or another by `--config`.
+
+use std::path::{Path, PathBuf};
+
+use domain::settings::{DEFAULT_SETTINGS_FILE, Mistake, Settings};
+use thiserror::Error;
+
+use crate::io::disk::{self, DiskError};
+
+/// Where the settings come from.
+#[derive(Debug, Clone)]
+pub struct SettingsFile {
+    path: PathBuf,
+    /// Without the default file all defaults hold; a file that was named must be there.
+    required: bool,
+}
+
+#[derive(Debug, Error)]
+pub enum SettingsError {
+    #[error("the settings file cannot be used")]
+    Disk(#[from] DiskError),
+    #[error("the settings file {} does not exist", path.display())]
+    Missing { path: PathBuf },
+    #[error("{} is not UTF-8", path.display())]
+    NotText { path: PathBuf },
+    #[error("{}", each_at(path, mistakes))]
+    Mistakes { path: PathBuf, mistakes: Vec<Mistake> },
+}
+
+impl SettingsFile {
+    /// The file named by `--config`, or the default one.
+    pub fn new(named: Option<PathBuf>) -> Self {
+        Self { required: named.is_some(), path: named.unwrap_or_else(|| DEFAULT_SETTINGS_FILE.into()) }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn read(&self) -> Result<Settings, SettingsError> {
+        let Some(bytes) = disk::read(&self.path)? else {
+            return match self.required {
+                true => Err(SettingsError::Missing { path: self.path.clone() }),
+                false => Ok(Settings::default()),
+            };
+        };
+        let text =
+            String::from_utf8(bytes).map_err(|_| SettingsError::NotText { path: self.path.clone() })?;
+        Settings::parse(&text)
+            .map_err(|mistakes| SettingsError::Mistakes { path: self.path.clone(), mistakes })
+    }
+}
+
+/// One line for each mistake, as compilers write them.
+fn each_at(path: &Path, mistakes: &[Mistake]) -> String {
+    let lines = mistakes.iter().map(|mistake| format!("{}:{}: {mistake}", path.display(), mistake.line));
+    lines.collect::<Vec<_>>().join("\n")
+}
