@@ -17,13 +17,11 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use domain::check::AwsOutcome;
-use domain::issuer::Issuer;
+use domain::credentials::{Issuer, StaticCredentials};
+use domain::refresh::{Tokens, Trials};
 use domain::registry::EcrRegistry;
 use domain::settings::{RegistrySettings, Settings};
-use domain::static_credentials::StaticCredentials;
 use domain::status::Status;
-use domain::tokens::Tokens;
-use domain::trials::Trials;
 use tokio::sync::{mpsc, watch};
 
 use crate::io::metrics::Metrics;

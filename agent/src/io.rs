@@ -2,21 +2,21 @@
 //! its failures into errors that name operation and object. They know nothing of each other.
 
 pub mod clock;
-pub mod credentials_file;
-pub mod disk;
+pub(crate) mod credentials_file;
+pub(crate) mod disk;
 pub mod ecr;
-pub mod hadoop_conf;
+pub(crate) mod hadoop_conf;
 pub mod hdfs;
-pub mod http;
-pub mod log;
+pub(crate) mod http;
+pub(crate) mod log;
 pub mod metrics;
 pub mod node;
-pub mod process;
-pub mod registry;
+pub(crate) mod process;
+pub(crate) mod registry;
 pub mod settings_file;
-pub mod status_client;
-pub mod systemd;
-pub mod watcher;
+pub(crate) mod status_client;
+pub(crate) mod systemd;
+pub(crate) mod watcher;
 
 /// An error with all its causes, in one line.
 pub fn chain(error: &dyn std::error::Error) -> String {

@@ -4,4 +4,4 @@ pub mod agent;
 pub mod cli;
 pub mod io;
 pub mod place;
-pub mod wiring;
+mod wiring;

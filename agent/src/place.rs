@@ -5,9 +5,10 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 
-use domain::document::Document;
-use domain::plan::{Found, Plan};
-use domain::status::{PlaceKind, Problem};
+use domain::documents::Document;
+use domain::documents::plan::{Found, Plan};
+use domain::problem::Problem;
+use domain::status::PlaceKind;
 
 /// Decides what to change, given what was found.
 pub type Planner = Box<dyn Fn(&Found) -> Plan + Send + Sync>;
@@ -115,7 +116,7 @@ pub enum VisitError<E: std::error::Error + 'static> {
     #[error(transparent)]
     Missing(E),
     #[error("left untouched, since no entry can be merged into it")]
-    Unusable(#[source] domain::docker_config::NotDockerConfig),
+    Unusable(#[source] domain::documents::NotDockerConfig),
     #[error("another writer changed it again each time it was put in order")]
     Contended,
 }
@@ -206,8 +207,8 @@ fn told(plan: &Plan) -> Option<Vec<Change>> {
 mod tests {
     use std::convert::Infallible;
 
-    use domain::document::Document;
-    use domain::plan::{Attributes, Found, Plan};
+    use domain::documents::Document;
+    use domain::documents::plan::{Attributes, Found, Plan};
 
     use super::{Change, Intent, Planner, Replacement, Store, Visit, VisitError, converge};
 

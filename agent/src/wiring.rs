@@ -6,27 +6,23 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 
 use domain::check::{Facts, Request};
-use domain::issuer::Issuer;
+use domain::credentials::{Holder, Issuer, StaticCredentials, Token};
+use domain::problem::Problem;
+use domain::refresh::Probed;
 use domain::registry::HostName;
 use domain::settings::Settings;
-use domain::static_credentials::StaticCredentials;
-use domain::status::{Moment, Problem};
-use domain::token::{Holder, Token};
-use domain::trials::Probed;
+use domain::time::Moment;
 use jiff::Timestamp;
 
 use crate::agent::{Fetched, Parts, RegistryProbe, TokenSource, World};
-use crate::io::chain;
 use crate::io::clock::Clock;
-use crate::io::credentials_file;
 use crate::io::disk::LocalConfig;
 use crate::io::ecr::Ecr;
-use crate::io::hadoop_conf;
 use crate::io::hdfs::Published;
 use crate::io::node::{self, ThisMachine};
-use crate::io::registry;
 use crate::io::settings_file::SettingsFile;
 use crate::io::watcher::{WatchError, Watcher};
+use crate::io::{chain, credentials_file, hadoop_conf, registry};
 use crate::place::Place;
 
 /// This node, its cluster and AWS.

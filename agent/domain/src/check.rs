@@ -17,15 +17,15 @@ mod registry_answer;
 mod report;
 mod yarn;
 
-use std::collections::HashSet;
-
-use hadoop_rules::executor_config::{DOCKER, ExecutorConfig, TRUSTED_REGISTRIES_KEY, lossy};
+use hadoop_rules::executor_config::ExecutorConfig;
 use hadoop_rules::trust::{self, Container};
 
 use self::collector::Collector;
+use self::registries::trusted_ecr_registries;
 use crate::findings::{Finding, Severity, codes, point_at};
-use crate::registry::{EcrRegistry, Service};
-use crate::status::{ExecutorCfg, Problem, Trust};
+use crate::problem::Problem;
+use crate::registry::EcrRegistry;
+use crate::status::{ExecutorCfg, Trust};
 pub use facts::{
     Access, AwsAnswer, AwsOutcome, ClientConfig, Content, Facts, Machine, NodeFacts, Request, Ruling,
     SiteContent, SiteFile, TextAlone, TextFile,
@@ -80,15 +80,6 @@ pub fn run(facts: &Facts<'_>) -> Report {
         }
     }
     Report { rules: RulesName(facts.ruling.rules), executor_cfg, docker_config, images, findings }
-}
-
-/// The private ECR registries that a configuration trusts for normal containers, in its order.
-fn trusted_ecr_registries(config: &ExecutorConfig) -> Vec<EcrRegistry> {
-    let private = |registry: &EcrRegistry| registry.service() == Service::Private;
-    let registry = |entry: &[u8]| EcrRegistry::parse(lossy(entry).split('/').next()?).ok().filter(private);
-    let trusted = config.items(DOCKER, TRUSTED_REGISTRIES_KEY).filter_map(registry);
-    let mut seen = HashSet::new();
-    trusted.filter(|registry| seen.insert(registry.clone())).collect()
 }
 
 /// Whether images directly in the registry are trusted in such a container.

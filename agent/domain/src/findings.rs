@@ -10,6 +10,7 @@ mod excerpt;
 use serde::{Deserialize, Serialize};
 
 pub use codes::Code;
+pub(crate) use excerpt::clipped;
 pub use excerpt::{Excerpt, point_at};
 
 /// The page that explains every code.

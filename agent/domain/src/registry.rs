@@ -1,5 +1,5 @@
 //! Names of registries: any host that Docker may be given, and the hosts of ECR, which tell their
-//! account, Region and partition.
+//! account and Region.
 
 use std::fmt;
 
@@ -16,7 +16,6 @@ pub struct EcrRegistry {
     /// `None` for ECR Public, which is everybody's.
     account: Option<String>,
     region: Region,
-    partition: &'static str,
 }
 
 /// Which API gives tokens for a registry.
@@ -51,17 +50,17 @@ pub enum NotEcr {
     Domain(String),
 }
 
-/// ECR's domains, with the partition they stand for.
-const DOMAINS: [(&str, &str); 9] = [
-    ("amazonaws.com", "aws"),
-    ("amazonaws.com.cn", "aws-cn"),
-    ("amazonaws.eu", "aws-eusc"),
-    ("on.aws", "aws"),
-    ("on.amazonwebservices.com.cn", "aws-cn"),
-    ("c2s.ic.gov", "aws-iso"),
-    ("sc2s.sgov.gov", "aws-iso-b"),
-    ("cloud.adc-e.uk", "aws-iso-e"),
-    ("csp.hci.ic.gov", "aws-iso-f"),
+/// The domains of ECR's hosts, one or two for each AWS partition.
+const DOMAINS: [&str; 9] = [
+    "amazonaws.com",
+    "amazonaws.com.cn",
+    "amazonaws.eu",
+    "on.aws",
+    "on.amazonwebservices.com.cn",
+    "c2s.ic.gov",
+    "sc2s.sgov.gov",
+    "cloud.adc-e.uk",
+    "csp.hci.ic.gov",
 ];
 /// ECR Public's hosts.
 const PUBLIC: [&str; 2] = ["public.ecr.aws", "ecr-public.aws.com"];
@@ -106,7 +105,7 @@ impl EcrRegistry {
         }
         if PUBLIC.contains(&host) {
             let region = Region(PUBLIC_REGION.to_owned());
-            return Ok(Self { host: HostName(own()), account: None, region, partition: "aws" });
+            return Ok(Self { host: HostName(own()), account: None, region });
         }
         if host.contains(|c: char| c.is_ascii_uppercase()) {
             return Err(NotEcr::UpperCase(own()));
@@ -121,12 +120,11 @@ impl EcrRegistry {
             .find_map(|service| rest.strip_prefix(service))
             .ok_or_else(|| NotEcr::Service(own()))?;
         let (region, domain) = rest.split_once('.').ok_or_else(|| NotEcr::Domain(own()))?;
-        let (_, partition) =
-            DOMAINS.into_iter().find(|(known, _)| *known == domain).ok_or_else(|| NotEcr::Domain(own()))?;
+        if !DOMAINS.contains(&domain) {
+            return Err(NotEcr::Domain(own()));
+        }
         let region = Region::parse(region).ok_or_else(|| NotEcr::Region(own()))?;
-        let is_gov_cloud = partition == "aws" && region.as_str().starts_with("us-gov-");
-        let partition = if is_gov_cloud { "aws-us-gov" } else { partition };
-        Ok(Self { host: HostName(own()), account: Some(account.to_owned()), region, partition })
+        Ok(Self { host: HostName(own()), account: Some(account.to_owned()), region })
     }
 
     pub fn host(&self) -> &HostName {
@@ -145,11 +143,6 @@ impl EcrRegistry {
 
     pub fn service(&self) -> Service {
         if self.account.is_some() { Service::Private } else { Service::Public }
-    }
-
-    /// The AWS partition, as in `aws` or `aws-cn`.
-    pub fn partition(&self) -> &'static str {
-        self.partition
     }
 }
 
@@ -181,24 +174,24 @@ mod tests {
 
     #[test]
     fn reads_every_form_of_ecr_host() {
-        let check = |host: &str, region: &str, partition: &str| {
+        let check = |host: &str, region: &str| {
             let registry = EcrRegistry::parse(host).expect(host);
-            let facts = (registry.account(), registry.region().as_str(), registry.partition());
-            assert_eq!(facts, (Some("123456789123"), region, partition), "{host}");
+            let facts = (registry.account(), registry.region().as_str());
+            assert_eq!(facts, (Some("123456789123"), region), "{host}");
             assert_eq!(registry.service(), Service::Private, "{host}");
         };
-        check("123456789123.dkr.ecr.us-east-1.amazonaws.com", "us-east-1", "aws");
-        check("123456789123.dkr.ecr-fips.us-east-2.amazonaws.com", "us-east-2", "aws");
-        check("123456789123.dkr.ecr-fips.us-gov-west-1.amazonaws.com", "us-gov-west-1", "aws-us-gov");
-        check("123456789123.dkr.ecr.cn-north-1.amazonaws.com.cn", "cn-north-1", "aws-cn");
-        check("123456789123.dkr.ecr.eusc-de-east-1.amazonaws.eu", "eusc-de-east-1", "aws-eusc");
-        check("123456789123.dkr.ecr.us-iso-east-1.c2s.ic.gov", "us-iso-east-1", "aws-iso");
-        check("123456789123.dkr.ecr.us-isob-east-1.sc2s.sgov.gov", "us-isob-east-1", "aws-iso-b");
-        check("123456789123.dkr.ecr.eu-isoe-west-1.cloud.adc-e.uk", "eu-isoe-west-1", "aws-iso-e");
-        check("123456789123.dkr.ecr.us-isof-south-1.csp.hci.ic.gov", "us-isof-south-1", "aws-iso-f");
-        check("123456789123.dkr-ecr.us-west-2.on.aws", "us-west-2", "aws");
-        check("123456789123.dkr-ecr-fips.us-west-2.on.aws", "us-west-2", "aws");
-        check("123456789123.dkr-ecr.cn-north-1.on.amazonwebservices.com.cn", "cn-north-1", "aws-cn");
+        check("123456789123.dkr.ecr.us-east-1.amazonaws.com", "us-east-1");
+        check("123456789123.dkr.ecr-fips.us-east-2.amazonaws.com", "us-east-2");
+        check("123456789123.dkr.ecr-fips.us-gov-west-1.amazonaws.com", "us-gov-west-1");
+        check("123456789123.dkr.ecr.cn-north-1.amazonaws.com.cn", "cn-north-1");
+        check("123456789123.dkr.ecr.eusc-de-east-1.amazonaws.eu", "eusc-de-east-1");
+        check("123456789123.dkr.ecr.us-iso-east-1.c2s.ic.gov", "us-iso-east-1");
+        check("123456789123.dkr.ecr.us-isob-east-1.sc2s.sgov.gov", "us-isob-east-1");
+        check("123456789123.dkr.ecr.eu-isoe-west-1.cloud.adc-e.uk", "eu-isoe-west-1");
+        check("123456789123.dkr.ecr.us-isof-south-1.csp.hci.ic.gov", "us-isof-south-1");
+        check("123456789123.dkr-ecr.us-west-2.on.aws", "us-west-2");
+        check("123456789123.dkr-ecr-fips.us-west-2.on.aws", "us-west-2");
+        check("123456789123.dkr-ecr.cn-north-1.on.amazonwebservices.com.cn", "cn-north-1");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::published_path::PublishedPath;
+use crate::documents::PublishedPath;
 use crate::registry::{EcrRegistry, HostName};
 pub use reader::Mistake;
 use reader::{Section, Value};

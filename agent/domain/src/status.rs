@@ -5,33 +5,17 @@ mod report;
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
-use crate::credential::EntryName;
+use crate::credentials::{EntryName, Issuer};
+use crate::documents::Publication;
+use crate::documents::plan::Held;
 use crate::findings::Finding;
-use crate::issuer::Issuer;
-use crate::plan::Held;
-use crate::published_document::Publication;
+use crate::problem::Problem;
+use crate::refresh::Verdict;
 use crate::registry::{EcrRegistry, HostName};
-use crate::schedule::saturating_add;
-use crate::trials::Verdict;
+use crate::time::{Moment, ServerClock};
 pub use report::{Check, PlaceReport, RegistryReport, Report, StaticReport};
-
-/// A moment, read once at the edge of an operation and handed down.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Moment {
-    /// The local clock, which may be wrong and may jump.
-    pub wall: Timestamp,
-    /// Time since the program started, which does neither.
-    pub uptime: Duration,
-}
-
-/// The server's clock as an answer last told it, and since then kept going by the time that does not jump; until
-/// an answer came, the local clock.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct ServerClock {
-    told: Option<Moment>,
-}
 
 /// All that passes have found out so far.
 #[derive(Debug, Clone, PartialEq)]
@@ -111,46 +95,12 @@ pub enum PlaceKind {
     Hdfs,
 }
 
-/// Why something is not as it should be.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// The error with its causes, in one line.
-    pub message: String,
-    /// What has to appear first, where time alone may mend it.
-    pub waits_for: Option<String>,
-    /// Whether readers of the place find nothing there, as was seen before it failed.
-    pub leaves_nothing: bool,
-}
-
 /// Whether Hadoop would take container-executor.cfg.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ExecutorCfg {
     Sound,
     Absent(Problem),
     Fatal(String),
-}
-
-impl ServerClock {
-    /// Whether a server's clock has been seen.
-    pub fn is_told(self) -> bool {
-        self.told.is_some()
-    }
-
-    /// What an answer told at `now`: the server's clock minus the local one.
-    pub fn told(skew: SignedDuration, now: Moment) -> Self {
-        Self { told: Some(Moment { wall: saturating_add(now.wall, skew), ..now }) }
-    }
-
-    pub fn at(self, now: Moment) -> Timestamp {
-        let Some(told) = self.told else { return now.wall };
-        let passed = now.uptime.saturating_sub(told.uptime);
-        saturating_add(told.wall, SignedDuration::try_from(passed).unwrap_or(SignedDuration::MAX))
-    }
-
-    /// The server's clock minus the local one.
-    pub fn skew(self, now: Moment) -> SignedDuration {
-        self.at(now).duration_since(now.wall)
-    }
 }
 
 impl Status {
@@ -290,16 +240,6 @@ impl StaticStatus {
     fn fault(&self) -> Option<String> {
         let error = self.error.as_ref().filter(|_| self.names.is_empty());
         error.map(|error| error.message.clone())
-    }
-}
-
-impl Problem {
-    pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), waits_for: None, leaves_nothing: false }
-    }
-
-    pub fn waiting(waits_for: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { waits_for: Some(waits_for.into()), ..Self::new(message) }
     }
 }
 

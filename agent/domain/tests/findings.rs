@@ -10,8 +10,8 @@ use domain::check::{
     self, Access, AwsAnswer, AwsOutcome, ClientConfig, Content, Facts, ImageFacts, Machine, NodeFacts,
     RegistryAnswer, Request, Ruling, SiteContent, SiteFile, TextAlone, TextFile,
 };
+use domain::credentials::Issuer;
 use domain::findings::{self, Finding, codes};
-use domain::issuer::Issuer;
 use domain::registry::EcrRegistry;
 use hadoop_rules::Rules;
 use hadoop_rules::mounts::Paths;

@@ -74,19 +74,8 @@ impl ExecutorConfig {
         self.sections.iter().map(|name| self.slice(*name))
     }
 
-    pub fn has_section(&self, section: &str) -> bool {
-        self.section_id(section).is_some()
-    }
-
-    /// The entries of a section that count, by line.
-    pub fn entries(&self, section: &str) -> Vec<Entry<'_>> {
-        let mut entries: Vec<_> = self.entries_by_key(section).collect();
-        entries.sort_by_key(|entry| entry.line);
-        entries
-    }
-
     /// The entries of a section that count, by key, one at a time: there may be millions.
-    pub fn entries_by_key(&self, section: &str) -> impl Iterator<Item = Entry<'_>> {
+    pub fn entries(&self, section: &str) -> impl Iterator<Item = Entry<'_>> {
         let id = self.section_id(section);
         let entries = self.entries.iter().filter(move |entry| Some(entry.section) == id);
         entries.map(|entry| self.view(entry))

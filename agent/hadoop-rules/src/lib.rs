@@ -7,6 +7,7 @@
 //! and `launch` decide as container-executor does.
 
 #![cfg_attr(not(test), no_std)]
+#![warn(unreachable_pub)]
 
 extern crate alloc;
 

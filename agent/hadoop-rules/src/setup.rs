@@ -114,23 +114,6 @@ pub fn check(setup: &Setup<'_>) -> Result<(), SetupFault> {
 }
 
 impl SetupFault {
-    /// A stable name for findings and metrics.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Missing => "config-missing",
-            Self::Owner { .. } => "config-owner",
-            Self::Writable { .. } => "config-writable",
-            Self::Directory { .. } => "config-is-directory",
-            Self::Unparsable { .. } => "config-unparsable",
-            Self::NoGroup => "group-not-configured",
-            Self::UnknownGroup { .. } => "group-unknown",
-            Self::BinaryOwner => "binary-owner",
-            Self::BinaryGroup { .. } => "binary-group",
-            Self::BinaryOpen => "binary-open-to-others",
-            Self::BinaryNotSetuid => "binary-not-setuid",
-        }
-    }
-
     pub fn ending(&self) -> Ending {
         match self {
             Self::Unparsable { cause: ParseError::NothingConfigured { rules: Rules::V3_2 }, .. } => {

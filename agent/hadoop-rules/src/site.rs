@@ -108,14 +108,6 @@ impl Site {
         self.properties.get(name)
     }
 
-    pub fn properties(&self) -> impl Iterator<Item = (&str, &Property)> {
-        self.properties.iter().map(|(name, property)| (name.as_str(), property))
-    }
-
-    pub fn is_final(&self, name: &str) -> bool {
-        self.finals.contains(name)
-    }
-
     /// Every value with its variables expanded. A property whose expansion fails is left out and
     /// told among the faults: Hadoop too fails only when such a property is read.
     pub fn resolve(&self, variables: &dyn Variables) -> Resolved {

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::Rules;
-use super::executor_config::{ExecutorConfig, List, lossy};
+use super::executor_config::{ExecutorConfig, List, ParseError, lossy};
 use super::image_name;
 use super::trust::{self, Container, PrivilegedRequest};
 
@@ -40,8 +40,8 @@ fn judge(text: Vec<u8>, image: &[u8], rules: Rules) -> Value {
         Err(error) => {
             let message = error.native_message("CFG");
             let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
-            let exit = match (error.code(), rules) {
-                ("nothing-configured", Rules::V3_2) => "read_config returned".to_owned(),
+            let exit = match error {
+                ParseError::NothingConfigured { rules: Rules::V3_2 } => "read_config returned".to_owned(),
                 _ => "exit".to_owned(),
             };
             let code = error.exit_code().expect("no case is killed");

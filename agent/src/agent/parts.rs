@@ -6,13 +6,12 @@ use std::path::Path;
 use std::pin::Pin;
 
 use domain::check::Facts;
-use domain::issuer::Issuer;
+use domain::credentials::{Holder, Issuer, StaticCredentials, Token};
+use domain::problem::Problem;
+use domain::refresh::Probed;
 use domain::registry::HostName;
 use domain::settings::Settings;
-use domain::static_credentials::StaticCredentials;
-use domain::status::{Moment, Problem};
-use domain::token::{Holder, Token};
-use domain::trials::Probed;
+use domain::time::Moment;
 use jiff::SignedDuration;
 
 use crate::place::{Place, SharedPlace};

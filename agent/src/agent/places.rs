@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use domain::credential::{Credential, Credentials, EntryName};
-use domain::document::Document;
-use domain::plan::{self, Found, Plan};
-use domain::published_document::{Publication, PublishedDocument};
+use domain::credentials::{Credential, Credentials, EntryName, StaticCredentials};
+use domain::documents::plan::{self, Found, Plan};
+use domain::documents::{Document, Publication, PublishedDocument};
+use domain::problem::Problem;
 use domain::settings::RegistrySettings;
-use domain::static_credentials::StaticCredentials;
-use domain::status::{Moment, PlaceKind, PlaceStatus, Problem};
+use domain::status::{PlaceKind, PlaceStatus};
+use domain::time::Moment;
 
 use super::{Agent, PassReport, Round, Wake};
 use crate::place::{Intent, Place, Planner, Visit};

@@ -4,15 +4,14 @@
 //! a cluster costs as many calls as one node, however large it is.
 
 use domain::check::AwsOutcome;
-use domain::issuer::Issuer;
-use domain::plan::Found;
-use domain::published_document::PublishedDocument;
+use domain::credentials::{Issuer, Token};
+use domain::documents::PublishedDocument;
+use domain::documents::plan::Found;
+use domain::refresh::schedule::{Company, Renewal, unit_of, yield_for};
+use domain::refresh::{Probed, Verdict};
 use domain::registry::HostName;
-use domain::schedule::{Company, Renewal, unit_of, yield_for};
 use domain::settings::RegistrySettings;
-use domain::status::ServerClock;
-use domain::token::Token;
-use domain::trials::{Probed, Verdict};
+use domain::time::ServerClock;
 use jiff::{SignedDuration, Timestamp};
 use tokio::task::JoinSet;
 

@@ -9,18 +9,15 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use domain::check::{Content, Facts, Ruling, TextFile};
-use domain::credential::EntryName;
-use domain::document::Document;
-use domain::issuer::Issuer;
-use domain::plan::{Attributes, Found, Plan};
-use domain::published_document::PublishedDocument;
+use domain::credentials::{EntryName, Holder, Issuer, Origin, Secret, StaticCredentials, Token};
+use domain::documents::plan::{Attributes, Found, Plan};
+use domain::documents::{Document, PublishedDocument};
+use domain::problem::Problem;
+use domain::refresh::{Probed, Verdict};
 use domain::registry::HostName;
-use domain::secret::Secret;
 use domain::settings::Settings;
-use domain::static_credentials::StaticCredentials;
-use domain::status::{Moment, PlaceKind, Problem, Report};
-use domain::token::{Holder, Origin, Token};
-use domain::trials::{Probed, Verdict};
+use domain::status::{PlaceKind, Report};
+use domain::time::Moment;
 use hadoop_rules::Rules;
 use jiff::{SignedDuration, Timestamp};
 

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use domain::emr_config::{TrustedEntry, render};
+use domain::emr::emr_config::{TrustedEntry, render};
 
 use super::Exit;
 

@@ -144,9 +144,11 @@ fn friendly(left: SignedDuration) -> String {
 mod tests {
     use std::time::Duration;
 
-    use domain::issuer::Issuer;
+    use domain::credentials::Issuer;
+    use domain::problem::Problem;
     use domain::registry::EcrRegistry;
-    use domain::status::{ExecutorCfg, Moment, Problem, RegistryStatus, Report, Status};
+    use domain::status::{ExecutorCfg, RegistryStatus, Report, Status};
+    use domain::time::Moment;
     use jiff::tz::TimeZone;
     use jiff::{SignedDuration, Timestamp};
 

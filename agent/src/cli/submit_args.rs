@@ -4,9 +4,9 @@ use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 use domain::check::{self, Content, Report, Request, SiteContent};
+use domain::emr::submission::{self, Submission};
 use domain::findings::Severity;
 use domain::settings::Settings;
-use domain::submission::{self, Submission};
 use jiff::Timestamp;
 
 use super::{ConfigOption, Exit, FAILURE};

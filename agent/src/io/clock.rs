@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use domain::status::Moment;
+use domain::time::Moment;
 use jiff::Timestamp;
 
 /// Started once; told the time at the edge of an operation.

@@ -6,8 +6,8 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use domain::document::Document;
-use domain::static_credentials::{BadCredentials, StaticCredentials};
+use domain::credentials::{BadCredentials, StaticCredentials};
+use domain::documents::Document;
 use jiff::Timestamp;
 use thiserror::Error;
 

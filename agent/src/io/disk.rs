@@ -10,10 +10,11 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::time::{Duration, SystemTime};
 
-use domain::document::Document;
-use domain::plan::{Attributes, Found};
+use domain::documents::Document;
+use domain::documents::plan::{Attributes, Found};
+use domain::problem::Problem;
 use domain::settings::{DockerConfigSettings, Mode, Owner};
-use domain::status::{PlaceKind, Problem};
+use domain::status::PlaceKind;
 use nix::unistd::{Gid, Group, Uid, User, fchown};
 use thiserror::Error;
 

@@ -9,10 +9,9 @@ use std::time::Duration;
 
 use aws_sdk_ecr::config::Credentials;
 use aws_smithy_types::DateTime;
-use domain::issuer::Issuer;
+use domain::credentials::{BadToken, Holder, Issuer, Origin, Token};
 use domain::registry::Service;
-use domain::schedule::saturating_add;
-use domain::token::{BadToken, Holder, Origin, Token};
+use domain::time::saturating_add;
 use jiff::{SignedDuration, Timestamp};
 
 use clock::ServerClock;

@@ -13,9 +13,10 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::time::Instant;
 
+use domain::problem::Problem;
+use domain::refresh::TurnMemory;
 use domain::settings::{Deadlines, PublishedSettings};
-use domain::status::{PlaceKind, Problem};
-use domain::turn::TurnMemory;
+use domain::status::PlaceKind;
 use hdfs_native::{Client, ClientBuilder};
 
 use crate::io::{chain, hadoop_conf};

@@ -4,8 +4,8 @@ mod process;
 
 use std::time::Duration;
 
+use domain::documents::plan::Drift;
 use domain::findings::Severity;
-use domain::plan::Drift;
 use domain::status::{PlaceKind, Report};
 use jiff::Timestamp;
 use prometheus::{

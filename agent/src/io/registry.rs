@@ -7,8 +7,8 @@ mod conversation;
 use std::time::Duration;
 
 use domain::check::{ImageConfig, ImageFacts, ImageReference, RegistryAnswer};
-use domain::server_clock::skew;
-use domain::trials::{Probed, Verdict};
+use domain::refresh::{Probed, Verdict};
+use domain::time::skew;
 use jiff::Timestamp;
 use serde::Deserialize;
 

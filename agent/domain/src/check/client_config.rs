@@ -6,9 +6,9 @@ use jiff::{SignedDuration, Timestamp};
 use super::collector::Collector;
 use super::facts::{Access, ClientConfig, Content, Facts};
 use super::report::{CredentialReport, DockerConfigReport};
+use crate::credentials::stated_expiry;
+use crate::documents::claimed_expiries;
 use crate::findings::{Finding, codes};
-use crate::published_document::claimed_expiries;
-use crate::token::stated_expiry;
 
 /// A credential that ends within this time is about to fail.
 const SOON: SignedDuration = SignedDuration::from_mins(30);

@@ -14,7 +14,7 @@ pub(super) struct Collector {
 }
 
 impl Collector {
-    pub fn add(&mut self, finding: Finding) {
+    pub(super) fn add(&mut self, finding: Finding) {
         let count = self.counts.entry(finding.code.clone()).or_default();
         *count += 1;
         if *count <= MOST_OF_A_KIND {
@@ -23,13 +23,13 @@ impl Collector {
     }
 
     /// Whether more of this code would still be told.
-    pub fn wants(&self, code: &str) -> bool {
+    pub(super) fn wants(&self, code: &str) -> bool {
         self.counts.get(code).is_none_or(|count| *count < MOST_OF_A_KIND)
     }
 
     /// Errors first; of one severity in the order found. The last of a code that was found too
     /// often says how many were left out.
-    pub fn into_findings(self) -> Vec<Finding> {
+    pub(super) fn into_findings(self) -> Vec<Finding> {
         let mut findings = self.findings;
         for (code, count) in self.counts {
             let last = findings.iter_mut().rfind(|finding| finding.code == code);

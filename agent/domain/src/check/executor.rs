@@ -9,7 +9,7 @@ use super::collector::Collector;
 use super::facts::{Content, Facts, TextFile};
 use super::report::{ExecutorCfgReport, ParseErrorReport};
 use super::{keys, registries};
-use crate::findings::{Code, Finding, codes};
+use crate::findings::{Code, Finding, clipped, codes};
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 const NM_GROUP_REMEDY: &str = "above the first section: yarn.nodemanager.linux-container-executor.group=yarn";
@@ -112,8 +112,8 @@ fn fatal_code(bytes: &[u8], error: &ParseError) -> Code {
     };
     let marked = raw.starts_with(BYTE_ORDER_MARK);
     match error {
-        ParseError::BlankLine { .. } if raw.contains(&b'#') => codes::INDENTED_COMMENT,
-        ParseError::BlankLine { .. } => by_line_end(codes::BLANK_LINE),
+        ParseError::WhitespaceLine { .. } if raw.contains(&b'#') => codes::INDENTED_COMMENT,
+        ParseError::WhitespaceLine { .. } => by_line_end(codes::BLANK_LINE),
         ParseError::BrokenHeader { .. } => by_line_end(codes::BROKEN_SECTION_HEADER),
         ParseError::NoEqualsSign { .. } if marked => codes::BYTE_ORDER_MARK,
         ParseError::NoEqualsSign { .. } => codes::NO_EQUALS_SIGN,
@@ -239,11 +239,6 @@ fn means_true(value: &[u8]) -> bool {
 fn raw_line(bytes: &[u8], number: u32) -> &[u8] {
     let index = usize::try_from(number.saturating_sub(1)).unwrap_or(usize::MAX);
     bytes.split(|byte| *byte == b'\n').nth(index).unwrap_or_default()
-}
-
-/// As much as fits into a message.
-pub(super) fn clipped(text: &[u8]) -> &[u8] {
-    &text[..text.len().min(200)]
 }
 
 /// Whether the file alone already ends every launch on the node.

@@ -6,7 +6,7 @@ use hadoop_rules::setup::{Binary, Owned};
 use hadoop_rules::site::{Resolved, Site};
 use jiff::Timestamp;
 
-use crate::issuer::Issuer;
+use crate::credentials::Issuer;
 use crate::registry::EcrRegistry;
 
 /// Everything there is to judge. What is `None` was not looked at, and nothing is said of it.

@@ -3,8 +3,7 @@
 use hadoop_rules::executor_config::{DOCKER, Entry, ExecutorConfig, HEAD, lossy};
 
 use super::collector::Collector;
-use super::executor::clipped;
-use crate::findings::{Finding, codes};
+use crate::findings::{Finding, clipped, codes};
 
 /// All that Hadoop reads in `[docker]`, in any version.
 const DOCKER_KEYS: [&str; 16] = [
@@ -32,7 +31,7 @@ const LONGEST: usize = 100;
 
 /// Every key of `[docker]` that is not known, and every Docker key that stands elsewhere.
 pub(super) fn judge(path: &str, config: &ExecutorConfig, found: &mut Collector) {
-    for entry in config.entries_by_key(DOCKER) {
+    for entry in config.entries(DOCKER) {
         if !is_docker_key(entry.key) {
             found.add(unknown(path, entry));
         }
@@ -48,7 +47,7 @@ pub(super) fn judge(path: &str, config: &ExecutorConfig, found: &mut Collector) 
                 entry.key.starts_with(b"docker.") && !(name == HEAD && entry.key == IN_HEAD_TOO.as_bytes());
             (switch || docker) && is_docker_key(entry.key)
         };
-        for entry in config.entries_by_key(name).filter(misplaced) {
+        for entry in config.entries(name).filter(misplaced) {
             found.add(elsewhere(path, name, entry));
         }
     }

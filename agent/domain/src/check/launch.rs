@@ -26,7 +26,7 @@ pub(super) struct Defaults {
 
 impl Defaults {
     /// YARN's own defaults where yarn-site.xml was not looked at or does not say.
-    pub fn of(settings: Option<&YarnSettings>) -> Self {
+    pub(super) fn of(settings: Option<&YarnSettings>) -> Self {
         let said = |list: Option<&Vec<String>>| list.filter(|list| !list.is_empty()).cloned();
         let capabilities = said(settings.and_then(|settings| settings.capabilities.as_ref()))
             .unwrap_or_else(|| CAPABILITIES.split(',').map(str::to_owned).collect());

@@ -7,8 +7,8 @@ use hadoop_rules::setup::{self, Content, Setup, SetupFault};
 
 use super::collector::Collector;
 use super::facts::{AwsOutcome, Facts, NodeFacts};
+use crate::credentials::Issuer;
 use crate::findings::{Code, Finding, codes};
-use crate::issuer::Issuer;
 use crate::registry::Service;
 
 const DOCKER_BINARY_KEY: &str = "docker.binary";

@@ -9,14 +9,22 @@ use hadoop_rules::executor_config::{
 use hadoop_rules::trust::{self, Container};
 
 use super::collector::Collector;
-use super::executor::clipped;
-use crate::findings::{Code, Finding, codes};
+use crate::findings::{Code, Finding, clipped, codes};
 use crate::registry::{EcrRegistry, Service};
 
 /// What EMR trusts if nothing is configured.
 pub(super) const EMR_DEFAULTS: [&str; 2] = ["local", "centos"];
 /// Longer lists are not written out in remedies.
 const LONGEST_REMEDY: usize = 1_000;
+
+/// The private ECR registries that a configuration trusts for normal containers, in its order.
+pub(super) fn trusted_ecr_registries(config: &ExecutorConfig) -> Vec<EcrRegistry> {
+    let private = |registry: &EcrRegistry| registry.service() == Service::Private;
+    let registry = |entry: &[u8]| EcrRegistry::parse(lossy(entry).split('/').next()?).ok().filter(private);
+    let trusted = config.items(DOCKER, TRUSTED_REGISTRIES_KEY).filter_map(registry);
+    let mut seen = HashSet::new();
+    trusted.filter(|registry| seen.insert(registry.clone())).collect()
+}
 
 /// The entries of both lists, and how the lists differ.
 pub(super) fn judge_lists(path: &str, config: &ExecutorConfig, found: &mut Collector) {

@@ -7,7 +7,7 @@ use hadoop_rules::site::{Resolved, Site};
 
 use super::collector::Collector;
 use super::facts::{Facts, NodeFacts, SiteContent, SiteFile, emr_version};
-use super::trusted_ecr_registries;
+use super::registries::trusted_ecr_registries;
 use crate::findings::{Code, Finding, codes};
 
 pub(super) const AUTO_AUTH_KEY: &str =

@@ -40,6 +40,11 @@ impl Excerpt {
     }
 }
 
+/// As much as fits into a message.
+pub(crate) fn clipped(text: &[u8]) -> &[u8] {
+    &text[..text.len().min(200)]
+}
+
 /// Gives every finding in that file the text of its line, in one walk through the file.
 pub fn point_at(findings: &mut [Finding], file: &str, text: &[u8]) {
     let mut wanted: Vec<&mut Finding> = findings

@@ -27,7 +27,7 @@ impl fmt::Display for Mistake {
 }
 
 /// Fills `target` from `text` by way of `fill`, which asks the root section for each key.
-pub fn read<T>(
+pub(super) fn read<T>(
     text: &str,
     mut target: T,
     fill: impl FnOnce(&mut T, &mut Section<'_, '_>),
@@ -55,7 +55,7 @@ pub fn read<T>(
 }
 
 /// A table of the text, asked key by key.
-pub struct Section<'a, 'i> {
+pub(super) struct Section<'a, 'i> {
     text: &'a str,
     prefix: String,
     table: &'a DeTable<'i>,
@@ -69,7 +69,7 @@ impl<'a, 'i> Section<'a, 'i> {
     }
 
     /// Sets `target` if the key is there; a refused value leaves it and notes the mistake.
-    pub fn set<T>(
+    pub(super) fn set<T>(
         &mut self,
         key: &'static str,
         target: &mut T,
@@ -81,7 +81,7 @@ impl<'a, 'i> Section<'a, 'i> {
     }
 
     /// The value of a key that must be there.
-    pub fn required<T>(
+    pub(super) fn required<T>(
         &mut self,
         key: &'static str,
         parse: impl Fn(&Value<'_>) -> Result<T, String>,
@@ -94,12 +94,12 @@ impl<'a, 'i> Section<'a, 'i> {
     }
 
     /// Whether the key is there, whatever its value.
-    pub fn has(&self, key: &str) -> bool {
+    pub(super) fn has(&self, key: &str) -> bool {
         self.table.contains_key(key)
     }
 
     /// Visits the table of this name, if there.
-    pub fn table(&mut self, key: &'static str, visit: impl FnOnce(&mut Section<'_, 'i>)) {
+    pub(super) fn table(&mut self, key: &'static str, visit: impl FnOnce(&mut Section<'_, 'i>)) {
         let Some(value) = self.ask(key) else { return };
         match value.get_ref().as_table() {
             Some(table) => self.descend(key, table, visit),
@@ -110,7 +110,7 @@ impl<'a, 'i> Section<'a, 'i> {
     }
 
     /// Visits each table of this array of tables; tells whether the key is there at all.
-    pub fn tables(&mut self, key: &'static str, mut visit: impl FnMut(&mut Section<'_, 'i>)) -> bool {
+    pub(super) fn tables(&mut self, key: &'static str, mut visit: impl FnMut(&mut Section<'_, 'i>)) -> bool {
         let Some(value) = self.ask(key) else { return false };
         let items: &[Spanned<DeValue<'i>>] = value.get_ref().as_array().map_or(&[], |array| array);
         let tables: Vec<_> = items.iter().filter_map(|item| item.get_ref().as_table()).collect();
@@ -134,7 +134,7 @@ impl<'a, 'i> Section<'a, 'i> {
     }
 
     /// The value of a key, if it is there and right; a refused value notes the mistake.
-    pub fn optional<T>(
+    pub(super) fn optional<T>(
         &mut self,
         key: &'static str,
         parse: impl Fn(&Value<'_>) -> Result<T, String>,
@@ -178,28 +178,28 @@ impl<'a, 'i> Section<'a, 'i> {
 }
 
 /// A value, seen as one of the shapes that settings have.
-pub struct Value<'a>(&'a DeValue<'a>);
+pub(super) struct Value<'a>(&'a DeValue<'a>);
 
 impl Value<'_> {
-    pub fn boolean(&self) -> Option<bool> {
+    pub(super) fn boolean(&self) -> Option<bool> {
         self.0.as_bool()
     }
 
-    pub fn string(&self) -> Option<&str> {
+    pub(super) fn string(&self) -> Option<&str> {
         self.0.as_str()
     }
 
-    pub fn strings(&self) -> Option<Vec<&str>> {
+    pub(super) fn strings(&self) -> Option<Vec<&str>> {
         self.0.as_array()?.iter().map(|item| item.get_ref().as_str()).collect()
     }
 
-    pub fn integer(&self) -> Option<i64> {
+    pub(super) fn integer(&self) -> Option<i64> {
         let integer = self.0.as_integer()?;
         i64::from_str_radix(integer.as_str(), integer.radix()).ok()
     }
 
     /// A whole or a broken number.
-    pub fn number(&self) -> Option<f64> {
+    pub(super) fn number(&self) -> Option<f64> {
         let number = self.0.as_float().and_then(|float| float.as_str().parse().ok());
         number.or_else(|| self.integer().and_then(|n| i32::try_from(n).ok()).map(f64::from))
     }

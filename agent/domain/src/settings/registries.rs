@@ -3,7 +3,7 @@
 
 use super::host_names;
 use super::reader::{Section, Value};
-use crate::issuer::{Endpoint, ExternalId, Identity, Issuer, ProfileName, Role, RoleArn, SessionName};
+use crate::credentials::{Endpoint, ExternalId, Identity, Issuer, ProfileName, Role, RoleArn, SessionName};
 use crate::registry::{EcrRegistry, HostName, Region, Service};
 
 /// A registry to hold a credential for.

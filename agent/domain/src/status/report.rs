@@ -3,9 +3,10 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Moment, PlaceKind, PlaceStatus, RegistryStatus, StaticStatus, Status, Trust};
+use super::{PlaceKind, PlaceStatus, RegistryStatus, StaticStatus, Status, Trust};
+use crate::documents::Publication;
 use crate::findings::Finding;
-use crate::published_document::Publication;
+use crate::time::Moment;
 
 /// The whole answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -5,8 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     ExecutorCfg, Moment, PlaceKind, PlaceStatus, Problem, RegistryStatus, Report, ServerClock, Status,
 };
-use crate::credential::EntryName;
-use crate::issuer::Issuer;
+use crate::credentials::{EntryName, Issuer};
 use crate::registry::EcrRegistry;
 
 const HOST: &str = "123456789123.dkr.ecr.us-east-1.amazonaws.com";

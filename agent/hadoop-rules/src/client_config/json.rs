@@ -58,14 +58,14 @@ pub(super) type Members = BTreeMap<String, Value>;
 
 impl Value {
     /// Anything but an object has no members.
-    pub fn into_members(self) -> Members {
+    pub(super) fn into_members(self) -> Members {
         match self {
             Self::Object(members) => members.into_iter().collect(),
             Self::Scalar(_) | Self::Array => Members::new(),
         }
     }
 
-    pub fn into_text(self) -> String {
+    pub(super) fn into_text(self) -> String {
         match self {
             Self::Scalar(text) => text,
             Self::Array | Self::Object(_) => String::new(),

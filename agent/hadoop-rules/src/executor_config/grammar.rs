@@ -214,7 +214,7 @@ impl<'t> Line<'t> {
     fn without_equals_sign(&self) -> ParseError {
         let (line, text) = (self.number, self.bytes.to_vec());
         match self.bytes.iter().find(|byte| !is_space(**byte)) {
-            None => ParseError::BlankLine { line, text },
+            None => ParseError::WhitespaceLine { line, text },
             Some(b'[') => ParseError::BrokenHeader { line, text },
             Some(_) => ParseError::NoEqualsSign { line, text },
         }

@@ -13,7 +13,7 @@ use super::super::Rules;
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum ParseError {
     #[error("line {line} holds nothing but white space, which is not an empty line")]
-    BlankLine { line: u32, text: Vec<u8> },
+    WhitespaceLine { line: u32, text: Vec<u8> },
 
     #[error("line {line} is no section header, because `[` and `]` are not its first and last byte")]
     BrokenHeader { line: u32, text: Vec<u8> },
@@ -38,31 +38,16 @@ pub enum ParseError {
     #[error("the file has neither an entry nor a section")]
     NothingConfigured { rules: Rules },
 
-    /// Not a rule of Hadoop; the model's own bound.
+    /// Not a rule of Hadoop but a bound of this crate.
     #[error("the file is larger than 4 GiB")]
     TooLarge,
 }
 
 impl ParseError {
-    /// A stable name for findings and metrics.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::BlankLine { .. } => "blank-line",
-            Self::BrokenHeader { .. } => "broken-section-header",
-            Self::NoEqualsSign { .. } => "no-equals-sign",
-            Self::OnlyEqualsSigns { .. } => "only-equals-signs",
-            Self::EmptySectionName { .. } => "empty-section-name",
-            Self::RepeatedEmptySection { .. } => "repeated-empty-section",
-            Self::TooManySections { .. } => "too-many-sections",
-            Self::NothingConfigured { .. } => "nothing-configured",
-            Self::TooLarge => "too-large",
-        }
-    }
-
     /// Counted from one; None if the file as a whole is at fault.
     pub fn line(&self) -> Option<u32> {
         match self {
-            Self::BlankLine { line, .. }
+            Self::WhitespaceLine { line, .. }
             | Self::BrokenHeader { line, .. }
             | Self::NoEqualsSign { line, .. }
             | Self::OnlyEqualsSigns { line, .. }
@@ -86,7 +71,7 @@ impl ParseError {
     /// NodeManager. `path` is the configuration file's.
     pub fn native_message(&self, path: &str) -> String {
         match self {
-            Self::BlankLine { text, .. }
+            Self::WhitespaceLine { text, .. }
             | Self::BrokenHeader { text, .. }
             | Self::NoEqualsSign { text, .. } => {
                 let text = super::lossy(text);

@@ -42,37 +42,38 @@ fn values_are_cut_trimmed_and_dropped_as_the_native_code_does() {
     check_value("\0\n[docker]\n\0junk\nk=v", Some("v"));
 }
 
-fn check_fault(text: &str, code: &str, line: Option<u32>, exit: Option<u8>) {
+fn check_fault(text: &str, variant: &str, line: Option<u32>, exit: Option<u8>) {
     for rules in Rules::ALL {
         let error = parse(text, rules).expect_err(text);
-        let found = (error.code(), error.line(), error.exit_code());
-        assert_eq!(found, (code, line, exit), "{text:?}");
+        let name = format!("{error:?}");
+        let name = name.split(' ').next().unwrap_or_default();
+        assert_eq!((name, error.line(), error.exit_code()), (variant, line, exit), "{text:?}");
     }
 }
 
 #[test]
-fn faults_have_a_code_a_line_and_an_exit_code() {
-    check_fault("a=b\n ", "blank-line", Some(2), Some(24));
-    check_fault("\r\n", "blank-line", Some(1), Some(24));
-    check_fault("a=b\n  # c", "blank-line", Some(2), Some(24));
-    check_fault("[docker] \n", "broken-section-header", Some(1), Some(24));
-    check_fault("[docker]\r\n", "broken-section-header", Some(1), Some(24));
-    check_fault(" [docker]", "broken-section-header", Some(1), Some(24));
-    check_fault("[", "broken-section-header", Some(1), Some(24));
-    check_fault("\n\nfoo", "no-equals-sign", Some(3), Some(24));
-    check_fault("\u{feff}#", "no-equals-sign", Some(1), Some(24));
-    check_fault("==", "only-equals-signs", Some(1), Some(24));
-    check_fault("a=b\n[]", "empty-section-name", Some(2), Some(24));
-    check_fault("", "nothing-configured", None, Some(24));
-    check_fault("# c\nk=\n", "nothing-configured", None, Some(24));
-    let repeated = "repeated-empty-section";
+fn faults_have_a_line_and_an_exit_code() {
+    check_fault("a=b\n ", "WhitespaceLine", Some(2), Some(24));
+    check_fault("\r\n", "WhitespaceLine", Some(1), Some(24));
+    check_fault("a=b\n  # c", "WhitespaceLine", Some(2), Some(24));
+    check_fault("[docker] \n", "BrokenHeader", Some(1), Some(24));
+    check_fault("[docker]\r\n", "BrokenHeader", Some(1), Some(24));
+    check_fault(" [docker]", "BrokenHeader", Some(1), Some(24));
+    check_fault("[", "BrokenHeader", Some(1), Some(24));
+    check_fault("\n\nfoo", "NoEqualsSign", Some(3), Some(24));
+    check_fault("\u{feff}#", "NoEqualsSign", Some(1), Some(24));
+    check_fault("==", "OnlyEqualsSigns", Some(1), Some(24));
+    check_fault("a=b\n[]", "EmptySectionName", Some(2), Some(24));
+    check_fault("", "NothingConfigured", None, Some(24));
+    check_fault("# c\nk=\n", "NothingConfigured", None, Some(24));
+    let repeated = "RepeatedEmptySection";
     check_fault("[a]\nk=\n[a]", repeated, Some(3), Some(18));
     check_fault("[a]\n[a]\n[b]\n[a]\n", repeated, Some(4), Some(18));
     check_fault("[a]\nk=\n[a]\n[]", repeated, Some(3), Some(18));
-    check_fault("[a]\nk=\n[a]\nfoo", "no-equals-sign", Some(4), Some(24));
-    check_fault(&sections(20), "too-many-sections", Some(20), None);
+    check_fault("[a]\nk=\n[a]\nfoo", "NoEqualsSign", Some(4), Some(24));
+    check_fault(&sections(20), "TooManySections", Some(20), None);
     let with_head = format!("k=v\n{}", sections(19));
-    check_fault(&with_head, "too-many-sections", Some(20), None);
+    check_fault(&with_head, "TooManySections", Some(20), None);
 }
 
 #[test]
@@ -80,7 +81,7 @@ fn nineteen_sections_are_not_too_many_however_often_they_are_repeated() {
     let text = format!("k=\n{}k=v\n{}", sections(19), sections(19).replace('\n', "\nk=v\n"));
     let config = parse(&text, Rules::V3_2).expect("a good configuration");
     assert_eq!(config.sections().count(), 19);
-    assert!(!config.has_section(HEAD));
+    assert!(config.sections().all(|name| name != HEAD.as_bytes()));
 }
 
 fn sections(count: usize) -> String {
@@ -144,7 +145,7 @@ fn notes_tell_what_was_changed_or_ignored() {
     ];
     assert_eq!(notes, expected);
     assert_eq!(config.notes().left_out(), 0);
-    let lines: Vec<_> = config.entries("a").iter().map(|entry| entry.line).collect();
+    let lines: Vec<_> = config.entries("a").map(|entry| entry.line).collect();
     assert_eq!(lines, [4]);
 }
 
@@ -152,7 +153,7 @@ fn notes_tell_what_was_changed_or_ignored() {
 fn a_large_hostile_file_is_read_in_bounds() {
     let text = "k=v=\n".repeat(1_000_000);
     let config = parse(&text, Rules::V3_3).expect("a good configuration");
-    assert_eq!(config.entries(HEAD).len(), 1);
+    assert_eq!(config.entries(HEAD).count(), 1);
     assert_eq!(config.notes().iter().count() + config.notes().left_out(), 999_999);
 }
 
@@ -187,7 +188,7 @@ proptest! {
             for (key, value) in entries {
                 prop_assert_eq!(config.get(section, key), Some(value.as_bytes()));
             }
-            prop_assert_eq!(config.entries(section).len(), entries.len());
+            prop_assert_eq!(config.entries(section).count(), entries.len());
         }
         prop_assert_eq!(config.notes().iter().count(), 0);
     }

@@ -10,7 +10,7 @@ pub(super) struct Arguments(Vec<Vec<u8>>);
 impl Arguments {
     const MOST: usize = 1_024;
 
-    pub fn push(&mut self, word: &[u8]) -> Result<(), Refusal> {
+    pub(super) fn push(&mut self, word: &[u8]) -> Result<(), Refusal> {
         if self.0.len() >= Self::MOST {
             return Err(Refusal::TooManyArguments);
         }
@@ -19,17 +19,17 @@ impl Arguments {
     }
 
     /// One word made of an option and its value.
-    pub fn push_option(&mut self, option: &str, value: &[u8]) -> Result<(), Refusal> {
+    pub(super) fn push_option(&mut self, option: &str, value: &[u8]) -> Result<(), Refusal> {
         self.push(&[option.as_bytes(), value].concat())
     }
 
     /// Two words: an option, then its value.
-    pub fn push_pair(&mut self, option: &str, value: &[u8]) -> Result<(), Refusal> {
+    pub(super) fn push_pair(&mut self, option: &str, value: &[u8]) -> Result<(), Refusal> {
         self.push(option.as_bytes())?;
         self.push(value)
     }
 
-    pub fn into_words(self) -> Vec<Vec<u8>> {
+    pub(super) fn into_words(self) -> Vec<Vec<u8>> {
         self.0
     }
 }

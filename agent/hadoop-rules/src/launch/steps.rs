@@ -34,11 +34,11 @@ struct Listed {
 }
 
 impl<'a> Launch<'a> {
-    pub fn new(config: &'a ExecutorConfig, command: &'a LaunchCommand, host: &'a dyn Host) -> Self {
+    pub(super) fn new(config: &'a ExecutorConfig, command: &'a LaunchCommand, host: &'a dyn Host) -> Self {
         Self { config, command, host, arguments: Arguments::default() }
     }
 
-    pub fn run(mut self) -> Result<Vec<Vec<u8>>, Refusal> {
+    pub(super) fn run(mut self) -> Result<Vec<Vec<u8>>, Refusal> {
         self.arguments.push(self.docker_binary())?;
         self.add_valued("docker-config", "--config=")?;
         if self.command.get("docker-command") != Some(b"run") {

@@ -14,7 +14,7 @@ pub(in super::super) struct FakePaths(BTreeMap<&'static str, Node>);
 
 impl FakePaths {
     /// Directories end in a slash; a link is `path -> target`.
-    pub fn new(listing: &[&'static str]) -> Self {
+    pub(crate) fn new(listing: &[&'static str]) -> Self {
         let node = |line: &&'static str| match line.split_once(" -> ") {
             Some((path, target)) => (path, Node::Link(target)),
             None => match line.strip_suffix('/') {

@@ -31,7 +31,7 @@ pub(super) fn normalize(path: &[u8], paths: &dyn Paths) -> Option<Source> {
 
 impl Source {
     /// Whether whoever may write the source may write the file.
-    pub fn covers(&self, file: &[u8]) -> bool {
+    pub(super) fn covers(&self, file: &[u8]) -> bool {
         match self {
             Self::Directory(path) => file.starts_with(path),
             Self::File(path) => path == file,
@@ -55,7 +55,7 @@ pub(super) enum Permitted {
 }
 
 impl Permitted {
-    pub fn resolve(entry: &[u8], paths: &dyn Paths) -> Option<Self> {
+    pub(super) fn resolve(entry: &[u8], paths: &dyn Paths) -> Option<Self> {
         if let Some(source) = normalize(entry, paths) {
             return Some(Self::Exactly(source));
         }
@@ -91,12 +91,12 @@ pub(super) struct Comparison<'s> {
 }
 
 impl<'s> Comparison<'s> {
-    pub fn of(source: &'s Source) -> Self {
+    pub(super) fn of(source: &'s Source) -> Self {
         Self { source, last_was_directory: false }
     }
 
     /// Whether an entry equals the source, or is a directory above it.
-    pub fn permits(&mut self, list: &[Permitted]) -> Result<bool, InvalidPattern> {
+    pub(super) fn permits(&mut self, list: &[Permitted]) -> Result<bool, InvalidPattern> {
         for entry in list {
             if entry.equals(self.source)? {
                 return Ok(true);

@@ -18,7 +18,7 @@ pub(super) struct Request {
 const PROPAGATIONS: [&[u8]; 6] = [b"shared", b"rshared", b"slave", b"rslave", b"private", b"rprivate"];
 
 impl Request {
-    pub fn parse(mount: &[u8], rules: Rules) -> Result<Self, MountRefusal> {
+    pub(super) fn parse(mount: &[u8], rules: Rules) -> Result<Self, MountRefusal> {
         let parse = match rules {
             Rules::V3_2 => parse_3_2,
             Rules::V3_3 => parse_3_3,

@@ -104,15 +104,18 @@ fn groups_and_binary_are_checked_in_order() {
     let good = Binary { uid: 0, gid: 7, mode: 0o106_050 };
     let ending_of = |group, binary| {
         let setup = Setup { chain: &chain, content: Content::File(Ok(&config)), group, binary: Some(binary) };
-        check(&setup).err().map(|fault| (fault.code(), fault.ending()))
+        check(&setup).err().map(|fault| {
+            let ending = fault.ending();
+            (fault, ending)
+        })
     };
     let table = [
         (Some(7), good, None),
-        (None, good, Some(("group-unknown", Ending::Exit(24)))),
-        (Some(8), good, Some(("binary-group", Ending::Exit(22)))),
-        (Some(7), Binary { uid: 1, ..good }, Some(("binary-owner", Ending::Exit(22)))),
-        (Some(7), Binary { mode: 0o6051, ..good }, Some(("binary-open-to-others", Ending::Exit(22)))),
-        (Some(7), Binary { mode: 0o2050, ..good }, Some(("binary-not-setuid", Ending::Exit(22)))),
+        (None, good, Some((SetupFault::UnknownGroup { group: "hadoop".to_owned() }, Ending::Exit(24)))),
+        (Some(8), good, Some((SetupFault::BinaryGroup { expected: 8, actual: 7 }, Ending::Exit(22)))),
+        (Some(7), Binary { uid: 1, ..good }, Some((SetupFault::BinaryOwner, Ending::Exit(22)))),
+        (Some(7), Binary { mode: 0o6051, ..good }, Some((SetupFault::BinaryOpen, Ending::Exit(22)))),
+        (Some(7), Binary { mode: 0o2050, ..good }, Some((SetupFault::BinaryNotSetuid, Ending::Exit(22)))),
     ];
     for (group, binary, expected) in table {
         assert_eq!(ending_of(group, binary), expected, "{group:?} {binary:?}");

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use domain::check::{
     self, AwsAnswer, AwsOutcome, ClientConfig, Content, Facts, ImageReference, Report, Request, TextFile,
 };
-use domain::issuer::Issuer;
-use domain::plan::{Found as Placed, Plan};
+use domain::credentials::Issuer;
+use domain::documents::plan::{Found as Placed, Plan};
 use domain::settings::Settings;
 use hadoop_rules::client_config;
 

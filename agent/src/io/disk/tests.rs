@@ -2,12 +2,10 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
-use domain::credential::{Credential, Credentials, EntryName};
-use domain::plan::local;
-use domain::secret::Secret;
+use domain::credentials::{Credential, Credentials, EntryName, Origin, Secret, Token};
+use domain::documents::plan::local;
+use domain::problem::Problem;
 use domain::settings::Settings;
-use domain::status::Problem;
-use domain::token::{Origin, Token};
 
 use super::{LocalConfig, read};
 use crate::place::{Change, Intent, Place as _, Visit};

@@ -7,7 +7,7 @@ use aws_sdk_ecr::config::interceptors::{
 };
 use aws_sdk_ecr::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_ecr::error::BoxError;
-use domain::server_clock::skew;
+use domain::time::skew;
 use jiff::{SignedDuration, Timestamp};
 
 /// Reads the server's clock off its answers.

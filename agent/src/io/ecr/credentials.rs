@@ -18,8 +18,7 @@ use aws_smithy_http_client::Connector;
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_runtime_api::client::http::{SharedHttpConnector, http_client_fn};
-use domain::issuer::{Issuer, Role};
-use domain::token::{Holder, Origin};
+use domain::credentials::{Holder, Issuer, Origin, Role};
 use jiff::Timestamp;
 
 use super::clock::ServerClock;

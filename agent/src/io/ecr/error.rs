@@ -7,9 +7,8 @@ use std::time::Duration;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_ecr::config::http::HttpResponse;
 use aws_sdk_ecr::error::{BoxError, ProvideErrorMetadata, SdkError};
-use domain::issuer::Issuer;
+use domain::credentials::{BadToken, Issuer};
 use domain::registry::Service;
-use domain::token::BadToken;
 use thiserror::Error;
 
 /// Why there is no new token.

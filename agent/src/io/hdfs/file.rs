@@ -1,10 +1,9 @@
 //! The published file during one visit: looked at with one call when nothing changed, and replaced by
 //! a rename over it, so that no reader ever finds it missing or half written.
 
-use domain::document::Document;
-use domain::plan::{Attributes, Found};
-use domain::published_path::PublishedPath;
-use domain::schedule;
+use domain::documents::plan::{Attributes, Found};
+use domain::documents::{Document, PublishedPath};
+use domain::refresh::schedule;
 use domain::settings::PublishedSettings;
 use hdfs_native::client::FileStatus;
 use hdfs_native::{Client, WriteOptions};

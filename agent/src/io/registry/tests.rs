@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use domain::check::{ImageReference, RegistryAnswer};
-use domain::trials::Verdict;
+use domain::refresh::Verdict;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;

@@ -9,12 +9,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use domain::check::{Facts, Ruling};
+use domain::credentials::{StaticCredentials, Token};
+use domain::problem::Problem;
+use domain::refresh::{Probed, Verdict};
 use domain::registry::HostName;
 use domain::settings::Settings;
-use domain::static_credentials::StaticCredentials;
-use domain::status::{Moment, Problem};
-use domain::token::Token;
-use domain::trials::{Probed, Verdict};
+use domain::time::Moment;
 use emr_ecr_agent::agent::{Agent, Parts, PassReport, RegistryProbe, Wake, World};
 use emr_ecr_agent::io::clock::Clock;
 use emr_ecr_agent::io::ecr::Ecr;

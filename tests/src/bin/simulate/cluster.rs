@@ -3,9 +3,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use domain::credential::EntryName;
-use domain::document::Document;
-use domain::published_document::PublishedDocument;
+use domain::credentials::EntryName;
+use domain::documents::{Document, PublishedDocument};
 use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
 use jiff::Timestamp;
 use tokio::sync::watch;

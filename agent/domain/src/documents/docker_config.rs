@@ -6,9 +6,8 @@ use serde_json::ser::PrettyFormatter;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-use crate::credential::EntryName;
-use crate::document::Document;
-use crate::secret::Secret;
+use crate::credentials::{EntryName, Secret};
+use crate::documents::Document;
 
 /// Why a file is no Docker config that entries could be merged into.
 #[derive(Debug, Error)]
@@ -65,7 +64,7 @@ impl DockerConfig {
 }
 
 /// JSON text of `value` with a final newline.
-pub fn render_json(value: &impl Serialize, indent: &[u8]) -> Vec<u8> {
+pub(super) fn render_json(value: &impl Serialize, indent: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut serializer =
         serde_json::Serializer::with_formatter(&mut bytes, PrettyFormatter::with_indent(indent));

@@ -5,9 +5,8 @@ use std::fmt;
 
 use jiff::Timestamp;
 
+use crate::credentials::{Secret, Token};
 use crate::registry::HostName;
-use crate::secret::Secret;
-use crate::token::Token;
 
 /// The credentials that a document is to hold, by the name they are filed under.
 pub type Credentials = BTreeMap<EntryName, Credential>;

@@ -5,12 +5,9 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use crate::credential::{Credential, Credentials, EntryName};
-use crate::docker_config::{DockerConfig, NotDockerConfig};
-use crate::document::Document;
-use crate::published_document::{Publication, PublishedDocument};
-use crate::schedule::Renewal;
-use crate::token::stated_expiry;
+use crate::credentials::{Credential, Credentials, EntryName, stated_expiry};
+use crate::documents::{DockerConfig, Document, NotDockerConfig, Publication, PublishedDocument};
+use crate::refresh::schedule::Renewal;
 
 /// What is in a place.
 #[derive(Debug, Clone, PartialEq, Eq)]

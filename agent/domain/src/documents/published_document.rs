@@ -8,12 +8,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use thiserror::Error;
 
-use crate::credential::{Credential, Credentials, EntryName, StaticCredential};
-use crate::docker_config::render_json;
-use crate::document::Document;
-use crate::schedule::{Renewal, saturating_add};
-use crate::secret::Secret;
-use crate::token::{LONGEST_LIFE, Origin, Token, stated_expiry};
+use crate::credentials::{
+    Credential, Credentials, EntryName, LONGEST_LIFE, Origin, Secret, StaticCredential, Token, stated_expiry,
+};
+use crate::documents::Document;
+use crate::documents::docker_config::render_json;
+use crate::refresh::schedule::Renewal;
+use crate::time::saturating_add;
 
 /// Name of our object at the top level.
 const OWN_KEY: &str = "emr-ecr-agent";
@@ -237,11 +238,9 @@ mod tests {
     use jiff::Timestamp;
 
     use super::{Poison, Publication, PublishedDocument};
-    use crate::credential::{Credential, Credentials, EntryName, StaticCredential};
-    use crate::document::Document;
-    use crate::schedule::Renewal;
-    use crate::secret::Secret;
-    use crate::token::{Origin, Token};
+    use crate::credentials::{Credential, Credentials, EntryName, Origin, Secret, StaticCredential, Token};
+    use crate::documents::Document;
+    use crate::refresh::schedule::Renewal;
 
     const HALF: Renewal = Renewal { share: 0.5, jitter: 0.0, unit: 0.0 };
 

@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
+use crate::credentials::{Secret, Token};
+use crate::refresh::schedule::retry_after;
 use crate::registry::HostName;
-use crate::schedule::retry_after;
-use crate::secret::Secret;
-use crate::status::Moment;
-use crate::token::Token;
+use crate::time::Moment;
 
 /// What a registry said to a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,10 +112,9 @@ mod tests {
     use jiff::Timestamp;
 
     use super::{Trials, Verdict};
+    use crate::credentials::{Origin, Secret, Token};
     use crate::registry::HostName;
-    use crate::secret::Secret;
-    use crate::status::Moment;
-    use crate::token::{Origin, Token};
+    use crate::time::Moment;
 
     fn token(auth: &str) -> Token {
         let (issued_at, expires_at) = (Timestamp::UNIX_EPOCH, Timestamp::MAX);

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::time::saturating_add;
+
 /// Failures are retried after a random wait below a bound that starts here and doubles.
 const FIRST_RETRY: Duration = Duration::from_secs(4);
 /// No wait between retries is longer: two of the usual intervals.
@@ -92,11 +94,6 @@ pub fn unit_of(node: &str) -> f64 {
 pub fn retry_after(failures: u32, unit: f64) -> Duration {
     let doubling = FIRST_RETRY.saturating_mul(1 << failures.saturating_sub(1).min(16));
     doubling.min(LONGEST_RETRY).mul_f64(unit).max(SHORTEST_RETRY)
-}
-
-/// `at + by`, held inside what a timestamp can say.
-pub fn saturating_add(at: Timestamp, by: SignedDuration) -> Timestamp {
-    at.checked_add(by).unwrap_or(if by.is_negative() { Timestamp::MIN } else { Timestamp::MAX })
 }
 
 #[cfg(test)]

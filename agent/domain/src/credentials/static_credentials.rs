@@ -9,9 +9,8 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-use crate::credential::{Credential, Credentials, EntryName, StaticCredential};
-use crate::document::Document;
-use crate::secret::Secret;
+use crate::credentials::{Credential, Credentials, EntryName, Secret, StaticCredential};
+use crate::documents::Document;
 
 /// The entries of a file, and when it was last changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,8 +70,8 @@ mod tests {
     use jiff::Timestamp;
 
     use super::{BadCredentials, StaticCredentials};
-    use crate::credential::EntryName;
-    use crate::document::Document;
+    use crate::credentials::EntryName;
+    use crate::documents::Document;
 
     fn parse(text: &str) -> Result<StaticCredentials, BadCredentials> {
         StaticCredentials::parse(&Document::new(text.as_bytes().to_vec()), Timestamp::UNIX_EPOCH)

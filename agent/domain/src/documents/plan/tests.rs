@@ -3,10 +3,8 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 
 use super::{Attributes, Credentials, Document, Found, Plan, held_locally, held_published, local, published};
-use crate::credential::{Credential, EntryName};
-use crate::schedule::Renewal;
-use crate::secret::Secret;
-use crate::token::{Origin, Token};
+use crate::credentials::{Credential, EntryName, Origin, Secret, Token};
+use crate::refresh::schedule::Renewal;
 
 const HALF: Renewal = Renewal { share: 0.5, jitter: 0.0, unit: 0.0 };
 const NOW: Timestamp = Timestamp::constant(1_000_000, 0);

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use thiserror::Error;
 
-use crate::secret::Secret;
+use crate::credentials::Secret;
 
 /// An authorization token, good for every registry of its Region that the identity may use.
 /// Its times are by the server's clock.

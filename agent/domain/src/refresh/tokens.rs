@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::issuer::Issuer;
-use crate::schedule::{Company, Renewal};
-use crate::status::{Moment, Problem};
-use crate::token::{Holder, Token};
+use crate::credentials::{Holder, Issuer, Token};
+use crate::problem::Problem;
+use crate::refresh::schedule::{Company, Renewal};
+use crate::time::Moment;
 
 /// Tokens and attempts by issuer.
 #[derive(Debug, Clone, Default)]
@@ -169,12 +169,11 @@ mod tests {
     use jiff::Timestamp;
 
     use super::Tokens;
-    use crate::issuer::Issuer;
+    use crate::credentials::{Holder, Issuer, Origin, Secret, Token};
+    use crate::problem::Problem;
+    use crate::refresh::schedule::{Company, Renewal};
     use crate::registry::EcrRegistry;
-    use crate::schedule::{Company, Renewal};
-    use crate::secret::Secret;
-    use crate::status::{Moment, Problem};
-    use crate::token::{Holder, Origin, Token};
+    use crate::time::Moment;
 
     const HALF: Renewal = Renewal { share: 0.5, jitter: 0.0, unit: 0.0 };
 

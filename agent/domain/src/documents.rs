@@ -1,0 +1,12 @@
+//! The documents the agent reads and writes, and what to change in them.
+
+mod docker_config;
+mod document;
+pub mod plan;
+mod published_document;
+mod published_path;
+
+pub use docker_config::{DockerConfig, NotDockerConfig};
+pub use document::Document;
+pub use published_document::{Poison, Publication, PublishedDocument, claimed_expiries};
+pub use published_path::PublishedPath;

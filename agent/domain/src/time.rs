@@ -1,0 +1,81 @@
+//! Moments, and the clock of the servers, which decides what has expired.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+/// A moment, read once at the edge of an operation and handed down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    /// The local clock, which may be wrong and may jump.
+    pub wall: Timestamp,
+    /// Time since the program started, which does neither.
+    pub uptime: Duration,
+}
+
+/// The server's clock as an answer last told it, and since then kept going by the time that does not jump; until
+/// an answer came, the local clock.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ServerClock {
+    told: Option<Moment>,
+}
+
+/// A Date header counts whole seconds, and the answer was under way: less than this is no disagreement.
+const UNCERTAIN: SignedDuration = SignedDuration::from_secs(2);
+
+impl ServerClock {
+    /// Whether a server's clock has been seen.
+    pub fn is_told(self) -> bool {
+        self.told.is_some()
+    }
+
+    /// What an answer told at `now`: the server's clock minus the local one.
+    pub fn told(skew: SignedDuration, now: Moment) -> Self {
+        Self { told: Some(Moment { wall: saturating_add(now.wall, skew), ..now }) }
+    }
+
+    pub fn at(self, now: Moment) -> Timestamp {
+        let Some(told) = self.told else { return now.wall };
+        let passed = now.uptime.saturating_sub(told.uptime);
+        saturating_add(told.wall, SignedDuration::try_from(passed).unwrap_or(SignedDuration::MAX))
+    }
+
+    /// The server's clock minus the local one.
+    pub fn skew(self, now: Moment) -> SignedDuration {
+        self.at(now).duration_since(now.wall)
+    }
+}
+
+/// How far the server's Date is ahead of the middle of the call; small differences count as none.
+pub fn skew(date: &str, sent_at: Timestamp, received_at: Timestamp) -> Option<SignedDuration> {
+    let server = jiff::fmt::rfc2822::parse(date).ok()?.timestamp();
+    let middle = saturating_add(sent_at, received_at.duration_since(sent_at) / 2);
+    let skew = server.duration_since(middle);
+    Some(if skew.abs() <= UNCERTAIN { SignedDuration::ZERO } else { skew })
+}
+
+/// `at + by`, held inside what a timestamp can say.
+pub fn saturating_add(at: Timestamp, by: SignedDuration) -> Timestamp {
+    at.checked_add(by).unwrap_or(if by.is_negative() { Timestamp::MIN } else { Timestamp::MAX })
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::{SignedDuration, Timestamp};
+
+    use super::skew;
+
+    #[test]
+    fn skew_is_told_from_the_middle_of_the_call() {
+        let sent = Timestamp::constant(784_111_777, 0);
+        let check = |date: &str, expected: Option<i64>| {
+            let skew = skew(date, sent, sent + SignedDuration::from_secs(2));
+            assert_eq!(skew, expected.map(SignedDuration::from_secs), "{date}");
+        };
+        check("Sun, 06 Nov 1994 08:49:37 GMT", Some(0));
+        check("Sun, 06 Nov 1994 08:49:40 GMT", Some(0));
+        check("Sun, 06 Nov 1994 09:49:38 GMT", Some(3600));
+        check("Sun, 06 Nov 1994 07:49:38 GMT", Some(-3600));
+        check("yesterday", None);
+    }
+}
