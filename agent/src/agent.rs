@@ -69,6 +69,13 @@ pub struct Agent {
     metrics: Metrics,
 }
 
+/// Why the process has to end, so that another one can do better.
+#[derive(Debug, thiserror::Error)]
+#[error("this process cannot recover: {problem}")]
+pub struct Fatal {
+    problem: String,
+}
+
 /// What one pass did, for the log and for `once`.
 #[derive(Debug, Default)]
 pub struct PassReport {
@@ -129,18 +136,26 @@ impl Agent {
         self.status.subscribe()
     }
 
-    /// Goes round until `stop`. Each of `hangups` asks for the settings to be read anew; refused ones
-    /// leave those before in force, and the reason is shown until the next reading.
-    pub async fn run(mut self, mut hangups: mpsc::Receiver<()>, stop: impl Future<Output = ()>) {
+    /// Makes passes until `stop`, or until only another process can go on. Each of `hangups` asks for the
+    /// settings to be read again; refused ones leave those before in force, and the reason is shown until the next
+    /// reading.
+    pub async fn run(
+        mut self,
+        mut hangups: mpsc::Receiver<()>,
+        stop: impl Future<Output = ()>,
+    ) -> Result<(), Fatal> {
         tokio::pin!(stop);
         let mut wake = Wake::Start;
         loop {
             if self.round_until(wake, stop.as_mut()).await.is_break() {
-                return;
+                return Ok(());
+            }
+            if let Some(problem) = self.memories.fatal() {
+                return Err(Fatal { problem: problem.message.clone() });
             }
             // Every arm is cancel-safe: a timer, a watch, a channel, a signal.
             wake = tokio::select! {
-                () = &mut stop => return,
+                () = &mut stop => return Ok(()),
                 () = tokio::time::sleep(self.quiet_for()) => Wake::Timer,
                 () = self.settled_change() => Wake::Changed,
                 Some(()) = hangups.recv() => Wake::Reload,

@@ -130,6 +130,11 @@ pub trait StoreError: std::error::Error + 'static {
     fn leaves_nothing(&self) -> bool {
         false
     }
+
+    /// Whether only another process can succeed.
+    fn is_fatal(&self) -> bool {
+        false
+    }
 }
 
 impl<E: StoreError> VisitError<E> {
@@ -143,7 +148,7 @@ impl<E: StoreError> VisitError<E> {
             }
         };
         let leaves_nothing = was_missing || store.leaves_nothing();
-        Problem { waits_for: store.waits_for(), leaves_nothing, message: told }
+        Problem { waits_for: store.waits_for(), leaves_nothing, fatal: store.is_fatal(), message: told }
     }
 }
 

@@ -9,7 +9,7 @@ use emr_ecr_agent_tests::hdfs::proxy::{Mood, NameNodeProxy, Side};
 use emr_ecr_agent_tests::hdfs::{HaHdfs, Hdfs};
 use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
 use emr_ecr_agent_tests::parts::{self, Part};
-use emr_ecr_agent_tests::scene::{Cured, Outcome, Published, SOON, Scene, shown};
+use emr_ecr_agent_tests::scene::{Cured, Outcome, Published, SOON, Scene, passes, shown};
 use emr_ecr_agent_tests::wait;
 use emr_ecr_agent_tests::watch::Watch;
 use futures_util::future::try_join_all;
@@ -108,7 +108,7 @@ async fn check_reset((call, side): (&'static str, Side)) -> Outcome {
     scene.settings.set("deadlines.hdfs", "5s");
     let mut agent = scene.start()?;
     let error = hdfs_error(&agent).await?;
-    assert!(error.contains(" on HDFS"), "{call} {side:?}: {error}");
+    assert!(error.contains("hdfs://"), "{call} {side:?}: {error}");
     let left = published.json().await?;
     assert_eq!(left["auths"]["hub.example.com"]["auth"], "aHViOmh1Yg==", "{call} {side:?}");
 
@@ -243,7 +243,7 @@ impl Taken {
 
     fn told(self) -> &'static str {
         match self {
-            Self::Path => "is a folder",
+            Self::Path => "is a directory",
             Self::Permission => "Permission denied",
             Self::Quota => "quota",
         }
@@ -257,6 +257,35 @@ impl Taken {
         };
         Ok(())
     }
+}
+
+#[tokio::test]
+async fn at_rest_an_interval_costs_one_call() -> Outcome {
+    let Some((scene, _published, proxy)) = behind_proxy().await? else { return Ok(()) };
+    let mut agent = scene.start_ready().await?;
+    // The first visits that find nothing to do tell the client what it keeps.
+    passes(&agent, 3).await?;
+    let metrics = agent.get("/metrics").await?.text();
+    let (visits, calls) = (hdfs_visits(&metrics)?, proxy.calls().values().sum::<u64>());
+    passes(&agent, 8).await?;
+    let metrics = agent.get("/metrics").await?.text();
+    let (visits, calls) = (hdfs_visits(&metrics)? - visits, proxy.calls().values().sum::<u64>() - calls);
+    // Between the two questions another visit may have begun.
+    assert!(
+        visits >= 8 && calls.abs_diff(visits) <= 1,
+        "{calls} calls in {visits} visits: {:?}",
+        proxy.calls()
+    );
+    agent.terminate(SOON).await?;
+    assert!(!agent.log_text().contains("cached connection"), "{}", agent.log_text());
+    Ok(())
+}
+
+/// How often the agent has looked at the published file.
+fn hdfs_visits(metrics: &str) -> Result<u64, BoxError> {
+    let count = r#"emr_ecr_agent_publish_duration_seconds_count{sink="hdfs"} "#;
+    let line = metrics.lines().find_map(|line| line.strip_prefix(count)).ok_or("no such metric")?;
+    Ok(line.parse()?)
 }
 
 #[tokio::test]

@@ -154,7 +154,7 @@ async fn a_folder_in_its_place_is_named() -> Outcome {
     published.shell(&["-mkdir", published.path()]).await?;
     let mut agent = scene.start()?;
     let error = hdfs_error(&agent).await?;
-    assert!(error.contains(&format!("{} on HDFS is a folder", published.path())), "{error}");
+    assert!(error.contains(&format!("{} is a directory, not a file", published.path())), "{error}");
 
     published.shell(&["-rmdir", published.path()]).await?;
     agent.wait_ready(SOON).await?;
@@ -167,8 +167,8 @@ async fn a_missing_folder_is_waited_for() -> Outcome {
     let folder = published.beside("later");
     scene.settings.set("published.path", format!("{folder}/config.json"));
     let mut agent = scene.start()?;
-    let waiting_for = waiting_for(&agent, "the folder").await?;
-    assert!(waiting_for.contains(&format!("the folder {folder} on HDFS")), "{waiting_for}");
+    let waiting_for = waiting_for(&agent, "directory").await?;
+    assert!(waiting_for.contains(&folder), "{waiting_for}");
 
     published.client().make_directory(&folder, "hadoop", "0755").await?;
     agent.wait_ready(SOON).await?;

@@ -9,11 +9,13 @@ pub struct Problem {
     pub waits_for: Option<String>,
     /// Whether readers of the place find nothing there, as was seen before it failed.
     pub leaves_nothing: bool,
+    /// Whether only another process can do better.
+    pub fatal: bool,
 }
 
 impl Problem {
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), waits_for: None, leaves_nothing: false }
+        Self { message: message.into(), waits_for: None, leaves_nothing: false, fatal: false }
     }
 
     pub fn waiting(waits_for: impl Into<String>, message: impl Into<String>) -> Self {

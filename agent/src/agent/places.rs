@@ -65,6 +65,13 @@ impl Memories {
         all.map(|memory| memory.quiet_for(now, interval)).fold(interval, Duration::min)
     }
 
+    /// What only another process can repair.
+    pub fn fatal(&self) -> Option<&Problem> {
+        let mut errors =
+            self.local.iter().chain([&self.published]).filter_map(|memory| memory.status.error.as_ref());
+        errors.find(|problem| problem.fatal)
+    }
+
     fn statuses(&self) -> Vec<PlaceStatus> {
         self.local.iter().chain([&self.published]).map(|memory| memory.status.clone()).collect()
     }

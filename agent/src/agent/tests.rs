@@ -352,6 +352,17 @@ fn a_failure_that_leaves_readers_nothing_is_not_ready_at_once() {
 }
 
 #[test]
+fn a_fatal_problem_ends_the_process() {
+    let play = Play::new();
+    let problem = Problem { fatal: true, ..Problem::waiting("HDFS to answer", "three threads are stuck") };
+    *play.stage.hdfs.refusal.borrow_mut() = Some(problem);
+    let (_hangups, receiver) = tokio::sync::mpsc::channel(1);
+    let ended = play.runtime.block_on(play.agent.run(receiver, std::future::pending()));
+    let fatal = ended.expect_err("nothing else ends it");
+    assert!(fatal.to_string().contains("three threads are stuck"), "{fatal}");
+}
+
+#[test]
 fn a_node_that_sees_no_hdfs_asks_ecr_for_itself_but_not_at_once() {
     let mut play = Play::new();
     *play.stage.hdfs.refusal.borrow_mut() = Some(Problem::waiting("HDFS", "refused"));

@@ -8,7 +8,7 @@ use domain::status::{Report, Status};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
-use super::{ConfigOption, Exit, runtime};
+use super::{ConfigOption, Exit, FAILURE, runtime};
 use crate::agent::Agent;
 use crate::io::clock::Clock;
 use crate::io::http::{self, Source};
@@ -42,12 +42,20 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
         let (hangups, stop) = (hangups(reloads.clone())?, stop_signal()?);
         let serving = tokio::spawn(http::serve(listener, source.clone()));
         let telling = tokio::spawn(systemd::tell(move || source.report(), status, reloads));
-        agent.run(hangups, stop).await;
+        let ended = agent.run(hangups, stop).await;
         telling.abort();
         serving.abort();
         systemd::tell_stopping().await;
-        tracing::info!("stopped");
-        Ok(ExitCode::SUCCESS)
+        match ended {
+            Ok(()) => {
+                tracing::info!("stopped");
+                Ok(ExitCode::SUCCESS)
+            }
+            Err(fatal) => {
+                tracing::error!(error = %fatal, "stopped, to be started again");
+                Ok(ExitCode::from(FAILURE))
+            }
+        }
     });
     // Nothing that is still held up outside may hold up the stop.
     runtime.shutdown_background();

@@ -30,7 +30,7 @@ pub(super) async fn published(settings: &Settings, facts: &mut Facts<'_>) -> Opt
     };
     let file = TextFile { path: place.path(), content };
     let bytes = file.bytes().map(<[u8]>::to_vec);
-    let access = if bytes.is_some() { place.access().await.ok() } else { None };
+    let access = if bytes.is_some() { place.access().await.ok().flatten() } else { None };
     facts.client_config = Some(ClientConfig { file, access });
     bytes
 }

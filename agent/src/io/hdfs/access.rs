@@ -1,24 +1,23 @@
-//! Who may read and replace the published copy; it looks and changes nothing.
+//! Who may read and replace the published copy; it changes nothing.
 
+use super::connection::Connection;
+use super::{HdfsError, Published};
 use domain::check::Access;
 
-use super::error::Call as _;
-use super::{HdfsError, Published};
-
 impl Published {
-    /// Owner and mode of the file and of its folder.
-    pub async fn access(&self) -> Result<Access, HdfsError> {
-        self.with_client(|client, settings, _| async move {
+    /// Owner and mode of the file and of its directory; `None` unless both exist.
+    pub async fn access(&mut self) -> Result<Option<Access>, HdfsError> {
+        self.with_connection(|hdfs: Connection, settings| async move {
             let path = &settings.path;
-            let file = client.get_file_info(path.path()).await.call("look at", path)?;
-            let folder = client.get_file_info(path.folder()).await.call("look at", path.folder())?;
-            Ok(Access {
+            let Some(file) = hdfs.status(path.path()).await? else { return Ok(None) };
+            let Some(directory) = hdfs.status(path.folder()).await? else { return Ok(None) };
+            Ok(Some(Access {
                 owner: file.owner,
                 group: file.group,
                 mode: u32::from(file.permission),
                 folder: path.folder().to_owned(),
-                folder_mode: u32::from(folder.permission),
-            })
+                folder_mode: u32::from(directory.permission),
+            }))
         })
         .await
     }

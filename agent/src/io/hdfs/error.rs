@@ -1,51 +1,57 @@
-//! What goes wrong on HDFS, told by operation and path; Java's stack traces are cut off.
+//! What goes wrong on HDFS, by operation and URI; Java's stack traces are cut off.
 
-use std::fmt::Display;
 use std::io;
 use std::path::PathBuf;
 
 use thiserror::Error;
 
-use super::session::SessionError;
+use super::worker::WorkerError;
 use crate::io::hadoop_conf::ConfError;
 use crate::place::StoreError;
 
 #[derive(Debug, Error)]
 pub enum HdfsError {
-    #[error("cannot tell where HDFS is")]
+    #[error("cannot determine HDFS address")]
     Conf { source: ConfError },
     #[error("fs.defaultFS is not set in {}", conf_dir.display())]
     NoDefaultFs { conf_dir: PathBuf },
-    #[error("fs.defaultFS is {uri}, which is no HDFS")]
+    #[error("fs.defaultFS is {uri}, which is not an HDFS URI")]
     NotHdfs { uri: String },
-    #[error("the keytab {} does not exist", path.display())]
+    #[error("keytab {} does not exist", path.display())]
     NoKeytab { path: PathBuf },
-    #[error("cannot open the keytab {}", path.display())]
+    #[error("cannot open keytab {}", path.display())]
     Keytab { path: PathBuf, source: io::Error },
-    #[error("the keytab {} is open to everybody (mode {mode:04o}); it must be closed to others", path.display())]
+    #[error("keytab {} is open to everybody (mode {mode:04o}); it must be closed to others", path.display())]
     OpenKeytab { path: PathBuf, mode: u32 },
-    #[error("the visit to HDFS was given up")]
-    Session { source: SessionError },
-    #[error("cannot {operation} {path} on HDFS")]
-    Call { operation: &'static str, path: String, source: Cause },
-    #[error("{path} on HDFS is a folder, not a file")]
-    IsFolder { path: String },
-    #[error("the folder {path} does not exist on HDFS")]
-    NoFolder { path: String },
-    #[error("{path} on HDFS is held open by another writer")]
-    HeldOpen { path: String },
-    #[error("{path} on HDFS has {length} bytes, too many for a Docker config")]
-    TooLarge { path: String, length: usize },
-    #[error("{path} on HDFS reads back different from what was written")]
-    ReadsBackDifferent { path: String },
+    #[error("gave up on {file_system}")]
+    Worker { file_system: String, source: WorkerError },
+    #[error("cannot {operation} {uri}")]
+    Call { operation: &'static str, uri: String, source: Cause },
+    #[error("cannot read {uri}")]
+    Read { uri: String, source: Cause },
+    #[error("{uri} already exists")]
+    AlreadyExists { uri: String },
+    #[error("{uri} is a directory, not a file")]
+    IsDirectory { uri: String },
+    #[error("directory {uri} does not exist")]
+    NoDirectory { uri: String },
+    #[error("{uri} is held open by another writer")]
+    HeldOpen { uri: String },
+    #[error("{uri} has {length} bytes, too many for a Docker config")]
+    TooLarge { uri: String, length: usize },
+    #[error("{uri} reads back different from what was written")]
+    ReadsBackDifferent { uri: String },
 }
 
-/// What the library or the NameNode said.
+/// The NameNode's answer, or what kept the library from getting one.
 #[derive(Debug, Error)]
 pub enum Cause {
     #[error("{}: {message}", short_class(class))]
     Remote { class: String, message: String },
     #[error(transparent)]
+    Io(io::Error),
+    // Its text holds its cause already.
+    #[error("{0}")]
     Library(hdfs_native::HdfsError),
 }
 
@@ -54,22 +60,27 @@ impl StoreError for HdfsError {
         match self {
             HdfsError::Conf { source } => source.waits_for(),
             HdfsError::NoDefaultFs { .. } => Some("fs.defaultFS in core-site.xml".to_owned()),
-            HdfsError::NoFolder { path } => Some(format!("the folder {path} on HDFS")),
-            HdfsError::Session { .. } => Some("HDFS to answer".to_owned()),
-            HdfsError::Call { source, .. } => source.waits_for(),
+            HdfsError::NoDirectory { uri } => Some(format!("directory {uri}")),
+            HdfsError::Worker { .. } => Some("HDFS to answer".to_owned()),
+            HdfsError::Call { source, .. } | HdfsError::Read { source, .. } => source.waits_for(),
             HdfsError::NoKeytab { path } => Some(format!("the keytab {}", path.display())),
-            HdfsError::HeldOpen { path } => Some(format!("the end of another writer's lease on {path}")),
+            HdfsError::HeldOpen { uri } => Some(format!("the end of another writer's lease on {uri}")),
             HdfsError::NotHdfs { .. }
             | HdfsError::Keytab { .. }
             | HdfsError::OpenKeytab { .. }
-            | HdfsError::IsFolder { .. }
+            | HdfsError::AlreadyExists { .. }
+            | HdfsError::IsDirectory { .. }
             | HdfsError::TooLarge { .. }
             | HdfsError::ReadsBackDifferent { .. } => None,
         }
     }
 
     fn leaves_nothing(&self) -> bool {
-        matches!(self, HdfsError::IsFolder { .. })
+        matches!(self, HdfsError::IsDirectory { .. })
+    }
+
+    fn is_fatal(&self) -> bool {
+        matches!(self, HdfsError::Worker { source: WorkerError::Stuck, .. })
     }
 }
 
@@ -78,7 +89,7 @@ impl HdfsError {
     pub(super) fn is_loss_of_content(&self) -> bool {
         matches!(
             self,
-            HdfsError::Call { operation: "read", source: Cause::Library(_), .. } | HdfsError::HeldOpen { .. }
+            HdfsError::Read { source: Cause::Io(_) | Cause::Library(_), .. } | HdfsError::HeldOpen { .. }
         )
     }
 }
@@ -96,7 +107,7 @@ impl Cause {
                 }
                 _ => None,
             },
-            Cause::Library(hdfs_native::HdfsError::IOError(_)) => Some("HDFS".to_owned()),
+            Cause::Io(_) => Some("HDFS".to_owned()),
             Cause::Library(_) => None,
         }
     }
@@ -110,29 +121,20 @@ impl From<hdfs_native::HdfsError> for Cause {
                 let message = text.lines().next().unwrap_or_default().to_owned();
                 Cause::Remote { class, message }
             }
+            hdfs_native::HdfsError::IOError(error) => Cause::Io(error),
             other => Cause::Library(other),
         }
     }
 }
 
-/// Names the operation and the path of a failed call.
+/// Names the operation and the file of a failed call.
 pub(super) trait Call<T> {
-    fn call(self, operation: &'static str, path: impl Display) -> Result<T, HdfsError>;
+    fn call(self, operation: &'static str, uri: impl FnOnce() -> String) -> Result<T, HdfsError>;
 }
 
 impl<T> Call<T> for Result<T, hdfs_native::HdfsError> {
-    fn call(self, operation: &'static str, path: impl Display) -> Result<T, HdfsError> {
-        self.map_err(|error| error.named(operation, path))
-    }
-}
-
-pub(super) trait Named {
-    fn named(self, operation: &'static str, path: impl Display) -> HdfsError;
-}
-
-impl Named for hdfs_native::HdfsError {
-    fn named(self, operation: &'static str, path: impl Display) -> HdfsError {
-        HdfsError::Call { operation, path: path.to_string(), source: self.into() }
+    fn call(self, operation: &'static str, uri: impl FnOnce() -> String) -> Result<T, HdfsError> {
+        self.map_err(|error| HdfsError::Call { operation, uri: uri(), source: error.into() })
     }
 }
 

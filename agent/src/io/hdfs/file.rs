@@ -1,29 +1,25 @@
-//! The published file during one visit: looked at with one call when nothing changed, and replaced by
+//! The published file during one visit: stat'ed with one call when nothing changed, and replaced by
 //! a rename over it, so that no reader ever finds it missing or half written.
 
-use domain::documents::plan::{Attributes, Found};
-use domain::documents::{Document, PublishedPath};
-use domain::refresh::schedule;
-use domain::settings::PublishedSettings;
 use hdfs_native::client::FileStatus;
-use hdfs_native::{Client, WriteOptions};
 
 use super::HdfsError;
-use super::error::{Call as _, Named as _};
+use super::connection::{Connection, NewFile};
 use crate::io::chain;
 use crate::place::{Replacement, Store};
+use domain::documents::{Document, PublishedPath};
+use domain::documents::plan::{Attributes, Found};
+use domain::refresh::schedule;
+use domain::settings::PublishedSettings;
 
-/// Larger documents are not read: a NodeManager would have to hold them at each launch.
-const LARGEST: usize = 16 << 20;
 /// Temporary files of this age, by the NameNode's clock, were left by a dead writer.
 const ABANDONED_AFTER_MILLIS: u64 = 10 * 60 * 1000;
 
 /// The published file.
 pub(super) struct PublishedFile {
-    client: Client,
+    hdfs: Connection,
     settings: PublishedSettings,
     node: String,
-    file_system: String,
     remembered: Option<Remembered>,
 }
 
@@ -49,21 +45,15 @@ struct Stamp {
     group: String,
 }
 
-impl Remembered {
-    pub fn is_of(&self, file_system: &str) -> bool {
-        self.file_system == file_system
-    }
-}
-
 impl PublishedFile {
     pub fn new(
-        client: Client,
+        hdfs: Connection,
         settings: PublishedSettings,
         node: String,
-        file_system: String,
         remembered: Option<Remembered>,
     ) -> Self {
-        Self { client, settings, node, file_system, remembered }
+        let remembered = remembered.filter(|remembered| remembered.file_system == hdfs.file_system());
+        Self { hdfs, settings, node, remembered }
     }
 
     pub fn into_remembered(self) -> Option<Remembered> {
@@ -74,36 +64,26 @@ impl PublishedFile {
         &self.settings.path
     }
 
-    async fn status(&self) -> Result<Option<FileStatus>, HdfsError> {
-        match self.client.get_file_info(self.path().path()).await {
-            Ok(status) if status.isdir => Err(HdfsError::IsFolder { path: self.path().to_string() }),
-            Ok(status) => Ok(Some(status)),
-            Err(hdfs_native::HdfsError::FileNotFound(_)) => Ok(None),
-            Err(error) => Err(error).call("look at", self.path()),
-        }
+    fn uri(&self) -> String {
+        self.hdfs.uri(self.path().path())
     }
 
-    async fn read(&self, path: &str) -> Result<Document, HdfsError> {
-        let mut reader = self.client.read(path).await.call("open", path)?;
-        let length = reader.file_length();
-        if length > LARGEST {
-            return Err(HdfsError::TooLarge { path: path.to_owned(), length });
+    async fn status(&self) -> Result<Option<FileStatus>, HdfsError> {
+        match self.hdfs.status(self.path().path()).await? {
+            Some(status) if status.isdir => Err(HdfsError::IsDirectory { uri: self.uri() }),
+            status => Ok(status),
         }
-        let bytes = reader.read_bytes(length).await.call("read", path)?;
-        Ok(Document::new(bytes.to_vec()))
     }
 
     /// Of a file that is held open the library leaves out the last block, which other readers get.
     async fn read_whole(&self, status: &FileStatus) -> Result<Document, HdfsError> {
-        let document = self.read(self.path().path()).await?;
+        let document = self.hdfs.read(self.path().path()).await?;
         if document.bytes().len() >= status.length {
             return Ok(document);
         }
         // Unless another node was faster, and its file is shorter.
         match self.status().await? {
-            Some(now) if Stamp::of(&now) == Stamp::of(status) => {
-                Err(HdfsError::HeldOpen { path: self.path().to_string() })
-            }
+            Some(now) if Stamp::of(&now) == Stamp::of(status) => Err(HdfsError::HeldOpen { uri: self.uri() }),
             _ => Ok(document),
         }
     }
@@ -112,7 +92,7 @@ impl PublishedFile {
     async fn look(&self) -> Result<Option<Remembered>, HdfsError> {
         let Some(status) = self.status().await? else { return Ok(None) };
         let document = self.read_whole(&status).await?;
-        let file_system = self.file_system.clone();
+        let file_system = self.hdfs.file_system().to_owned();
         Ok(Some(Remembered { file_system, stamp: Stamp::of(&status), document, readable: true, looks: 0 }))
     }
 
@@ -127,7 +107,7 @@ impl PublishedFile {
     }
 
     async fn look_at_content(&self, before: Remembered) -> Result<Option<Remembered>, HdfsError> {
-        match self.read(self.path().path()).await {
+        match self.hdfs.read(self.path().path()).await {
             Ok(document) if document == before.document => Ok(Some(Remembered { readable: true, ..before })),
             // Gone, replaced or unreadable: the whole look tells which.
             _ => self.look().await,
@@ -137,7 +117,7 @@ impl PublishedFile {
     /// The NameNode knows the file, and its content cannot be had. Where that is a passing trouble of all
     /// DataNodes, nothing can be written either, and so nothing is replaced.
     async fn unreadable(&mut self, before: Option<Remembered>, why: HdfsError) -> Result<Found, HdfsError> {
-        tracing::warn!(error = %chain(&why), "the content of the published file cannot be had");
+        tracing::warn!(error = %chain(&why), "cannot read published file");
         let Some(status) = self.status().await? else { return Ok(Found::Absent) };
         let (stamp, held_open) = (Stamp::of(&status), matches!(why, HdfsError::HeldOpen { .. }));
         if held_open && before.is_none() && self.is_being_closed().await {
@@ -147,7 +127,7 @@ impl PublishedFile {
         let last_known = before.filter(|before| held_open || before.stamp == stamp);
         let last_known = last_known.map(|before| before.document);
         self.remembered = Some(Remembered {
-            file_system: self.file_system.clone(),
+            file_system: self.hdfs.file_system().to_owned(),
             stamp,
             document: last_known.clone().unwrap_or_else(|| Document::new(Vec::new())),
             readable: false,
@@ -159,9 +139,9 @@ impl PublishedFile {
     /// Takes the lease from whoever holds open a file that was never read here, and may have entries that
     /// nobody else has: a later look finds it closed. `false` if that is not permitted.
     async fn is_being_closed(&self) -> bool {
-        let recovery = self.client.recover_lease(self.path().path()).await;
+        let recovery = self.hdfs.recover_lease(self.path().path()).await;
         if let Err(error) = &recovery {
-            tracing::warn!(path = %self.path(), error = %chain(error), "cannot end another writer's lease");
+            tracing::warn!(error = %chain(error), "cannot end another writer's lease");
         }
         recovery.is_ok()
     }
@@ -174,8 +154,7 @@ impl PublishedFile {
         if found.as_ref() != self.remembered.as_ref().map(|file| &file.stamp) {
             return Ok(Replacement::Overtaken);
         }
-        let path = self.path().path();
-        self.client.rename(temporary, path, true).await.call("rename over", path)?;
+        self.hdfs.rename_over(temporary, self.path().path()).await?;
         // The next look is at everything.
         self.remembered = None;
         if let Some(status) = self.status().await? {
@@ -197,51 +176,37 @@ impl PublishedFile {
 
     /// Writes a whole new file with mode and owner as given, and reads it back.
     async fn write(&self, path: &str, mode: u32, document: &Document) -> Result<(), HdfsError> {
-        let options = WriteOptions::default()
-            .permission(mode)
-            .replication(self.settings.replication.into())
-            .overwrite(false)
-            .create_parent(false);
-        let mut writer = match self.client.create(path, options).await {
-            Ok(writer) => writer,
-            Err(error) => return Err(self.creation_failed(path, error).await),
-        };
-        if self.settings.owner.is_some() || self.settings.group.is_some() {
-            self.set_owner(path).await?;
+        let PublishedSettings { replication, owner, group, .. } = &self.settings;
+        let new = NewFile { mode, replication: *replication, owner: owner.clone(), group: group.clone() };
+        if let Err(error) = self.hdfs.create(path, new, document).await {
+            return Err(self.creation_failed(error).await);
         }
-        writer.write_bytes(document.bytes().to_vec().into()).await.call("write", path)?;
-        writer.close().await.call("complete", path)?;
-        if self.read(path).await? != *document {
-            return Err(HdfsError::ReadsBackDifferent { path: path.to_owned() });
+        if self.hdfs.read(path).await? != *document {
+            return Err(HdfsError::ReadsBackDifferent { uri: self.hdfs.uri(path) });
         }
         Ok(())
     }
 
-    /// Tells a folder that is not there yet from other failures.
-    async fn creation_failed(&self, path: &str, error: hdfs_native::HdfsError) -> HdfsError {
-        let folder = self.path().folder();
-        match self.client.get_file_info(folder).await {
-            Err(hdfs_native::HdfsError::FileNotFound(_)) => HdfsError::NoFolder { path: folder.to_owned() },
-            _ => error.named("create", path),
+    /// Tells a directory that is not there yet from other failures.
+    async fn creation_failed(&self, error: HdfsError) -> HdfsError {
+        let directory = self.path().folder();
+        match self.hdfs.status(directory).await {
+            Ok(None) => HdfsError::NoDirectory { uri: self.hdfs.uri(directory) },
+            _ => error,
         }
-    }
-
-    async fn set_owner(&self, path: &str) -> Result<(), HdfsError> {
-        let PublishedSettings { owner, group, .. } = &self.settings;
-        self.client.set_owner(path, owner.as_deref(), group.as_deref()).await.call("set the owner of", path)
     }
 
     /// Removes what dead writers left, judged by the clock that wrote the times.
     async fn sweep(&self, now_millis: u64) {
-        let Ok(listing) = self.client.list_status(self.path().folder(), false).await else { return };
+        let Ok(listing) = self.hdfs.list(self.path().folder()).await else { return };
         let prefix = self.path().sibling(&self.temporary_prefix());
         let abandoned = listing.iter().filter(|file| {
             file.path.starts_with(&prefix)
                 && now_millis.saturating_sub(file.modification_time) > ABANDONED_AFTER_MILLIS
         });
         for file in abandoned {
-            if let Err(error) = self.client.delete(&file.path, false).await {
-                tracing::warn!(path = %file.path, error = %chain(&error), "cannot remove an abandoned temporary file");
+            if let Err(error) = self.hdfs.delete(&file.path).await {
+                tracing::warn!(error = %chain(&error), "cannot remove an abandoned temporary file");
             }
         }
     }
@@ -289,16 +254,17 @@ impl Store for PublishedFile {
         let replaced = self.replace_by(&temporary, document).await;
         if !matches!(replaced, Ok(Replacement::Done)) {
             // Best effort: what stays is swept later.
-            let _ = self.client.delete(&temporary, false).await;
+            let _ = self.hdfs.delete(&temporary).await;
         }
         replaced
     }
 
     async fn set_attributes(&mut self) -> Result<(), HdfsError> {
         let path = self.path().path();
-        self.client.set_permission(path, self.settings.mode.bits()).await.call("set the mode of", path)?;
-        if self.settings.owner.is_some() || self.settings.group.is_some() {
-            self.set_owner(path).await?;
+        self.hdfs.set_mode(path, self.settings.mode.bits()).await?;
+        let PublishedSettings { owner, group, .. } = &self.settings;
+        if owner.is_some() || group.is_some() {
+            self.hdfs.set_owner(path, owner, group).await?;
         }
         Ok(())
     }

@@ -1,12 +1,11 @@
 //! The turn to renew the published credentials: a file beside the published one that only one node
 //! can have created. It saves calls to ECR; what is published would be right without it.
 
-use domain::settings::PublishedSettings;
-use hdfs_native::{Client, WriteOptions};
-
-use super::error::Call as _;
+use super::connection::{Connection, NewFile};
 use super::{HdfsError, Published};
 use crate::place::Turn;
+use domain::documents::Document;
+use domain::settings::PublishedSettings;
 
 /// Takes the turn, unless another node has it.
 pub(super) async fn take(published: &mut Published) -> Result<Turn, HdfsError> {
@@ -14,9 +13,8 @@ pub(super) async fn take(published: &mut Published) -> Result<Turn, HdfsError> {
     if published.turn.is_ours(now) {
         return Ok(Turn::Ours);
     }
-    let held = published.with_client(|client, settings, _| async move {
-        create(&client, &path_of(&settings), settings.replication.into()).await
-    });
+    let held = published
+        .with_connection(|hdfs, settings| async move { create(&hdfs, &path_of(&settings), &settings).await });
     let taken = match held.await? {
         None => true,
         Some(created) if published.turn.is_abandoned(created, now) => take_over(published).await?,
@@ -35,41 +33,34 @@ pub(super) async fn end(published: &mut Published) -> Result<(), HdfsError> {
         return Ok(());
     }
     published.turn.given_back();
-    let ended = published.with_client(|client, settings, _| async move {
-        let path = path_of(&settings);
-        client.delete(&path, false).await.call("remove", &path)
-    });
+    let ended =
+        published.with_connection(|hdfs, settings| async move { hdfs.delete(&path_of(&settings)).await });
     ended.await.map(|_| ())
 }
 
-async fn take_over(published: &Published) -> Result<bool, HdfsError> {
-    let held = published.with_client(|client, settings, _| async move {
+async fn take_over(published: &mut Published) -> Result<bool, HdfsError> {
+    let held = published.with_connection(|hdfs, settings| async move {
         let path = path_of(&settings);
-        client.delete(&path, false).await.call("remove", &path)?;
-        create(&client, &path, settings.replication.into()).await
+        hdfs.delete(&path).await?;
+        create(&hdfs, &path, &settings).await
     });
     held.await.map(|held| held.is_none())
 }
 
-/// Creates the file; if there is one already, tells when it was created.
-async fn create(client: &Client, path: &str, replication: u32) -> Result<Option<u64>, HdfsError> {
-    let options = WriteOptions::default()
-        .permission(0o600)
-        .replication(replication)
-        .overwrite(false)
-        .create_parent(false);
-    match client.create(path, options).await {
-        Ok(mut file) => {
-            file.close().await.call("complete", path)?;
-            Ok(None)
+/// Creates the file; if there is one already, returns when it was created.
+async fn create(
+    hdfs: &Connection,
+    path: &str,
+    settings: &PublishedSettings,
+) -> Result<Option<u64>, HdfsError> {
+    let new = NewFile { mode: 0o600, replication: settings.replication, owner: None, group: None };
+    match hdfs.create(path, new, &Document::new(Vec::new())).await {
+        Ok(()) => Ok(None),
+        // Given back in between: the next pass may have it.
+        Err(HdfsError::AlreadyExists { .. }) => {
+            Ok(Some(hdfs.status(path).await?.map_or(0, |status| status.modification_time)))
         }
-        Err(hdfs_native::HdfsError::AlreadyExists(_)) => match client.get_file_info(path).await {
-            Ok(status) => Ok(Some(status.modification_time)),
-            // Given back in between: the next pass may have it.
-            Err(hdfs_native::HdfsError::FileNotFound(_)) => Ok(Some(0)),
-            Err(error) => Err(error).call("look at", path),
-        },
-        Err(error) => Err(error).call("create", path),
+        Err(error) => Err(error),
     }
 }
 

@@ -89,7 +89,7 @@ fn add_threads(threads: &BTreeMap<String, usize>, section: &mut Section) {
         FORCED.map(|(name, _)| threads.get(&name[..15.min(name.len())]).copied().unwrap_or_default());
     let own = all - forced.iter().sum::<usize>();
     section.add(
-        Figure::new("threads, but for those of libraries", Unit::Plain, own as f64).bar(Bar::AtMost(1.0)),
+        Figure::new("threads, but for those of libraries", Unit::Plain, own as f64).bar(Bar::AtMost(2.0)),
     );
     let names =
         threads.iter().map(|(name, count)| format!("{count} `{name}`")).collect::<Vec<_>>().join(", ");

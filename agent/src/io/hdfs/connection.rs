@@ -1,0 +1,243 @@
+//! Calls to HDFS by one client, whose errors name the operation and the file with its NameNode.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use hdfs_native::client::FileStatus;
+use hdfs_native::{Client, ClientBuilder, WriteOptions};
+
+use super::HdfsError;
+use super::error::Call as _;
+use super::login::Login;
+use super::worker::{Threads, WorkerError};
+use crate::io::hadoop_conf;
+use domain::documents::Document;
+use domain::settings::PublishedSettings;
+
+/// Larger documents are not read: a NodeManager would have to hold them at each launch.
+const LARGEST: usize = 16 << 20;
+/// A directory without files: keeps hdfs-native from reading the environment's configuration, which it
+/// understands less of than Hadoop; it is given what was resolved by Hadoop's rules instead.
+const NO_CONF_DIR: &str = "/dev/null";
+/// hdfs-native's default of 15 attempts takes minutes to find that a NameNode refuses connections.
+const FAILOVER_SETTINGS: [(&str, &str); 3] = [
+    ("dfs.client.failover.max.attempts", "3"),
+    ("dfs.client.failover.sleep.base.millis", "200"),
+    ("dfs.client.failover.sleep.max.millis", "2000"),
+];
+/// Where a NameNode listens by default.
+const NAMENODE_PORT: u16 = 8020;
+
+/// What a client is made from. While it stays the same, the client is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ClientSpec {
+    /// Scheme and authority.
+    file_system: String,
+    /// Hadoop's configuration to reach it.
+    properties: BTreeMap<String, String>,
+    login: Login,
+}
+
+/// A client, and how to make another like it.
+#[derive(Debug)]
+pub(super) struct Session {
+    spec: Arc<ClientSpec>,
+    client: Client,
+}
+
+/// The calls of one visit.
+#[derive(Debug, Clone)]
+pub(super) struct Connection {
+    spec: Arc<ClientSpec>,
+    client: Client,
+    threads: Threads,
+}
+
+/// How a new file is made.
+#[derive(Debug, Clone, Default)]
+pub(super) struct NewFile {
+    pub mode: u32,
+    pub replication: u16,
+    pub owner: Option<String>,
+    pub group: Option<String>,
+}
+
+impl ClientSpec {
+    /// By the settings and this node's files as they are now.
+    pub(super) fn current(settings: &PublishedSettings, conf_dir: &Path) -> Result<Self, HdfsError> {
+        let properties =
+            hadoop_conf::client_properties(conf_dir).map_err(|source| HdfsError::Conf { source })?;
+        let named = settings.path.file_system().map(str::to_owned);
+        let file_system = named.or_else(|| properties.get("fs.defaultFS").map(|uri| uri.trim().to_owned()));
+        let file_system = match file_system {
+            Some(uri) if uri.starts_with("viewfs://") => uri,
+            Some(uri) if uri.starts_with("hdfs://") => with_port(uri, &properties),
+            Some(uri) => return Err(HdfsError::NotHdfs { uri }),
+            None => return Err(HdfsError::NoDefaultFs { conf_dir: conf_dir.to_owned() }),
+        };
+        let authentication = properties.get("hadoop.security.authentication");
+        let login = Login::current(settings, authentication.is_some_and(|by| by.trim() == "kerberos"))?;
+        Ok(Self { file_system: file_system.trim_end_matches('/').to_owned(), properties, login })
+    }
+
+    pub(super) fn file_system(&self) -> &str {
+        &self.file_system
+    }
+
+    pub(super) fn gave_up(&self, source: WorkerError) -> HdfsError {
+        HdfsError::Worker { file_system: self.file_system.clone(), source }
+    }
+
+    fn is_still(&self, now: &Self) -> bool {
+        self == now && self.login.is_still(&now.login)
+    }
+
+    fn connect(&self) -> Result<Client, HdfsError> {
+        let overrides = FAILOVER_SETTINGS.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let builder = ClientBuilder::new()
+            .with_config_dir(NO_CONF_DIR)
+            .with_config(self.properties.clone().into_iter().chain(overrides))
+            .with_url(&self.file_system);
+        self.login.apply(builder).build().call("connect to", || self.file_system.clone())
+    }
+}
+
+impl Session {
+    /// The one kept from before, or another if what it was made from has changed.
+    pub(super) fn resumed(kept: Option<Self>, spec: Arc<ClientSpec>) -> Result<Self, HdfsError> {
+        match kept {
+            Some(kept) if kept.spec.is_still(&spec) => Ok(kept),
+            _ => Ok(Self { client: spec.connect()?, spec }),
+        }
+    }
+
+    pub(super) fn connection(&self, threads: Threads) -> Connection {
+        Connection { spec: Arc::clone(&self.spec), client: self.client.clone(), threads }
+    }
+}
+
+impl Connection {
+    pub(super) fn file_system(&self) -> &str {
+        self.spec.file_system()
+    }
+
+    /// The full URI of `path`.
+    pub(super) fn uri(&self, path: &str) -> String {
+        format!("{}{path}", self.spec.file_system)
+    }
+
+    /// `None` if there is nothing.
+    pub(super) async fn status(&self, path: &str) -> Result<Option<FileStatus>, HdfsError> {
+        match self.client.get_file_info(path).await {
+            Ok(status) => Ok(Some(status)),
+            Err(hdfs_native::HdfsError::FileNotFound(_)) => Ok(None),
+            Err(error) => Err(error).call("stat", || self.uri(path)),
+        }
+    }
+
+    /// The content of a file, without a last block that is still being written.
+    pub(super) async fn read(&self, path: &str) -> Result<Document, HdfsError> {
+        let mut reader = self.client.read(path).await.call("open", || self.uri(path))?;
+        let length = reader.file_length();
+        if length > LARGEST {
+            return Err(HdfsError::TooLarge { uri: self.uri(path), length });
+        }
+        match reader.read_bytes(length).await {
+            Ok(bytes) => Ok(Document::new(bytes.to_vec())),
+            Err(error) => Err(HdfsError::Read { uri: self.uri(path), source: error.into() }),
+        }
+    }
+
+    /// Writes a whole new file. Its mode and owner are right before it has any content.
+    pub(super) async fn create(&self, path: &str, new: NewFile, content: &Document) -> Result<(), HdfsError> {
+        let (spec, path, content) = (Arc::clone(&self.spec), path.to_owned(), content.clone());
+        let written = self.threads.run_once(move || async move {
+            let client = spec.connect()?;
+            let uri = || format!("{}{path}", spec.file_system);
+            let options = WriteOptions::default()
+                .permission(new.mode)
+                .replication(new.replication.into())
+                .overwrite(false)
+                .create_parent(false);
+            let mut writer = match client.create(&path, options).await {
+                Err(hdfs_native::HdfsError::AlreadyExists(_)) => {
+                    return Err(HdfsError::AlreadyExists { uri: uri() });
+                }
+                created => created.call("create", uri)?,
+            };
+            if new.owner.is_some() || new.group.is_some() {
+                set_owner(&client, &path, &new.owner, &new.group).await.call("set the owner of", uri)?;
+            }
+            if !content.bytes().is_empty() {
+                writer.write_bytes(content.bytes().to_vec().into()).await.call("write", uri)?;
+            }
+            writer.close().await.call("complete", uri)
+        });
+        written.await.map_err(|source| self.spec.gave_up(source))?
+    }
+
+    pub(super) async fn rename_over(&self, from: &str, to: &str) -> Result<(), HdfsError> {
+        self.client.rename(from, to, true).await.call("rename a temporary file to", || self.uri(to))
+    }
+
+    pub(super) async fn delete(&self, path: &str) -> Result<bool, HdfsError> {
+        self.client.delete(path, false).await.call("delete", || self.uri(path))
+    }
+
+    pub(super) async fn set_mode(&self, path: &str, mode: u32) -> Result<(), HdfsError> {
+        self.client.set_permission(path, mode).await.call("set the mode of", || self.uri(path))
+    }
+
+    pub(super) async fn set_owner(
+        &self,
+        path: &str,
+        owner: &Option<String>,
+        group: &Option<String>,
+    ) -> Result<(), HdfsError> {
+        set_owner(&self.client, path, owner, group).await.call("set the owner of", || self.uri(path))
+    }
+
+    /// Takes the file's lease from its writer; a later read finds it closed.
+    pub(super) async fn recover_lease(&self, path: &str) -> Result<bool, HdfsError> {
+        self.client.recover_lease(path).await.call("recover the lease of", || self.uri(path))
+    }
+
+    pub(super) async fn list(&self, path: &str) -> Result<Vec<FileStatus>, HdfsError> {
+        self.client.list_status(path, false).await.call("list", || self.uri(path))
+    }
+}
+
+async fn set_owner(
+    client: &Client,
+    path: &str,
+    owner: &Option<String>,
+    group: &Option<String>,
+) -> hdfs_native::Result<()> {
+    client.set_owner(path, owner.as_deref(), group.as_deref()).await
+}
+
+/// Adds the NameNode's default port where neither a port is named nor a nameservice is meant.
+fn with_port(uri: String, properties: &BTreeMap<String, String>) -> String {
+    let authority = uri["hdfs://".len()..].split('/').next().unwrap_or_default();
+    let is_nameservice = properties.contains_key(&format!("dfs.ha.namenodes.{authority}"));
+    if authority.is_empty() || authority.contains(':') || is_nameservice {
+        return uri;
+    }
+    format!("hdfs://{authority}:{NAMENODE_PORT}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::with_port;
+
+    #[test]
+    fn a_namenode_has_its_default_port_and_a_nameservice_none() {
+        let properties = [("dfs.ha.namenodes.ha-nn-uri".to_owned(), "nn1,nn2".to_owned())].into();
+        let check = |uri: &str, expected: &str| assert_eq!(with_port(uri.to_owned(), &properties), expected);
+        check("hdfs://ip-10-0-0-1", "hdfs://ip-10-0-0-1:8020");
+        check("hdfs://ip-10-0-0-1/", "hdfs://ip-10-0-0-1:8020");
+        check("hdfs://ip-10-0-0-1:9000", "hdfs://ip-10-0-0-1:9000");
+        check("hdfs://ha-nn-uri", "hdfs://ha-nn-uri");
+    }
+}
