@@ -28,7 +28,7 @@ async fn tickets_come_from_the_keytab_and_are_renewed() -> Outcome {
     scene.environment = vec![("KRB5_CONFIG", realm.krb5_conf()), ("LD_LIBRARY_PATH", realm.libraries())];
     let keytab = scene.node.path("agent.keytab");
     scene.settings.set("published.principal", AGENT).set("published.keytab", keytab.display().to_string());
-    scene.settings.set("log.level", "trace");
+    scene.settings.set("log.level", "trace").set("log.libraries", "info");
     scene.ecr.set_token_life(SignedDuration::from_secs(2 * TICKET_LIFE.as_secs() as i64));
     let mut agent = scene.start()?;
 

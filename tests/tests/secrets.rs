@@ -30,7 +30,8 @@ async fn nothing_the_agent_says_holds_a_secret() -> Outcome {
     scene.add_others_by_role();
     scene.settings.registry_with(THIRD, &[("profile", PROFILE)]).registry(PUBLIC, &[]);
     let log_file = scene.node.path("agent-own.log");
-    scene.settings.set("log.level", "trace").set("log.file", log_file.display().to_string());
+    scene.settings.set("log.level", "trace").set("log.libraries", "info");
+    scene.settings.set("log.file", log_file.display().to_string());
     let temporary = scene.node.path("temporary");
     fs::create_dir(&temporary)?;
     scene.environment.push(("TMPDIR", temporary.clone()));

@@ -109,7 +109,10 @@ impl Deadlines {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogSettings {
     pub format: LogFormat,
+    /// Of the agent itself.
     pub level: LogLevel,
+    /// Of the libraries it uses.
+    pub libraries: LibraryLogLevel,
     /// Written beside stderr, rotated daily.
     pub file: Option<PathBuf>,
 }
@@ -127,6 +130,14 @@ pub enum LogLevel {
     Info,
     Debug,
     Trace,
+}
+
+/// Libraries print requests and handshakes at debug and trace, credentials among them: those cannot be set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LibraryLogLevel {
+    Error,
+    Warn,
+    Info,
 }
 
 /// Permission bits of a file that holds credentials, `0o400..=0o777`.
@@ -167,7 +178,12 @@ impl Default for Settings {
             },
             deadlines: Deadlines { ecr: Duration::from_secs(20), hdfs: Duration::from_secs(20) },
             listen: SocketAddr::from(([127, 0, 0, 1], 9470)),
-            log: LogSettings { format: LogFormat::Text, level: LogLevel::Info, file: None },
+            log: LogSettings {
+                format: LogFormat::Text,
+                level: LogLevel::Info,
+                libraries: LibraryLogLevel::Warn,
+                file: None,
+            },
         }
     }
 }
@@ -272,6 +288,7 @@ impl Settings {
             let log = &mut self.log;
             table.set("format", &mut log.format, log_format);
             table.set("level", &mut log.level, log_level);
+            table.set("libraries", &mut log.libraries, library_log_level);
             table.set("file", &mut log.file, |v| absolute_path(v).map(Some));
         });
     }
@@ -428,6 +445,18 @@ fn log_level(value: &Value<'_>) -> Result<LogLevel, String> {
         .into_iter()
         .find(|level| value.string() == Some(level.as_str()))
         .ok_or_else(|| "must be \"error\", \"warn\", \"info\", \"debug\" or \"trace\"".to_owned())
+}
+
+fn library_log_level(value: &Value<'_>) -> Result<LibraryLogLevel, String> {
+    match value.string() {
+        Some("error") => Ok(LibraryLogLevel::Error),
+        Some("warn") => Ok(LibraryLogLevel::Warn),
+        Some("info") => Ok(LibraryLogLevel::Info),
+        Some("debug" | "trace") => {
+            Err("must be \"error\", \"warn\" or \"info\": below that, libraries print secrets".to_owned())
+        }
+        _ => Err("must be \"error\", \"warn\" or \"info\"".to_owned()),
+    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use domain::settings::{LogFormat, LogLevel, LogSettings};
+use domain::settings::{LibraryLogLevel, LogFormat, LogLevel, LogSettings};
 use domain::status::Report;
 use serde::Serialize;
 
@@ -53,7 +53,12 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
     // Whoever asks for one pass wants it now.
     settings.refresh.lone_spread = Duration::ZERO;
     // Errors are part of the result: the log would only say them twice.
-    log::start(&LogSettings { format: LogFormat::Text, level: LogLevel::Error, file: None })?;
+    log::start(&LogSettings {
+        level: LogLevel::Error,
+        libraries: LibraryLogLevel::Error,
+        format: LogFormat::Text,
+        file: None,
+    })?;
     log::redact_panics();
     crate::io::process::forbid_core_dumps()?;
     let intent = if options.dry_run { Intent::Tell } else { Intent::CarryOut };

@@ -129,10 +129,7 @@ fn expiry(at: Timestamp, report: &Report, zone: &TimeZone) -> String {
 
 /// To the second, with the zone's abbreviation.
 fn local_time(at: Timestamp, zone: &TimeZone) -> String {
-    let offset = zone.to_offset_info(at);
-    let local = offset.offset().to_datetime(at);
-    let second = local.with().subsec_nanosecond(0).build().unwrap_or(local);
-    format!("{} {} {}", second.date(), second.time(), offset.abbreviation())
+    at.to_zoned(zone.clone()).strftime("%F %T %Z").to_string()
 }
 
 fn friendly(left: SignedDuration) -> String {

@@ -1,10 +1,10 @@
-//! The log: to stderr and, if set, to a file rotated daily. Only this program speaks below warnings:
-//! libraries print requests and handshakes there, credentials among them.
+//! The log: to stderr and, if set, to a file rotated daily. Libraries are never heard below info: they print
+//! requests and handshakes there, credentials among them.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-use domain::settings::{LogFormat, LogLevel, LogSettings};
+use domain::settings::{LibraryLogLevel, LogFormat, LogLevel, LogSettings};
 use thiserror::Error;
 use tracing::level_filters::LevelFilter;
 use tracing_appender::rolling::{RollingFileAppender, Rotation};
@@ -26,15 +26,22 @@ pub enum LogError {
 
 /// Starts the log for the whole process; a second start changes nothing.
 pub fn start(settings: &LogSettings) -> Result<(), LogError> {
-    let targets = Targets::new()
-        .with_default(LevelFilter::WARN)
-        .with_target(env!("CARGO_CRATE_NAME"), level(settings.level));
     let file = settings.file.as_deref().map(open).transpose()?;
     let layers = [Some(layer(settings.format, io::stderr)), file.map(|file| layer(settings.format, file))];
     let layers: Vec<_> = layers.into_iter().flatten().collect();
     // Only tests start it twice in one process.
-    let _ = tracing_subscriber::registry().with(layers.with_filter(targets)).try_init();
+    let _ = tracing_subscriber::registry().with(layers.with_filter(targets(settings))).try_init();
     Ok(())
+}
+
+/// What is heard of whom.
+fn targets(settings: &LogSettings) -> Targets {
+    let libraries = match settings.libraries {
+        LibraryLogLevel::Error => LevelFilter::ERROR,
+        LibraryLogLevel::Warn => LevelFilter::WARN,
+        LibraryLogLevel::Info => LevelFilter::INFO,
+    };
+    Targets::new().with_default(libraries).with_target(env!("CARGO_CRATE_NAME"), level(settings.level))
 }
 
 /// A panic's text may quote what was being worked on: the log gets its place alone.
@@ -77,5 +84,34 @@ fn level(level: LogLevel) -> LevelFilter {
         LogLevel::Info => LevelFilter::INFO,
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Trace => LevelFilter::TRACE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::settings::{LibraryLogLevel, LogFormat, LogLevel, LogSettings};
+    use tracing::Level;
+
+    use super::targets;
+
+    #[test]
+    fn libraries_are_never_heard_below_info() {
+        let own = [LogLevel::Error, LogLevel::Warn, LogLevel::Info, LogLevel::Debug, LogLevel::Trace];
+        let of_libraries = [
+            (LibraryLogLevel::Error, Level::ERROR),
+            (LibraryLogLevel::Warn, Level::WARN),
+            (LibraryLogLevel::Info, Level::INFO),
+        ];
+        for level in own {
+            for (libraries, most) in of_libraries {
+                let settings = LogSettings { format: LogFormat::Text, level, libraries, file: None };
+                let targets = targets(&settings);
+                for heard in [Level::ERROR, Level::WARN, Level::INFO, Level::DEBUG, Level::TRACE] {
+                    let library = targets.would_enable("hdfs_native::security::sasl", &heard);
+                    assert_eq!(library, heard <= most, "{level:?} {libraries:?} {heard}");
+                }
+                assert!(targets.would_enable("emr_ecr_agent::agent", &Level::ERROR));
+            }
+        }
     }
 }

@@ -1,13 +1,12 @@
 //! Prometheus metrics: counters kept as passes go by, gauges set from the report when asked.
 
-mod process;
-
 use std::time::Duration;
 
 use domain::documents::plan::Drift;
 use domain::findings::Severity;
 use domain::status::{PlaceKind, Report};
 use jiff::Timestamp;
+use prometheus::process_collector::ProcessCollector;
 use prometheus::{
     Encoder as _, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry,
     TextEncoder,
@@ -20,6 +19,8 @@ const DURATIONS: [f64; 9] = [0.01, 0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 #[derive(Debug, Clone)]
 pub struct Metrics {
     registry: Registry,
+    /// The standard metrics of a process, which bear no prefix.
+    process: Registry,
     token_refresh: IntCounterVec,
     token_refresh_duration: HistogramVec,
     publish: IntCounterVec,
@@ -46,6 +47,8 @@ impl Metrics {
     /// Registers every metric once, under the prefix `emr_ecr_agent`.
     pub fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new_custom(Some("emr_ecr_agent".to_owned()), None)?;
+        let process = Registry::new();
+        process.register(Box::new(ProcessCollector::for_self()))?;
         let with = Registrar(&registry);
         let build = with.gauges(
             "build_info",
@@ -131,6 +134,7 @@ impl Metrics {
             ready: with.gauge("ready", "Whether submissions can rely on this node.")?,
             live: with.gauge("live", "Whether the loop goes round.")?,
             registry: registry.clone(),
+            process,
         };
         Ok(metrics)
     }
@@ -168,7 +172,7 @@ impl Metrics {
     pub fn render(&self, report: &Report) -> String {
         self.set(report);
         let mut families = self.registry.gather();
-        families.extend(process::families());
+        families.extend(self.process.gather());
         let mut text = Vec::new();
         if let Err(error) = TextEncoder::new().encode(&families, &mut text) {
             tracing::warn!(%error, "cannot render the metrics");

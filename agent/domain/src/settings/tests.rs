@@ -173,5 +173,8 @@ fn every_mistake_is_told_with_its_line() {
     check("[health]\nlisten = \"localhost\"\n", &[(2, "health.listen", "127.0.0.1:9470")]);
     check("[refresh]\npass_interval = \"0s\"\n", &[(2, "refresh.pass_interval", "1s")]);
     check("a = \n[published\n", &[(1, "", "is not TOML"), (2, "", "is not TOML")]);
+    for (level, words) in [("debug", "print secrets"), ("trace", "print secrets"), ("all", "\"info\"")] {
+        check(&format!("[log]\nlibraries = \"{level}\"\n"), &[(2, "log.libraries", words)]);
+    }
     check("discover_registries = \"yes\"\n", &[(1, "discover_registries", "true or false")]);
 }

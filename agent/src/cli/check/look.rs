@@ -4,7 +4,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use domain::check::{self, ClientConfig, Facts, Machine, Report, Request, Ruling, TextAlone};
-use domain::settings::{LogFormat, LogLevel, LogSettings};
+use domain::settings::{LibraryLogLevel, LogFormat, LogLevel, LogSettings};
 use hadoop_rules::Rules;
 use jiff::Timestamp;
 
@@ -24,7 +24,12 @@ pub(super) fn judge(options: &Options) -> Result<Report, Exit> {
 
 fn judge_node(options: &Options) -> Result<Report, Exit> {
     let settings = options.config.read()?;
-    log::start(&LogSettings { format: LogFormat::Text, level: LogLevel::Error, file: None })?;
+    log::start(&LogSettings {
+        level: LogLevel::Error,
+        libraries: LibraryLogLevel::Error,
+        format: LogFormat::Text,
+        file: None,
+    })?;
     let mut facts = node_facts(&settings, Timestamp::now());
     facts.request = request(options);
     if let Some(ruling) = named_rules(options) {

@@ -2,14 +2,14 @@
 
 use std::fmt::Write as _;
 
+use anstyle::{AnsiColor, Style};
 use domain::check::{ImageReport, Report};
 use domain::findings::{Excerpt, Finding, Severity};
 
-const RESET: &str = "\u{1b}[0m";
-const BOLD: &str = "\u{1b}[1m";
-const RED: &str = "\u{1b}[31m";
-const YELLOW: &str = "\u{1b}[33m";
-const CYAN: &str = "\u{1b}[36m";
+const BOLD: Style = Style::new().bold();
+const RED: Style = AnsiColor::Red.on_default();
+const YELLOW: Style = AnsiColor::Yellow.on_default();
+const CYAN: Style = AnsiColor::Cyan.on_default();
 
 /// The whole judgement; escape sequences only if `colour`.
 pub(super) fn render(report: &Report, colour: bool) -> String {
@@ -46,8 +46,8 @@ impl Page {
         self.text.push('\n');
     }
 
-    fn painted(&self, colour: &str, text: &str) -> String {
-        if self.colour { format!("{colour}{text}{RESET}") } else { text.to_owned() }
+    fn painted(&self, style: Style, text: &str) -> String {
+        if self.colour { format!("{style}{text}{style:#}") } else { text.to_owned() }
     }
 
     fn image(&mut self, image: &ImageReport) {
@@ -104,7 +104,7 @@ fn heading(severity: Severity, count: usize) -> String {
     }
 }
 
-fn colour_of(severity: Severity) -> &'static str {
+fn colour_of(severity: Severity) -> Style {
     match severity {
         Severity::Error => RED,
         Severity::Warning => YELLOW,
