@@ -97,6 +97,8 @@ pub struct Deadlines {
     pub ecr: Duration,
     /// One visit to HDFS: looking, and publishing where needed.
     pub hdfs: Duration,
+    /// DataNodes to report the blocks of a file, as after a restart of the NameNode, before they count as lost.
+    pub block_report: Duration,
 }
 
 impl Deadlines {
@@ -176,7 +178,11 @@ impl Default for Settings {
                 pass_interval: Duration::from_secs(60),
                 lone_spread: Duration::from_secs(9 * 60),
             },
-            deadlines: Deadlines { ecr: Duration::from_secs(20), hdfs: Duration::from_secs(20) },
+            deadlines: Deadlines {
+                ecr: Duration::from_secs(20),
+                hdfs: Duration::from_secs(20),
+                block_report: Duration::from_secs(30),
+            },
             listen: SocketAddr::from(([127, 0, 0, 1], 9470)),
             log: LogSettings {
                 format: LogFormat::Text,
@@ -280,6 +286,7 @@ impl Settings {
             let (least, most) = (Duration::from_secs(1), Duration::from_secs(600));
             table.set("ecr", &mut self.deadlines.ecr, |v| duration(v, least, most));
             table.set("hdfs", &mut self.deadlines.hdfs, |v| duration(v, least, most));
+            table.set("block_report", &mut self.deadlines.block_report, |v| duration(v, least, most));
         });
         root.table("health", |table| {
             table.set("listen", &mut self.listen, socket_address);

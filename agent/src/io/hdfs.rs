@@ -12,7 +12,7 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::io::chain;
 use crate::place::{Intent, Place, Planner, SharedPlace, StoreError as _, Turn, Visit, VisitError, converge};
@@ -33,6 +33,8 @@ pub struct Published {
     node: String,
     worker: Worker<Session>,
     remembered: Option<Remembered>,
+    unreadable_since: Option<Instant>,
+    block_report: Duration,
     turn: TurnMemory,
     started: Instant,
 }
@@ -46,6 +48,8 @@ impl Published {
             node,
             worker: Worker::new(deadlines.hdfs),
             remembered: None,
+            unreadable_since: None,
+            block_report: deadlines.block_report,
             turn,
             started: Instant::now(),
         }
@@ -53,15 +57,32 @@ impl Published {
 
     async fn converge(&mut self, planner: Planner, intent: Intent) -> Result<Visit, VisitError<HdfsError>> {
         let remembered = self.remembered.take();
+        let before = remembered.clone();
         let node = self.node.clone();
+        let is_lost = self.unreadable_since.is_some_and(|since| since.elapsed() >= self.block_report);
         let visit = self.with_connection(move |hdfs, settings| async move {
-            let mut file = PublishedFile::new(hdfs, settings, node, remembered);
+            let mut file = PublishedFile::new(hdfs, settings, node, remembered, is_lost);
             let visit = converge(&mut file, &planner, intent).await?;
             Ok::<_, VisitError<HdfsError>>((visit, file.into_remembered()))
         });
-        let (visit, remembered) = visit.await?;
-        self.remembered = remembered;
-        Ok(visit)
+        match visit.await {
+            Ok((visit, remembered)) => {
+                self.remembered = remembered;
+                self.unreadable_since = None;
+                Ok(visit)
+            }
+            Err(error) => {
+                let unreadable = matches!(&error, VisitError::Store(error) if error.is_unreadable());
+                if unreadable {
+                    self.unreadable_since.get_or_insert_with(Instant::now);
+                    // It may hold the only copy of what others have put there.
+                    self.remembered = before.map(Remembered::unreadable);
+                } else {
+                    self.unreadable_since = None;
+                }
+                Err(error)
+            }
+        }
     }
 
     /// Runs `call` within the deadline, with the client kept from before if it still is the right one.

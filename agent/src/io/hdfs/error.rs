@@ -76,7 +76,7 @@ impl StoreError for HdfsError {
     }
 
     fn leaves_nothing(&self) -> bool {
-        matches!(self, HdfsError::IsDirectory { .. })
+        matches!(self, HdfsError::IsDirectory { .. }) || self.is_unreadable()
     }
 
     fn is_fatal(&self) -> bool {
@@ -85,12 +85,14 @@ impl StoreError for HdfsError {
 }
 
 impl HdfsError {
-    /// Whether a file is there whose content cannot be had; a NameNode's refusal is something else.
+    /// Whether the file has content that cannot be read whole; a NameNode's refusal is something else.
     pub(super) fn is_loss_of_content(&self) -> bool {
-        matches!(
-            self,
-            HdfsError::Read { source: Cause::Io(_) | Cause::Library(_), .. } | HdfsError::HeldOpen { .. }
-        )
+        self.is_unreadable() || matches!(self, HdfsError::HeldOpen { .. })
+    }
+
+    /// Whether no DataNode gave a block of the file: it is lost, or not reported yet.
+    pub(super) fn is_unreadable(&self) -> bool {
+        matches!(self, HdfsError::Read { source: Cause::Io(_) | Cause::Library(_), .. })
     }
 }
 

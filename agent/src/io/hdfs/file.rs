@@ -21,6 +21,8 @@ pub(super) struct PublishedFile {
     settings: PublishedSettings,
     node: String,
     remembered: Option<Remembered>,
+    // Whether content that cannot be read counts as lost, rather than as not yet reported by its DataNodes.
+    is_lost: bool,
 }
 
 /// What the last look found, so that an unchanged file need not be read again each time.
@@ -45,15 +47,23 @@ struct Stamp {
     group: String,
 }
 
+impl Remembered {
+    /// The same, for a file that has since been found unreadable.
+    pub fn unreadable(self) -> Self {
+        Self { readable: false, ..self }
+    }
+}
+
 impl PublishedFile {
     pub fn new(
         hdfs: Connection,
         settings: PublishedSettings,
         node: String,
         remembered: Option<Remembered>,
+        is_lost: bool,
     ) -> Self {
         let remembered = remembered.filter(|remembered| remembered.file_system == hdfs.file_system());
-        Self { hdfs, settings, node, remembered }
+        Self { hdfs, settings, node, remembered, is_lost }
     }
 
     pub fn into_remembered(self) -> Option<Remembered> {
@@ -243,6 +253,8 @@ impl Store for PublishedFile {
             looked => looked,
         };
         self.remembered = match looked {
+            // After a restart the NameNode has left safe mode, maybe, before the last DataNode has reported.
+            Err(error) if error.is_unreadable() && !self.is_lost => return Err(error),
             Err(error) if error.is_loss_of_content() => return self.unreadable(before, error).await,
             looked => looked?,
         };
