@@ -20,9 +20,18 @@ use crate::io::settings_file::{SettingsError, SettingsFile};
 const WRONG_SETTINGS: u8 = 78;
 const FAILURE: u8 = 1;
 
+/// What `--version` prints; `-V` prints the version alone.
+const LONG_VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    "\ncommit ",
+    env!("EMR_ECR_AGENT_COMMIT"),
+    "\nbuild ",
+    env!("EMR_ECR_AGENT_BUILD_ID")
+);
+
 /// Keeps the ECR credentials that YARN hands to Docker fresh on this node and on HDFS.
 #[derive(Debug, Parser)]
-#[command(name = "emr-ecr-agent", version, disable_help_subcommand = true, arg_required_else_help = true)]
+#[command(name = "emr-ecr-agent", version, long_version = LONG_VERSION, disable_help_subcommand = true, arg_required_else_help = true)]
 #[command(
     after_help = "Exit codes: 0 done; 1 not done, see the message; 2 wrong usage; 3 no agent answers (status); 78 wrong settings."
 )]

@@ -56,9 +56,7 @@ impl Metrics {
             &["version", "commit", "target"],
         )?;
         let target = format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS);
-        // Set when a package is built.
-        let commit = option_env!("EMR_ECR_AGENT_COMMIT").unwrap_or("unknown");
-        build.with_label_values(&[env!("CARGO_PKG_VERSION"), commit, &target]).set(1.0);
+        build.with_label_values(&[env!("CARGO_PKG_VERSION"), crate::COMMIT, &target]).set(1.0);
         let metrics = Self {
             token_refresh: with.counters(
                 "token_refresh_total",
