@@ -5,6 +5,10 @@ CACHE := $(or $(EMR_ECR_AGENT_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/emr-
 PARTS := tests/parts/install.sh
 SCRIPTS := $(shell git ls-files '*.sh' .ci/run 2>/dev/null)
 
+# The version of Hadoop that tests, demo and measurements run on, and those that `make matrix` adds.
+export HADOOP ?= $(shell awk '!/^\#/ { print; exit }' tests/parts/hadoop/versions)
+OTHER_HADOOPS := $(shell awk '!/^\#/' tests/parts/hadoop/versions | tail -n +2)
+
 FUZZ_SECONDS ?= 30
 TORTURE_SECONDS ?= 180
 
@@ -16,24 +20,34 @@ help: ## List these words
 
 .PHONY: demo
 demo: ## Show the main job on real parts; KEEP=1 leaves them running
-	@$(PARTS) --only hdfs --only registry
+	@$(PARTS) --only hadoop --only registry
 	@cargo build --quiet --workspace --bins
 	@KEEP=$(KEEP) target/debug/demo
 
 .PHONY: test
-test: ## Pass all tests, those on real parts among them
-	@$(PARTS) --only nextest --only hdfs --only registry --only kerberos
+test: ## Run all tests, also those on real parts; HADOOP=3.2.2 takes another version
+	@$(PARTS) --only nextest --only hadoop --only registry --only kerberos
 	@PATH="$(CACHE)/nextest/bin:$$PATH" cargo nextest run --workspace
+
+.PHONY: matrix
+matrix: ## Run the tests of publishing to HDFS on the other versions of Hadoop
+	@$(PARTS) --only nextest --only registry --only kerberos
+	@for version in $(OTHER_HADOOPS); do HADOOP=$$version $(PARTS) --only hadoop || exit; done
+	@for version in $(OTHER_HADOOPS); do \
+		echo "Hadoop $$version"; \
+		HADOOP=$$version PATH="$(CACHE)/nextest/bin:$$PATH" \
+			cargo nextest run --workspace --profile matrix || exit; \
+	done
 
 .PHONY: torture
 torture: ## Prove for TORTURE_SECONDS (180) that readers never see a bad file; ARGS=--json
-	@$(PARTS) --only hdfs
+	@$(PARTS) --only hadoop
 	@cargo build --quiet --workspace --bins
 	@TORTURE_SECONDS=$(TORTURE_SECONDS) target/debug/torture $(ARGS)
 
 .PHONY: bench
 bench: ## Measure what it costs beside what is used without it (BENCH_STRICT=1: judge, too)
-	@$(PARTS) --only hdfs --only bench
+	@$(PARTS) --only hadoop --only bench
 	@bootstrap/package.sh --arch "$$(uname -m)" --out target/package
 	@cargo build --quiet --workspace --bins
 	@mkdir -p target/bench
@@ -76,7 +90,7 @@ DIST ?= target/package
 
 .PHONY: node-test
 node-test: ## As root, live the package's life on a booted node; DIST=dist takes what is there
-	@$(PARTS) --only hdfs --only kerberos --only node --only package
+	@$(PARTS) --only hadoop --only kerberos --only node --only package
 	@[[ "$(origin DIST)" != file ]] || bootstrap/package.sh --arch "$$(uname -m)" --out $(DIST)
 	@cargo build --quiet --workspace --bins
 	@target/debug/node-test $(DIST)

@@ -12,7 +12,6 @@ use emr_ecr_agent_tests::process::{Dialogue, Server, bound_to_parent};
 use emr_ecr_agent_tests::{scratch, wait};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
-use tempfile::TempDir;
 use tokio::time::timeout;
 
 use crate::Outcome;
@@ -26,7 +25,7 @@ pub struct Machine {
     // Fields drop in this order: the node ends before its log goes.
     _nspawn: Server,
     leader: String,
-    _home: TempDir,
+    _home: scratch::Directory,
 }
 
 /// How many nodes this process has booted.
@@ -69,7 +68,7 @@ impl Machine {
 
     /// Boots a fresh node, with `packages` to be seen below /packages.
     pub async fn boot(packages: &Path) -> Outcome<Self> {
-        let home = scratch::folder("machine")?;
+        let home = scratch::directory("machine")?;
         let mut command = bound_to_parent(Path::new("/usr/bin/systemd-nspawn"));
         command
             .args([

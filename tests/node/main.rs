@@ -36,7 +36,7 @@ async fn main() -> ExitCode {
         screen.warn("usage: node-test FOLDER   (what `make package` has built)");
         return ExitCode::from(64);
     };
-    if let Some(missing) = parts::missing([Part::hdfs(), Part::kerberos(), Part::node(), Part::package()]) {
+    if let Some(missing) = parts::missing([Part::hadoop(), Part::kerberos(), Part::node(), Part::package()]) {
         screen.warn(&format!("SKIPPED for want of parts: {missing}"));
         return if parts::in_ci() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
     }

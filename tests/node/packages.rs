@@ -6,14 +6,13 @@ use std::path::{self, Path, PathBuf};
 use std::process::Command;
 
 use emr_ecr_agent_tests::scratch;
-use tempfile::TempDir;
 
 use crate::{Outcome, ensure};
 
 /// Folders below /packages on the node: `new`, `previous`, `truncated`, `corrupted`, each with install.sh, a package for
 /// this architecture and SHA256SUMS; and `rpm` with package.rpm.
 pub struct Packages {
-    folder: TempDir,
+    folder: scratch::Directory,
     name: String,
     dist: PathBuf,
 }
@@ -21,7 +20,7 @@ pub struct Packages {
 impl Packages {
     pub fn of(dist: &Path) -> Outcome<Self> {
         let name = find(dist, &format!("-{ARCH}.tar.gz"))?;
-        let packages = Self { folder: scratch::folder("packages")?, name, dist: path::absolute(dist)? };
+        let packages = Self { folder: scratch::directory("packages")?, name, dist: path::absolute(dist)? };
         for source in ["new", "previous", "truncated", "corrupted"] {
             packages.lay_out(source)?;
         }

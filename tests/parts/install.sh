@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the real parts that the tests and the demo run against, once; a second call returns at once.
 #
-#   install.sh [--only PART]...      without --only: hdfs, registry and kerberos, which the tests need
+#   [HADOOP=VERSION] install.sh [--only PART]...      without --only: hadoop, registry and kerberos, which the tests need
 #
 # Each part is a folder in the cache (EMR_ECR_AGENT_CACHE, by default ~/.cache/emr-ecr-agent), named for the
 # digest of everything it is made from. Killed halfway, the next call starts that part afresh; two calls at
@@ -10,12 +10,13 @@ set -euo pipefail
 
 HERE="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 CACHE="${EMR_ECR_AGENT_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/emr-ecr-agent}"
-REAL_PARTS=(hdfs registry kerberos)
+REAL_PARTS=(hadoop registry kerberos)
 TOOLS=(lint nextest audit fuzz package node bench)
 
 # Besides this script, the part's own script and its lines of debian.txt: what decides what a part becomes.
+HADOOP="${HADOOP:-$(awk '!/^#/ { print; exit }' "$HERE/hadoop/versions")}"
 declare -A ALSO_MADE_FROM=(
-    [hdfs]="requirements.txt java"
+    [hadoop]="hadoop/pom.xml hadoop/java hadoop/$HADOOP.sha256"
     [package]="package-requirements.txt"
     [node]="node-requirements.txt"
     [bench]="bench-requirements.txt"
@@ -36,9 +37,21 @@ main() {
     ((${#wanted[@]})) || wanted=("${REAL_PARTS[@]}")
 
     for part in "${wanted[@]}"; do
-        version="$part-$(version_of "$part")"
+        [[ "$part" != hadoop ]] || check_hadoop_version
+        version="$(link_of "$part")-$(version_of "$part")"
         is_current "$part" "$version" || install_part "$part" "$version"
     done
+}
+
+check_hadoop_version() {
+    [[ -e "$HERE/hadoop/$HADOOP.sha256" ]] && return
+    say "no checksums of Hadoop $HADOOP; there are some of: $(grep -v '^#' "$HERE/hadoop/versions" | paste -sd' ')"
+    exit 64
+}
+
+# The name by which a part is found: the versions of Hadoop lie beside one another.
+link_of() {
+    if [[ "$1" == hadoop ]]; then echo "hadoop-$HADOOP"; else echo "$1"; fi
 }
 
 usage() {
@@ -57,11 +70,14 @@ version_of() {
 }
 
 is_current() {
-    [[ -e "$CACHE/$1/.complete" && "$(readlink "$CACHE/$1")" == "$2" ]]
+    local link
+    link="$(link_of "$1")"
+    [[ -e "$CACHE/$link/.complete" && "$(readlink "$CACHE/$link")" == "$2" ]]
 }
 
 install_part() {
-    local part="$1" version="$2" folder="$CACHE/$2"
+    local part="$1" version="$2" folder="$CACHE/$2" link
+    link="$(link_of "$part")"
     mkdir -p "$CACHE/downloads"
     exec 9>"$CACHE/.lock"
     flock --nonblock 9 || {
@@ -75,10 +91,10 @@ install_part() {
 
     # Another checkout may have installed this version before, and may be running on it.
     [[ -e "$folder/.complete" ]] || make_part "$part" "$folder"
-    ln -sfn "$version" "$CACHE/.$part.new"
-    mv -T "$CACHE/.$part.new" "$CACHE/$part"
-    drop_older "$part" "$version"
-    say "$part: done"
+    ln -sfn "$version" "$CACHE/.$link.new"
+    mv -T "$CACHE/.$link.new" "$CACHE/$link"
+    drop_older "$link" "$version"
+    say "$link: done"
     exec 9>&-
 }
 

@@ -5,8 +5,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
+use std::sync::OnceLock;
 use std::time::Duration;
 
+use emr_ecr_agent::BUILD_ID;
 use hyper::StatusCode;
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -20,8 +22,12 @@ use crate::wait::{self, TimedOut};
 pub enum Error {
     #[error("the agent is not built: {} does not exist; `cargo build` builds it", path.display())]
     NotBuilt { path: PathBuf },
-    #[error("cannot tell where the programs of this build lie")]
-    Folder { source: io::Error },
+    #[error("cannot find the directory of this build's programs")]
+    Directory { source: io::Error },
+    #[error("cannot run {} --version", path.display())]
+    Version { path: PathBuf, source: io::Error },
+    #[error("{} is stale: it has build id {found}, this test {BUILD_ID}; `cargo build --workspace` builds it", path.display())]
+    Stale { path: PathBuf, found: String },
     #[error(transparent)]
     Process(#[from] process::Error),
     #[error(transparent)]
@@ -147,17 +153,36 @@ pub fn command(node: &Node) -> Result<Command, Error> {
     Ok(command)
 }
 
-/// The agent of the same build as the running program.
+/// The agent of the same build as the running program; one of other sources is refused.
 pub fn program() -> Result<PathBuf, Error> {
-    let path = program_folder().map_err(|source| Error::Folder { source })?.join("emr-ecr-agent");
-    if path.exists() {
-        return Ok(path);
+    let path = program_directory().map_err(|source| Error::Directory { source })?.join("emr-ecr-agent");
+    if !path.exists() {
+        return Err(Error::NotBuilt { path });
     }
-    Err(Error::NotBuilt { path })
+    if IS_CURRENT.get().is_none() {
+        check_build(&path)?;
+        let _ = IS_CURRENT.set(());
+    }
+    Ok(path)
+}
+
+/// Set once the program has been seen to be of this build.
+static IS_CURRENT: OnceLock<()> = OnceLock::new();
+
+/// Cargo builds the library for this program whenever its sources change, but not always the agent's program.
+fn check_build(path: &Path) -> Result<(), Error> {
+    let output = Command::new(path).arg("--version").env_clear().output();
+    let output = output.map_err(|source| Error::Version { path: path.to_owned(), source })?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let found = text.lines().find_map(|line| line.strip_prefix("build ")).unwrap_or("unknown");
+    if found == BUILD_ID {
+        return Ok(());
+    }
+    Err(Error::Stale { path: path.to_owned(), found: found.to_owned() })
 }
 
 /// Where cargo puts the programs of the running build: beside this one, or one above for tests, which lie in `deps/`.
-pub(crate) fn program_folder() -> io::Result<PathBuf> {
+pub(crate) fn program_directory() -> io::Result<PathBuf> {
     let here = env::current_exe()?;
     let folder = here.parent().unwrap_or(Path::new("/"));
     let programs = match folder.ends_with("deps") {

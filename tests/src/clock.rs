@@ -5,8 +5,6 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 
-use tempfile::TempDir;
-
 use crate::parts::{Missing, Part};
 use crate::scratch;
 
@@ -24,13 +22,13 @@ pub enum Error {
 #[derive(Debug)]
 pub struct WallClock {
     library: PathBuf,
-    folder: TempDir,
+    folder: scratch::Directory,
 }
 
 impl WallClock {
     pub fn new() -> Result<Self, Error> {
         let library = Part::kerberos()?.path("lib/libfaketimeMT.so.1");
-        let clock = Self { library, folder: scratch::folder("clock")? };
+        let clock = Self { library, folder: scratch::directory("clock")? };
         clock.set_hours(0)?;
         Ok(clock)
     }

@@ -1,4 +1,4 @@
-//! A real HDFS 3.3.6 on loopback: one NameNode, one DataNode, EMR's directories, owners and modes.
+//! A real HDFS on loopback: one NameNode, one DataNode, EMR's directories, owners and modes.
 //!
 //! [`Hdfs`] owns the servers, to be stopped and started at will; [`HdfsClient`] is all that a user of a running
 //! one needs; [`SharedHdfs`] is one for all tests that do it no harm.
@@ -19,12 +19,11 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tempfile::TempDir;
 use tokio::net::TcpStream;
 
 pub use client::{HdfsClient, Output};
 pub use ha::HaHdfs;
-pub use shared::{SharedHdfs, keep};
+pub use shared::{Processes, SharedHdfs, keep};
 
 use crate::kerberos::Realm;
 use crate::parts::{Missing, Part};
@@ -34,6 +33,7 @@ use crate::scratch;
 use crate::wait::{self, TimedOut};
 use conf::Differences;
 use jvm::Jvm;
+use shell::ShellServer;
 
 /// The superuser, as whom the servers run.
 pub const SUPERUSER: &str = "hdfs";
@@ -66,7 +66,7 @@ pub struct Hdfs {
     namenode: Option<Server>,
     jvm: Jvm,
     client: HdfsClient,
-    home: TempDir,
+    home: scratch::Directory,
     port: Port,
 }
 
@@ -98,8 +98,8 @@ impl Hdfs {
         differences: &Differences,
         equip: impl FnOnce(Jvm) -> Jvm,
     ) -> Result<Self, Error> {
-        let part = Part::hdfs()?;
-        let home = scratch::folder("hdfs")?;
+        let part = Part::hadoop()?;
+        let home = scratch::directory("hdfs")?;
         let conf_dir = conf::write(home.path(), differences)?;
         copy_folder(&part.path("name"), &home.path().join("name"))?;
 
@@ -123,6 +123,11 @@ impl Hdfs {
     /// The number of the NameNode's process, while it runs.
     pub fn namenode_process(&self) -> Option<u32> {
         self.namenode.as_ref()?.process_id()
+    }
+
+    /// The number of the DataNode's process, while it runs.
+    pub fn datanode_process(&self) -> Option<u32> {
+        self.datanode.as_ref()?.process_id()
     }
 
     /// Where the DataNode takes and gives blocks, as its log has it.
@@ -170,6 +175,24 @@ impl Hdfs {
         Ok(())
     }
 
+    /// Starts `hadoop fs` as a server.
+    async fn start_shell(&self) -> Result<ShellServer, Error> {
+        self.client.start_shell().await
+    }
+
+    /// Starts again each server that has ended by itself; whether there was one.
+    async fn start_what_ended(&mut self) -> Result<bool, Error> {
+        let namenode_ended = log_end(self.namenode.as_mut());
+        if namenode_ended {
+            self.start_namenode().await?;
+        }
+        let datanode_ended = log_end(self.datanode.as_mut());
+        if datanode_ended {
+            self.start_datanode().await?;
+        }
+        Ok(namenode_ended || datanode_ended)
+    }
+
     fn spawn_namenode(&mut self) -> Result<&mut Server, Error> {
         let log = self.home.path().join("namenode.log");
         let command = self.jvm.command(SUPERUSER, NAMENODE);
@@ -181,6 +204,13 @@ impl Hdfs {
 const NAMENODE: &str = "org.apache.hadoop.hdfs.server.namenode.NameNode";
 const DATANODE: &str = "org.apache.hadoop.hdfs.server.datanode.DataNode";
 const START: Duration = Duration::from_secs(60);
+
+/// Whether the server has ended; if so, why goes to standard error.
+fn log_end(server: Option<&mut Server>) -> bool {
+    let Some(Err(ended)) = server.map(Server::still_runs) else { return false };
+    eprintln!("{ended}");
+    true
+}
 
 /// Starts a DataNode and waits for its report, as long as `namenode` can take it.
 async fn start_datanode(

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use tempfile::TempDir;
 use tokio::net::TcpStream;
 
 use crate::parts::{Missing, Part};
@@ -47,7 +46,7 @@ pub struct Realm {
     // Fields drop in this order: the server ends before its files go.
     kdc: Option<Server>,
     part: Part,
-    home: TempDir,
+    home: scratch::Directory,
     port: Port,
 }
 
@@ -55,7 +54,7 @@ impl Realm {
     /// Makes the realm and starts its KDC. The agent's tickets live for `ticket_life`, the servers' for a day.
     pub async fn start(ticket_life: Duration) -> Result<Self, Error> {
         let part = Part::kerberos()?;
-        let mut realm = Self { kdc: None, part, home: scratch::folder("realm")?, port: Port::reserve()? };
+        let mut realm = Self { kdc: None, part, home: scratch::directory("realm")?, port: Port::reserve()? };
         realm.write_conf()?;
         realm.run("kdb5_util", &["create", "-s", "-P", "master", "-r", REALM])?;
         for (principal, keytab) in [(SERVICE, "hdfs.keytab"), (WEB, "hdfs.keytab"), (AGENT, "agent.keytab")] {

@@ -17,6 +17,7 @@ pub mod parts;
 pub mod ports;
 pub mod process;
 pub mod readers;
+pub mod reaper;
 pub mod registry;
 pub mod relay;
 pub mod scene;

@@ -10,7 +10,6 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 pub use settings::Settings;
 
@@ -33,7 +32,7 @@ pub enum Error {
 /// The folder; it vanishes when dropped.
 #[derive(Debug)]
 pub struct Node {
-    home: TempDir,
+    home: scratch::Directory,
 }
 
 /// Where the node's AWS client finds AWS.
@@ -46,7 +45,7 @@ pub struct AwsEndpoints {
 impl Node {
     /// A node whose Hadoop clients use the HDFS configured in `hdfs_conf`.
     pub fn new(hdfs_conf: &Path) -> Result<Self, Error> {
-        let node = Self { home: scratch::folder("node")? };
+        let node = Self { home: scratch::directory("node")? };
         for name in ["conf", "info", "aws/.aws", "mnt/yarn", "mnt/containers"] {
             node.make_folder(name, 0o755)?;
         }

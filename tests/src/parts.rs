@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 #[error("the part {part} is not installed in {}; `make parts` installs it", cache.display())]
 pub struct Missing {
-    part: &'static str,
+    part: String,
     cache: PathBuf,
 }
 
@@ -19,9 +19,10 @@ pub struct Part {
 }
 
 impl Part {
-    /// Hadoop 3.3.6, as described in `tests/parts/hdfs.sh`.
-    pub fn hdfs() -> Result<Self, Missing> {
-        Self::find("hdfs")
+    /// Hadoop in the version of the environment variable `HADOOP`, by default the first of
+    /// `tests/parts/hadoop/versions`; its contents are described in `tests/parts/hadoop.sh`.
+    pub fn hadoop() -> Result<Self, Missing> {
+        Self::find(&format!("hadoop-{}", hadoop_version()))
     }
 
     /// MIT's KDC, as described in `tests/parts/kerberos.sh`.
@@ -58,15 +59,25 @@ impl Part {
         self.folder.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 
-    fn find(part: &'static str) -> Result<Self, Missing> {
+    fn find(part: &str) -> Result<Self, Missing> {
         let cache = cache();
         fs::canonicalize(cache.join(part))
             .ok()
             .filter(|folder| folder.join(".complete").exists())
             .map(|folder| Self { folder })
-            .ok_or(Missing { part, cache })
+            .ok_or_else(|| Missing { part: part.to_owned(), cache })
     }
 }
+
+/// The version of Hadoop that everything here runs on.
+pub fn hadoop_version() -> String {
+    env::var("HADOOP").ok().filter(|version| !version.is_empty()).unwrap_or_else(|| {
+        let mut versions = HADOOP_VERSIONS.lines().filter(|line| !line.starts_with('#'));
+        versions.next().unwrap_or_default().to_owned()
+    })
+}
+
+const HADOOP_VERSIONS: &str = include_str!("../parts/hadoop/versions");
 
 /// The folder outside the tree where parts, and what runs on them, are kept.
 pub fn cache() -> PathBuf {

@@ -12,8 +12,8 @@ use crate::parts;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("cannot make the folder of port locks {path}")]
-    Folder { path: String, source: io::Error },
+    #[error("cannot make the directory of port locks {path}")]
+    Directory { path: String, source: io::Error },
     #[error("no free port between {} and {}", RANGE.start, RANGE.end)]
     NoneFree,
 }
@@ -27,9 +27,9 @@ pub struct Port {
 
 impl Port {
     pub fn reserve() -> Result<Self, Error> {
-        let locks = parts::cache().join("run/ports");
+        let locks = parts::cache().join("locks/ports");
         fs::create_dir_all(&locks)
-            .map_err(|source| Error::Folder { path: locks.display().to_string(), source })?;
+            .map_err(|source| Error::Directory { path: locks.display().to_string(), source })?;
         for _ in 0..TRIES {
             let number = fastrand::u16(RANGE);
             let Ok(lock) = File::create(locks.join(number.to_string())) else {

@@ -13,6 +13,7 @@ use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 use tokio::process::{Child, ChildStdin, ChildStdout};
 
+use crate::reaper::{self, Charge};
 use crate::wait::{self, TimedOut};
 
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +24,8 @@ pub enum Error {
     Start { program: String, source: io::Error },
     #[error("cannot signal {program}")]
     Signal { program: String, source: Errno },
+    #[error("cannot entrust {program} to the reaper")]
+    Reaper { program: String, source: io::Error },
     #[error("cannot wait for {program}")]
     Wait { program: String, source: io::Error },
     #[error("{program} ended ({status}); its last words:\n{last_words}")]
@@ -32,12 +35,16 @@ pub enum Error {
 }
 
 /// A running server, in a process group of its own. Dropping it kills the group; the kernel kills the server too
-/// if the thread that started it dies first, so start it from a thread that lives as long as it is needed.
+/// if the thread that started it dies first, so start it from a thread that lives as long as it is needed. The
+/// [`reaper`] kills what the server has started, however this process ends.
 #[derive(Debug)]
 pub struct Server {
     program: String,
     child: Child,
+    charge: Option<Charge>,
     log: PathBuf,
+    // Whether somebody has been given an error or a status for its end.
+    end_is_known: bool,
 }
 
 /// What is connected to the server's standard input and output. Standard error always goes to the log.
@@ -74,7 +81,13 @@ impl Server {
         let child = tokio::process::Command::from(command)
             .spawn()
             .map_err(|source| Error::Start { program: program.clone(), source })?;
-        Ok(Self { program, child, log: log.to_owned() })
+        let charge = child.id().and_then(Charge::process);
+        let server = Self { program, child, charge, log: log.to_owned(), end_is_known: false };
+        if let Some(charge) = &server.charge {
+            reaper::take(charge)
+                .map_err(|source| Error::Reaper { program: server.program.clone(), source })?;
+        }
+        Ok(server)
     }
 
     /// The number of the process; none once it has been seen to end.
@@ -95,11 +108,14 @@ impl Server {
     pub fn still_runs(&mut self) -> Result<(), Error> {
         match self.child.try_wait() {
             Ok(None) => Ok(()),
-            Ok(Some(status)) => Err(Error::Ended {
-                program: self.program.clone(),
-                status,
-                last_words: last_lines(&self.log_text(), 12),
-            }),
+            Ok(Some(status)) => {
+                self.end_is_known = true;
+                Err(Error::Ended {
+                    program: self.program.clone(),
+                    status,
+                    last_words: last_lines(&self.log_text(), 12),
+                })
+            }
             Err(source) => Err(self.wait_error(source)),
         }
     }
@@ -140,6 +156,7 @@ impl Server {
             Err(source) => Ok(Err(source)),
         })
         .await?;
+        self.end_is_known = true;
         status.map_err(|source| self.wait_error(source))
     }
 
@@ -162,10 +179,19 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        // Whatever failed because of it, the reader of a failed test's output learns why.
+        if !self.end_is_known
+            && let Err(ended) = self.still_runs()
+        {
+            eprintln!("{ended}");
+        }
         if let Some(group) = self.group() {
             // Reaped here and now, so that folders and ports are free for whoever comes next.
             let _ = killpg(group, Signal::SIGKILL);
             let _ = waitpid(group, None);
+        }
+        if let Some(charge) = &self.charge {
+            reaper::release(charge);
         }
     }
 }

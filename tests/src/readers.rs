@@ -7,7 +7,6 @@ use std::ops::Sub;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{ChildStdin, ChildStdout};
 use tokio::time::timeout;
@@ -39,7 +38,7 @@ pub struct Readers {
     commands: ChildStdin,
     answers: Lines<BufReader<ChildStdout>>,
     server: Server,
-    _folder: TempDir,
+    _folder: scratch::Directory,
 }
 
 /// What the readers have seen since they started.
@@ -91,7 +90,7 @@ impl Sub for Bad {
 impl Readers {
     /// Starts `threads` readers of the file at `uri` as the NodeManagers' user; it is to be there already.
     pub fn start(hdfs: &HdfsClient, uri: &str, threads: usize, registries: &[&str]) -> Result<Self, Error> {
-        let folder = scratch::folder("readers")?;
+        let folder = scratch::directory("readers")?;
         let mut command = hdfs.optimized_java(yarn::USER, "Readers");
         command.arg(uri).arg(threads.to_string()).args(registries);
         let log = folder.path().join("readers.log");

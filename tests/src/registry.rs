@@ -13,7 +13,6 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use hyper::header::AUTHORIZATION;
 use hyper::{Method, StatusCode};
-use tempfile::TempDir;
 
 pub use htpasswd::Door;
 
@@ -58,14 +57,14 @@ pub struct Registry {
     _server: Server,
     port: Port,
     door: Door,
-    _home: TempDir,
+    _home: scratch::Directory,
 }
 
 impl Registry {
     /// Starts it with the image in it. It accepts nobody until told whom.
     pub async fn start() -> Result<Self, Error> {
         let part = Part::registry()?;
-        let home = scratch::folder("registry")?;
+        let home = scratch::directory("registry")?;
         let port = Port::reserve()?;
         let door = Door::new(home.path().join("htpasswd"));
         let builder = base64_noise();
@@ -146,7 +145,7 @@ fn base64_noise() -> String {
     BASE64.encode(bytes)
 }
 
-fn configuration(home: &TempDir, port: &Port) -> String {
+fn configuration(home: &scratch::Directory, port: &Port) -> String {
     let home = home.path().display();
     let address = port.address();
     format!(

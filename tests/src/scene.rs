@@ -13,7 +13,6 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use tempfile::TempDir;
 use tokio::time::timeout;
 
 pub use crate::node::Settings;
@@ -76,7 +75,7 @@ pub struct Scene {
     /// Variables that the daemon has besides the few of every agent.
     pub environment: Vec<(&'static str, PathBuf)>,
     port: Port,
-    _conf: Option<TempDir>,
+    _conf: Option<scratch::Directory>,
 }
 
 /// How a command of the agent's program ended, and what it said.
@@ -91,7 +90,7 @@ pub struct Finished {
 impl Scene {
     /// A node whose core-site.xml names no file system: all but the published copy can be well.
     pub async fn without_hdfs() -> Result<Self, Error> {
-        let conf = scratch::folder("conf")?;
+        let conf = scratch::directory("conf")?;
         for name in ["core-site.xml", "hdfs-site.xml"] {
             let path = conf.path().join(name);
             site::write(&path, &[]).map_err(|source| Error::File { path, source })?;
@@ -102,7 +101,7 @@ impl Scene {
 
     /// A node that publishes in a folder of its own on the common HDFS. `None`, said loudly, where the part lacks.
     pub async fn with_hdfs() -> Result<Option<(Self, Published)>, Error> {
-        if !parts::present([Part::hdfs()]) {
+        if !parts::present([Part::hadoop()]) {
             return Ok(None);
         }
         let published = Published::shared("hadoop", "0755").await?;

@@ -1,5 +1,5 @@
-//! Fresh folders for what runs in the sandbox. They lie in the cache folder and not under /tmp, because YARN's
-//! container-executor accepts its configuration only below folders that nobody but their owner can write.
+//! Fresh directories for what runs in the sandbox. They lie in the cache directory and not under /tmp, because YARN's
+//! container-executor accepts its configuration only below directories that nobody but their owner can write.
 
 use std::fs;
 use std::io;
@@ -9,25 +9,48 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::parts;
+use crate::reaper::{self, Charge};
 
 #[derive(Debug, thiserror::Error)]
-#[error("cannot make a fresh folder in {}", root.display())]
+#[error("cannot make a fresh directory in {}", root.display())]
 pub struct Error {
     root: PathBuf,
     source: io::Error,
 }
 
-/// A folder that is removed with the value. What killed processes left behind is swept after a day.
-pub fn folder(name: &str) -> Result<TempDir, Error> {
-    let root = root()?;
-    sweep(&root);
-    tempfile::Builder::new()
-        .prefix(&format!("{name}-"))
-        .tempdir_in(&root)
-        .map_err(|source| Error { root, source })
+/// A fresh directory; it is removed when dropped, or by the [`reaper`] when this process ends otherwise.
+#[derive(Debug)]
+pub struct Directory {
+    path: PathBuf,
+    // None only while it is being dropped.
+    directory: Option<TempDir>,
 }
 
-/// The folder that holds all of them.
+impl Directory {
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        drop(self.directory.take());
+        reaper::release(&Charge::Directory(self.path.clone()));
+    }
+}
+
+/// Makes a fresh directory whose name begins with `name`.
+pub fn directory(name: &str) -> Result<Directory, Error> {
+    let root = root()?;
+    sweep(&root);
+    let failed = |source| Error { root: root.clone(), source };
+    let directory = tempfile::Builder::new().prefix(&format!("{name}-")).tempdir_in(&root).map_err(failed)?;
+    let path = directory.path().to_owned();
+    reaper::take(&Charge::Directory(path.clone())).map_err(failed)?;
+    Ok(Directory { path, directory: Some(directory) })
+}
+
+/// The directory that holds all of them.
 pub fn root() -> Result<PathBuf, Error> {
     let root = parts::cache().join("run");
     match fs::create_dir_all(&root) {
@@ -36,6 +59,7 @@ pub fn root() -> Result<PathBuf, Error> {
     }
 }
 
+/// Removes what a machine that lost its power left behind.
 fn sweep(root: &Path) {
     let Ok(entries) = fs::read_dir(root) else {
         return;
@@ -45,8 +69,8 @@ fn sweep(root: &Path) {
             .metadata()
             .and_then(|metadata| metadata.modified())
             .is_ok_and(|modified| modified.elapsed().is_ok_and(|age| age > KEPT));
-        if old && entry.file_name() != "ports" {
-            // Somebody else may be sweeping the same folder; what is left is tried again next time.
+        if old {
+            // Somebody else may be sweeping the same directory; what is left is tried again next time.
             let _ = fs::remove_dir_all(entry.path());
         }
     }

@@ -10,7 +10,6 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::Value;
-use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{ChildStdin, ChildStdout};
 use tokio::time::timeout;
@@ -87,12 +86,12 @@ pub struct YarnReader {
     answers: Lines<BufReader<ChildStdout>>,
     launches: u32,
     server: Server,
-    folder: TempDir,
+    folder: scratch::Directory,
 }
 
 impl YarnReader {
     pub fn start(hdfs: &HdfsClient) -> Result<Self, Error> {
-        let folder = scratch::folder("yarn")?;
+        let folder = scratch::directory("yarn")?;
         let mut command = hdfs.java(USER, "YarnReader");
         command.arg("serve");
         let log = folder.path().join("reader.log");

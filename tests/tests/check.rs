@@ -52,7 +52,7 @@ fn codes(report: &Value, severity: &str) -> Vec<String> {
 
 #[test]
 fn trust_is_told_as_hadoop_decides() -> Outcome {
-    let folder = scratch::folder("check")?;
+    let folder = scratch::directory("check")?;
     let path = folder.path().join("container-executor.cfg");
     let file = path.display().to_string();
     for line in TRUST.lines() {
@@ -101,7 +101,7 @@ fn trust_is_told_as_hadoop_decides() -> Outcome {
 
 #[test]
 fn mounts_are_judged_by_the_file_system() -> Outcome {
-    let folder = scratch::folder("mounts")?;
+    let folder = scratch::directory("mounts")?;
     let at = |name: &str| folder.path().join(name);
     fs::create_dir_all(at("d/sub"))?;
     fs::create_dir(at("dd"))?;
@@ -151,7 +151,7 @@ fn mounts_are_judged_by_the_file_system() -> Outcome {
 
 #[test]
 fn a_config_json_is_read_as_yarn_does() -> Outcome {
-    let folder = scratch::folder("configs")?;
+    let folder = scratch::directory("configs")?;
     for line in DOCKER_CONFIGS.lines() {
         let case: Value = serde_json::from_str(line)?;
         let id = case["id"].as_str().ok_or("an id")?;
@@ -172,7 +172,7 @@ fn a_config_json_is_read_as_yarn_does() -> Outcome {
 
 #[test]
 fn nothing_but_the_named_files_is_looked_at() -> Outcome {
-    let folder = scratch::folder("named")?;
+    let folder = scratch::directory("named")?;
     let path = folder.path().join("container-executor.cfg");
     fs::write(&path, CFG)?;
     let file = path.display().to_string();
@@ -207,7 +207,7 @@ fn a_missing_file_is_an_error_and_wrong_usage_is_2() -> Outcome {
 
 #[test]
 fn the_text_points_at_the_fault_and_is_plain_in_a_pipe() -> Outcome {
-    let folder = scratch::folder("text")?;
+    let folder = scratch::directory("text")?;
     let path = folder.path().join("container-executor.cfg");
     fs::write(&path, CFG.replace("centos,", "centos, "))?;
     let file = path.display().to_string();
@@ -274,7 +274,7 @@ fn strict_submit_args_print_nothing_after_an_error() -> Outcome {
 
 #[test]
 fn what_emr_config_writes_passes_its_own_check() -> Outcome {
-    let folder = scratch::folder("emr")?;
+    let folder = scratch::directory("emr")?;
     let path = folder.path().join("configurations.json");
     let file = path.display().to_string();
     let written = run(&["emr-config", "--registry", TRUSTED_REGISTRY, "--only-agent"])?;
@@ -294,7 +294,7 @@ fn what_emr_config_writes_passes_its_own_check() -> Outcome {
 #[test]
 fn large_and_strange_files_are_judged() -> Outcome {
     const SIZE: usize = 16 << 20;
-    let folder = scratch::folder("large")?;
+    let folder = scratch::directory("large")?;
     let path = folder.path().join("file");
     let file = path.display().to_string();
     for option in ["--executor-cfg", "--yarn-site", "--docker-config", "--emr-config"] {
@@ -342,7 +342,7 @@ async fn the_daemon_tells_findings_and_trust() -> Outcome {
 
 #[tokio::test]
 async fn the_registry_is_asked_for_the_image() -> Outcome {
-    if !parts::present([Part::registry(), Part::hdfs()]) {
+    if !parts::present([Part::registry(), Part::hadoop()]) {
         return Ok(());
     }
     let Some((scene, published)) = Scene::with_hdfs().await? else { return Ok(()) };

@@ -17,7 +17,7 @@ use jiff::{SignedDuration, Timestamp};
 
 #[tokio::test]
 async fn a_failover_is_survived_while_publishing() -> Outcome {
-    if !parts::present([Part::hdfs()]) {
+    if !parts::present([Part::hadoop()]) {
         return Ok(());
     }
     let mut hdfs = HaHdfs::start().await?;
@@ -289,8 +289,8 @@ fn hdfs_visits(metrics: &str) -> Result<u64, BoxError> {
 }
 
 #[tokio::test]
-async fn a_namenode_that_starts_anew_and_a_block_that_is_lost() -> Outcome {
-    if !parts::present([Part::hdfs()]) {
+async fn a_restarted_namenode_costs_no_second_publishing() -> Outcome {
+    if !parts::present([Part::hadoop()]) {
         return Ok(());
     }
     let mut hdfs = Hdfs::start().await?;
@@ -304,9 +304,29 @@ async fn a_namenode_that_starts_anew_and_a_block_that_is_lost() -> Outcome {
     hdfs.stop_namenode();
     agent.wait_not_ready(SOON).await?;
     hdfs.start_namenode().await?;
+    // The NameNode leaves safe mode before the DataNode has reported its one block.
+    wait::until("the block report", SOON, async || {
+        published.text().await.map(drop).map_err(|e| e.to_string())
+    })
+    .await?;
     let cured = Cured::now(&agent).await?;
     cured.heals(&mut agent, async || Ok(())).await?;
     assert_eq!(published.text().await?, before, "what is fresh needs no second publishing");
+    watch.end_truthful();
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_lost_block_is_published_again() -> Outcome {
+    if !parts::present([Part::hadoop()]) {
+        return Ok(());
+    }
+    let hdfs = Hdfs::start().await?;
+    let published = Published::on(hdfs.client().clone(), "/user/hadoop");
+    let mut scene = Scene::publishing(&published).await?;
+    scene.settings.set("deadlines.hdfs", "5s").set("deadlines.block_report", "2s");
+    let mut agent = scene.start_ready().await?;
+    let watch = Watch::over(&scene, &published)?;
 
     // The only replica, as when the one DataNode that had it is terminated.
     let blocks = blocks(&hdfs.home().join("data"))?;

@@ -12,7 +12,7 @@ use jiff::SignedDuration;
 
 #[tokio::test]
 async fn a_token_is_published_once_its_registry_takes_it_and_when_it_cannot_be_asked() -> Outcome {
-    if !parts::present([Part::hdfs(), Part::registry()]) {
+    if !parts::present([Part::hadoop(), Part::registry()]) {
         return Ok(());
     }
     let registry = Registry::start().await?;

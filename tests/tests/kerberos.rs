@@ -19,7 +19,7 @@ const TICKET_LIFE: Duration = Duration::from_secs(10);
 
 #[tokio::test]
 async fn tickets_come_from_the_keytab_and_are_renewed() -> Outcome {
-    if !parts::present([Part::hdfs(), Part::kerberos()]) {
+    if !parts::present([Part::hadoop(), Part::kerberos()]) {
         return Ok(());
     }
     let mut realm = Realm::start(TICKET_LIFE).await?;

@@ -13,7 +13,7 @@ use jiff::SignedDuration;
 
 #[tokio::test]
 async fn every_token_reaches_docker_and_pulls_until_the_next_has_come() -> Outcome {
-    if !parts::present([Part::hdfs(), Part::registry()]) {
+    if !parts::present([Part::hadoop(), Part::registry()]) {
         return Ok(());
     }
     let registry = Registry::start().await?;

@@ -177,7 +177,7 @@ async fn a_missing_folder_is_waited_for() -> Outcome {
 
 #[tokio::test]
 async fn a_refused_permission_is_told_with_the_path() -> Outcome {
-    if !parts::present([Part::hdfs()]) {
+    if !parts::present([Part::hadoop()]) {
         return Ok(());
     }
     let published = Published::shared("hdfs", "0755").await?;
@@ -200,7 +200,7 @@ async fn a_refused_permission_is_told_with_the_path() -> Outcome {
 async fn a_silent_namenode_holds_up_nothing_else() -> Outcome {
     // Connections are taken by the kernel, and nobody ever reads from them.
     let silent = TcpListener::bind("127.0.0.1:0").await?;
-    let conf = scratch::folder("conf")?;
+    let conf = scratch::directory("conf")?;
     let uri = format!("hdfs://{}", silent.local_addr()?);
     site::write(&conf.path().join("core-site.xml"), &[("fs.defaultFS", &uri)])?;
     site::write(&conf.path().join("hdfs-site.xml"), &[])?;
@@ -227,7 +227,7 @@ async fn a_silent_namenode_holds_up_nothing_else() -> Outcome {
 
 #[tokio::test]
 async fn a_safe_mode_is_waited_out() -> Outcome {
-    if !parts::present([Part::hdfs()]) {
+    if !parts::present([Part::hadoop()]) {
         return Ok(());
     }
     let hdfs = Hdfs::start().await?;
@@ -247,7 +247,7 @@ async fn a_safe_mode_is_waited_out() -> Outcome {
 
 #[tokio::test]
 async fn an_hdfs_that_comes_late_gets_the_token_at_hand() -> Outcome {
-    if !parts::present([Part::hdfs()]) {
+    if !parts::present([Part::hadoop()]) {
         return Ok(());
     }
     let mut hdfs = Hdfs::start().await?;

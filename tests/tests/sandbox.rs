@@ -156,7 +156,7 @@ async fn the_registry_accepts_the_newest_token_and_refuses_the_one_before() -> O
     let registry = Registry::start().await?;
     let ecr = Ecr::start(SignedDuration::from_hours(12)).await?;
     registry.follow(&ecr);
-    let folder = scratch::folder("sandbox-test")?;
+    let folder = scratch::directory("sandbox-test")?;
     let mut before = None;
     for _ in 0..3 {
         ask(ecr.address(), "us-east-1", PRIVATE).await?;
@@ -211,7 +211,7 @@ async fn yarn_fails_on_an_entry_without_auth() -> Outcome {
 
 /// What YARN makes of a document published in the shared HDFS. `None` where parts lack.
 async fn launch_with(document: &str) -> Result<Option<Launch>, Box<dyn Error>> {
-    if !parts::present([Part::hdfs()]) {
+    if !parts::present([Part::hadoop()]) {
         return Ok(None);
     }
     let hdfs = SharedHdfs::join("hadoop", "0777").await?;
@@ -223,7 +223,7 @@ async fn launch_with(document: &str) -> Result<Option<Launch>, Box<dyn Error>> {
 
 #[tokio::test]
 async fn hdfs_keeps_permissions_and_survives_its_own_crashes() -> Outcome {
-    if !parts::present([Part::hdfs()]) {
+    if !parts::present([Part::hadoop()]) {
         return Ok(());
     }
     let mut hdfs = Hdfs::start().await?;
@@ -261,7 +261,7 @@ async fn hdfs_keeps_permissions_and_survives_its_own_crashes() -> Outcome {
 }
 
 async fn put(client: &HdfsClient, document: &str, path: &str) -> Result<(), Box<dyn Error>> {
-    let folder = scratch::folder("sandbox-test")?;
+    let folder = scratch::directory("sandbox-test")?;
     let local = folder.path().join("config.json");
     fs::write(&local, document)?;
     let local = local.display().to_string();

@@ -83,7 +83,7 @@ async fn it_ends_well_before_all_is_in_place() -> Outcome {
 #[tokio::test]
 async fn a_visit_that_hangs_does_not_hold_up_the_end() -> Outcome {
     let silent = TcpListener::bind("127.0.0.1:0").await?;
-    let conf = scratch::folder("conf")?;
+    let conf = scratch::directory("conf")?;
     let uri = format!("hdfs://{}", silent.local_addr()?);
     site::write(&conf.path().join("core-site.xml"), &[("fs.defaultFS", &uri)])?;
     site::write(&conf.path().join("hdfs-site.xml"), &[])?;

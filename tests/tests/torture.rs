@@ -8,7 +8,7 @@ use emr_ecr_agent_tests::torture::{self, Bar, Plan};
 
 #[tokio::test]
 async fn no_reader_sees_a_bad_file() -> Outcome {
-    if !parts::present([Part::hdfs()]) {
+    if !parts::present([Part::hadoop()]) {
         return Ok(());
     }
     let (length, comparison) = (Duration::from_secs(15), Duration::from_secs(1));

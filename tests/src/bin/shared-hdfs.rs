@@ -1,18 +1,22 @@
-//! Keeps the HDFS that tests share, in the folder named on the command line. Tests start it by themselves.
+//! Keeps the HDFS that tests share, in the directory named on the command line. Tests start it by themselves.
 
 use std::env;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use emr_ecr_agent_tests::hdfs;
+use emr_ecr_agent_tests::{hdfs, reaper};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let Some(folder) = env::args_os().nth(1).map(PathBuf::from) else {
-        eprintln!("usage: shared-hdfs FOLDER");
+    let Some(directory) = env::args_os().nth(1).map(PathBuf::from) else {
+        eprintln!("usage: shared-hdfs DIRECTORY");
         return ExitCode::from(64);
     };
-    match hdfs::keep(&folder).await {
+    if let Err(error) = reaper::outlive_parent() {
+        eprintln!("shared-hdfs: cannot start the reaper: {error}");
+        return ExitCode::FAILURE;
+    }
+    match hdfs::keep(&directory).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("shared-hdfs: {error}");

@@ -1,15 +1,17 @@
 //! Hadoop's own clients of a running HDFS: what `hadoop fs` and `hdfs dfsadmin` run.
 
-use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
+use tokio::net::TcpStream;
 use tokio::sync::OnceCell;
 
 use super::jvm::Jvm;
+use super::shared::Announcement;
 use super::shell::{self, ShellServer};
-use super::{Error, SUPERUSER};
+use super::{Error, START, SUPERUSER};
+use crate::wait;
 
 /// A way into a running HDFS, whoever runs it.
 #[derive(Debug, Clone)]
@@ -24,8 +26,8 @@ pub struct HdfsClient {
 enum Shell {
     /// A process of our own, started when first needed.
     Own(Arc<OnceCell<ShellServer>>),
-    /// One that somebody else keeps.
-    At(SocketAddr),
+    /// One that a keeper announces in this file, and starts again if it dies.
+    Announced(PathBuf),
 }
 
 /// What a client program said, and how it ended.
@@ -42,18 +44,25 @@ impl HdfsClient {
         Self { jvm, authority, shell }
     }
 
-    /// The same, by way of a shell that somebody else keeps.
-    pub(super) fn with_shell_at(jvm: Jvm, authority: String, shell: SocketAddr) -> Self {
-        Self { jvm, authority, shell: Shell::At(shell) }
+    /// The same, by way of the shell that is announced in this file.
+    pub(super) fn with_shell_in(jvm: Jvm, authority: String, announcement: PathBuf) -> Self {
+        Self { jvm, authority, shell: Shell::Announced(announcement) }
     }
 
-    pub(super) async fn shell(&self) -> Result<SocketAddr, Error> {
+    pub(super) async fn start_shell(&self) -> Result<ShellServer, Error> {
+        ShellServer::start(&self.jvm, &self.conf_dir().with_file_name("shell.log")).await
+    }
+
+    async fn connect_to_shell(&self) -> Result<TcpStream, Error> {
         match &self.shell {
-            Shell::At(address) => Ok(*address),
             Shell::Own(server) => {
-                let log = self.conf_dir().with_file_name("shell.log");
-                let start = || ShellServer::start(&self.jvm, &log);
-                Ok(server.get_or_try_init(start).await?.address())
+                let server = server.get_or_try_init(|| self.start_shell()).await?;
+                shell::connect(server.address()).await
+            }
+            Shell::Announced(path) => {
+                let what = format!("the HDFS shell that {} announces", path.display());
+                let connect = async || shell::connect(Announcement::read(path)?.shell).await;
+                Ok(wait::until(&what, START, connect).await?)
             }
         }
     }
@@ -75,7 +84,7 @@ impl HdfsClient {
 
     /// Runs `hadoop fs ARGS` as `user`, however it ends.
     pub async fn try_fs_shell(&self, user: &str, args: &[&str]) -> Result<Output, Error> {
-        shell::run(self.shell().await?, user, args).await
+        shell::run(self.connect_to_shell().await?, user, args).await
     }
 
     /// Runs `hadoop fs ARGS` as `user`; a status other than 0 is an error. Gives the standard output.

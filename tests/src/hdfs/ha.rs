@@ -3,7 +3,6 @@
 use std::fs;
 use std::path::Path;
 
-use tempfile::TempDir;
 use tokio::net::TcpStream;
 
 use super::conf::{self, Differences};
@@ -25,15 +24,15 @@ pub struct HaHdfs {
     namenodes: [Option<Server>; 2],
     jvm: Jvm,
     client: HdfsClient,
-    _home: TempDir,
+    _home: scratch::Directory,
     _ports: Vec<Port>,
 }
 
 impl HaHdfs {
     /// Starts all servers; the first NameNode is active.
     pub async fn start() -> Result<Self, Error> {
-        let part = Part::hdfs()?;
-        let home = scratch::folder("ha-hdfs")?;
+        let part = Part::hadoop()?;
+        let home = scratch::directory("ha-hdfs")?;
         let ports = (0..4).map(|_| Port::reserve()).collect::<Result<Vec<_>, _>>()?;
         let shared = differences(home.path(), &ports);
         let conf_dir = conf::write(home.path(), &shared)?;

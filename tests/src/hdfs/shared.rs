@@ -7,17 +7,19 @@
 use std::fs::{self, File, TryLockError};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
+use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{self, Command, Stdio};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
 
 use super::jvm::Jvm;
+use super::shell::ShellServer;
 use super::{Error, Hdfs, HdfsClient};
-use crate::parts::Part;
-use crate::scratch;
+use crate::parts::{self, Part};
 use crate::wait;
 
 /// A share in the common HDFS, with a directory of one's own in it.
@@ -25,26 +27,35 @@ use crate::wait;
 pub struct SharedHdfs {
     client: HdfsClient,
     directory: String,
+    meeting: MeetingPoint,
     _lease: File,
 }
 
 impl SharedHdfs {
     /// Joins the common HDFS, or starts it, and makes a fresh directory there with this owner and mode.
+    ///
+    /// That the directory can be made is the proof that the HDFS works: whatever part of it has died is started again by
+    /// its keeper, and a keeper that has died by whoever joins next.
     pub async fn join(owner: &str, mode: &str) -> Result<Self, Error> {
-        let place = Place::find()?;
-        let lease = place.open(LEASE)?;
-        lock(&lease, Kind::Shared, "the lease of the shared HDFS").await?;
-        let starter = place.open(STARTER)?;
-        lock(&starter, Kind::Exclusive, "the start of the shared HDFS").await?;
-        if !place.is_kept()? {
-            place.start_keeper().await?;
-        }
-        drop(starter);
+        Self::join_named("shared", owner, mode).await
+    }
 
-        let client = place.client()?;
+    /// Joins the HDFS that is common to those who call it `name`.
+    pub async fn join_named(name: &str, owner: &str, mode: &str) -> Result<Self, Error> {
+        let meeting = MeetingPoint::find(name)?;
+        let lease = meeting.open(LEASE)?;
+        lock(&lease, Kind::Shared, "the lease of the shared HDFS").await?;
+
         let directory = format!("/test/{:016x}", fastrand::u64(..));
-        client.make_directory(&directory, owner, mode).await?;
-        Ok(Self { client, directory, _lease: lease })
+        let what = format!("the shared HDFS; its keeper's log is {}", meeting.path(KEEPER_LOG).display());
+        let client = wait::until(&what, START, async || {
+            meeting.ensure_kept().await?;
+            let client = meeting.client()?;
+            client.make_directory(&directory, owner, mode).await?;
+            Ok::<_, Error>(client)
+        })
+        .await?;
+        Ok(Self { client, directory, meeting, _lease: lease })
     }
 
     pub fn client(&self) -> &HdfsClient {
@@ -59,32 +70,66 @@ impl SharedHdfs {
     pub fn directory(&self) -> &str {
         &self.directory
     }
+
+    /// Where its `hadoop fs` listens now.
+    pub fn shell_address(&self) -> Result<SocketAddr, Error> {
+        Ok(self.meeting.announced()?.shell)
+    }
+
+    /// The keeper's process and those of its servers, for tests that kill them.
+    pub fn processes(&self) -> Result<Processes, Error> {
+        Ok(self.meeting.announced()?.processes)
+    }
 }
 
-/// The keeper's whole life: starts the HDFS, tells where it is, and ends when it is no longer used.
-/// Waits for an earlier keeper of this folder to be gone.
-pub async fn keep(folder: &Path) -> Result<(), Error> {
-    let place = Place(folder.to_owned());
-    let alive = place.open(ALIVE)?;
-    lock(&alive, Kind::Exclusive, "the end of the keeper before").await?;
-    let hdfs = Hdfs::start().await?;
-    place.announce(hdfs.client()).await?;
+/// Numbers of the processes that make up a shared HDFS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Processes {
+    pub keeper: u32,
+    pub namenode: u32,
+    pub datanode: u32,
+    pub shell: u32,
+}
 
-    let lease = place.open(LEASE)?;
+/// The keeper's whole life: starts the HDFS, announces where it is, starts again what dies of it, and ends when it is
+/// no longer used. Waits for an earlier keeper of this directory to be gone.
+pub async fn keep(directory: &Path) -> Result<(), Error> {
+    let meeting = MeetingPoint(directory.to_owned());
+    let alive = meeting.open(ALIVE)?;
+    lock(&alive, Kind::Exclusive, "the end of the keeper before").await?;
+    let mut hdfs = Hdfs::start().await?;
+    let mut shell = hdfs.start_shell().await?;
+    meeting.announce(&hdfs, &shell)?;
+
+    let lease = meeting.open(LEASE)?;
     let mut idle = Duration::ZERO;
     loop {
-        sleep(LOOK).await;
+        sleep(PAUSE).await;
+        if heal(&mut hdfs, &mut shell).await? {
+            meeting.announce(&hdfs, &shell)?;
+        }
         if !try_lock(&lease, Kind::Exclusive)? {
             idle = Duration::ZERO;
             continue;
         }
         if idle >= IDLE {
             // Whoever joins now waits for the lease, and finds no announcement when it gets it.
-            return place.withdraw();
+            return meeting.withdraw();
         }
-        place.unlock(&lease)?;
-        idle += LOOK;
+        meeting.unlock(&lease)?;
+        idle += PAUSE;
     }
+}
+
+/// Starts again whatever has ended, and says so; whether anything had.
+async fn heal(hdfs: &mut Hdfs, shell: &mut ShellServer) -> Result<bool, Error> {
+    let mut healed = hdfs.start_what_ended().await?;
+    if let Err(ended) = shell.still_runs() {
+        eprintln!("{ended}");
+        *shell = hdfs.start_shell().await?;
+        healed = true;
+    }
+    Ok(healed)
 }
 
 const LEASE: &str = "lease";
@@ -93,23 +138,39 @@ const ALIVE: &str = "alive";
 const ANNOUNCEMENT: &str = "announcement";
 const KEEPER_LOG: &str = "keeper.log";
 
-const LOOK: Duration = Duration::from_millis(500);
+const PAUSE: Duration = Duration::from_millis(500);
 const IDLE: Duration = Duration::from_secs(15);
 const START: Duration = Duration::from_secs(90);
 
-/// The folder by which users and keeper find one another.
-#[derive(Debug)]
-struct Place(PathBuf);
+/// What a keeper tells those who join.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Announcement {
+    authority: String,
+    conf_dir: PathBuf,
+    pub(super) shell: SocketAddr,
+    processes: Processes,
+}
 
-impl Place {
-    /// One for each build folder and installed version, since these need not agree on how to share.
-    fn find() -> Result<Self, Error> {
+impl Announcement {
+    pub(super) fn read(path: &Path) -> Result<Self, Error> {
+        let text = fs::read(path).map_err(|source| file_error("read", path, source))?;
+        serde_json::from_slice(&text).map_err(|source| file_error("parse", path, source.into()))
+    }
+}
+
+/// The directory by which users and keeper find one another.
+#[derive(Debug)]
+struct MeetingPoint(PathBuf);
+
+impl MeetingPoint {
+    /// One for each build directory and installed version, since these need not agree on how to share.
+    fn find(name: &str) -> Result<Self, Error> {
         let mut hasher = DefaultHasher::new();
-        program_folder()?.hash(&mut hasher);
-        Part::hdfs()?.version().hash(&mut hasher);
-        let folder = scratch::root()?.join(format!("shared-hdfs-{:016x}", hasher.finish()));
-        fs::create_dir_all(&folder).map_err(|source| file_error("make", &folder, source))?;
-        Ok(Self(folder))
+        program_directory()?.hash(&mut hasher);
+        Part::hadoop()?.version().hash(&mut hasher);
+        let directory = parts::cache().join(format!("locks/{name}-hdfs-{:016x}", hasher.finish()));
+        fs::create_dir_all(&directory).map_err(|source| file_error("make", &directory, source))?;
+        Ok(Self(directory))
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -129,6 +190,16 @@ impl Place {
         file.unlock().map_err(|source| file_error("unlock the lease in", &self.0, source))
     }
 
+    /// Starts a keeper unless one is at work; one at a time.
+    async fn ensure_kept(&self) -> Result<(), Error> {
+        let starter = self.open(STARTER)?;
+        lock(&starter, Kind::Exclusive, "the start of the shared HDFS").await?;
+        if self.is_kept()? {
+            return Ok(());
+        }
+        self.start_keeper().await
+    }
+
     fn is_kept(&self) -> Result<bool, Error> {
         let alive = self.open(ALIVE)?;
         Ok(!try_lock(&alive, Kind::Shared)? && self.path(ANNOUNCEMENT).exists())
@@ -137,7 +208,7 @@ impl Place {
     async fn start_keeper(&self) -> Result<(), Error> {
         // What a killed keeper announced is no longer true.
         let _ = fs::remove_file(self.path(ANNOUNCEMENT));
-        let program = program_folder()?.join("shared-hdfs");
+        let program = program_directory()?.join("shared-hdfs");
         let failed = |source| Error::Run { program: program.display().to_string(), source };
         let log = self.open(KEEPER_LOG)?;
         let mut keeper = Command::new(&program)
@@ -148,13 +219,12 @@ impl Place {
             .stderr(log)
             .spawn()
             .map_err(failed)?;
-        let what = format!("the shared HDFS; its keeper's log is {}", self.path(KEEPER_LOG).display());
-        wait::until(&what, START, async || {
+        wait::until("the keeper's announcement", START, async || {
             if self.path(ANNOUNCEMENT).exists() {
                 return Ok(());
             }
             match keeper.try_wait() {
-                Ok(Some(status)) => Err(format!("its keeper has ended ({status})")),
+                Ok(Some(status)) => Err(format!("the keeper has ended ({status})")),
                 _ => Err("not announced yet".to_owned()),
             }
         })
@@ -162,11 +232,22 @@ impl Place {
         Ok(())
     }
 
-    async fn announce(&self, client: &HdfsClient) -> Result<(), Error> {
-        let text =
-            format!("{}\n{}\n{}\n", client.authority(), client.shell().await?, client.conf_dir().display());
+    fn announce(&self, hdfs: &Hdfs, shell: &ShellServer) -> Result<(), Error> {
+        let announcement = Announcement {
+            authority: hdfs.client().authority().to_owned(),
+            conf_dir: hdfs.client().conf_dir().to_owned(),
+            shell: shell.address(),
+            processes: Processes {
+                keeper: process::id(),
+                namenode: hdfs.namenode_process().unwrap_or_default(),
+                datanode: hdfs.datanode_process().unwrap_or_default(),
+                shell: shell.process_id().unwrap_or_default(),
+            },
+        };
         let (draft, path) = (self.path("announcement.draft"), self.path(ANNOUNCEMENT));
-        fs::write(&draft, text)
+        serde_json::to_vec(&announcement)
+            .map_err(io::Error::from)
+            .and_then(|text| fs::write(&draft, text))
             .and_then(|()| fs::rename(&draft, &path))
             .map_err(|source| file_error("write", &path, source))
     }
@@ -176,19 +257,14 @@ impl Place {
         fs::remove_file(&path).map_err(|source| file_error("remove", &path, source))
     }
 
+    fn announced(&self) -> Result<Announcement, Error> {
+        Announcement::read(&self.path(ANNOUNCEMENT))
+    }
+
     fn client(&self) -> Result<HdfsClient, Error> {
-        let path = self.path(ANNOUNCEMENT);
-        let text = fs::read_to_string(&path).map_err(|source| file_error("read", &path, source))?;
-        let client = || {
-            let mut lines = text.lines();
-            let authority = lines.next()?.to_owned();
-            let shell = lines.next()?.parse().ok()?;
-            Some((authority, shell, PathBuf::from(lines.next()?)))
-        };
-        let (authority, shell, conf_dir) =
-            client().ok_or_else(|| file_error("understand", &path, io::ErrorKind::InvalidData.into()))?;
-        let jvm = Jvm::new(Part::hdfs()?, conf_dir);
-        Ok(HdfsClient::with_shell_at(jvm, authority, shell))
+        let announced = self.announced()?;
+        let jvm = Jvm::new(Part::hadoop()?, announced.conf_dir);
+        Ok(HdfsClient::with_shell_in(jvm, announced.authority, self.path(ANNOUNCEMENT)))
     }
 }
 
@@ -213,15 +289,16 @@ fn try_lock(file: &File, kind: Kind) -> Result<bool, Error> {
 async fn lock(file: &File, kind: Kind, what: &str) -> Result<(), Error> {
     wait::until(what, START, async || match try_lock(file, kind) {
         Ok(true) => Ok(Ok(())),
-        Ok(false) => Err("somebody else holds it"),
+        Ok(false) => Err("another process holds it"),
         Err(error) => Ok(Err(error)),
     })
     .await?
 }
 
 /// Where cargo puts this package's programs: beside this one, or above it for tests, which lie in `deps/`.
-fn program_folder() -> Result<PathBuf, Error> {
-    crate::agent::program_folder().map_err(|source| Error::Run { program: "shared-hdfs".to_owned(), source })
+fn program_directory() -> Result<PathBuf, Error> {
+    crate::agent::program_directory()
+        .map_err(|source| Error::Run { program: "shared-hdfs".to_owned(), source })
 }
 
 fn file_error(operation: &'static str, path: &Path, source: io::Error) -> Error {

@@ -11,13 +11,13 @@ use tokio::time::timeout;
 
 use super::jvm::Jvm;
 use super::{Error, Output, SUPERUSER};
-use crate::process::{Dialogue, Server};
+use crate::process::{self, Dialogue, Server};
 
 /// The running process; it ends when dropped.
 #[derive(Debug)]
 pub(super) struct ShellServer {
     address: SocketAddr,
-    _server: Server,
+    server: Server,
 }
 
 impl ShellServer {
@@ -34,19 +34,31 @@ impl ShellServer {
             program: "the HDFS shell".to_owned(),
             source: std::io::ErrorKind::InvalidData.into(),
         })?;
-        Ok(Self { address: (Ipv4Addr::LOCALHOST, port).into(), _server: server })
+        Ok(Self { address: (Ipv4Addr::LOCALHOST, port).into(), server })
     }
 
     pub fn address(&self) -> SocketAddr {
         self.address
     }
+
+    pub fn process_id(&self) -> Option<u32> {
+        self.server.process_id()
+    }
+
+    /// An error with its last words if it has ended.
+    pub fn still_runs(&mut self) -> Result<(), process::Error> {
+        self.server.still_runs()
+    }
 }
 
-/// Runs `hadoop fs ARGS` as `user` by the server at `shell`.
-pub(super) async fn run(shell: SocketAddr, user: &str, args: &[&str]) -> Result<Output, Error> {
+pub(super) async fn connect(shell: SocketAddr) -> Result<TcpStream, Error> {
+    TcpStream::connect(shell).await.map_err(failed)
+}
+
+/// Runs `hadoop fs ARGS` as `user` by the server that this leads to.
+pub(super) async fn run(mut stream: TcpStream, user: &str, args: &[&str]) -> Result<Output, Error> {
     let request = format!("{}\n", json!({ "user": user, "args": args }));
     let exchange = async {
-        let mut stream = TcpStream::connect(shell).await?;
         stream.write_all(request.as_bytes()).await?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await?;

@@ -4,7 +4,6 @@
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
 use tokio::process::ChildStdin;
 
@@ -28,7 +27,7 @@ pub enum Manner {
 pub struct HalfWriter {
     server: Server,
     pipe: ChildStdin,
-    _folder: TempDir,
+    _folder: scratch::Directory,
 }
 
 impl HalfWriter {
@@ -39,7 +38,7 @@ impl HalfWriter {
         path: &str,
         (manner, beginning): (Manner, &str),
     ) -> Result<Self, Error> {
-        let folder = scratch::folder("writer")?;
+        let folder = scratch::directory("writer")?;
         let mut command = client.java(user, FS_SHELL);
         match manner {
             Manner::Anew => command.args(["-put", "-f", "-d", "-", path]),

@@ -62,7 +62,7 @@ impl Published {
 
     /// Puts this content in the file's place, as somebody else on the cluster would.
     pub async fn put(&self, text: &str) -> Result<(), Error> {
-        let folder = scratch::folder("put")?;
+        let folder = scratch::directory("put")?;
         let local = folder.path().join("config.json");
         fs::write(&local, text).map_err(|source| Error::File { path: local.clone(), source })?;
         let local = local.display().to_string();

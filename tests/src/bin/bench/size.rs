@@ -23,7 +23,7 @@ pub fn measure(plan: &Plan) -> Outcome<Section> {
     section.add(Figure::new("stripped binary", Unit::Bytes, binary).bar(Bar::AtMost(8e6)));
     section.add(Figure::new("crates linked, with the agent's own", Unit::Plain, crates()? as f64));
     if plan.build {
-        let target = scratch::folder("build")?;
+        let target = scratch::directory("build")?;
         let build = || cargo(&["build", "--release", "--package", "emr-ecr-agent"], target.path());
         section.add(Figure::new("cold build", Unit::Seconds, build()?));
         File::options().append(true).open("agent/src/main.rs")?.set_modified(SystemTime::now())?;

@@ -104,7 +104,7 @@ impl Stage {
     /// `hadoop fs ARGS` as Hadoop's own script starts it: with the JVM's defaults. `quick` adds what makes the
     /// sandbox's own JVMs start sooner than any on a cluster: an archive of its classes, and no optimising compiler.
     pub fn hadoop_fs(&self, quick: bool, args: &[&str]) -> Outcome<Measured> {
-        let part = Part::hdfs()?;
+        let part = Part::hadoop()?;
         let jars = read(&part.path("classpath"))?;
         let conf = self.hdfs.client().conf_dir().display().to_string();
         let options = match quick {

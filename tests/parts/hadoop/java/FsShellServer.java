@@ -23,12 +23,14 @@ import org.apache.hadoop.util.ToolRunner;
  * Runs {@code hadoop fs} on request, one command after the other, to save its callers a JVM start each time.
  *
  * <p>Prints the loopback port it listens on. A request is a line {@code {"user":NAME,"args":[...]}}; the answer is a
- * line {@code {"status":N,"out":TEXT,"err":TEXT}}; then the connection ends.
+ * line {@code {"status":N,"out":TEXT,"err":TEXT}}; then the connection ends. A caller that dies halfway, sends nothing
+ * or sends something else harms no other.
  */
 public final class FsShellServer {
   private static final ObjectMapper JSON = new ObjectMapper();
   private static final PrintStream STDOUT = System.out;
   private static final PrintStream STDERR = System.err;
+  private static final int REQUEST_MILLIS = 10_000;
 
   private FsShellServer() {}
 
@@ -37,28 +39,38 @@ public final class FsShellServer {
       STDOUT.println(listener.getLocalPort());
       STDOUT.flush();
       while (true) {
-        try (Socket caller = listener.accept()) {
-          answer(caller);
-        } catch (IOException | InterruptedException e) {
-          STDERR.println("a caller got no answer: " + e);
-        }
+        Socket caller = listener.accept();
+        new Thread(() -> serve(caller)).start();
       }
+    }
+  }
+
+  private static void serve(Socket caller) {
+    try (caller) {
+      caller.setSoTimeout(REQUEST_MILLIS);
+      answer(caller);
+    } catch (Exception e) {
+      STDERR.println("no answer to a caller: " + e);
     }
   }
 
   private static void answer(Socket caller) throws IOException, InterruptedException {
     BufferedReader in =
         new BufferedReader(new InputStreamReader(caller.getInputStream(), StandardCharsets.UTF_8));
-    JsonNode request = JSON.readTree(in.readLine());
-    String[] args = JSON.convertValue(request.get("args"), String[].class);
-    Map<String, Object> answer = run(request.get("user").asText(), args);
+    String line = in.readLine();
+    if (line == null) {
+      return;
+    }
+    JsonNode request = JSON.readTree(line);
+    String[] args = JSON.convertValue(request.required("args"), String[].class);
+    Map<String, Object> answer = run(request.required("user").asText(), args);
     OutputStream out = caller.getOutputStream();
     out.write((JSON.writeValueAsString(answer) + "\n").getBytes(StandardCharsets.UTF_8));
     out.flush();
   }
 
-  /** The shell prints to the process's own streams, so these are exchanged while it runs. */
-  private static Map<String, Object> run(String user, String[] args)
+  /** One command at a time, since the shell prints to the process's own streams, which are exchanged meanwhile. */
+  private static synchronized Map<String, Object> run(String user, String[] args)
       throws IOException, InterruptedException {
     ByteArrayOutputStream out = new ByteArrayOutputStream();
     ByteArrayOutputStream err = new ByteArrayOutputStream();

