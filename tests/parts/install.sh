@@ -39,7 +39,13 @@ main() {
     for part in "${wanted[@]}"; do
         [[ "$part" != hadoop ]] || check_hadoop_version
         version="$(link_of "$part")-$(version_of "$part")"
-        is_current "$part" "$version" || install_part "$part" "$version"
+        is_current "$part" "$version" || lacking+=("$part")
+    done
+    ((${#lacking[@]})) || return 0
+    # Of all parts at once, so that apt's lists are fetched once, and for every architecture.
+    add_architectures "${lacking[@]}"
+    for part in "${lacking[@]}"; do
+        install_part "$part" "$(link_of "$part")-$(version_of "$part")"
     done
 }
 
@@ -135,6 +141,21 @@ as_root() {
 # The packages of a part that debian.txt lists for one way, as PACKAGE=VERSION.
 listed() {
     awk -v part="$1" -v how="$2" '$1 == part && $2 == how { print $3 }' "$HERE/debian.txt"
+}
+
+# Tells dpkg of the foreign architectures of the packages that debian.txt lists for these parts.
+add_architectures() {
+    local part known architecture
+    known="$(dpkg --print-architecture; dpkg --print-foreign-architectures)"
+    for part in "$@"; do
+        while read -r architecture; do
+            ! grep -qx "$architecture" <<<"$known" || continue
+            say "dpkg --add-architecture $architecture"
+            as_root dpkg --add-architecture "$architecture"
+            # The lists that apt has lack it.
+            APT_UPDATED=
+        done < <(sed -n "s/^$part .* [^ ]*:\([a-z0-9]*\)=.*/\1/p" "$HERE/debian.txt" | sort -u)
+    done
 }
 
 APT_UPDATED=

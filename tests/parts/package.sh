@@ -14,8 +14,6 @@ CARGO_CYCLONEDX_VERSION=0.5.9
 
 install_package() {
     local folder="$1" packages
-    # Before anything else, for apt's lists are fetched only once.
-    as_root dpkg --add-architecture arm64
     mapfile -t packages < <(listed package install)
     apt_install "${packages[@]}"
     python3 -m pip --disable-pip-version-check --quiet install --no-deps --require-hashes \
