@@ -125,6 +125,17 @@ say() {
     printf 'parts: %s\n' "$*" >&2
 }
 
+# --- cargo ---------------------------------------------------------------------------------------------------
+
+# Builds a tool from its locked sources into a folder. Optimizing it would take longer than it ever runs.
+cargo_install() {
+    local folder="$1" tool="$2"
+    shift 2
+    say "building $tool, which takes minutes"
+    CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_OPT_LEVEL=1 \
+        cargo install --quiet --locked --root "$folder" --target-dir "$folder/target" "$@" "$tool" >&2
+}
+
 # --- apt -----------------------------------------------------------------------------------------------------
 
 as_root() {

@@ -1,19 +1,11 @@
 # shellcheck shell=bash
-# The part "nextest": the test runner, taken from the system if it is there, otherwise built by cargo from its
-# locked sources. Sourced by install.sh, which gives it say.
+# The part "nextest": the test runner. Sourced by install.sh, which gives it cargo_install.
 
 NEXTEST_VERSION=0.9.143
 
 install_nextest() {
-    local folder="$1" found
-    mkdir -p "$folder/bin"
-    if found="$(command -v cargo-nextest)"; then
-        say "using $found"
-        ln -s "$found" "$folder/bin/cargo-nextest"
-    else
-        say "building cargo-nextest $NEXTEST_VERSION"
-        cargo install --quiet --locked --root "$folder" --target-dir "$folder/target" \
-            "cargo-nextest@$NEXTEST_VERSION" >&2
-        rm -rf "$folder/target"
-    fi
+    local folder="$1"
+    # Without the means to update itself.
+    cargo_install "$folder" "cargo-nextest@$NEXTEST_VERSION" --no-default-features --features default-no-update
+    rm -rf "$folder/target"
 }

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # The part "package": what `make package` builds with. Sourced by install.sh, which gives it listed, apt_install,
-# apt_unpack, as_root and say.
+# apt_unpack and cargo_install.
 #
 # What lies in the folder afterwards:
 #   python/     cargo-zigbuild and zig, for PYTHONPATH and, below it, bin/ for PATH
@@ -22,17 +22,7 @@ install_package() {
     apt_unpack "$folder/rust" "${packages[@]}"
     mapfile -t packages < <(listed package aarch64)
     apt_unpack "$folder/aarch64" "${packages[@]}"
-    install_cargo_tools "$folder"
-}
-
-install_cargo_tools() {
-    local folder="$1"
-    say "building cargo-about and cargo-cyclonedx, which takes some minutes"
-    # Whole-program optimization would take longer than they ever run.
-    local -x CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16
-    cargo install --quiet --locked --root "$folder" --target-dir "$folder/target" \
-        --features cli "cargo-about@$CARGO_ABOUT_VERSION" >&2
-    cargo install --quiet --locked --root "$folder" --target-dir "$folder/target" \
-        "cargo-cyclonedx@$CARGO_CYCLONEDX_VERSION" >&2
+    cargo_install "$folder" "cargo-about@$CARGO_ABOUT_VERSION" --features cli
+    cargo_install "$folder" "cargo-cyclonedx@$CARGO_CYCLONEDX_VERSION"
     rm -rf "$folder/target"
 }
