@@ -57,10 +57,11 @@ bench: ## Measure what it costs beside what is used without it (BENCH_STRICT=1: 
 	@target/bench/bench
 
 .PHONY: lint
-lint: ## Check formatting, clippy and the shell scripts
+lint: ## Check formatting, clippy, the documentation's links and the shell scripts
 	@$(PARTS) --only lint
 	cargo fmt --all --check
 	cargo clippy --quiet --workspace --all-targets -- --deny warnings
+	RUSTDOCFLAGS="--deny warnings" cargo doc --quiet --workspace --no-deps
 	@$(CACHE)/lint/bin/shellcheck $(SCRIPTS)
 
 .PHONY: audit

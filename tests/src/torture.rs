@@ -25,7 +25,7 @@ use crate::yarn::{self, Launch, YarnReader};
 pub struct Plan {
     /// How long the agents publish.
     pub length: Duration,
-    /// On a machine that is too busy for so many publishes they go on, up to [`PATIENCE`] times as long.
+    /// On a machine that is too busy for so many publishes they go on, up to `PATIENCE` times as long.
     pub publishes: u64,
     /// How long `hadoop fs -put -f` does.
     pub comparison: Duration,
