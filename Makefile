@@ -65,9 +65,18 @@ lint: ## Check formatting, clippy, the documentation's links and the shell scrip
 	@$(CACHE)/lint/bin/shellcheck $(SCRIPTS)
 
 .PHONY: audit
-audit: ## Check licences, bans and sources of the dependencies
+audit: ## Check licences, bans and sources of the dependencies; ADVISORY_DB=PATH: and advisories
 	@$(PARTS) --only audit
 	@$(CACHE)/audit/bin/cargo-deny --log-level error check licenses bans sources
+ifdef ADVISORY_DB
+	@git -C "$(ADVISORY_DB)" log -1 --format='audit: the newest advisory is of %cs' main
+	@# cargo-deny has git fetch the database from its usual address; git takes this path for it.
+	@GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0="url.file://$(abspath $(ADVISORY_DB)).insteadOf" \
+		GIT_CONFIG_VALUE_0=https://github.com/RustSec/advisory-db \
+		$(CACHE)/audit/bin/cargo-deny --log-level error check advisories
+else
+	@echo "audit: no advisory database consulted; ADVISORY_DB=PATH takes a clone of RustSec's"
+endif
 
 .PHONY: fuzz
 fuzz: ## Fuzz every parser for FUZZ_SECONDS each (30); takes a nightly compiler
