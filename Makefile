@@ -16,7 +16,7 @@ TORTURE_SECONDS ?= 180
 
 .PHONY: help
 help: ## List these words
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: ## Show the main job on real parts; KEEP=1 leaves them running
@@ -55,6 +55,11 @@ bench: ## Measure what it costs beside what is used without it (BENCH_STRICT=1: 
 	@tar -xzf target/package/*.tar.gz -C target/bench --strip-components 1 --wildcards '*/emr-ecr-agent'
 	@ln -f target/debug/bench target/bench/
 	@target/bench/bench
+
+.PHONY: fresh-test
+fresh-test: ## As root, run each of ONLY="lint audit demo test node-test" first on a bare Debian 12
+	@$(PARTS) --only fresh
+	@tests/fresh/run.sh $(ONLY)
 
 .PHONY: lint
 lint: ## Check formatting, clippy, the documentation's links and the shell scripts

@@ -5,7 +5,6 @@ pub mod cli;
 pub mod io;
 pub mod place;
 mod wiring;
-pub mod wiring;
 
 /// Tells builds from different sources apart; 16 hexadecimal digits, made by build.rs.
 pub const BUILD_ID: &str = env!("EMR_ECR_AGENT_BUILD_ID");

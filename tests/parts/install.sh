@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the real parts that the tests and the demo run against, once; a second call returns at once.
 #
-#   [HADOOP=VERSION] install.sh [--only PART]...      without --only: hadoop, registry and kerberos, which the tests need
+#   [HADOOP=VERSION] install.sh [--only PART]...   without --only: hadoop, registry and kerberos, which the tests need
 #
 # Each part is a folder in the cache (EMR_ECR_AGENT_CACHE, by default ~/.cache/emr-ecr-agent), named for the
 # digest of everything it is made from. Killed halfway, the next call starts that part afresh; two calls at
@@ -11,7 +11,7 @@ set -euo pipefail
 HERE="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 CACHE="${EMR_ECR_AGENT_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/emr-ecr-agent}"
 REAL_PARTS=(hadoop registry kerberos)
-TOOLS=(lint nextest audit fuzz package node bench)
+TOOLS=(lint nextest audit fuzz package node bench fresh)
 
 # Besides this script, the part's own script and its lines of debian.txt: what decides what a part becomes.
 HADOOP="${HADOOP:-$(awk '!/^#/ { print; exit }' "$HERE/hadoop/versions")}"
@@ -23,7 +23,7 @@ declare -A ALSO_MADE_FROM=(
 )
 
 main() {
-    local wanted=() part version
+    local wanted=() lacking=() part version
     while (($#)); do
         case "$1" in
             --only)
@@ -106,7 +106,7 @@ install_part() {
 
 make_part() {
     local part="$1" folder="$2"
-    say "$part: installing into $folder"
+    say "$(link_of "$part"): installing into $folder"
     # What a killed installation may have left.
     rm -rf "$folder" "$CACHE/downloads"/deb.*
     mkdir -p "$folder"
@@ -225,6 +225,21 @@ apt_unpack() {
         dpkg-deb -x "$package" "$into"
     done
     rm -rf "$work"
+}
+
+# Makes a root of Debian 12 with these packages, from the archive that this machine uses, by its settings.
+debian_root() {
+    local root="$1" settings="$CACHE/downloads/apt.conf" include
+    shift
+    include="$(IFS=, && echo "$*")"
+    apt_update_once
+    say "making a Debian root"
+    apt-config dump Acquire | grep -v '^Acquire::IndexTargets' >"$settings"
+    # shellcheck disable=SC2016  # apt fills it in
+    apt-get indextargets --format 'deb $(REPO_URI) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' 'Origin: Debian' |
+        sort -u |
+        as_root mmdebstrap --quiet --variant=minbase --mode=root --aptopt="$settings" --include="$include" \
+            bookworm "$root" - >&2
 }
 
 main "$@"

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # The part "node": a Debian root with systemd, laid out as an EMR node is in bootstrap, and what boots it.
-# Sourced by install.sh, which gives it listed, apt_install, available and say.
+# Sourced by install.sh, which gives it listed, apt_install and debian_root.
 #
 # What lies in the folder afterwards:
 #   root/       bash, coreutils, tar, curl, sudo, the AWS CLI, moto; user hadoop with sudo; no Hadoop, no Docker
@@ -9,7 +9,8 @@ install_node() {
     local folder="$1" packages
     mapfile -t packages < <(listed node install)
     apt_install "${packages[@]}"
-    make_root "$folder/root"
+    mapfile -t packages < <(listed node include)
+    debian_root "$folder/root" "${packages[@]}"
     python3 -m pip --disable-pip-version-check --quiet install --require-hashes --only-binary=:all: \
         --python-version 3.11 --implementation cp --platform manylinux2014_x86_64 \
         --target "$folder/root/usr/local/lib/python3.11/dist-packages" -r "$HERE/node-requirements.txt" >&2
@@ -17,16 +18,6 @@ install_node() {
     chmod 755 "$folder/root/usr/bin/aws"
     name_host "$folder/root"
     make_users "$folder/root"
-}
-
-# From the archive that this machine uses.
-make_root() {
-    local root="$1" include archive
-    include="$(listed node include | paste -sd,)"
-    # shellcheck disable=SC2016  # apt fills it in
-    archive="$(apt-get indextargets --format '$(REPO_URI)' 'Codename: bookworm' | head -n 1)"
-    say "making a Debian root"
-    as_root mmdebstrap --quiet --variant=minbase --mode=root --include="$include" bookworm "$root" "$archive" >&2
 }
 
 name_host() {
