@@ -65,6 +65,8 @@ fresh-test: ## As root, run each of ONLY="lint audit demo test node-test" first 
 lint: ## Check formatting, clippy, the documentation's links and the shell scripts
 	@$(PARTS) --only lint
 	cargo fmt --all --check
+	@cargo metadata --quiet --locked --format-version 1 >/dev/null
+	@cargo metadata --quiet --locked --format-version 1 --manifest-path fuzz/Cargo.toml >/dev/null
 	cargo clippy --quiet --workspace --all-targets -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" cargo doc --quiet --workspace --no-deps
 	@$(CACHE)/lint/bin/shellcheck $(SCRIPTS)
