@@ -76,7 +76,10 @@ impl World for Node {
     }
 
     fn static_credentials(&self, path: &Path) -> Result<StaticCredentials, Problem> {
-        credentials_file::read(path).map_err(|error| Problem::waiting(error.waits_for(), chain(&error)))
+        credentials_file::read(path).map_err(|error| {
+            let waits_for = format!("usable static credentials in {}", path.display());
+            Problem::waiting(waits_for, chain(&error))
+        })
     }
 
     fn parts(&self, settings: &Settings) -> Parts {
@@ -137,7 +140,7 @@ struct Registries;
 
 impl RegistryProbe for Registries {
     fn probe(&self, name: HostName, token: Token) -> Pin<Box<dyn Future<Output = Probed> + Send>> {
-        Box::pin(async move { registry::probe(name.as_str(), token.auth.expose()).await })
+        Box::pin(async move { registry::probe(name.as_str(), &token.auth).await })
     }
 }
 

@@ -93,7 +93,7 @@ async fn settings_that_cannot_be_read_end_with_78() -> Outcome {
     std::fs::write(scene.node.path("not.text"), [0xff, 0xfe])?;
     for (name, reported) in [
         ("absent.toml", "does not exist"),
-        ("conf", "is a folder, not a file"),
+        ("conf", "is a directory, not a regular file"),
         ("not.toml", ":1: is not TOML"),
         ("not.text", "is not UTF-8"),
     ] {

@@ -134,7 +134,7 @@ async fn a_folder_in_its_place_is_named() -> Outcome {
     fs::create_dir(&path)?;
     let agent = scene.start()?;
     let error = local_error(&agent).await?;
-    assert!(error.contains(&format!("{} is a folder, not a file", path.display())), "{error}");
+    assert!(error.contains(&format!("{} is a directory, not a regular file", path.display())), "{error}");
 
     fs::remove_dir(&path)?;
     wait_until_fresh(&agent).await?;

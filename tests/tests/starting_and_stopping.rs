@@ -32,7 +32,7 @@ async fn an_unprovisioned_node_is_waited_for() -> Outcome {
 
     // Things appear one after another, as bootstrap actions and Hadoop's own start have it.
     scene.imds.set_mood(Mood::Good);
-    wait_for(&agent, &["the folder", "container-executor.cfg"]).await?;
+    wait_for(&agent, &["the directory", "container-executor.cfg"]).await?;
     fs::create_dir(scene.node.path("root"))?;
     wait::until("the Docker config", SOON, async || scene.docker_config()).await?;
     fs::rename(scene.node.path("not-yet"), scene.node.conf_dir())?;

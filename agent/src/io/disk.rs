@@ -39,25 +39,27 @@ pub struct LocalConfig {
 pub enum DiskError {
     #[error("cannot {operation} {}", path.display())]
     Io { operation: &'static str, path: PathBuf, source: io::Error },
-    #[error("{} is a {kind}, not a file", path.display())]
+    #[error("{} is a {kind}, not a regular file", path.display())]
     NotAFile { path: PathBuf, kind: &'static str },
-    #[error("{} is larger than {LARGEST} bytes", path.display())]
-    TooLarge { path: PathBuf },
+    #[error("{} is larger than {limit} bytes", path.display())]
+    TooLarge { path: PathBuf, limit: u64 },
     #[error("{} goes through more than {MOST_LINKS} symbolic links", path.display())]
     LinkLoop { path: PathBuf },
-    #[error("the folder {} does not exist", path.display())]
-    NoFolder { path: PathBuf },
-    #[error("the {what} {name:?} does not exist on this node")]
+    #[error("directory {} does not exist", path.display())]
+    NoDirectory { path: PathBuf },
+    #[error("{what} {name:?} does not exist on this node")]
     NoAccount { what: &'static str, name: String },
 }
 
-/// Reads a whole file; `None` if there is none.
-pub fn read(path: &Path) -> Result<Option<Vec<u8>>, DiskError> {
-    Ok(read_with_metadata(path)?.map(|(bytes, _)| bytes))
+/// A regular file, opened once, so that whatever is checked and read is the same file.
+pub struct RegularFile {
+    path: PathBuf,
+    file: File,
+    metadata: fs::Metadata,
 }
 
-/// The same, with what the file was like when it was opened.
-fn read_with_metadata(path: &Path) -> Result<Option<(Vec<u8>, fs::Metadata)>, DiskError> {
+/// Opens a regular file; `None` if there is none.
+pub fn open(path: &Path) -> Result<Option<RegularFile>, DiskError> {
     // Without O_NONBLOCK a FIFO in the file's place would hold the reader for ever.
     let options = OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).to_owned();
     let file = match options.open(path) {
@@ -65,17 +67,35 @@ fn read_with_metadata(path: &Path) -> Result<Option<(Vec<u8>, fs::Metadata)>, Di
         Err(error) if is_absence(&error) => return Ok(None),
         Err(source) => return Err(failed("open", path, source)),
     };
-    let metadata = file.metadata().map_err(|source| failed("look at", path, source))?;
+    let metadata = file.metadata().map_err(|source| failed("stat", path, source))?;
     if !metadata.is_file() {
-        let kind = if metadata.is_dir() { "folder" } else { "special file" };
+        let kind = if metadata.is_dir() { "directory" } else { "special file" };
         return Err(DiskError::NotAFile { path: path.to_owned(), kind });
     }
-    let mut bytes = Vec::new();
-    file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(|source| failed("read", path, source))?;
-    if bytes.len() as u64 > LARGEST {
-        return Err(DiskError::TooLarge { path: path.to_owned() });
+    Ok(Some(RegularFile { path: path.to_owned(), file, metadata }))
+}
+
+/// Reads a whole file; `None` if there is none.
+pub fn read(path: &Path) -> Result<Option<Vec<u8>>, DiskError> {
+    open(path)?.map(|file| file.read(LARGEST)).transpose()
+}
+
+impl RegularFile {
+    /// As it was when it was opened.
+    pub fn metadata(&self) -> &fs::Metadata {
+        &self.metadata
     }
-    Ok(Some((bytes, metadata)))
+
+    /// The whole content, if it has at most `limit` bytes.
+    pub fn read(self, limit: u64) -> Result<Vec<u8>, DiskError> {
+        let mut bytes = Vec::new();
+        let read = self.file.take(limit + 1).read_to_end(&mut bytes);
+        read.map_err(|source| failed("read", &self.path, source))?;
+        if bytes.len() as u64 > limit {
+            return Err(DiskError::TooLarge { path: self.path, limit });
+        }
+        Ok(bytes)
+    }
 }
 
 impl LocalConfig {
@@ -108,7 +128,7 @@ impl Place for LocalConfig {
 impl StoreError for DiskError {
     fn waits_for(&self) -> Option<String> {
         match self {
-            DiskError::NoFolder { path } => Some(format!("the folder {}", path.display())),
+            DiskError::NoDirectory { path } => Some(format!("the directory {}", path.display())),
             DiskError::NoAccount { what, name } => Some(format!("the {what} {name}")),
             _ => None,
         }
@@ -118,7 +138,7 @@ impl StoreError for DiskError {
 /// A Docker config file with its links followed and its owner looked up.
 struct LocalFile {
     path: PathBuf,
-    folder: PathBuf,
+    directory: PathBuf,
     mode: Mode,
     uid: Option<Uid>,
     gid: Option<Gid>,
@@ -143,9 +163,9 @@ impl Stamp {
 impl LocalFile {
     fn find(settings: &DockerConfigSettings) -> Result<Self, DiskError> {
         let path = follow_links(&settings.path)?;
-        let folder = path.parent().unwrap_or(Path::new("/")).to_owned();
+        let directory = path.parent().unwrap_or(Path::new("/")).to_owned();
         let (uid, gid) = settings.owner.as_ref().map_or(Ok((None, None)), look_up)?;
-        Ok(Self { path, folder, mode: settings.mode, uid, gid, observed: None })
+        Ok(Self { path, directory, mode: settings.mode, uid, gid, observed: None })
     }
 
     /// Temporary files lie beside the target under names that nothing else has.
@@ -160,21 +180,21 @@ impl LocalFile {
             .map_err(|source| failed("set the mode of", &self.path, source))
     }
 
-    /// Makes the folder of the file, but no more: a missing parent tells that the node is not ready.
-    fn ensure_folder(&self) -> Result<(), DiskError> {
-        match fs::DirBuilder::new().mode(0o700).create(&self.folder) {
+    /// Creates the directory of the file, but no more: a missing parent tells that the node is not ready.
+    fn ensure_directory(&self) -> Result<(), DiskError> {
+        match fs::DirBuilder::new().mode(0o700).create(&self.directory) {
             Ok(()) => {
-                let folder =
-                    File::open(&self.folder).map_err(|source| failed("open", &self.folder, source))?;
-                fchown(folder.as_fd(), self.uid, self.gid)
-                    .map_err(|errno| failed("set the owner of", &self.folder, errno.into()))
+                let directory =
+                    File::open(&self.directory).map_err(|source| failed("open", &self.directory, source))?;
+                fchown(directory.as_fd(), self.uid, self.gid)
+                    .map_err(|errno| failed("set the owner of", &self.directory, errno.into()))
             }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let parent = self.folder.parent().unwrap_or(Path::new("/"));
-                Err(DiskError::NoFolder { path: parent.to_owned() })
+                let parent = self.directory.parent().unwrap_or(Path::new("/"));
+                Err(DiskError::NoDirectory { path: parent.to_owned() })
             }
-            Err(source) => Err(failed("create", &self.folder, source)),
+            Err(source) => Err(failed("create", &self.directory, source)),
         }
     }
 
@@ -182,7 +202,7 @@ impl LocalFile {
     fn sweep(&self) {
         let prefix = self.temporary_prefix();
         let now = SystemTime::now();
-        let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        let entries = fs::read_dir(&self.directory).into_iter().flatten().flatten();
         let abandoned = entries.filter(|entry| {
             let ours = entry.file_name().to_string_lossy().starts_with(&prefix);
             let written = || entry.metadata().and_then(|metadata| metadata.modified());
@@ -202,18 +222,19 @@ impl Store for LocalFile {
     async fn observe(&mut self) -> Result<Found, DiskError> {
         self.sweep();
         self.observed = None;
-        let Some((bytes, metadata)) = read_with_metadata(&self.path)? else { return Ok(Found::Absent) };
-        self.observed = Some(Stamp::of(&metadata));
+        let Some(file) = open(&self.path)? else { return Ok(Found::Absent) };
+        let metadata = file.metadata();
+        self.observed = Some(Stamp::of(metadata));
         let attributes = Attributes {
             mode: metadata.mode() & 0o7777 == self.mode.bits(),
             owner: self.uid.is_none_or(|uid| uid.as_raw() == metadata.uid())
                 && self.gid.is_none_or(|gid| gid.as_raw() == metadata.gid()),
         };
-        Ok(Found::File { document: Document::new(bytes), attributes })
+        Ok(Found::File { document: Document::new(file.read(LARGEST)?), attributes })
     }
 
     async fn replace(&mut self, document: &Document) -> Result<Replacement, DiskError> {
-        self.ensure_folder()?;
+        self.ensure_directory()?;
         let wrap = |operation, path: &Path| {
             let path = path.to_owned();
             move |source| failed(operation, &path, source)
@@ -222,8 +243,8 @@ impl Store for LocalFile {
         let mut temporary = tempfile::Builder::new()
             .prefix(&self.temporary_prefix())
             .permissions(fs::Permissions::from_mode(0o600))
-            .tempfile_in(&self.folder)
-            .map_err(wrap("create a temporary file in", &self.folder))?;
+            .tempfile_in(&self.directory)
+            .map_err(wrap("create a temporary file in", &self.directory))?;
         self.set_mode_and_owner(temporary.as_file())?;
         temporary.write_all(document.bytes()).map_err(wrap("write a temporary file for", &self.path))?;
         temporary.as_file().sync_all().map_err(wrap("sync a temporary file for", &self.path))?;
@@ -233,8 +254,8 @@ impl Store for LocalFile {
             return Ok(Replacement::Overtaken);
         }
         temporary.persist(&self.path).map_err(|error| failed("replace", &self.path, error.error))?;
-        let folder = File::open(&self.folder).map_err(wrap("open", &self.folder))?;
-        folder.sync_all().map_err(wrap("sync", &self.folder))?;
+        let directory = File::open(&self.directory).map_err(wrap("open", &self.directory))?;
+        directory.sync_all().map_err(wrap("sync", &self.directory))?;
         Ok(Replacement::Done)
     }
 

@@ -14,13 +14,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use domain::problem::Problem;
+use domain::refresh::TurnMemory;
+use domain::settings::{Deadlines, PublishedSettings};
+use domain::status::PlaceKind;
+
 use crate::io::chain;
 use crate::place::{Intent, Place, Planner, SharedPlace, StoreError as _, Turn, Visit, VisitError, converge};
 use connection::{ClientSpec, Connection, Session};
-use domain::settings::{Deadlines, PublishedSettings};
-use domain::problem::Problem;
-use domain::status::PlaceKind;
-use domain::refresh::TurnMemory;
 pub use error::HdfsError;
 use file::{PublishedFile, Remembered};
 use worker::Worker;

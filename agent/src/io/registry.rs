@@ -7,6 +7,7 @@ mod conversation;
 use std::time::Duration;
 
 use domain::check::{ImageConfig, ImageFacts, ImageReference, RegistryAnswer};
+use domain::credentials::Secret;
 use domain::refresh::{Probed, Verdict};
 use domain::time::skew;
 use jiff::Timestamp;
@@ -22,7 +23,7 @@ const PROBE_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Asks for the image with the credential of a Docker config, if there is one; `architecture` is this
 /// node's, as Docker names it.
-pub async fn ask(image: &ImageReference, auth: Option<&str>, architecture: &str) -> RegistryAnswer {
+pub async fn ask(image: &ImageReference, auth: Option<&Secret>, architecture: &str) -> RegistryAnswer {
     use ConversationError::{Status, Token};
     let mut repository = Repository::of(image, auth);
     match tokio::time::timeout(DEADLINE, repository.facts(image, architecture)).await {
@@ -37,7 +38,7 @@ pub async fn ask(image: &ImageReference, auth: Option<&str>, architecture: &str)
 }
 
 /// Tries a credential, as `auth` has it, at the registry's front door.
-pub async fn probe(name: &str, auth: &str) -> Probed {
+pub async fn probe(name: &str, auth: &Secret) -> Probed {
     let url = root_of(name);
     let mut conversation = Conversation::new(Some(auth));
     let sent_at = Timestamp::now();
@@ -89,7 +90,7 @@ struct Blob {
 }
 
 impl Repository {
-    fn of(image: &ImageReference, auth: Option<&str>) -> Self {
+    fn of(image: &ImageReference, auth: Option<&Secret>) -> Self {
         let base = format!("{}{}", root_of(&image.registry), image.repository);
         Self { conversation: Conversation::new(auth), base }
     }

@@ -2,13 +2,16 @@
 
 use std::fmt;
 
-/// A secret: no `Display`, no serialisation, and a `Debug` that tells nothing, not even a length.
+use zeroize::Zeroizing;
+
+/// A secret: no `Display`, no serialisation, and a `Debug` that shows nothing, not even a length. It is wiped from
+/// memory when dropped.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
+pub struct Secret(Zeroizing<String>);
 
 impl Secret {
     pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
+        Self(Zeroizing::new(text.into()))
     }
 
     /// The secret itself; for the one place that renders a Docker config.

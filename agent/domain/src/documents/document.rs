@@ -2,13 +2,15 @@
 
 use std::fmt;
 
+use zeroize::Zeroizing;
+
 /// Bytes that may hold credentials: `Debug` tells their number alone.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Document(Vec<u8>);
+pub struct Document(Zeroizing<Vec<u8>>);
 
 impl Document {
     pub fn new(bytes: Vec<u8>) -> Self {
-        Self(bytes)
+        Self(Zeroizing::new(bytes))
     }
 
     pub fn bytes(&self) -> &[u8] {

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use domain::check::{
     self, AwsAnswer, AwsOutcome, ClientConfig, Content, Facts, ImageReference, Report, Request, TextFile,
 };
-use domain::credentials::Issuer;
+use domain::credentials::{Issuer, Secret};
 use domain::documents::plan::{Found as Placed, Plan};
 use domain::settings::Settings;
 use hadoop_rules::client_config;
@@ -61,9 +61,9 @@ pub(super) async fn ask_registries(published: Option<&[u8]>, request: &Request, 
             continue;
         }
         let key = judged.credential.as_ref().map(|credential| credential.registry.as_str());
-        let auth = key.and_then(|key| credentials.get(key)).map(|auth| auth.expose());
+        let auth = key.and_then(|key| credentials.get(key)).map(|auth| Secret::new(auth.expose()));
         let architecture = check::docker_architecture(std::env::consts::ARCH);
-        let answer = registry::ask(&ImageReference::parse(name), auth, architecture).await;
+        let answer = registry::ask(&ImageReference::parse(name), auth.as_ref(), architecture).await;
         report.findings.extend(check::of_registry(name, &answer, architecture));
     }
     report.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));

@@ -94,7 +94,7 @@ fn what_cannot_be_used_is_left_untouched_and_named() {
     check(|path| fs::write(path, "{ hunter2").expect("written"), "not JSON at line 1");
     check(|path| fs::write(path, [0xff, 0, 1]).expect("written"), "not JSON");
     check(|path| fs::write(path, "[]").expect("written"), "not a JSON object");
-    check(|path| fs::create_dir(path).expect("a folder"), "is a folder, not a file");
+    check(|path| fs::create_dir(path).expect("a folder"), "is a directory, not a regular file");
     check(|path| nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).expect("a FIFO"), "special file");
     check(|path| symlink("config.json", path).expect("a link"), "symbolic links");
 }
@@ -103,7 +103,7 @@ fn what_cannot_be_used_is_left_untouched_and_named() {
 fn a_missing_parent_is_waited_for() {
     let folder = folder();
     let problem = visit(&folder.path().join("home/.docker/config.json")).expect_err("no home yet");
-    assert_eq!(problem.waits_for, Some(format!("the folder {}", folder.path().join("home").display())));
+    assert_eq!(problem.waits_for, Some(format!("the directory {}", folder.path().join("home").display())));
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! Who may read and replace the published copy; it changes nothing.
 
+use domain::check::Access;
+
 use super::connection::Connection;
 use super::{HdfsError, Published};
-use domain::check::Access;
 
 impl Published {
     /// Owner and mode of the file and of its directory; `None` unless both exist.

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use domain::documents::Document;
+use domain::settings::PublishedSettings;
 use hdfs_native::client::FileStatus;
 use hdfs_native::{Client, ClientBuilder, WriteOptions};
 
@@ -12,8 +14,6 @@ use super::error::Call as _;
 use super::login::Login;
 use super::worker::{Threads, WorkerError};
 use crate::io::hadoop_conf;
-use domain::documents::Document;
-use domain::settings::PublishedSettings;
 
 /// Larger documents are not read: a NodeManager would have to hold them at each launch.
 const LARGEST: usize = 16 << 20;

@@ -60,7 +60,7 @@ impl StoreError for HdfsError {
         match self {
             HdfsError::Conf { source } => source.waits_for(),
             HdfsError::NoDefaultFs { .. } => Some("fs.defaultFS in core-site.xml".to_owned()),
-            HdfsError::NoDirectory { uri } => Some(format!("directory {uri}")),
+            HdfsError::NoDirectory { uri } => Some(format!("the directory {uri}")),
             HdfsError::Worker { .. } => Some("HDFS to answer".to_owned()),
             HdfsError::Call { source, .. } | HdfsError::Read { source, .. } => source.waits_for(),
             HdfsError::NoKeytab { path } => Some(format!("the keytab {}", path.display())),

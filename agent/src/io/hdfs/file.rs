@@ -1,16 +1,16 @@
 //! The published file during one visit: stat'ed with one call when nothing changed, and replaced by
 //! a rename over it, so that no reader ever finds it missing or half written.
 
+use domain::documents::plan::{Attributes, Found};
+use domain::documents::{Document, PublishedPath};
+use domain::refresh::schedule;
+use domain::settings::PublishedSettings;
 use hdfs_native::client::FileStatus;
 
 use super::HdfsError;
 use super::connection::{Connection, NewFile};
 use crate::io::chain;
 use crate::place::{Replacement, Store};
-use domain::documents::{Document, PublishedPath};
-use domain::documents::plan::{Attributes, Found};
-use domain::refresh::schedule;
-use domain::settings::PublishedSettings;
 
 /// Temporary files of this age, by the NameNode's clock, were left by a dead writer.
 const ABANDONED_AFTER_MILLIS: u64 = 10 * 60 * 1000;

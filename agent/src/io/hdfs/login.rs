@@ -10,10 +10,10 @@ use std::io;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use domain::settings::{KerberosLogin, PublishedSettings};
 use hdfs_native::ClientBuilder;
 
 use super::HdfsError;
-use domain::settings::{KerberosLogin, PublishedSettings};
 
 /// Permission bits of those who are neither owner nor group.
 const OTHERS: u32 = 0o007;

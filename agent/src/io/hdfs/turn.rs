@@ -1,11 +1,12 @@
 //! The turn to renew the published credentials: a file beside the published one that only one node
 //! can have created. It saves calls to ECR; what is published would be right without it.
 
+use domain::documents::Document;
+use domain::settings::PublishedSettings;
+
 use super::connection::{Connection, NewFile};
 use super::{HdfsError, Published};
 use crate::place::Turn;
-use domain::documents::Document;
-use domain::settings::PublishedSettings;
 
 /// Takes the turn, unless another node has it.
 pub(super) async fn take(published: &mut Published) -> Result<Turn, HdfsError> {

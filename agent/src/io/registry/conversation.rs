@@ -10,12 +10,14 @@ use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_runtime_api::client::http::HttpConnector as _;
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_types::body::SdkBody;
+use domain::credentials::Secret;
 use http_auth::ChallengeRef;
 use http_body_util::{BodyExt as _, Limited};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 use url::Url;
+use zeroize::Zeroizing;
 
 /// Larger answers are neither manifests nor tokens.
 const LARGEST: usize = 4 << 20;
@@ -43,8 +45,9 @@ pub(super) enum ConversationError {
 /// What is said to one registry, one question after another.
 pub(super) struct Conversation {
     connector: Connector,
-    credential: Option<String>,
-    bearer: Option<String>,
+    /// Values of the header that carries them.
+    credential: Option<Secret>,
+    bearer: Option<Secret>,
 }
 
 /// An answer, whatever its status.
@@ -67,12 +70,16 @@ struct BearerToken {
 
 impl Conversation {
     /// With the `auth` of a Docker config, if there is one.
-    pub fn new(auth: Option<&str>) -> Self {
+    pub fn new(auth: Option<&Secret>) -> Self {
         let connector = Connector::builder()
             .proxy_config(ProxyConfig::from_env())
             .tls_provider(Provider::Rustls(CryptoMode::Ring))
             .build();
-        Self { connector, credential: auth.map(|auth| format!("Basic {auth}")), bearer: None }
+        Self {
+            connector,
+            credential: auth.map(|auth| Secret::new(format!("Basic {}", auth.expose()))),
+            bearer: None,
+        }
     }
 
     /// Asks, and if the registry wants a bearer token first, fetches that and asks again.
@@ -81,7 +88,7 @@ impl Conversation {
         let answer = self.send(url, authorization).await?;
         let Some(challenge) = answer.bearer_challenge()? else { return Ok(answer) };
         let token = self.bearer_token(&challenge).await?;
-        let authorization = self.bearer.insert(format!("Bearer {token}")).clone();
+        let authorization = self.bearer.insert(token).clone();
         self.send(url, Some(&authorization)).await
     }
 
@@ -90,19 +97,21 @@ impl Conversation {
         self.send(url, None).await
     }
 
-    async fn bearer_token(&self, challenge: &BearerChallenge) -> Result<String, ConversationError> {
+    async fn bearer_token(&self, challenge: &BearerChallenge) -> Result<Secret, ConversationError> {
         let answer = self.send(challenge.realm.as_str(), self.credential.as_ref()).await?;
         match answer.status() {
             200 => {
                 let url = answer.url.clone();
                 let BearerToken { token, access_token } = answer.json().await?;
-                token.or(access_token).ok_or(ConversationError::NoToken { url })
+                let token =
+                    token.or(access_token).map(Zeroizing::new).ok_or(ConversationError::NoToken { url })?;
+                Ok(Secret::new(format!("Bearer {}", *token)))
             }
             status => Err(ConversationError::Token { url: answer.url, status }),
         }
     }
 
-    async fn send(&self, url: &str, authorization: Option<&String>) -> Result<Answer, ConversationError> {
+    async fn send(&self, url: &str, authorization: Option<&Secret>) -> Result<Answer, ConversationError> {
         let request = request(url, authorization)
             .map_err(|source| ConversationError::Request { url: shown(url), source })?;
         let response = self.connector.call(request).await;
@@ -170,13 +179,13 @@ fn realm(challenge: &ChallengeRef<'_>) -> Option<Url> {
     Some(url)
 }
 
-fn request(url: &str, authorization: Option<&String>) -> Result<HttpRequest, Box<dyn Error + Send + Sync>> {
+fn request(url: &str, authorization: Option<&Secret>) -> Result<HttpRequest, Box<dyn Error + Send + Sync>> {
     let mut request = HttpRequest::new(SdkBody::empty());
     request.set_uri(url)?;
     let headers = request.headers_mut();
     headers.try_insert("accept", MANIFESTS)?;
     if let Some(authorization) = authorization {
-        headers.try_insert("authorization", authorization.clone())?;
+        headers.try_insert("authorization", authorization.expose().to_owned())?;
     }
     Ok(request)
 }

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use domain::check::{ImageReference, RegistryAnswer};
+use domain::credentials::Secret;
 use domain::refresh::Verdict;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -93,7 +94,7 @@ impl Registry {
 
 async fn verdict(registry: Registry, auth: &str) -> Verdict {
     let name = registry.serve().await;
-    probe(&name, auth).await.verdict
+    probe(&name, &Secret::new(auth)).await.verdict
 }
 
 #[tokio::test]
@@ -125,7 +126,7 @@ async fn an_image_is_asked_for_with_one_bearer_token() {
     let seen = Arc::clone(&registry.seen);
     let name = registry.serve().await;
     let image = ImageReference { registry: name, repository: "app".to_owned(), tag: "v1".to_owned() };
-    let RegistryAnswer::Found(facts) = ask(&image, Some(&good()), "amd64").await else {
+    let RegistryAnswer::Found(facts) = ask(&image, Some(&Secret::new(good())), "amd64").await else {
         panic!("the image is there")
     };
     assert_eq!((facts.architectures, facts.java), (vec!["amd64".to_owned()], Some(true)));
