@@ -3,7 +3,7 @@
 pub mod agent;
 pub mod cli;
 pub mod io;
-pub mod place;
+pub mod sink;
 mod wiring;
 
 /// Tells builds from different sources apart; 16 hexadecimal digits, made by build.rs.

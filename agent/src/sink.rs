@@ -1,5 +1,5 @@
-//! What the loop needs from a place where a document is kept, and the one way a document gets there:
-//! look, plan, carry out, and look again until the plan is to keep everything.
+//! What the main loop needs from a sink, a file that credentials are written to, and the one way a document gets
+//! there: observe, plan, apply, until the plan is to keep everything.
 
 use std::fmt;
 use std::future::Future;
@@ -8,52 +8,53 @@ use std::pin::Pin;
 use domain::documents::Document;
 use domain::documents::plan::{Found, Plan};
 use domain::problem::Problem;
-use domain::status::PlaceKind;
+use domain::status::SinkKind;
 
 /// Decides what to change, given what was found.
 pub type Planner = Box<dyn Fn(&Found) -> Plan + Send + Sync>;
 
-/// A place of the node or the cluster where credentials are kept.
-pub trait Place {
-    fn kind(&self) -> PlaceKind;
+/// A file of the node or the cluster that credentials are written to.
+pub trait Sink {
+    fn kind(&self) -> SinkKind;
 
     /// The path as an operator knows it.
     fn path(&self) -> String;
 
-    /// Brings the place in order by `planner`, within the place's own deadline.
-    fn visit(
+    /// Applies what `planner` wants, within the sink's own deadline.
+    fn reconcile(
         &mut self,
         planner: Planner,
         intent: Intent,
-    ) -> Pin<Box<dyn Future<Output = Result<Visit, Problem>> + '_>>;
+    ) -> Pin<Box<dyn Future<Output = Result<Reconciled, Problem>> + '_>>;
 }
 
-/// A place that the nodes of a cluster share. One of them at a time renews what lies there.
-pub trait SharedPlace: Place {
-    /// Asks for the turn to renew. It ends by [`SharedPlace::end_turn`], or by itself after a while.
-    fn take_turn(&mut self) -> Pin<Box<dyn Future<Output = Result<Turn, Problem>> + '_>>;
+/// A sink that the nodes of a cluster share, with the lock under which one of them at a time renews it.
+pub trait SharedSink: Sink {
+    /// Acquires the refresh lock if no other node holds it. It ends by [`SharedSink::release`], or expires.
+    fn try_acquire(&mut self) -> Pin<Box<dyn Future<Output = Result<RefreshLock, Problem>> + '_>>;
 
-    fn end_turn(&mut self) -> Pin<Box<dyn Future<Output = ()> + '_>>;
+    fn release(&mut self) -> Pin<Box<dyn Future<Output = ()> + '_>>;
 }
 
-/// Whose turn it is to renew.
+/// The outcome of trying to acquire the refresh lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Turn {
-    Ours,
-    Others,
+pub enum RefreshLock {
+    Acquired,
+    HeldElsewhere,
 }
 
-/// Whether a plan is carried out or only told.
+/// Whether plans are applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Intent {
-    CarryOut,
-    Tell,
+    Apply,
+    /// Only preview what would change.
+    DryRun,
 }
 
-/// What a visit that ended in order found out.
+/// The outcome of a reconciliation that succeeded.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Visit {
-    /// What was there when the visit began.
+pub struct Reconciled {
+    /// What was there at the start.
     pub at_first: Found,
     /// What is in place now, as read back.
     pub found: Found,
@@ -61,7 +62,7 @@ pub struct Visit {
     pub changes: Vec<Change>,
 }
 
-/// One thing that was done in a place, or with [`Intent::Tell`] would be.
+/// One change, made or, with [`Intent::DryRun`], previewed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     Replaced,
@@ -81,18 +82,17 @@ impl fmt::Display for Change {
     }
 }
 
-/// Access to one file, for as long as a visit lasts.
+/// Access to one file, for one reconciliation.
 #[expect(async_fn_in_trait, reason = "used with static types inside this crate only")]
 pub trait Store {
     type Error;
 
     async fn observe(&mut self) -> Result<Found, Self::Error>;
 
-    /// Puts `document` in the stead of what was observed last, whole or not at all, with mode and
-    /// owner as set.
+    /// Replaces what was observed last by `document`, whole or not at all, with mode and owner as set.
     async fn replace(&mut self, document: &Document) -> Result<Replacement, Self::Error>;
 
-    /// Mends mode and owner without touching the content.
+    /// Corrects mode and owner without touching the content.
     async fn set_attributes(&mut self) -> Result<(), Self::Error>;
 
     /// Keeps a copy of `document` beside the file, readable for the owner alone; returns its path.
@@ -107,9 +107,9 @@ pub enum Replacement {
     Overtaken,
 }
 
-/// Why a visit did not end in order.
+/// Why a sink could not be reconciled.
 #[derive(Debug, thiserror::Error)]
-pub enum VisitError<E: std::error::Error + 'static> {
+pub enum ReconcileError<E: std::error::Error + 'static> {
     #[error(transparent)]
     Store(#[from] E),
     /// The same, where there was no content to be read before.
@@ -117,16 +117,16 @@ pub enum VisitError<E: std::error::Error + 'static> {
     Missing(E),
     #[error("left untouched, since no entry can be merged into it")]
     Unusable(#[source] domain::documents::NotDockerConfig),
-    #[error("another writer changed it again each time it was put in order")]
+    #[error("gave up after repeated conflicts with another writer")]
     Contended,
 }
 
-/// What a store's error means to those who wait for the place.
+/// What a store's error means to readers of the sink.
 pub trait StoreError: std::error::Error + 'static {
-    /// What has to appear, or to end, before a visit can succeed.
+    /// What has to appear, or to end, before the sink can be reconciled.
     fn waits_for(&self) -> Option<String>;
 
-    /// Whether it says by itself that readers find nothing there.
+    /// Whether it proves that readers find nothing there.
     fn leaves_nothing(&self) -> bool {
         false
     }
@@ -137,45 +137,45 @@ pub trait StoreError: std::error::Error + 'static {
     }
 }
 
-impl<E: StoreError> VisitError<E> {
-    /// As status has it; `told` is the error with its causes, and `path` that of the place.
-    pub fn problem(&self, path: &str, told: String) -> Problem {
+impl<E: StoreError> ReconcileError<E> {
+    /// As status has it; `message` is the error with its causes, and `path` that of the sink.
+    pub fn problem(&self, path: &str, message: String) -> Problem {
         let (store, was_missing) = match self {
-            VisitError::Store(store) => (store, false),
-            VisitError::Missing(store) => (store, true),
-            VisitError::Unusable(_) | VisitError::Contended => {
-                return Problem::new(format!("{path}: {told}"));
+            ReconcileError::Store(store) => (store, false),
+            ReconcileError::Missing(store) => (store, true),
+            ReconcileError::Unusable(_) | ReconcileError::Contended => {
+                return Problem::new(format!("{path}: {message}"));
             }
         };
         let leaves_nothing = was_missing || store.leaves_nothing();
-        Problem { waits_for: store.waits_for(), leaves_nothing, fatal: store.is_fatal(), message: told }
+        Problem { waits_for: store.waits_for(), leaves_nothing, fatal: store.is_fatal(), message }
     }
 }
 
-/// Rounds of a visit: one to change, one to see it kept, and the others for lost races.
-const ROUNDS: usize = 6;
+/// Attempts: one to change, one to see that it is kept, and the others for lost races.
+const ATTEMPTS: usize = 6;
 
-/// Looks, plans and carries out until the plan is to keep what is there.
+/// Observes, plans and applies until the plan is to keep what is there.
 pub async fn converge<S: Store>(
     store: &mut S,
     planner: &Planner,
     intent: Intent,
-) -> Result<Visit, VisitError<S::Error>>
+) -> Result<Reconciled, ReconcileError<S::Error>>
 where
     S::Error: std::error::Error + 'static,
 {
     let mut changes = Vec::new();
     let mut first = None;
-    for _ in 0..ROUNDS {
+    for _ in 0..ATTEMPTS {
         let found = store.observe().await?;
         let at_first = first.get_or_insert_with(|| found.clone()).clone();
         let plan = planner(&found);
-        if let (Intent::Tell, Some(changes)) = (intent, told(&plan)) {
-            return Ok(Visit { at_first, found, changes });
+        if let (Intent::DryRun, Some(changes)) = (intent, preview(&plan)) {
+            return Ok(Reconciled { at_first, found, changes });
         }
         match plan {
-            Plan::Keep => return Ok(Visit { at_first, found, changes }),
-            Plan::Leave(why) => return Err(VisitError::Unusable(why)),
+            Plan::Keep => return Ok(Reconciled { at_first, found, changes }),
+            Plan::Leave(why) => return Err(ReconcileError::Unusable(why)),
             Plan::SetAttributes => {
                 store.set_attributes().await?;
                 changes.push(Change::AttributesSet);
@@ -185,8 +185,8 @@ where
                     changes.push(Change::SetAside(Some(store.set_aside(broken).await?)));
                 }
                 let replaced = store.replace(&document).await.map_err(|error| match &found {
-                    Found::File { .. } => VisitError::Store(error),
-                    Found::Absent | Found::Unreadable { .. } => VisitError::Missing(error),
+                    Found::File { .. } => ReconcileError::Store(error),
+                    Found::Absent | Found::Unreadable { .. } => ReconcileError::Missing(error),
                 });
                 if replaced? == Replacement::Done {
                     changes.push(Change::Replaced);
@@ -194,11 +194,11 @@ where
             }
         }
     }
-    Err(VisitError::Contended)
+    Err(ReconcileError::Contended)
 }
 
-/// What carrying out `plan` would change; `None` if it cannot be carried out.
-fn told(plan: &Plan) -> Option<Vec<Change>> {
+/// What applying `plan` would change; `None` if it cannot be applied.
+fn preview(plan: &Plan) -> Option<Vec<Change>> {
     match plan {
         Plan::Keep => Some(Vec::new()),
         Plan::SetAttributes => Some(vec![Change::AttributesSet]),
@@ -215,7 +215,7 @@ mod tests {
     use domain::documents::Document;
     use domain::documents::plan::{Attributes, Found, Plan};
 
-    use super::{Change, Intent, Planner, Replacement, Store, Visit, VisitError, converge};
+    use super::{Change, Intent, Planner, ReconcileError, Reconciled, Replacement, Store, converge};
 
     /// A file in memory that another writer may disturb.
     struct Memory {
@@ -265,7 +265,7 @@ mod tests {
         })
     }
 
-    fn visit(memory: &mut Memory, intent: Intent) -> Result<Visit, VisitError<Infallible>> {
+    fn reconcile(memory: &mut Memory, intent: Intent) -> Result<Reconciled, ReconcileError<Infallible>> {
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         runtime.block_on(converge(memory, &planner(), intent))
     }
@@ -274,15 +274,15 @@ mod tests {
     fn ends_when_nothing_is_left_to_do() {
         let check = |found: Found, expected: &[Change]| {
             let mut memory = Memory { found: found.clone(), disturbed_by: None };
-            let told = visit(&mut memory, Intent::Tell).expect("it can be told");
+            let preview = reconcile(&mut memory, Intent::DryRun).expect("a preview");
             assert_eq!(
-                (told.changes.len(), &memory.found),
+                (preview.changes.len(), &memory.found),
                 (expected.len(), &found),
-                "nothing is changed by telling"
+                "a preview changes nothing"
             );
-            let visit = visit(&mut memory, Intent::CarryOut).expect("it converges");
-            assert_eq!(visit.changes, expected);
-            assert_eq!(visit.found, file(b"good", Attributes::AS_SET));
+            let reconciled = reconcile(&mut memory, Intent::Apply).expect("it converges");
+            assert_eq!(reconciled.changes, expected);
+            assert_eq!(reconciled.found, file(b"good", Attributes::AS_SET));
         };
         check(file(b"good", Attributes::AS_SET), &[]);
         check(file(b"good", Attributes { mode: false, owner: true }), &[Change::AttributesSet]);
@@ -294,9 +294,9 @@ mod tests {
     }
 
     #[test]
-    fn gives_up_the_visit_when_disturbed_each_time() {
+    fn gives_up_when_disturbed_each_time() {
         let mut memory = Memory { found: Found::Absent, disturbed_by: Some(Found::Absent) };
-        let visit = visit(&mut memory, Intent::CarryOut);
-        assert!(matches!(visit, Err(VisitError::Contended)));
+        let reconciled = reconcile(&mut memory, Intent::Apply);
+        assert!(matches!(reconciled, Err(ReconcileError::Contended)));
     }
 }

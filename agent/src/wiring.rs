@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 
 use domain::check::{Facts, Request};
-use domain::credentials::{Holder, Issuer, StaticCredentials, Token};
+use domain::credentials::{Principal, StaticCredentials, Token, TokenScope};
 use domain::problem::Problem;
-use domain::refresh::Probed;
+use domain::refresh::Probe;
 use domain::registry::HostName;
 use domain::settings::Settings;
 use domain::time::Moment;
@@ -16,14 +16,14 @@ use jiff::Timestamp;
 
 use crate::agent::{Fetched, Parts, RegistryProbe, TokenSource, World};
 use crate::io::clock::Clock;
-use crate::io::disk::LocalConfig;
+use crate::io::disk::LocalSink;
 use crate::io::ecr::Ecr;
-use crate::io::hdfs::Published;
+use crate::io::hdfs::PublishedSink;
 use crate::io::node::{self, ThisMachine};
 use crate::io::settings_file::SettingsFile;
 use crate::io::watcher::{WatchError, Watcher};
 use crate::io::{chain, credentials_file, hadoop_conf, registry};
-use crate::place::Place;
+use crate::sink::Sink;
 
 /// This node, its cluster and AWS.
 pub struct Node {
@@ -87,7 +87,7 @@ impl World for Node {
         Parts {
             tokens: Box::new(Ecr::new(settings.deadlines.ecr)),
             registries: Box::new(Registries),
-            local: local.map(|config| Box::new(LocalConfig::new(config)) as Box<dyn Place>).collect(),
+            local: local.map(|config| Box::new(LocalSink::new(config)) as Box<dyn Sink>).collect(),
             published: Box::new(published(settings)),
         }
     }
@@ -112,9 +112,9 @@ impl World for Node {
 }
 
 /// The published copy on HDFS.
-pub fn published(settings: &Settings) -> Published {
+pub fn published(settings: &Settings) -> PublishedSink {
     let conf_dir = settings.hadoop_conf_dir.clone();
-    Published::new(settings.published.clone(), conf_dir, node::name(), &settings.deadlines)
+    PublishedSink::new(settings.published.clone(), conf_dir, node::name(), &settings.deadlines)
 }
 
 /// This node's own files, to be judged; nobody outside is asked.
@@ -139,16 +139,16 @@ pub fn node_facts(settings: &Settings, now: Timestamp) -> Facts<'static> {
 struct Registries;
 
 impl RegistryProbe for Registries {
-    fn probe(&self, name: HostName, token: Token) -> Pin<Box<dyn Future<Output = Probed> + Send>> {
+    fn probe(&self, name: HostName, token: Token) -> Pin<Box<dyn Future<Output = Probe> + Send>> {
         Box::pin(async move { registry::probe(name.as_str(), &token.auth).await })
     }
 }
 
 impl TokenSource for Ecr {
-    fn fetch(&self, issuer: Issuer) -> Pin<Box<dyn Future<Output = Fetched> + Send>> {
+    fn fetch(&self, scope: TokenScope) -> Pin<Box<dyn Future<Output = Fetched> + Send>> {
         let ecr = self.clone();
         Box::pin(async move {
-            let fetched = Ecr::fetch(&ecr, &issuer).await;
+            let fetched = Ecr::fetch(&ecr, &scope).await;
             let result = fetched.token.as_ref().map_or_else(|error| error.result(), |_| "ok");
             let token = fetched
                 .token
@@ -157,8 +157,8 @@ impl TokenSource for Ecr {
         })
     }
 
-    fn holder(&self, issuer: Issuer) -> Pin<Box<dyn Future<Output = Option<Holder>> + Send>> {
+    fn principal(&self, scope: TokenScope) -> Pin<Box<dyn Future<Output = Option<Principal>> + Send>> {
         let ecr = self.clone();
-        Box::pin(async move { Ecr::holder(&ecr, &issuer).await })
+        Box::pin(async move { Ecr::principal(&ecr, &scope).await })
     }
 }

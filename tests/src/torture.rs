@@ -114,7 +114,7 @@ impl Nodes {
             scene.ecr.set_token_life(LIFE);
             // A killed agent may hold the turn to renew, for as long as calls may take.
             scene.settings.set("deadlines.ecr", "2s").set("deadlines.hdfs", "2s");
-            scene.settings.set("refresh.share", 0.1).registry(SECOND, &[]);
+            scene.settings.set("refresh.renew_at", 0.1).registry(SECOND, &[]);
             let agent = scene.start()?;
             running.push((scene, Some(agent)));
         }

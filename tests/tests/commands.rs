@@ -50,7 +50,7 @@ async fn wrong_usage_ends_with_2() -> Outcome {
 async fn wrong_settings_end_with_78_and_every_mistake() -> Outcome {
     let scene = Scene::without_hdfs().await?;
     let text = "\
-refresh.share = 2
+refresh.renew_at = 2
 pass_interval = \"1s\"
 
 [health]
@@ -66,7 +66,7 @@ mode = \"0200\"
     scene.node.write("agent.toml", text)?;
     let path = scene.node.agent_toml().display().to_string();
     let expected = [
-        (1, "refresh.share: must be a number from 0.1 to 0.9"),
+        (1, "refresh.renew_at: must be a number from 0.1 to 0.9"),
         (2, "pass_interval: is not a known key"),
         (5, "health.listen: must be an IP address and a port"),
         (8, "registries.host: must be the host name of an ECR registry"),

@@ -116,7 +116,7 @@ async fn a_bad_file_does_not_keep_the_others_from_their_tokens() -> Outcome {
     scene.node.write("root/.docker/config.json", "not JSON")?;
     let agent = scene.start()?;
     shown(&agent, "both other places", |status| {
-        let fresh = |index: usize| status["places"][index]["fresh"] == true;
+        let fresh = |index: usize| status["sinks"][index]["fresh"] == true;
         (fresh(1) && fresh(2)).then_some(())
     })
     .await?;
@@ -180,13 +180,13 @@ async fn a_full_disk_costs_nothing_that_is_there() -> Outcome {
 }
 
 async fn wait_until_fresh(agent: &Agent) -> Outcome {
-    shown(agent, "a fresh Docker config", |status| (status["places"][0]["fresh"] == true).then_some(()))
+    shown(agent, "a fresh Docker config", |status| (status["sinks"][0]["fresh"] == true).then_some(()))
         .await?;
     Ok(())
 }
 
 async fn local_error(agent: &Agent) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
-    let error = shown(agent, "an error", |status| status["places"][0]["error"].as_str().map(str::to_owned));
+    let error = shown(agent, "an error", |status| status["sinks"][0]["error"].as_str().map(str::to_owned));
     Ok(error.await?)
 }
 

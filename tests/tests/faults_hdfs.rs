@@ -26,7 +26,7 @@ async fn a_failover_is_survived_while_publishing() -> Outcome {
     // Due at each pass, and alive for longer than the cluster has no active NameNode.
     scene.ecr.set_token_life(SignedDuration::from_secs(60));
     // What it holds as the NameNode dies may be its turn to renew, which lasts for as long as calls may take.
-    scene.settings.set("refresh.share", 0.1).set("deadlines.ecr", "2s").set("deadlines.hdfs", "5s");
+    scene.settings.set("refresh.renew_at", 0.1).set("deadlines.ecr", "2s").set("deadlines.hdfs", "5s");
     let mut agent = scene.start_ready().await?;
     let watch = Watch::over(&scene, &published)?;
 
@@ -152,13 +152,13 @@ async fn readiness_falls_before_what_is_published_ends() -> Outcome {
     Ok(())
 }
 
-/// In the name of the file by which nodes take turns, whose calls are no part of publishing.
-const TURN: &str = "emr-ecr-agent-turn";
+/// In the name of the refresh lock, whose calls are no part of publishing.
+const LOCK: &str = "emr-ecr-agent-lock";
 
 /// A node that reaches the NameNode of the common HDFS by way of a proxy.
 async fn behind_proxy() -> Result<Option<(Scene, Published, NameNodeProxy)>, BoxError> {
     let Some((scene, published)) = Scene::with_hdfs().await? else { return Ok(None) };
-    let proxy = NameNodeProxy::start(published.client().authority().parse()?, TURN).await?;
+    let proxy = NameNodeProxy::start(published.client().authority().parse()?, LOCK).await?;
     let core_site = scene.node.conf_dir().join("core-site.xml");
     let text = fs::read_to_string(&core_site)?;
     let by_proxy = text.replace(published.client().authority(), &proxy.address().to_string());
@@ -175,13 +175,13 @@ async fn only_temporary_files_besides(published: &Published) -> Outcome {
     assert_eq!(others, ["config.json"], "{names:?}");
     for name in &names {
         let attributes = published.shell(&["-stat", "%A %u", &published.beside(name)]).await?;
-        assert!(name.ends_with(TURN) || attributes.trim() == "rw-r--r-- hadoop", "{name}: {attributes}");
+        assert!(name.ends_with(LOCK) || attributes.trim() == "rw-r--r-- hadoop", "{name}: {attributes}");
     }
     Ok(())
 }
 
 async fn hdfs_error(agent: &Agent) -> Result<String, wait::TimedOut> {
-    shown(agent, "an error on HDFS", |status| status["places"][1]["error"].as_str().map(str::to_owned)).await
+    shown(agent, "an error on HDFS", |status| status["sinks"][1]["error"].as_str().map(str::to_owned)).await
 }
 
 #[tokio::test]
@@ -283,7 +283,7 @@ async fn at_rest_an_interval_costs_one_call() -> Outcome {
 
 /// How often the agent has looked at the published file.
 fn hdfs_visits(metrics: &str) -> Result<u64, BoxError> {
-    let count = r#"emr_ecr_agent_publish_duration_seconds_count{sink="hdfs"} "#;
+    let count = r#"emr_ecr_agent_reconcile_duration_seconds_count{sink="hdfs"} "#;
     let line = metrics.lines().find_map(|line| line.strip_prefix(count)).ok_or("no such metric")?;
     Ok(line.parse()?)
 }

@@ -115,11 +115,11 @@ async fn wait_for_token(scene: &Scene) -> Outcome {
 }
 
 async fn wait_until_fresh(agent: &Agent) -> Outcome {
-    shown(agent, "a fresh Docker config", |status| (status["places"][0]["fresh"] == true).then_some(()))
+    shown(agent, "a fresh Docker config", |status| (status["sinks"][0]["fresh"] == true).then_some(()))
         .await?;
     Ok(())
 }
 
 async fn local_error(agent: &Agent) -> Result<String, wait::TimedOut> {
-    shown(agent, "an error", |status| status["places"][0]["error"].as_str().map(str::to_owned)).await
+    shown(agent, "an error", |status| status["sinks"][0]["error"].as_str().map(str::to_owned)).await
 }

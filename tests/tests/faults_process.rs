@@ -152,7 +152,7 @@ async fn about_to_write(scene: &mut Scene, rights: Rights) -> Result<Agent, BoxE
 }
 
 async fn wait_until_fresh(agent: &Agent) -> Outcome {
-    shown(agent, "a fresh Docker config", |status| (status["places"][0]["fresh"] == true).then_some(()))
+    shown(agent, "a fresh Docker config", |status| (status["sinks"][0]["fresh"] == true).then_some(()))
         .await?;
     Ok(())
 }

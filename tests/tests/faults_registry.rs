@@ -31,7 +31,7 @@ async fn a_token_is_published_once_its_registry_takes_it_and_when_it_cannot_be_a
 
     // It does not know the first token yet.
     let mut agent = scene.start()?;
-    verified(&agent, "refused").await?;
+    probed(&agent, "rejected").await?;
     agent.wait_not_ready(SOON).await?;
     passes(&agent, 2).await?;
     let names = published.names().await?;
@@ -42,7 +42,7 @@ async fn a_token_is_published_once_its_registry_takes_it_and_when_it_cannot_be_a
     published.wait_for_auth(TRUSTED_REGISTRY, &first.auth()).await?;
 
     // Nor the second, while the first still lives.
-    verified(&agent, "refused").await?;
+    probed(&agent, "rejected").await?;
     agent.wait_not_ready(SOON).await?;
     let second = newest()?;
     assert_ne!(second.auth(), first.auth());
@@ -53,7 +53,7 @@ async fn a_token_is_published_once_its_registry_takes_it_and_when_it_cannot_be_a
     published.wait_for_auth(TRUSTED_REGISTRY, &second.auth()).await?;
 
     drop(registry);
-    verified(&agent, "unknown").await?;
+    probed(&agent, "unknown").await?;
     let third = newest()?;
     assert_ne!(third.auth(), second.auth());
     published.wait_for_auth(TRUSTED_REGISTRY, &third.auth()).await?;
@@ -66,17 +66,16 @@ async fn a_token_is_published_once_its_registry_takes_it_and_when_it_cannot_be_a
 async fn accepts(registry: &Registry, agent: &mut Agent, password: &str) -> Outcome {
     registry.door().accept_only(USER, password)?;
     // A refused token is tried again after a wait that doubles, not at each pass.
-    verified(agent, "accepted").await?;
+    probed(agent, "accepted").await?;
     let cured = Cured::now(agent).await?;
     Ok(cured.heals(agent, async || Ok(())).await?)
 }
 
 /// Waits until the status has this for the last trial's outcome, and sees it counted.
-async fn verified(agent: &Agent, outcome: &str) -> Outcome {
-    shown(agent, outcome, |status| (status["registries"][0]["verified"] == outcome).then_some(())).await?;
-    let counter = format!(
-        "\nemr_ecr_agent_token_verify_total{{registry=\"{TRUSTED_REGISTRY}\",result=\"{outcome}\"}} "
-    );
+async fn probed(agent: &Agent, outcome: &str) -> Outcome {
+    shown(agent, outcome, |status| (status["registries"][0]["probe"] == outcome).then_some(())).await?;
+    let counter =
+        format!("\nemr_ecr_agent_token_probe_total{{registry=\"{TRUSTED_REGISTRY}\",result=\"{outcome}\"}} ");
     let metrics = agent.get("/metrics").await?.text();
     assert!(metrics.contains(&counter), "{outcome}: {metrics}");
     Ok(())

@@ -90,5 +90,5 @@ fn published_at(status: &Value) -> Value {
 }
 
 fn place(status: &Value) -> &Value {
-    &status["places"][1]
+    &status["sinks"][1]
 }

@@ -32,7 +32,7 @@ async fn it_holds_what_yarn_uses_and_who_published_when() -> Outcome {
     // The password itself tells whole seconds.
     assert_eq!(at(&own["expires_at"][TRUSTED_REGISTRY])?.as_second(), newest.expires_at.as_second());
 
-    let place = hdfs_place(&agent.status().await?).ok_or("no HDFS place")?;
+    let place = hdfs_sink(&agent.status().await?).ok_or("no HDFS place")?;
     assert_eq!(place["path"], published.path());
     assert_eq!(place["publisher"], own["publisher"]);
     assert_eq!(place["published_at"], own["published_at"]);
@@ -214,7 +214,7 @@ async fn a_silent_namenode_holds_up_nothing_else() -> Outcome {
     let error = hdfs_error(&agent).await?;
     assert!(error.contains("no answer within 2s"), "{error}");
     let status = shown(&agent, "a fresh local file", |status| {
-        (status["places"][0]["fresh"] == true).then(|| status.clone())
+        (status["sinks"][0]["fresh"] == true).then(|| status.clone())
     })
     .await?;
     assert_eq!((&status["live"], &status["ready"]), (&json!(true), &json!(false)));
@@ -277,7 +277,7 @@ async fn an_hdfs_that_comes_late_gets_the_token_at_hand() -> Outcome {
 }
 
 async fn hdfs_error(agent: &Agent) -> Result<String, wait::TimedOut> {
-    shown(agent, "an error on HDFS", |status| hdfs_place(status)?["error"].as_str().map(str::to_owned)).await
+    shown(agent, "an error on HDFS", |status| hdfs_sink(status)?["error"].as_str().map(str::to_owned)).await
 }
 
 async fn waiting_for(agent: &Agent, what: &str) -> Result<String, wait::TimedOut> {
@@ -288,6 +288,6 @@ async fn waiting_for(agent: &Agent, what: &str) -> Result<String, wait::TimedOut
     .await
 }
 
-fn hdfs_place(status: &Value) -> Option<Value> {
-    status["places"].as_array()?.iter().find(|place| place["kind"] == "hdfs").cloned()
+fn hdfs_sink(status: &Value) -> Option<Value> {
+    status["sinks"].as_array()?.iter().find(|place| place["kind"] == "hdfs").cloned()
 }

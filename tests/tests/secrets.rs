@@ -125,8 +125,7 @@ async fn files_with_secrets_are_never_open_to_others() -> Outcome {
     fs::set_permissions(scene.node.docker_config(), fs::Permissions::from_mode(0o666))?;
     let agent = scene.start()?;
     wait_for_token(&agent, &scene).await?;
-    shown(&agent, "a fresh local file", |status| (status["places"][0]["fresh"] == true).then_some(()))
-        .await?;
+    shown(&agent, "a fresh local file", |status| (status["sinks"][0]["fresh"] == true).then_some(())).await?;
     assert_eq!(fs::metadata(scene.node.docker_config())?.permissions().mode() & 0o7777, 0o600);
     Ok(())
 }

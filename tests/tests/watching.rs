@@ -135,7 +135,7 @@ async fn a_hangup_reads_all_anew() -> Outcome {
 }
 
 async fn local_fresh(agent: &emr_ecr_agent_tests::agent::Agent) -> Outcome {
-    shown(agent, "a fresh local file", |status| (status["places"][0]["fresh"] == true).then_some(())).await?;
+    shown(agent, "a fresh local file", |status| (status["sinks"][0]["fresh"] == true).then_some(())).await?;
     Ok(())
 }
 

@@ -1,10 +1,10 @@
 //! When a token is fetched, by which node, and whether its registry takes it.
 
+mod lock_state;
+mod probes;
 pub mod schedule;
 mod tokens;
-mod trials;
-mod turn;
 
+pub use lock_state::LockState;
+pub use probes::{Probe, ProbeResult, Probes};
 pub use tokens::{Attempts, Tokens};
-pub use trials::{Probed, Trials, Verdict};
-pub use turn::TurnMemory;

@@ -20,7 +20,7 @@ pub use registries::RegistrySettings;
 pub const DEFAULT_SETTINGS_FILE: &str = "/etc/emr-ecr-agent/agent.toml";
 
 /// What a renewal takes besides its calls.
-const TURN_SLACK: Duration = Duration::from_secs(5);
+const LOCK_SLACK: Duration = Duration::from_secs(5);
 
 /// The whole of agent.toml.
 #[derive(Debug, Clone, PartialEq)]
@@ -80,14 +80,14 @@ pub struct KerberosLogin {
 #[derive(Debug, Clone, PartialEq)]
 pub struct RefreshSettings {
     /// Share of a token's life after which it is renewed, in `0.1..=0.9`.
-    pub share: f64,
+    pub renew_at: f64,
     /// Width of the spread that follows that point, as a share of the token's life, in `0.0..=0.5`.
     pub jitter: f64,
     /// What a credential must still live for to count as fresh.
     pub minimum_validity: Duration,
     pub pass_interval: Duration,
     /// Over how long nodes spread their calls that cannot see what the others published.
-    pub lone_spread: Duration,
+    pub isolated_jitter: Duration,
 }
 
 /// How long an outside call may take.
@@ -103,8 +103,8 @@ pub struct Deadlines {
 
 impl Deadlines {
     /// The longest that a living node holds the turn to renew.
-    pub fn turn(&self) -> Duration {
-        self.ecr + self.hdfs + TURN_SLACK
+    pub fn refresh_lock(&self) -> Duration {
+        self.ecr + self.hdfs + LOCK_SLACK
     }
 }
 
@@ -172,11 +172,11 @@ impl Default for Settings {
             hadoop_conf_dir: "/etc/hadoop/conf".into(),
             emr_info_dir: "/mnt/var/lib/info".into(),
             refresh: RefreshSettings {
-                share: 0.51,
+                renew_at: 0.51,
                 jitter: 0.02,
                 minimum_validity: Duration::from_secs(30 * 60),
                 pass_interval: Duration::from_secs(60),
-                lone_spread: Duration::from_secs(9 * 60),
+                isolated_jitter: Duration::from_secs(9 * 60),
             },
             deadlines: Deadlines {
                 ecr: Duration::from_secs(20),
@@ -270,7 +270,7 @@ impl Settings {
         });
         root.table("refresh", |table| {
             let refresh = &mut self.refresh;
-            table.set("share", &mut refresh.share, |v| number(v, 0.1, 0.9));
+            table.set("renew_at", &mut refresh.renew_at, |v| number(v, 0.1, 0.9));
             table.set("jitter", &mut refresh.jitter, |v| number(v, 0.0, 0.5));
             table.set("minimum_validity", &mut refresh.minimum_validity, |v| {
                 duration(v, Duration::from_secs(1), Duration::from_secs(11 * 3600))
@@ -278,7 +278,7 @@ impl Settings {
             table.set("pass_interval", &mut refresh.pass_interval, |v| {
                 duration(v, Duration::from_secs(1), Duration::from_secs(3600))
             });
-            table.set("lone_spread", &mut refresh.lone_spread, |v| {
+            table.set("isolated_jitter", &mut refresh.isolated_jitter, |v| {
                 duration(v, Duration::ZERO, Duration::from_secs(3600))
             });
         });

@@ -7,15 +7,15 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::credentials::{EntryName, Issuer};
+use crate::credentials::{EntryName, TokenScope};
 use crate::documents::Publication;
 use crate::documents::plan::Held;
 use crate::findings::Finding;
 use crate::problem::Problem;
-use crate::refresh::Verdict;
+use crate::refresh::ProbeResult;
 use crate::registry::{EcrRegistry, HostName};
 use crate::time::{Moment, ServerClock};
-pub use report::{Check, PlaceReport, RegistryReport, Report, StaticReport};
+pub use report::{Check, RegistryReport, Report, SinkReport, StaticReport};
 
 /// All that passes have found out so far.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,15 +26,15 @@ pub struct Status {
     pub registries: Vec<RegistryStatus>,
     /// `None` if no file of static credentials is set.
     pub static_credentials: Option<StaticStatus>,
-    pub places: Vec<PlaceStatus>,
+    pub sinks: Vec<SinkStatus>,
     pub executor_cfg: ExecutorCfg,
     pub findings: Vec<Finding>,
     pub server_clock: ServerClock,
     /// Why the last reload of the settings was refused.
     pub settings_error: Option<String>,
-    /// When the loop last went round.
+    /// The uptime when the main loop last made progress.
     pub heartbeat: Duration,
-    /// The longest that one round may take.
+    /// The longest that it may make none.
     pub heartbeat_bound: Duration,
 }
 
@@ -43,7 +43,7 @@ pub struct Status {
 pub struct RegistryStatus {
     pub registry: EcrRegistry,
     pub aliases: Vec<HostName>,
-    pub issuer: Issuer,
+    pub scope: TokenScope,
     pub expires_at: Option<Timestamp>,
     pub refresh_at: Option<Timestamp>,
     pub last_success_at: Option<Timestamp>,
@@ -52,8 +52,8 @@ pub struct RegistryStatus {
     pub last_error: Option<Problem>,
     /// Another node fetched the token.
     pub adopted: bool,
-    /// What the registry itself said to the token, if it was tried here.
-    pub verdict: Option<Verdict>,
+    /// How the registry itself answered the token, if it was probed here.
+    pub probe: Option<ProbeResult>,
     /// `None` without a container-executor.cfg.
     pub trust: Option<Trust>,
 }
@@ -75,12 +75,12 @@ pub struct Trust {
     pub privileged: bool,
 }
 
-/// What is known of one place where credentials are kept.
+/// What is known of one sink: a file that credentials are written to.
 #[derive(Debug, Clone, PartialEq)]
-pub struct PlaceStatus {
-    pub kind: PlaceKind,
+pub struct SinkStatus {
+    pub kind: SinkKind,
     pub path: String,
-    /// When the place was last found, or put, in order.
+    /// When the sink was last found, or put, in order.
     pub verified_at: Option<Moment>,
     pub error: Option<Problem>,
     /// When the credentials end that were found there at last.
@@ -90,7 +90,7 @@ pub struct PlaceStatus {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum PlaceKind {
+pub enum SinkKind {
     Local,
     Hdfs,
 }
@@ -117,8 +117,8 @@ impl Status {
             pass_interval,
             registries: Vec::new(),
             static_credentials: None,
-            places: Vec::new(),
-            executor_cfg: ExecutorCfg::Absent(Problem::waiting("the first pass", "not looked at yet")),
+            sinks: Vec::new(),
+            executor_cfg: ExecutorCfg::Absent(Problem::waiting("the first pass", "not read yet")),
             findings: Vec::new(),
             server_clock: ServerClock::default(),
             settings_error: None,
@@ -132,7 +132,7 @@ impl Status {
         self.server_clock.at(now)
     }
 
-    /// Whether the loop still goes round.
+    /// Whether the main loop makes progress.
     pub fn live(&self, now: Moment) -> bool {
         now.uptime.saturating_sub(self.heartbeat) <= self.heartbeat_bound
     }
@@ -142,9 +142,9 @@ impl Status {
         self.checks(now).iter().all(|check| check.ok)
     }
 
-    /// Whether a place is in order and its credentials live long enough.
-    pub fn fresh(&self, place: &PlaceStatus, now: Moment) -> bool {
-        self.place_fault(place, now).is_none()
+    /// Whether a sink is in order and its credentials live long enough.
+    pub fn fresh(&self, sink: &SinkStatus, now: Moment) -> bool {
+        self.sink_fault(sink, now).is_none()
     }
 
     /// Every check that readiness is made of.
@@ -160,9 +160,7 @@ impl Status {
                 .iter()
                 .map(|known| Check::new(format!("static_credentials:{}", known.path), known.fault())),
         );
-        checks.extend(self.places.iter().map(|place| {
-            Check::new(format!("{}:{}", place.kind.as_str(), place.path), self.place_fault(place, now))
-        }));
+        checks.extend(self.sinks.iter().map(|sink| Check::new(sink.name(), self.sink_fault(sink, now))));
         checks.push(Check::new("container-executor.cfg", self.executor_cfg_fault()));
         checks
     }
@@ -174,12 +172,12 @@ impl Status {
             ExecutorCfg::Sound | ExecutorCfg::Fatal(_) => None,
         };
         let registries = self.registries.iter().filter_map(|registry| registry.last_error.as_ref());
-        let places = self.places.iter().filter_map(|place| place.error.as_ref());
+        let sinks = self.sinks.iter().filter_map(|sink| sink.error.as_ref());
         let others = self.static_credentials.iter().filter_map(|known| known.error.as_ref());
         let mut waiting: Vec<String> = executor_cfg
             .into_iter()
             .chain(registries)
-            .chain(places)
+            .chain(sinks)
             .chain(others)
             .filter_map(|p| p.waits_for.clone())
             .collect();
@@ -193,18 +191,17 @@ impl Status {
             || registry.last_error.as_ref().map_or_else(String::new, |error| format!(": {}", error.message));
         match registry.expires_at {
             None => Some(format!("no token yet{}", because())),
-            Some(_) if matches!(registry.verdict, Some(Verdict::Refused(_))) => {
-                Some("the registry refuses the token".to_owned())
+            Some(_) if matches!(registry.probe, Some(ProbeResult::Rejected(_))) => {
+                Some("the registry rejects the token".to_owned())
             }
             Some(at) if self.outlives_minimum(at, now) => None,
             Some(at) => Some(format!("the token ends at {at}{}", because())),
         }
     }
 
-    fn place_fault(&self, place: &PlaceStatus, now: Moment) -> Option<String> {
-        let because =
-            || place.error.as_ref().map_or_else(String::new, |error| format!(": {}", error.message));
-        let Some(verified_at) = place.verified_at else {
+    fn sink_fault(&self, sink: &SinkStatus, now: Moment) -> Option<String> {
+        let because = || sink.error.as_ref().map_or_else(String::new, |error| format!(": {}", error.message));
+        let Some(verified_at) = sink.verified_at else {
             return Some(format!("never verified{}", because()));
         };
         if now.uptime.saturating_sub(verified_at.uptime) > self.pass_interval * 2 {
@@ -213,7 +210,7 @@ impl Status {
         let hosts = self.registries.iter().flat_map(|r| r.aliases.iter().chain([r.registry.host()]));
         let others = self.static_credentials.iter().flat_map(|known| known.names.clone());
         let mut names = hosts.map(EntryName::from).chain(others);
-        names.find_map(|name| match place.held.get(&name) {
+        names.find_map(|name| match sink.held.get(&name) {
             None => Some(format!("holds no credential for {name}{}", because())),
             Some(None) => None,
             Some(Some(at)) if self.outlives_minimum(*at, now) => None,
@@ -235,6 +232,13 @@ impl Status {
     }
 }
 
+impl SinkStatus {
+    /// As checks, the log and `once` name it.
+    pub fn name(&self) -> String {
+        format!("{}:{}", self.kind.as_str(), self.path)
+    }
+}
+
 impl StaticStatus {
     /// What was read before is still in force while the file is broken; without that, jobs lack it.
     fn fault(&self) -> Option<String> {
@@ -243,12 +247,12 @@ impl StaticStatus {
     }
 }
 
-impl PlaceKind {
+impl SinkKind {
     /// The word that status, metrics and the log use.
     pub fn as_str(self) -> &'static str {
         match self {
-            PlaceKind::Local => "local",
-            PlaceKind::Hdfs => "hdfs",
+            SinkKind::Local => "local",
+            SinkKind::Hdfs => "hdfs",
         }
     }
 }

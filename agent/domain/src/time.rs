@@ -13,31 +13,31 @@ pub struct Moment {
     pub uptime: Duration,
 }
 
-/// The server's clock as an answer last told it, and since then kept going by the time that does not jump; until
-/// an answer came, the local clock.
+/// The server's clock by its last answer, kept going by the time that does not jump; until an answer came, the
+/// local clock.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ServerClock {
-    told: Option<Moment>,
+    seen: Option<Moment>,
 }
 
 /// A Date header counts whole seconds, and the answer was under way: less than this is no disagreement.
 const UNCERTAIN: SignedDuration = SignedDuration::from_secs(2);
 
 impl ServerClock {
-    /// Whether a server's clock has been seen.
-    pub fn is_told(self) -> bool {
-        self.told.is_some()
+    /// Whether any server has answered yet.
+    pub fn is_known(self) -> bool {
+        self.seen.is_some()
     }
 
-    /// What an answer told at `now`: the server's clock minus the local one.
-    pub fn told(skew: SignedDuration, now: Moment) -> Self {
-        Self { told: Some(Moment { wall: saturating_add(now.wall, skew), ..now }) }
+    /// By an answer that came at `now`; `skew` is the server's clock minus the local one.
+    pub fn from_skew(skew: SignedDuration, now: Moment) -> Self {
+        Self { seen: Some(Moment { wall: saturating_add(now.wall, skew), ..now }) }
     }
 
     pub fn at(self, now: Moment) -> Timestamp {
-        let Some(told) = self.told else { return now.wall };
-        let passed = now.uptime.saturating_sub(told.uptime);
-        saturating_add(told.wall, SignedDuration::try_from(passed).unwrap_or(SignedDuration::MAX))
+        let Some(seen) = self.seen else { return now.wall };
+        let passed = now.uptime.saturating_sub(seen.uptime);
+        saturating_add(seen.wall, SignedDuration::try_from(passed).unwrap_or(SignedDuration::MAX))
     }
 
     /// The server's clock minus the local one.
@@ -66,7 +66,7 @@ mod tests {
     use super::skew;
 
     #[test]
-    fn skew_is_told_from_the_middle_of_the_call() {
+    fn skew_is_measured_from_the_middle_of_the_call() {
         let sent = Timestamp::constant(784_111_777, 0);
         let check = |date: &str, expected: Option<i64>| {
             let skew = skew(date, sent, sent + SignedDuration::from_secs(2));

@@ -10,7 +10,7 @@ use domain::check::{
     self, Access, AwsAnswer, AwsOutcome, ClientConfig, Content, Facts, ImageFacts, Machine, NodeFacts,
     RegistryAnswer, Request, Ruling, SiteContent, SiteFile, TextAlone, TextFile,
 };
-use domain::credentials::Issuer;
+use domain::credentials::TokenScope;
 use domain::findings::{self, Finding, codes};
 use domain::registry::EcrRegistry;
 use hadoop_rules::Rules;
@@ -282,9 +282,9 @@ fn emr_config(fixture: &Value) -> Option<TextFile> {
     Some(TextFile { path: "emr.json".to_owned(), content: Content::Bytes(text.into_bytes()) })
 }
 
-fn issuer(region: &str) -> Issuer {
+fn scope(region: &str) -> TokenScope {
     let host = format!("123456789123.dkr.ecr.{region}.amazonaws.com");
-    Issuer::of(&EcrRegistry::parse(&host).expect("a registry"))
+    TokenScope::of(&EcrRegistry::parse(&host).expect("a registry"))
 }
 
 fn node(node: &Map<String, Value>) -> NodeFacts {
@@ -296,7 +296,7 @@ fn node(node: &Map<String, Value>) -> NodeFacts {
     });
     let binary = &node["binary"];
     let aws = node.get("aws").and_then(Value::as_array).into_iter().flatten().map(|answer| AwsAnswer {
-        issuer: issuer(answer[0].as_str().expect("a Region")),
+        scope: scope(answer[0].as_str().expect("a Region")),
         outcome: match answer[1].as_str().expect("an outcome") {
             "token" => AwsOutcome::Token,
             "no_credentials" => AwsOutcome::NoCredentials,

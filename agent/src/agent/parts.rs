@@ -6,15 +6,15 @@ use std::path::Path;
 use std::pin::Pin;
 
 use domain::check::Facts;
-use domain::credentials::{Holder, Issuer, StaticCredentials, Token};
+use domain::credentials::{Principal, StaticCredentials, Token, TokenScope};
 use domain::problem::Problem;
-use domain::refresh::Probed;
+use domain::refresh::Probe;
 use domain::registry::HostName;
 use domain::settings::Settings;
 use domain::time::Moment;
 use jiff::SignedDuration;
 
-use crate::place::{Place, SharedPlace};
+use crate::sink::{SharedSink, Sink};
 
 /// The world around the loop.
 pub trait World {
@@ -48,23 +48,23 @@ pub trait World {
 pub struct Parts {
     pub tokens: Box<dyn TokenSource>,
     pub registries: Box<dyn RegistryProbe>,
-    pub local: Vec<Box<dyn Place>>,
-    pub published: Box<dyn SharedPlace>,
+    pub local: Vec<Box<dyn Sink>>,
+    pub published: Box<dyn SharedSink>,
 }
 
 /// Whoever gives authorization tokens.
 pub trait TokenSource {
-    /// Asks `issuer` for a token, within a deadline.
-    fn fetch(&self, issuer: Issuer) -> Pin<Box<dyn Future<Output = Fetched> + Send>>;
+    /// Asks `scope` for a token, within a deadline.
+    fn fetch(&self, scope: TokenScope) -> Pin<Box<dyn Future<Output = Fetched> + Send>>;
 
-    /// Tells whose credentials `issuer` would be asked with now, if this machine can tell it alone.
-    fn holder(&self, issuer: Issuer) -> Pin<Box<dyn Future<Output = Option<Holder>> + Send>>;
+    /// Tells whose credentials `scope` would be asked with now, if this machine can tell it alone.
+    fn principal(&self, scope: TokenScope) -> Pin<Box<dyn Future<Output = Option<Principal>> + Send>>;
 }
 
 /// Whoever can say whether a registry takes a token.
 pub trait RegistryProbe {
     /// Tries `token` at the registry called `name`, within a deadline.
-    fn probe(&self, name: HostName, token: Token) -> Pin<Box<dyn Future<Output = Probed> + Send>>;
+    fn probe(&self, name: HostName, token: Token) -> Pin<Box<dyn Future<Output = Probe> + Send>>;
 }
 
 /// What one call for a token brought.

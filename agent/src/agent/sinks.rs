@@ -1,4 +1,4 @@
-//! The places where credentials are kept: when each is visited, and what is remembered of it.
+//! The sinks: when each is reconciled, and what is remembered of it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,108 +8,106 @@ use domain::documents::plan::{self, Found, Plan};
 use domain::documents::{Document, Publication, PublishedDocument};
 use domain::problem::Problem;
 use domain::settings::RegistrySettings;
-use domain::status::{PlaceKind, PlaceStatus};
+use domain::status::{SinkKind, SinkStatus};
 use domain::time::Moment;
 
-use super::{Agent, PassReport, Round, Wake};
-use crate::place::{Intent, Place, Planner, Visit};
+use super::{Agent, PassContext, PassReport, Wake};
+use crate::sink::{Intent, Planner, Reconciled, Sink};
 
 /// A timer that fires this much early still ends the interval.
 const INTERVAL_SLACK: Duration = Duration::from_millis(50);
 
-/// What is remembered of every place.
-pub(super) struct Memories {
-    pub local: Vec<PlaceMemory>,
-    pub published: PlaceMemory,
+/// What is remembered of every sink.
+pub(super) struct SinkStates {
+    pub local: Vec<SinkState>,
+    pub published: SinkState,
 }
 
-/// What is remembered of a place from pass to pass.
-pub(super) struct PlaceMemory {
-    pub status: PlaceStatus,
-    pub visited_at: Option<Duration>,
-    /// The credentials it was last visited with.
+/// What is remembered of a sink from pass to pass.
+pub(super) struct SinkState {
+    pub status: SinkStatus,
+    /// The uptime when it was last reconciled, or failed to be.
+    pub reconciled_at: Option<Duration>,
+    /// The credentials it was last reconciled with.
     wanted: Credentials,
-    /// As the last visit left it.
+    /// As the last reconciliation left it.
     pub left: Found,
 }
 
-/// One of the places.
+/// One of the sinks.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Which {
     Local(usize),
     Published,
 }
 
-impl Memories {
-    pub fn of(parts: &super::Parts) -> Self {
-        let local = parts.local.iter().map(|place| PlaceMemory::new(place.as_ref())).collect();
-        Self { local, published: PlaceMemory::new(&*parts.published) }
+impl SinkStates {
+    pub(super) fn of(parts: &super::Parts) -> Self {
+        let local = parts.local.iter().map(|sink| SinkState::new(sink.as_ref())).collect();
+        Self { local, published: SinkState::new(&*parts.published) }
     }
 
-    /// What was known of the same places before a reload.
-    pub fn carried_over(parts: &super::Parts, before: Self) -> Self {
+    /// What was known of the same sinks before a reload.
+    pub(super) fn carried_over(parts: &super::Parts, before: Self) -> Self {
         let mut known: Vec<_> = before.local.into_iter().chain([before.published]).collect();
-        let mut carry = |place: &dyn Place| {
+        let mut carry = |sink: &dyn Sink| {
             let is_same =
-                |known: &PlaceMemory| known.status.kind == place.kind() && known.status.path == place.path();
+                |known: &SinkState| known.status.kind == sink.kind() && known.status.path == sink.path();
             let found = known.iter().position(is_same);
-            found.map_or_else(|| PlaceMemory::new(place), |found| known.swap_remove(found))
+            found.map_or_else(|| SinkState::new(sink), |found| known.swap_remove(found))
         };
-        let local = parts.local.iter().map(|place| carry(place.as_ref())).collect();
+        let local = parts.local.iter().map(|sink| carry(sink.as_ref())).collect();
         Self { local, published: carry(&*parts.published) }
     }
 
-    /// How long every place may be left alone from `now` on.
-    pub fn quiet_for(&self, now: Moment, interval: Duration) -> Duration {
-        let all = self.local.iter().chain([&self.published]);
-        all.map(|memory| memory.quiet_for(now, interval)).fold(interval, Duration::min)
+    pub(super) fn iter(&self) -> impl Iterator<Item = &SinkState> {
+        self.local.iter().chain([&self.published])
+    }
+
+    /// How long every sink may be left alone from `now` on.
+    pub(super) fn quiet_for(&self, now: Moment, interval: Duration) -> Duration {
+        self.iter().map(|sink| sink.quiet_for(now, interval)).fold(interval, Duration::min)
     }
 
     /// What only another process can repair.
-    pub fn fatal(&self) -> Option<&Problem> {
-        let mut errors =
-            self.local.iter().chain([&self.published]).filter_map(|memory| memory.status.error.as_ref());
-        errors.find(|problem| problem.fatal)
-    }
-
-    fn statuses(&self) -> Vec<PlaceStatus> {
-        self.local.iter().chain([&self.published]).map(|memory| memory.status.clone()).collect()
+    pub(super) fn fatal(&self) -> Option<&Problem> {
+        self.iter().filter_map(|sink| sink.status.error.as_ref()).find(|problem| problem.fatal)
     }
 }
 
-impl PlaceMemory {
-    fn new(place: &dyn Place) -> Self {
-        let status = PlaceStatus {
-            kind: place.kind(),
-            path: place.path(),
+impl SinkState {
+    fn new(sink: &dyn Sink) -> Self {
+        let status = SinkStatus {
+            kind: sink.kind(),
+            path: sink.path(),
             verified_at: None,
             error: None,
             held: BTreeMap::new(),
             publication: None,
         };
-        Self { status, visited_at: None, wanted: Credentials::new(), left: Found::Absent }
+        Self { status, reconciled_at: None, wanted: Credentials::new(), left: Found::Absent }
     }
 
-    /// Whether the last visit ended in order.
-    pub fn is_in_order(&self) -> bool {
+    /// Whether the last reconciliation succeeded.
+    pub(super) fn is_in_order(&self) -> bool {
         self.status.verified_at.is_some() && self.status.error.is_none()
     }
 
-    /// Others are not asked more often than the interval while nothing changes here.
+    /// HDFS is not asked more often than the interval while nothing changes here.
     fn is_due(&self, wake: Wake, wanted: &Credentials, now: Moment, interval: Duration) -> bool {
         let rested =
-            self.visited_at.is_none_or(|at| now.uptime.saturating_sub(at) + INTERVAL_SLACK >= interval);
-        let may_be_mended = wake == Wake::Changed && self.status.error.is_some();
-        self.status.kind == PlaceKind::Local || rested || may_be_mended || self.wanted != *wanted
+            self.reconciled_at.is_none_or(|at| now.uptime.saturating_sub(at) + INTERVAL_SLACK >= interval);
+        let may_be_fixed = wake == Wake::Changed && self.status.error.is_some();
+        self.status.kind == SinkKind::Local || rested || may_be_fixed || self.wanted != *wanted
     }
 
     fn quiet_for(&self, now: Moment, interval: Duration) -> Duration {
-        self.visited_at.map_or(Duration::ZERO, |at| (at + interval).saturating_sub(now.uptime))
+        self.reconciled_at.map_or(Duration::ZERO, |at| (at + interval).saturating_sub(now.uptime))
     }
 
     fn note_success(
         &mut self,
-        visit: Visit,
+        reconciled: Reconciled,
         wanted: &Credentials,
         registries: &[RegistrySettings],
         now: Moment,
@@ -117,19 +115,19 @@ impl PlaceMemory {
         let served = registries.iter().flat_map(RegistrySettings::names).map(EntryName::from);
         let names: Vec<EntryName> = served.chain(wanted.keys().cloned()).collect();
         self.status.held = match self.status.kind {
-            PlaceKind::Local => plan::held_locally(&visit.found, &names, wanted),
-            PlaceKind::Hdfs => plan::held_published(&visit.found, &names, wanted),
+            SinkKind::Local => plan::held_locally(&reconciled.found, &names, wanted),
+            SinkKind::Hdfs => plan::held_published(&reconciled.found, &names, wanted),
         };
-        self.status.publication = match (&visit.found, self.status.kind) {
-            (Found::File { document, .. }, PlaceKind::Hdfs) => publication(document),
+        self.status.publication = match (&reconciled.found, self.status.kind) {
+            (Found::File { document, .. }, SinkKind::Hdfs) => publication(document),
             _ => None,
         };
         self.status.verified_at = Some(now);
         self.status.error = None;
-        self.left = visit.found;
+        self.left = reconciled.found;
     }
 
-    pub fn note_failure(&mut self, problem: Problem, report: &mut PassReport) {
+    pub(super) fn note_failure(&mut self, problem: Problem, report: &mut PassReport) {
         report.errors.push(problem.message.clone());
         if problem.leaves_nothing {
             self.status.held.clear();
@@ -139,70 +137,78 @@ impl PlaceMemory {
 }
 
 impl Agent {
-    /// Visits the place if it is due, which it is by time or by credentials that it was not visited
-    /// with.
-    pub(super) async fn visit_if_due(&mut self, which: Which, round: Round<'_>, report: &mut PassReport) {
+    /// Reconciles the sink if it is due, by time or because the credentials have changed.
+    pub(super) async fn reconcile_if_due(
+        &mut self,
+        which: Which,
+        context: PassContext<'_>,
+        report: &mut PassReport,
+    ) {
         let now = self.world.now();
-        let wanted = self.living_credentials(round.registries);
+        let wanted = self.living_credentials(context.registries);
         let interval = self.settings.refresh.pass_interval;
-        let first_of_kind = matches!(round.wake, Wake::Start | Wake::Reload)
-            && self.memory(which).visited_at.is_none_or(|at| at < round.began);
-        if first_of_kind || self.memory(which).is_due(round.wake, &wanted, now, interval) {
-            self.visit(which, round, report).await;
+        let sink = self.sink_state(which);
+        let first_of_kind = matches!(context.wake, Wake::Start | Wake::Reload)
+            && sink.reconciled_at.is_none_or(|at| at < context.began);
+        if first_of_kind || sink.is_due(context.wake, &wanted, now, interval) {
+            self.reconcile(which, context, report).await;
         }
     }
 
-    pub(super) async fn visit(&mut self, which: Which, round: Round<'_>, report: &mut PassReport) {
+    pub(super) async fn reconcile(
+        &mut self,
+        which: Which,
+        context: PassContext<'_>,
+        report: &mut PassReport,
+    ) {
         self.beat();
         let started = self.world.now();
-        let wanted = self.living_credentials(round.registries);
+        let wanted = self.living_credentials(context.registries);
         let planner = self.planner(which, wanted.clone());
-        let visit = self.place(which).visit(planner, round.intent).await;
+        let reconciled = self.sink(which).reconcile(planner, context.intent).await;
 
         let now = self.world.now();
         let metrics = self.metrics.clone();
-        let memory = self.memory(which);
-        let name = format!("{}:{}", memory.status.kind.as_str(), memory.status.path);
-        let kind = memory.status.kind;
-        let result = match visit {
-            Ok(visit) => {
-                let result = if visit.changes.is_empty() { "unchanged" } else { "ok" };
-                if !visit.changes.is_empty() {
-                    for drift in plan::drifts(&memory.left, &visit.at_first) {
+        let sink = self.sink_state(which);
+        let (name, kind) = (sink.status.name(), sink.status.kind);
+        let result = match reconciled {
+            Ok(reconciled) => {
+                let result = if reconciled.changes.is_empty() { "unchanged" } else { "ok" };
+                if !reconciled.changes.is_empty() {
+                    for drift in plan::drifts(&sink.left, &reconciled.at_first) {
                         metrics.count_drift(kind, drift);
                     }
                 }
-                if round.intent == Intent::Tell {
-                    // Nothing was done at the last visit, so this one tells it again.
-                    report.changes.retain(|(place, _)| *place != name);
+                if context.intent == Intent::DryRun {
+                    // Nothing was changed the last time, so this time lists the same again.
+                    report.changes.retain(|(sink, _)| *sink != name);
                 }
-                report.changes.extend(visit.changes.iter().map(|change| (name.clone(), change.clone())));
-                memory.note_success(visit, &wanted, round.registries, now);
+                report.changes.extend(reconciled.changes.iter().map(|change| (name.clone(), change.clone())));
+                sink.note_success(reconciled, &wanted, context.registries, now);
                 result
             }
             Err(problem) => {
-                memory.note_failure(problem, report);
+                sink.note_failure(problem, report);
                 "failed"
             }
         };
-        memory.visited_at = Some(started.uptime);
-        memory.wanted = wanted;
-        metrics.count_visit(kind, result, now.uptime.saturating_sub(started.uptime));
-        let places = self.memories.statuses();
-        self.status.send_modify(|status| status.places = places);
+        sink.reconciled_at = Some(started.uptime);
+        sink.wanted = wanted;
+        metrics.count_reconcile(kind, result, now.uptime.saturating_sub(started.uptime));
+        self.publish_status();
     }
 
-    fn place(&mut self, which: Which) -> &mut dyn Place {
+    fn sink(&mut self, which: Which) -> &mut dyn Sink {
         match which {
             Which::Local(index) => self.parts.local[index].as_mut(),
             Which::Published => &mut *self.parts.published,
         }
     }
 
-    fn memory(&mut self, which: Which) -> &mut PlaceMemory {
+    fn sink_state(&mut self, which: Which) -> &mut SinkState {
         match which {
-            Which::Local(index) => &mut self.memories.local[index],
-            Which::Published => &mut self.memories.published,
+            Which::Local(index) => &mut self.state.sinks.local[index],
+            Which::Published => &mut self.state.sinks.published,
         }
     }
 
@@ -210,7 +216,7 @@ impl Agent {
         match which {
             Which::Local(_) => Box::new(move |found: &Found| -> Plan { plan::local(found, &wanted) }),
             Which::Published => {
-                let node = self.status.borrow().node.clone();
+                let node = self.state.node.clone();
                 let (renewal, now) = (self.renewal(), self.server_now());
                 Box::new(move |found: &Found| -> Plan {
                     plan::published(found, &wanted, &node, renewal, now)
@@ -220,15 +226,15 @@ impl Agent {
     }
 
     /// What every document is to hold: the static credentials, and the tokens that live and are not
-    /// refused, under each of their registries' names.
+    /// rejected, under each of their registries' names.
     fn living_credentials(&self, registries: &[RegistrySettings]) -> Credentials {
         let now = self.server_now();
-        let mut credentials =
-            self.statics.as_ref().map_or_else(Credentials::new, StaticCredentials::credentials);
+        let file = self.state.static_credentials.as_ref();
+        let mut credentials = file.map_or_else(Credentials::new, StaticCredentials::credentials);
         for wanted in registries {
-            let token = self.tokens.get(&wanted.issuer).and_then(|attempts| attempts.token.as_ref());
+            let token = self.state.tokens.get(&wanted.scope).and_then(|attempts| attempts.token.as_ref());
             if let Some(token) = token.filter(|token| token.expires_at > now) {
-                let names = wanted.names().filter(|name| !self.trials.refuses(name, token));
+                let names = wanted.names().filter(|name| !self.state.probes.rejects(name, token));
                 credentials
                     .extend(names.map(|name| (EntryName::from(name), Credential::Token(token.clone()))));
             }

@@ -1,4 +1,4 @@
-//! The loop with places in memory and a clock that only the test moves.
+//! The main loop with sinks in memory and a clock that only the test moves.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -9,65 +9,65 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use domain::check::{Content, Facts, Ruling, TextFile};
-use domain::credentials::{EntryName, Holder, Issuer, Origin, Secret, StaticCredentials, Token};
+use domain::credentials::{EntryName, Origin, Principal, Secret, StaticCredentials, Token, TokenScope};
 use domain::documents::plan::{Attributes, Found, Plan};
 use domain::documents::{Document, PublishedDocument};
 use domain::problem::Problem;
-use domain::refresh::{Probed, Verdict};
+use domain::refresh::{Probe, ProbeResult};
 use domain::registry::HostName;
 use domain::settings::Settings;
-use domain::status::{PlaceKind, Report};
+use domain::status::{Report, SinkKind};
 use domain::time::Moment;
 use hadoop_rules::Rules;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Agent, Fetched, Parts, PassReport, RegistryProbe, TokenSource, Wake, World};
 use crate::io::metrics::Metrics;
-use crate::place::{Change, Intent, Place, Planner, SharedPlace, Turn, Visit};
+use crate::sink::{Change, Intent, Planner, Reconciled, RefreshLock, SharedSink, Sink};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const MINUTE: Duration = Duration::from_secs(60);
 const TRUSTING: &str = "yarn.nodemanager.linux-container-executor.group=yarn\n[docker]\nmodule.enabled=true\ndocker.trusted.registries=local,123456789123.dkr.ecr.us-east-1.amazonaws.com,210987654321.dkr.ecr.us-east-1.amazonaws.com\n";
 const HOST: &str = "123456789123.dkr.ecr.us-east-1.amazonaws.com";
 
-/// What the test moves and looks at.
+/// What the test controls and inspects.
 #[derive(Default)]
-struct Stage {
+struct Environment {
     uptime: Cell<Duration>,
     executor_cfg: RefCell<Option<String>>,
-    /// What ECR will do next; a token that lives for 12 h once empty.
+    /// How ECR fails next; it issues a token that lives for 12 h once this is empty.
     answers: RefCell<VecDeque<Problem>>,
     /// Server clock minus local clock, before the latter jumped.
     skew: Cell<SignedDuration>,
     jump: Cell<SignedDuration>,
     calls: RefCell<Vec<String>>,
-    holder: RefCell<Option<Holder>>,
-    trials: RefCell<Vec<String>>,
-    /// What registries say; that they accept if nothing is set.
-    verdict: RefCell<Option<Verdict>>,
+    principal: RefCell<Option<Principal>>,
+    probes: RefCell<Vec<String>>,
+    /// How registries answer; they accept if nothing is set.
+    probe_result: RefCell<Option<ProbeResult>>,
     local: Shared,
     hdfs: Shared,
 }
 
-/// A file in memory, and what stands against visiting it.
+/// A file in memory, and why reconciling it fails.
 #[derive(Default)]
 struct File {
     found: RefCell<Option<Found>>,
     refusal: RefCell<Option<Problem>>,
-    visits: Cell<usize>,
-    turn_is_others: Cell<bool>,
-    turns_ended: Cell<usize>,
+    reconciled: Cell<usize>,
+    lock_is_held: Cell<bool>,
+    locks_released: Cell<usize>,
 }
 
 type Shared = Rc<File>;
 
-struct Theatre(Rc<Stage>);
+struct TestWorld(Rc<Environment>);
 
-struct MemoryPlace(PlaceKind, Shared);
+struct MemorySink(SinkKind, Shared);
 
-struct Source(Rc<Stage>);
+struct TestAws(Rc<Environment>);
 
-impl Stage {
+impl Environment {
     fn now(&self) -> Moment {
         let uptime = self.uptime.get();
         Moment { wall: Timestamp::constant(1_700_000_000, 0) + uptime + self.jump.get(), uptime }
@@ -79,13 +79,13 @@ impl Stage {
             auth: Secret::new(format!("token-{}", now.as_second())),
             issued_at: now,
             expires_at: now + 12 * HOUR,
-            origin: Origin { ends_at: None, holder: self.holder.borrow().clone() },
+            origin: Origin { ends_at: None, principal: self.principal.borrow().clone() },
             predecessor: None,
         }
     }
 }
 
-impl World for Theatre {
+impl World for TestWorld {
     fn now(&self) -> Moment {
         self.0.now()
     }
@@ -108,10 +108,10 @@ impl World for Theatre {
 
     fn parts(&self, _: &Settings) -> Parts {
         Parts {
-            tokens: Box::new(Source(Rc::clone(&self.0))),
-            registries: Box::new(Source(Rc::clone(&self.0))),
-            local: vec![Box::new(MemoryPlace(PlaceKind::Local, Rc::clone(&self.0.local)))],
-            published: Box::new(MemoryPlace(PlaceKind::Hdfs, Rc::clone(&self.0.hdfs))),
+            tokens: Box::new(TestAws(Rc::clone(&self.0))),
+            registries: Box::new(TestAws(Rc::clone(&self.0))),
+            local: vec![Box::new(MemorySink(SinkKind::Local, Rc::clone(&self.0.local)))],
+            published: Box::new(MemorySink(SinkKind::Hdfs, Rc::clone(&self.0.hdfs))),
         }
     }
 
@@ -130,9 +130,9 @@ impl World for Theatre {
     }
 }
 
-impl TokenSource for Source {
-    fn fetch(&self, issuer: Issuer) -> Pin<Box<dyn Future<Output = Fetched> + Send>> {
-        self.0.calls.borrow_mut().push(issuer.to_string());
+impl TokenSource for TestAws {
+    fn fetch(&self, scope: TokenScope) -> Pin<Box<dyn Future<Output = Fetched> + Send>> {
+        self.0.calls.borrow_mut().push(scope.to_string());
         let refusal = self.0.answers.borrow_mut().pop_front();
         let token = refusal.map_or_else(|| Ok(self.0.issue()), Err);
         let result = if token.is_ok() { "ok" } else { "service" };
@@ -140,34 +140,34 @@ impl TokenSource for Source {
         Box::pin(std::future::ready(Fetched { token, result, clock_skew }))
     }
 
-    fn holder(&self, _: Issuer) -> Pin<Box<dyn Future<Output = Option<Holder>> + Send>> {
-        Box::pin(std::future::ready(self.0.holder.borrow().clone()))
+    fn principal(&self, _: TokenScope) -> Pin<Box<dyn Future<Output = Option<Principal>> + Send>> {
+        Box::pin(std::future::ready(self.0.principal.borrow().clone()))
     }
 }
 
-impl RegistryProbe for Source {
-    fn probe(&self, name: HostName, _: Token) -> Pin<Box<dyn Future<Output = Probed> + Send>> {
-        self.0.trials.borrow_mut().push(name.to_string());
-        let verdict = self.0.verdict.borrow().clone().unwrap_or(Verdict::Accepted);
+impl RegistryProbe for TestAws {
+    fn probe(&self, name: HostName, _: Token) -> Pin<Box<dyn Future<Output = Probe> + Send>> {
+        self.0.probes.borrow_mut().push(name.to_string());
+        let result = self.0.probe_result.borrow().clone().unwrap_or(ProbeResult::Accepted);
         let clock_skew = Some(self.0.skew.get() - self.0.jump.get());
-        Box::pin(std::future::ready(Probed { verdict, clock_skew }))
+        Box::pin(std::future::ready(Probe { result, clock_skew }))
     }
 }
 
-impl SharedPlace for MemoryPlace {
-    fn take_turn(&mut self) -> Pin<Box<dyn Future<Output = Result<Turn, Problem>> + '_>> {
-        let turn = if self.1.turn_is_others.get() { Turn::Others } else { Turn::Ours };
+impl SharedSink for MemorySink {
+    fn try_acquire(&mut self) -> Pin<Box<dyn Future<Output = Result<RefreshLock, Problem>> + '_>> {
+        let turn = if self.1.lock_is_held.get() { RefreshLock::HeldElsewhere } else { RefreshLock::Acquired };
         Box::pin(std::future::ready(Ok(turn)))
     }
 
-    fn end_turn(&mut self) -> Pin<Box<dyn Future<Output = ()> + '_>> {
-        self.1.turns_ended.set(self.1.turns_ended.get() + 1);
+    fn release(&mut self) -> Pin<Box<dyn Future<Output = ()> + '_>> {
+        self.1.locks_released.set(self.1.locks_released.get() + 1);
         Box::pin(std::future::ready(()))
     }
 }
 
-impl Place for MemoryPlace {
-    fn kind(&self) -> PlaceKind {
+impl Sink for MemorySink {
+    fn kind(&self) -> SinkKind {
         self.0
     }
 
@@ -175,13 +175,13 @@ impl Place for MemoryPlace {
         "/config.json".to_owned()
     }
 
-    fn visit(
+    fn reconcile(
         &mut self,
         planner: Planner,
         intent: Intent,
-    ) -> Pin<Box<dyn Future<Output = Result<Visit, Problem>> + '_>> {
-        assert_eq!(intent, Intent::CarryOut);
-        self.1.visits.set(self.1.visits.get() + 1);
+    ) -> Pin<Box<dyn Future<Output = Result<Reconciled, Problem>> + '_>> {
+        assert_eq!(intent, Intent::Apply);
+        self.1.reconciled.set(self.1.reconciled.get() + 1);
         if let Some(problem) = self.1.refusal.borrow().clone() {
             return Box::pin(std::future::ready(Err(problem)));
         }
@@ -191,59 +191,59 @@ impl Place for MemoryPlace {
             Plan::Replace { document, .. } => {
                 (Found::File { document, attributes: Attributes::AS_SET }, vec![Change::Replaced])
             }
-            other => unreachable!("{other:?} is not played here"),
+            other => unreachable!("{other:?} is not planned in these tests"),
         };
         *self.1.found.borrow_mut() = Some(found.clone());
-        Box::pin(std::future::ready(Ok(Visit { at_first, found, changes })))
+        Box::pin(std::future::ready(Ok(Reconciled { at_first, found, changes })))
     }
 }
 
-struct Play {
-    stage: Rc<Stage>,
+struct Harness {
+    env: Rc<Environment>,
     agent: Agent,
     metrics: Metrics,
     runtime: tokio::runtime::Runtime,
 }
 
-impl Play {
+impl Harness {
     fn new() -> Self {
-        let stage = Rc::new(Stage::default());
-        *stage.executor_cfg.borrow_mut() = Some(TRUSTING.to_owned());
+        let env = Rc::new(Environment::default());
+        *env.executor_cfg.borrow_mut() = Some(TRUSTING.to_owned());
         let metrics = Metrics::new().expect("metrics");
-        let world = Box::new(Theatre(Rc::clone(&stage)));
+        let world = Box::new(TestWorld(Rc::clone(&env)));
         let agent = Agent::new(Settings::default(), world, metrics.clone());
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-        Self { stage, agent, metrics, runtime }
+        Self { env, agent, metrics, runtime }
     }
 
     fn pass(&mut self, wake: Wake) -> PassReport {
-        self.runtime.block_on(self.agent.pass(wake, Intent::CarryOut))
+        self.runtime.block_on(self.agent.pass(wake, Intent::Apply))
     }
 
     /// Lets time go by as the loop would, from timer to timer.
     fn live_for(&mut self, span: Duration) {
-        let end = self.stage.uptime.get() + span;
+        let end = self.env.uptime.get() + span;
         loop {
-            let next = self.stage.uptime.get() + self.agent.quiet_for();
+            let next = self.env.uptime.get() + self.agent.quiet_for();
             if next > end {
-                self.stage.uptime.set(end);
+                self.env.uptime.set(end);
                 return;
             }
-            self.stage.uptime.set(next);
+            self.env.uptime.set(next);
             self.pass(Wake::Timer);
         }
     }
 
     fn report(&self) -> Report {
-        Report::new(&self.agent.status().borrow(), self.stage.now())
+        Report::new(&self.agent.status().borrow(), self.env.now())
     }
 
     fn calls(&self) -> usize {
-        self.stage.calls.borrow().len()
+        self.env.calls.borrow().len()
     }
 
     fn published(&self) -> Option<Document> {
-        match &*self.stage.hdfs.found.borrow() {
+        match &*self.env.hdfs.found.borrow() {
             Some(Found::File { document, .. }) => Some(document.clone()),
             _ => None,
         }
@@ -255,135 +255,135 @@ fn down() -> Problem {
 }
 
 #[test]
-fn one_pass_makes_ready_and_the_next_does_nothing() {
-    let mut play = Play::new();
-    let first = play.pass(Wake::Start);
+fn a_second_pass_does_nothing() {
+    let mut harness = Harness::new();
+    let first = harness.pass(Wake::Start);
     assert_eq!((first.changes.len(), first.errors.len()), (2, 0));
-    assert!(play.report().ready, "{:?}", play.report().checks);
-    assert_eq!(*play.stage.calls.borrow(), ["ECR in us-east-1"], "one call for two hosts of a Region");
-    let second = play.pass(Wake::Reload);
+    assert!(harness.report().ready, "{:?}", harness.report().checks);
+    assert_eq!(*harness.env.calls.borrow(), ["ECR in us-east-1"], "one call for two hosts of a Region");
+    let second = harness.pass(Wake::Reload);
     assert_eq!((second.changes.len(), second.errors.len()), (0, 0));
-    assert_eq!(play.calls(), 1);
+    assert_eq!(harness.calls(), 1);
 }
 
 #[test]
-fn for_days_nothing_published_is_ever_near_its_end() {
-    let mut play = Play::new();
-    play.pass(Wake::Start);
+fn published_credentials_never_come_near_their_expiry() {
+    let mut harness = Harness::new();
+    harness.pass(Wake::Start);
     for _ in 0..2 * 24 * 4 {
-        play.live_for(15 * MINUTE);
-        assert!(play.report().ready, "{:?}", play.report().checks);
-        let (published, poison) = PublishedDocument::read(&play.published().expect("published"));
+        harness.live_for(15 * MINUTE);
+        assert!(harness.report().ready, "{:?}", harness.report().checks);
+        let (published, poison) = PublishedDocument::read(&harness.published().expect("published"));
         let ends = published.expires_at(&EntryName::parse(HOST).expect("a name")).expect("known");
         assert_eq!(poison, None);
-        assert!(ends.duration_since(play.stage.now().wall) > SignedDuration::from_hours(4));
+        assert!(ends.duration_since(harness.env.now().wall) > SignedDuration::from_hours(4));
     }
-    let calls = play.calls();
+    let calls = harness.calls();
     assert!((7..=9).contains(&calls), "half of the life to 0.6 of it: {calls}");
 }
 
 #[test]
-fn somebody_else_behind_the_credentials_means_a_new_token_at_a_reload_or_soon() {
+fn a_changed_aws_identity_means_a_new_token() {
     for (wake, wait) in [(Wake::Reload, Duration::ZERO), (Wake::Timer, 10 * MINUTE)] {
-        let mut play = Play::new();
-        let role = |name: &str| Some(Holder::instance_role(name));
-        play.stage.holder.replace(role("first"));
-        play.pass(Wake::Start);
-        play.pass(wake);
-        assert_eq!(play.calls(), 1);
-        play.stage.holder.replace(role("second"));
-        play.live_for(wait);
-        let report = play.pass(wake);
-        assert_eq!(play.calls(), 2, "{wake:?} {report:?}");
-        play.stage.holder.replace(None);
-        play.pass(Wake::Reload);
-        assert_eq!(play.calls(), 2, "what cannot be told is no change");
+        let mut harness = Harness::new();
+        let role = |name: &str| Some(Principal::instance_role(name));
+        harness.env.principal.replace(role("first"));
+        harness.pass(Wake::Start);
+        harness.pass(wake);
+        assert_eq!(harness.calls(), 1);
+        harness.env.principal.replace(role("second"));
+        harness.live_for(wait);
+        let report = harness.pass(wake);
+        assert_eq!(harness.calls(), 2, "{wake:?} {report:?}");
+        harness.env.principal.replace(None);
+        harness.pass(Wake::Reload);
+        assert_eq!(harness.calls(), 2, "an unknown principal is no change");
     }
 }
 
 #[test]
-fn an_outage_of_ecr_is_survived_while_the_token_lives_and_then_told() {
-    let mut play = Play::new();
-    play.pass(Wake::Start);
-    let before = play.published();
-    play.stage.answers.borrow_mut().extend(std::iter::repeat_n(down(), 10_000));
-    play.live_for(11 * HOUR);
-    assert!(play.report().ready);
-    assert_eq!(play.published(), before);
-    assert!(play.report().registries[0].consecutive_failures > 10);
-    play.live_for(31 * MINUTE);
-    assert!(!play.report().ready, "less than the minimum validity is left");
-    assert_eq!(play.report().waiting_for, ["ECR in us-east-1"]);
-    assert_eq!(play.published(), before, "what lives is never taken away");
-    play.stage.answers.borrow_mut().clear();
-    play.live_for(6 * MINUTE);
-    assert!(play.report().ready);
+fn an_ecr_outage_is_survived_while_the_token_lives() {
+    let mut harness = Harness::new();
+    harness.pass(Wake::Start);
+    let before = harness.published();
+    harness.env.answers.borrow_mut().extend(std::iter::repeat_n(down(), 10_000));
+    harness.live_for(11 * HOUR);
+    assert!(harness.report().ready);
+    assert_eq!(harness.published(), before);
+    assert!(harness.report().registries[0].consecutive_failures > 10);
+    harness.live_for(31 * MINUTE);
+    assert!(!harness.report().ready, "less than the minimum validity is left");
+    assert_eq!(harness.report().waiting_for, ["ECR in us-east-1"]);
+    assert_eq!(harness.published(), before, "what lives is never taken away");
+    harness.env.answers.borrow_mut().clear();
+    harness.live_for(6 * MINUTE);
+    assert!(harness.report().ready);
 }
 
 #[test]
-fn an_outage_of_hdfs_costs_no_call_to_ecr() {
-    let mut play = Play::new();
-    play.pass(Wake::Start);
-    *play.stage.hdfs.refusal.borrow_mut() = Some(Problem::waiting("HDFS", "refused"));
-    play.live_for(2 * HOUR);
-    assert_eq!(play.calls(), 1);
-    let report = play.report();
+fn an_hdfs_outage_costs_no_call_to_ecr() {
+    let mut harness = Harness::new();
+    harness.pass(Wake::Start);
+    *harness.env.hdfs.refusal.borrow_mut() = Some(Problem::waiting("HDFS", "refused"));
+    harness.live_for(2 * HOUR);
+    assert_eq!(harness.calls(), 1);
+    let report = harness.report();
     assert_eq!((report.ready, report.live), (false, true));
     assert_eq!(report.waiting_for, ["HDFS"]);
-    assert!(report.places[0].fresh && !report.places[1].fresh);
-    play.stage.hdfs.refusal.borrow_mut().take();
-    play.live_for(MINUTE);
-    assert!(play.report().ready);
-    assert_eq!(play.calls(), 1);
+    assert!(report.sinks[0].fresh && !report.sinks[1].fresh);
+    harness.env.hdfs.refusal.borrow_mut().take();
+    harness.live_for(MINUTE);
+    assert!(harness.report().ready);
+    assert_eq!(harness.calls(), 1);
 }
 
 #[test]
-fn a_failure_that_leaves_readers_nothing_is_not_ready_at_once() {
+fn a_failure_that_leaves_nothing_to_read_ends_readiness() {
     for (leaves_nothing, ready) in [(false, true), (true, false)] {
-        let mut play = Play::new();
-        play.pass(Wake::Start);
+        let mut harness = Harness::new();
+        harness.pass(Wake::Start);
         let problem = Problem { leaves_nothing, ..Problem::waiting("quota on HDFS", "refused") };
-        *play.stage.hdfs.refusal.borrow_mut() = Some(problem);
-        play.live_for(MINUTE);
-        let report = play.report();
-        assert!(report.places[1].error.is_some());
+        *harness.env.hdfs.refusal.borrow_mut() = Some(problem);
+        harness.live_for(MINUTE);
+        let report = harness.report();
+        assert!(report.sinks[1].error.is_some());
         assert_eq!(report.ready, ready, "leaves nothing: {leaves_nothing}");
     }
 }
 
 #[test]
 fn a_fatal_problem_ends_the_process() {
-    let play = Play::new();
+    let harness = Harness::new();
     let problem = Problem { fatal: true, ..Problem::waiting("HDFS to answer", "three threads are stuck") };
-    *play.stage.hdfs.refusal.borrow_mut() = Some(problem);
+    *harness.env.hdfs.refusal.borrow_mut() = Some(problem);
     let (_hangups, receiver) = tokio::sync::mpsc::channel(1);
-    let ended = play.runtime.block_on(play.agent.run(receiver, std::future::pending()));
+    let ended = harness.runtime.block_on(harness.agent.run(receiver, std::future::pending()));
     let fatal = ended.expect_err("nothing else ends it");
     assert!(fatal.to_string().contains("three threads are stuck"), "{fatal}");
 }
 
 #[test]
-fn a_node_that_sees_no_hdfs_asks_ecr_for_itself_but_not_at_once() {
-    let mut play = Play::new();
-    *play.stage.hdfs.refusal.borrow_mut() = Some(Problem::waiting("HDFS", "refused"));
-    play.pass(Wake::Start);
-    assert_eq!(play.calls(), 0);
-    play.live_for(9 * MINUTE);
-    assert_eq!(play.calls(), 1);
-    assert!(play.report().places[0].fresh);
+fn an_isolated_node_asks_ecr_after_a_jitter() {
+    let mut harness = Harness::new();
+    *harness.env.hdfs.refusal.borrow_mut() = Some(Problem::waiting("HDFS", "refused"));
+    harness.pass(Wake::Start);
+    assert_eq!(harness.calls(), 0);
+    harness.live_for(9 * MINUTE);
+    assert_eq!(harness.calls(), 1);
+    assert!(harness.report().sinks[0].fresh);
 }
 
 #[test]
-fn what_another_node_published_is_as_good_as_a_token_of_ones_own() {
-    let mut first = Play::new();
+fn a_published_token_is_as_good_as_ones_own() {
+    let mut first = Harness::new();
     first.pass(Wake::Start);
-    let mut second = Play::new();
-    *second.stage.hdfs.found.borrow_mut() = first.stage.hdfs.found.borrow().clone();
+    let mut second = Harness::new();
+    *second.env.hdfs.found.borrow_mut() = first.env.hdfs.found.borrow().clone();
     let pass = second.pass(Wake::Start);
     assert_eq!((pass.adopted.len(), second.calls()), (1, 0), "{pass:?}");
-    assert_eq!(second.stage.trials.borrow().len(), 2, "once at each registry, which tells the time");
+    assert_eq!(second.env.probes.borrow().len(), 2, "once at each registry, which gives the time");
     second.live_for(HOUR);
-    assert_eq!(second.stage.trials.borrow().len(), 2);
+    assert_eq!(second.env.probes.borrow().len(), 2);
     let report = second.report();
     assert!(report.ready, "{:?}", report.checks);
     assert_eq!(report.registries[0].source.as_deref(), Some("published"));
@@ -391,171 +391,175 @@ fn what_another_node_published_is_as_good_as_a_token_of_ones_own() {
 }
 
 #[test]
-fn while_another_node_has_the_turn_nothing_is_asked() {
-    let mut play = Play::new();
-    play.stage.hdfs.turn_is_others.set(true);
-    assert!(play.pass(Wake::Start).yields);
-    play.live_for(MINUTE);
-    assert_eq!(play.calls(), 0);
-    play.stage.hdfs.turn_is_others.set(false);
-    play.live_for(MINUTE);
-    assert_eq!((play.calls(), play.stage.hdfs.turns_ended.get()), (1, 1));
-    assert!(play.report().ready);
+fn nothing_is_fetched_while_another_node_holds_the_lock() {
+    let mut harness = Harness::new();
+    harness.env.hdfs.lock_is_held.set(true);
+    assert!(harness.pass(Wake::Start).waits_for_lock);
+    harness.live_for(MINUTE);
+    assert_eq!(harness.calls(), 0);
+    harness.env.hdfs.lock_is_held.set(false);
+    harness.live_for(MINUTE);
+    assert_eq!((harness.calls(), harness.env.hdfs.locks_released.get()), (1, 1));
+    assert!(harness.report().ready);
 }
 
 #[test]
-fn a_turn_that_failed_is_left_to_end_by_itself() {
-    let mut play = Play::new();
-    play.stage.answers.borrow_mut().push_back(down());
-    play.pass(Wake::Start);
-    assert_eq!(play.stage.hdfs.turns_ended.get(), 0, "others would only fail as well");
-    play.live_for(MINUTE);
-    assert_eq!((play.calls(), play.stage.hdfs.turns_ended.get()), (2, 1));
+fn a_failed_holder_lets_the_lock_expire() {
+    let mut harness = Harness::new();
+    harness.env.answers.borrow_mut().push_back(down());
+    harness.pass(Wake::Start);
+    assert_eq!(harness.env.hdfs.locks_released.get(), 0, "others would only fail as well");
+    harness.live_for(MINUTE);
+    assert_eq!((harness.calls(), harness.env.hdfs.locks_released.get()), (2, 1));
 }
 
 #[test]
-fn a_token_that_its_registry_refuses_is_not_published() {
-    let mut play = Play::new();
-    play.pass(Wake::Start);
-    let before = play.published();
-    *play.stage.verdict.borrow_mut() = Some(Verdict::Refused(401));
-    play.live_for(8 * HOUR);
-    assert_eq!(play.calls(), 2);
-    assert_eq!(play.published(), before, "what lives stays");
-    let report = play.report();
+fn a_rejected_token_is_not_published() {
+    let mut harness = Harness::new();
+    harness.pass(Wake::Start);
+    let before = harness.published();
+    *harness.env.probe_result.borrow_mut() = Some(ProbeResult::Rejected(401));
+    harness.live_for(8 * HOUR);
+    assert_eq!(harness.calls(), 2);
+    assert_eq!(harness.published(), before, "what lives stays");
+    let report = harness.report();
     assert!(!report.ready);
-    assert_eq!(report.registries[0].verified.as_deref(), Some("refused"));
-    *play.stage.verdict.borrow_mut() = None;
-    play.live_for(10 * MINUTE);
-    assert!(play.report().ready);
-    assert_ne!(play.published(), before);
-    assert_eq!(play.calls(), 2);
+    assert_eq!(report.registries[0].probe.as_deref(), Some("rejected"));
+    *harness.env.probe_result.borrow_mut() = None;
+    harness.live_for(10 * MINUTE);
+    assert!(harness.report().ready);
+    assert_ne!(harness.published(), before);
+    assert_eq!(harness.calls(), 2);
 }
 
 #[test]
-fn a_registry_out_of_reach_holds_nothing_up() {
-    let mut play = Play::new();
-    *play.stage.verdict.borrow_mut() = Some(Verdict::Unknown("no route".to_owned()));
-    play.pass(Wake::Start);
-    assert!(play.report().ready);
-    assert_eq!(play.report().registries[0].verified.as_deref(), Some("unknown"));
+fn an_unreachable_registry_is_ignored() {
+    let mut harness = Harness::new();
+    *harness.env.probe_result.borrow_mut() = Some(ProbeResult::Unknown("no route".to_owned()));
+    harness.pass(Wake::Start);
+    assert!(harness.report().ready);
+    assert_eq!(harness.report().registries[0].probe.as_deref(), Some("unknown"));
 }
 
 #[test]
-fn a_reload_tries_tokens_again_and_replaces_a_refused_one() {
-    let mut play = Play::new();
-    play.pass(Wake::Start);
-    play.live_for(HOUR);
-    let before = play.published();
-    *play.stage.verdict.borrow_mut() = Some(Verdict::Refused(403));
-    play.pass(Wake::Reload);
-    *play.stage.verdict.borrow_mut() = None;
-    play.live_for(MINUTE);
-    assert_eq!(play.calls(), 2);
-    assert!(play.report().ready);
-    assert_ne!(play.published(), before, "published at once, though the one before still lives");
+fn a_reload_probes_again_and_replaces_a_rejected_token() {
+    let mut harness = Harness::new();
+    harness.pass(Wake::Start);
+    harness.live_for(HOUR);
+    let before = harness.published();
+    *harness.env.probe_result.borrow_mut() = Some(ProbeResult::Rejected(403));
+    harness.pass(Wake::Reload);
+    *harness.env.probe_result.borrow_mut() = None;
+    harness.live_for(MINUTE);
+    assert_eq!(harness.calls(), 2);
+    assert!(harness.report().ready);
+    assert_ne!(harness.published(), before, "published at once, though the one before still lives");
 }
 
 #[test]
-fn what_others_did_to_a_place_is_counted_by_kind() {
-    let mut play = Play::new();
-    play.pass(Wake::Start);
-    let count = |play: &Play, kind: &str| {
+fn drift_is_counted_by_kind() {
+    let mut harness = Harness::new();
+    harness.pass(Wake::Start);
+    let count = |harness: &Harness, kind: &str| {
         let line = format!("emr_ecr_agent_drift_total{{kind=\"{kind}\",sink=\"hdfs\"}} 1");
-        play.metrics.render(&play.report()).lines().any(|l| l == line)
+        harness.metrics.render(&harness.report()).lines().any(|l| l == line)
     };
-    assert!(!count(&play, "content") && !count(&play, "missing"));
+    assert!(!count(&harness, "content") && !count(&harness, "missing"));
     let document = Document::new(b"{}".to_vec());
-    *play.stage.hdfs.found.borrow_mut() = Some(Found::File { document, attributes: Attributes::AS_SET });
-    play.live_for(MINUTE);
-    assert!(count(&play, "content") && !count(&play, "missing"));
-    *play.stage.hdfs.found.borrow_mut() = None;
-    play.live_for(MINUTE);
-    assert!(count(&play, "content") && count(&play, "missing"));
+    *harness.env.hdfs.found.borrow_mut() = Some(Found::File { document, attributes: Attributes::AS_SET });
+    harness.live_for(MINUTE);
+    assert!(count(&harness, "content") && !count(&harness, "missing"));
+    *harness.env.hdfs.found.borrow_mut() = None;
+    harness.live_for(MINUTE);
+    assert!(count(&harness, "content") && count(&harness, "missing"));
 }
 
 #[test]
-fn hdfs_is_not_visited_more_often_than_the_interval() {
-    let mut play = Play::new();
-    play.pass(Wake::Start);
-    play.stage.answers.borrow_mut().extend(std::iter::repeat_n(down(), 10_000));
-    play.live_for(10 * HOUR);
-    // Before each retry, and once it is our turn, it is looked whether another node was luckier.
-    assert!(play.stage.hdfs.visits.get() <= 601 + 2 * play.calls(), "{}", play.stage.hdfs.visits.get());
+fn hdfs_is_read_at_most_once_per_interval() {
+    let mut harness = Harness::new();
+    harness.pass(Wake::Start);
+    harness.env.answers.borrow_mut().extend(std::iter::repeat_n(down(), 10_000));
+    harness.live_for(10 * HOUR);
+    // Before each retry, and once the lock is acquired, the published copy is read again.
+    assert!(
+        harness.env.hdfs.reconciled.get() <= 601 + 2 * harness.calls(),
+        "{}",
+        harness.env.hdfs.reconciled.get()
+    );
 }
 
 #[test]
-fn a_node_without_anything_waits_and_needs_no_restart() {
-    let mut play = Play::new();
-    let cfg = play.stage.executor_cfg.borrow_mut().take();
-    play.pass(Wake::Start);
-    let report = play.report();
+fn an_empty_node_waits_and_needs_no_restart() {
+    let mut harness = Harness::new();
+    let cfg = harness.env.executor_cfg.borrow_mut().take();
+    harness.pass(Wake::Start);
+    let report = harness.report();
     assert_eq!((report.ready, report.live, report.registries.len()), (false, true, 0));
     assert!(report.waiting_for[0].contains("container-executor.cfg"));
-    *play.stage.executor_cfg.borrow_mut() = cfg;
-    play.pass(Wake::Changed);
-    assert!(play.report().ready);
+    *harness.env.executor_cfg.borrow_mut() = cfg;
+    harness.pass(Wake::Changed);
+    assert!(harness.report().ready);
 }
 
 #[test]
-fn a_fatal_executor_cfg_is_not_ready_but_costs_no_credential() {
-    let mut play = Play::new();
-    play.pass(Wake::Start);
-    let before = play.published();
-    *play.stage.executor_cfg.borrow_mut() = Some(format!("{TRUSTING} \n"));
-    let report = play.pass(Wake::Changed);
+fn a_fatal_executor_cfg_ends_readiness_and_keeps_credentials() {
+    let mut harness = Harness::new();
+    harness.pass(Wake::Start);
+    let before = harness.published();
+    *harness.env.executor_cfg.borrow_mut() = Some(format!("{TRUSTING} \n"));
+    let report = harness.pass(Wake::Changed);
     assert_eq!(report.errors.len(), 1);
-    assert!(!play.report().ready);
-    assert_eq!((play.report().findings.len(), play.report().registries.len()), (1, 2));
-    assert_eq!(play.published(), before);
-    *play.stage.executor_cfg.borrow_mut() = Some(TRUSTING.to_owned());
-    play.pass(Wake::Changed);
-    assert!(play.report().ready);
-    assert_eq!(play.calls(), 1);
+    assert!(!harness.report().ready);
+    assert_eq!((harness.report().findings.len(), harness.report().registries.len()), (1, 2));
+    assert_eq!(harness.published(), before);
+    *harness.env.executor_cfg.borrow_mut() = Some(TRUSTING.to_owned());
+    harness.pass(Wake::Changed);
+    assert!(harness.report().ready);
+    assert_eq!(harness.calls(), 1);
 }
 
 #[test]
-fn a_wrong_local_clock_misleads_nobody() {
+fn a_wrong_local_clock_changes_nothing() {
     for hours in [-13, 13] {
-        let mut play = Play::new();
-        play.stage.skew.set(SignedDuration::from_hours(hours));
-        play.pass(Wake::Start);
-        assert!(play.report().ready, "{hours}");
-        play.live_for(20 * HOUR);
-        assert!(play.report().ready, "{hours}");
-        assert!(play.calls() <= 4, "{}", play.calls());
+        let mut harness = Harness::new();
+        harness.env.skew.set(SignedDuration::from_hours(hours));
+        harness.pass(Wake::Start);
+        assert!(harness.report().ready, "{hours}");
+        harness.live_for(20 * HOUR);
+        assert!(harness.report().ready, "{hours}");
+        assert!(harness.calls() <= 4, "{}", harness.calls());
     }
 }
 
 #[test]
-fn a_local_clock_that_jumps_misleads_nobody() {
+fn a_jumping_local_clock_changes_nothing() {
     for hours in [-12, 12] {
-        let mut play = Play::new();
-        play.pass(Wake::Start);
-        play.live_for(HOUR);
-        play.stage.jump.set(SignedDuration::from_hours(hours));
-        play.live_for(4 * HOUR);
-        assert_eq!(play.calls(), 1, "{hours}: nothing was due");
+        let mut harness = Harness::new();
+        harness.pass(Wake::Start);
+        harness.live_for(HOUR);
+        harness.env.jump.set(SignedDuration::from_hours(hours));
+        harness.live_for(4 * HOUR);
+        assert_eq!(harness.calls(), 1, "{hours}: nothing was due");
         for _ in 0..24 {
-            play.live_for(HOUR);
-            assert!(play.report().ready, "{hours}");
+            harness.live_for(HOUR);
+            assert!(harness.report().ready, "{hours}");
         }
-        assert!(play.calls() <= 6, "{}", play.calls());
+        assert!(harness.calls() <= 6, "{}", harness.calls());
     }
 }
 
 #[test]
-fn what_another_writer_did_is_mended_at_the_next_pass() {
-    let mut play = Play::new();
-    play.pass(Wake::Start);
+fn the_next_pass_repairs_what_another_writer_did() {
+    let mut harness = Harness::new();
+    harness.pass(Wake::Start);
     let disturbances: [&[u8]; 4] = [b"", b"{", br#"{"auths":{"x":{}}}"#, br#"{"auths":{}}"#];
     for disturbance in disturbances {
         let document = Document::new(disturbance.to_vec());
-        *play.stage.hdfs.found.borrow_mut() = Some(Found::File { document, attributes: Attributes::AS_SET });
-        play.live_for(MINUTE);
-        let (published, poison) = PublishedDocument::read(&play.published().expect("published"));
+        *harness.env.hdfs.found.borrow_mut() = Some(Found::File { document, attributes: Attributes::AS_SET });
+        harness.live_for(MINUTE);
+        let (published, poison) = PublishedDocument::read(&harness.published().expect("published"));
         assert_eq!(poison, None);
         assert!(published.expires_at(&EntryName::parse(HOST).expect("a name")).is_some());
-        assert!(play.report().ready);
+        assert!(harness.report().ready);
     }
 }

@@ -12,7 +12,7 @@ pub(super) struct Options {
     /// Host of a registry to trust, or a host and the beginning of repositories' names
     #[arg(long, value_name = "HOST", required = true, num_args = 1..)]
     registry: Vec<TrustedEntry>,
-    /// Turn EMR's own ECR authentication off, so that the agent alone brings credentials
+    /// RefreshLock EMR's own ECR authentication off, so that the agent alone brings credentials
     #[arg(long)]
     only_agent: bool,
 }

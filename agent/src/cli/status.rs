@@ -88,13 +88,12 @@ fn render(report: &Report, zone: &TimeZone) -> String {
         }
         told.push(format!("static_credentials:{}", known.path));
     }
-    for place in &report.places {
-        let fresh = if place.fresh { "fresh" } else { "not fresh" };
-        let expiry =
-            place.expires_at.map_or_else(String::new, |at| format!(", {}", expiry(at, report, zone)));
-        line(format!("{:9} {}: {fresh}{expiry}", place.kind.as_str(), place.path));
-        let name = format!("{}:{}", place.kind.as_str(), place.path);
-        if let Some(error) = why(&name).or(place.error.clone()) {
+    for sink in &report.sinks {
+        let fresh = if sink.fresh { "fresh" } else { "not fresh" };
+        let expiry = sink.expires_at.map_or_else(String::new, |at| format!(", {}", expiry(at, report, zone)));
+        line(format!("{:9} {}: {fresh}{expiry}", sink.kind.as_str(), sink.path));
+        let name = format!("{}:{}", sink.kind.as_str(), sink.path);
+        if let Some(error) = why(&name).or(sink.error.clone()) {
             line(format!("          {error}"));
         }
         told.push(name);
@@ -141,7 +140,7 @@ fn friendly(left: SignedDuration) -> String {
 mod tests {
     use std::time::Duration;
 
-    use domain::credentials::Issuer;
+    use domain::credentials::TokenScope;
     use domain::problem::Problem;
     use domain::registry::EcrRegistry;
     use domain::status::{ExecutorCfg, RegistryStatus, Report, Status};
@@ -159,7 +158,7 @@ mod tests {
         let registry =
             EcrRegistry::parse("123456789123.dkr.ecr.us-east-1.amazonaws.com").expect("a registry");
         status.registries.push(RegistryStatus {
-            issuer: Issuer::of(&registry),
+            scope: TokenScope::of(&registry),
             registry,
             aliases: Vec::new(),
             expires_at: Some("2026-01-01T11:59:30Z".parse().expect("a time")),
@@ -169,7 +168,7 @@ mod tests {
             consecutive_failures: 2,
             last_error: Some(Problem::waiting("ECR", "no answer")),
             adopted: false,
-            verdict: None,
+            probe: None,
             trust: None,
         });
         status.executor_cfg = ExecutorCfg::Sound;

@@ -14,12 +14,14 @@ use domain::documents::Document;
 use domain::documents::plan::{Attributes, Found};
 use domain::problem::Problem;
 use domain::settings::{DockerConfigSettings, Mode, Owner};
-use domain::status::PlaceKind;
+use domain::status::SinkKind;
 use nix::unistd::{Gid, Group, Uid, User, fchown};
 use thiserror::Error;
 
 use crate::io::chain;
-use crate::place::{Intent, Place, Planner, Replacement, Store, StoreError, Visit, VisitError, converge};
+use crate::sink::{
+    Intent, Planner, ReconcileError, Reconciled, Replacement, Sink, Store, StoreError, converge,
+};
 
 /// Larger files are no Docker configs or container-executor.cfg.
 const LARGEST: u64 = 16 << 20;
@@ -30,7 +32,7 @@ const ABANDONED_AFTER: Duration = Duration::from_secs(60);
 
 /// A local Docker config file.
 #[derive(Debug, Clone)]
-pub struct LocalConfig {
+pub struct LocalSink {
     settings: DockerConfigSettings,
 }
 
@@ -98,29 +100,29 @@ impl RegularFile {
     }
 }
 
-impl LocalConfig {
+impl LocalSink {
     pub fn new(settings: DockerConfigSettings) -> Self {
         Self { settings }
     }
 }
 
-impl Place for LocalConfig {
-    fn kind(&self) -> PlaceKind {
-        PlaceKind::Local
+impl Sink for LocalSink {
+    fn kind(&self) -> SinkKind {
+        SinkKind::Local
     }
 
     fn path(&self) -> String {
         self.settings.path.display().to_string()
     }
 
-    fn visit(
+    fn reconcile(
         &mut self,
         planner: Planner,
         intent: Intent,
-    ) -> Pin<Box<dyn Future<Output = Result<Visit, Problem>> + '_>> {
+    ) -> Pin<Box<dyn Future<Output = Result<Reconciled, Problem>> + '_>> {
         Box::pin(async move {
             let visit = async { converge(&mut LocalFile::find(&self.settings)?, &planner, intent).await };
-            visit.await.map_err(|error: VisitError<DiskError>| error.problem(&self.path(), chain(&error)))
+            visit.await.map_err(|error: ReconcileError<DiskError>| error.problem(&self.path(), chain(&error)))
         })
     }
 }

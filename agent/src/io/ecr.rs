@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use aws_sdk_ecr::config::Credentials;
 use aws_smithy_types::DateTime;
-use domain::credentials::{BadToken, Holder, Issuer, Origin, Token};
+use domain::credentials::{BadToken, Origin, Principal, Token, TokenScope};
 use domain::registry::Service;
 use domain::time::saturating_add;
 use jiff::{SignedDuration, Timestamp};
@@ -27,7 +27,7 @@ pub struct Ecr {
 
 /// What one call brought.
 #[derive(Debug)]
-pub struct Fetched {
+pub struct TokenAnswer {
     pub token: Result<Token, EcrError>,
     /// Server clock minus local clock, if an answer told.
     pub clock_skew: Option<SignedDuration>,
@@ -38,13 +38,13 @@ impl Ecr {
         Self { deadline }
     }
 
-    /// Asks for a token of `issuer`.
-    pub async fn fetch(&self, issuer: &Issuer) -> Fetched {
+    /// Asks for a token of `scope`.
+    pub async fn fetch(&self, scope: &TokenScope) -> TokenAnswer {
         let clock = ServerClock::default();
-        let asking = tokio::time::timeout(self.deadline, ask(issuer, self.deadline, clock.clone()));
+        let asking = tokio::time::timeout(self.deadline, ask(scope, self.deadline, clock.clone()));
         let answer = match asking.await {
             Ok(answer) => answer,
-            Err(_) => Err(EcrError::Timeout { issuer: Box::new(issuer.clone()), deadline: self.deadline }),
+            Err(_) => Err(EcrError::Timeout { scope: Box::new(scope.clone()), deadline: self.deadline }),
         };
         let clock_skew = clock.skew();
         let now = saturating_add(Timestamp::now(), clock_skew.unwrap_or_default());
@@ -53,15 +53,15 @@ impl Ecr {
                 answer.expires_at.and_then(|at| Timestamp::new(at.secs(), at.subsec_nanos() as i32).ok());
             Token::from_answer(answer.authorization_token.as_deref(), expires_at, now)
                 .map(|token| Token { origin: answer.origin, ..token })
-                .map_err(|source| EcrError::Answer { issuer: Box::new(issuer.clone()), source })
+                .map_err(|source| EcrError::Answer { scope: Box::new(scope.clone()), source })
         });
-        Fetched { token, clock_skew }
+        TokenAnswer { token, clock_skew }
     }
 
-    /// Whose credentials `issuer` would be asked with now, told by this machine alone: no service is
+    /// Whose credentials `scope` would be asked with now, told by this machine alone: no service is
     /// asked, and `None` says that it cannot be told this way.
-    pub async fn holder(&self, issuer: &Issuer) -> Option<Holder> {
-        let telling = async { Session::open(issuer, self.deadline).await.holder(issuer).await };
+    pub async fn principal(&self, scope: &TokenScope) -> Option<Principal> {
+        let telling = async { Session::open(scope, self.deadline).await.principal(scope).await };
         tokio::time::timeout(self.deadline, telling).await.ok().flatten()
     }
 }
@@ -73,20 +73,20 @@ struct Answer {
     origin: Origin,
 }
 
-async fn ask(issuer: &Issuer, deadline: Duration, clock: ServerClock) -> Result<Answer, EcrError> {
+async fn ask(scope: &TokenScope, deadline: Duration, clock: ServerClock) -> Result<Answer, EcrError> {
     // Made for each call: calls are hours apart, and so a changed profile or certificate store counts
     // and no connection, parsed certificate or cached credential is held in between.
-    let session = Session::open(issuer, deadline).await;
-    let (credentials, origin) = session.credentials(issuer, &clock).await?;
-    let (authorization_token, expires_at) = match issuer.service {
-        Service::Private => ask_private(issuer, &session, credentials, clock).await?,
-        Service::Public => ask_public(issuer, &session, credentials, clock).await?,
+    let session = Session::open(scope, deadline).await;
+    let (credentials, origin) = session.credentials(scope, &clock).await?;
+    let (authorization_token, expires_at) = match scope.service {
+        Service::Private => ask_private(scope, &session, credentials, clock).await?,
+        Service::Public => ask_public(scope, &session, credentials, clock).await?,
     };
     Ok(Answer { authorization_token, expires_at, origin })
 }
 
 async fn ask_private(
-    issuer: &Issuer,
+    scope: &TokenScope,
     session: &Session,
     credentials: Credentials,
     clock: ServerClock,
@@ -94,18 +94,18 @@ async fn ask_private(
     let mut config = aws_sdk_ecr::config::Builder::from(&session.config)
         .credentials_provider(credentials)
         .interceptor(clock);
-    if let Some(endpoint) = &issuer.endpoint {
+    if let Some(endpoint) = &scope.endpoint {
         config = config.endpoint_url(endpoint.as_str());
     }
     let client = aws_sdk_ecr::Client::from_conf(config.build());
-    let call = Call::new(issuer, Operation::GetAuthorizationToken);
+    let call = Call::new(scope, Operation::GetAuthorizationToken);
     let output = client.get_authorization_token().send().await.map_err(|error| call.failed(error))?;
     let data = output.authorization_data.and_then(|data| data.into_iter().next());
-    data.map(|data| (data.authorization_token, data.expires_at)).ok_or_else(|| absent(issuer))
+    data.map(|data| (data.authorization_token, data.expires_at)).ok_or_else(|| absent(scope))
 }
 
 async fn ask_public(
-    issuer: &Issuer,
+    scope: &TokenScope,
     session: &Session,
     credentials: Credentials,
     clock: ServerClock,
@@ -113,16 +113,16 @@ async fn ask_public(
     let mut config = aws_sdk_ecrpublic::config::Builder::from(&session.config)
         .credentials_provider(credentials)
         .interceptor(clock);
-    if let Some(endpoint) = &issuer.endpoint {
+    if let Some(endpoint) = &scope.endpoint {
         config = config.endpoint_url(endpoint.as_str());
     }
     let client = aws_sdk_ecrpublic::Client::from_conf(config.build());
-    let call = Call::new(issuer, Operation::GetAuthorizationToken);
+    let call = Call::new(scope, Operation::GetAuthorizationToken);
     let output = client.get_authorization_token().send().await.map_err(|error| call.failed(error))?;
     let data = output.authorization_data;
-    data.map(|data| (data.authorization_token, data.expires_at)).ok_or_else(|| absent(issuer))
+    data.map(|data| (data.authorization_token, data.expires_at)).ok_or_else(|| absent(scope))
 }
 
-fn absent(issuer: &Issuer) -> EcrError {
-    EcrError::Answer { issuer: Box::new(issuer.clone()), source: BadToken::Absent }
+fn absent(scope: &TokenScope) -> EcrError {
+    EcrError::Answer { scope: Box::new(scope.clone()), source: BadToken::Absent }
 }

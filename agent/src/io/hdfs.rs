@@ -1,11 +1,11 @@
-//! The published copy on HDFS, and the turn by which the nodes of a cluster renew it one at a time.
+//! The published copy on HDFS, and the lock under which the nodes of a cluster renew it one at a time.
 
 mod access;
 mod connection;
 mod error;
 mod file;
 mod login;
-mod turn;
+mod refresh_lock;
 mod worker;
 
 use std::future::Future;
@@ -15,12 +15,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use domain::problem::Problem;
-use domain::refresh::TurnMemory;
+use domain::refresh::LockState;
 use domain::settings::{Deadlines, PublishedSettings};
-use domain::status::PlaceKind;
+use domain::status::SinkKind;
 
 use crate::io::chain;
-use crate::place::{Intent, Place, Planner, SharedPlace, StoreError as _, Turn, Visit, VisitError, converge};
+use crate::sink::{
+    Intent, Planner, ReconcileError, Reconciled, RefreshLock, SharedSink, Sink, StoreError as _, converge,
+};
 use connection::{ClientSpec, Connection, Session};
 pub use error::HdfsError;
 use file::{PublishedFile, Remembered};
@@ -28,7 +30,7 @@ use worker::Worker;
 
 /// The published copy.
 #[derive(Debug)]
-pub struct Published {
+pub struct PublishedSink {
     settings: PublishedSettings,
     conf_dir: PathBuf,
     node: String,
@@ -36,13 +38,13 @@ pub struct Published {
     remembered: Option<Remembered>,
     unreadable_since: Option<Instant>,
     block_report: Duration,
-    turn: TurnMemory,
+    lock: LockState,
     started: Instant,
 }
 
-impl Published {
+impl PublishedSink {
     pub fn new(settings: PublishedSettings, conf_dir: PathBuf, node: String, deadlines: &Deadlines) -> Self {
-        let turn = TurnMemory::new(deadlines.turn());
+        let lock = LockState::new(deadlines.refresh_lock());
         Self {
             settings,
             conf_dir,
@@ -51,29 +53,33 @@ impl Published {
             remembered: None,
             unreadable_since: None,
             block_report: deadlines.block_report,
-            turn,
+            lock,
             started: Instant::now(),
         }
     }
 
-    async fn converge(&mut self, planner: Planner, intent: Intent) -> Result<Visit, VisitError<HdfsError>> {
+    async fn converge(
+        &mut self,
+        planner: Planner,
+        intent: Intent,
+    ) -> Result<Reconciled, ReconcileError<HdfsError>> {
         let remembered = self.remembered.take();
         let before = remembered.clone();
         let node = self.node.clone();
         let is_lost = self.unreadable_since.is_some_and(|since| since.elapsed() >= self.block_report);
-        let visit = self.with_connection(move |hdfs, settings| async move {
+        let reconciled = self.with_connection(move |hdfs, settings| async move {
             let mut file = PublishedFile::new(hdfs, settings, node, remembered, is_lost);
             let visit = converge(&mut file, &planner, intent).await?;
-            Ok::<_, VisitError<HdfsError>>((visit, file.into_remembered()))
+            Ok::<_, ReconcileError<HdfsError>>((visit, file.into_remembered()))
         });
-        match visit.await {
-            Ok((visit, remembered)) => {
+        match reconciled.await {
+            Ok((reconciled, remembered)) => {
                 self.remembered = remembered;
                 self.unreadable_since = None;
-                Ok(visit)
+                Ok(reconciled)
             }
             Err(error) => {
-                let unreadable = matches!(&error, VisitError::Store(error) if error.is_unreadable());
+                let unreadable = matches!(&error, ReconcileError::Store(error) if error.is_unreadable());
                 if unreadable {
                     self.unreadable_since.get_or_insert_with(Instant::now);
                     // It may hold the only copy of what others have put there.
@@ -114,20 +120,20 @@ impl Published {
     }
 }
 
-impl Place for Published {
-    fn kind(&self) -> PlaceKind {
-        PlaceKind::Hdfs
+impl Sink for PublishedSink {
+    fn kind(&self) -> SinkKind {
+        SinkKind::Hdfs
     }
 
     fn path(&self) -> String {
         self.settings.path.to_string()
     }
 
-    fn visit(
+    fn reconcile(
         &mut self,
         planner: Planner,
         intent: Intent,
-    ) -> Pin<Box<dyn Future<Output = Result<Visit, Problem>> + '_>> {
+    ) -> Pin<Box<dyn Future<Output = Result<Reconciled, Problem>> + '_>> {
         Box::pin(async move {
             let visit = self.converge(planner, intent).await;
             visit.map_err(|error| error.problem(&self.path(), chain(&error)))
@@ -135,22 +141,22 @@ impl Place for Published {
     }
 }
 
-impl SharedPlace for Published {
-    fn take_turn(&mut self) -> Pin<Box<dyn Future<Output = Result<Turn, Problem>> + '_>> {
+impl SharedSink for PublishedSink {
+    fn try_acquire(&mut self) -> Pin<Box<dyn Future<Output = Result<RefreshLock, Problem>> + '_>> {
         Box::pin(async move {
             let problem = |error: HdfsError| Problem {
                 waits_for: error.waits_for(),
                 fatal: error.is_fatal(),
                 ..Problem::new(chain(&error))
             };
-            turn::take(self).await.map_err(problem)
+            refresh_lock::try_acquire(self).await.map_err(problem)
         })
     }
 
-    fn end_turn(&mut self) -> Pin<Box<dyn Future<Output = ()> + '_>> {
+    fn release(&mut self) -> Pin<Box<dyn Future<Output = ()> + '_>> {
         Box::pin(async move {
-            if let Err(error) = turn::end(self).await {
-                tracing::debug!(error = %chain(&error), "the turn is left to end by itself");
+            if let Err(error) = refresh_lock::release(self).await {
+                tracing::debug!(error = %chain(&error), "refresh lock not released; it will expire");
             }
         })
     }

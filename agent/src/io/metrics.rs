@@ -1,10 +1,10 @@
-//! Prometheus metrics: counters kept as passes go by, gauges set from the report when asked.
+//! Prometheus metrics: counters updated by passes, gauges set from the report at each scrape.
 
 use std::time::Duration;
 
 use domain::documents::plan::Drift;
 use domain::findings::Severity;
-use domain::status::{PlaceKind, Report};
+use domain::status::{Report, SinkKind};
 use jiff::Timestamp;
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{
@@ -23,17 +23,17 @@ pub struct Metrics {
     process: Registry,
     token_refresh: IntCounterVec,
     token_refresh_duration: HistogramVec,
-    publish: IntCounterVec,
-    publish_duration: HistogramVec,
-    publish_last_success: GaugeVec,
+    reconcile: IntCounterVec,
+    reconcile_duration: HistogramVec,
+    reconcile_last_success: GaugeVec,
     drift: IntCounterVec,
     adoptions: IntCounterVec,
-    trials: IntCounterVec,
+    probes: IntCounterVec,
     passes: IntCounterVec,
     token_expiration: GaugeVec,
     token_next_refresh: GaugeVec,
     token_failures: GaugeVec,
-    published_expiration: GaugeVec,
+    sink_expiration: GaugeVec,
     executor_config_valid: IntGauge,
     trusted_registry_ok: GaugeVec,
     findings: GaugeVec,
@@ -60,84 +60,84 @@ impl Metrics {
         let metrics = Self {
             token_refresh: with.counters(
                 "token_refresh_total",
-                "Calls to ECR by outcome.",
+                "Requests for an authorization token, by result.",
                 &["registry", "result"],
             )?,
             token_refresh_duration: with.durations(
                 "token_refresh_duration_seconds",
-                "Time a call to ECR took.",
+                "Duration of requests for an authorization token.",
                 "registry",
             )?,
-            publish: with.counters(
-                "publish_total",
-                "Visits that changed a place or failed.",
+            reconcile: with.counters(
+                "reconcile_total",
+                "Reconciliations of a sink that changed it or failed.",
                 &["sink", "result"],
             )?,
-            publish_duration: with.durations(
-                "publish_duration_seconds",
-                "Time a visit to a place took.",
+            reconcile_duration: with.durations(
+                "reconcile_duration_seconds",
+                "Duration of reconciliations of a sink.",
                 "sink",
             )?,
-            publish_last_success: with.gauges(
-                "publish_last_success_timestamp_seconds",
-                "When a place was last in order.",
+            reconcile_last_success: with.gauges(
+                "reconcile_last_success_timestamp_seconds",
+                "Last successful reconciliation of a sink, in Unix seconds.",
                 &["sink"],
             )?,
             drift: with.counters(
                 "drift_total",
-                "Places that others changed and that were mended.",
+                "Changes by others to a sink that the agent undid, by kind.",
                 &["sink", "kind"],
             )?,
             adoptions: with.counters(
                 "token_adopted_total",
-                "Tokens taken over from the published copy instead of a call to ECR.",
+                "Tokens adopted from the published copy instead of requested.",
                 &["registry"],
             )?,
-            trials: with.counters(
-                "token_verify_total",
-                "Tokens tried at their registry by what it said.",
+            probes: with.counters(
+                "token_probe_total",
+                "Probes of tokens at their registry, by result.",
                 &["registry", "result"],
             )?,
-            passes: with.counters("passes_total", "Passes by what woke them.", &["wake"])?,
+            passes: with.counters("passes_total", "Passes of the main loop, by what woke it.", &["wake"])?,
             token_expiration: with.gauges(
                 "token_expiration_timestamp_seconds",
-                "When the token in hand ends.",
+                "Expiry of the current token, in Unix seconds.",
                 &["registry"],
             )?,
             token_next_refresh: with.gauges(
                 "token_next_refresh_timestamp_seconds",
-                "When the token in hand is renewed.",
+                "Planned renewal of the current token, in Unix seconds.",
                 &["registry"],
             )?,
             token_failures: with.gauges(
                 "token_refresh_consecutive_failures",
-                "Failed calls since the last success.",
+                "Failed token requests since the last success.",
                 &["registry"],
             )?,
-            published_expiration: with.gauges(
-                "published_expiration_timestamp_seconds",
-                "When the soonest credential ends that a reader of the place finds.",
+            sink_expiration: with.gauges(
+                "sink_expiration_timestamp_seconds",
+                "Earliest credential expiry at this sink, in Unix seconds.",
                 &["sink", "path"],
             )?,
             executor_config_valid: with
-                .gauge("executor_config_valid", "Whether Hadoop would take container-executor.cfg.")?,
+                .gauge("executor_config_valid", "Whether Hadoop accepts container-executor.cfg.")?,
             trusted_registry_ok: with.gauges(
                 "trusted_registry_ok",
                 "Whether container-executor.cfg trusts the registry's images, by kind of container.",
                 &["registry", "mode"],
             )?,
-            findings: with.gauges("findings", "Findings about the node's files.", &["severity"])?,
-            settings_valid: with.gauge("config_valid", "Whether the last reload of agent.toml was taken.")?,
+            findings: with.gauges("findings", "Findings in the node's files, by severity.", &["severity"])?,
+            settings_valid: with.gauge("config_valid", "Whether the last reload of agent.toml succeeded.")?,
             clock_skew: with.real_gauge("clock_skew_seconds", "Server clock minus local clock.")?,
-            ready: with.gauge("ready", "Whether submissions can rely on this node.")?,
-            live: with.gauge("live", "Whether the loop goes round.")?,
+            ready: with.gauge("ready", "Whether the node is ready.")?,
+            live: with.gauge("live", "Whether the main loop makes progress.")?,
             registry: registry.clone(),
             process,
         };
         Ok(metrics)
     }
 
-    pub fn count_drift(&self, sink: PlaceKind, drift: Drift) {
+    pub fn count_drift(&self, sink: SinkKind, drift: Drift) {
         self.drift.with_label_values(&[sink.as_str(), drift.as_str()]).inc();
     }
 
@@ -145,8 +145,8 @@ impl Metrics {
         self.adoptions.with_label_values(&[registry]).inc();
     }
 
-    pub fn count_trial(&self, registry: &str, result: &str) {
-        self.trials.with_label_values(&[registry, result]).inc();
+    pub fn count_probe(&self, registry: &str, result: &str) {
+        self.probes.with_label_values(&[registry, result]).inc();
     }
 
     pub fn count_pass(&self, wake: &str) {
@@ -159,14 +159,14 @@ impl Metrics {
     }
 
     /// `result` is `ok`, `unchanged` or `failed`.
-    pub fn count_visit(&self, sink: PlaceKind, result: &str, took: Duration) {
+    pub fn count_reconcile(&self, sink: SinkKind, result: &str, took: Duration) {
         if result != "unchanged" {
-            self.publish.with_label_values(&[sink.as_str(), result]).inc();
+            self.reconcile.with_label_values(&[sink.as_str(), result]).inc();
         }
-        self.publish_duration.with_label_values(&[sink.as_str()]).observe(took.as_secs_f64());
+        self.reconcile_duration.with_label_values(&[sink.as_str()]).observe(took.as_secs_f64());
     }
 
-    /// Prometheus text of the counters and of what `report` says.
+    /// Counters, and gauges by `report`, as Prometheus text.
     pub fn render(&self, report: &Report) -> String {
         self.set(report);
         let mut families = self.registry.gather();
@@ -179,12 +179,12 @@ impl Metrics {
     }
 
     fn set(&self, report: &Report) {
-        // Registries and places come and go with the settings: what is gone must not be shown for ever.
+        // Registries and sinks come and go with the settings: removed ones must not stay.
         for gone in [
             &self.token_expiration,
             &self.token_next_refresh,
             &self.token_failures,
-            &self.published_expiration,
+            &self.sink_expiration,
             &self.trusted_registry_ok,
         ] {
             gone.reset();
@@ -201,10 +201,10 @@ impl Metrics {
                 }
             }
         }
-        for place in &report.places {
-            let sink = place.kind.as_str();
-            set_time(&self.published_expiration, &[sink, &place.path], place.expires_at);
-            set_time(&self.publish_last_success, &[sink], place.verified_at);
+        for sink in &report.sinks {
+            let kind = sink.kind.as_str();
+            set_time(&self.sink_expiration, &[kind, &sink.path], sink.expires_at);
+            set_time(&self.reconcile_last_success, &[kind], sink.verified_at);
         }
         for severity in [Severity::Error, Severity::Warning, Severity::Info] {
             let count = report.findings.iter().filter(|finding| finding.severity == severity).count();

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use domain::check::{ImageConfig, ImageFacts, ImageReference, RegistryAnswer};
 use domain::credentials::Secret;
-use domain::refresh::{Probed, Verdict};
+use domain::refresh::{Probe, ProbeResult};
 use domain::time::skew;
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -18,7 +18,7 @@ use conversation::{Conversation, ConversationError, is_loopback};
 
 /// Longest that all questions about one image may take.
 const DEADLINE: Duration = Duration::from_secs(15);
-/// Longest that the trial of one token may take.
+/// Longest that the probe of one token may take.
 const PROBE_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Asks for the image with the credential of a Docker config, if there is one; `architecture` is this
@@ -29,7 +29,7 @@ pub async fn ask(image: &ImageReference, auth: Option<&Secret>, architecture: &s
     match tokio::time::timeout(DEADLINE, repository.facts(image, architecture)).await {
         Ok(Ok(facts)) => RegistryAnswer::Found(facts),
         Ok(Err(Status { status: 404, .. })) => RegistryAnswer::NotFound,
-        Ok(Err(Status { status, .. } | Token { status, .. })) if refuses(status) => {
+        Ok(Err(Status { status, .. } | Token { status, .. })) if is_rejection(status) => {
             RegistryAnswer::Refused(status)
         }
         Ok(Err(error)) => RegistryAnswer::Unknown(chain(&error)),
@@ -37,8 +37,8 @@ pub async fn ask(image: &ImageReference, auth: Option<&Secret>, architecture: &s
     }
 }
 
-/// Tries a credential, as `auth` has it, at the registry's front door.
-pub async fn probe(name: &str, auth: &Secret) -> Probed {
+/// Probes a credential at the root of the registry's API.
+pub async fn probe(name: &str, auth: &Secret) -> Probe {
     let url = root_of(name);
     let mut conversation = Conversation::new(Some(auth));
     let sent_at = Timestamp::now();
@@ -47,16 +47,16 @@ pub async fn probe(name: &str, auth: &Secret) -> Probed {
         Ok(Ok(answer)) => answer.header("date").map(str::to_owned),
         _ => None,
     };
-    let verdict = match answer.map(|answer| answer.map(|answer| answer.status())) {
-        Ok(Ok(200)) => Verdict::Accepted,
-        Ok(Ok(status) | Err(ConversationError::Token { status, .. })) if refuses(status) => {
-            Verdict::Refused(status)
+    let result = match answer.map(|answer| answer.map(|answer| answer.status())) {
+        Ok(Ok(200)) => ProbeResult::Accepted,
+        Ok(Ok(status) | Err(ConversationError::Token { status, .. })) if is_rejection(status) => {
+            ProbeResult::Rejected(status)
         }
-        Ok(Ok(status)) => Verdict::Unknown(format!("{name} answers with HTTP {status}")),
-        Ok(Err(error)) => Verdict::Unknown(chain(&error)),
-        Err(_) => Verdict::Unknown(format!("no answer from {name} within {PROBE_DEADLINE:?}")),
+        Ok(Ok(status)) => ProbeResult::Unknown(format!("{name} answers with HTTP {status}")),
+        Ok(Err(error)) => ProbeResult::Unknown(chain(&error)),
+        Err(_) => ProbeResult::Unknown(format!("no answer from {name} within {PROBE_DEADLINE:?}")),
     };
-    Probed { verdict, clock_skew: date.and_then(|date| skew(&date, sent_at, Timestamp::now())) }
+    Probe { result, clock_skew: date.and_then(|date| skew(&date, sent_at, Timestamp::now())) }
 }
 
 /// One repository of a registry.
@@ -140,7 +140,7 @@ impl Repository {
 }
 
 /// ECR answers 401 or 403, ECR Public 400.
-fn refuses(status: u16) -> bool {
+fn is_rejection(status: u16) -> bool {
     matches!(status, 400 | 401 | 403)
 }
 

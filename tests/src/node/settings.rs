@@ -28,7 +28,7 @@ impl Settings {
             .set("refresh.jitter", 0.0)
             .set("refresh.minimum_validity", "1s")
             .set("refresh.pass_interval", "1s")
-            .set("refresh.lone_spread", "0s")
+            .set("refresh.isolated_jitter", "0s")
             .set("health.listen", listen.to_string())
             .docker_config(&node.docker_config(), "0600");
         settings

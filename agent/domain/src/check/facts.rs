@@ -6,7 +6,7 @@ use hadoop_rules::setup::{Binary, Owned};
 use hadoop_rules::site::{Resolved, Site};
 use jiff::Timestamp;
 
-use crate::credentials::Issuer;
+use crate::credentials::TokenScope;
 use crate::registry::EcrRegistry;
 
 /// Everything there is to judge. What is `None` was not looked at, and nothing is said of it.
@@ -124,10 +124,10 @@ pub struct NodeFacts {
     pub clock_skew: i64,
 }
 
-/// How an issuer answered a call for an authorization token.
+/// How an scope answered a call for an authorization token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AwsAnswer {
-    pub issuer: Issuer,
+    pub scope: TokenScope,
     pub outcome: AwsOutcome,
 }
 

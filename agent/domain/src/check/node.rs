@@ -7,7 +7,7 @@ use hadoop_rules::setup::{self, Content, Setup, SetupFault};
 
 use super::collector::Collector;
 use super::facts::{AwsOutcome, Facts, NodeFacts};
-use crate::credentials::Issuer;
+use crate::credentials::TokenScope;
 use crate::findings::{Code, Finding, codes};
 use crate::registry::Service;
 
@@ -111,8 +111,8 @@ fn judge_docker_binary(
     }
 }
 
-fn role_of(issuer: &Issuer) -> String {
-    let role = issuer.identity.role.as_ref();
+fn role_of(scope: &TokenScope) -> String {
+    let role = scope.identity.role.as_ref();
     role.map_or_else(|| "the instance profile's role".to_owned(), |role| role.arn.to_string())
 }
 
@@ -125,25 +125,25 @@ fn actions(service: Service) -> &'static str {
 
 fn judge_aws(node: &NodeFacts, found: &mut Collector) {
     for answer in &node.aws {
-        let issuer = &answer.issuer;
+        let scope = &answer.scope;
         let finding = match answer.outcome {
             AwsOutcome::NoCredentials => Finding::new(
                 codes::NO_AWS_CREDENTIALS,
-                format!("there are no AWS credentials to ask {issuer} with"),
+                format!("there are no AWS credentials to ask {scope} with"),
                 "give the cluster an instance profile, and let this user reach the instance metadata (IMDSv2)",
             ),
             AwsOutcome::Denied => Finding::new(
                 codes::IAM_ACTION_MISSING,
-                format!("{issuer} denied GetAuthorizationToken"),
+                format!("{scope} denied GetAuthorizationToken"),
                 format!(
                     r#"allow {}: {{"Effect":"Allow","Action":{},"Resource":"*"}}"#,
-                    role_of(issuer),
-                    actions(issuer.service)
+                    role_of(scope),
+                    actions(scope.service)
                 ),
             ),
             AwsOutcome::RoleDenied => Finding::new(
                 codes::IAM_ACTION_MISSING,
-                format!("STS denied AssumeRole for {issuer}"),
+                format!("STS denied AssumeRole for {scope}"),
                 "allow the instance profile's role sts:AssumeRole on that role, and let its trust policy name the instance profile's role, with the external id if it asks for one",
             ),
             AwsOutcome::Token | AwsOutcome::Other => continue,

@@ -32,12 +32,12 @@ pub struct Origin {
     /// When those credentials end, by AWS's clock; `None` if they last.
     pub ends_at: Option<Timestamp>,
     /// Whose they were, where that can be told again without asking a service.
-    pub holder: Option<Holder>,
+    pub principal: Option<Principal>,
 }
 
 /// Who stands behind the node's own credentials: only to be compared.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Holder(String);
+pub struct Principal(String);
 
 /// An answer that must not take the place of a living token.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -82,7 +82,7 @@ impl Token {
     }
 }
 
-impl Holder {
+impl Principal {
     /// The role of the instance profile, by its name.
     pub fn instance_role(name: &str) -> Self {
         Self(format!("the instance role {}", name.trim()))
@@ -94,7 +94,7 @@ impl Holder {
     }
 }
 
-impl fmt::Display for Holder {
+impl fmt::Display for Principal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }

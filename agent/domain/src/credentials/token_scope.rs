@@ -1,5 +1,5 @@
 //! Who gives an authorization token, and to whom: tokens are kept, renewed and told apart by this.
-//! Registries with the same issuer share one token and one call. It names things only and asks nobody.
+//! Registries with the same scope share one token and one call. It names things only and asks nobody.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use crate::registry::{EcrRegistry, Region, Service};
 
 /// One API of ECR, asked in one Region, as one identity.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Issuer {
+pub struct TokenScope {
     pub service: Service,
     pub region: Region,
     pub identity: Identity,
@@ -84,7 +84,7 @@ checked_text!(
     is_endpoint
 );
 
-impl Issuer {
+impl TokenScope {
     /// Who gives the tokens of `registry` unless the settings say otherwise.
     pub fn of(registry: &EcrRegistry) -> Self {
         Self {
@@ -96,7 +96,7 @@ impl Issuer {
     }
 }
 
-impl fmt::Display for Issuer {
+impl fmt::Display for TokenScope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.service {
             Service::Private => write!(f, "ECR in {}", self.region)?,
@@ -153,7 +153,7 @@ fn is_endpoint(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Endpoint, ExternalId, Identity, Issuer, ProfileName, Role, RoleArn, SessionName};
+    use super::{Endpoint, ExternalId, Identity, ProfileName, Role, RoleArn, SessionName, TokenScope};
     use crate::registry::EcrRegistry;
 
     const ARN: &str = "arn:aws:iam::210987654321:role/team/ecr-reader";
@@ -212,9 +212,9 @@ mod tests {
     fn a_name_tells_issuers_apart() {
         let registry =
             EcrRegistry::parse("123456789123.dkr.ecr.us-east-1.amazonaws.com").expect("a registry");
-        let mut issuer = Issuer::of(&registry);
-        assert_eq!(issuer.to_string(), "ECR in us-east-1");
-        issuer.identity = Identity {
+        let mut scope = TokenScope::of(&registry);
+        assert_eq!(scope.to_string(), "ECR in us-east-1");
+        scope.identity = Identity {
             profile: ProfileName::parse("base"),
             role: Some(Role {
                 arn: RoleArn::parse(ARN).expect("an ARN"),
@@ -222,12 +222,12 @@ mod tests {
                 session_name: SessionName::parse("emr-ecr-agent").expect("a name"),
             }),
         };
-        issuer.endpoint = Endpoint::parse("https://host");
+        scope.endpoint = Endpoint::parse("https://host");
         assert_eq!(
-            issuer.to_string(),
+            scope.to_string(),
             format!("ECR in us-east-1 at https://host as {ARN} by the profile base")
         );
         let public = EcrRegistry::parse("public.ecr.aws").expect("ECR Public");
-        assert_eq!(Issuer::of(&public).to_string(), "ECR Public");
+        assert_eq!(TokenScope::of(&public).to_string(), "ECR Public");
     }
 }

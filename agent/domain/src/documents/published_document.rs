@@ -41,7 +41,7 @@ struct Entry {
     /// `None` for entries that no agent published.
     issued_at: Option<Timestamp>,
     /// When the AWS credentials end that it was fetched with, if they do.
-    credentials_end_at: Option<Timestamp>,
+    credentials_expire_at: Option<Timestamp>,
     /// For static entries, when the file that they are from was changed.
     set_at: Option<Timestamp>,
 }
@@ -85,7 +85,7 @@ impl PublishedDocument {
                 auth: Secret::new(auth),
                 expires_at,
                 issued_at: of(&own.issued_at),
-                credentials_end_at: of(&own.credentials_end_at),
+                credentials_expire_at: of(&own.credentials_expire_at),
                 set_at: of(&own.set_at),
             };
             entries.insert(name.clone(), entry);
@@ -143,7 +143,7 @@ impl PublishedDocument {
         let entry = self.entries.get(name.as_str())?;
         let (issued_at, expires_at) = (entry.issued_at?, entry.expires_at?);
         let lives = now < expires_at && expires_at <= saturating_add(now, LONGEST_LIFE);
-        let origin = Origin { ends_at: entry.credentials_end_at, holder: None };
+        let origin = Origin { ends_at: entry.credentials_expire_at, principal: None };
         let token = Token { auth: entry.auth.clone(), issued_at, expires_at, origin, predecessor: None };
         (lives && issued_at < expires_at).then_some(token)
     }
@@ -161,7 +161,7 @@ impl PublishedDocument {
             publication: self.publication.clone(),
             expires_at: times(|entry| entry.expires_at),
             issued_at: times(|entry| entry.issued_at),
-            credentials_end_at: times(|entry| entry.credentials_end_at),
+            credentials_expire_at: times(|entry| entry.credentials_expire_at),
             set_at: times(|entry| entry.set_at),
         };
         Document::new(render_json(&json!({ "auths": auths, OWN_KEY: own }), b"  "))
@@ -170,17 +170,17 @@ impl PublishedDocument {
 
 impl Entry {
     fn of(credential: &Credential) -> Self {
-        let (issued_at, credentials_end_at, set_at) = match credential {
+        let (issued_at, credentials_expire_at, set_at) = match credential {
             Credential::Token(token) => (Some(token.issued_at), token.origin.ends_at, None),
             Credential::Static(credential) => (None, None, Some(credential.set_at)),
         };
         let (auth, expires_at) = (credential.auth().clone(), credential.expires_at());
-        Self { auth, expires_at, issued_at, credentials_end_at, set_at }
+        Self { auth, expires_at, issued_at, credentials_expire_at, set_at }
     }
 
     fn yields_to_token(&self, token: &Token, renewal: Renewal, now: Timestamp) -> bool {
         let Some(expires_at) = self.expires_at else { return true };
-        // No token of this issuer ends that late: the claim is not to keep ours away.
+        // No token of this scope ends that late: the claim is not to keep ours away.
         let implausible = expires_at > saturating_add(now, token.life() * 2);
         // A token's own word counts whole seconds, by which it would be better than itself.
         let better = token.expires_at > expires_at && token.auth != self.auth;
@@ -221,7 +221,7 @@ struct Own {
     #[serde(default)]
     issued_at: BTreeMap<String, Timestamp>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    credentials_end_at: BTreeMap<String, Timestamp>,
+    credentials_expire_at: BTreeMap<String, Timestamp>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     set_at: BTreeMap<String, Timestamp>,
 }
@@ -242,7 +242,7 @@ mod tests {
     use crate::documents::Document;
     use crate::refresh::schedule::Renewal;
 
-    const HALF: Renewal = Renewal { share: 0.5, jitter: 0.0, unit: 0.0 };
+    const HALF: Renewal = Renewal { renew_at: 0.5, jitter: 0.0, jitter_fraction: 0.0 };
 
     fn at(second: i64) -> Timestamp {
         Timestamp::constant(second, 0)

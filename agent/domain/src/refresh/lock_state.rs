@@ -1,48 +1,48 @@
-//! The turn to renew what all nodes share, as one node sees it: its own, and that of others, which is
-//! taken for abandoned if it stays the same for too long by this node's own clock.
+//! The refresh lock as one node sees it: held by itself, or by another node, whose lock counts as abandoned if it
+//! stays the same for too long by this node's own clock.
 
 use std::time::Duration;
 
-/// What is known of the turn from before. Times are this node's uptime.
+/// What is remembered of the lock. Times are this node's uptime.
 #[derive(Debug, Clone)]
-pub struct TurnMemory {
+pub struct LockState {
     /// The longest that a living node holds it.
     length: Duration,
-    ours_since: Option<Duration>,
-    others: Option<Others>,
+    held_since: Option<Duration>,
+    other: Option<OtherHolder>,
 }
 
-/// A turn of another node.
+/// A lock that another node holds.
 #[derive(Debug, Clone, Copy)]
-struct Others {
-    /// Tells this turn from any other.
+struct OtherHolder {
+    /// Distinguishes this lock from any other.
     mark: u64,
     first_seen: Duration,
 }
 
-impl TurnMemory {
+impl LockState {
     pub fn new(length: Duration) -> Self {
-        Self { length, ours_since: None, others: None }
+        Self { length, held_since: None, other: None }
     }
 
-    /// Whether it is still ours, from a time when the renewal failed.
-    pub fn is_ours(&self, now: Duration) -> bool {
-        self.ours_since.is_some_and(|since| now.saturating_sub(since) < self.length)
+    /// Whether this node still holds it, since a refresh that failed.
+    pub fn is_held(&self, now: Duration) -> bool {
+        self.held_since.is_some_and(|since| now.saturating_sub(since) < self.length)
     }
 
-    pub fn taken(&mut self, now: Duration) {
-        *self = Self { ours_since: Some(now), ..Self::new(self.length) };
+    pub fn acquired(&mut self, now: Duration) {
+        *self = Self { held_since: Some(now), ..Self::new(self.length) };
     }
 
-    pub fn given_back(&mut self) {
-        self.ours_since = None;
+    pub fn released(&mut self) {
+        self.held_since = None;
     }
 
-    /// Notes another node's turn; whether it has been held for too long.
+    /// Notes another node's lock; whether it has been held for too long.
     pub fn is_abandoned(&mut self, mark: u64, now: Duration) -> bool {
-        let known = self.others.filter(|others| others.mark == mark);
-        let others = *self.others.insert(known.unwrap_or(Others { mark, first_seen: now }));
-        now.saturating_sub(others.first_seen) > self.length
+        let known = self.other.filter(|other| other.mark == mark);
+        let other = *self.other.insert(known.unwrap_or(OtherHolder { mark, first_seen: now }));
+        now.saturating_sub(other.first_seen) > self.length
     }
 }
 
@@ -55,20 +55,20 @@ mod tests {
     }
 
     #[test]
-    fn ours_lasts_for_its_length_or_until_given_back() {
-        let mut turn = TurnMemory::new(at(45));
-        assert!(!turn.is_ours(at(0)));
-        turn.taken(at(10));
-        assert!(turn.is_ours(at(54)) && !turn.is_ours(at(55)));
-        turn.taken(at(60));
-        turn.given_back();
-        assert!(!turn.is_ours(at(61)));
+    fn a_held_lock_lasts_for_its_length_or_until_released() {
+        let mut lock = LockState::new(at(45));
+        assert!(!lock.is_held(at(0)));
+        lock.acquired(at(10));
+        assert!(lock.is_held(at(54)) && !lock.is_held(at(55)));
+        lock.acquired(at(60));
+        lock.released();
+        assert!(!lock.is_held(at(61)));
     }
 
     #[test]
-    fn anothers_is_abandoned_once_it_stayed_the_same_for_too_long() {
-        let mut turn = TurnMemory::new(at(45));
-        let mut check = |mark, now, expected| assert_eq!(turn.is_abandoned(mark, at(now)), expected, "{now}");
+    fn a_lock_that_never_changes_is_abandoned() {
+        let mut lock = LockState::new(at(45));
+        let mut check = |mark, now, expected| assert_eq!(lock.is_abandoned(mark, at(now)), expected, "{now}");
         check(7, 0, false);
         check(7, 45, false);
         check(7, 46, true);

@@ -1,5 +1,5 @@
-//! Tokens tried at the registries that they are for: one that a registry refuses is not published there.
-//! A registry that cannot be reached says nothing, and holds nothing up.
+//! Probes of tokens at the registries they are for: a rejected token is not published, and an unreachable registry
+//! is ignored.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,96 +11,96 @@ use crate::refresh::schedule::retry_after;
 use crate::registry::HostName;
 use crate::time::Moment;
 
-/// What a registry said to a token.
+/// How a registry answered a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub enum ProbeResult {
     Accepted,
     /// With this HTTP status.
-    Refused(u16),
-    /// Not reached, or no answer that says either.
+    Rejected(u16),
+    /// Not reached, or an answer that proves neither.
     Unknown(String),
 }
 
-/// What one trial brought.
+/// One probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Probed {
-    pub verdict: Verdict,
-    /// Server clock minus local clock, if an answer told.
+pub struct Probe {
+    pub result: ProbeResult,
+    /// Server clock minus local clock, if a server answered.
     pub clock_skew: Option<SignedDuration>,
 }
 
-/// The last trial at each registry.
+/// The last probe at each registry.
 #[derive(Debug, Clone, Default)]
-pub struct Trials {
-    registries: BTreeMap<HostName, Trial>,
+pub struct Probes {
+    registries: BTreeMap<HostName, LastProbe>,
 }
 
 #[derive(Debug, Clone)]
-struct Trial {
+struct LastProbe {
     auth: Secret,
-    verdict: Verdict,
-    refusals: u32,
-    /// A refused token is not tried again before this uptime.
+    result: ProbeResult,
+    rejections: u32,
+    /// A rejected token is not probed again before this uptime.
     not_before: Duration,
 }
 
-impl Trials {
-    /// Whether `token` is to be tried at `name` now: once, and again from time to time while refused.
+impl Probes {
+    /// Whether `token` is to be probed at `name` now: once, and again from time to time while rejected.
     pub fn is_due(&self, name: &HostName, token: &Token, now: Moment) -> bool {
-        self.of(name, token).is_none_or(|trial| {
-            matches!(trial.verdict, Verdict::Refused(_)) && trial.not_before <= now.uptime
+        self.of(name, token).is_none_or(|probe| {
+            matches!(probe.result, ProbeResult::Rejected(_)) && probe.not_before <= now.uptime
         })
     }
 
-    /// Notes a trial; the time of the next one, should it be refused, is drawn from `unit`.
-    pub fn note(&mut self, name: &HostName, token: &Token, verdict: Verdict, now: Moment, unit: f64) {
-        let refusals = match (&verdict, self.of(name, token)) {
-            (Verdict::Refused(_), Some(before)) => before.refusals.saturating_add(1),
-            (Verdict::Refused(_), None) => 1,
+    /// Records a probe; the time of the next one, should it be rejected, is drawn from `random`.
+    pub fn record(&mut self, name: &HostName, token: &Token, result: ProbeResult, now: Moment, random: f64) {
+        let rejections = match (&result, self.of(name, token)) {
+            (ProbeResult::Rejected(_), Some(before)) => before.rejections.saturating_add(1),
+            (ProbeResult::Rejected(_), None) => 1,
             _ => 0,
         };
-        let not_before = now.uptime + retry_after(refusals, unit);
-        let trial = Trial { auth: token.auth.clone(), verdict, refusals, not_before };
-        self.registries.insert(name.clone(), trial);
+        let not_before = now.uptime + retry_after(rejections, random);
+        let probe = LastProbe { auth: token.auth.clone(), result, rejections, not_before };
+        self.registries.insert(name.clone(), probe);
     }
 
-    /// What the registry said to this very token at last.
-    pub fn verdict(&self, name: &HostName, token: &Token) -> Option<&Verdict> {
-        self.of(name, token).map(|trial| &trial.verdict)
+    /// How the registry last answered this very token.
+    pub fn result(&self, name: &HostName, token: &Token) -> Option<&ProbeResult> {
+        self.of(name, token).map(|probe| &probe.result)
     }
 
-    pub fn refuses(&self, name: &HostName, token: &Token) -> bool {
-        matches!(self.verdict(name, token), Some(Verdict::Refused(_)))
+    pub fn rejects(&self, name: &HostName, token: &Token) -> bool {
+        matches!(self.result(name, token), Some(ProbeResult::Rejected(_)))
     }
 
-    /// How long until a refused token is to be tried again.
+    /// How long until a rejected token is to be probed again.
     pub fn quiet_for(&self, now: Moment) -> Option<Duration> {
-        let refused = self.registries.values().filter(|trial| trial.refusals > 0);
-        refused.map(|trial| trial.not_before.saturating_sub(now.uptime)).min()
+        let rejected = self.registries.values().filter(|probe| probe.rejections > 0);
+        rejected.map(|probe| probe.not_before.saturating_sub(now.uptime)).min()
     }
 
-    /// Forgets what was said at all other registries.
+    /// Forgets all other registries.
     pub fn retain(&mut self, wanted: impl Fn(&HostName) -> bool) {
         self.registries.retain(|name, _| wanted(name));
     }
 
-    /// Forgets everything, so that every token is tried anew.
+    /// Forgets everything, so that every token is probed again.
     pub fn clear(&mut self) {
         self.registries.clear();
     }
 
-    fn of(&self, name: &HostName, token: &Token) -> Option<&Trial> {
-        self.registries.get(name).filter(|trial| trial.auth == token.auth)
+    fn of(&self, name: &HostName, token: &Token) -> Option<&LastProbe> {
+        self.registries.get(name).filter(|probe| probe.auth == token.auth)
     }
 }
 
-impl Verdict {
-    /// One word for status and counters.
+impl ProbeResult {
+    /// As status and metrics have it.
     pub fn as_str(&self) -> &'static str {
         match self {
-            Verdict::Accepted => "accepted",
-            Verdict::Refused(_) => "refused",
-            Verdict::Unknown(_) => "unknown",
+            ProbeResult::Accepted => "accepted",
+            ProbeResult::Rejected(_) => "rejected",
+            ProbeResult::Unknown(_) => "unknown",
         }
     }
 }
@@ -111,7 +111,7 @@ mod tests {
 
     use jiff::Timestamp;
 
-    use super::{Trials, Verdict};
+    use super::{ProbeResult, Probes};
     use crate::credentials::{Origin, Secret, Token};
     use crate::registry::HostName;
     use crate::time::Moment;
@@ -126,32 +126,32 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_tried_once_unless_it_is_refused() {
+    fn a_token_is_probed_once_unless_rejected() {
         let name = HostName::parse("registry.example").expect("a name");
-        let check = |verdict: Verdict, refuses: bool, due_later: bool| {
-            let mut trials = Trials::default();
-            assert!(trials.is_due(&name, &token("new"), at(0)));
-            trials.note(&name, &token("new"), verdict.clone(), at(0), 0.5);
-            assert_eq!(trials.refuses(&name, &token("new")), refuses, "{verdict:?}");
-            assert!(!trials.is_due(&name, &token("new"), at(0)), "{verdict:?}");
-            assert_eq!(trials.is_due(&name, &token("new"), at(2)), due_later, "{verdict:?}");
-            assert_eq!(trials.quiet_for(at(0)), refuses.then_some(Duration::from_secs(2)), "{verdict:?}");
-            assert!(trials.is_due(&name, &token("newer"), at(0)), "another token is another matter");
-            assert!(!trials.refuses(&name, &token("newer")));
+        let check = |result: ProbeResult, refuses: bool, due_later: bool| {
+            let mut probes = Probes::default();
+            assert!(probes.is_due(&name, &token("new"), at(0)));
+            probes.record(&name, &token("new"), result.clone(), at(0), 0.5);
+            assert_eq!(probes.rejects(&name, &token("new")), refuses, "{result:?}");
+            assert!(!probes.is_due(&name, &token("new"), at(0)), "{result:?}");
+            assert_eq!(probes.is_due(&name, &token("new"), at(2)), due_later, "{result:?}");
+            assert_eq!(probes.quiet_for(at(0)), refuses.then_some(Duration::from_secs(2)), "{result:?}");
+            assert!(probes.is_due(&name, &token("newer"), at(0)), "another token is another matter");
+            assert!(!probes.rejects(&name, &token("newer")));
         };
-        check(Verdict::Accepted, false, false);
-        check(Verdict::Unknown("no route".to_owned()), false, false);
-        check(Verdict::Refused(401), true, true);
+        check(ProbeResult::Accepted, false, false);
+        check(ProbeResult::Unknown("no route".to_owned()), false, false);
+        check(ProbeResult::Rejected(401), true, true);
     }
 
     #[test]
-    fn refusals_are_tried_again_ever_more_rarely() {
+    fn rejections_are_probed_ever_more_rarely() {
         let name = HostName::parse("registry.example").expect("a name");
-        let mut trials = Trials::default();
+        let mut probes = Probes::default();
         let mut waits = Vec::new();
         for _ in 0..4 {
-            trials.note(&name, &token("new"), Verdict::Refused(403), at(0), 0.5);
-            waits.extend(trials.quiet_for(at(0)));
+            probes.record(&name, &token("new"), ProbeResult::Rejected(403), at(0), 0.5);
+            waits.extend(probes.quiet_for(at(0)));
         }
         assert_eq!(waits, [2, 4, 8, 16].map(Duration::from_secs));
     }

@@ -1,4 +1,4 @@
-//! When to act next. Every function is given `now`, and a `unit` in `0.0..1.0` where nodes must
+//! When to act next. Every function is given `now`, and a fraction in `0.0..1.0` where nodes must
 //! not all act at once.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -12,78 +12,80 @@ use crate::time::saturating_add;
 const FIRST_RETRY: Duration = Duration::from_secs(4);
 /// No wait between retries is longer: two of the usual intervals.
 const LONGEST_RETRY: Duration = Duration::from_secs(120);
-/// A turn that goes well takes some seconds.
-const SHORTEST_YIELD: Duration = Duration::from_secs(10);
-const LONGEST_YIELD: Duration = Duration::from_secs(80);
+/// A refresh that succeeds holds the lock for some seconds.
+const SHORTEST_LOCK_WAIT: Duration = Duration::from_secs(10);
+const LONGEST_LOCK_WAIT: Duration = Duration::from_secs(80);
 /// No wait between retries is shorter.
 const SHORTEST_RETRY: Duration = Duration::from_secs(1);
-/// Of so many looks at an unchanged file one is at its content, which costs the NameNode a second call. With
-/// fewer of them, readiness would be true for longer than two intervals after blocks were lost.
-const LOOKS_PER_CONTENT: u32 = 2;
+/// Of so many reads of an unchanged file one reads its content, which costs a DataNode a call, too. With fewer of
+/// them, the node would stay ready for longer than two intervals after blocks were lost.
+const READS_PER_CONTENT: u32 = 2;
 
 /// At which part of a credential's life it is renewed by one node.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Renewal {
-    /// Share of the life that passes before any node renews.
-    pub share: f64,
-    /// Share of the life over which the nodes spread.
+    /// Fraction of the life after which the first node renews.
+    pub renew_at: f64,
+    /// Fraction of the life over which the nodes spread after that.
     pub jitter: f64,
-    /// This node's place in that spread.
-    pub unit: f64,
+    /// This node's position in that spread, in `0.0..1.0`.
+    pub jitter_fraction: f64,
 }
 
 impl Renewal {
     /// When a credential that ends at `expires_at` and lives for `life` in all is to be renewed.
     pub fn due_at(self, expires_at: Timestamp, life: SignedDuration) -> Timestamp {
-        let remains = (1.0 - self.share - self.jitter * self.unit).max(0.0);
+        let remains = (1.0 - self.renew_at - self.jitter * self.jitter_fraction).max(0.0);
         saturating_add(expires_at, -life.mul_f64(remains))
     }
 }
 
 /// Whether a node knows what the others do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Company {
-    /// The published copy can be looked at: one node asks for all.
-    Shared,
-    /// It cannot, so that every node asks for itself. They spread their calls over this time, since a
-    /// large cluster would else exceed what ECR allows to an account.
-    Alone { spread: Duration },
+pub enum Coordination {
+    /// The published copy can be read: one node fetches for all.
+    Coordinated,
+    /// It cannot, so every node fetches for itself. They spread their calls over this time, because a large
+    /// cluster would otherwise exceed ECR's limit per account.
+    Isolated { jitter: Duration },
 }
 
-impl Company {
+impl Coordination {
     /// How long a node without any token waits before it first asks.
-    pub fn first_wait(self, unit: f64) -> Duration {
+    pub fn first_wait(self, jitter_fraction: f64) -> Duration {
         match self {
-            Company::Shared => Duration::ZERO,
-            Company::Alone { spread } => spread.mul_f64(unit),
+            Coordination::Coordinated => Duration::ZERO,
+            Coordination::Isolated { jitter } => jitter.mul_f64(jitter_fraction),
         }
     }
 
-    /// How long to wait after the `failures`-th failure in a row; `unit` is drawn anew each time.
-    pub fn retry_after(self, failures: u32, unit: f64) -> Duration {
+    /// How long to wait after the `failures`-th failure in a row; `random` is drawn each time.
+    pub fn retry_after(self, failures: u32, random: f64) -> Duration {
         match self {
-            Company::Shared => retry_after(failures, unit),
-            Company::Alone { spread } => retry_after(failures, unit).max(spread.mul_f64(0.5 + unit)),
+            Coordination::Coordinated => retry_after(failures, random),
+            Coordination::Isolated { jitter } => {
+                retry_after(failures, random).max(jitter.mul_f64(0.5 + random))
+            }
         }
     }
 }
 
-/// How long to wait for another node's turn with a credential in hand that lives for `left` still: the
+/// How long to wait for another node's refresh lock with a credential that lives for `left` still: the
 /// less, the more pressing; and not all nodes at once.
-pub fn yield_for(left: Duration, unit: f64) -> Duration {
-    (left / 60).clamp(SHORTEST_YIELD, LONGEST_YIELD).mul_f64(0.5 + unit)
+pub fn lock_wait(left: Duration, random: f64) -> Duration {
+    (left / 60).clamp(SHORTEST_LOCK_WAIT, LONGEST_LOCK_WAIT).mul_f64(0.5 + random)
 }
 
-/// Whether the `look`-th look in a row at an unchanged file is at its content, since blocks can be lost
-/// under an unchanged stamp; otherwise at its stamp, since the mode can change under an unchanged
-/// content. `unit` is the node's fixed place: some node of a large cluster looks at each interval.
-pub fn looks_at_content(look: u32, unit: f64) -> bool {
-    let place = (unit * f64::from(LOOKS_PER_CONTENT)) as u32;
-    look % LOOKS_PER_CONTENT == place
+/// Whether the `count`-th read in a row of an unchanged file reads its content, because blocks can be lost
+/// under an unchanged stamp; otherwise its stamp, because the mode can change under an unchanged
+/// content. `jitter_fraction` is the node's own: some node of a large cluster reads the content in each interval.
+pub fn reads_content(count: u32, jitter_fraction: f64) -> bool {
+    let offset = (jitter_fraction * f64::from(READS_PER_CONTENT)) as u32;
+    count % READS_PER_CONTENT == offset
 }
 
-/// A node's fixed place among the others: a hash of its name, in `0.0..1.0`.
-pub fn unit_of(node: &str) -> f64 {
+/// A node's fixed position among the others: a hash of its name, in `0.0..1.0`.
+pub fn jitter_fraction(node: &str) -> f64 {
     let mut hasher = DefaultHasher::new();
     node.hash(&mut hasher);
     // 53 bits are what a double holds exactly.
@@ -91,9 +93,9 @@ pub fn unit_of(node: &str) -> f64 {
 }
 
 /// How long to wait after the `failures`-th failure in a row: full jitter below a doubling bound.
-pub fn retry_after(failures: u32, unit: f64) -> Duration {
+pub fn retry_after(failures: u32, random: f64) -> Duration {
     let doubling = FIRST_RETRY.saturating_mul(1 << failures.saturating_sub(1).min(16));
-    doubling.min(LONGEST_RETRY).mul_f64(unit).max(SHORTEST_RETRY)
+    doubling.min(LONGEST_RETRY).mul_f64(random).max(SHORTEST_RETRY)
 }
 
 #[cfg(test)]
@@ -102,7 +104,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::{
-        LONGEST_RETRY, LOOKS_PER_CONTENT, Renewal, SHORTEST_RETRY, looks_at_content, retry_after, unit_of,
+        LONGEST_RETRY, READS_PER_CONTENT, Renewal, SHORTEST_RETRY, jitter_fraction, reads_content,
+        retry_after,
     };
 
     fn at(second: i64) -> Timestamp {
@@ -112,7 +115,8 @@ mod tests {
     #[test]
     fn renews_at_a_share_of_the_life() {
         let check = |share, jitter, unit, expected| {
-            let due = Renewal { share, jitter, unit }.due_at(at(43_200), SignedDuration::from_hours(12));
+            let due = Renewal { renew_at: share, jitter, jitter_fraction: unit }
+                .due_at(at(43_200), SignedDuration::from_hours(12));
             assert_eq!(due, at(expected));
         };
         check(0.5, 0.0, 0.9, 21_600);
@@ -130,19 +134,19 @@ mod tests {
 
         #[test]
         fn each_node_looks_at_the_content_once_in_a_round(unit in 0.0..1.0, first in 1..1_000_000_u32) {
-            let round = first..first + LOOKS_PER_CONTENT;
-            prop_assert_eq!(round.filter(|look| looks_at_content(*look, unit)).count(), 1);
+            let round = first..first + READS_PER_CONTENT;
+            prop_assert_eq!(round.filter(|look| reads_content(*look, unit)).count(), 1);
         }
 
         #[test]
         fn a_node_has_one_place(node: String) {
-            prop_assert_eq!(unit_of(&node), unit_of(&node));
-            prop_assert!((0.0..1.0).contains(&unit_of(&node)));
+            prop_assert_eq!(jitter_fraction(&node), jitter_fraction(&node));
+            prop_assert!((0.0..1.0).contains(&jitter_fraction(&node)));
         }
 
         #[test]
         fn due_lies_within_the_life(share in 0.1..0.9, jitter in 0.0..0.5, unit in 0.0..1.0, life in 1..100_000_i64) {
-            let due = Renewal { share, jitter, unit }.due_at(at(1_000_000), SignedDuration::from_secs(life));
+            let due = Renewal { renew_at: share, jitter, jitter_fraction: unit }.due_at(at(1_000_000), SignedDuration::from_secs(life));
             prop_assert!(due <= at(1_000_000) && due >= at(1_000_000 - life));
         }
     }

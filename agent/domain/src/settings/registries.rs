@@ -3,7 +3,9 @@
 
 use super::host_names;
 use super::reader::{Section, Value};
-use crate::credentials::{Endpoint, ExternalId, Identity, Issuer, ProfileName, Role, RoleArn, SessionName};
+use crate::credentials::{
+    Endpoint, ExternalId, Identity, ProfileName, Role, RoleArn, SessionName, TokenScope,
+};
 use crate::registry::{EcrRegistry, HostName, Region, Service};
 
 /// A registry to hold a credential for.
@@ -13,7 +15,7 @@ pub struct RegistrySettings {
     /// Further names under which the same credential is filed.
     pub aliases: Vec<HostName>,
     /// Who gives its tokens, and as whom they are asked for.
-    pub issuer: Issuer,
+    pub scope: TokenScope,
 }
 
 /// How CloudTrail names the agent's sessions of a role, unless the settings say otherwise.
@@ -22,7 +24,7 @@ const SESSION_NAME: &str = "emr-ecr-agent";
 impl RegistrySettings {
     /// The registry without aliases, asked for as the node itself.
     pub fn of(registry: EcrRegistry) -> Self {
-        Self { issuer: Issuer::of(&registry), registry, aliases: Vec::new() }
+        Self { scope: TokenScope::of(&registry), registry, aliases: Vec::new() }
     }
 
     /// All names under which its credential is filed.
@@ -50,8 +52,8 @@ impl RegistrySettings {
         let endpoint = table.optional("endpoint", endpoint);
         let registry = registry?;
         let region = region.unwrap_or_else(|| registry.region().clone());
-        let issuer = Issuer { service: registry.service(), region, identity, endpoint };
-        Some(Self { registry, aliases, issuer })
+        let scope = TokenScope { service: registry.service(), region, identity, endpoint };
+        Some(Self { registry, aliases, scope })
     }
 }
 

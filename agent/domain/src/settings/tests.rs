@@ -74,7 +74,7 @@ fn every_value_is_taken_over() {
         principal = "hadoop@EXAMPLE.COM"
         keytab = "/etc/hadoop.keytab"
         [refresh]
-        share = 0.25
+        renew_at = 0.25
         jitter = 0
         pass_interval = "1h"
         minimum_validity = "1h 30m"
@@ -95,7 +95,7 @@ fn every_value_is_taken_over() {
     assert_eq!(kerberos.principal, "hadoop@EXAMPLE.COM");
     assert_eq!(kerberos.keytab.as_deref(), Some(Path::new("/etc/hadoop.keytab")));
     assert_eq!(settings.refresh.minimum_validity, Duration::from_secs(5400));
-    assert_eq!((settings.refresh.share, settings.refresh.jitter), (0.25, 0.0));
+    assert_eq!((settings.refresh.renew_at, settings.refresh.jitter), (0.25, 0.0));
     assert_eq!(settings.log.format, LogFormat::Json);
 }
 
@@ -117,13 +117,13 @@ fn a_registry_is_asked_for_as_its_table_says() {
     .expect("all is right");
     let [private, public] = settings.registries.as_slice() else { panic!("two registries") };
     assert_eq!(
-        private.issuer.to_string(),
+        private.scope.to_string(),
         "ECR in eu-west-3 at https://ecr.example.com as arn:aws:iam::210987654321:role/ecr-reader by the profile base"
     );
-    let role = private.issuer.identity.role.as_ref().expect("a role");
+    let role = private.scope.identity.role.as_ref().expect("a role");
     assert_eq!(role.external_id.as_ref().map(|id| id.as_str()), Some("agreed"));
     assert_eq!(role.session_name.as_str(), "emr-ecr-agent");
-    assert_eq!(public.issuer.to_string(), "ECR Public");
+    assert_eq!(public.scope.to_string(), "ECR Public");
 }
 
 #[test]
@@ -137,8 +137,8 @@ fn every_mistake_is_told_with_its_line() {
         }
     };
     check(
-        "[refresh]\nshare = 2\njiter = 0.1\n",
-        &[(2, "refresh.share", "0.1 to 0.9"), (3, "refresh.jiter", "jitter")],
+        "[refresh]\nrenew_at = 2\njiter = 0.1\n",
+        &[(2, "refresh.renew_at", "0.1 to 0.9"), (3, "refresh.jiter", "jitter")],
     );
     check("[[registries]]\naliases = []\n", &[(2, "registries.host", "required")]);
     let table = |rest: &str| {

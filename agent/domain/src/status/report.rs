@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{PlaceKind, PlaceStatus, RegistryStatus, StaticStatus, Status, Trust};
+use super::{RegistryStatus, SinkKind, SinkStatus, StaticStatus, Status, Trust};
 use crate::documents::Publication;
 use crate::findings::Finding;
 use crate::time::Moment;
@@ -24,7 +24,7 @@ pub struct Report {
     pub registries: Vec<RegistryReport>,
     /// `None` if no file of static credentials is set.
     pub static_credentials: Option<StaticReport>,
-    pub places: Vec<PlaceReport>,
+    pub sinks: Vec<SinkReport>,
     /// Why the last reload of agent.toml was refused; the settings before it are in force.
     pub settings_error: Option<String>,
     pub findings: Vec<Finding>,
@@ -62,8 +62,8 @@ pub struct RegistryReport {
     pub last_error: Option<String>,
     /// `ecr`, or `published` if another node fetched the token; null without one.
     pub source: Option<String>,
-    /// What the registry said to the token: `accepted`, `refused` or `unknown`; null if it was not tried here.
-    pub verified: Option<String>,
+    /// How the registry answered the token: `accepted`, `rejected` or `unknown`; null if it was not probed here.
+    pub probe: Option<String>,
     /// Whether container-executor.cfg trusts the registry's images, for the metrics: `/status` tells
     /// it by a finding.
     #[serde(skip)]
@@ -81,8 +81,8 @@ pub struct StaticReport {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct PlaceReport {
-    pub kind: PlaceKind,
+pub struct SinkReport {
+    pub kind: SinkKind,
     pub path: String,
     pub fresh: bool,
     pub verified_at: Option<Timestamp>,
@@ -90,12 +90,12 @@ pub struct PlaceReport {
     /// When the soonest of the credentials that were found there ends.
     pub expires_at: Option<Timestamp>,
     #[serde(flatten)]
-    pub published: Option<Published>,
+    pub published: Option<PublicationReport>,
 }
 
 /// What only the copy on HDFS tells.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Published {
+pub struct PublicationReport {
     pub publisher: Option<String>,
     pub published_at: Option<Timestamp>,
 }
@@ -114,11 +114,7 @@ impl Report {
             waiting_for: status.waiting_for(),
             registries: status.registries.iter().map(RegistryReport::new).collect(),
             static_credentials: status.static_credentials.as_ref().map(StaticReport::new),
-            places: status
-                .places
-                .iter()
-                .map(|place| PlaceReport::new(place, status.fresh(place, now)))
-                .collect(),
+            sinks: status.sinks.iter().map(|sink| SinkReport::new(sink, status.fresh(sink, now))).collect(),
             settings_error: status.settings_error.clone(),
             findings: status.findings.clone(),
         }
@@ -133,15 +129,15 @@ impl Check {
 
 impl RegistryReport {
     fn new(status: &RegistryStatus) -> Self {
-        let issuer = &status.issuer;
+        let scope = &status.scope;
         Self {
             host: status.registry.host().to_string(),
             aliases: status.aliases.iter().map(ToString::to_string).collect(),
-            region: issuer.region.to_string(),
+            region: scope.region.to_string(),
             account: status.registry.account().map(str::to_owned),
-            role_arn: issuer.identity.role.as_ref().map(|role| role.arn.to_string()),
-            profile: issuer.identity.profile.as_ref().map(ToString::to_string),
-            endpoint: issuer.endpoint.as_ref().map(ToString::to_string),
+            role_arn: scope.identity.role.as_ref().map(|role| role.arn.to_string()),
+            profile: scope.identity.profile.as_ref().map(ToString::to_string),
+            endpoint: scope.endpoint.as_ref().map(ToString::to_string),
             expires_at: status.expires_at,
             refresh_at: status.refresh_at,
             last_success_at: status.last_success_at,
@@ -149,7 +145,7 @@ impl RegistryReport {
             consecutive_failures: status.consecutive_failures,
             last_error: status.last_error.as_ref().map(|error| error.message.clone()),
             source: status.expires_at.map(|_| if status.adopted { "published" } else { "ecr" }.to_owned()),
-            verified: status.verdict.as_ref().map(|verdict| verdict.as_str().to_owned()),
+            probe: status.probe.as_ref().map(|probe| probe.as_str().to_owned()),
             trusted: status.trust,
         }
     }
@@ -165,20 +161,20 @@ impl StaticReport {
     }
 }
 
-impl PlaceReport {
-    fn new(place: &PlaceStatus, fresh: bool) -> Self {
-        let publication = |publication: Option<&Publication>| Published {
+impl SinkReport {
+    fn new(sink: &SinkStatus, fresh: bool) -> Self {
+        let publication = |publication: Option<&Publication>| PublicationReport {
             publisher: publication.map(|p| p.publisher.clone()),
             published_at: publication.map(|p| p.published_at),
         };
         Self {
-            kind: place.kind,
-            path: place.path.clone(),
+            kind: sink.kind,
+            path: sink.path.clone(),
             fresh,
-            verified_at: place.verified_at.map(|at| at.wall),
-            error: place.error.as_ref().map(|error| error.message.clone()),
-            expires_at: place.held.values().flatten().min().copied(),
-            published: (place.kind == PlaceKind::Hdfs).then(|| publication(place.publication.as_ref())),
+            verified_at: sink.verified_at.map(|at| at.wall),
+            error: sink.error.as_ref().map(|error| error.message.clone()),
+            expires_at: sink.held.values().flatten().min().copied(),
+            published: (sink.kind == SinkKind::Hdfs).then(|| publication(sink.publication.as_ref())),
         }
     }
 }

@@ -3,9 +3,9 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    ExecutorCfg, Moment, PlaceKind, PlaceStatus, Problem, RegistryStatus, Report, ServerClock, Status,
+    ExecutorCfg, Moment, Problem, RegistryStatus, Report, ServerClock, SinkKind, SinkStatus, Status,
 };
-use crate::credentials::{EntryName, Issuer};
+use crate::credentials::{EntryName, TokenScope};
 use crate::registry::EcrRegistry;
 
 const HOST: &str = "123456789123.dkr.ecr.us-east-1.amazonaws.com";
@@ -20,7 +20,7 @@ fn at(second: u64) -> Moment {
 fn sound() -> Status {
     let registry = EcrRegistry::parse(HOST).expect("a registry");
     let expires_at = at(43_200).wall;
-    let place = |kind, path: &str| PlaceStatus {
+    let sink = |kind, path: &str| SinkStatus {
         kind,
         path: path.to_owned(),
         verified_at: Some(at(0)),
@@ -30,9 +30,9 @@ fn sound() -> Status {
     };
     let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
     Status {
-        places: vec![place(PlaceKind::Local, "/l"), place(PlaceKind::Hdfs, "/h")],
+        sinks: vec![sink(SinkKind::Local, "/l"), sink(SinkKind::Hdfs, "/h")],
         registries: vec![RegistryStatus {
-            issuer: Issuer::of(&registry),
+            scope: TokenScope::of(&registry),
             registry,
             aliases: Vec::new(),
             expires_at: Some(expires_at),
@@ -42,7 +42,7 @@ fn sound() -> Status {
             consecutive_failures: 0,
             last_error: None,
             adopted: false,
-            verdict: None,
+            probe: None,
             trust: None,
         }],
         executor_cfg: ExecutorCfg::Sound,
@@ -73,8 +73,8 @@ fn readiness_turns_back_when_nothing_but_time_passes() {
 fn a_credential_must_outlive_the_minimum() {
     let verified_at = |second| {
         let mut status = sound();
-        for place in &mut status.places {
-            place.verified_at = Some(at(second));
+        for sink in &mut status.sinks {
+            sink.verified_at = Some(at(second));
         }
         status
     };
@@ -86,9 +86,9 @@ fn a_credential_must_outlive_the_minimum() {
 #[test]
 fn the_servers_clock_decides_what_has_ended() {
     let mut status = sound();
-    status.server_clock = ServerClock::told(SignedDuration::from_hours(11), at(0));
+    status.server_clock = ServerClock::from_skew(SignedDuration::from_hours(11), at(0));
     assert!(status.ready(at(0)));
-    status.server_clock = ServerClock::told(SignedDuration::from_hours(12), at(0));
+    status.server_clock = ServerClock::from_skew(SignedDuration::from_hours(12), at(0));
     assert!(!status.ready(at(0)));
 }
 
@@ -96,7 +96,7 @@ fn the_servers_clock_decides_what_has_ended() {
 fn a_local_clock_that_jumps_changes_nothing() {
     let token = |second: u64, hours: i64| {
         let mut status = sound();
-        status.server_clock = ServerClock::told(SignedDuration::ZERO, at(0));
+        status.server_clock = ServerClock::from_skew(SignedDuration::ZERO, at(0));
         let mut now = at(second);
         now.wall += SignedDuration::from_hours(hours);
         let skew = Report::new(&status, now).clock_skew_seconds;
@@ -116,23 +116,23 @@ fn each_thing_out_of_order_is_named() {
         disturb(&mut status);
         assert_eq!(failing(&status, at(0)), expected);
     };
-    check(|status| status.places[1].verified_at = None, &["hdfs:/h"]);
-    check(|status| status.places[0].held.clear(), &["local:/l"]);
+    check(|status| status.sinks[1].verified_at = None, &["hdfs:/h"]);
+    check(|status| status.sinks[0].held.clear(), &["local:/l"]);
     check(
         |status| status.executor_cfg = ExecutorCfg::Fatal("line 3".to_owned()),
         &["container-executor.cfg"],
     );
     check(|status| status.registries.clear(), &["registries"]);
     // An error of the last visit alone does not unsay what was verified just before.
-    check(|status| status.places[1].error = Some(Problem::new("down")), &[]);
+    check(|status| status.sinks[1].error = Some(Problem::new("down")), &[]);
 }
 
 #[test]
 fn what_is_waited_for_is_told_once() {
     let mut status = sound();
     let waiting = || Some(Problem::waiting("HDFS", "refused"));
-    status.places[0].error = waiting();
-    status.places[1].error = waiting();
+    status.sinks[0].error = waiting();
+    status.sinks[1].error = waiting();
     status.registries[0].last_error = Some(Problem::waiting("AWS credentials", "none"));
     assert_eq!(status.waiting_for(), ["AWS credentials", "HDFS"]);
 }
@@ -161,16 +161,16 @@ fn the_report_has_the_documented_fields() {
         "waiting_for",
         "registries",
         "static_credentials",
-        "places",
+        "sinks",
         "findings",
     ] {
         assert!(keys(&json).contains(&field.to_owned()), "{field}");
     }
-    let registry = "host aliases region account role_arn profile endpoint expires_at refresh_at last_success_at last_attempt_at consecutive_failures last_error source verified";
+    let registry = "host aliases region account role_arn profile endpoint expires_at refresh_at last_success_at last_attempt_at consecutive_failures last_error source probe";
     assert_eq!(keys(&json["registries"][0]), registry.split(' ').collect::<Vec<_>>());
-    assert_eq!(keys(&json["places"][0]), ["kind", "path", "fresh", "verified_at", "error", "expires_at"]);
+    assert_eq!(keys(&json["sinks"][0]), ["kind", "path", "fresh", "verified_at", "error", "expires_at"]);
     for field in ["publisher", "published_at"] {
-        assert!(keys(&json["places"][1]).contains(&field.to_owned()), "{field}");
+        assert!(keys(&json["sinks"][1]).contains(&field.to_owned()), "{field}");
     }
     assert_eq!(json["now"], "1970-01-12T13:46:40Z");
 }

@@ -6,20 +6,20 @@ use std::collections::BTreeSet;
 use domain::check::{
     self, AwsAnswer, AwsOutcome, ClientConfig, Content, Facts, ImageReference, Report, Request, TextFile,
 };
-use domain::credentials::{Issuer, Secret};
+use domain::credentials::{Secret, TokenScope};
 use domain::documents::plan::{Found as Placed, Plan};
 use domain::settings::Settings;
 use hadoop_rules::client_config;
 
 use crate::io::ecr::Ecr;
 use crate::io::registry;
-use crate::place::{Intent, Place as _};
+use crate::sink::{Intent, Sink as _};
 use crate::wiring;
 
 /// Looks at the published file, adds it to the facts, and gives its content.
 pub(super) async fn published(settings: &Settings, facts: &mut Facts<'_>) -> Option<Vec<u8>> {
     let mut place = wiring::published(settings);
-    let visit = place.visit(Box::new(|_| Plan::Keep), Intent::Tell).await;
+    let visit = place.reconcile(Box::new(|_| Plan::Keep), Intent::DryRun).await;
     let content = match visit {
         Ok(visit) => match visit.found {
             Placed::Absent => Content::Absent,
@@ -35,20 +35,20 @@ pub(super) async fn published(settings: &Settings, facts: &mut Facts<'_>) -> Opt
     bytes
 }
 
-/// Asks each issuer of the settings' and the trusted registries for a token.
+/// Asks each scope of the settings' and the trusted registries for a token.
 pub(super) async fn ask_aws(settings: &Settings, facts: &mut Facts<'_>) {
     let trusted = check::run(facts).trusted_registries();
-    let issuers: BTreeSet<Issuer> =
-        settings.wanted_registries(&trusted).into_iter().map(|wanted| wanted.issuer).collect();
+    let scopes: BTreeSet<TokenScope> =
+        settings.wanted_registries(&trusted).into_iter().map(|wanted| wanted.scope).collect();
     let ecr = Ecr::new(settings.deadlines.ecr);
     let Some(node) = &mut facts.node else { return };
-    for issuer in issuers {
-        let fetched = ecr.fetch(&issuer).await;
+    for scope in scopes {
+        let fetched = ecr.fetch(&scope).await;
         if let Some(skew) = fetched.clock_skew {
             node.clock_skew = skew.as_secs();
         }
         let outcome = AwsOutcome::of(fetched.token.as_ref().map_or_else(|error| error.result(), |_| "ok"));
-        node.aws.push(AwsAnswer { issuer, outcome });
+        node.aws.push(AwsAnswer { scope, outcome });
     }
 }
 

@@ -7,8 +7,8 @@ use domain::documents::plan::local;
 use domain::problem::Problem;
 use domain::settings::Settings;
 
-use super::{LocalConfig, read};
-use crate::place::{Change, Intent, Place as _, Visit};
+use super::{LocalSink, read};
+use crate::sink::{Change, Intent, Reconciled, Sink as _};
 
 fn credentials() -> Credentials {
     let token = Token {
@@ -21,21 +21,21 @@ fn credentials() -> Credentials {
     [(EntryName::parse("ecr.example").expect("a name"), Credential::Token(token))].into()
 }
 
-fn visit(path: &Path) -> Result<Visit, Problem> {
+fn reconcile(path: &Path) -> Result<Reconciled, Problem> {
     let toml = format!("[[docker_configs]]\npath = {:?}\nmode = \"0640\"\n", path.to_str().expect("UTF-8"));
     let settings = Settings::parse(&toml).expect("right settings");
-    let mut place = LocalConfig::new(settings.docker_configs[0].clone());
+    let mut sink = LocalSink::new(settings.docker_configs[0].clone());
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-    runtime.block_on(place.visit(Box::new(|found| local(found, &credentials())), Intent::CarryOut))
+    runtime.block_on(sink.reconcile(Box::new(|found| local(found, &credentials())), Intent::Apply))
 }
 
-fn folder() -> tempfile::TempDir {
-    tempfile::tempdir().expect("a folder")
+fn directory() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a directory")
 }
 
 fn names(folder: &Path) -> Vec<String> {
     let mut names: Vec<_> = fs::read_dir(folder)
-        .expect("a folder")
+        .expect("a directory")
         .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
         .collect();
     names.sort();
@@ -48,30 +48,33 @@ fn mode(path: &Path) -> u32 {
 
 #[test]
 fn writes_once_with_the_mode_set_and_then_keeps() {
-    let folder = folder();
-    let path = folder.path().join("docker/config.json");
-    assert_eq!(visit(&path).expect("written").changes, [Change::Replaced]);
-    assert_eq!((mode(&path), mode(&folder.path().join("docker"))), (0o640, 0o700));
+    let directory = directory();
+    let path = directory.path().join("docker/config.json");
+    assert_eq!(reconcile(&path).expect("written").changes, [Change::Replaced]);
+    assert_eq!((mode(&path), mode(&directory.path().join("docker"))), (0o640, 0o700));
     let inode = fs::metadata(&path).expect("there").ino();
-    assert_eq!(visit(&path).expect("kept").changes, []);
+    assert_eq!(reconcile(&path).expect("kept").changes, []);
     assert_eq!(fs::metadata(&path).expect("there").ino(), inode, "unchanged bytes are not written again");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).expect("chmod");
-    assert_eq!(visit(&path).expect("mended").changes, [Change::AttributesSet]);
-    assert_eq!((mode(&path), names(&folder.path().join("docker"))), (0o640, vec!["config.json".to_owned()]));
+    assert_eq!(reconcile(&path).expect("corrected").changes, [Change::AttributesSet]);
+    assert_eq!(
+        (mode(&path), names(&directory.path().join("docker"))),
+        (0o640, vec!["config.json".to_owned()])
+    );
 }
 
 #[test]
 fn symbolic_links_stay_and_their_target_is_replaced() {
-    let folder = folder();
-    let (link, target) = (folder.path().join("config.json"), folder.path().join("real/target.json"));
-    fs::create_dir(folder.path().join("real")).expect("a folder");
+    let directory = directory();
+    let (link, target) = (directory.path().join("config.json"), directory.path().join("real/target.json"));
+    fs::create_dir(directory.path().join("real")).expect("a directory");
     symlink("hop.json", &link).expect("a link");
-    symlink("real/target.json", folder.path().join("hop.json")).expect("a link");
+    symlink("real/target.json", directory.path().join("hop.json")).expect("a link");
     for existing in [None, Some(r#"{"credsStore":"x"}"#)] {
         if let Some(text) = existing {
             fs::write(&target, text).expect("written");
         }
-        visit(&link).expect("written through the links");
+        reconcile(&link).expect("written through the links");
         assert!(link.is_symlink());
         let text = fs::read_to_string(&target).expect("the target is there");
         assert!(text.contains("ecr.example") && text.contains("credsStore") == existing.is_some());
@@ -81,36 +84,36 @@ fn symbolic_links_stay_and_their_target_is_replaced() {
 #[test]
 fn what_cannot_be_used_is_left_untouched_and_named() {
     let check = |prepare: fn(&Path), expected: &str| {
-        let folder = folder();
-        let path = folder.path().join("config.json");
+        let directory = directory();
+        let path = directory.path().join("config.json");
         prepare(&path);
         let before = read(&path).ok();
-        let problem = visit(&path).expect_err(expected);
+        let problem = reconcile(&path).expect_err(expected);
         assert!(problem.message.contains(expected), "{}", problem.message);
         assert!(problem.message.contains("config.json"), "{}", problem.message);
         assert_eq!(read(&path).ok(), before);
-        assert!(names(folder.path()).iter().all(|name| !name.contains("emr-ecr-agent")));
+        assert!(names(directory.path()).iter().all(|name| !name.contains("emr-ecr-agent")));
     };
     check(|path| fs::write(path, "{ hunter2").expect("written"), "not JSON at line 1");
     check(|path| fs::write(path, [0xff, 0, 1]).expect("written"), "not JSON");
     check(|path| fs::write(path, "[]").expect("written"), "not a JSON object");
-    check(|path| fs::create_dir(path).expect("a folder"), "is a directory, not a regular file");
+    check(|path| fs::create_dir(path).expect("a directory"), "is a directory, not a regular file");
     check(|path| nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).expect("a FIFO"), "special file");
     check(|path| symlink("config.json", path).expect("a link"), "symbolic links");
 }
 
 #[test]
 fn a_missing_parent_is_waited_for() {
-    let folder = folder();
-    let problem = visit(&folder.path().join("home/.docker/config.json")).expect_err("no home yet");
-    assert_eq!(problem.waits_for, Some(format!("the directory {}", folder.path().join("home").display())));
+    let directory = directory();
+    let problem = reconcile(&directory.path().join("home/.docker/config.json")).expect_err("no home yet");
+    assert_eq!(problem.waits_for, Some(format!("the directory {}", directory.path().join("home").display())));
 }
 
 #[test]
 fn temporary_files_of_dead_writers_are_swept() {
-    let folder = folder();
+    let directory = directory();
     let left = |name: &str, age: u64| -> PathBuf {
-        let path = folder.path().join(name);
+        let path = directory.path().join(name);
         let file = fs::File::create(&path).expect("created");
         let written = std::time::SystemTime::now() - std::time::Duration::from_secs(age);
         file.set_modified(written).expect("dated");
@@ -118,30 +121,30 @@ fn temporary_files_of_dead_writers_are_swept() {
     };
     left(".config.json.emr-ecr-agent-abandoned", 3600);
     let (busy, foreign) = (left(".config.json.emr-ecr-agent-busy", 0), left(".config.json.other", 3600));
-    visit(&folder.path().join("config.json")).expect("written");
+    reconcile(&directory.path().join("config.json")).expect("written");
     assert!(busy.exists() && foreign.exists());
-    assert_eq!(names(folder.path()).len(), 3);
+    assert_eq!(names(directory.path()).len(), 3);
 }
 
 #[test]
 fn an_unknown_owner_is_waited_for() {
-    let folder = folder();
-    let path = folder.path().join("config.json");
+    let directory = directory();
+    let path = directory.path().join("config.json");
     let toml = format!("[[docker_configs]]\npath = {path:?}\nowner = \"nobody-has-this-name\"\n");
     let settings = Settings::parse(&toml).expect("right settings");
-    let mut place = LocalConfig::new(settings.docker_configs[0].clone());
+    let mut sink = LocalSink::new(settings.docker_configs[0].clone());
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-    let visit =
-        runtime.block_on(place.visit(Box::new(|found| local(found, &credentials())), Intent::CarryOut));
-    let problem = visit.expect_err("no such user");
+    let reconciled =
+        runtime.block_on(sink.reconcile(Box::new(|found| local(found, &credentials())), Intent::Apply));
+    let problem = reconciled.expect_err("no such user");
     assert_eq!(problem.waits_for.as_deref(), Some("the user nobody-has-this-name"));
     assert!(!path.exists());
 }
 
 #[test]
 fn reading_tells_absence_from_failure() {
-    let folder = folder();
-    let path = folder.path().join("x");
+    let directory = directory();
+    let path = directory.path().join("x");
     assert!(matches!(read(&path), Ok(None)));
     fs::write(&path, "y").expect("written");
     assert_eq!(read(&path).expect("read"), Some(b"y".to_vec()));

@@ -1,4 +1,4 @@
-//! The AWS credentials that an issuer is asked with: the node's own or a profile's, and a role assumed
+//! The AWS credentials that an scope is asked with: the node's own or a profile's, and a role assumed
 //! from there. Nothing is cached: a call for a token is hours apart from the next.
 
 use std::sync::{Mutex, PoisonError};
@@ -18,7 +18,7 @@ use aws_smithy_http_client::Connector;
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_runtime_api::client::http::{SharedHttpConnector, http_client_fn};
-use domain::credentials::{Holder, Issuer, Origin, Role};
+use domain::credentials::{Origin, Principal, Role, TokenScope};
 use jiff::Timestamp;
 
 use super::clock::ServerClock;
@@ -34,16 +34,16 @@ pub(super) struct Session {
 
 impl Session {
     /// Reads the SDK's own settings, those of the identity's profile if it has one.
-    pub(super) async fn open(issuer: &Issuer, deadline: Duration) -> Self {
+    pub(super) async fn open(scope: &TokenScope, deadline: Duration) -> Self {
         let http_client = http_client();
-        let region = Region::new(issuer.region.to_string());
+        let region = Region::new(scope.region.to_string());
         let loader = aws_config::defaults(BehaviorVersion::latest())
             .http_client(http_client.clone())
             .region(region.clone())
             .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(deadline).build())
             // One more attempt lets the SDK sign again by the server's clock; all else is the schedule's.
             .retry_config(RetryConfig::standard().with_max_attempts(2));
-        let loader = match &issuer.identity.profile {
+        let loader = match &scope.identity.profile {
             None => loader,
             // Named alone, a profile would come after the credentials of the environment.
             Some(profile) => {
@@ -57,47 +57,47 @@ impl Session {
         Self { config: loader.load().await, http_client }
     }
 
-    /// The credentials to ask `issuer` with, and what is to be remembered of them.
+    /// The credentials to ask `scope` with, and what is to be remembered of them.
     pub(super) async fn credentials(
         &self,
-        issuer: &Issuer,
+        scope: &TokenScope,
         clock: &ServerClock,
     ) -> Result<(Credentials, Origin), EcrError> {
-        let own = self.own_credentials(issuer).await?;
-        let holder = self.holder_of(&own).await;
-        let credentials = match &issuer.identity.role {
+        let own = self.own_credentials(scope).await?;
+        let principal = self.principal_of(&own).await;
+        let credentials = match &scope.identity.role {
             None => own,
-            Some(role) => self.assume(role, own, issuer, clock).await?,
+            Some(role) => self.assume(role, own, scope, clock).await?,
         };
         let ends_at = credentials.expiry().and_then(|at| Timestamp::try_from(at).ok());
-        Ok((credentials, Origin { ends_at, holder }))
+        Ok((credentials, Origin { ends_at, principal }))
     }
 
     /// Who the identity's own credentials belong to now, as far as this machine can tell.
-    pub(super) async fn holder(&self, issuer: &Issuer) -> Option<Holder> {
-        self.holder_of(&self.own_credentials(issuer).await.ok()?).await
+    pub(super) async fn principal(&self, scope: &TokenScope) -> Option<Principal> {
+        self.principal_of(&self.own_credentials(scope).await.ok()?).await
     }
 
-    async fn own_credentials(&self, issuer: &Issuer) -> Result<Credentials, EcrError> {
+    async fn own_credentials(&self, scope: &TokenScope) -> Result<Credentials, EcrError> {
         let found = match self.config.credentials_provider() {
             Some(provider) => provider.provide_credentials().await,
             None => Err(CredentialsError::not_loaded("the SDK has no credentials chain")),
         };
-        found.map_err(|source| EcrError::NoCredentials { issuer: Box::new(issuer.clone()), source })
+        found.map_err(|source| EcrError::NoCredentials { scope: Box::new(scope.clone()), source })
     }
 
     async fn assume(
         &self,
         role: &Role,
         own: Credentials,
-        issuer: &Issuer,
+        scope: &TokenScope,
         clock: &ServerClock,
     ) -> Result<Credentials, EcrError> {
         let config = aws_sdk_sts::config::Builder::from(&self.config)
             .credentials_provider(own)
             .interceptor(clock.clone())
             .build();
-        let call = Call::new(issuer, Operation::AssumeRole);
+        let call = Call::new(scope, Operation::AssumeRole);
         let request = aws_sdk_sts::Client::from_conf(config)
             .assume_role()
             .role_arn(role.arn.as_str())
@@ -119,15 +119,15 @@ impl Session {
     }
 
     /// Whoever mints a key for each question (STS, programs) tells nothing that could be compared.
-    async fn holder_of(&self, credentials: &Credentials) -> Option<Holder> {
+    async fn principal_of(&self, credentials: &Credentials) -> Option<Principal> {
         let features: Option<&Vec<AwsCredentialFeature>> = credentials.get_property();
         if features.is_some_and(|features| features.contains(&AwsCredentialFeature::CredentialsImds)) {
             let client = imds::Client::builder().configure(&provider_config(&self.http_client)).build();
             let role = client.get(INSTANCE_ROLE).await.ok()?;
-            return Some(Holder::instance_role(role.as_ref()));
+            return Some(Principal::instance_role(role.as_ref()));
         }
         let lasts = credentials.expiry().is_none();
-        lasts.then(|| Holder::access_key(credentials.access_key_id()))
+        lasts.then(|| Principal::access_key(credentials.access_key_id()))
     }
 }
 

@@ -7,33 +7,33 @@ use std::time::Duration;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_ecr::config::http::HttpResponse;
 use aws_sdk_ecr::error::{BoxError, ProvideErrorMetadata, SdkError};
-use domain::credentials::{BadToken, Issuer};
+use domain::credentials::{BadToken, TokenScope};
 use domain::registry::Service;
 use thiserror::Error;
 
 /// Why there is no new token.
 #[derive(Debug, Error)]
 pub enum EcrError {
-    #[error("no AWS credentials for {issuer}: {} were tried", tried(issuer))]
-    NoCredentials { issuer: Box<Issuer>, source: CredentialsError },
+    #[error("no AWS credentials for {scope}: {} were tried", tried(scope))]
+    NoCredentials { scope: Box<TokenScope>, source: CredentialsError },
     #[error("{} denied {}: {}", call.server(), call.operation.name(), call.remedy())]
     Denied { call: Call, source: BoxError },
     #[error("{} throttled {}", call.server(), call.operation.name())]
     Throttled { call: Call, source: BoxError },
-    #[error("{issuer} did not answer GetAuthorizationToken within {deadline:?}, credentials included")]
-    Timeout { issuer: Box<Issuer>, deadline: Duration },
+    #[error("{scope} did not answer GetAuthorizationToken within {deadline:?}, credentials included")]
+    Timeout { scope: Box<TokenScope>, deadline: Duration },
     #[error("{} could not be reached for {}", call.server(), call.operation.name())]
     Network { call: Call, source: BoxError },
     #[error("{} failed {}", call.server(), call.operation.name())]
     Service { call: Call, source: BoxError },
-    #[error("{issuer} gave a GetAuthorizationToken answer that is of no use")]
-    Answer { issuer: Box<Issuer>, source: BadToken },
+    #[error("{scope} gave a GetAuthorizationToken answer that is of no use")]
+    Answer { scope: Box<TokenScope>, source: BadToken },
 }
 
 /// One call on the way to a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call {
-    issuer: Box<Issuer>,
+    scope: Box<TokenScope>,
     operation: Operation,
 }
 
@@ -50,7 +50,7 @@ impl EcrError {
             EcrError::NoCredentials { .. } => Some("AWS credentials".to_owned()),
             EcrError::Denied { call, .. } => Some(format!("the IAM permission {}", call.permission())),
             EcrError::Network { call, .. } => Some(call.server()),
-            EcrError::Timeout { issuer, .. } => Some(issuer.to_string()),
+            EcrError::Timeout { scope, .. } => Some(scope.to_string()),
             EcrError::Throttled { .. } | EcrError::Service { .. } | EcrError::Answer { .. } => None,
         }
     }
@@ -73,8 +73,8 @@ impl EcrError {
 }
 
 impl Call {
-    pub(super) fn new(issuer: &Issuer, operation: Operation) -> Self {
-        Self { issuer: Box::new(issuer.clone()), operation }
+    pub(super) fn new(scope: &TokenScope, operation: Operation) -> Self {
+        Self { scope: Box::new(scope.clone()), operation }
     }
 
     /// Tells by the SDK's error what became of the call.
@@ -102,18 +102,18 @@ impl Call {
 
     fn server(&self) -> String {
         match self.operation {
-            Operation::AssumeRole => format!("STS, asked for {},", self.issuer),
-            Operation::GetAuthorizationToken => self.issuer.to_string(),
+            Operation::AssumeRole => format!("STS, asked for {},", self.scope),
+            Operation::GetAuthorizationToken => self.scope.to_string(),
         }
     }
 
     fn permission(&self) -> String {
-        let actions = match (self.operation, self.issuer.service) {
+        let actions = match (self.operation, self.scope.service) {
             (Operation::AssumeRole, _) => "sts:AssumeRole",
             (_, Service::Private) => "ecr:GetAuthorizationToken",
             (_, Service::Public) => "ecr-public:GetAuthorizationToken and sts:GetServiceBearerToken",
         };
-        match (&self.issuer.identity.role, self.operation) {
+        match (&self.scope.identity.role, self.operation) {
             (Some(role), Operation::AssumeRole) => format!("{actions} on {}", role.arn),
             _ => actions.to_owned(),
         }
@@ -121,7 +121,7 @@ impl Call {
 
     fn remedy(&self) -> String {
         let permission = self.permission();
-        match (&self.issuer.identity.role, self.operation) {
+        match (&self.scope.identity.role, self.operation) {
             (_, Operation::AssumeRole) => format!(
                 "grant the instance profile's role {permission}, and let that role's trust policy name it, with the external id if it asks for one"
             ),
@@ -141,8 +141,8 @@ impl Operation {
 }
 
 /// Where credentials were looked for.
-fn tried(issuer: &Issuer) -> String {
-    match &issuer.identity.profile {
+fn tried(scope: &TokenScope) -> String {
+    match &scope.identity.profile {
         Some(profile) => format!("the settings of the profile {profile}"),
         None => {
             "the environment, the profile, web identity, container and instance metadata (IMDSv2)".to_owned()

@@ -3,9 +3,9 @@
 use domain::check::Access;
 
 use super::connection::Connection;
-use super::{HdfsError, Published};
+use super::{HdfsError, PublishedSink};
 
-impl Published {
+impl PublishedSink {
     /// Owner and mode of the file and of its directory; `None` unless both exist.
     pub async fn access(&mut self) -> Result<Option<Access>, HdfsError> {
         self.with_connection(|hdfs: Connection, settings| async move {

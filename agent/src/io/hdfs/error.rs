@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use super::worker::WorkerError;
 use crate::io::hadoop_conf::ConfError;
-use crate::place::StoreError;
+use crate::sink::StoreError;
 
 #[derive(Debug, Error)]
 pub enum HdfsError {

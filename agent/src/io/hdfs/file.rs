@@ -1,5 +1,5 @@
-//! The published file during one visit: stat'ed with one call when nothing changed, and replaced by
-//! a rename over it, so that no reader ever finds it missing or half written.
+//! The published file during one reconciliation: one call if nothing changed, and replaced by a rename over it, so
+//! that no reader ever finds it missing or half written.
 
 use domain::documents::plan::{Attributes, Found};
 use domain::documents::{Document, PublishedPath};
@@ -10,7 +10,7 @@ use hdfs_native::client::FileStatus;
 use super::HdfsError;
 use super::connection::{Connection, NewFile};
 use crate::io::chain;
-use crate::place::{Replacement, Store};
+use crate::sink::{Replacement, Store};
 
 /// Temporary files of this age, by the NameNode's clock, were left by a dead writer.
 const ABANDONED_AFTER_MILLIS: u64 = 10 * 60 * 1000;
@@ -25,16 +25,16 @@ pub(super) struct PublishedFile {
     is_lost: bool,
 }
 
-/// What the last look found, so that an unchanged file need not be read again each time.
+/// The last observation, so that an unchanged file need not be read again each time.
 #[derive(Debug, Clone)]
 pub(super) struct Remembered {
     file_system: String,
     stamp: Stamp,
     document: Document,
-    /// Whether the last look at the content could read it.
+    /// Whether the content could be read, the last time.
     readable: bool,
     /// How often in a row the file was found unchanged.
-    looks: u32,
+    reads: u32,
 }
 
 /// What changes whenever a file is replaced, written or touched.
@@ -98,33 +98,33 @@ impl PublishedFile {
         }
     }
 
-    /// Looks at all there is; none if there is no file.
-    async fn look(&self) -> Result<Option<Remembered>, HdfsError> {
+    /// Reads stamp and content; `None` if there is no file.
+    async fn observe_all(&self) -> Result<Option<Remembered>, HdfsError> {
         let Some(status) = self.status().await? else { return Ok(None) };
         let document = self.read_whole(&status).await?;
         let file_system = self.hdfs.file_system().to_owned();
-        Ok(Some(Remembered { file_system, stamp: Stamp::of(&status), document, readable: true, looks: 0 }))
+        Ok(Some(Remembered { file_system, stamp: Stamp::of(&status), document, readable: true, reads: 0 }))
     }
 
-    async fn look_at_stamp(&self, before: Remembered) -> Result<Option<Remembered>, HdfsError> {
+    async fn observe_stamp(&self, before: Remembered) -> Result<Option<Remembered>, HdfsError> {
         let Some(status) = self.status().await? else { return Ok(None) };
         let stamp = Stamp::of(&status);
         if stamp == before.stamp {
             return Ok(Some(before));
         }
         let document = self.read_whole(&status).await?;
-        Ok(Some(Remembered { stamp, document, readable: true, looks: 0, ..before }))
+        Ok(Some(Remembered { stamp, document, readable: true, reads: 0, ..before }))
     }
 
-    async fn look_at_content(&self, before: Remembered) -> Result<Option<Remembered>, HdfsError> {
+    async fn observe_content(&self, before: Remembered) -> Result<Option<Remembered>, HdfsError> {
         match self.hdfs.read(self.path().path()).await {
             Ok(document) if document == before.document => Ok(Some(Remembered { readable: true, ..before })),
-            // Gone, replaced or unreadable: the whole look tells which.
-            _ => self.look().await,
+            // Gone, replaced or unreadable: all of it shows which.
+            _ => self.observe_all().await,
         }
     }
 
-    /// The NameNode knows the file, and its content cannot be had. Where that is a passing trouble of all
+    /// The NameNode knows the file, and nobody can read its content. If that is a temporary failure of all
     /// DataNodes, nothing can be written either, and so nothing is replaced.
     async fn unreadable(&mut self, before: Option<Remembered>, why: HdfsError) -> Result<Found, HdfsError> {
         tracing::warn!(error = %chain(&why), "cannot read published file");
@@ -133,7 +133,7 @@ impl PublishedFile {
         if held_open && before.is_none() && self.is_being_closed().await {
             return Err(why);
         }
-        // What somebody writes in place has no worth yet; what was replaced as a whole is newer than before.
+        // What somebody writes in place is worth nothing yet; what was replaced as a whole is newer than before.
         let last_known = before.filter(|before| held_open || before.stamp == stamp);
         let last_known = last_known.map(|before| before.document);
         self.remembered = Some(Remembered {
@@ -141,13 +141,13 @@ impl PublishedFile {
             stamp,
             document: last_known.clone().unwrap_or_else(|| Document::new(Vec::new())),
             readable: false,
-            looks: 0,
+            reads: 0,
         });
         Ok(Found::Unreadable { last_known })
     }
 
-    /// Takes the lease from whoever holds open a file that was never read here, and may have entries that
-    /// nobody else has: a later look finds it closed. `false` if that is not permitted.
+    /// Takes the lease from the writer of a file that was never read here, and may have entries that nobody else
+    /// has: a later pass finds it closed. `false` if that is not permitted.
     async fn is_being_closed(&self) -> bool {
         let recovery = self.hdfs.recover_lease(self.path().path()).await;
         if let Err(error) = &recovery {
@@ -156,8 +156,8 @@ impl PublishedFile {
         recovery.is_ok()
     }
 
-    /// Writes `document` under the name `temporary` and puts it in the file's stead, unless another
-    /// writer did so first.
+    /// Writes `document` under the name `temporary` and renames it over the file, unless another writer replaced
+    /// the file first.
     async fn replace_by(&mut self, temporary: &str, document: &Document) -> Result<Replacement, HdfsError> {
         self.write(temporary, self.settings.mode.bits(), document).await?;
         let found = self.status().await?.map(|status| Stamp::of(&status));
@@ -165,7 +165,7 @@ impl PublishedFile {
             return Ok(Replacement::Overtaken);
         }
         self.hdfs.rename_over(temporary, self.path().path()).await?;
-        // The next look is at everything.
+        // The next observation reads everything.
         self.remembered = None;
         if let Some(status) = self.status().await? {
             self.sweep(status.modification_time).await;
@@ -173,7 +173,7 @@ impl PublishedFile {
         Ok(Replacement::Done)
     }
 
-    /// A name beside the file that no other writer has.
+    /// A name in the same directory that no other writer uses.
     fn temporary(&self) -> String {
         let now = jiff::Timestamp::now().as_nanosecond();
         let process = std::process::id();
@@ -197,7 +197,7 @@ impl PublishedFile {
         Ok(())
     }
 
-    /// Tells a directory that is not there yet from other failures.
+    /// Distinguishes a missing directory from other failures.
     async fn creation_failed(&self, error: HdfsError) -> HdfsError {
         let directory = self.path().folder();
         match self.hdfs.status(directory).await {
@@ -206,7 +206,7 @@ impl PublishedFile {
         }
     }
 
-    /// Removes what dead writers left, judged by the clock that wrote the times.
+    /// Removes what dead writers left, by the clock that wrote the times.
     async fn sweep(&self, now_millis: u64) {
         let Ok(listing) = self.hdfs.list(self.path().folder()).await else { return };
         let prefix = self.path().sibling(&self.temporary_prefix());
@@ -236,27 +236,27 @@ impl Store for PublishedFile {
 
     async fn observe(&mut self) -> Result<Found, HdfsError> {
         let before = self.remembered.take();
-        let looked = match before.clone() {
+        let observed = match before.clone() {
             Some(before) => {
-                let before = Remembered { looks: before.looks.wrapping_add(1), ..before };
-                let its_turn = schedule::looks_at_content(before.looks, schedule::unit_of(&self.node));
-                match its_turn || !before.readable {
-                    true => self.look_at_content(before).await,
-                    false => self.look_at_stamp(before).await,
+                let before = Remembered { reads: before.reads.wrapping_add(1), ..before };
+                let whole = schedule::reads_content(before.reads, schedule::jitter_fraction(&self.node));
+                match whole || !before.readable {
+                    true => self.observe_content(before).await,
+                    false => self.observe_stamp(before).await,
                 }
             }
-            None => self.look().await,
+            None => self.observe_all().await,
         };
-        let looked = match looked {
-            // Another writer may have replaced it, or opened it, between the question where it lies and the read.
-            Err(error) if error.is_loss_of_content() => self.look().await,
-            looked => looked,
+        let observed = match observed {
+            // Another writer may have replaced or opened it between finding its blocks and reading them.
+            Err(error) if error.is_loss_of_content() => self.observe_all().await,
+            observed => observed,
         };
-        self.remembered = match looked {
-            // After a restart the NameNode has left safe mode, maybe, before the last DataNode has reported.
+        self.remembered = match observed {
+            // After a restart the NameNode may leave safe mode before the last DataNode has reported.
             Err(error) if error.is_unreadable() && !self.is_lost => return Err(error),
             Err(error) if error.is_loss_of_content() => return self.unreadable(before, error).await,
-            looked => looked?,
+            observed => observed?,
         };
         Ok(self.remembered.as_ref().map_or(Found::Absent, |file| self.found(file)))
     }

@@ -151,7 +151,7 @@ mod tests {
     use std::path::Path;
 
     use super::{Login, check, ticket_cache};
-    use crate::place::StoreError as _;
+    use crate::sink::StoreError as _;
     use domain::settings::{KerberosLogin, Settings};
 
     fn login(keytab: &Path) -> Login {

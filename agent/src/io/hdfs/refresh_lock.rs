@@ -1,45 +1,45 @@
-//! The turn to renew the published credentials: a file beside the published one that only one node
-//! can have created. It saves calls to ECR; what is published would be right without it.
+//! The refresh lock: a file beside the published one that only one node can have created. It saves calls to ECR;
+//! what is published would be right without it.
 
 use domain::documents::Document;
 use domain::settings::PublishedSettings;
 
 use super::connection::{Connection, NewFile};
-use super::{HdfsError, Published};
-use crate::place::Turn;
+use super::{HdfsError, PublishedSink};
+use crate::sink::RefreshLock;
 
-/// Takes the turn, unless another node has it.
-pub(super) async fn take(published: &mut Published) -> Result<Turn, HdfsError> {
+/// Acquires the lock unless another node holds it.
+pub(super) async fn try_acquire(published: &mut PublishedSink) -> Result<RefreshLock, HdfsError> {
     let now = published.started.elapsed();
-    if published.turn.is_ours(now) {
-        return Ok(Turn::Ours);
+    if published.lock.is_held(now) {
+        return Ok(RefreshLock::Acquired);
     }
     let held = published
         .with_connection(|hdfs, settings| async move { create(&hdfs, &path_of(&settings), &settings).await });
     let taken = match held.await? {
         None => true,
-        Some(created) if published.turn.is_abandoned(created, now) => take_over(published).await?,
+        Some(created) if published.lock.is_abandoned(created, now) => take_over(published).await?,
         Some(_) => false,
     };
     if !taken {
-        return Ok(Turn::Others);
+        return Ok(RefreshLock::HeldElsewhere);
     }
-    published.turn.taken(published.started.elapsed());
-    Ok(Turn::Ours)
+    published.lock.acquired(published.started.elapsed());
+    Ok(RefreshLock::Acquired)
 }
 
-/// Gives the turn back, if we have it.
-pub(super) async fn end(published: &mut Published) -> Result<(), HdfsError> {
-    if !published.turn.is_ours(published.started.elapsed()) {
+/// Releases the lock, if we hold it.
+pub(super) async fn release(published: &mut PublishedSink) -> Result<(), HdfsError> {
+    if !published.lock.is_held(published.started.elapsed()) {
         return Ok(());
     }
-    published.turn.given_back();
+    published.lock.released();
     let ended =
         published.with_connection(|hdfs, settings| async move { hdfs.delete(&path_of(&settings)).await });
     ended.await.map(|_| ())
 }
 
-async fn take_over(published: &mut Published) -> Result<bool, HdfsError> {
+async fn take_over(published: &mut PublishedSink) -> Result<bool, HdfsError> {
     let held = published.with_connection(|hdfs, settings| async move {
         let path = path_of(&settings);
         hdfs.delete(&path).await?;
@@ -57,7 +57,7 @@ async fn create(
     let new = NewFile { mode: 0o600, replication: settings.replication, owner: None, group: None };
     match hdfs.create(path, new, &Document::new(Vec::new())).await {
         Ok(()) => Ok(None),
-        // Given back in between: the next pass may have it.
+        // Released in between: the next pass may acquire it.
         Err(HdfsError::AlreadyExists { .. }) => {
             Ok(Some(hdfs.status(path).await?.map_or(0, |status| status.modification_time)))
         }
@@ -66,5 +66,5 @@ async fn create(
 }
 
 fn path_of(settings: &PublishedSettings) -> String {
-    settings.path.sibling(&format!(".{}.emr-ecr-agent-turn", settings.path.file_name()))
+    settings.path.sibling(&format!(".{}.emr-ecr-agent-lock", settings.path.file_name()))
 }

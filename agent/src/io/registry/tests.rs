@@ -5,7 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use domain::check::{ImageReference, RegistryAnswer};
 use domain::credentials::Secret;
-use domain::refresh::Verdict;
+use domain::refresh::ProbeResult;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
@@ -92,23 +92,23 @@ impl Registry {
     }
 }
 
-async fn verdict(registry: Registry, auth: &str) -> Verdict {
+async fn probe_result(registry: Registry, auth: &str) -> ProbeResult {
     let name = registry.serve().await;
-    probe(&name, &Secret::new(auth)).await.verdict
+    probe(&name, &Secret::new(auth)).await.result
 }
 
 #[tokio::test]
 async fn a_registry_of_bearer_tokens_judges_the_credential_when_it_hands_one_out() {
     let wrong = BASE64.encode("AWS:wrong");
     let check = async |refusal, auth: &str, expected| {
-        assert_eq!(verdict(Registry { refusal, ..Registry::default() }, auth).await, expected);
+        assert_eq!(probe_result(Registry { refusal, ..Registry::default() }, auth).await, expected);
     };
-    check(400, &good(), Verdict::Accepted).await;
-    check(400, &wrong, Verdict::Refused(400)).await;
-    check(401, &wrong, Verdict::Refused(401)).await;
+    check(400, &good(), ProbeResult::Accepted).await;
+    check(400, &wrong, ProbeResult::Rejected(400)).await;
+    check(401, &wrong, ProbeResult::Rejected(401)).await;
     assert!(matches!(
-        verdict(Registry { refusal: 503, ..Registry::default() }, &wrong).await,
-        Verdict::Unknown(_)
+        probe_result(Registry { refusal: 503, ..Registry::default() }, &wrong).await,
+        ProbeResult::Unknown(_)
     ));
 }
 
@@ -116,7 +116,9 @@ async fn a_registry_of_bearer_tokens_judges_the_credential_when_it_hands_one_out
 async fn the_credential_goes_nowhere_by_plain_http() {
     for realm in ["http://tokens.example.com/", "ftp://127.0.0.1/", "elsewhere"] {
         let registry = Registry { realm: Some(realm.to_owned()), ..Registry::default() };
-        assert!(matches!(verdict(registry, &good()).await, Verdict::Unknown(why) if why.contains("safe")));
+        assert!(
+            matches!(probe_result(registry, &good()).await, ProbeResult::Unknown(why) if why.contains("safe"))
+        );
     }
 }
 

@@ -19,7 +19,7 @@ fn report() -> Report {
         waiting_for: Vec::new(),
         static_credentials: None,
         registries: Vec::new(),
-        places: Vec::new(),
+        sinks: Vec::new(),
         settings_error: None,
         findings: Vec::new(),
     }
@@ -41,7 +41,7 @@ fn registry(host: &str, expires_at: Option<i64>) -> RegistryReport {
         consecutive_failures: 0,
         last_error: None,
         source: None,
-        verified: None,
+        probe: None,
         trusted: None,
     }
 }

@@ -11,18 +11,18 @@ use std::time::Duration;
 use domain::check::{Facts, Ruling};
 use domain::credentials::{StaticCredentials, Token};
 use domain::problem::Problem;
-use domain::refresh::{Probed, Verdict};
+use domain::refresh::{Probe, ProbeResult};
 use domain::registry::HostName;
 use domain::settings::Settings;
 use domain::time::Moment;
 use emr_ecr_agent::agent::{Agent, Parts, PassReport, RegistryProbe, Wake, World};
 use emr_ecr_agent::io::clock::Clock;
 use emr_ecr_agent::io::ecr::Ecr;
-use emr_ecr_agent::io::hdfs::Published;
+use emr_ecr_agent::io::hdfs::PublishedSink;
 use emr_ecr_agent::io::metrics::Metrics;
 use emr_ecr_agent::io::node::ThisMachine;
 use emr_ecr_agent::io::settings_file::SettingsFile;
-use emr_ecr_agent::place::Intent;
+use emr_ecr_agent::sink::Intent;
 use hadoop_rules::Rules;
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
@@ -95,7 +95,7 @@ async fn live(mut agent: Agent, first: Instant, end: Instant, interval: Duration
     let mut deeds = Deeds::default();
     let mut wake = Wake::Start;
     while ticks.tick().await < end {
-        deeds.note(agent.pass(wake, Intent::CarryOut).await);
+        deeds.note(agent.pass(wake, Intent::Apply).await);
         wake = Wake::Timer;
     }
     deeds
@@ -148,7 +148,7 @@ impl World for LightNode {
     fn parts(&self, settings: &Settings) -> Parts {
         let conf_dir = settings.hadoop_conf_dir.clone();
         let published =
-            Published::new(settings.published.clone(), conf_dir, self.name.clone(), &settings.deadlines);
+            PublishedSink::new(settings.published.clone(), conf_dir, self.name.clone(), &settings.deadlines);
         Parts {
             tokens: Box::new(Ecr::new(settings.deadlines.ecr)),
             registries: Box::new(TakesAll),
@@ -175,7 +175,7 @@ impl World for LightNode {
 struct TakesAll;
 
 impl RegistryProbe for TakesAll {
-    fn probe(&self, _: HostName, _: Token) -> Pin<Box<dyn Future<Output = Probed> + Send>> {
-        Box::pin(async { Probed { verdict: Verdict::Accepted, clock_skew: Some(SignedDuration::ZERO) } })
+    fn probe(&self, _: HostName, _: Token) -> Pin<Box<dyn Future<Output = Probe> + Send>> {
+        Box::pin(async { Probe { result: ProbeResult::Accepted, clock_skew: Some(SignedDuration::ZERO) } })
     }
 }

@@ -111,10 +111,10 @@ fn add_traffic(section: &mut Section, intervals: f64, before: Wired, after: Wire
 async fn refreshes(stage: &mut Stage, plan: &Plan, section: &mut Section) -> Outcome<()> {
     // Due soon after its issue, and alive for as long as HDFS may take to publish it.
     stage.scene.ecr.set_token_life(SignedDuration::from_secs(2));
-    stage.scene.settings.set("refresh.share", 0.1);
+    stage.scene.settings.set("refresh.renew_at", 0.1);
     let outcome = grow(stage, plan).await;
     stage.scene.ecr.set_token_life(TWELVE_HOURS);
-    stage.scene.settings.set("refresh.share", 0.5);
+    stage.scene.settings.set("refresh.renew_at", 0.5);
     let [early, middle, late] = outcome?;
 
     let (half, all) = (plan.refreshes / 2, plan.refreshes);

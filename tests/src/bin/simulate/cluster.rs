@@ -126,7 +126,7 @@ impl Cluster {
     }
 
     /// Whether this call created the turn; else the mark of the one that is there.
-    pub fn create_turn(&self) -> Result<(), u64> {
+    pub fn create_lock(&self) -> Result<(), u64> {
         let mut state = self.state();
         state.counts.extra_rpcs += 2;
         match state.turn {
@@ -139,7 +139,7 @@ impl Cluster {
         }
     }
 
-    pub fn remove_turn(&self) {
+    pub fn remove_lock(&self) {
         let mut state = self.state();
         state.counts.extra_rpcs += 1;
         state.turn = None;

@@ -8,18 +8,18 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use domain::check::{Content, Facts, Ruling, TextFile};
-use domain::credentials::{Holder, Issuer, Origin, Secret, StaticCredentials, Token};
+use domain::credentials::{Origin, Principal, Secret, StaticCredentials, Token, TokenScope};
 use domain::documents::Document;
 use domain::documents::plan::{Attributes, Found, Plan};
 use domain::problem::Problem;
-use domain::refresh::{Probed, TurnMemory, Verdict};
+use domain::refresh::{LockState, Probe, ProbeResult};
 use domain::registry::HostName;
 use domain::settings::Settings;
-use domain::status::PlaceKind;
+use domain::status::SinkKind;
 use domain::time::Moment;
 use emr_ecr_agent::agent::{Agent, Fetched, Parts, RegistryProbe, TokenSource, Wake, World};
 use emr_ecr_agent::io::metrics::Metrics;
-use emr_ecr_agent::place::{Change, Intent, Place, Planner, SharedPlace, Turn, Visit};
+use emr_ecr_agent::sink::{Change, Intent, Planner, Reconciled, RefreshLock, SharedSink, Sink};
 use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
 use hadoop_rules::Rules;
 use jiff::SignedDuration;
@@ -146,7 +146,7 @@ impl Node {
         let mut wake = Wake::Start;
         loop {
             version.mark_unchanged();
-            agent.pass(wake, Intent::CarryOut).await;
+            agent.pass(wake, Intent::Apply).await;
             wake = Wake::Timer;
             cluster.state().counts.passes += 1;
             if is_fresh(&agent) {
@@ -173,7 +173,7 @@ impl Node {
 fn is_fresh(agent: &Agent) -> bool {
     let status = agent.status();
     let status = status.borrow();
-    status.places.iter().all(|place| place.error.is_none() && !place.held.is_empty())
+    status.sinks.iter().all(|sink| sink.error.is_none() && !sink.held.is_empty())
 }
 
 /// What a node's agent sees of the world.
@@ -207,7 +207,7 @@ impl World for Node {
             local: vec![Box::new(LocalFile(Found::Absent))],
             published: Box::new(SharedFile {
                 cluster: self.cluster.clone(),
-                turn: TurnMemory::new(settings.deadlines.turn()),
+                lock: LockState::new(settings.deadlines.refresh_lock()),
             }),
         }
     }
@@ -240,13 +240,13 @@ struct Outside {
 }
 
 impl TokenSource for Outside {
-    fn fetch(&self, issuer: Issuer) -> Pin<Box<dyn Future<Output = Fetched> + Send>> {
+    fn fetch(&self, scope: TokenScope) -> Pin<Box<dyn Future<Output = Fetched> + Send>> {
         let outside = self.clone();
         Box::pin(async move {
             sleep(CALL).await;
             let skew = Some(-outside.clock_error);
             let failed = |result, why: &str, skew| {
-                let token = Err(Problem::waiting(issuer.to_string(), why));
+                let token = Err(Problem::waiting(scope.to_string(), why));
                 Fetched { token, result, clock_skew: skew }
             };
             match outside.cluster.call_ecr() {
@@ -265,14 +265,14 @@ impl TokenSource for Outside {
         })
     }
 
-    fn holder(&self, _: Issuer) -> Pin<Box<dyn Future<Output = Option<Holder>> + Send>> {
+    fn principal(&self, _: TokenScope) -> Pin<Box<dyn Future<Output = Option<Principal>> + Send>> {
         Box::pin(std::future::ready(None))
     }
 }
 
 impl RegistryProbe for Outside {
-    fn probe(&self, _: HostName, _: Token) -> Pin<Box<dyn Future<Output = Probed> + Send>> {
-        let probed = Probed { verdict: Verdict::Accepted, clock_skew: Some(-self.clock_error) };
+    fn probe(&self, _: HostName, _: Token) -> Pin<Box<dyn Future<Output = Probe> + Send>> {
+        let probed = Probe { result: ProbeResult::Accepted, clock_skew: Some(-self.clock_error) };
         Box::pin(std::future::ready(probed))
     }
 }
@@ -280,31 +280,31 @@ impl RegistryProbe for Outside {
 /// The node's own Docker config.
 struct LocalFile(Found);
 
-impl Place for LocalFile {
-    fn kind(&self) -> PlaceKind {
-        PlaceKind::Local
+impl Sink for LocalFile {
+    fn kind(&self) -> SinkKind {
+        SinkKind::Local
     }
 
     fn path(&self) -> String {
         "/root/.docker/config.json".to_owned()
     }
 
-    fn visit(
+    fn reconcile(
         &mut self,
         planner: Planner,
         _: Intent,
-    ) -> Pin<Box<dyn Future<Output = Result<Visit, Problem>> + '_>> {
+    ) -> Pin<Box<dyn Future<Output = Result<Reconciled, Problem>> + '_>> {
         let at_first = self.0.clone();
         let (found, changes) = carried_out(planner(&at_first), &at_first);
         self.0 = found.clone();
-        Box::pin(std::future::ready(Ok(Visit { at_first, found, changes })))
+        Box::pin(std::future::ready(Ok(Reconciled { at_first, found, changes })))
     }
 }
 
 /// The published file.
 struct SharedFile {
     cluster: Cluster,
-    turn: TurnMemory,
+    lock: LockState,
 }
 
 impl SharedFile {
@@ -323,34 +323,38 @@ impl SharedFile {
     }
 }
 
-impl Place for SharedFile {
-    fn kind(&self) -> PlaceKind {
-        PlaceKind::Hdfs
+impl Sink for SharedFile {
+    fn kind(&self) -> SinkKind {
+        SinkKind::Hdfs
     }
 
     fn path(&self) -> String {
         "/user/hadoop/config.json".to_owned()
     }
 
-    fn visit(
+    fn reconcile(
         &mut self,
         planner: Planner,
         _: Intent,
-    ) -> Pin<Box<dyn Future<Output = Result<Visit, Problem>> + '_>> {
+    ) -> Pin<Box<dyn Future<Output = Result<Reconciled, Problem>> + '_>> {
         Box::pin(async move {
             self.reach().await?;
             let (mut revision, at_first) = self.look();
             let mut found = at_first.clone();
             loop {
                 let Plan::Replace { document, .. } = planner(&found) else {
-                    return Ok(Visit { at_first, found, changes: Vec::new() });
+                    return Ok(Reconciled { at_first, found, changes: Vec::new() });
                 };
                 sleep(WRITE).await;
                 self.cluster.state().counts.extra_rpcs += RPCS_OF_WRITE;
                 let (now, there) = self.look();
                 if now == revision {
                     self.cluster.publish(document.clone());
-                    return Ok(Visit { at_first, found: file(document), changes: vec![Change::Replaced] });
+                    return Ok(Reconciled {
+                        at_first,
+                        found: file(document),
+                        changes: vec![Change::Replaced],
+                    });
                 }
                 (revision, found) = (now, there);
             }
@@ -358,33 +362,33 @@ impl Place for SharedFile {
     }
 }
 
-impl SharedPlace for SharedFile {
-    fn take_turn(&mut self) -> Pin<Box<dyn Future<Output = Result<Turn, Problem>> + '_>> {
+impl SharedSink for SharedFile {
+    fn try_acquire(&mut self) -> Pin<Box<dyn Future<Output = Result<RefreshLock, Problem>> + '_>> {
         Box::pin(async move {
             let now = self.cluster.now();
-            if self.turn.is_ours(now) {
-                return Ok(Turn::Ours);
+            if self.lock.is_held(now) {
+                return Ok(RefreshLock::Acquired);
             }
             self.reach().await?;
-            let created = match self.cluster.create_turn() {
-                Err(mark) if self.turn.is_abandoned(mark, now) => {
-                    self.cluster.remove_turn();
-                    self.cluster.create_turn()
+            let created = match self.cluster.create_lock() {
+                Err(mark) if self.lock.is_abandoned(mark, now) => {
+                    self.cluster.remove_lock();
+                    self.cluster.create_lock()
                 }
                 other => other,
             };
             if created.is_err() {
-                return Ok(Turn::Others);
+                return Ok(RefreshLock::HeldElsewhere);
             }
-            self.turn.taken(self.cluster.now());
-            Ok(Turn::Ours)
+            self.lock.acquired(self.cluster.now());
+            Ok(RefreshLock::Acquired)
         })
     }
 
-    fn end_turn(&mut self) -> Pin<Box<dyn Future<Output = ()> + '_>> {
-        if self.turn.is_ours(self.cluster.now()) {
-            self.turn.given_back();
-            self.cluster.remove_turn();
+    fn release(&mut self) -> Pin<Box<dyn Future<Output = ()> + '_>> {
+        if self.lock.is_held(self.cluster.now()) {
+            self.lock.released();
+            self.cluster.remove_lock();
         }
         Box::pin(std::future::ready(()))
     }

@@ -6,7 +6,7 @@ use super::{Attributes, Credentials, Document, Found, Plan, held_locally, held_p
 use crate::credentials::{Credential, EntryName, Origin, Secret, Token};
 use crate::refresh::schedule::Renewal;
 
-const HALF: Renewal = Renewal { share: 0.5, jitter: 0.0, unit: 0.0 };
+const HALF: Renewal = Renewal { renew_at: 0.5, jitter: 0.0, jitter_fraction: 0.0 };
 const NOW: Timestamp = Timestamp::constant(1_000_000, 0);
 
 fn host(name: &str) -> EntryName {
