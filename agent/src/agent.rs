@@ -26,7 +26,7 @@ pub use parts::{Fetched, Parts, RegistryProbe, TokenSource, World};
 use sinks::SinkStates;
 use state::State;
 
-/// Longest that a stop waits for the pass under way, so that it leaves no temporary file.
+/// Longest that a stop waits for the current pass, so that it leaves no temporary file.
 const STOP_DEADLINE: Duration = Duration::from_secs(4);
 /// How long after a change its pass begins: who writes one file often writes more, and two writers at odds
 /// over a file must not spin.
@@ -99,14 +99,13 @@ impl Agent {
         Self { settings, world, parts, state, status, metrics }
     }
 
-    /// The status as passes leave it.
+    /// The status, updated whenever the state changes.
     pub fn status(&self) -> watch::Receiver<Status> {
         self.status.subscribe()
     }
 
-    /// Makes passes until `stop`, or until only another process can go on. Each of `hangups` asks for the
-    /// settings to be read again; refused ones leave those before in force, and the reason is shown until the next
-    /// reading.
+    /// Makes passes until `stop`, or until only another process can go on. Each of `hangups` reloads the settings;
+    /// rejected ones leave the previous ones in force, and the status shows why until the next reload.
     pub async fn run(
         mut self,
         mut hangups: mpsc::Receiver<()>,
@@ -134,7 +133,7 @@ impl Agent {
         }
     }
 
-    /// Returns once a watched file changed and had a moment to come to rest.
+    /// Returns once a watched file changed and had a moment to settle.
     async fn settled_change(&mut self) {
         self.world.changed().await;
         tokio::time::sleep(CHANGE_REST).await;
@@ -213,7 +212,7 @@ impl Agent {
         self.state.sinks.quiet_for(now, interval).min(self.renewal_in().unwrap_or(interval))
     }
 
-    /// How long no token is to be asked for or tried; `None` if none is wanted.
+    /// How long no token is to be requested or probed; `None` if none is wanted.
     pub fn renewal_in(&self) -> Option<Duration> {
         let now = self.world.now();
         let tokens = self.state.tokens.quiet_for(self.renewal(), self.coordination(), now, self.server_now());

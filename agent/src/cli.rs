@@ -33,7 +33,7 @@ const LONG_VERSION: &str = concat!(
 #[derive(Debug, Parser)]
 #[command(name = "emr-ecr-agent", version, long_version = LONG_VERSION, disable_help_subcommand = true, arg_required_else_help = true)]
 #[command(
-    after_help = "Exit codes: 0 done; 1 not done, see the message; 2 wrong usage; 3 no agent answers (status); 78 wrong settings."
+    after_help = "Exit codes: 0 success; 1 failure, see the message; 2 usage error; 3 no agent answers (status); 78 invalid settings."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -48,18 +48,17 @@ enum Command {
     /// fresh, and serves /livez /readyz /healthz /status /metrics. SIGHUP reloads the settings, SIGTERM
     /// stops.
     Run(run::Options),
-    /// Make one pass and exit: 0 if every place is fresh afterwards, 1 if not
+    /// Make one pass and exit: 0 if every sink is fresh afterwards, 1 if not
     Once(once::Options),
-    /// Ask the agent that runs on this node: exit 0 ready, 1 not ready, 3 no agent answers
+    /// Show the running agent's status: exit 0 ready, 1 not ready, 3 no agent answers
     Status(status::Options),
-    /// Judge files as Hadoop would: exit 0 no error found, 1 errors found
+    /// Check files by Hadoop's rules: exit 0 no error found, 1 errors found
     ///
-    /// Without a file named: everything about this node and its cluster. With files named: only those,
-    /// and nothing else is looked at.
+    /// Without files, checks everything about this node and its cluster; with files, checks only those.
     Check(check::Options),
     /// Print the options that make Spark run in Docker containers
     ///
-    /// They are checked first, by this node's files; what is found goes to stderr.
+    /// Checks them by this node's files first and prints findings to stderr.
     SubmitArgs(submit_args::Options),
     /// Print the configuration JSON that makes a new EMR cluster trust registries
     EmrConfig(emr_config::Options),
@@ -68,7 +67,7 @@ enum Command {
 /// The option that every command has.
 #[derive(Debug, Args)]
 struct ConfigOption {
-    /// Settings file [default: /etc/emr-ecr-agent/agent.toml; without it all defaults hold]
+    /// Settings file [default: /etc/emr-ecr-agent/agent.toml, if it exists]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -79,7 +78,7 @@ enum Exit {
     Failed(Box<dyn std::error::Error>),
 }
 
-/// Runs the program by the process's arguments.
+/// The program: runs the command that the arguments name.
 pub fn main() -> ExitCode {
     let ended = match Cli::parse().command {
         Command::Run(options) => run::run(&options),

@@ -1,4 +1,4 @@
-//! Outside things: each module speaks to one of them, turns its answers into the domain's values and
+//! I/O: each module talks to one outside thing, converts its answers to the domain's values and
 //! its failures into errors that name operation and object. They know nothing of each other.
 
 pub mod clock;

@@ -1,4 +1,4 @@
-//! Puts the real parts together: the one place that knows both what the loop needs and who gives it.
+//! Joins the real parts to the main loop.
 
 use std::future::Future;
 use std::hash::{BuildHasher as _, RandomState};
@@ -33,7 +33,7 @@ pub struct Node {
 }
 
 impl Node {
-    /// A world that is looked at once and not watched.
+    /// A world without a watcher, for one pass.
     pub fn unwatched(clock: Clock, settings_file: SettingsFile) -> Self {
         Self { clock, watcher: None, settings_file }
     }
@@ -117,7 +117,7 @@ pub fn published(settings: &Settings) -> PublishedSink {
     PublishedSink::new(settings.published.clone(), conf_dir, node::name(), &settings.deadlines)
 }
 
-/// This node's own files, to be judged; nobody outside is asked.
+/// This node's own files, to be checked; nobody outside is asked.
 pub fn node_facts(settings: &Settings, now: Timestamp) -> Facts<'static> {
     let executor_cfg = settings.executor_cfg();
     let node = node::facts(&executor_cfg, &settings.emr_info_dir);

@@ -91,7 +91,7 @@ impl Life {
 
     async fn tells_systemd(&self) -> Outcome {
         let line = format!(
-            "systemctl status emr-ecr-agent | grep 'Status: \"ready; {TRUSTED}; soonest expiry 20..-'"
+            "systemctl status emr-ecr-agent | grep 'Status: \"ready; {TRUSTED}; earliest expiry 20..-'"
         );
         self.node.wait_for("a line that says ready", SOON, &line).await.map(drop)
     }
@@ -135,7 +135,8 @@ impl Life {
             .run(User::Root, &format!("cp {SETTINGS} {SETTINGS}.good && echo 'mistake = 1' >{SETTINGS}"))
             .await?;
         self.node.run(User::Root, "systemctl reload emr-ecr-agent").await?;
-        let journal = "journalctl --unit emr-ecr-agent | grep 'settings not reloaded.*mistake'";
+        let journal =
+            "journalctl --unit emr-ecr-agent | grep 'reload failed; keeping previous settings.*mistake'";
         self.node.wait_for("a line in the journal", SOON, journal).await?;
         let what = "the end of the reload";
         self.node.wait_for(what, SOON, "[[ $(systemctl is-active emr-ecr-agent) == active ]]").await?;

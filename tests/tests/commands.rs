@@ -113,7 +113,7 @@ async fn once_makes_all_fresh_and_says_so() -> Outcome {
     for line in [
         format!("local:{} replaced", scene.node.docker_config().display()),
         format!("hdfs:{} replaced", published.path()),
-        format!("hdfs:{} fresh, soonest credential ends ", published.path()),
+        format!("hdfs:{} fresh, earliest expiry ", published.path()),
     ] {
         assert!(finished.out.contains(&line), "{line}: {}", finished.out);
     }
@@ -167,7 +167,7 @@ async fn a_dry_run_writes_nothing_and_tells_what_it_would() -> Outcome {
     assert_eq!(told["dry_run"], true);
     let hdfs = format!("hdfs:{}", published.path());
     let changes =
-        told["changes"].as_array().ok_or("no changes")?.iter().filter(|change| change["place"] == hdfs);
+        told["changes"].as_array().ok_or("no changes")?.iter().filter(|change| change["sink"] == hdfs);
     let changes: Vec<_> = changes.map(|change| change["change"].clone()).collect();
     assert_eq!(changes, ["set aside", "replaced"]);
     assert_eq!(published.text().await?, "broken");
@@ -194,7 +194,7 @@ async fn status_ends_with_3_1_or_0() -> Outcome {
     agent.wait_ready(SOON).await?;
     let ready = scene.run(&["status"]).await?;
     assert_eq!((ready.code, ready.err.as_str()), (0, ""));
-    for part in [": ready", TRUSTED_REGISTRY, published.path(), "ends "] {
+    for part in [": ready", TRUSTED_REGISTRY, published.path(), "expires "] {
         assert!(ready.out.contains(part), "{part}: {}", ready.out);
     }
     let json = scene.run(&["status", "--json"]).await?;

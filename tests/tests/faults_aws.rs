@@ -74,7 +74,7 @@ async fn trouble_of_sts() -> Outcome {
         (Fault::Garbage, "service", "AssumeRole"),
         (Fault::Slow(LATE), "timeout", "within 3s"),
         (Fault::Silent, "timeout", "within 3s"),
-        (Fault::NoCredentials, "service", "failed AssumeRole: the answer holds no credentials"),
+        (Fault::NoCredentials, "service", "failed AssumeRole: the response has no credentials"),
     ];
     check_all(table.map(|(fault, kind, words)| (Trouble::Sts(fault), kind, words))).await
 }

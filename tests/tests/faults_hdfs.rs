@@ -138,7 +138,7 @@ async fn readiness_falls_before_what_is_published_ends() -> Outcome {
         let ends: Timestamp = ends.as_str().ok_or("no expiry")?.parse()?;
         assert!(ends > Timestamp::now(), "silent: {silent}: it was still ready when the first launch failed");
         let error = hdfs_error(&agent).await?;
-        assert!(error.contains("HDFS"), "silent: {silent}: {error}");
+        assert!(error.contains("hdfs://"), "silent: {silent}: {error}");
 
         match silent {
             true => proxy.set_mood(Mood::Honest),

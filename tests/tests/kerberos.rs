@@ -59,7 +59,7 @@ async fn tickets_come_from_the_keytab_and_are_renewed() -> Outcome {
     let error =
         shown(&agent, "an error on HDFS", |status| place(status)["error"].as_str().map(str::to_owned));
     let error = error.await?;
-    assert!(error.contains("HDFS"), "{error}");
+    assert!(error.contains("hdfs://"), "{error}");
     realm.start_kdc().await?;
     let cured = Cured::now(&agent).await?;
     cured.heals(&mut agent, async || Ok(())).await?;

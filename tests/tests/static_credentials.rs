@@ -93,7 +93,7 @@ async fn a_file_of_another_user_is_refused() -> Outcome {
         status["static_credentials"]["error"].as_str().map(str::to_owned)
     })
     .await?;
-    assert!(error.contains("user 12345") && error.contains("chown root"), "{error}");
+    assert!(error.contains("uid 12345") && error.contains("chown root"), "{error}");
     Ok(())
 }
 

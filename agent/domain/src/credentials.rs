@@ -10,4 +10,6 @@ pub use credential::{Credential, Credentials, EntryName, StaticCredential};
 pub use secret::Secret;
 pub use static_credentials::{BadCredentials, StaticCredentials};
 pub use token::{BadToken, LONGEST_LIFE, Origin, Principal, Token, stated_expiry};
-pub use token_scope::{Endpoint, ExternalId, Identity, ProfileName, Role, RoleArn, SessionName, TokenScope};
+pub use token_scope::{
+    AwsIdentity, Endpoint, ExternalId, ProfileName, Role, RoleArn, SessionName, TokenScope,
+};

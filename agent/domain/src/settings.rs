@@ -19,7 +19,7 @@ pub use registries::RegistrySettings;
 /// Where the settings are read from when no `--config` is given.
 pub const DEFAULT_SETTINGS_FILE: &str = "/etc/emr-ecr-agent/agent.toml";
 
-/// What a renewal takes besides its calls.
+/// What a refresh takes on top of its calls.
 const LOCK_SLACK: Duration = Duration::from_secs(5);
 
 /// The whole of agent.toml.
@@ -32,9 +32,9 @@ pub struct Settings {
     pub static_credentials: Option<PathBuf>,
     pub docker_configs: Vec<DockerConfigSettings>,
     pub published: PublishedSettings,
-    /// Hadoop's configuration folder.
+    /// Hadoop's configuration directory.
     pub hadoop_conf_dir: PathBuf,
-    /// The folder of EMR's instance files.
+    /// The directory of EMR's instance files.
     pub emr_info_dir: PathBuf,
     pub refresh: RefreshSettings,
     pub deadlines: Deadlines,
@@ -79,14 +79,14 @@ pub struct KerberosLogin {
 /// When tokens are renewed and passes made.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RefreshSettings {
-    /// Share of a token's life after which it is renewed, in `0.1..=0.9`.
+    /// Fraction of a token's life after which the first node renews it, in `0.1..=0.9`.
     pub renew_at: f64,
-    /// Width of the spread that follows that point, as a share of the token's life, in `0.0..=0.5`.
+    /// Fraction of the life over which the nodes spread after that, in `0.0..=0.5`.
     pub jitter: f64,
     /// What a credential must still live for to count as fresh.
     pub minimum_validity: Duration,
     pub pass_interval: Duration,
-    /// Over how long nodes spread their calls that cannot see what the others published.
+    /// Over how long nodes spread their calls that cannot reach the published copy.
     pub isolated_jitter: Duration,
 }
 
@@ -95,14 +95,14 @@ pub struct RefreshSettings {
 pub struct Deadlines {
     /// One authorization token, credentials included.
     pub ecr: Duration,
-    /// One visit to HDFS: looking, and publishing where needed.
+    /// Reading the published copy, and replacing it where needed.
     pub hdfs: Duration,
     /// DataNodes to report the blocks of a file, as after a restart of the NameNode, before they count as lost.
     pub block_report: Duration,
 }
 
 impl Deadlines {
-    /// The longest that a living node holds the turn to renew.
+    /// The longest that a living node holds the refresh lock.
     pub fn refresh_lock(&self) -> Duration {
         self.ecr + self.hdfs + LOCK_SLACK
     }
@@ -222,7 +222,7 @@ impl Settings {
         self.hadoop_conf_dir.join("container-executor.cfg")
     }
 
-    /// Whether the configuration folder is the one that EMR's container-executor has compiled in, so
+    /// Whether the configuration directory is the one that EMR's container-executor has compiled in, so
     /// that owners and modes there are those that it will find.
     pub fn names_hadoops_own_conf_dir(&self) -> bool {
         self.hadoop_conf_dir == Path::new("/etc/hadoop/conf")

@@ -1,5 +1,4 @@
-//! What the loop needs of the outside world; the one real form of it is put together by the command
-//! line, another by the loop's tests.
+//! What the main loop needs from the outside: `wiring` gives it the real one, tests one in memory.
 
 use std::future::Future;
 use std::path::Path;
@@ -16,11 +15,11 @@ use jiff::SignedDuration;
 
 use crate::sink::{SharedSink, Sink};
 
-/// The world around the loop.
+/// The world around the main loop.
 pub trait World {
     fn now(&self) -> Moment;
 
-    /// A number in `0.0..1.0` that no other node can be expected to draw.
+    /// A random number in `0.0..1.0`.
     fn random(&self) -> f64;
 
     fn node_name(&self) -> String;
@@ -34,17 +33,17 @@ pub trait World {
     /// The parts that depend on the settings.
     fn parts(&self, settings: &Settings) -> Parts;
 
-    /// The node's files as they are now, to be judged.
+    /// The node's files as they are now, to be checked.
     fn facts(&self, settings: &Settings) -> Facts<'_>;
 
-    /// Takes the watched files as they are now for known.
+    /// Takes the present state of the watched files as known.
     fn settle(&mut self, settings: &Settings);
 
-    /// Returns once a watched file is no longer as it was settled on. Cancel-safe.
+    /// Returns once a watched file differs from what was settled on. Cancel-safe.
     fn changed(&mut self) -> Pin<Box<dyn Future<Output = ()> + '_>>;
 }
 
-/// What a pass fetches from, tries at, and brings in order.
+/// What a pass fetches from, probes, and reconciles.
 pub struct Parts {
     pub tokens: Box<dyn TokenSource>,
     pub registries: Box<dyn RegistryProbe>,
@@ -52,27 +51,27 @@ pub struct Parts {
     pub published: Box<dyn SharedSink>,
 }
 
-/// Whoever gives authorization tokens.
+/// Issues authorization tokens.
 pub trait TokenSource {
-    /// Asks `scope` for a token, within a deadline.
+    /// Requests a token of `scope`, within a deadline.
     fn fetch(&self, scope: TokenScope) -> Pin<Box<dyn Future<Output = Fetched> + Send>>;
 
-    /// Tells whose credentials `scope` would be asked with now, if this machine can tell it alone.
+    /// Who would request a token of `scope` now, if this machine alone can tell.
     fn principal(&self, scope: TokenScope) -> Pin<Box<dyn Future<Output = Option<Principal>> + Send>>;
 }
 
-/// Whoever can say whether a registry takes a token.
+/// Checks whether a registry accepts a token.
 pub trait RegistryProbe {
-    /// Tries `token` at the registry called `name`, within a deadline.
+    /// Probes `token` at the registry called `name`, within a deadline.
     fn probe(&self, name: HostName, token: Token) -> Pin<Box<dyn Future<Output = Probe> + Send>>;
 }
 
-/// What one call for a token brought.
+/// The outcome of one token request.
 #[derive(Debug)]
 pub struct Fetched {
     pub token: Result<Token, Problem>,
-    /// One word for counters: `ok` or the kind of failure.
+    /// As metrics have it: `ok` or the kind of failure.
     pub result: &'static str,
-    /// Server clock minus local clock, if an answer told.
+    /// Server clock minus local clock, if a server answered.
     pub clock_skew: Option<SignedDuration>,
 }

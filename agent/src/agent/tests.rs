@@ -156,8 +156,8 @@ impl RegistryProbe for TestAws {
 
 impl SharedSink for MemorySink {
     fn try_acquire(&mut self) -> Pin<Box<dyn Future<Output = Result<RefreshLock, Problem>> + '_>> {
-        let turn = if self.1.lock_is_held.get() { RefreshLock::HeldElsewhere } else { RefreshLock::Acquired };
-        Box::pin(std::future::ready(Ok(turn)))
+        let lock = if self.1.lock_is_held.get() { RefreshLock::HeldElsewhere } else { RefreshLock::Acquired };
+        Box::pin(std::future::ready(Ok(lock)))
     }
 
     fn release(&mut self) -> Pin<Box<dyn Future<Output = ()> + '_>> {

@@ -41,28 +41,28 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
         let reloads = ReloadBell::default();
         let (hangups, stop) = (hangups(reloads.clone())?, stop_signal()?);
         let serving = tokio::spawn(http::serve(listener, source.clone()));
-        let telling = tokio::spawn(systemd::tell(move || source.report(), status, reloads));
+        let notifying = tokio::spawn(systemd::notify(move || source.report(), status, reloads));
         let ended = agent.run(hangups, stop).await;
-        telling.abort();
+        notifying.abort();
         serving.abort();
-        systemd::tell_stopping().await;
+        systemd::notify_stopping().await;
         match ended {
             Ok(()) => {
                 tracing::info!("stopped");
                 Ok(ExitCode::SUCCESS)
             }
             Err(fatal) => {
-                tracing::error!(error = %fatal, "stopped, to be started again");
+                tracing::error!(error = %fatal, "stopping; the service manager must start another process");
                 Ok(ExitCode::from(FAILURE))
             }
         }
     });
-    // Nothing that is still held up outside may hold up the stop.
+    // A call that still blocks must not delay the stop.
     runtime.shutdown_background();
     ended
 }
 
-/// What the health endpoint answers from.
+/// What the health endpoint serves.
 struct Health {
     status: watch::Receiver<Status>,
     clock: Clock,
@@ -90,14 +90,14 @@ fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
     })
 }
 
-/// Gives a message for each SIGHUP, from now on, and rings the bell.
+/// Sends a message for each SIGHUP from now on, and rings the bell.
 fn hangups(reloads: ReloadBell) -> std::io::Result<mpsc::Receiver<()>> {
     let mut hangup = signal(SignalKind::hangup())?;
     let (sender, receiver) = mpsc::channel(1);
     tokio::spawn(async move {
         while hangup.recv().await.is_some() {
             reloads.ring();
-            // A message that waits already asks for the same.
+            // A waiting message already asks for the same.
             let _ = sender.try_send(());
         }
     });

@@ -1,4 +1,4 @@
-//! `status`: what the agent of this node says, for people and for scripts.
+//! `status`: the running agent's status, for people and for scripts.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
@@ -11,14 +11,14 @@ use jiff::{SignedDuration, Timestamp, Unit};
 use super::{ConfigOption, Exit, FAILURE, runtime};
 use crate::io::{chain, status_client};
 
-/// No agent answers at the address of the settings.
+/// No agent answers at the configured address.
 const NO_AGENT: u8 = 3;
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
     #[command(flatten)]
     config: ConfigOption,
-    /// Print the agent's answer as JSON, as /status gives it
+    /// Print /status as JSON
     #[arg(long)]
     json: bool,
 }
@@ -41,7 +41,7 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
     Ok(if report.ready { ExitCode::SUCCESS } else { ExitCode::from(FAILURE) })
 }
 
-/// A listener on all addresses is asked on loopback.
+/// A listener on all addresses is reached by loopback.
 fn reachable(mut listen: SocketAddr) -> SocketAddr {
     if listen.ip().is_unspecified() {
         let loopback = match listen {
@@ -65,7 +65,7 @@ fn render(report: &Report, zone: &TimeZone) -> String {
         let failing = report.checks.iter().find(|check| check.name == name);
         failing.and_then(|check| check.why.clone())
     };
-    let mut told = Vec::new();
+    let mut shown = Vec::new();
     for registry in &report.registries {
         let expiry =
             registry.expires_at.map_or_else(|| "no token yet".to_owned(), |at| expiry(at, report, zone));
@@ -73,20 +73,20 @@ fn render(report: &Report, zone: &TimeZone) -> String {
         let also = if aliases.is_empty() { aliases } else { format!(" (also {aliases})") };
         line(format!("registry  {}{also}: {expiry}", registry.host));
         if let Some(role) = &registry.role_arn {
-            line(format!("          asked for as {role}"));
+            line(format!("          requested as {role}"));
         }
         let name = format!("token:{}", registry.host);
         if let Some(error) = why(&name).or(registry.last_error.clone()) {
             line(format!("          failed {} times in a row: {error}", registry.consecutive_failures));
         }
-        told.push(name);
+        shown.push(name);
     }
     if let Some(known) = &report.static_credentials {
         line(format!("static    {}: {}", known.path, known.names.join(", ")));
         if let Some(error) = &known.error {
             line(format!("          {error}"));
         }
-        told.push(format!("static_credentials:{}", known.path));
+        shown.push(format!("static_credentials:{}", known.path));
     }
     for sink in &report.sinks {
         let fresh = if sink.fresh { "fresh" } else { "not fresh" };
@@ -96,33 +96,33 @@ fn render(report: &Report, zone: &TimeZone) -> String {
         if let Some(error) = why(&name).or(sink.error.clone()) {
             line(format!("          {error}"));
         }
-        told.push(name);
+        shown.push(name);
     }
-    for check in report.checks.iter().filter(|check| !check.ok && !told.contains(&check.name)) {
+    for check in report.checks.iter().filter(|check| !check.ok && !shown.contains(&check.name)) {
         line(format!("failing   {}: {}", check.name, check.why.as_deref().unwrap_or_default()));
     }
     for thing in &report.waiting_for {
-        line(format!("waits for {thing}"));
+        line(format!("waiting   for {thing}"));
     }
     if let Some(error) = &report.settings_error {
-        line(format!("settings  the last reload was refused: {error}"));
+        line(format!("settings  the last reload failed: {error}"));
     }
     for finding in &report.findings {
-        let place = finding.file.as_deref().unwrap_or_default();
-        let at = finding.line.map_or_else(|| place.to_owned(), |line| format!("{place}:{line}"));
+        let file = finding.file.as_deref().unwrap_or_default();
+        let at = finding.line.map_or_else(|| file.to_owned(), |line| format!("{file}:{line}"));
         line(format!("finding   {at}: {}", finding.message));
     }
     text
 }
 
-/// When a credential ends, in local time, and how long it still lives.
+/// When a credential expires, in local time, and in how long.
 fn expiry(at: Timestamp, report: &Report, zone: &TimeZone) -> String {
     let server_now = report.now + SignedDuration::from_secs_f64(report.clock_skew_seconds);
     let left = at.duration_since(server_now);
     let local = local_time(at, zone);
     match left.is_positive() {
-        true => format!("ends {local}, in {}", friendly(left)),
-        false => format!("ended {local}"),
+        true => format!("expires {local}, in {}", friendly(left)),
+        false => format!("expired {local}"),
     }
 }
 
@@ -151,7 +151,7 @@ mod tests {
     use super::{friendly, local_time, reachable, render};
 
     #[test]
-    fn tells_expiry_and_what_is_waited_for() {
+    fn shows_expiry_and_what_is_waited_for() {
         let wall: Timestamp = "2026-01-01T00:00:00Z".parse().expect("a time");
         let second = Duration::from_secs(1);
         let mut status = Status::new("node-1".to_owned(), second, second, second);
@@ -175,9 +175,9 @@ mod tests {
         let text = render(&Report::new(&status, Moment { wall, uptime: Duration::ZERO }), &TimeZone::UTC);
         let expected = format!(
             "emr-ecr-agent {} on node-1: ready\n\
-             registry  123456789123.dkr.ecr.us-east-1.amazonaws.com: ends 2026-01-01 11:59:30 UTC, in 12h\n          \
+             registry  123456789123.dkr.ecr.us-east-1.amazonaws.com: expires 2026-01-01 11:59:30 UTC, in 12h\n          \
              failed 2 times in a row: no answer\n\
-             waits for ECR\n",
+             waiting   for ECR\n",
             env!("CARGO_PKG_VERSION")
         );
         assert_eq!(text, expected);
@@ -202,11 +202,11 @@ mod tests {
     }
 
     #[test]
-    fn a_listener_on_all_addresses_is_asked_on_loopback() {
-        for (listen, asked) in
+    fn a_listener_on_all_addresses_is_reached_by_loopback() {
+        for (listen, reached) in
             [("0.0.0.0:1", "127.0.0.1:1"), ("[::]:1", "[::1]:1"), ("10.0.0.1:1", "10.0.0.1:1")]
         {
-            assert_eq!(reachable(listen.parse().expect("an address")).to_string(), asked);
+            assert_eq!(reachable(listen.parse().expect("an address")).to_string(), reached);
         }
     }
 }

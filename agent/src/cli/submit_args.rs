@@ -1,9 +1,9 @@
-//! `submit-args`: the options that make Spark run in Docker containers, checked before they are given.
+//! `submit-args`: the options that make Spark run in Docker containers, checked before they are printed.
 
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
-use domain::check::{self, Content, Report, Request, SiteContent};
+use domain::check::{Content, Report, Request, SiteContent};
 use domain::emr::submission::{self, Submission};
 use domain::findings::Severity;
 use domain::settings::Settings;
@@ -19,7 +19,7 @@ pub(super) struct Options {
     /// The image, as in 123456789123.dkr.ecr.us-east-1.amazonaws.com/app:v1
     #[arg(long, value_name = "IMAGE")]
     image: String,
-    /// A mount besides /etc/passwd; may be given several times
+    /// A mount in addition to /etc/passwd; repeatable
     #[arg(long, value_name = "SRC:DST:MODE")]
     mount: Vec<String>,
     /// The published config.json [default: the published path of the settings]
@@ -51,23 +51,21 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
         mounts: options.mount.iter().flat_map(|text| text.split(',')).map(str::to_owned).collect(),
         client_config: options.client_config.clone().unwrap_or_else(|| published_uri(&settings)),
     };
-    let report = judge(&settings, &submission);
+    let report = check(&settings, &submission);
     warn(&report);
     if options.strict && report.failed() {
-        eprintln!("emr-ecr-agent: nothing printed, since an error was found (--strict)");
+        eprintln!("emr-ecr-agent: nothing printed because the check found an error (--strict)");
         return Ok(ExitCode::from(FAILURE));
     }
     print!("{}", submission.render(options.format.into()));
     Ok(ExitCode::SUCCESS)
 }
 
-/// Judges the submission by this node's files; where there are none, by itself.
-fn judge(settings: &Settings, submission: &Submission) -> Report {
+/// Checks the submission by this node's files; where there are none, by itself.
+fn check(settings: &Settings, submission: &Submission) -> Report {
     let mut facts = node_facts(settings, Timestamp::now());
     if facts.executor_cfg.as_ref().is_some_and(|file| file.content == Content::Absent) {
-        eprintln!(
-            "emr-ecr-agent: there is no container-executor.cfg here, so only the image's name was checked"
-        );
+        eprintln!("emr-ecr-agent: no container-executor.cfg on this node; checked only the image's name");
         facts.executor_cfg = None;
     }
     if facts.yarn_site.as_ref().is_some_and(|file| matches!(file.content, SiteContent::Absent)) {
@@ -78,18 +76,18 @@ fn judge(settings: &Settings, submission: &Submission) -> Report {
         mounts: submission.all_mounts().iter().map(|mount| mount.as_bytes().to_vec()).collect(),
         ..Request::default()
     };
-    check::run(&facts)
+    domain::check::run(&facts)
 }
 
 fn warn(report: &Report) {
     for finding in report.findings.iter().filter(|finding| finding.severity > Severity::Info) {
-        let place = match (&finding.file, finding.line) {
+        let location = match (&finding.file, finding.line) {
             (Some(file), Some(line)) => format!("{file}:{line}: "),
             (Some(file), None) => format!("{file}: "),
             (None, _) => String::new(),
         };
         let severity = finding.severity.as_str();
-        eprintln!("{severity}: {place}{} [{}]; {}", finding.message, finding.code, finding.remedy);
+        eprintln!("{severity}: {location}{} [{}]; {}", finding.message, finding.code, finding.remedy);
     }
 }
 

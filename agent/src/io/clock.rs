@@ -1,11 +1,11 @@
-//! The clocks: the wall's, which may jump, and the time since start, which does not.
+//! The clocks: wall-clock time, which may jump, and the time since start, which does not.
 
 use std::time::Instant;
 
 use domain::time::Moment;
 use jiff::Timestamp;
 
-/// Started once; told the time at the edge of an operation.
+/// Started once; read at the start of an operation.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
     started: Instant,

@@ -62,7 +62,7 @@ pub struct RegularFile {
 
 /// Opens a regular file; `None` if there is none.
 pub fn open(path: &Path) -> Result<Option<RegularFile>, DiskError> {
-    // Without O_NONBLOCK a FIFO in the file's place would hold the reader for ever.
+    // Without O_NONBLOCK a FIFO under this name would block the reader for ever.
     let options = OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).to_owned();
     let file = match options.open(path) {
         Ok(file) => file,
@@ -121,8 +121,11 @@ impl Sink for LocalSink {
         intent: Intent,
     ) -> Pin<Box<dyn Future<Output = Result<Reconciled, Problem>> + '_>> {
         Box::pin(async move {
-            let visit = async { converge(&mut LocalFile::find(&self.settings)?, &planner, intent).await };
-            visit.await.map_err(|error: ReconcileError<DiskError>| error.problem(&self.path(), chain(&error)))
+            let reconciled =
+                async { converge(&mut LocalFile::find(&self.settings)?, &planner, intent).await };
+            reconciled
+                .await
+                .map_err(|error: ReconcileError<DiskError>| error.problem(&self.path(), chain(&error)))
         })
     }
 }
@@ -170,7 +173,7 @@ impl LocalFile {
         Ok(Self { path, directory, mode: settings.mode, uid, gid, observed: None })
     }
 
-    /// Temporary files lie beside the target under names that nothing else has.
+    /// Temporary files lie in the same directory under names that nothing else uses.
     fn temporary_prefix(&self) -> String {
         format!(".{}.emr-ecr-agent-", self.path.file_name().unwrap_or_default().to_string_lossy())
     }
@@ -182,7 +185,7 @@ impl LocalFile {
             .map_err(|source| failed("set the mode of", &self.path, source))
     }
 
-    /// Creates the directory of the file, but no more: a missing parent tells that the node is not ready.
+    /// Creates the directory of the file, but not its parents: a missing parent means that the node is not ready.
     fn ensure_directory(&self) -> Result<(), DiskError> {
         match fs::DirBuilder::new().mode(0o700).create(&self.directory) {
             Ok(()) => {
@@ -250,7 +253,7 @@ impl Store for LocalFile {
         self.set_mode_and_owner(temporary.as_file())?;
         temporary.write_all(document.bytes()).map_err(wrap("write a temporary file for", &self.path))?;
         temporary.as_file().sync_all().map_err(wrap("sync a temporary file for", &self.path))?;
-        // Docker's own login replaces the file as well; what it wrote meanwhile is merged, not lost.
+        // `docker login` replaces the file as well; what it wrote meanwhile is merged, not lost.
         let found = fs::metadata(&self.path).ok().map(|metadata| Stamp::of(&metadata));
         if found != self.observed {
             return Ok(Replacement::Overtaken);
@@ -276,13 +279,13 @@ impl Store for LocalFile {
     }
 }
 
-/// The path that a write must go to so that symbolic links stay, also where the last one dangles.
+/// The path to write to so that symbolic links stay, even if the last one dangles.
 fn follow_links(path: &Path) -> Result<PathBuf, DiskError> {
     let mut target = path.to_owned();
     for _ in 0..MOST_LINKS {
         match fs::read_link(&target) {
             Ok(link) => target = target.parent().unwrap_or(Path::new("/")).join(link),
-            // EINVAL: there, and no link.
+            // EINVAL: exists, and is not a link.
             Err(error) if error.raw_os_error() == Some(nix::libc::EINVAL) || is_absence(&error) => {
                 return Ok(target);
             }

@@ -1,5 +1,4 @@
-//! Fetches authorization tokens from ECR and ECR Public. It makes one call when asked, within a
-//! deadline; when to ask again is the schedule's matter.
+//! Fetches authorization tokens from ECR and ECR Public: one request within a deadline; the schedule decides when.
 
 mod clock;
 mod credentials;
@@ -14,7 +13,7 @@ use domain::registry::Service;
 use domain::time::saturating_add;
 use jiff::{SignedDuration, Timestamp};
 
-use clock::ServerClock;
+use clock::DateReader;
 use credentials::Session;
 pub use error::EcrError;
 use error::{Call, Operation};
@@ -25,11 +24,11 @@ pub struct Ecr {
     deadline: Duration,
 }
 
-/// What one call brought.
+/// The outcome of one request.
 #[derive(Debug)]
 pub struct TokenAnswer {
     pub token: Result<Token, EcrError>,
-    /// Server clock minus local clock, if an answer told.
+    /// Server clock minus local clock, if a server answered.
     pub clock_skew: Option<SignedDuration>,
 }
 
@@ -38,9 +37,9 @@ impl Ecr {
         Self { deadline }
     }
 
-    /// Asks for a token of `scope`.
+    /// Requests a token of `scope`.
     pub async fn fetch(&self, scope: &TokenScope) -> TokenAnswer {
-        let clock = ServerClock::default();
+        let clock = DateReader::default();
         let asking = tokio::time::timeout(self.deadline, ask(scope, self.deadline, clock.clone()));
         let answer = match asking.await {
             Ok(answer) => answer,
@@ -58,24 +57,24 @@ impl Ecr {
         TokenAnswer { token, clock_skew }
     }
 
-    /// Whose credentials `scope` would be asked with now, told by this machine alone: no service is
-    /// asked, and `None` says that it cannot be told this way.
+    /// Who would request a token of `scope` now, by this machine alone: it calls no service, and returns `None` if
+    /// that is not enough.
     pub async fn principal(&self, scope: &TokenScope) -> Option<Principal> {
-        let telling = async { Session::open(scope, self.deadline).await.principal(scope).await };
-        tokio::time::timeout(self.deadline, telling).await.ok().flatten()
+        let look_up = async { Session::open(scope, self.deadline).await.principal(scope).await };
+        tokio::time::timeout(self.deadline, look_up).await.ok().flatten()
     }
 }
 
-/// What either API says.
+/// The response of either API.
 struct Answer {
     authorization_token: Option<String>,
     expires_at: Option<DateTime>,
     origin: Origin,
 }
 
-async fn ask(scope: &TokenScope, deadline: Duration, clock: ServerClock) -> Result<Answer, EcrError> {
-    // Made for each call: calls are hours apart, and so a changed profile or certificate store counts
-    // and no connection, parsed certificate or cached credential is held in between.
+async fn ask(scope: &TokenScope, deadline: Duration, clock: DateReader) -> Result<Answer, EcrError> {
+    // One per request: requests are hours apart, so a changed profile or certificate store takes effect, and no
+    // connection, certificate or credential is held in between.
     let session = Session::open(scope, deadline).await;
     let (credentials, origin) = session.credentials(scope, &clock).await?;
     let (authorization_token, expires_at) = match scope.service {
@@ -89,7 +88,7 @@ async fn ask_private(
     scope: &TokenScope,
     session: &Session,
     credentials: Credentials,
-    clock: ServerClock,
+    clock: DateReader,
 ) -> Result<(Option<String>, Option<DateTime>), EcrError> {
     let mut config = aws_sdk_ecr::config::Builder::from(&session.config)
         .credentials_provider(credentials)
@@ -108,7 +107,7 @@ async fn ask_public(
     scope: &TokenScope,
     session: &Session,
     credentials: Credentials,
-    clock: ServerClock,
+    clock: DateReader,
 ) -> Result<(Option<String>, Option<DateTime>), EcrError> {
     let mut config = aws_sdk_ecrpublic::config::Builder::from(&session.config)
         .credentials_provider(credentials)

@@ -17,9 +17,9 @@ const CLIENT_FILES: [&str; 2] = ["core-site.xml", "hdfs-site.xml"];
 pub enum ConfError {
     #[error("{} does not exist", path.display())]
     Absent { path: PathBuf },
-    #[error("Hadoop's configuration cannot be read")]
+    #[error("cannot read Hadoop's configuration")]
     Disk(#[from] DiskError),
-    #[error("Hadoop would not take its configuration")]
+    #[error("Hadoop rejects its configuration")]
     Site(#[from] SiteError),
 }
 
@@ -34,7 +34,7 @@ impl ConfError {
 }
 
 /// The properties of core-site.xml and hdfs-site.xml in `conf_dir`, as they are now, with variables
-/// expanded and blanks at the ends of values taken off.
+/// expanded and whitespace at the ends of values removed.
 pub fn client_properties(conf_dir: &Path) -> Result<BTreeMap<String, String>, ConfError> {
     let mut site = Site::new();
     for name in CLIENT_FILES {
@@ -46,7 +46,7 @@ pub fn client_properties(conf_dir: &Path) -> Result<BTreeMap<String, String>, Co
     Ok(values.into_iter().map(|(name, value)| (name, value.trim().to_owned())).collect())
 }
 
-/// A yarn-site.xml as it is to be judged; variables of this process's environment are expanded only
+/// A yarn-site.xml to be checked; variables of this process's environment are expanded only
 /// in a file of this node's own.
 pub fn yarn_site(path: &Path, of_this_node: bool) -> SiteFile {
     let name = path.display().to_string();
@@ -73,8 +73,8 @@ struct BesideTheFile;
 
 impl Includes for BesideTheFile {
     fn load(&self, href: &str, base: &str) -> Option<Vec<u8>> {
-        let folder = Path::new(base).parent()?;
-        disk::read(&folder.join(href.strip_prefix("file://").unwrap_or(href))).ok().flatten()
+        let directory = Path::new(base).parent()?;
+        disk::read(&directory.join(href.strip_prefix("file://").unwrap_or(href))).ok().flatten()
     }
 }
 

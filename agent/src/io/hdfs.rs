@@ -69,8 +69,8 @@ impl PublishedSink {
         let is_lost = self.unreadable_since.is_some_and(|since| since.elapsed() >= self.block_report);
         let reconciled = self.with_connection(move |hdfs, settings| async move {
             let mut file = PublishedFile::new(hdfs, settings, node, remembered, is_lost);
-            let visit = converge(&mut file, &planner, intent).await?;
-            Ok::<_, ReconcileError<HdfsError>>((visit, file.into_remembered()))
+            let reconciled = converge(&mut file, &planner, intent).await?;
+            Ok::<_, ReconcileError<HdfsError>>((reconciled, file.into_remembered()))
         });
         match reconciled.await {
             Ok((reconciled, remembered)) => {
@@ -92,7 +92,7 @@ impl PublishedSink {
         }
     }
 
-    /// Runs `call` within the deadline, with the client kept from before if it still is the right one.
+    /// Runs `call` within the deadline, with the client of the call before if it still fits.
     async fn with_connection<T, E, F>(
         &mut self,
         call: impl FnOnce(Connection, PublishedSettings) -> F + Send + 'static,
@@ -135,8 +135,8 @@ impl Sink for PublishedSink {
         intent: Intent,
     ) -> Pin<Box<dyn Future<Output = Result<Reconciled, Problem>> + '_>> {
         Box::pin(async move {
-            let visit = self.converge(planner, intent).await;
-            visit.map_err(|error| error.problem(&self.path(), chain(&error)))
+            let reconciled = self.converge(planner, intent).await;
+            reconciled.map_err(|error| error.problem(&self.path(), chain(&error)))
         })
     }
 }

@@ -1,5 +1,5 @@
-//! The health endpoint: GET and HEAD, bounded in connections, header size and time. It answers from
-//! the latest status; it starts nothing and changes nothing.
+//! The health endpoint: GET and HEAD, bounded in connections, header size and time. It serves the latest status;
+//! it starts nothing and changes nothing.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -30,7 +30,7 @@ const MOST_HEADERS: usize = 64;
 /// Pause after a connection could not be accepted, so that a lack of descriptors is no busy loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
-/// What the endpoint answers from.
+/// What the endpoint serves.
 pub trait Source: Send + Sync {
     fn report(&self) -> Report;
 
@@ -78,7 +78,7 @@ async fn serve_connection(stream: TcpStream, source: Arc<dyn Source>, _slot: Own
         .max_buf_size(LARGEST_HEAD)
         .max_headers(MOST_HEADERS)
         .serve_connection(TokioIo::new(stream), service);
-    // A client that leaves, or is cut off for its slowness, is its own matter.
+    // A client that disconnects or is too slow only harms itself.
     let _ = tokio::time::timeout(CONNECTION_DEADLINE, connection).await;
 }
 
@@ -102,7 +102,7 @@ fn answer(request: &Request<Incoming>, source: &dyn Source) -> Response<Full<Byt
 }
 
 fn liveness(report: &Report, verbose: bool) -> Response<Full<Bytes>> {
-    let why = (!report.live).then(|| "the loop has not gone round in time".to_owned());
+    let why = (!report.live).then(|| "the main loop is stuck".to_owned());
     checks(&[Check { name: "loop".to_owned(), ok: report.live, why }], verbose)
 }
 

@@ -1,4 +1,4 @@
-//! The log: to stderr and, if set, to a file rotated daily. Libraries are never heard below info: they print
+//! The log: to stderr and, if set, to a file rotated daily. Libraries never log below info: they print
 //! requests and handshakes there, credentials among them.
 
 use std::io;
@@ -34,7 +34,7 @@ pub fn start(settings: &LogSettings) -> Result<(), LogError> {
     Ok(())
 }
 
-/// What is heard of whom.
+/// The levels of the agent and of libraries.
 fn targets(settings: &LogSettings) -> Targets {
     let libraries = match settings.libraries {
         LibraryLogLevel::Error => LevelFilter::ERROR,
@@ -44,11 +44,11 @@ fn targets(settings: &LogSettings) -> Targets {
     Targets::new().with_default(libraries).with_target(env!("CARGO_CRATE_NAME"), level(settings.level))
 }
 
-/// A panic's text may quote what was being worked on: the log gets its place alone.
+/// A panic's text may quote secrets: the log gets its location only.
 pub fn redact_panics() {
     std::panic::set_hook(Box::new(|panic| {
-        let place = panic.location().map_or_else(String::new, ToString::to_string);
-        tracing::error!(place, "a thread panicked");
+        let location = panic.location().map_or_else(String::new, ToString::to_string);
+        tracing::error!(location, "a thread panicked");
     }));
 }
 
@@ -65,15 +65,15 @@ where
 
 fn open(path: &Path) -> Result<RollingFileAppender, LogError> {
     let failed = |source| LogError::File { path: path.to_owned(), source };
-    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
-        return Err(failed("it is no path of a file".into()));
+    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(failed("not a file path".into()));
     };
     RollingFileAppender::builder()
         .rotation(Rotation::DAILY)
         .filename_prefix(name.to_string_lossy())
         .latest_symlink(name.to_string_lossy())
         .max_log_files(KEPT_FILES)
-        .build(folder)
+        .build(directory)
         .map_err(|source| failed(source.into()))
 }
 
@@ -95,7 +95,7 @@ mod tests {
     use super::targets;
 
     #[test]
-    fn libraries_are_never_heard_below_info() {
+    fn libraries_never_log_below_info() {
         let own = [LogLevel::Error, LogLevel::Warn, LogLevel::Info, LogLevel::Debug, LogLevel::Trace];
         let of_libraries = [
             (LibraryLogLevel::Error, Level::ERROR),
@@ -106,9 +106,9 @@ mod tests {
             for (libraries, most) in of_libraries {
                 let settings = LogSettings { format: LogFormat::Text, level, libraries, file: None };
                 let targets = targets(&settings);
-                for heard in [Level::ERROR, Level::WARN, Level::INFO, Level::DEBUG, Level::TRACE] {
-                    let library = targets.would_enable("hdfs_native::security::sasl", &heard);
-                    assert_eq!(library, heard <= most, "{level:?} {libraries:?} {heard}");
+                for event in [Level::ERROR, Level::WARN, Level::INFO, Level::DEBUG, Level::TRACE] {
+                    let library = targets.would_enable("hdfs_native::security::sasl", &event);
+                    assert_eq!(library, event <= most, "{level:?} {libraries:?} {event}");
                 }
                 assert!(targets.would_enable("emr_ecr_agent::agent", &Level::ERROR));
             }

@@ -23,7 +23,7 @@ pub fn name() -> String {
     gethostname().map_or_else(|_| "unknown".to_owned(), |name| name.to_string_lossy().into_owned())
 }
 
-/// A file as it is to be judged.
+/// A file to be checked.
 pub fn text_file(path: &Path) -> TextFile {
     let content = match disk::read(path) {
         _ if path.is_dir() => Content::Directory,
@@ -34,7 +34,7 @@ pub fn text_file(path: &Path) -> TextFile {
     TextFile { path: path.display().to_string(), content }
 }
 
-/// What the node tells of itself; `info_dir` is the folder of EMR's instance files.
+/// What is known of the node; `info_dir` is the directory of EMR's instance files.
 pub fn facts(executor_cfg: &Path, info_dir: &Path) -> NodeFacts {
     let extra: ExtraInstanceData = json(&info_dir.join("extraInstanceData.json"));
     let instance: Instance = json(&info_dir.join("instance.json"));
@@ -59,7 +59,7 @@ pub fn ruling(release: Option<&str>) -> Ruling {
 pub struct ThisMachine;
 
 impl Paths for ThisMachine {
-    /// Relative paths lead nowhere: the folder that the NodeManager runs in is not this one's.
+    /// Relative paths lead nowhere: the NodeManager's working directory is not this one's.
     fn realpath(&self, path: &[u8]) -> Option<Vec<u8>> {
         let path = Path::new(std::ffi::OsStr::from_bytes(path));
         let real = path.is_absolute().then(|| fs::canonicalize(path))?;
@@ -94,8 +94,8 @@ fn binary() -> Option<Binary> {
     Some(Binary { uid: metadata.uid(), gid: metadata.gid(), mode: metadata.mode() & 0o7777 })
 }
 
-/// EMR's own notes, as far as they are understood. The files are not documented: what is absent or
-/// different counts as not said.
+/// EMR's own files, as far as they are understood. They are not documented: what is missing or different counts as
+/// unknown.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct ExtraInstanceData {

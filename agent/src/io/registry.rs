@@ -1,6 +1,5 @@
-//! A Docker registry, asked whether it takes a credential, and whether an image can be pulled: its
-//! manifest, its architectures, and whether its configuration speaks of Java. It downloads no layers
-//! and changes nothing.
+//! A Docker registry: whether it accepts a credential, and whether an image can be pulled: its manifest, its
+//! architectures, and whether its configuration mentions Java. It downloads no layers and changes nothing.
 
 mod conversation;
 
@@ -16,12 +15,12 @@ use serde::Deserialize;
 use crate::io::chain;
 use conversation::{Conversation, ConversationError, is_loopback};
 
-/// Longest that all questions about one image may take.
+/// Longest that all requests about one image may take.
 const DEADLINE: Duration = Duration::from_secs(15);
 /// Longest that the probe of one token may take.
 const PROBE_DEADLINE: Duration = Duration::from_secs(5);
 
-/// Asks for the image with the credential of a Docker config, if there is one; `architecture` is this
+/// Looks up the image with the credential of a Docker config, if there is one; `architecture` is this
 /// node's, as Docker names it.
 pub async fn ask(image: &ImageReference, auth: Option<&Secret>, architecture: &str) -> RegistryAnswer {
     use ConversationError::{Status, Token};
@@ -52,7 +51,7 @@ pub async fn probe(name: &str, auth: &Secret) -> Probe {
         Ok(Ok(status) | Err(ConversationError::Token { status, .. })) if is_rejection(status) => {
             ProbeResult::Rejected(status)
         }
-        Ok(Ok(status)) => ProbeResult::Unknown(format!("{name} answers with HTTP {status}")),
+        Ok(Ok(status)) => ProbeResult::Unknown(format!("{name} returned HTTP {status}")),
         Ok(Err(error)) => ProbeResult::Unknown(chain(&error)),
         Err(_) => ProbeResult::Unknown(format!("no answer from {name} within {PROBE_DEADLINE:?}")),
     };

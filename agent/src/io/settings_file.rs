@@ -11,15 +11,15 @@ use crate::io::disk::{self, DiskError};
 #[derive(Debug, Clone)]
 pub struct SettingsFile {
     path: PathBuf,
-    /// Without the default file all defaults hold; a file that was named must be there.
+    /// The default file may be missing; one named by `--config` may not.
     required: bool,
 }
 
 #[derive(Debug, Error)]
 pub enum SettingsError {
-    #[error("the settings file cannot be used")]
+    #[error("cannot use settings file")]
     Disk(#[from] DiskError),
-    #[error("the settings file {} does not exist", path.display())]
+    #[error("settings file {} does not exist", path.display())]
     Missing { path: PathBuf },
     #[error("{} is not UTF-8", path.display())]
     NotText { path: PathBuf },

@@ -1,4 +1,4 @@
-//! Asks a running agent for its status.
+//! Gets the status of a running agent.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -20,11 +20,11 @@ pub enum StatusError {
     NoAgent { address: SocketAddr, source: std::io::Error },
     #[error("the agent at {address} did not answer within {DEADLINE:?}")]
     Deadline { address: SocketAddr },
-    #[error("the answer from {address} is not an agent's")]
+    #[error("the response from {address} is not an agent's")]
     Foreign { address: SocketAddr, source: Box<dyn std::error::Error + Send + Sync> },
 }
 
-/// The answer as text and as what it says.
+/// The response as text and parsed.
 pub async fn ask(address: SocketAddr) -> Result<(String, Report), StatusError> {
     let answer = tokio::time::timeout(DEADLINE, get_status(address)).await;
     let bytes = answer.map_err(|_| StatusError::Deadline { address })??;

@@ -1,5 +1,5 @@
-//! Tells when one of a set of files may have changed: through symbolic links, by replacement as well
-//! as by writing, and also where neither the file nor its folder exists yet.
+//! Notices changes of a set of files: through symbolic links, by replacement as well as by writing, and also
+//! where neither the file nor its directory exists yet.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, Metadata};
@@ -14,15 +14,15 @@ use tokio::sync::Notify;
 /// As many links as the kernel follows.
 const MOST_LINKS: usize = 40;
 
-/// Watches by inotify. After each pass it is told to [`Watcher::settle`], and from then on tells of
-/// changes against what it saw then, so that the agent's own writes and others' noise wake nobody.
+/// Watches by inotify. [`Watcher::settle`] takes the present state as known; only changes against it count, so
+/// that other files in the same directories wake nobody.
 #[derive(Debug)]
 pub struct Watcher {
     inotify: RecommendedWatcher,
     noticed: Arc<Notify>,
     targets: Vec<PathBuf>,
-    /// The watched folders, and which they were when the watches were placed; none if one is missing.
-    folders: BTreeMap<PathBuf, Option<Identity>>,
+    /// The watched directories, and which they were when the watches were placed; `None` if one is missing.
+    directories: BTreeMap<PathBuf, Option<FileId>>,
     seen: BTreeMap<PathBuf, Option<Print>>,
 }
 
@@ -35,7 +35,7 @@ pub struct WatchError {
 
 /// Which file it is, whatever its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Identity {
+struct FileId {
     device: u64,
     inode: u64,
 }
@@ -43,7 +43,7 @@ struct Identity {
 /// What differs once a file was written, replaced or touched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Print {
-    identity: Identity,
+    identity: FileId,
     size: u64,
     mode: u32,
     owner: (u32, u32),
@@ -61,8 +61,8 @@ impl Watcher {
                 notify.notify_one();
             }
         })?;
-        let (targets, folders, seen) = Default::default();
-        Ok(Self { inotify, noticed, targets, folders, seen })
+        let (targets, directories, seen) = Default::default();
+        Ok(Self { inotify, noticed, targets, directories, seen })
     }
 
     /// Takes what is there now as known, and watches for changes of `targets` against it.
@@ -77,7 +77,7 @@ impl Watcher {
     /// Returns once a target differs from what was last settled on. Cancel-safe.
     pub async fn changed(&mut self) {
         loop {
-            // First look, then wait: what changed before watches were in place counts as well.
+            // First compare, then wait: changes before the watches were placed count as well.
             if self.prints() != self.seen {
                 return;
             }
@@ -90,36 +90,39 @@ impl Watcher {
         self.targets.iter().map(|target| (target.clone(), Print::of(target))).collect()
     }
 
-    /// Whether the watches still are where they were placed. What changes inside the watched folders, links
-    /// among it, tells of itself; that a folder above them was renamed does not.
+    /// Whether the watches still are where they were placed. What changes inside the watched directories, links
+    /// among it, causes an event; a renamed parent directory does not.
     fn is_armed(&self) -> bool {
-        self.folders.iter().all(|(folder, placed)| placed.is_some() && Identity::of(folder) == *placed)
+        self.directories
+            .iter()
+            .all(|(directory, placed)| placed.is_some() && FileId::of(directory) == *placed)
     }
 
-    /// Watches every folder in which something could change what a target's path leads to.
+    /// Watches every directory in which something could change what a target's path leads to.
     fn arm(&mut self) {
-        let wanted: BTreeSet<PathBuf> = self.targets.iter().flat_map(|target| folders_of(target)).collect();
-        for gone in self.folders.keys().filter(|folder| !wanted.contains(*folder)) {
-            // A folder that was removed takes its watch along.
+        let wanted: BTreeSet<PathBuf> =
+            self.targets.iter().flat_map(|target| directories_of(target)).collect();
+        for gone in self.directories.keys().filter(|directory| !wanted.contains(*directory)) {
+            // A removed directory takes its watch along.
             let _ = self.inotify.unwatch(gone);
         }
-        // Asked for again each time: a folder may have been replaced by another under its name.
-        let mut placed = |folder: PathBuf| {
-            let identity = Identity::of(&folder);
-            let watched = self.inotify.watch(&folder, RecursiveMode::NonRecursive).is_ok();
-            (folder, identity.filter(|_| watched))
+        // Placed again each time: another directory may have taken the name.
+        let mut placed = |directory: PathBuf| {
+            let identity = FileId::of(&directory);
+            let watched = self.inotify.watch(&directory, RecursiveMode::NonRecursive).is_ok();
+            (directory, identity.filter(|_| watched))
         };
-        self.folders = wanted.into_iter().map(&mut placed).collect();
+        self.directories = wanted.into_iter().map(&mut placed).collect();
     }
 }
 
-impl Identity {
+impl FileId {
     fn of(path: &Path) -> Option<Self> {
         fs::metadata(path).ok().map(|metadata| Self::from(&metadata))
     }
 }
 
-impl From<&Metadata> for Identity {
+impl From<&Metadata> for FileId {
     fn from(metadata: &Metadata) -> Self {
         Self { device: metadata.dev(), inode: metadata.ino() }
     }
@@ -129,7 +132,7 @@ impl Print {
     fn of(path: &Path) -> Option<Self> {
         let metadata = fs::metadata(path).ok()?;
         Some(Self {
-            identity: Identity::from(&metadata),
+            identity: FileId::from(&metadata),
             size: metadata.size(),
             mode: metadata.mode(),
             owner: (metadata.uid(), metadata.gid()),
@@ -138,21 +141,21 @@ impl Print {
     }
 }
 
-/// The folders whose entries decide what `path` leads to: those of the path's last existing part,
+/// The directories whose entries decide what `path` leads to: those of the path's last existing part,
 /// and those that hold a symbolic link on the way.
-fn folders_of(path: &Path) -> BTreeSet<PathBuf> {
-    let mut folders = BTreeSet::new();
+fn directories_of(path: &Path) -> BTreeSet<PathBuf> {
+    let mut directories = BTreeSet::new();
     let mut current = path.to_owned();
     for _ in 0..MOST_LINKS {
         let Some((link, rest)) = first_link(&current) else { break };
-        let folder = link.parent().unwrap_or(Path::new("/"));
-        folders.insert(folder.to_owned());
+        let directory = link.parent().unwrap_or(Path::new("/"));
+        directories.insert(directory.to_owned());
         let Ok(target) = fs::read_link(&link) else { break };
-        current = folder.join(target).join(rest);
+        current = directory.join(target).join(rest);
     }
     let existing = current.ancestors().skip(1).find(|ancestor| ancestor.is_dir());
-    folders.extend(existing.map(Path::to_owned));
-    folders
+    directories.extend(existing.map(Path::to_owned));
+    directories
 }
 
 /// The first symbolic link on the way to `path`, and what follows it.

@@ -23,23 +23,23 @@ pub struct Token {
     pub predecessor: Option<Secret>,
 }
 
-/// ECR gives tokens for half of it: what claims to end later is not believed.
+/// ECR issues tokens for half of it: a later expiry is not believed.
 pub const LONGEST_LIFE: SignedDuration = SignedDuration::from_hours(24);
 
-/// What is remembered of the AWS credentials that a token was asked for with.
+/// The AWS credentials that a token was requested with.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Origin {
-    /// When those credentials end, by AWS's clock; `None` if they last.
+    /// When those credentials expire, by AWS's clock; `None` if they are long-lived.
     pub ends_at: Option<Timestamp>,
-    /// Whose they were, where that can be told again without asking a service.
+    /// Their principal, if this machine alone can tell.
     pub principal: Option<Principal>,
 }
 
-/// Who stands behind the node's own credentials: only to be compared.
+/// The principal of the node's own credentials: only to be compared.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Principal(String);
 
-/// An answer that must not take the place of a living token.
+/// A response that must not replace a living token.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum BadToken {
     #[error("the answer holds no authorization token")]
@@ -53,7 +53,7 @@ pub enum BadToken {
 }
 
 impl Token {
-    /// Judges an answer that arrived at `now`, by the server's clock.
+    /// Checks a response that arrived at `now`, by the server's clock.
     pub fn from_answer(
         authorization_token: Option<&str>,
         expires_at: Option<Timestamp>,
@@ -88,7 +88,7 @@ impl Principal {
         Self(format!("the instance role {}", name.trim()))
     }
 
-    /// The owner of an access key that lasts, by the key's id.
+    /// The owner of a long-lived access key, by the key's id.
     pub fn access_key(id: &str) -> Self {
         Self(format!("the access key {id}"))
     }

@@ -1,24 +1,24 @@
-//! Who gives an authorization token, and to whom: tokens are kept, renewed and told apart by this.
-//! Registries with the same scope share one token and one call. It names things only and asks nobody.
+//! What one authorization token is good for: an API, a Region, the identity that requests it, and an endpoint.
+//! Registries of the same scope share one token and one request.
 
 use std::fmt;
 
 use crate::registry::{EcrRegistry, Region, Service};
 
-/// One API of ECR, asked in one Region, as one identity.
+/// One API of ECR in one Region, for one identity.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TokenScope {
     pub service: Service,
     pub region: Region,
-    pub identity: Identity,
+    pub identity: AwsIdentity,
     /// `None` leaves the endpoint to the AWS SDK's own settings.
     pub endpoint: Option<Endpoint>,
 }
 
-/// As whom AWS is asked. The default is the node's own identity, by the SDK's credentials chain.
+/// The identity that requests a token. The default is the node's own, by the SDK's credentials chain.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Identity {
-    /// A profile of `~/.aws/config` that takes the place of the default one.
+pub struct AwsIdentity {
+    /// A profile of `~/.aws/config` instead of the default one.
     pub profile: Option<ProfileName>,
     /// A role that is assumed from there.
     pub role: Option<Role>,
@@ -85,12 +85,12 @@ checked_text!(
 );
 
 impl TokenScope {
-    /// Who gives the tokens of `registry` unless the settings say otherwise.
+    /// The scope of `registry` by default.
     pub fn of(registry: &EcrRegistry) -> Self {
         Self {
             service: registry.service(),
             region: registry.region().clone(),
-            identity: Identity::default(),
+            identity: AwsIdentity::default(),
             endpoint: None,
         }
     }
@@ -153,7 +153,7 @@ fn is_endpoint(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Endpoint, ExternalId, Identity, ProfileName, Role, RoleArn, SessionName, TokenScope};
+    use super::{AwsIdentity, Endpoint, ExternalId, ProfileName, Role, RoleArn, SessionName, TokenScope};
     use crate::registry::EcrRegistry;
 
     const ARN: &str = "arn:aws:iam::210987654321:role/team/ecr-reader";
@@ -214,7 +214,7 @@ mod tests {
             EcrRegistry::parse("123456789123.dkr.ecr.us-east-1.amazonaws.com").expect("a registry");
         let mut scope = TokenScope::of(&registry);
         assert_eq!(scope.to_string(), "ECR in us-east-1");
-        scope.identity = Identity {
+        scope.identity = AwsIdentity {
             profile: ProfileName::parse("base"),
             role: Some(Role {
                 arn: RoleArn::parse(ARN).expect("an ARN"),

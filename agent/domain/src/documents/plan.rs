@@ -1,5 +1,5 @@
-//! What to change in one place, given what was found there and what is wanted. A second plan after
-//! the first was carried out keeps everything.
+//! What to change at one sink, given what was found there and what is wanted. A second plan after the first was
+//! applied keeps everything.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::credentials::{Credential, Credentials, EntryName, stated_expiry};
 use crate::documents::{DockerConfig, Document, NotDockerConfig, Publication, PublishedDocument};
 use crate::refresh::schedule::Renewal;
 
-/// What is in a place.
+/// What is at a sink.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
     Absent,
@@ -45,10 +45,10 @@ pub enum Drift {
     Owner,
 }
 
-/// When the credentials of a place end, by name; `None` for those that do not.
+/// When the credentials at a sink expire, by name; `None` for those that do not.
 pub type Held = BTreeMap<EntryName, Option<Timestamp>>;
 
-/// What is to be done in a place.
+/// What to do at a sink.
 #[derive(Debug)]
 pub enum Plan {
     Keep,
@@ -60,7 +60,7 @@ pub enum Plan {
         /// First keep a copy of what is there beside it.
         set_aside: bool,
     },
-    /// Not ours to mend: leave it untouched and report.
+    /// Not ours to fix: leave it untouched and report.
     Leave(NotDockerConfig),
 }
 
@@ -116,7 +116,7 @@ pub fn published(found: &Found, wanted: &Credentials, node: &str, renewal: Renew
     }
 }
 
-/// What others did to a place that was left as `before` and needed mending when found as `found`.
+/// What others changed at a sink between `before`, as it was left, and `found`.
 pub fn drifts(before: &Found, found: &Found) -> Vec<Drift> {
     let Found::File { document: left, attributes: as_left } = before else { return Vec::new() };
     let Found::File { document, attributes } = found else { return vec![Drift::Missing] };

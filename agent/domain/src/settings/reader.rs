@@ -98,19 +98,19 @@ impl<'a, 'i> Section<'a, 'i> {
         self.table.contains_key(key)
     }
 
-    /// Visits the table of this name, if there.
-    pub(super) fn table(&mut self, key: &'static str, visit: impl FnOnce(&mut Section<'_, 'i>)) {
+    /// Reads the table of this name, if there.
+    pub(super) fn table(&mut self, key: &'static str, read: impl FnOnce(&mut Section<'_, 'i>)) {
         let Some(value) = self.ask(key) else { return };
         match value.get_ref().as_table() {
-            Some(table) => self.descend(key, table, visit),
+            Some(table) => self.descend(key, table, read),
             None => {
                 self.note(value.span().start, key, format!("must be a table, written [{}]", self.name(key)));
             }
         }
     }
 
-    /// Visits each table of this array of tables; tells whether the key is there at all.
-    pub(super) fn tables(&mut self, key: &'static str, mut visit: impl FnMut(&mut Section<'_, 'i>)) -> bool {
+    /// Reads each table of this array of tables; returns whether the key is there at all.
+    pub(super) fn tables(&mut self, key: &'static str, mut read: impl FnMut(&mut Section<'_, 'i>)) -> bool {
         let Some(value) = self.ask(key) else { return false };
         let items: &[Spanned<DeValue<'i>>] = value.get_ref().as_array().map_or(&[], |array| array);
         let tables: Vec<_> = items.iter().filter_map(|item| item.get_ref().as_table()).collect();
@@ -122,14 +122,14 @@ impl<'a, 'i> Section<'a, 'i> {
             );
         }
         for table in tables {
-            self.descend(key, table, &mut visit);
+            self.descend(key, table, &mut read);
         }
         true
     }
 
-    fn descend(&mut self, key: &str, table: &DeTable<'i>, visit: impl FnOnce(&mut Section<'_, 'i>)) {
+    fn descend(&mut self, key: &str, table: &DeTable<'i>, read: impl FnOnce(&mut Section<'_, 'i>)) {
         let mut section = Section::new(self.text, self.name(key), table, self.mistakes);
-        visit(&mut section);
+        read(&mut section);
         section.refuse_unknown();
     }
 

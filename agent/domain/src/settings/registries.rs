@@ -4,7 +4,7 @@
 use super::host_names;
 use super::reader::{Section, Value};
 use crate::credentials::{
-    Endpoint, ExternalId, Identity, ProfileName, Role, RoleArn, SessionName, TokenScope,
+    AwsIdentity, Endpoint, ExternalId, ProfileName, Role, RoleArn, SessionName, TokenScope,
 };
 use crate::registry::{EcrRegistry, HostName, Region, Service};
 
@@ -57,11 +57,11 @@ impl RegistrySettings {
     }
 }
 
-fn read_identity(table: &mut Section<'_, '_>) -> Identity {
+fn read_identity(table: &mut Section<'_, '_>) -> AwsIdentity {
     let names_role = table.has("role_arn");
     let beside_role = || match names_role {
         true => Ok(()),
-        false => Err("has a meaning only beside role_arn".to_owned()),
+        false => Err("requires role_arn".to_owned()),
     };
     let arn = table.optional("role_arn", role_arn);
     let external_id = table.optional("external_id", |value| beside_role().and_then(|()| external_id(value)));
@@ -69,7 +69,7 @@ fn read_identity(table: &mut Section<'_, '_>) -> Identity {
         table.optional("session_name", |value| beside_role().and_then(|()| session_name(value)));
     let session_name = session_name.or_else(|| SessionName::parse(SESSION_NAME));
     let role = arn.zip(session_name).map(|(arn, session_name)| Role { arn, external_id, session_name });
-    Identity { profile: table.optional("profile", profile), role }
+    AwsIdentity { profile: table.optional("profile", profile), role }
 }
 
 fn ecr_registry(value: &Value<'_>) -> Result<EcrRegistry, String> {

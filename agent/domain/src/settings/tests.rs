@@ -146,8 +146,8 @@ fn every_mistake_is_told_with_its_line() {
     };
     for (rest, key, words) in [
         ("role_arn = \"ecr-reader\"", "registries.role_arn", "arn:aws:iam::"),
-        ("external_id = \"agreed\"", "registries.external_id", "beside role_arn"),
-        ("session_name = \"agent\"", "registries.session_name", "beside role_arn"),
+        ("external_id = \"agreed\"", "registries.external_id", "requires role_arn"),
+        ("session_name = \"agent\"", "registries.session_name", "requires role_arn"),
         ("profile = \"\"", "registries.profile", "profile of ~/.aws/config"),
         ("endpoint = \"ecr.example.com\"", "registries.endpoint", "https://"),
         ("region = \"US East\"", "registries.region", "us-east-1"),

@@ -123,7 +123,7 @@ fn each_thing_out_of_order_is_named() {
         &["container-executor.cfg"],
     );
     check(|status| status.registries.clear(), &["registries"]);
-    // An error of the last visit alone does not unsay what was verified just before.
+    // An error of the last reconciliation alone does not void what was verified just before.
     check(|status| status.sinks[1].error = Some(Problem::new("down")), &[]);
 }
 

@@ -1,4 +1,4 @@
-//! The server's clock, read off the `Date` of its answers.
+//! The server's clock, by the `Date` header of its responses.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,9 +10,9 @@ use aws_sdk_ecr::error::BoxError;
 use domain::time::skew;
 use jiff::{SignedDuration, Timestamp};
 
-/// Reads the server's clock off its answers.
+/// Reads the `Date` header of responses.
 #[derive(Debug, Clone, Default)]
-pub(super) struct ServerClock(Arc<Mutex<Reading>>);
+pub(super) struct DateReader(Arc<Mutex<Reading>>);
 
 #[derive(Debug, Default)]
 struct Reading {
@@ -20,17 +20,17 @@ struct Reading {
     skew: Option<SignedDuration>,
 }
 
-impl ServerClock {
-    /// Server clock minus local clock, once an answer came.
+impl DateReader {
+    /// Server clock minus local clock, once a response came.
     pub(super) fn skew(&self) -> Option<SignedDuration> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).skew
     }
 }
 
 #[aws_smithy_runtime_api::client::interceptors::dyn_dispatch_hint]
-impl Intercept for ServerClock {
+impl Intercept for DateReader {
     fn name(&self) -> &'static str {
-        "ServerClock"
+        "DateReader"
     }
 
     fn read_before_transmit(

@@ -1,5 +1,5 @@
-//! The AWS credentials that an scope is asked with: the node's own or a profile's, and a role assumed
-//! from there. Nothing is cached: a call for a token is hours apart from the next.
+//! The AWS credentials to request a token with: the node's own or a profile's, and a role assumed from there.
+//! Nothing is cached, because requests are hours apart.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -21,19 +21,19 @@ use aws_smithy_runtime_api::client::http::{SharedHttpConnector, http_client_fn};
 use domain::credentials::{Origin, Principal, Role, TokenScope};
 use jiff::Timestamp;
 
-use super::clock::ServerClock;
+use super::clock::DateReader;
 use super::error::{Call, EcrError, Operation};
 
 const INSTANCE_ROLE: &str = "/latest/meta-data/iam/security-credentials/";
 
-/// How to speak to AWS as one identity.
+/// The SDK's settings for one identity.
 pub(super) struct Session {
     pub(super) config: SdkConfig,
     http_client: SharedHttpClient,
 }
 
 impl Session {
-    /// Reads the SDK's own settings, those of the identity's profile if it has one.
+    /// Loads the SDK's own settings, those of the identity's profile if it has one.
     pub(super) async fn open(scope: &TokenScope, deadline: Duration) -> Self {
         let http_client = http_client();
         let region = Region::new(scope.region.to_string());
@@ -45,7 +45,7 @@ impl Session {
             .retry_config(RetryConfig::standard().with_max_attempts(2));
         let loader = match &scope.identity.profile {
             None => loader,
-            // Named alone, a profile would come after the credentials of the environment.
+            // By its name alone, a profile would come after the credentials of the environment.
             Some(profile) => {
                 let provider = ProfileFileCredentialsProvider::builder()
                     .configure(&provider_config(&http_client).with_region(Some(region)))
@@ -57,11 +57,11 @@ impl Session {
         Self { config: loader.load().await, http_client }
     }
 
-    /// The credentials to ask `scope` with, and what is to be remembered of them.
+    /// The credentials to request a token of `scope` with, and their origin.
     pub(super) async fn credentials(
         &self,
         scope: &TokenScope,
-        clock: &ServerClock,
+        clock: &DateReader,
     ) -> Result<(Credentials, Origin), EcrError> {
         let own = self.own_credentials(scope).await?;
         let principal = self.principal_of(&own).await;
@@ -73,7 +73,7 @@ impl Session {
         Ok((credentials, Origin { ends_at, principal }))
     }
 
-    /// Who the identity's own credentials belong to now, as far as this machine can tell.
+    /// The principal of the identity's own credentials, if this machine alone can tell.
     pub(super) async fn principal(&self, scope: &TokenScope) -> Option<Principal> {
         self.principal_of(&self.own_credentials(scope).await.ok()?).await
     }
@@ -91,7 +91,7 @@ impl Session {
         role: &Role,
         own: Credentials,
         scope: &TokenScope,
-        clock: &ServerClock,
+        clock: &DateReader,
     ) -> Result<Credentials, EcrError> {
         let config = aws_sdk_sts::config::Builder::from(&self.config)
             .credentials_provider(own)
@@ -106,7 +106,7 @@ impl Session {
         let answer = request.send().await.map_err(|error| call.clone().failed(error))?;
         let assumed = answer
             .credentials
-            .ok_or_else(|| EcrError::Service { call, source: "the answer holds no credentials".into() })?;
+            .ok_or_else(|| EcrError::Service { call, source: "the response has no credentials".into() })?;
         let expiry = SystemTime::try_from(assumed.expiration).ok();
         let session_token = Some(assumed.session_token);
         Ok(Credentials::new(
@@ -118,7 +118,7 @@ impl Session {
         ))
     }
 
-    /// Whoever mints a key for each question (STS, programs) tells nothing that could be compared.
+    /// Providers that mint a new key each time (STS, programs) give nothing to compare.
     async fn principal_of(&self, credentials: &Credentials) -> Option<Principal> {
         let features: Option<&Vec<AwsCredentialFeature>> = credentials.get_property();
         if features.is_some_and(|features| features.contains(&AwsCredentialFeature::CredentialsImds)) {
@@ -126,12 +126,12 @@ impl Session {
             let role = client.get(INSTANCE_ROLE).await.ok()?;
             return Some(Principal::instance_role(role.as_ref()));
         }
-        let lasts = credentials.expiry().is_none();
-        lasts.then(|| Principal::access_key(credentials.access_key_id()))
+        let is_long_lived = credentials.expiry().is_none();
+        is_long_lived.then(|| Principal::access_key(credentials.access_key_id()))
     }
 }
 
-/// The SDK's own client takes no notice of a proxy that the environment names; in all else this is the same.
+/// Like the SDK's own client, but uses the proxy of the environment.
 fn http_client() -> SharedHttpClient {
     let connectors = Mutex::new(Vec::<(Timeouts, SharedHttpConnector)>::new());
     http_client_fn(move |settings, components| {

@@ -1,4 +1,4 @@
-//! Why there is no new token: which call failed, in which way, and what has to be granted or appear.
+//! Why a token request failed, and which permission or service it needs.
 
 use std::error::Error;
 use std::fmt;
@@ -14,7 +14,7 @@ use thiserror::Error;
 /// Why there is no new token.
 #[derive(Debug, Error)]
 pub enum EcrError {
-    #[error("no AWS credentials for {scope}: {} were tried", tried(scope))]
+    #[error("no AWS credentials for {scope} in {}", sources(scope))]
     NoCredentials { scope: Box<TokenScope>, source: CredentialsError },
     #[error("{} denied {}: {}", call.server(), call.operation.name(), call.remedy())]
     Denied { call: Call, source: BoxError },
@@ -22,11 +22,11 @@ pub enum EcrError {
     Throttled { call: Call, source: BoxError },
     #[error("{scope} did not answer GetAuthorizationToken within {deadline:?}, credentials included")]
     Timeout { scope: Box<TokenScope>, deadline: Duration },
-    #[error("{} could not be reached for {}", call.server(), call.operation.name())]
+    #[error("cannot reach {} for {}", call.server(), call.operation.name())]
     Network { call: Call, source: BoxError },
     #[error("{} failed {}", call.server(), call.operation.name())]
     Service { call: Call, source: BoxError },
-    #[error("{scope} gave a GetAuthorizationToken answer that is of no use")]
+    #[error("{scope} returned an invalid GetAuthorizationToken response")]
     Answer { scope: Box<TokenScope>, source: BadToken },
 }
 
@@ -44,7 +44,7 @@ pub(super) enum Operation {
 }
 
 impl EcrError {
-    /// What has to appear or be granted before a call can succeed.
+    /// What has to appear or be granted before a request can succeed.
     pub fn waits_for(&self) -> Option<String> {
         match self {
             EcrError::NoCredentials { .. } => Some("AWS credentials".to_owned()),
@@ -55,7 +55,7 @@ impl EcrError {
         }
     }
 
-    /// One word for counters.
+    /// As metrics have it.
     pub fn result(&self) -> &'static str {
         match self {
             EcrError::NoCredentials { .. } => "no_credentials",
@@ -77,7 +77,7 @@ impl Call {
         Self { scope: Box::new(scope.clone()), operation }
     }
 
-    /// Tells by the SDK's error what became of the call.
+    /// Classifies the SDK's error.
     pub(super) fn failed<E: Error + ProvideErrorMetadata + Send + Sync + 'static>(
         self,
         error: SdkError<E, HttpResponse>,
@@ -102,7 +102,7 @@ impl Call {
 
     fn server(&self) -> String {
         match self.operation {
-            Operation::AssumeRole => format!("STS, asked for {},", self.scope),
+            Operation::AssumeRole => format!("STS for {}", self.scope),
             Operation::GetAuthorizationToken => self.scope.to_string(),
         }
     }
@@ -140,23 +140,22 @@ impl Operation {
     }
 }
 
-/// Where credentials were looked for.
-fn tried(scope: &TokenScope) -> String {
+/// Where the SDK looked for credentials.
+fn sources(scope: &TokenScope) -> String {
     match &scope.identity.profile {
-        Some(profile) => format!("the settings of the profile {profile}"),
-        None => {
-            "the environment, the profile, web identity, container and instance metadata (IMDSv2)".to_owned()
-        }
+        Some(profile) => format!("the profile {profile}"),
+        None => "the environment, the default profile, web identity, container or instance metadata (IMDSv2)"
+            .to_owned(),
     }
 }
 
-/// What a service said, without the SDK's debugging text.
+/// A service's error, without the SDK's debugging text.
 #[derive(Debug)]
 struct ServiceAnswer(String);
 
 impl ServiceAnswer {
     fn new(error: &impl ProvideErrorMetadata) -> Self {
-        let code = error.code().unwrap_or("an answer without an error code");
+        let code = error.code().unwrap_or("a response without an error code");
         Self(error.message().map_or_else(|| code.to_owned(), |message| format!("{code}: {message}")))
     }
 }

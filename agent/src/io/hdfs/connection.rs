@@ -46,7 +46,7 @@ pub(super) struct Session {
     client: Client,
 }
 
-/// The calls of one visit.
+/// The client for one reconciliation.
 #[derive(Debug, Clone)]
 pub(super) struct Connection {
     spec: Arc<ClientSpec>,

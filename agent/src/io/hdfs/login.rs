@@ -1,6 +1,6 @@
 //! Who the agent is on HDFS, and by which files of this node: once one of them changes, it logs in again.
 //!
-//! The library gets and renews the tickets. The keytab is checked here first, because what the library says about a
+//! The library gets and renews the tickets. The keytab is checked here first, because the library's error for a
 //! bad one helps nobody; its content is never read here.
 
 use std::env;

@@ -1,7 +1,7 @@
 //! Runs calls to HDFS off the agent's own thread.
 //!
 //! hdfs-native has no deadline against a NameNode, may panic, and may block its thread in Kerberos. Reads share
-//! one long-lived thread with its runtime and client, so that connections and what the NameNode told about itself
+//! one long-lived thread with its runtime and client, so that connections and the NameNode's defaults
 //! are kept; one that misses its deadline or panics is abandoned, and the next call starts another. A write gets a
 //! thread of its own, because it leaves a lease-renewing task behind that only the end of its runtime ends.
 

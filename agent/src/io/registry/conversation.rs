@@ -1,6 +1,5 @@
-//! A conversation with one registry: by Docker's credential, or by the bearer token that some registries hand
-//! out for it. The credential goes to the registry and to whom it names for tokens, never by plain HTTP
-//! to another machine.
+//! Requests to one registry, with Docker's credential or the bearer token that some registries issue for it. The
+//! credential goes to the registry and to the token server that it names, never by plain HTTP to another machine.
 
 use std::error::Error;
 
@@ -19,30 +18,30 @@ use thiserror::Error;
 use url::Url;
 use zeroize::Zeroizing;
 
-/// Larger answers are neither manifests nor tokens.
+/// Larger responses are neither manifests nor tokens.
 const LARGEST: usize = 4 << 20;
 /// Every form of manifest that Docker asks for.
 const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json";
 
 #[derive(Debug, Error)]
 pub(super) enum ConversationError {
-    #[error("{url} cannot be asked for")]
+    #[error("cannot request {url}")]
     Request { url: String, source: Box<dyn Error + Send + Sync> },
-    #[error("no answer from {url}")]
+    #[error("no response from {url}")]
     Network { url: String, source: Box<dyn Error + Send + Sync> },
-    #[error("{url} answers with HTTP {status}")]
+    #[error("{url} returned HTTP {status}")]
     Status { url: String, status: u16 },
-    #[error("{url}, which hands out the registry's bearer tokens, answers with HTTP {status}")]
+    #[error("the registry's token server {url} returned HTTP {status}")]
     Token { url: String, status: u16 },
-    #[error("the answer from {url} holds no bearer token")]
+    #[error("the response from {url} has no bearer token")]
     NoToken { url: String },
-    #[error("{url} does not say in a safe way where its bearer tokens come from")]
+    #[error("{url} names no safe token server")]
     Realm { url: String },
-    #[error("the answer from {url} is not a registry's")]
+    #[error("the response from {url} is not a registry's")]
     Foreign { url: String, source: Box<dyn Error + Send + Sync> },
 }
 
-/// What is said to one registry, one question after another.
+/// Requests to one registry.
 pub(super) struct Conversation {
     connector: Connector,
     /// Values of the header that carries them.
@@ -50,18 +49,18 @@ pub(super) struct Conversation {
     bearer: Option<Secret>,
 }
 
-/// An answer, whatever its status.
+/// A response, whatever its status.
 pub(super) struct Answer {
     url: String,
     response: HttpResponse,
 }
 
-/// Which token a registry wants to see, and who hands it out.
+/// Where to get the token that a registry requires.
 struct BearerChallenge {
     realm: Url,
 }
 
-/// Docker's registries name it one way, OAuth's the other, and Docker Hub both.
+/// Docker's registries name it one way, OAuth the other, and Docker Hub both.
 #[derive(Deserialize)]
 struct BearerToken {
     token: Option<String>,
@@ -82,7 +81,7 @@ impl Conversation {
         }
     }
 
-    /// Asks, and if the registry wants a bearer token first, fetches that and asks again.
+    /// Sends a request; if the registry requires a bearer token, fetches it and repeats the request.
     pub async fn get(&mut self, url: &str) -> Result<Answer, ConversationError> {
         let authorization = self.bearer.as_ref().or(self.credential.as_ref());
         let answer = self.send(url, authorization).await?;
@@ -92,7 +91,7 @@ impl Conversation {
         self.send(url, Some(&authorization)).await
     }
 
-    /// Asks without any credential, as for storage whose URLs are signed.
+    /// Sends a request without a credential, for storage with signed URLs.
     pub async fn get_from_storage(&self, url: &str) -> Result<Answer, ConversationError> {
         self.send(url, None).await
     }
@@ -130,7 +129,7 @@ impl Answer {
         self.response.headers().get(name)
     }
 
-    /// The body of a good answer.
+    /// The body of a successful response.
     pub async fn json<T: DeserializeOwned>(self) -> Result<T, ConversationError> {
         let (status, url) = (self.status(), self.url);
         if status != 200 {
@@ -146,7 +145,7 @@ impl Answer {
 
     fn bearer_challenge(&self) -> Result<Option<BearerChallenge>, ConversationError> {
         let asked = self.header("www-authenticate").filter(|_| self.status() == 401).unwrap_or_default();
-        // What is no challenge at all is an answer like another.
+        // What is not a challenge is a response like any other.
         let challenges = http_auth::parse_challenges(asked).unwrap_or_default();
         let Some(challenge) = challenges.iter().find(|c| c.scheme.eq_ignore_ascii_case("bearer")) else {
             return Ok(None);
@@ -156,7 +155,7 @@ impl Answer {
     }
 }
 
-/// The URL that hands out the token, with everything in it that the registry wants to be asked for.
+/// The URL to get the token from, with the service and scope that the registry requires.
 fn realm(challenge: &ChallengeRef<'_>) -> Option<Url> {
     let param = |name: &str| {
         let found = challenge.params.iter().find(|(param, _)| param.eq_ignore_ascii_case(name));

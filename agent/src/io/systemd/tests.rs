@@ -3,7 +3,7 @@ use std::time::Duration;
 use domain::status::{Check, RegistryReport, Report};
 use jiff::Timestamp;
 
-use super::{Told, Word, line};
+use super::{Notified, State, line};
 
 const HOST: &str = "123456789123.dkr.ecr.us-east-1.amazonaws.com";
 
@@ -47,7 +47,7 @@ fn registry(host: &str, expires_at: Option<i64>) -> RegistryReport {
 }
 
 #[test]
-fn the_line_says_what_serves_until_when_and_what_it_waits_for() {
+fn the_line_shows_registries_expiry_and_what_is_waited_for() {
     let check = |change: fn(&mut Report), expected: &str| {
         let mut report = report();
         change(&mut report);
@@ -56,7 +56,7 @@ fn the_line_says_what_serves_until_when_and_what_it_waits_for() {
     check(|_| {}, "ready; no registry yet");
     check(
         |report| report.registries = vec![registry(HOST, Some(43_200)), registry("second", Some(3_600))],
-        "ready; 123456789123.dkr.ecr.us-east-1.amazonaws.com, second; soonest expiry 1970-01-01T01:00:00Z",
+        "ready; 123456789123.dkr.ecr.us-east-1.amazonaws.com, second; earliest expiry 1970-01-01T01:00:00Z",
     );
     check(
         |report| {
@@ -80,37 +80,37 @@ fn the_line_says_what_serves_until_when_and_what_it_waits_for() {
             report.live = false;
             report.settings_error = Some("line 1\nline 2".to_owned());
         },
-        "ready; the loop does not go round; no registry yet; the last settings were refused",
+        "ready; the main loop is stuck; no registry yet; the last reload failed",
     );
 }
 
 #[test]
 fn readiness_is_said_first_and_the_line_only_when_it_changed() {
-    let mut told = Told::default();
-    let line = Word::Line("ready; no registry yet".to_owned());
-    assert_eq!(told.words(&report(), Duration::ZERO, false, false), [Word::Ready, line]);
-    assert_eq!(told.words(&report(), Duration::ZERO, false, false), []);
+    let mut notified = Notified::default();
+    let line = State::Line("ready; no registry yet".to_owned());
+    assert_eq!(notified.next(&report(), Duration::ZERO, false, false), [State::Ready, line]);
+    assert_eq!(notified.next(&report(), Duration::ZERO, false, false), []);
     let waiting = Report { waiting_for: vec!["HDFS".to_owned()], ..report() };
-    let line = Word::Line("ready; no registry yet; waiting for HDFS".to_owned());
-    assert_eq!(told.words(&waiting, Duration::ZERO, false, false), [line]);
+    let line = State::Line("ready; no registry yet; waiting for HDFS".to_owned());
+    assert_eq!(notified.next(&waiting, Duration::ZERO, false, false), [line]);
 }
 
 #[test]
 fn a_loop_that_stands_still_does_not_feed_the_watchdog() {
-    let mut told = Told::default();
-    told.words(&report(), Duration::ZERO, false, true);
-    assert_eq!(told.words(&report(), Duration::ZERO, false, true), [Word::Alive]);
+    let mut notified = Notified::default();
+    notified.next(&report(), Duration::ZERO, false, true);
+    assert_eq!(notified.next(&report(), Duration::ZERO, false, true), [State::Alive]);
     let stuck = Report { live: false, ..report() };
-    assert!(!told.words(&stuck, Duration::ZERO, false, true).contains(&Word::Alive));
+    assert!(!notified.next(&stuck, Duration::ZERO, false, true).contains(&State::Alive));
 }
 
 #[test]
 fn a_reload_is_over_with_the_next_round() {
-    let mut told = Told::default();
+    let mut notified = Notified::default();
     let second = Duration::from_secs;
-    told.words(&report(), second(1), false, false);
-    assert_eq!(told.words(&report(), second(1), true, false), [Word::Reloading]);
-    assert_eq!(told.words(&report(), second(1), false, false), []);
-    assert_eq!(told.words(&report(), second(2), false, false), [Word::Ready]);
-    assert_eq!(told.words(&report(), second(3), false, false), []);
+    notified.next(&report(), second(1), false, false);
+    assert_eq!(notified.next(&report(), second(1), true, false), [State::Reloading]);
+    assert_eq!(notified.next(&report(), second(1), false, false), []);
+    assert_eq!(notified.next(&report(), second(2), false, false), [State::Ready]);
+    assert_eq!(notified.next(&report(), second(3), false, false), []);
 }
