@@ -5,7 +5,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 
-use domain::check::{Facts, Request};
+use domain::check::{Inputs, Request};
 use domain::credentials::{Holder, Issuer, StaticCredentials, Token};
 use domain::problem::Problem;
 use domain::refresh::Probed;
@@ -89,7 +89,7 @@ impl World for Node {
         }
     }
 
-    fn facts(&self, settings: &Settings) -> Facts<'_> {
+    fn facts(&self, settings: &Settings) -> Inputs<'_> {
         node_facts(settings, self.clock.now().wall)
     }
 
@@ -115,11 +115,11 @@ pub fn published(settings: &Settings) -> Published {
 }
 
 /// This node's own files, to be judged; nobody outside is asked.
-pub fn node_facts(settings: &Settings, now: Timestamp) -> Facts<'static> {
+pub fn node_facts(settings: &Settings, now: Timestamp) -> Inputs<'static> {
     let executor_cfg = settings.executor_cfg();
     let node = node::facts(&executor_cfg, &settings.emr_info_dir);
-    Facts {
-        ruling: node::ruling(node.release.as_deref()),
+    Inputs {
+        hadoop: node::hadoop(node.release.as_deref()),
         executor_cfg: Some(node::text_file(&executor_cfg)),
         yarn_site: Some(hadoop_conf::yarn_site(&settings.hadoop_conf_dir.join("yarn-site.xml"), true)),
         client_config: None,
@@ -146,11 +146,11 @@ impl TokenSource for Ecr {
         let ecr = self.clone();
         Box::pin(async move {
             let fetched = Ecr::fetch(&ecr, &issuer).await;
-            let result = fetched.token.as_ref().map_or_else(|error| error.result(), |_| "ok");
+            let outcome = fetched.outcome();
             let token = fetched
                 .token
                 .map_err(|error| Problem { waits_for: error.waits_for(), ..Problem::new(chain(&error)) });
-            Fetched { token, result, clock_skew: fetched.clock_skew }
+            Fetched { token, outcome, clock_skew: fetched.clock_skew }
         })
     }
 

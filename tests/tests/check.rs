@@ -217,18 +217,18 @@ fn the_text_points_at_the_fault_and_is_plain_in_a_pipe() -> Outcome {
     assert!(!text.contains('\u{1b}'), "{text}");
     let expected = [
         "1 error\n",
-        &format!("  {file}:4: the entry ` registry.example` of docker.trusted.registries holds a blank"),
+        &format!("  {file}:4: the entry ` registry.example` of docker.trusted.registries holds whitespace"),
         "      | docker.trusted.registries=local,centos, registry.example\n",
         "      |                                        ^^^^^^^^^^^^^^^^^\n",
-        "      do:   docker.trusted.registries=local,centos,registry.example\n",
+        "      fix:    in [docker]: docker.trusted.registries=local,centos,registry.example\n",
     ];
     let mut rest = text.as_str();
     for part in expected {
         let found = rest.find(part).ok_or_else(|| format!("{part:?} is not in {text}"))?;
         rest = &rest[found..];
     }
-    let explained = String::from_utf8(run(&["check", "--explain", "entry-with-blank"])?.stdout)?;
-    assert!(explained.starts_with("entry-with-blank\n\n*error*\n"), "{explained}");
+    let explained = String::from_utf8(run(&["check", "--explain", "entry-with-whitespace"])?.stdout)?;
+    assert!(explained.starts_with("entry-with-whitespace\n\n*error*\n"), "{explained}");
     Ok(())
 }
 
@@ -283,7 +283,7 @@ fn what_emr_config_writes_passes_its_own_check() -> Outcome {
     assert_eq!((codes(&report, "error"), codes(&report, "warning")), (vec![], vec![]));
     fs::write(&path, String::from_utf8(written.stdout)?.replace("centos,", "centos, "))?;
     let report = check(&["--emr-config", &file])?;
-    assert_eq!(codes(&report, "error"), ["entry-with-blank", "entry-with-blank"]);
+    assert_eq!(codes(&report, "error"), ["entry-with-whitespace", "entry-with-whitespace"]);
     let lines: Vec<_> =
         report["findings"].as_array().into_iter().flatten().map(|f| f["line"].as_u64()).collect();
     assert_eq!(lines[..2], [Some(9), Some(10)]);
@@ -331,7 +331,7 @@ async fn the_daemon_tells_findings_and_trust() -> Outcome {
     metric(format!("{trusted} 0")).await?;
     let status = agent.status().await?;
     let finding =
-        status["findings"].as_array().into_iter().flatten().find(|f| f["code"] == "entry-with-blank");
+        status["findings"].as_array().into_iter().flatten().find(|f| f["code"] == "entry-with-whitespace");
     assert_eq!(finding.ok_or("a finding")?["severity"], "error");
     fs::write(&cfg, format!("{good} \n"))?;
     metric("emr_ecr_agent_executor_config_valid 0".to_owned()).await?;

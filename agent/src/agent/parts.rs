@@ -5,7 +5,8 @@ use std::future::Future;
 use std::path::Path;
 use std::pin::Pin;
 
-use domain::check::Facts;
+use domain::check::AwsOutcome;
+use domain::check::Inputs;
 use domain::credentials::{Holder, Issuer, StaticCredentials, Token};
 use domain::problem::Problem;
 use domain::refresh::Probed;
@@ -35,7 +36,7 @@ pub trait World {
     fn parts(&self, settings: &Settings) -> Parts;
 
     /// The node's files as they are now, to be judged.
-    fn facts(&self, settings: &Settings) -> Facts<'_>;
+    fn facts(&self, settings: &Settings) -> Inputs<'_>;
 
     /// Takes the watched files as they are now for known.
     fn settle(&mut self, settings: &Settings);
@@ -71,8 +72,7 @@ pub trait RegistryProbe {
 #[derive(Debug)]
 pub struct Fetched {
     pub token: Result<Token, Problem>,
-    /// One word for counters: `ok` or the kind of failure.
-    pub result: &'static str,
+    pub outcome: AwsOutcome,
     /// Server clock minus local clock, if an answer told.
     pub clock_skew: Option<SignedDuration>,
 }

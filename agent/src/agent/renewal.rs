@@ -3,7 +3,6 @@
 //! What another node published is as good as a token of one's own. So the nodes ask ECR by turns, and
 //! a cluster costs as many calls as one node, however large it is.
 
-use domain::check::AwsOutcome;
 use domain::credentials::{Issuer, Token};
 use domain::documents::PublishedDocument;
 use domain::documents::plan::Found;
@@ -108,7 +107,7 @@ impl Agent {
             };
             let took = self.world.now().uptime.saturating_sub(started.uptime);
             for wanted in registries.iter().filter(|wanted| wanted.issuer == issuer) {
-                self.metrics.count_refresh(wanted.registry.host().as_str(), fetched.result, took);
+                self.metrics.count_refresh(wanted.registry.host().as_str(), fetched.outcome.as_str(), took);
             }
             self.take_token(&issuer, fetched, report);
         }
@@ -116,7 +115,7 @@ impl Agent {
 
     fn take_token(&mut self, issuer: &Issuer, fetched: Fetched, report: &mut PassReport) {
         let now = self.world.now();
-        self.answers.insert(issuer.clone(), AwsOutcome::of(fetched.result));
+        self.answers.insert(issuer.clone(), fetched.outcome);
         self.take_clock_skew(fetched.clock_skew);
         match fetched.token {
             Ok(token) => {

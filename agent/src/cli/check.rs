@@ -62,7 +62,7 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
     if let Some(code) = &options.explain {
         return Ok(explain(code));
     }
-    let report = look::judge(options)?;
+    let report = look::check(options)?;
     // Standard output writes at each line's end, which a list of millions of entries would feel.
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     let written = if options.json {

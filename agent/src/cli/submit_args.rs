@@ -82,14 +82,15 @@ fn judge(settings: &Settings, submission: &Submission) -> Report {
 }
 
 fn warn(report: &Report) {
-    for finding in report.findings.iter().filter(|finding| finding.severity > Severity::Info) {
+    for finding in report.findings.iter().filter(|finding| finding.severity() > Severity::Info) {
         let place = match (&finding.file, finding.line) {
             (Some(file), Some(line)) => format!("{file}:{line}: "),
             (Some(file), None) => format!("{file}: "),
             (None, _) => String::new(),
         };
-        let severity = finding.severity.as_str();
-        eprintln!("{severity}: {place}{} [{}]; {}", finding.message, finding.code, finding.remedy);
+        let severity = finding.severity().as_str();
+        let fix = finding.fix.as_ref().map_or_else(String::new, |fix| format!("; {}", fix.text));
+        eprintln!("{severity}: {place}{} [{}]{fix}", finding.message, finding.code.name);
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use aws_sdk_ecr::config::Credentials;
 use aws_smithy_types::DateTime;
+use domain::check::AwsOutcome;
 use domain::credentials::{BadToken, Holder, Issuer, Origin, Token};
 use domain::registry::Service;
 use domain::time::saturating_add;
@@ -31,6 +32,12 @@ pub struct Fetched {
     pub token: Result<Token, EcrError>,
     /// Server clock minus local clock, if an answer told.
     pub clock_skew: Option<SignedDuration>,
+}
+
+impl Fetched {
+    pub fn outcome(&self) -> AwsOutcome {
+        self.token.as_ref().map_or_else(EcrError::outcome, |_| AwsOutcome::Token)
+    }
 }
 
 impl Ecr {

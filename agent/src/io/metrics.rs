@@ -205,7 +205,7 @@ impl Metrics {
             set_time(&self.publish_last_success, &[sink], place.verified_at);
         }
         for severity in [Severity::Error, Severity::Warning, Severity::Info] {
-            let count = report.findings.iter().filter(|finding| finding.severity == severity).count();
+            let count = report.findings.iter().filter(|finding| finding.severity() == severity).count();
             self.findings.with_label_values(&[severity.as_str()]).set(count as f64);
         }
         let executor_cfg =

@@ -2,8 +2,7 @@
 
 use hadoop_rules::executor_config::{DOCKER, Entry, ExecutorConfig, HEAD, lossy};
 
-use super::collector::Collector;
-use crate::findings::{Finding, clipped, codes};
+use crate::findings::{Finding, Findings, Fix, clipped, codes};
 
 /// All that Hadoop reads in `[docker]`, in any version.
 const DOCKER_KEYS: [&str; 16] = [
@@ -30,12 +29,12 @@ const IN_HEAD_TOO: &str = "docker.binary";
 const LONGEST: usize = 100;
 
 /// Every key of `[docker]` that is not known, and every Docker key that stands elsewhere.
-pub(super) fn judge(path: &str, config: &ExecutorConfig, found: &mut Collector) {
+pub(super) fn check(path: &str, config: &ExecutorConfig, found: &mut Findings) {
     for entry in config.entries(DOCKER) {
         if !is_docker_key(entry.key) {
             found.add(unknown(path, entry));
         }
-        if !found.wants(codes::UNKNOWN_KEY.name) {
+        if !found.wants(codes::UNKNOWN_KEY) {
             break;
         }
     }
@@ -59,13 +58,12 @@ fn unknown(path: &str, entry: Entry<'_>) -> Finding {
         Some(meant) => Finding::new(
             codes::UNKNOWN_KEY,
             format!("Hadoop knows no key `{key}`; `{meant}` was probably meant"),
-            format!("{meant}={}", lossy(clipped(entry.value))),
-        ),
-        None => Finding::new(
-            codes::UNKNOWN_KEY,
-            format!("Hadoop knows no key `{key}` in the section [docker]"),
-            "remove the line, or move it to the section it belongs to",
-        ),
+        )
+        .fix(Fix::set(DOCKER, meant, lossy(clipped(entry.value)))),
+        None => {
+            Finding::new(codes::UNKNOWN_KEY, format!("Hadoop knows no key `{key}` in the section [docker]"))
+                .fix(Fix::manual("remove the line, or move it to the section it belongs to"))
+        }
     };
     finding.in_file(path).at(entry.line).about(entry.key)
 }
@@ -79,9 +77,9 @@ fn elsewhere(path: &str, section: &str, entry: Entry<'_>) -> Finding {
     let key = lossy(entry.key);
     Finding::new(
         codes::KEY_IN_WRONG_SECTION,
-        format!("`{key}` stands {place}; Hadoop looks for it in [docker] alone"),
-        format!("below the line [docker], written exactly so: {key}={}", lossy(clipped(entry.value))),
+        format!("`{key}` stands {place}; Hadoop looks for it in [docker] only"),
     )
+    .fix(Fix::set(DOCKER, &key, lossy(clipped(entry.value))))
     .in_file(path)
     .at(entry.line)
     .about(entry.key)

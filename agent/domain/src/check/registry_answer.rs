@@ -3,7 +3,8 @@
 use serde::Deserialize;
 
 use super::image::{DOCKER_HUB, registry_of};
-use crate::findings::{Finding, codes};
+use crate::findings::{Finding, Fix, codes};
+use crate::registry::PULL_ACTIONS;
 
 /// An image name split for the registry's API.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,7 +18,7 @@ pub struct ImageReference {
 /// How the registry answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RegistryAnswer {
-    Found(ImageFacts),
+    Found(ImageDetails),
     NotFound,
     /// The HTTP status.
     Refused(u16),
@@ -27,7 +28,7 @@ pub enum RegistryAnswer {
 
 /// What manifests and the image's configuration tell.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ImageFacts {
+pub struct ImageDetails {
     /// As Docker names them: `amd64`, `arm64`.
     pub architectures: Vec<String>,
     /// `None` if no configuration for this node's architecture was read.
@@ -100,47 +101,58 @@ pub fn docker_architecture(machine: &str) -> &str {
 /// What to tell of the answer on a node of that architecture, named as Docker does.
 pub fn of_registry(image: &str, answer: &RegistryAnswer, architecture: &str) -> Vec<Finding> {
     match answer {
-        RegistryAnswer::Found(facts) => of_found(image, facts, architecture),
+        RegistryAnswer::Found(inputs) => of_found(image, inputs, architecture),
         RegistryAnswer::NotFound => vec![Finding::new(
             codes::IMAGE_NOT_FOUND,
             format!("the registry has no image `{image}`"),
-            "push it, or name a repository and tag that are there",
-        )],
+        )
+        .fix(Fix::manual("push it, or name a repository and tag that exist"))],
         // What ECR Public says to an expired token; private ECR says 401 or 403.
         RegistryAnswer::Refused(400) => vec![Finding::new(
             codes::PULL_REFUSED,
-            format!("the registry refuses to give `{image}` (HTTP 400)"),
-            "the published credential may have ended: look at it with emr-ecr-agent status on a node",
-        )],
+            format!("the registry refused the pull of `{image}` (HTTP 400)"),
+        )
+        .fix(Fix::manual("the published credential may have expired: see emr-ecr-agent status on a node"))],
         RegistryAnswer::Refused(status) => vec![Finding::new(
             codes::PULL_REFUSED,
-            format!("the registry refuses to give `{image}` (HTTP {status})"),
-            "allow the instance profile's role ecr:BatchCheckLayerAvailability, ecr:GetDownloadUrlForLayer and ecr:BatchGetImage, and in the repository's policy if it is another account's; then look at the published credential",
-        )],
+            format!("the registry refused the pull of `{image}` (HTTP {status})"),
+        )
+        .fix(Fix::manual(format!(
+            "allow the instance profile's role {}, also in the repository's policy if another account owns it; then check the published credential",
+            PULL_ACTIONS.join(", ")
+        )))],
         RegistryAnswer::Unknown(why) => vec![Finding::new(
             codes::REGISTRY_UNREACHABLE,
-            format!("the registry of `{image}` could not be asked: {why}"),
+            format!("could not reach the registry of `{image}`: {why}"),
+        )
+        .fix(Fix::manual(
             "check the route to the registry (NAT, or VPC endpoints for ecr.api, ecr.dkr and S3), or use --offline",
-        )],
+        ))],
     }
 }
 
-fn of_found(image: &str, facts: &ImageFacts, architecture: &str) -> Vec<Finding> {
+fn of_found(image: &str, inputs: &ImageDetails, architecture: &str) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let offered = &facts.architectures;
+    let offered = &inputs.architectures;
     if !offered.is_empty() && !offered.iter().any(|other| other == architecture) {
-        findings.push(Finding::new(
-            codes::ARCHITECTURE_DIFFERS,
-            format!("`{image}` is built for {}, and this node is {architecture}", offered.join(", ")),
-            format!("build it for this node too: docker buildx build --platform linux/{architecture}"),
-        ));
+        findings.push(
+            Finding::new(
+                codes::ARCHITECTURE_DIFFERS,
+                format!("`{image}` is built for {}, and this node is {architecture}", offered.join(", ")),
+            )
+            .fix(Fix::manual(format!(
+                "build it for this node too: docker buildx build --platform linux/{architecture}"
+            ))),
+        );
     }
-    if facts.java == Some(false) {
-        findings.push(Finding::new(
-            codes::JAVA_NOT_FOUND,
-            format!("`{image}` sets no JAVA_HOME, and its history does not speak of Java"),
-            "base it on an image with Java, such as amazoncorretto, or set ENV JAVA_HOME",
-        ));
+    if inputs.java == Some(false) {
+        findings.push(
+            Finding::new(
+                codes::JAVA_NOT_FOUND,
+                format!("`{image}` sets no JAVA_HOME, and its history does not mention Java"),
+            )
+            .fix(Fix::manual("base it on an image with Java, such as amazoncorretto, or set ENV JAVA_HOME")),
+        );
     }
     findings
 }

@@ -90,7 +90,7 @@ pub struct ImageCredential {
 impl Report {
     /// Whether an error was found.
     pub fn failed(&self) -> bool {
-        self.findings.iter().any(|finding| finding.severity == Severity::Error)
+        self.findings.iter().any(|finding| finding.severity() == Severity::Error)
     }
 }
 

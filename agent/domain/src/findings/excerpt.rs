@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     fn check(text: &[u8], line: u32, about: &str, expected: (&str, usize, usize)) {
-        let finding = Finding::new(UNKNOWN_KEY, "", "").in_file("f").at(line).about(about.as_bytes());
+        let finding = Finding::new(UNKNOWN_KEY, "").in_file("f").at(line).about(about.as_bytes());
         let mut findings = [finding];
         point_at(&mut findings, "f", text);
         let excerpt = findings[0].excerpt.clone().expect("there from the start");

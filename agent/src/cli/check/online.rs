@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use domain::check::{
-    self, AwsAnswer, AwsOutcome, ClientConfig, Content, Facts, ImageReference, Report, Request, TextFile,
+    self, AwsAnswer, ClientConfig, Content, ImageReference, Inputs, Report, Request, TextFile,
 };
 use domain::credentials::Issuer;
 use domain::documents::plan::{Found as Placed, Plan};
@@ -16,8 +16,8 @@ use crate::io::registry;
 use crate::place::{Intent, Place as _};
 use crate::wiring;
 
-/// Looks at the published file, adds it to the facts, and gives its content.
-pub(super) async fn published(settings: &Settings, facts: &mut Facts<'_>) -> Option<Vec<u8>> {
+/// Reads the published file, adds it to the inputs, and returns its content.
+pub(super) async fn published(settings: &Settings, inputs: &mut Inputs<'_>) -> Option<Vec<u8>> {
     let mut place = wiring::published(settings);
     let visit = place.visit(Box::new(|_| Plan::Keep), Intent::Tell).await;
     let content = match visit {
@@ -31,23 +31,23 @@ pub(super) async fn published(settings: &Settings, facts: &mut Facts<'_>) -> Opt
     let file = TextFile { path: place.path(), content };
     let bytes = file.bytes().map(<[u8]>::to_vec);
     let access = if bytes.is_some() { place.access().await.ok() } else { None };
-    facts.client_config = Some(ClientConfig { file, access });
+    inputs.client_config = Some(ClientConfig { file, access });
     bytes
 }
 
 /// Asks each issuer of the settings' and the trusted registries for a token.
-pub(super) async fn ask_aws(settings: &Settings, facts: &mut Facts<'_>) {
-    let trusted = check::run(facts).trusted_registries();
+pub(super) async fn ask_aws(settings: &Settings, inputs: &mut Inputs<'_>) {
+    let trusted = check::run(inputs).trusted_registries();
     let issuers: BTreeSet<Issuer> =
         settings.wanted_registries(&trusted).into_iter().map(|wanted| wanted.issuer).collect();
     let ecr = Ecr::new(settings.deadlines.ecr);
-    let Some(node) = &mut facts.node else { return };
+    let Some(node) = &mut inputs.node else { return };
     for issuer in issuers {
         let fetched = ecr.fetch(&issuer).await;
         if let Some(skew) = fetched.clock_skew {
             node.clock_skew = skew.as_secs();
         }
-        let outcome = AwsOutcome::of(fetched.token.as_ref().map_or_else(|error| error.result(), |_| "ok"));
+        let outcome = fetched.outcome();
         node.aws.push(AwsAnswer { issuer, outcome });
     }
 }
@@ -66,5 +66,5 @@ pub(super) async fn ask_registries(published: Option<&[u8]>, request: &Request, 
         let answer = registry::ask(&ImageReference::parse(name), auth, architecture).await;
         report.findings.extend(check::of_registry(name, &answer, architecture));
     }
-    report.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+    report.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity()));
 }

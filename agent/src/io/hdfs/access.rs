@@ -16,8 +16,8 @@ impl Published {
                 owner: file.owner,
                 group: file.group,
                 mode: u32::from(file.permission),
-                folder: path.folder().to_owned(),
-                folder_mode: u32::from(folder.permission),
+                directory: path.folder().to_owned(),
+                directory_mode: u32::from(folder.permission),
             })
         })
         .await

@@ -9,14 +9,14 @@ use jiff::Timestamp;
 use crate::credentials::Issuer;
 use crate::registry::EcrRegistry;
 
-/// Everything there is to judge. What is `None` was not looked at, and nothing is said of it.
-pub struct Facts<'m> {
-    pub ruling: Ruling,
+/// Everything there is to check. What is `None` was not looked at, and nothing is said of it.
+pub struct Inputs<'m> {
+    pub hadoop: HadoopVersion,
     pub executor_cfg: Option<TextFile>,
     pub yarn_site: Option<SiteFile>,
     pub client_config: Option<ClientConfig>,
     pub emr_config: Option<TextFile>,
-    pub node: Option<NodeFacts>,
+    pub node: Option<NodeInputs>,
     /// The registries of the settings, which jobs are therefore expected to use.
     pub registries: Vec<EcrRegistry>,
     pub request: Request,
@@ -24,11 +24,11 @@ pub struct Facts<'m> {
     pub now: Timestamp,
 }
 
-impl Facts<'_> {
+impl Inputs<'_> {
     /// Nothing was looked at yet.
-    pub fn nothing(ruling: Ruling, now: Timestamp) -> Self {
+    pub fn nothing(hadoop: HadoopVersion, now: Timestamp) -> Self {
         Self {
-            ruling,
+            hadoop,
             executor_cfg: None,
             yarn_site: None,
             client_config: None,
@@ -42,9 +42,9 @@ impl Facts<'_> {
     }
 }
 
-/// Which rules judge, and how that is known.
+/// Which rules check, and how that is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ruling {
+pub struct HadoopVersion {
     pub rules: Rules,
     /// Neither named nor found out.
     pub assumed: bool,
@@ -101,13 +101,13 @@ pub struct Access {
     pub owner: String,
     pub group: String,
     pub mode: u32,
-    pub folder: String,
-    pub folder_mode: u32,
+    pub directory: String,
+    pub directory_mode: u32,
 }
 
 /// What only the node itself tells.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct NodeFacts {
+pub struct NodeInputs {
     /// container-executor.cfg with its links resolved, then each parent but the root.
     pub chain: Vec<Owned>,
     /// `None` leaves container-executor itself unjudged.
@@ -131,6 +131,7 @@ pub struct AwsAnswer {
     pub outcome: AwsOutcome,
 }
 
+/// How a call to AWS ended. Status, metrics and findings use this one list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AwsOutcome {
     Token,
@@ -139,19 +140,28 @@ pub enum AwsOutcome {
     Denied,
     /// STS denied to assume the role that is set.
     RoleDenied,
-    /// Something that says nothing of the configuration, such as a timeout.
-    Other,
+    Throttled,
+    Timeout,
+    Network,
+    /// The service answered with another error.
+    Service,
+    /// The answer holds no token that can be used.
+    Invalid,
 }
 
 impl AwsOutcome {
-    /// From the word that counters use for the result of a call.
-    pub fn of(result: &str) -> Self {
-        match result {
-            "ok" => Self::Token,
-            "no_credentials" => Self::NoCredentials,
-            "denied" => Self::Denied,
-            "role_denied" => Self::RoleDenied,
-            _ => Self::Other,
+    /// The label of the metric.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Token => "ok",
+            Self::NoCredentials => "no_credentials",
+            Self::Denied => "denied",
+            Self::RoleDenied => "role_denied",
+            Self::Throttled => "throttled",
+            Self::Timeout => "timeout",
+            Self::Network => "network",
+            Self::Service => "service",
+            Self::Invalid => "invalid",
         }
     }
 }
@@ -194,7 +204,7 @@ impl Machine for TextAlone {
     }
 }
 
-impl Ruling {
+impl HadoopVersion {
     pub fn named(rules: Rules) -> Self {
         Self { rules, assumed: false }
     }
@@ -245,8 +255,8 @@ mod tests {
     #[test]
     fn rules_follow_the_release_then_the_jars() {
         let check = |release: Option<&str>, jar: &str, expected: (Rules, bool)| {
-            let ruling = Ruling::find(release, [jar].into_iter());
-            assert_eq!((ruling.rules, ruling.assumed), expected, "{release:?} {jar}");
+            let hadoop = HadoopVersion::find(release, [jar].into_iter());
+            assert_eq!((hadoop.rules, hadoop.assumed), expected, "{release:?} {jar}");
         };
         check(Some("emr-6.0.0"), "", (Rules::V3_2, false));
         check(Some("emr-6.5.1"), "hadoop-common-3.3.6.jar", (Rules::V3_2, false));
