@@ -17,6 +17,7 @@ pub mod executor_config;
 pub mod image_name;
 pub mod launch;
 pub mod mounts;
+mod secret;
 pub mod setup;
 pub mod site;
 pub mod trust;
@@ -29,6 +30,7 @@ use alloc::string::String;
 use core::fmt;
 use core::str::FromStr;
 
+pub use secret::Secret;
 use thiserror::Error;
 
 /// Which generation of Hadoop judges.

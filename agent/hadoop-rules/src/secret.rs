@@ -1,14 +1,19 @@
 //! A text that must not be printed.
 
-use std::fmt;
+use alloc::string::String;
+use core::fmt;
 
-/// A secret: no `Display`, no serialisation, and a `Debug` that tells nothing, not even a length.
+use zeroize::Zeroizing;
+
+/// A secret: no `Display`, no serialisation, a `Debug` that shows nothing, not even a length, and memory
+/// that is overwritten when it is dropped.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
+pub struct Secret(Zeroizing<String>);
 
 impl Secret {
+    /// Takes the text over.
     pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
+        Self(Zeroizing::new(text.into()))
     }
 
     /// The secret itself; for the one place that renders a Docker config.
