@@ -24,7 +24,7 @@ use super::Secret;
 /// for Docker either.
 pub type Credentials = BTreeMap<String, Secret>;
 
-/// Why a container launch that names the file fails.
+/// Why a container launch that names the file fails; the messages say what each variant means.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum ClientConfigError {
     #[error("the Docker client config is empty")]
