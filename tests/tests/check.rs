@@ -217,7 +217,9 @@ fn the_text_points_at_the_fault_and_is_plain_in_a_pipe() -> Outcome {
     assert!(!text.contains('\u{1b}'), "{text}");
     let expected = [
         "1 error\n",
-        &format!("  {file}:4: the entry ` registry.example` of docker.trusted.registries holds whitespace"),
+        &format!(
+            "  {file}:4: the entry ` registry.example` of docker.trusted.registries contains whitespace"
+        ),
         "      | docker.trusted.registries=local,centos, registry.example\n",
         "      |                                        ^^^^^^^^^^^^^^^^^\n",
         "      fix:    in [docker]: docker.trusted.registries=local,centos,registry.example\n",

@@ -1,7 +1,6 @@
-//! Judges files as Hadoop would, and says what follows: what would be trusted and launched, and
-//! findings with their remedies.
+//! Checks files by Hadoop's rules: what would be trusted and launched, and findings with their fixes.
 //!
-//! It is given what was read and never reads anything itself; it changes nothing.
+//! The caller supplies what was read; nothing is read or changed here.
 
 mod client_config;
 mod emr;
@@ -36,7 +35,7 @@ pub use report::{
     ParseErrorReport, Report, RulesName,
 };
 
-/// Judges everything that was looked at.
+/// Checks everything that was read.
 pub fn run(inputs: &Inputs<'_>) -> Report {
     let mut found = Findings::default();
     if inputs.hadoop.assumed {
@@ -120,7 +119,7 @@ impl Report {
         config.map(trusted_ecr_registries).unwrap_or_default()
     }
 
-    /// Whether images in the registry are trusted; `None` if there is no file to say so.
+    /// Whether images in the registry are trusted; `None` without a file.
     pub fn trust(&self, registry: &EcrRegistry) -> Option<Trust> {
         let file = self.executor_cfg.as_ref().filter(|file| file.present)?;
         let trusts = |container| {

@@ -5,7 +5,7 @@
 pub struct Problem {
     /// The error with its causes, in one line.
     pub message: String,
-    /// What has to appear first, where time alone may mend it.
+    /// What has to appear first, where time alone may fix it.
     pub waits_for: Option<String>,
     /// Whether readers of the place find nothing there, as was seen before it failed.
     pub leaves_nothing: bool,

@@ -11,7 +11,7 @@ use domain::check::{
     NodeInputs, RegistryAnswer, Report, Request, SiteContent, SiteFile, TextAlone, TextFile,
 };
 use domain::credentials::Issuer;
-use domain::findings::{self, Action, Effect, Finding, Subject, codes};
+use domain::findings::{self, Action, Effect, Finding, Fix, Subject, codes};
 use domain::registry::EcrRegistry;
 use domain::status::ExecutorCfg;
 use hadoop_rules::Rules;
@@ -67,7 +67,7 @@ fn names_are_unique() {
 }
 
 #[test]
-fn each_code_has_a_fixture_that_provokes_it_and_a_near_one_that_does_not() {
+fn each_code_has_a_fixture_and_a_near_miss() {
     for code in codes::ALL {
         let path = root().join("testdata/check").join(format!("{}.json", code.name));
         let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
@@ -84,8 +84,8 @@ fn each_code_has_a_fixture_that_provokes_it_and_a_near_one_that_does_not() {
 
 #[test]
 fn every_fixture_belongs_to_a_code() {
-    let folder = fs::read_dir(root().join("testdata/check")).expect("the folder");
-    for entry in folder {
+    let fixtures = fs::read_dir(root().join("testdata/check")).expect("the directory");
+    for entry in fixtures {
         let name = entry.expect("an entry").file_name().into_string().expect("UTF-8");
         let code = name.trim_end_matches(".json");
         assert!(codes::Code::named(code).is_some(), "{name} belongs to no code");
@@ -98,7 +98,7 @@ fn what_is_good_has_no_finding() {
 }
 
 #[test]
-fn findings_name_the_line_and_the_words() {
+fn findings_name_the_line_and_the_part_at_fault() {
     let check = |code: &str, line: u32, words: &str| {
         let text = fs::read_to_string(root().join(format!("testdata/check/{code}.json"))).expect("a fixture");
         let fixture: Value = serde_json::from_str(&text).expect("JSON");
@@ -135,7 +135,8 @@ fn fixes_are_data() {
         set(code, "docker.trusted.registries", list);
     }
     set("emr-defaults-lost", "docker.trusted.registries", list);
-    set("unknown-key", "docker.trusted.registries", "123456789123.dkr.ecr.us-east-1.amazonaws.com");
+    let host = "123456789123.dkr.ecr.us-east-1.amazonaws.com";
+    check("unknown-key", Action::ReplaceLine, None, Some("docker.trusted.registries"), host);
     set("docker-not-exactly-true", "module.enabled", "true");
     check("broken-section-header", Action::ReplaceLine, None, None, "[docker]");
     let group = "yarn.nodemanager.linux-container-executor.group";
@@ -147,6 +148,62 @@ fn fixes_are_data() {
         Some("yarn.nodemanager.runtime.linux.docker.image-update"),
         "false",
     );
+}
+
+#[test]
+fn a_fix_as_data_removes_its_finding() {
+    let mut applied = 0;
+    for code in codes::ALL {
+        let text = fs::read_to_string(root().join(format!("testdata/check/{}.json", code.name)));
+        let mut fixture: Value = serde_json::from_str(&text.expect("a fixture")).expect("JSON");
+        let provokes = &mut fixture["provokes"];
+        let Some(TextFile { path, content: Content::Bytes(bytes) }) = executor_cfg(provokes) else {
+            continue;
+        };
+        let found = check(provokes);
+        let finding = found.iter().find(|finding| finding.code == *code).expect("provoked");
+        let Some(fix) = finding.fix.as_ref().filter(|fix| fix.file.as_ref() == Some(&path)) else { continue };
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        for change in ["cfg_replace", "cfg_append", "cfg_prepend", "cfg_crlf"] {
+            provokes.as_object_mut().expect("an object").remove(change);
+        }
+        provokes["cfg"] = apply(fix, finding.line, &text).into();
+        let left = check(provokes);
+        // The line that is ignored may stay.
+        let expected = *code == codes::KEY_IN_WRONG_SECTION;
+        assert_eq!(left.iter().any(|finding| finding.code == *code), expected, "{fix:?}: {left:#?}");
+        applied += 1;
+    }
+    assert!(applied > 20, "{applied} fixes were applied");
+}
+
+/// The text of a container-executor.cfg, changed as a program would that knows nothing but the fix.
+fn apply(fix: &Fix, line: Option<u32>, text: &str) -> String {
+    let mut lines: Vec<String> = text.split('\n').map(str::to_owned).collect();
+    let at = line.map(|line| line as usize - 1);
+    let value = fix.value.clone().unwrap_or_default();
+    let entry = fix.key.as_ref().map_or_else(|| value.clone(), |key| format!("{key}={value}"));
+    match (fix.action, at) {
+        (Action::RemoveLine, Some(at)) => drop(lines.remove(at)),
+        (Action::ReplaceLine, Some(at)) => lines[at] = entry,
+        (Action::Set, _) => {
+            let section = fix.section.as_deref().expect("a section");
+            let header = format!("[{section}]");
+            let begin = match section {
+                "" => 0,
+                _ => lines.iter().position(|line| *line == header).expect("the section") + 1,
+            };
+            let key = format!("{}=", fix.key.as_deref().expect("a key"));
+            let end = lines[begin..].iter().position(|line| line.starts_with('['));
+            let end = end.map_or(lines.len(), |end| begin + end);
+            match lines[begin..end].iter().position(|line| line.starts_with(&key)) {
+                Some(old) => lines[begin + old] = entry,
+                None => lines.insert(begin, entry),
+            }
+        }
+        other => panic!("{other:?} changes no file"),
+    }
+    lines.join("\n")
 }
 
 #[test]

@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_privileged_list_does_not_fall_back_but_an_absent_one_does() {
+    fn only_an_absent_privileged_list_falls_back() {
         let table = [
             ("", [true, true]),
             ("docker.privileged-containers.registries= \n", [true, false]),

@@ -119,7 +119,7 @@ impl Repository {
         if architectures.is_empty() && !config.architecture.is_empty() {
             architectures.push(config.architecture.clone());
         }
-        Ok(ImageDetails { architectures, java: Some(config.speaks_of_java()) })
+        Ok(ImageDetails { architectures, java: Some(config.mentions_java()) })
     }
 
     async fn manifest(&mut self, reference: &str) -> Result<Manifest, ConversationError> {

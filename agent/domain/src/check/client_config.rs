@@ -16,7 +16,7 @@ const OTHERS_WRITE: u32 = 0o002;
 const STICKY: u32 = 0o1000;
 /// The NodeManager's user on EMR.
 const NM_USER: &str = "yarn";
-/// A group that holds the NodeManager's user on EMR, by the cluster's own setup.
+/// Groups that hold the NodeManager's user on EMR.
 const NM_GROUPS: [&str; 2] = ["yarn", "hadoop"];
 
 pub(super) fn check(config: &ClientConfig, inputs: &Inputs<'_>, found: &mut Findings) -> DockerConfigReport {
@@ -54,7 +54,7 @@ pub(super) fn check(config: &ClientConfig, inputs: &Inputs<'_>, found: &mut Find
         Ok(credentials) => {
             let claimed = claimed_expiries(bytes);
             let credentials = credentials.into_iter().map(|(registry, auth)| {
-                // Anyone may write what the file claims; the token's own word can only shorten it.
+                // Anyone may write what the file claims; the token's own expiry can only shorten it.
                 let claims = [stated_expiry(auth.expose()), claimed.get(&registry).copied()];
                 let expires_at = claims.into_iter().flatten().min();
                 (registry, CredentialReport { expires_at })

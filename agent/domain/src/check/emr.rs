@@ -1,5 +1,5 @@
-//! The configuration JSON of a cluster that is still to be made: what EMR will write from it into
-//! container-executor.cfg and yarn-site.xml, judged as if it were written already.
+//! The configuration JSON of a cluster before its creation: what EMR will write from it into
+//! container-executor.cfg and yarn-site.xml, checked as if it were already written.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -72,14 +72,14 @@ pub(super) fn check(file: &TextFile, inputs: &Inputs<'_>, found: &mut Findings) 
     check_yarn(&configurations, inputs, config.as_ref(), &json, found);
 }
 
-/// Where each key stands in the JSON.
+/// Where each key is in the JSON.
 struct Json<'j> {
     path: &'j str,
     bytes: &'j [u8],
 }
 
 impl Json<'_> {
-    /// Takes over findings on a file that EMR would write, where line n came of the nth key.
+    /// Adds findings on a file that EMR would write, where line n comes from the nth key.
     fn take(&self, findings: Vec<Finding>, classification: &str, keys: &[&str], found: &mut Findings) {
         let key_of = |finding: &Finding| {
             let index = usize::try_from(finding.line?).ok()?.checked_sub(1)?;
@@ -94,7 +94,7 @@ impl Json<'_> {
         }
     }
 
-    /// The line where each of these texts first stands in quotes, by one walk through the file.
+    /// The line where each of these texts first appears in quotes, in one pass over the file.
     fn lines_of<'k>(&self, wanted: &BTreeSet<&'k str>) -> BTreeMap<&'k str, u32> {
         let mut lines = BTreeMap::new();
         for (number, line) in (1_u32..).zip(self.bytes.split(|byte| *byte == b'\n')) {
@@ -139,7 +139,7 @@ fn check_places(configurations: &[Configuration], json: &Json<'_>, found: &mut F
     }
 }
 
-/// Judges the `[docker]` section that EMR would write.
+/// Checks the `[docker]` section that EMR would write.
 fn check_docker(
     configurations: &[Configuration],
     inputs: &Inputs<'_>,
@@ -158,7 +158,7 @@ fn check_docker(
     let mut text = format!("[{DOCKER}]\n");
     for (key, value) in properties {
         if key.contains(['\n', '\0']) || value.contains(['\n', '\0']) {
-            let message = format!("the property {key:?} holds a line end");
+            let message = format!("the property {key:?} contains a line end");
             let fix = Fix::manual("write it on one line");
             let finding = Finding::new(codes::EMR_CONFIG_MALFORMED, message).fix(fix);
             found.add(finding.in_file(json.path).at(json.line_of(key)));
@@ -176,7 +176,7 @@ fn check_docker(
     Some(config)
 }
 
-/// Judges the yarn-site.xml that EMR would write, as far as the JSON says something of it.
+/// Checks the yarn-site.xml that EMR would write, as far as the JSON sets it.
 fn check_yarn(
     configurations: &[Configuration],
     inputs: &Inputs<'_>,
@@ -209,7 +209,7 @@ fn check_yarn(
     let mut own = Findings::default();
     yarn::check(&SiteFile { path: json.path.to_owned(), content }, inputs, config, &mut own);
     let says_auto_auth = given.iter().any(|(key, _)| *key == AUTO_AUTH_KEY);
-    // What EMR sets by itself is not known, so only what is written is judged.
+    // What EMR sets by itself is not known, so only what is written is checked.
     let findings = own.into_sorted().into_iter();
     let findings = findings.filter(|f| says_auto_auth || f.code != codes::ECR_AUTO_AUTH_OFF);
     json.take(findings.collect(), YARN_SITE, &names, found);

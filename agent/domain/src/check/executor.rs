@@ -1,5 +1,5 @@
-//! container-executor.cfg: whether Hadoop takes it, and what its lines do that their author may not
-//! have meant.
+//! container-executor.cfg: whether Hadoop accepts it, and which lines do something other than
+//! their author probably meant.
 
 use hadoop_rules::executor_config::{
     DOCKER, ExecutorConfig, HEAD, MODULE_ENABLED_KEY, NM_GROUP_KEY, NoteKind, ParseError, lossy,
@@ -89,7 +89,7 @@ fn unparsable(path: &str, bytes: &[u8], error: &ParseError) -> Finding {
             "the comment does not begin in the first column, so a line of whitespace remains"
         }
         codes::CRLF => "the line ends with CR LF, and the CR counts as text",
-        codes::BYTE_ORDER_MARK => "the file begins with a byte order mark, which counts as text",
+        codes::BYTE_ORDER_MARK => "the file starts with a byte order mark, which counts as text",
         _ => return Finding::new(code, error.to_string()).fix(fix).in_file(path).at(error.line()),
     };
     Finding::new(code, message).fix(fix).in_file(path).at(error.line())
@@ -147,7 +147,7 @@ fn check_config(
 
 fn without_group(path: &str, bytes: &[u8], config: &ExecutorConfig) -> Finding {
     if bytes.starts_with(BYTE_ORDER_MARK) {
-        let message = "the file begins with a byte order mark, so the first key is not recognised";
+        let message = "the file starts with a byte order mark, so the first key is not recognised";
         let finding = Finding::new(codes::BYTE_ORDER_MARK, message).fix(without_byte_order_mark());
         return finding.in_file(path).at(1);
     }
@@ -158,7 +158,7 @@ fn without_group(path: &str, bytes: &[u8], config: &ExecutorConfig) -> Finding {
     match below {
         Some((section, entry)) => Finding::new(
             codes::GROUP_BELOW_SECTION,
-            format!("{NM_GROUP_KEY} stands below [{section}], where Hadoop does not look for it"),
+            format!("{NM_GROUP_KEY} is below [{section}], where Hadoop does not look for it"),
         )
         .fix(Fix::set(HEAD, NM_GROUP_KEY, lossy(entry.value)))
         .in_file(path)
@@ -216,12 +216,12 @@ pub(super) fn check_notes(path: &str, config: &ExecutorConfig, found: &mut Findi
                     .fix(Fix::manual("remove it: a value cannot hold `=`"))
             }
             NoteKind::CutAtNul => {
-                Finding::new(codes::VALUE_CUT_AT_NUL, "the line holds a NUL byte, where its text ends")
+                Finding::new(codes::VALUE_CUT_AT_NUL, "the line contains a NUL byte, where its text ends")
                     .fix(Fix::manual("remove the byte"))
                     .about(b"\0")
             }
             NoteKind::RepeatedSection => {
-                Finding::new(codes::REPEATED_SECTION, "the section was already begun above")
+                Finding::new(codes::REPEATED_SECTION, "the section already appears above")
                     .fix(Fix::manual("keep its lines together under one header"))
             }
         };
@@ -239,7 +239,7 @@ fn raw_line(bytes: &[u8], number: u32) -> &[u8] {
     bytes.split(|byte| *byte == b'\n').nth(index).unwrap_or_default()
 }
 
-/// Whether the file alone already ends every launch on the node.
+/// Whether the file alone fails every launch on the node.
 pub(super) fn is_fatal(config: &ExecutorConfig) -> bool {
     config.get(HEAD, NM_GROUP_KEY).is_none() || !config.docker_supported()
 }

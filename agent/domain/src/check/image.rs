@@ -1,4 +1,4 @@
-//! Whether an image, asked for by a job, would be launched.
+//! Whether an image that a job asks for would launch.
 
 use hadoop_rules::executor_config::{
     DOCKER, ExecutorConfig, PRIVILEGED_ENABLED_KEY, PRIVILEGED_REGISTRIES_KEY, TRUSTED_REGISTRIES_KEY, lossy,
@@ -19,7 +19,7 @@ use crate::findings::{Effect, Finding, Findings, Fix, codes};
 pub(super) const DOCKER_HUB: &str = "docker.io";
 const DOCKER_HUB_KEY: &str = "index.docker.io";
 
-/// What the images are judged by.
+/// What the images are checked against.
 pub(super) struct Context<'c> {
     pub inputs: &'c Inputs<'c>,
     pub executor_cfg: Option<&'c ExecutorCfgReport>,
@@ -120,7 +120,7 @@ fn check_by_executor_cfg(
     };
     let Some(config) = &executor_cfg.config else {
         let reason = match &executor_cfg.parse_error {
-            Some(error) => format!("Hadoop does not take container-executor.cfg: {}", error.message),
+            Some(error) => format!("Hadoop does not accept container-executor.cfg: {}", error.message),
             None => "container-executor.cfg cannot be read".to_owned(),
         };
         report.trusted = Some(false);
@@ -218,7 +218,7 @@ fn check_mounts(
     reports
 }
 
-/// What container-executor would refuse of the whole launch, as the NodeManager would ask for it.
+/// Why container-executor would refuse the whole launch, as the NodeManager would ask for it.
 fn launch_refusal(
     context: &Context<'_>,
     path: &str,
@@ -277,7 +277,7 @@ impl Host for AsRoot<'_> {
         self.file.clone()
     }
 
-    /// Docker makes its own networks with drivers of the same name.
+    /// Docker creates its own networks with drivers of the same name.
     fn network_driver(&self, network: &[u8]) -> Option<Vec<u8>> {
         Some(network.to_vec())
     }
@@ -295,7 +295,7 @@ pub(super) fn registry_of(image: &str) -> &str {
     }
 }
 
-/// The entry under which Docker looks for the registry, whatever scheme and path it was filed with.
+/// The entry that Docker uses for the registry, whatever scheme and path its key has.
 fn credential(config: &DockerConfigReport, image: &[u8]) -> Option<ImageCredential> {
     let image = lossy(image);
     let registry = registry_of(image.trim());

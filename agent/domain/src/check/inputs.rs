@@ -1,4 +1,4 @@
-//! What a check is given: the files with their content, what is asked, and how to ask the machine.
+//! The inputs of a check: files with their content, the request, and access to the machine.
 
 use hadoop_rules::Rules;
 use hadoop_rules::mounts::Paths;
@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use crate::credentials::Issuer;
 use crate::registry::EcrRegistry;
 
-/// Everything there is to check. What is `None` was not looked at, and nothing is said of it.
+/// Everything to check. What is `None` was not read and is not reported on.
 pub struct Inputs<'m> {
     pub hadoop: HadoopVersion,
     pub executor_cfg: Option<TextFile>,
@@ -25,7 +25,7 @@ pub struct Inputs<'m> {
 }
 
 impl Inputs<'_> {
-    /// Nothing was looked at yet.
+    /// No inputs yet.
     pub fn nothing(hadoop: HadoopVersion, now: Timestamp) -> Self {
         Self {
             hadoop,
@@ -42,11 +42,11 @@ impl Inputs<'_> {
     }
 }
 
-/// Which rules check, and how that is known.
+/// The version of Hadoop whose rules apply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HadoopVersion {
     pub rules: Rules,
-    /// Neither named nor found out.
+    /// Neither named nor detected.
     pub assumed: bool,
 }
 
@@ -110,7 +110,7 @@ pub struct Access {
 pub struct NodeInputs {
     /// container-executor.cfg with its links resolved, then each parent but the root.
     pub chain: Vec<Owned>,
-    /// `None` leaves container-executor itself unjudged.
+    /// `None` leaves container-executor itself unchecked.
     pub binary: Option<Binary>,
     /// As in `emr-6.9.0`.
     pub release: Option<String>,
@@ -118,7 +118,7 @@ pub struct NodeInputs {
     pub region: Option<String>,
     /// Whether the node runs containers: EMR's primary node does not, and has no Docker.
     pub runs_containers: bool,
-    /// What calls to AWS brought; empty if none were made.
+    /// The outcomes of calls to AWS; empty if none were made.
     pub aws: Vec<AwsAnswer>,
     /// Server clock minus local clock, in seconds.
     pub clock_skew: i64,
@@ -138,14 +138,14 @@ pub enum AwsOutcome {
     NoCredentials,
     /// ECR denied the call.
     Denied,
-    /// STS denied to assume the role that is set.
+    /// STS denied AssumeRole for the role in the settings.
     RoleDenied,
     Throttled,
     Timeout,
     Network,
     /// The service answered with another error.
     Service,
-    /// The answer holds no token that can be used.
+    /// The answer holds no usable token.
     Invalid,
 }
 
@@ -177,13 +177,13 @@ pub struct Request {
     pub network: Option<String>,
 }
 
-/// The machine on whose file system and accounts the judgement is based.
+/// The machine whose file system and accounts count.
 pub trait Machine: Paths + Sync {
     /// The id of a group; `None` if the system knows none of that name.
     fn group_id(&self, name: &[u8]) -> Option<u32>;
 }
 
-/// No machine at all: every absolute path without a colon counts as being there.
+/// No machine at all: every absolute path without a colon exists.
 pub struct TextAlone;
 
 impl Paths for TextAlone {

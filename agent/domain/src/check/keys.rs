@@ -1,4 +1,4 @@
-//! Keys that Hadoop does not know, or does not look for where they stand.
+//! Keys that Hadoop does not know, or does not read where they are.
 
 use hadoop_rules::executor_config::{DOCKER, Entry, ExecutorConfig, HEAD, lossy};
 
@@ -28,7 +28,7 @@ const IN_HEAD_TOO: &str = "docker.binary";
 /// Longer keys are compared with nothing.
 const LONGEST: usize = 100;
 
-/// Every key of `[docker]` that is not known, and every Docker key that stands elsewhere.
+/// Every key of `[docker]` that is not known, and every Docker key elsewhere.
 pub(super) fn check(path: &str, config: &ExecutorConfig, found: &mut Findings) {
     for entry in config.entries(DOCKER) {
         if !is_docker_key(entry.key) {
@@ -59,7 +59,7 @@ fn unknown(path: &str, entry: Entry<'_>) -> Finding {
             codes::UNKNOWN_KEY,
             format!("Hadoop knows no key `{key}`; `{meant}` was probably meant"),
         )
-        .fix(Fix::set(DOCKER, meant, lossy(clipped(entry.value)))),
+        .fix(Fix::replace_entry(meant, lossy(clipped(entry.value)))),
         None => {
             Finding::new(codes::UNKNOWN_KEY, format!("Hadoop knows no key `{key}` in the section [docker]"))
                 .fix(Fix::manual("remove the line, or move it to the section it belongs to"))
@@ -75,14 +75,11 @@ fn elsewhere(path: &str, section: &str, entry: Entry<'_>) -> Finding {
         format!("in the section [{section}]")
     };
     let key = lossy(entry.key);
-    Finding::new(
-        codes::KEY_IN_WRONG_SECTION,
-        format!("`{key}` stands {place}; Hadoop looks for it in [docker] only"),
-    )
-    .fix(Fix::set(DOCKER, &key, lossy(clipped(entry.value))))
-    .in_file(path)
-    .at(entry.line)
-    .about(entry.key)
+    Finding::new(codes::KEY_IN_WRONG_SECTION, format!("`{key}` is {place}; Hadoop reads it in [docker] only"))
+        .fix(Fix::set(DOCKER, &key, lossy(clipped(entry.value))))
+        .in_file(path)
+        .at(entry.line)
+        .about(entry.key)
 }
 
 fn is_docker_key(key: &[u8]) -> bool {

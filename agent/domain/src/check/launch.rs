@@ -1,4 +1,4 @@
-//! Whether container-executor lets pass what the NodeManager adds to every Docker launch by itself.
+//! Whether container-executor allows what the NodeManager itself adds to every Docker launch.
 
 use hadoop_rules::executor_config::{DOCKER, ExecutorConfig, lossy};
 use hadoop_rules::mounts::{self, MountRefusal, RO_MOUNTS_KEY, RW_MOUNTS_KEY};
@@ -13,7 +13,7 @@ const CAPABILITIES_KEY: &str = "docker.allowed.capabilities";
 const MOST_ALLOWED_MOUNTS: usize = 1_000;
 const CAPABILITIES: &str = "CHOWN,DAC_OVERRIDE,FSETID,FOWNER,MKNOD,NET_RAW,SETGID,SETUID,SETFCAP,SETPCAP,NET_BIND_SERVICE,SYS_CHROOT,KILL,AUDIT_WRITE";
 
-/// What the NodeManager asks for on its own account.
+/// What the NodeManager itself asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Defaults {
     pub network: String,
@@ -84,11 +84,11 @@ pub(super) fn check_network(
     let entry = config.entry(DOCKER, NETWORKS_KEY);
     let (message, value) = match entry {
         None => (
-            format!("{NETWORKS_KEY} is not set, so that no network is allowed; launches ask for {network}"),
+            format!("{NETWORKS_KEY} is not set, so no network is allowed; launches ask for {network}"),
             network.to_owned(),
         ),
         Some(entry) => (
-            format!("launches ask for the network {network}, which {NETWORKS_KEY} does not hold"),
+            format!("launches ask for the network {network}, which is not in {NETWORKS_KEY}"),
             with_item(entry.value, network),
         ),
     };
@@ -112,7 +112,7 @@ fn check_capabilities(path: &str, config: &ExecutorConfig, wanted: &[String], fo
     let message = match entry {
         None => format!("{CAPABILITIES_KEY} is not set, and the NodeManager asks for {}", missing.join(",")),
         Some(_) => format!(
-            "the NodeManager asks for {}, which {CAPABILITIES_KEY} does not hold, byte for byte",
+            "the NodeManager asks for {}, which are not in {CAPABILITIES_KEY}, byte for byte",
             missing.join(",")
         ),
     };
@@ -166,7 +166,7 @@ fn breaking_list(path: &str, config: &ExecutorConfig, refusal: &MountRefusal) ->
         (rest, _) if rest.is_empty() => Fix::remove_line(),
         (rest, _) => Fix::set(DOCKER, key, rest),
     };
-    let message = format!("{refusal}: the lists are resolved before any mount is looked at");
+    let message = format!("{refusal}: the lists are resolved before any mount");
     let finding = Finding::new(codes::MOUNT_LIST_BREAKS_LAUNCHES, message).fix(fix).in_file(path);
     finding.at(entry.map(|entry| entry.line)).about(&item)
 }

@@ -1,4 +1,4 @@
-//! What only the node tells: owners and modes, groups, the binary, AWS, clocks.
+//! What only the node knows: owners and modes, groups, the binary, AWS, clocks.
 
 use std::slice;
 
@@ -13,7 +13,7 @@ use crate::findings::{Code, Finding, Findings, Fix, codes};
 const BINARY: &str = "/usr/lib/hadoop-yarn/bin/container-executor";
 const DOCKER_BINARY_KEY: &str = "docker.binary";
 const DOCKER_BINARY: &[u8] = b"/usr/bin/docker";
-/// Less is the ordinary disagreement of clocks.
+/// Smaller differences are normal.
 const MUCH_SKEW: i64 = 30;
 
 pub(super) fn check(

@@ -34,7 +34,7 @@ pub(super) fn check_lists(path: &str, config: &ExecutorConfig, found: &mut Findi
     check_emr_defaults(path, config, found);
 }
 
-/// Whether there is a list at all, and whether it trusts the registries that jobs are to use.
+/// Whether there is a list at all, and whether it trusts the registries in the settings.
 pub(super) fn check_coverage(
     path: &str,
     config: &ExecutorConfig,
@@ -130,22 +130,22 @@ fn fault(entry: &[u8], rules: Rules) -> Option<(Code, &'static str)> {
     }
     let has = |part: &[u8]| entry.windows(part.len()).any(|window| window == part);
     if entry.iter().any(|byte| byte.is_ascii_whitespace()) {
-        return Some((codes::ENTRY_WITH_WHITESPACE, "holds whitespace: entries are not trimmed"));
+        return Some((codes::ENTRY_WITH_WHITESPACE, "contains whitespace: entries are not trimmed"));
     }
     if entry.iter().any(|byte| b"\"'[]".contains(byte)) {
-        return Some((codes::ENTRY_WITH_QUOTE, "holds quotes or brackets, which count as text"));
+        return Some((codes::ENTRY_WITH_QUOTE, "contains quotes or brackets, which count as text"));
     }
     if has(b"://") {
-        return Some((codes::ENTRY_WITH_SCHEME, "begins with a scheme, as no image name does"));
+        return Some((codes::ENTRY_WITH_SCHEME, "starts with a scheme, which no image name does"));
     }
     if has(b"*") {
-        return Some((codes::ENTRY_WITH_WILDCARD, "holds a wildcard, which counts as text"));
+        return Some((codes::ENTRY_WITH_WILDCARD, "contains a wildcard, which counts as text"));
     }
     if has_tag(entry) {
-        return Some((codes::ENTRY_WITH_TAG, "names a tag or digest: nothing below it can be meant"));
+        return Some((codes::ENTRY_WITH_TAG, "names a tag or digest: nothing can be below it"));
     }
     if entry.starts_with(b"library") && rules == Rules::V3_3 {
-        return Some((codes::LIBRARY_TRUSTS_MORE, "begins with `library`"));
+        return Some((codes::LIBRARY_TRUSTS_MORE, "starts with `library`"));
     }
     is_repository(entry).then_some((
         codes::ENTRY_IS_REPOSITORY,
@@ -204,7 +204,7 @@ fn check_privileged_list(path: &str, config: &ExecutorConfig, found: &mut Findin
         found.add(
             Finding::new(
                 codes::PRIVILEGED_LIST_DIFFERS,
-                format!("`{}` stands in {here} but not in {there}", lossy(clipped(entry))),
+                format!("`{}` is in {here} but not in {there}", lossy(clipped(entry))),
             )
             .fix(Fix::manual("make both lists equal, unless the difference is meant"))
             .in_file(path)
@@ -239,7 +239,7 @@ fn check_emr_defaults(path: &str, config: &ExecutorConfig, found: &mut Findings)
     found.add(
         Finding::new(
             codes::EMR_DEFAULTS_LOST,
-            format!("the list no longer holds EMR's default: {}", lost.join(", ")),
+            format!("the list no longer contains EMR's default: {}", lost.join(", ")),
         )
         .fix(fix)
         .in_file(path)
@@ -259,7 +259,7 @@ fn corrected(value: &[u8]) -> Vec<String> {
     entries
 }
 
-/// One entry without whitespace, quotes, scheme and tag; a path within a private ECR registry goes too.
+/// One entry without whitespace, quotes, scheme and tag; a path in a private ECR registry is dropped too.
 fn corrected_entry(entry: &[u8]) -> String {
     let text = lossy(entry);
     let unquoted = text.trim_matches(|c: char| c.is_whitespace() || "\"'[]".contains(c));

@@ -1,4 +1,4 @@
-//! What a registry said of an image, and what follows for a launch on this node.
+//! What a registry returned for an image, and what follows for a launch on this node.
 
 use serde::Deserialize;
 
@@ -22,11 +22,11 @@ pub enum RegistryAnswer {
     NotFound,
     /// The HTTP status.
     Refused(u16),
-    /// It was not, or could not be, asked.
+    /// There was no request, or no valid answer.
     Unknown(String),
 }
 
-/// What manifests and the image's configuration tell.
+/// What manifests and the image's configuration say.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ImageDetails {
     /// As Docker names them: `amd64`, `arm64`.
@@ -80,8 +80,8 @@ impl ImageReference {
 }
 
 impl ImageConfig {
-    /// Whether Java seems to be in the image: `JAVA_HOME` is set, or its history speaks of it.
-    pub fn speaks_of_java(&self) -> bool {
+    /// Whether Java seems to be in the image: `JAVA_HOME` is set, or its history mentions it.
+    pub fn mentions_java(&self) -> bool {
         let env = self.config.env.iter().flatten();
         let mut steps = self.history.iter().map(|step| step.created_by.to_ascii_lowercase());
         env.into_iter().any(|variable| variable.starts_with("JAVA_HOME="))
@@ -98,7 +98,7 @@ pub fn docker_architecture(machine: &str) -> &str {
     }
 }
 
-/// What to tell of the answer on a node of that architecture, named as Docker does.
+/// Findings on the answer for a node of that architecture, named as Docker does.
 pub fn of_registry(image: &str, answer: &RegistryAnswer, architecture: &str) -> Vec<Finding> {
     match answer {
         RegistryAnswer::Found(inputs) => of_found(image, inputs, architecture),
@@ -107,7 +107,7 @@ pub fn of_registry(image: &str, answer: &RegistryAnswer, architecture: &str) -> 
             format!("the registry has no image `{image}`"),
         )
         .fix(Fix::manual("push it, or name a repository and tag that exist"))],
-        // What ECR Public says to an expired token; private ECR says 401 or 403.
+        // What ECR Public returns for an expired token; private ECR returns 401 or 403.
         RegistryAnswer::Refused(400) => vec![Finding::new(
             codes::PULL_REFUSED,
             format!("the registry refused the pull of `{image}` (HTTP 400)"),
@@ -178,7 +178,7 @@ mod tests {
     fn java_leaves_traces() {
         let check = |json: &str, expected: bool| {
             let config: ImageConfig = serde_json::from_str(json).expect("a configuration");
-            assert_eq!(config.speaks_of_java(), expected, "{json}");
+            assert_eq!(config.mentions_java(), expected, "{json}");
         };
         check(r#"{"config":{"Env":["PATH=/bin","JAVA_HOME=/opt/java"]}}"#, true);
         check(r#"{"history":[{"created_by":"RUN yum install java-17-amazon-corretto"}]}"#, true);

@@ -1,4 +1,4 @@
-//! yarn-site.xml: what keeps the NodeManager from Docker, and how EMR's own ECR authentication stands.
+//! yarn-site.xml: what keeps the NodeManager from Docker, and whether EMR's own ECR authentication is on.
 
 use std::collections::BTreeSet;
 
@@ -20,7 +20,7 @@ const IMAGE_UPDATE_KEY: &str = "yarn.nodemanager.runtime.linux.docker.image-upda
 const DEFAULT_NETWORK_KEY: &str = "yarn.nodemanager.runtime.linux.docker.default-container-network";
 const NETWORKS_KEY: &str = "yarn.nodemanager.runtime.linux.docker.allowed-container-networks";
 const CAPABILITIES_KEY: &str = "yarn.nodemanager.runtime.linux.docker.capabilities";
-/// All that is judged here, apart from the mounts.
+/// All keys that are checked here, apart from the mounts.
 pub(super) const KEYS: [&str; 8] = [
     AUTO_AUTH_KEY,
     PROVIDER_KEY,
@@ -35,7 +35,7 @@ pub(super) const KEYS: [&str; 8] = [
 const AUTO_AUTH_SINCE: (u32, u32) = (6, 1);
 const AUTO_AUTH_SUSPECT_SINCE: (u32, u32) = (6, 9);
 
-/// What yarn-site.xml says of the NodeManager's own wishes; `None` where it says nothing.
+/// What yarn-site.xml sets for the NodeManager's own requests; `None` where it sets nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct YarnSettings {
     pub default_network: Option<String>,
@@ -120,7 +120,7 @@ fn check_runtime(reader: &Reader<'_>, found: &mut Findings) {
     if class != Some(EXECUTOR) {
         let message = match class {
             Some(class) => format!("{EXECUTOR_KEY} is {class}"),
-            None => format!("{EXECUTOR_KEY} is not set, and the default knows no Docker"),
+            None => format!("{EXECUTOR_KEY} is not set, and the default does not support Docker"),
         };
         let fix = Some(Fix::property(EXECUTOR_KEY, EXECUTOR));
         found.add(reader.finding(codes::WRONG_EXECUTOR_CLASS, EXECUTOR_KEY, message, fix));
@@ -153,8 +153,8 @@ fn check_image_update(reader: &Reader<'_>, found: &mut Findings) {
     }
 }
 
-/// Which of EMR's regimes the cluster is in: its own authentication off, on, on but suspect, or on and
-/// not enough for the registries in use.
+/// Whether EMR's own authentication is off, on, on but suspect, or on and not enough for the registries in
+/// use.
 fn check_auto_auth(
     reader: &Reader<'_>,
     node: Option<&NodeInputs>,

@@ -60,7 +60,7 @@ pub enum Plan {
         /// First keep a copy of what is there beside it.
         set_aside: bool,
     },
-    /// Not ours to mend: leave it untouched and report.
+    /// Not ours to repair: leave it untouched and report.
     Leave(NotDockerConfig),
 }
 

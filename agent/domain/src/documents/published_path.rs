@@ -36,7 +36,7 @@ impl PublishedPath {
         &self.path
     }
 
-    /// Path of the folder, without a trailing `/` unless it is the root.
+    /// Path of the directory, without a trailing `/` unless it is the root.
     pub fn folder(&self) -> &str {
         match self.path.rfind('/') {
             Some(0) | None => "/",
@@ -44,12 +44,12 @@ impl PublishedPath {
         }
     }
 
-    /// Name of the file inside its folder.
+    /// Name of the file inside its directory.
     pub fn file_name(&self) -> &str {
         self.path.rsplit('/').next().unwrap_or_default()
     }
 
-    /// Path of another file in the same folder.
+    /// Path of another file in the same directory.
     pub fn sibling(&self, name: &str) -> String {
         format!("{}/{name}", self.folder().trim_end_matches('/'))
     }

@@ -39,7 +39,7 @@ pub enum Subject {
 const NODE_LOST: &str = "container-executor exits with 24: no container starts on this node, and the NodeManager reports it unhealthy or does not start";
 const NODE_LOST_22: &str = "container-executor exits with 22: no container starts on this node, and the NodeManager reports it unhealthy or does not start";
 const NOT_TRUSTED: &str = "the container loses its mounts and capabilities without an error and ends with exit code 127, or the pull fails first; with a runtime, devices or privileges it is refused";
-const NO_MATCH: &str = "no image name begins like this, so the entry trusts nothing";
+const NO_MATCH: &str = "no image name starts like this, so the entry trusts nothing";
 const REFUSED: &str =
     "container-executor exits with 29 (`Error constructing docker command`), so the container does not start";
 const LAUNCH_FAILS: &str =
@@ -76,7 +76,7 @@ codes! {
 
     // The file itself, its directories, and the binary.
     CONFIG_MISSING: "config-missing", ConfigFile, Error, NodeLaunchesFail, NODE_LOST;
-    CONFIG_UNREADABLE: "config-unreadable", ConfigFile, Error, Degraded, "the file cannot be judged";
+    CONFIG_UNREADABLE: "config-unreadable", ConfigFile, Error, Degraded, "the file cannot be checked, and the node counts as not ready";
     CONFIG_OWNER: "config-owner", Installation, Error, NodeLaunchesFail, NODE_LOST;
     CONFIG_WRITABLE: "config-writable", Installation, Error, NodeLaunchesFail, NODE_LOST;
     CONFIG_IS_DIRECTORY: "config-is-directory", ConfigFile, Error, NodeLaunchesFail, NODE_LOST;
@@ -88,17 +88,17 @@ codes! {
     BINARY_OPEN_TO_OTHERS: "binary-open-to-others", Installation, Error, NodeLaunchesFail, NODE_LOST_22;
     BINARY_NOT_SETUID: "binary-not-setuid", Installation, Error, NodeLaunchesFail, NODE_LOST_22;
 
-    // What the file says.
+    // What the file sets.
     DOCKER_OFF: "docker-off", Contents, Error, NodeLaunchesFail, "container-executor exits with 32 at every Docker launch";
     DOCKER_NOT_EXACTLY_TRUE: "docker-not-exactly-true", Contents, Error, NodeLaunchesFail, "container-executor exits with 32 at every Docker launch";
     DUPLICATE_KEY: "duplicate-key", Contents, Warning, Degraded, "the first line counts and this one is ignored";
     REPEATED_SECTION: "repeated-section", Contents, Info, None, "the sections become one; of a key in both, the first counts";
-    VALUE_CUT_AT_HASH: "value-cut-at-hash", Contents, Warning, Degraded, "everything from the `#` on is cut off, also within a value";
-    VALUE_CUT_AT_EQUALS: "value-cut-at-equals", Contents, Warning, Degraded, "everything from the second `=` on is cut off";
-    VALUE_CUT_AT_NUL: "value-cut-at-nul", Contents, Warning, Degraded, "everything from the NUL byte on is cut off";
+    VALUE_CUT_AT_HASH: "value-cut-at-hash", Contents, Warning, Degraded, "everything after the `#` is cut off, even within a value";
+    VALUE_CUT_AT_EQUALS: "value-cut-at-equals", Contents, Warning, Degraded, "everything after the second `=` is cut off";
+    VALUE_CUT_AT_NUL: "value-cut-at-nul", Contents, Warning, Degraded, "everything after the NUL byte is cut off";
     KEY_WITHOUT_VALUE: "key-without-value", Contents, Warning, Degraded, "the line is dropped, as if the key were not there";
-    UNKNOWN_KEY: "unknown-key", Contents, Warning, Degraded, "Hadoop ignores the key without a word";
-    KEY_IN_WRONG_SECTION: "key-in-wrong-section", Contents, Warning, Degraded, "Hadoop does not look for the key there and ignores it without a word";
+    UNKNOWN_KEY: "unknown-key", Contents, Warning, Degraded, "Hadoop ignores the key without an error";
+    KEY_IN_WRONG_SECTION: "key-in-wrong-section", Contents, Warning, Degraded, "Hadoop does not read the key there and ignores it without an error";
 
     // Registries.
     TRUSTED_LIST_MISSING: "trusted-list-missing", Registries, Error, ImageLaunchesFail, NOT_TRUSTED;
@@ -108,10 +108,10 @@ codes! {
     ENTRY_WITH_SCHEME: "entry-with-scheme", Registries, Error, ImageLaunchesFail, NO_MATCH;
     ENTRY_WITH_WILDCARD: "entry-with-wildcard", Registries, Error, ImageLaunchesFail, NO_MATCH;
     ENTRY_WITH_TAG: "entry-with-tag", Registries, Error, ImageLaunchesFail, NO_MATCH;
-    ENTRY_IS_REPOSITORY: "entry-is-repository", Registries, Warning, ImageLaunchesFail, "the entry trusts only what lies below it, not the repository of that name itself";
-    LIBRARY_TRUSTS_MORE: "library-trusts-more", Registries, Warning, Degraded, "since Hadoop 3.3 an entry that begins with `library` trusts every image without a `/`, wherever it comes from";
-    PRIVILEGED_LIST_IGNORED: "privileged-list-ignored", Registries, Info, None, "Hadoop 3.2 does not read the list: privileged containers go by docker.trusted.registries";
-    PRIVILEGED_LIST_DIFFERS: "privileged-list-differs", Registries, Info, None, "some images are trusted in one kind of container and not in the other";
+    ENTRY_IS_REPOSITORY: "entry-is-repository", Registries, Warning, ImageLaunchesFail, "the entry trusts only what is below it, not the repository of that name";
+    LIBRARY_TRUSTS_MORE: "library-trusts-more", Registries, Warning, Degraded, "since Hadoop 3.3 an entry that starts with `library` trusts every image without a `/`, from any registry";
+    PRIVILEGED_LIST_IGNORED: "privileged-list-ignored", Registries, Info, None, "Hadoop 3.2 does not read the list: docker.trusted.registries applies to privileged containers too";
+    PRIVILEGED_LIST_DIFFERS: "privileged-list-differs", Registries, Info, None, "some images are trusted in one kind of container but not in the other";
     EMR_DEFAULTS_LOST: "emr-defaults-lost", Registries, Warning, ImageLaunchesFail, "images that relied on EMR's default entries are no longer trusted";
 
     // What a launch asks for.
@@ -119,7 +119,7 @@ codes! {
     CAPABILITY_REFUSED: "capability-refused", Launch, Error, NodeLaunchesFail, REFUSED;
     DEFAULT_MOUNT_REFUSED: "default-mount-refused", Launch, Error, NodeLaunchesFail, REFUSED;
     MOUNT_LIST_BREAKS_LAUNCHES: "mount-list-breaks-launches", Launch, Error, NodeLaunchesFail, "no container of a trusted image starts, whatever it mounts: container-executor exits with 29";
-    MOUNT_LIST_TOO_LONG: "mount-list-too-long", Launch, Error, Degraded, "every launch resolves each entry on the node before it looks at a mount; what would be allowed was not judged";
+    MOUNT_LIST_TOO_LONG: "mount-list-too-long", Launch, Error, Degraded, "every launch resolves each entry on the node before any mount; mounts were not checked";
     IMAGE_INVALID: "image-invalid", Launch, Error, ImageLaunchesFail, REFUSED;
     IMAGE_BY_DIGEST: "image-by-digest", Launch, Error, ImageLaunchesFail, REFUSED;
     IMAGE_NOT_TRUSTED: "image-not-trusted", Launch, Error, ImageLaunchesFail, NOT_TRUSTED;
@@ -127,44 +127,44 @@ codes! {
     PRIVILEGED_REFUSED: "privileged-refused", Launch, Error, ImageLaunchesFail, REFUSED;
 
     // yarn-site.xml.
-    SITE_UNREADABLE: "site-unreadable", YarnSite, Error, NodeLaunchesFail, "the NodeManager does not start with such a file";
+    SITE_UNREADABLE: "site-unreadable", YarnSite, Error, NodeLaunchesFail, "the NodeManager does not start";
     RUNTIME_NOT_ALLOWED: "runtime-not-allowed", YarnSite, Error, NodeLaunchesFail, "the NodeManager refuses every Docker container";
     WRONG_EXECUTOR_CLASS: "wrong-executor-class", YarnSite, Error, Degraded, "the NodeManager runs every container without Docker, whatever a job asks for";
     DEFAULT_NETWORK_NOT_ALLOWED: "default-network-not-allowed", YarnSite, Error, NodeLaunchesFail, "the NodeManager does not start";
     IMAGE_UPDATE_ON: "image-update-on", YarnSite, Warning, Degraded, "each launch pulls first, without the job's credentials: private images need those of root on the node";
-    ECR_AUTO_AUTH_ON: "ecr-auto-auth-on", YarnSite, Info, None, "EMR fetches credentials itself for registries of the cluster's own Region";
-    ECR_AUTO_AUTH_OFF: "ecr-auto-auth-off", YarnSite, Info, None, "only what the job names in YARN_CONTAINER_RUNTIME_DOCKER_CLIENT_CONFIG, or the node's own Docker config, brings credentials";
-    ECR_AUTO_AUTH_SUSPECT: "ecr-auto-auth-suspect", YarnSite, Warning, Degraded, "users report that EMR's own ECR authentication fails from EMR 6.9.0 on unless its provider class is set";
-    ECR_AUTO_AUTH_INSUFFICIENT: "ecr-auto-auth-insufficient", YarnSite, Warning, Degraded, "EMR's own ECR authentication serves the cluster's Region only: pulls from the other registries need the published file";
+    ECR_AUTO_AUTH_ON: "ecr-auto-auth-on", YarnSite, Info, None, "EMR itself fetches credentials for registries in the cluster's Region";
+    ECR_AUTO_AUTH_OFF: "ecr-auto-auth-off", YarnSite, Info, None, "credentials come only from the file in YARN_CONTAINER_RUNTIME_DOCKER_CLIENT_CONFIG or from the node's own Docker config";
+    ECR_AUTO_AUTH_SUSPECT: "ecr-auto-auth-suspect", YarnSite, Warning, Degraded, "users report that EMR's own ECR authentication fails since EMR 6.9.0 unless its provider class is set";
+    ECR_AUTO_AUTH_INSUFFICIENT: "ecr-auto-auth-insufficient", YarnSite, Warning, Degraded, "EMR's own ECR authentication covers only the cluster's Region: pulls from other registries need the published file";
 
     // Credentials.
     CLIENT_CONFIG_MISSING: "client-config-missing", Credentials, Error, ImageLaunchesFail, LAUNCH_FAILS;
     CLIENT_CONFIG_UNREADABLE: "client-config-unreadable", Credentials, Error, ImageLaunchesFail, LAUNCH_FAILS;
-    CLIENT_CONFIG_UNKNOWN: "client-config-unknown", Credentials, Warning, Degraded, "whether launches can read the file could not be found out";
+    CLIENT_CONFIG_UNKNOWN: "client-config-unknown", Credentials, Warning, Degraded, "whether launches can read the file is not known";
     CLIENT_CONFIG_POISONOUS: "client-config-poisonous", Credentials, Error, ImageLaunchesFail, LAUNCH_FAILS;
-    CLIENT_CONFIG_EMPTY: "client-config-empty", Credentials, Warning, ImageLaunchesFail, "YARN reads the file without an error and hands nothing to Docker, so pulls from private registries fail";
-    CLIENT_CONFIG_DIRECTORY_OPEN: "client-config-directory-open", Credentials, Warning, Degraded, "every user of HDFS can replace or delete the file, and with it break every launch";
+    CLIENT_CONFIG_EMPTY: "client-config-empty", Credentials, Warning, ImageLaunchesFail, "YARN reads the file without an error and passes nothing to Docker, so pulls from private registries fail";
+    CLIENT_CONFIG_DIRECTORY_OPEN: "client-config-directory-open", Credentials, Warning, Degraded, "any HDFS user can replace or delete the file and so break every launch";
     CREDENTIAL_EXPIRED: "credential-expired", Credentials, Error, ImageLaunchesFail, "pulls fail with `no basic auth credentials` or 401 on every node that does not have the image yet";
-    CREDENTIAL_EXPIRES_SOON: "credential-expires-soon", Credentials, Warning, Degraded, "pulls soon fail on every node that does not have the image yet, unless the credential is renewed";
+    CREDENTIAL_EXPIRES_SOON: "credential-expires-soon", Credentials, Warning, Degraded, "unless the credential is renewed, pulls will soon fail on every node that does not have the image yet";
     IMAGE_WITHOUT_CREDENTIAL: "image-without-credential", Credentials, Warning, ImageLaunchesFail, "if the registry is private, the pull fails with `no basic auth credentials`";
-    NO_AWS_CREDENTIALS: "no-aws-credentials", Credentials, Error, Degraded, "no authorization token can be fetched: what is published expires";
-    IAM_ACTION_MISSING: "iam-action-missing", Credentials, Error, Degraded, "no authorization token can be fetched: what is published expires";
-    CLOCK_SKEW: "clock-skew", Credentials, Warning, Degraded, "signed calls to AWS are refused from five minutes on, and log times mislead";
+    NO_AWS_CREDENTIALS: "no-aws-credentials", Credentials, Error, Degraded, "no authorization token can be fetched, and the published one will expire";
+    IAM_ACTION_MISSING: "iam-action-missing", Credentials, Error, Degraded, "no authorization token can be fetched, and the published one will expire";
+    CLOCK_SKEW: "clock-skew", Credentials, Warning, Degraded, "AWS rejects signed calls beyond five minutes, and log times are wrong";
 
     // This node.
     DOCKER_BINARY_MISSING: "docker-binary-missing", Node, Error, NodeLaunchesFail, "every Docker launch on this node fails";
-    RULES_ASSUMED: "rules-assumed", Node, Info, None, "Hadoop 3.2, the Hadoop of EMR 6.0 to 6.5, decides some cases otherwise";
+    RULES_ASSUMED: "rules-assumed", Node, Info, None, "Hadoop 3.2 (EMR 6.0 to 6.5) decides some cases differently";
 
     // The registry's answer.
-    IMAGE_NOT_FOUND: "image-not-found", Image, Error, ImageLaunchesFail, "the pull fails, and with it the launch";
-    PULL_REFUSED: "pull-refused", Image, Error, ImageLaunchesFail, "the pull fails, and with it the launch";
-    REGISTRY_UNREACHABLE: "registry-unreachable", Image, Warning, Degraded, "whether the image is there could not be asked; if nodes cannot reach the registry either, pulls fail";
+    IMAGE_NOT_FOUND: "image-not-found", Image, Error, ImageLaunchesFail, "the pull fails, and so does the launch";
+    PULL_REFUSED: "pull-refused", Image, Error, ImageLaunchesFail, "the pull fails, and so does the launch";
+    REGISTRY_UNREACHABLE: "registry-unreachable", Image, Warning, Degraded, "whether the image exists is not known; if nodes cannot reach the registry either, pulls fail";
     ARCHITECTURE_DIFFERS: "architecture-differs", Image, Error, ImageLaunchesFail, "the container ends with `exec format error`";
-    JAVA_NOT_FOUND: "java-not-found", Image, Warning, ImageLaunchesFail, "Spark starts Java in the container: without it, the container ends at once";
+    JAVA_NOT_FOUND: "java-not-found", Image, Warning, ImageLaunchesFail, "Spark starts Java in the container; without it, the container exits at once";
 
     // EMR configuration JSON.
     EMR_CONFIG_MALFORMED: "emr-config-malformed", EmrConfiguration, Error, ClusterCreationFails, "EMR refuses to create the cluster";
-    EMR_CONFIG_WITHOUT_REGISTRIES: "emr-config-without-registries", EmrConfiguration, Warning, ImageLaunchesFail, "the cluster keeps EMR's default trusted registries, `local` and `centos`: no registry of yours is trusted";
+    EMR_CONFIG_WITHOUT_REGISTRIES: "emr-config-without-registries", EmrConfiguration, Warning, ImageLaunchesFail, "the cluster keeps EMR's default trusted registries, `local` and `centos`: none of your registries is trusted";
     EMR_CLASSIFICATION_MISPLACED: "emr-classification-misplaced", EmrConfiguration, Error, ImageLaunchesFail, "EMR does not write the properties into the `[docker]` section of container-executor.cfg";
 }
 

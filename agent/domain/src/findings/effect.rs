@@ -12,7 +12,7 @@ pub enum Effect {
     NodeLaunchesFail,
     /// Launches of some images, or with some requests, fail.
     ImageLaunchesFail,
-    /// No launch fails because of it alone; something works worse, later fails, or is not known.
+    /// No launch fails because of it alone; something works worse, fails later, or is not known.
     Degraded,
     /// Worth knowing only.
     None,

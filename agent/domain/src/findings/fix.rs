@@ -11,9 +11,9 @@ pub enum Action {
     Set,
     /// Remove the line that the finding names.
     RemoveLine,
-    /// Write `value` instead of the line that the finding names.
+    /// Write `value`, or `key=value` if there is a key, instead of the line that the finding names.
     ReplaceLine,
-    /// Run the command `value` as root.
+    /// Run the command `value`.
     Run,
     /// Nothing a program could do; `text` says what.
     Manual,
@@ -65,6 +65,12 @@ impl Fix {
         Self::of(Action::ReplaceLine, value, text)
     }
 
+    pub(crate) fn replace_entry(key: &str, value: impl Into<String>) -> Self {
+        let value = value.into();
+        let text = format!("write the line as: {key}={value}");
+        Self { key: Some(key.to_owned()), ..Self::of(Action::ReplaceLine, value, text) }
+    }
+
     pub(crate) fn run(command: impl Into<String>) -> Self {
         let command = command.into();
         let text = format!("run: {command}");
@@ -88,7 +94,7 @@ impl Fix {
     /// classification.
     #[must_use]
     pub(crate) fn in_classification(self, classification: &str) -> Self {
-        let (Action::Set, Some(key), Some(value)) = (self.action, &self.key, &self.value) else {
+        let (Some(key), Some(value)) = (&self.key, &self.value) else {
             return self;
         };
         let quoted = |text: &str| serde_json::Value::from(text).to_string();

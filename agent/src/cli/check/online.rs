@@ -1,5 +1,5 @@
-//! The part of a check that asks others: HDFS for the published file, ECR for a token, registries for
-//! the images.
+//! The part of a check that calls others: HDFS for the published file, ECR for a token, registries for the
+//! images.
 
 use std::collections::BTreeSet;
 

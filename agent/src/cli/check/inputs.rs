@@ -1,4 +1,4 @@
-//! What is looked at: the files that were named and nothing else, or this node and its cluster.
+//! What is checked: the named files and nothing else, or this node and its cluster.
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
@@ -42,7 +42,7 @@ fn check_node(options: &Options) -> Result<Report, Exit> {
         }
         report
     });
-    // Nothing that is still held up outside may hold up the answer.
+    // A call that still hangs must not delay the output.
     runtime.shutdown_background();
     Ok(report)
 }
@@ -50,7 +50,7 @@ fn check_node(options: &Options) -> Result<Report, Exit> {
 fn named_files(options: &Options) -> Inputs<'static> {
     let file = |path: &Option<_>| path.as_deref().map(|path: &Path| text_file(path));
     let request = request(options);
-    // Mounts are judged by the files behind them; all else by the text alone.
+    // Mounts are checked against the file system; all else by the text alone.
     let machine: &dyn Machine = if request.mounts.is_empty() { &TextAlone } else { &ThisMachine };
     Inputs {
         hadoop: named_rules(options).unwrap_or(HadoopVersion { rules: Rules::V3_3, assumed: true }),
