@@ -5,7 +5,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 
-use domain::check::{Facts, Request};
+use domain::check::{Inputs, Request};
 use domain::credentials::{Principal, StaticCredentials, Token, TokenScope};
 use domain::problem::Problem;
 use domain::refresh::Probe;
@@ -92,8 +92,8 @@ impl World for Node {
         }
     }
 
-    fn facts(&self, settings: &Settings) -> Facts<'_> {
-        node_facts(settings, self.clock.now().wall)
+    fn inputs(&self, settings: &Settings) -> Inputs<'_> {
+        node_inputs(settings, self.clock.now().wall)
     }
 
     fn settle(&mut self, settings: &Settings) {
@@ -117,12 +117,12 @@ pub fn published(settings: &Settings) -> PublishedSink {
     PublishedSink::new(settings.published.clone(), conf_dir, node::name(), &settings.deadlines)
 }
 
-/// This node's own files, to be checked; nobody outside is asked.
-pub fn node_facts(settings: &Settings, now: Timestamp) -> Facts<'static> {
+/// This node's own files, to be checked; nothing outside the node is asked.
+pub fn node_inputs(settings: &Settings, now: Timestamp) -> Inputs<'static> {
     let executor_cfg = settings.executor_cfg();
-    let node = node::facts(&executor_cfg, &settings.emr_info_dir);
-    Facts {
-        ruling: node::ruling(node.release.as_deref()),
+    let node = node::inputs(&executor_cfg, &settings.emr_info_dir);
+    Inputs {
+        hadoop: node::hadoop(node.release.as_deref()),
         executor_cfg: Some(node::text_file(&executor_cfg)),
         yarn_site: Some(hadoop_conf::yarn_site(&settings.hadoop_conf_dir.join("yarn-site.xml"), true)),
         client_config: None,
@@ -149,11 +149,11 @@ impl TokenSource for Ecr {
         let ecr = self.clone();
         Box::pin(async move {
             let fetched = Ecr::fetch(&ecr, &scope).await;
-            let result = fetched.token.as_ref().map_or_else(|error| error.result(), |_| "ok");
+            let outcome = fetched.outcome();
             let token = fetched
                 .token
                 .map_err(|error| Problem { waits_for: error.waits_for(), ..Problem::new(chain(&error)) });
-            Fetched { token, result, clock_skew: fetched.clock_skew }
+            Fetched { token, outcome, clock_skew: fetched.clock_skew }
         })
     }
 

@@ -2,14 +2,14 @@
 
 #![no_main]
 
-use emr_ecr_agent_fuzz::{file, judge, nothing};
+use emr_ecr_agent_fuzz::{file, check, nothing};
 use hadoop_rules::Rules;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
     for rules in Rules::ALL {
-        let mut facts = nothing(rules);
-        facts.emr_config = Some(file(bytes));
-        judge(&facts, bytes);
+        let mut inputs = nothing(rules);
+        inputs.emr_config = Some(file(bytes));
+        check(&inputs, bytes);
     }
 });

@@ -3,7 +3,7 @@
 #![no_main]
 
 use domain::check::{SiteContent, SiteFile};
-use emr_ecr_agent_fuzz::{judge, nothing};
+use emr_ecr_agent_fuzz::{check, nothing};
 use hadoop_rules::Rules;
 use hadoop_rules::site::{NoIncludes, NoVariables, Site};
 use libfuzzer_sys::fuzz_target;
@@ -14,7 +14,7 @@ fuzz_target!(|bytes: &[u8]| {
         Ok(()) => SiteContent::Loaded { resolved: site.resolve(&NoVariables), site },
         Err(error) => SiteContent::Unusable { line: Some(error.line()), why: error.to_string() },
     };
-    let mut facts = nothing(Rules::V3_3);
-    facts.yarn_site = Some(SiteFile { path: "file".to_owned(), content });
-    judge(&facts, bytes);
+    let mut inputs = nothing(Rules::V3_3);
+    inputs.yarn_site = Some(SiteFile { path: "file".to_owned(), content });
+    check(&inputs, bytes);
 });

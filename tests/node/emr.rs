@@ -14,7 +14,7 @@ pub enum Role {
     Primary,
 }
 
-/// The instance files, and folders that bootstrap actions find.
+/// The instance files, and directories that bootstrap actions find.
 pub fn lay_instance_files(node: &Machine, role: Role) -> Outcome {
     let primary = matches!(role, Role::Primary);
     node.write(

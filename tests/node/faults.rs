@@ -236,7 +236,7 @@ async fn primary(node: &Machine, options: &str, program: bool, daemon: bool) -> 
 }
 
 async fn boot(packages: &Packages, role: Role) -> Outcome<Machine> {
-    let node = Machine::boot(packages.folder()).await?;
+    let node = Machine::boot(packages.directory()).await?;
     emr::lay_instance_files(&node, role)?;
     Ok(node)
 }

@@ -37,7 +37,7 @@ impl Cluster {
     async fn begin(packages: &Packages) -> Outcome<Self> {
         let realm = Realm::start(TICKET_LIFE).await?;
         let world = World::around(Hdfs::start_in(&realm).await?).await?;
-        let node = Machine::boot(packages.folder()).await?;
+        let node = Machine::boot(packages.directory()).await?;
         emr::lay_instance_files(&node, Role::Core)?;
         world.write_environment(&node)?;
         node.write("/etc/krb5.conf", 0o644, &fs::read_to_string(realm.krb5_conf())?)?;

@@ -46,7 +46,7 @@ struct Life {
 
 impl Life {
     async fn begin(packages: &Packages) -> Outcome<Self> {
-        let (node, world) = (Machine::boot(packages.folder()).await?, World::start().await?);
+        let (node, world) = (Machine::boot(packages.directory()).await?, World::start().await?);
         emr::lay_instance_files(&node, Role::Core)?;
         let before = paths(&node).await?;
         world.write_environment(&node)?;

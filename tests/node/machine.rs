@@ -131,14 +131,14 @@ impl Machine {
         self.run(User::Root, &format!("systemctl show --value --property {property} emr-ecr-agent")).await
     }
 
-    /// Writes a file of the node, with its folders; it belongs to root.
+    /// Writes a file of the node, with its directories; it belongs to root.
     pub fn write(&self, path: &str, mode: u32, text: &str) -> Outcome {
         self.write_bytes(path, mode, text.as_bytes())
     }
 
     pub fn write_bytes(&self, path: &str, mode: u32, content: &[u8]) -> Outcome {
         let path = self.path(path);
-        fs::create_dir_all(path.parent().ok_or("a file has a folder")?)?;
+        fs::create_dir_all(path.parent().ok_or("a file has a directory")?)?;
         fs::write(&path, content)?;
         Ok(fs::set_permissions(&path, fs::Permissions::from_mode(mode))?)
     }

@@ -9,10 +9,10 @@ use emr_ecr_agent_tests::scratch;
 
 use crate::{Outcome, ensure};
 
-/// Folders below /packages on the node: `new`, `previous`, `truncated`, `corrupted`, each with install.sh, a package for
+/// Directories below /packages on the node: `new`, `previous`, `truncated`, `corrupted`, each with install.sh, a package for
 /// this architecture and SHA256SUMS; and `rpm` with package.rpm.
 pub struct Packages {
-    folder: scratch::Directory,
+    directory: scratch::Directory,
     name: String,
     dist: PathBuf,
 }
@@ -20,7 +20,7 @@ pub struct Packages {
 impl Packages {
     pub fn of(dist: &Path) -> Outcome<Self> {
         let name = find(dist, &format!("-{ARCH}.tar.gz"))?;
-        let packages = Self { folder: scratch::directory("packages")?, name, dist: path::absolute(dist)? };
+        let packages = Self { directory: scratch::directory("packages")?, name, dist: path::absolute(dist)? };
         for source in ["new", "previous", "truncated", "corrupted"] {
             packages.lay_out(source)?;
         }
@@ -34,8 +34,8 @@ impl Packages {
         Ok(packages)
     }
 
-    pub fn folder(&self) -> &Path {
-        self.folder.path()
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     /// The package's file name.
@@ -51,8 +51,8 @@ impl Packages {
     /// The tarball for another architecture, unpacked.
     pub fn unpacked_for(&self, architecture: &str) -> Outcome<PathBuf> {
         let tarball = self.tarball_for(architecture);
-        shell(self.folder(), &format!("tar -xzf {}", tarball.display()))?;
-        Ok(self.folder().join(self.name.replace(ARCH, architecture).trim_end_matches(".tar.gz")))
+        shell(self.directory(), &format!("tar -xzf {}", tarball.display()))?;
+        Ok(self.directory().join(self.name.replace(ARCH, architecture).trim_end_matches(".tar.gz")))
     }
 
     fn tarball_for(&self, architecture: &str) -> PathBuf {
@@ -60,18 +60,18 @@ impl Packages {
     }
 
     fn lay_out(&self, source: &str) -> Outcome {
-        let folder = self.folder().join(source);
-        fs::create_dir(&folder)?;
+        let directory = self.directory().join(source);
+        fs::create_dir(&directory)?;
         for name in [self.name.as_str(), "install.sh", "SHA256SUMS"] {
-            fs::copy(self.dist.join(name), folder.join(name))?;
+            fs::copy(self.dist.join(name), directory.join(name))?;
         }
         Ok(())
     }
 
     fn lay_out_rpm(&self) -> Outcome {
-        let folder = self.folder().join("rpm");
-        fs::create_dir(&folder)?;
-        fs::copy(self.dist.join(find(&self.dist, &format!(".{ARCH}.rpm"))?), folder.join("package.rpm"))?;
+        let directory = self.directory().join("rpm");
+        fs::create_dir(&directory)?;
+        fs::copy(self.dist.join(find(&self.dist, &format!(".{ARCH}.rpm"))?), directory.join("package.rpm"))?;
         Ok(())
     }
 
@@ -79,7 +79,7 @@ impl Packages {
     fn make_previous(&self) -> Outcome {
         let unpacked = self.name.trim_end_matches(".tar.gz");
         shell(
-            &self.folder().join("previous"),
+            &self.directory().join("previous"),
             &format!(
                 "tar -xzf {name} && cd {unpacked} && echo previous >>emr-ecr-agent && rm SHA256SUMS &&
                 sha256sum * >SHA256SUMS && cd .. && tar -czf {name} {unpacked} && rm -r {unpacked} &&
@@ -90,7 +90,7 @@ impl Packages {
     }
 
     fn spoil(&self, source: &str, spoil: impl FnOnce(&mut Vec<u8>)) -> Outcome {
-        let path = self.folder().join(source).join(&self.name);
+        let path = self.directory().join(source).join(&self.name);
         let mut bytes = fs::read(&path)?;
         spoil(&mut bytes);
         Ok(fs::write(path, bytes)?)
@@ -104,7 +104,7 @@ fn find(dist: &Path, ending: &str) -> Outcome<String> {
     Ok(names.find(|name| name.ends_with(ending)).ok_or_else(missing)?)
 }
 
-fn shell(folder: &Path, script: &str) -> Outcome {
-    let output = Command::new("bash").args(["-euc", script]).current_dir(folder).output()?;
+fn shell(directory: &Path, script: &str) -> Outcome {
+    let output = Command::new("bash").args(["-euc", script]).current_dir(directory).output()?;
     ensure(output.status.success(), || String::from_utf8_lossy(&output.stderr).into_owned())
 }

@@ -21,7 +21,7 @@ pub async fn by_rpm(screen: &Screen, packages: &Packages) -> Result<(), Failure>
 }
 
 async fn boot(packages: &Packages) -> Outcome<Machine> {
-    let node = Machine::boot(packages.folder()).await?;
+    let node = Machine::boot(packages.directory()).await?;
     emr::lay_instance_files(&node, Role::Core)?;
     Ok(node)
 }

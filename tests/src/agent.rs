@@ -184,10 +184,10 @@ fn check_build(path: &Path) -> Result<(), Error> {
 /// Where cargo puts the programs of the running build: beside this one, or one above for tests, which lie in `deps/`.
 pub(crate) fn program_directory() -> io::Result<PathBuf> {
     let here = env::current_exe()?;
-    let folder = here.parent().unwrap_or(Path::new("/"));
-    let programs = match folder.ends_with("deps") {
-        true => folder.parent().unwrap_or(folder),
-        false => folder,
+    let directory = here.parent().unwrap_or(Path::new("/"));
+    let programs = match directory.ends_with("deps") {
+        true => directory.parent().unwrap_or(directory),
+        false => directory,
     };
     Ok(programs.to_owned())
 }

@@ -18,10 +18,10 @@ pub fn check_absent(secret: &[u8], said: &[u8]) {
     }
 }
 
-/// Every file below `folder` whose content none of `spared` accounts for, as one text to look through.
-pub fn contents(folder: &Path, spared: &[PathBuf]) -> io::Result<Vec<u8>> {
+/// Every file below `directory` whose content none of `spared` accounts for, as one text to look through.
+pub fn contents(directory: &Path, spared: &[PathBuf]) -> io::Result<Vec<u8>> {
     let mut all = Vec::new();
-    for entry in fs::read_dir(folder)? {
+    for entry in fs::read_dir(directory)? {
         let path = entry?.path();
         let is_spared = spared.iter().any(|spared| path.starts_with(spared));
         if path.is_dir() && !is_spared {

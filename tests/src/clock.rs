@@ -22,13 +22,13 @@ pub enum Error {
 #[derive(Debug)]
 pub struct WallClock {
     library: PathBuf,
-    folder: scratch::Directory,
+    directory: scratch::Directory,
 }
 
 impl WallClock {
     pub fn new() -> Result<Self, Error> {
         let library = Part::kerberos()?.path("lib/libfaketimeMT.so.1");
-        let clock = Self { library, folder: scratch::directory("clock")? };
+        let clock = Self { library, directory: scratch::directory("clock")? };
         clock.set_hours(0)?;
         Ok(clock)
     }
@@ -48,13 +48,13 @@ impl WallClock {
 
     /// From now on the clock is ahead of the true time by so many hours.
     pub fn set_hours(&self, ahead: i32) -> Result<(), Error> {
-        let (draft, path) = (self.folder.path().join("draft"), self.file());
+        let (draft, path) = (self.directory.path().join("draft"), self.file());
         fs::write(&draft, format!("{:+}\n", ahead * 3600))
             .and_then(|()| fs::rename(&draft, &path))
             .map_err(|source| Error::Set { path, source })
     }
 
     fn file(&self) -> PathBuf {
-        self.folder.path().join("offset")
+        self.directory.path().join("offset")
     }
 }

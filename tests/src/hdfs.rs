@@ -101,7 +101,7 @@ impl Hdfs {
         let part = Part::hadoop()?;
         let home = scratch::directory("hdfs")?;
         let conf_dir = conf::write(home.path(), differences)?;
-        copy_folder(&part.path("name"), &home.path().join("name"))?;
+        copy_directory(&part.path("name"), &home.path().join("name"))?;
 
         let jvm = equip(Jvm::new(part, conf_dir));
         let client = HdfsClient::new(jvm.clone(), differences.authority.clone());
@@ -234,7 +234,7 @@ async fn start_datanode(
     Ok(server)
 }
 
-fn copy_folder(from: &Path, to: &Path) -> Result<(), Error> {
+fn copy_directory(from: &Path, to: &Path) -> Result<(), Error> {
     let failed =
         |source| Error::File { operation: "copy the NameNode's files to", path: to.to_owned(), source };
     fs::create_dir(to).map_err(failed)?;
@@ -242,7 +242,7 @@ fn copy_folder(from: &Path, to: &Path) -> Result<(), Error> {
         let entry = entry.map_err(failed)?;
         let target = to.join(entry.file_name());
         if entry.path().is_dir() {
-            copy_folder(&entry.path(), &target)?;
+            copy_directory(&entry.path(), &target)?;
         } else {
             fs::copy(entry.path(), target).map_err(failed)?;
         }

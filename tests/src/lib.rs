@@ -1,6 +1,6 @@
 //! The sandbox that the outer tests and the demo run the agent in: real HDFS and a real registry, and stand-ins for AWS.
 //!
-//! Everything listens on loopback, lives in a fresh folder and ends with the process that started it. Nothing here
+//! Everything listens on loopback, lives in a fresh directory and ends with the process that started it. Nothing here
 //! knows the agent's code: it is run as the program that it is, given nothing but files.
 
 pub mod agent;

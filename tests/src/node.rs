@@ -1,4 +1,4 @@
-//! A folder that looks like an EMR core node: Hadoop's configuration, EMR's instance files, root's Docker config,
+//! A directory that looks like an EMR core node: Hadoop's configuration, EMR's instance files, root's Docker config,
 //! and a home whose AWS configuration leads to the stand-ins.
 
 mod settings;
@@ -29,7 +29,7 @@ pub enum Error {
     File { operation: &'static str, path: PathBuf, source: io::Error },
 }
 
-/// The folder; it vanishes when dropped.
+/// The directory; it vanishes when dropped.
 #[derive(Debug)]
 pub struct Node {
     home: scratch::Directory,
@@ -47,9 +47,9 @@ impl Node {
     pub fn new(hdfs_conf: &Path) -> Result<Self, Error> {
         let node = Self { home: scratch::directory("node")? };
         for name in ["conf", "info", "aws/.aws", "mnt/yarn", "mnt/containers"] {
-            node.make_folder(name, 0o755)?;
+            node.make_directory(name, 0o755)?;
         }
-        node.make_folder("root/.docker", 0o700)?;
+        node.make_directory("root/.docker", 0o700)?;
         node.write_conf(hdfs_conf)?;
         node.write_info()?;
         Ok(node)
@@ -59,12 +59,12 @@ impl Node {
         self.home.path().join(name)
     }
 
-    /// The folder that is /etc/hadoop/conf on EMR.
+    /// The directory that is /etc/hadoop/conf on EMR.
     pub fn conf_dir(&self) -> PathBuf {
         self.path("conf")
     }
 
-    /// The folder that is /mnt/var/lib/info on EMR.
+    /// The directory that is /mnt/var/lib/info on EMR.
     pub fn info_dir(&self) -> PathBuf {
         self.path("info")
     }
@@ -157,13 +157,13 @@ ecr-public =
         Ok(())
     }
 
-    fn make_folder(&self, name: &str, mode: u32) -> Result<(), Error> {
+    fn make_directory(&self, name: &str, mode: u32) -> Result<(), Error> {
         let path = self.path(name);
         fs::DirBuilder::new()
             .recursive(true)
             .mode(mode)
             .create(&path)
-            .map_err(|source| file_error("make the folder", &path, source))
+            .map_err(|source| file_error("make the directory", &path, source))
     }
 }
 

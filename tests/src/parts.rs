@@ -1,4 +1,4 @@
-//! Finds the real parts that `tests/parts/install.sh` has put into the cache folder. Installs nothing itself.
+//! Finds the real parts that `tests/parts/install.sh` has put into the cache directory. Installs nothing itself.
 
 use std::env;
 use std::fs;
@@ -12,10 +12,10 @@ pub struct Missing {
     cache: PathBuf,
 }
 
-/// The folder of one installed part, with links resolved so that a later installation does not pull it away.
+/// The directory of one installed part, with links resolved so that a later installation does not pull it away.
 #[derive(Debug, Clone)]
 pub struct Part {
-    folder: PathBuf,
+    directory: PathBuf,
 }
 
 impl Part {
@@ -45,26 +45,26 @@ impl Part {
         Self::find("node")
     }
 
-    /// What packages are built with, and for the other architecture an emulator and a C library, in its folder.
+    /// What packages are built with, and for the other architecture an emulator and a C library, in its directory.
     pub fn package() -> Result<Self, Missing> {
         Self::find("package")
     }
 
     pub fn path(&self, name: impl AsRef<Path>) -> PathBuf {
-        self.folder.join(name)
+        self.directory.join(name)
     }
 
     /// Tells one installed version from another.
     pub fn version(&self) -> String {
-        self.folder.file_name().unwrap_or_default().to_string_lossy().into_owned()
+        self.directory.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 
     fn find(part: &str) -> Result<Self, Missing> {
         let cache = cache();
         fs::canonicalize(cache.join(part))
             .ok()
-            .filter(|folder| folder.join(".complete").exists())
-            .map(|folder| Self { folder })
+            .filter(|directory| directory.join(".complete").exists())
+            .map(|directory| Self { directory })
             .ok_or_else(|| Missing { part: part.to_owned(), cache })
     }
 }
@@ -79,7 +79,7 @@ pub fn hadoop_version() -> String {
 
 const HADOOP_VERSIONS: &str = include_str!("../parts/hadoop/versions");
 
-/// The folder outside the tree where parts, and what runs on them, are kept.
+/// The directory outside the tree where parts, and what runs on them, are kept.
 pub fn cache() -> PathBuf {
     env::var_os("EMR_ECR_AGENT_CACHE")
         .map(PathBuf::from)

@@ -186,7 +186,7 @@ impl Drop for Server {
             eprintln!("{ended}");
         }
         if let Some(group) = self.group() {
-            // Reaped here and now, so that folders and ports are free for whoever comes next.
+            // Reaped here and now, so that directories and ports are free for whoever comes next.
             let _ = killpg(group, Signal::SIGKILL);
             let _ = waitpid(group, None);
         }

@@ -38,7 +38,7 @@ pub struct Readers {
     commands: ChildStdin,
     answers: Lines<BufReader<ChildStdout>>,
     server: Server,
-    _folder: scratch::Directory,
+    _directory: scratch::Directory,
 }
 
 /// What the readers have seen since they started.
@@ -90,14 +90,14 @@ impl Sub for Bad {
 impl Readers {
     /// Starts `threads` readers of the file at `uri` as the NodeManagers' user; it is to be there already.
     pub fn start(hdfs: &HdfsClient, uri: &str, threads: usize, registries: &[&str]) -> Result<Self, Error> {
-        let folder = scratch::directory("readers")?;
+        let directory = scratch::directory("readers")?;
         let mut command = hdfs.optimized_java(yarn::USER, "Readers");
         command.arg(uri).arg(threads.to_string()).args(registries);
-        let log = folder.path().join("readers.log");
+        let log = directory.path().join("readers.log");
         let mut server = Server::start("the readers", command, &log, Dialogue::Piped)?;
         let (commands, answers) =
             server.take_dialogue().ok_or(Error::Dialogue { source: io::ErrorKind::BrokenPipe.into() })?;
-        Ok(Self { commands, answers: BufReader::new(answers).lines(), server, _folder: folder })
+        Ok(Self { commands, answers: BufReader::new(answers).lines(), server, _directory: directory })
     }
 
     pub async fn seen(&mut self) -> Result<Seen, Error> {

@@ -99,7 +99,7 @@ impl Scene {
         Ok(Self { _conf: Some(conf), ..scene })
     }
 
-    /// A node that publishes in a folder of its own on the common HDFS. `None`, said loudly, where the part lacks.
+    /// A node that publishes in a directory of its own on the common HDFS. `None`, said loudly, where the part lacks.
     pub async fn with_hdfs() -> Result<Option<(Self, Published)>, Error> {
         if !parts::present([Part::hadoop()]) {
             return Ok(None);

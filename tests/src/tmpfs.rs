@@ -8,39 +8,39 @@ use std::process::Command;
 /// A mounted tmpfs of 64 KiB; it is unmounted when dropped.
 #[derive(Debug)]
 pub struct Tmpfs {
-    folder: PathBuf,
+    directory: PathBuf,
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {operation} {}", folder.display())]
+#[error("cannot {operation} {}", directory.display())]
 pub struct Error {
     operation: &'static str,
-    folder: PathBuf,
+    directory: PathBuf,
     source: io::Error,
 }
 
 impl Tmpfs {
-    /// Mounts one on `folder`. `None`, said loudly, where this process may not mount.
-    pub fn mount(folder: &Path) -> Result<Option<Self>, Error> {
-        if !run("mount", &["-t", "tmpfs", "-o", "size=64k,mode=0700", "sandbox"], folder)? {
+    /// Mounts one on `directory`. `None`, said loudly, where this process may not mount.
+    pub fn mount(directory: &Path) -> Result<Option<Self>, Error> {
+        if !run("mount", &["-t", "tmpfs", "-o", "size=64k,mode=0700", "sandbox"], directory)? {
             eprintln!("SKIPPED: this process may not mount file systems");
             return Ok(None);
         }
-        Ok(Some(Self { folder: folder.to_owned() }))
+        Ok(Some(Self { directory: directory.to_owned() }))
     }
 
     pub fn set_writable(&self, writable: bool) -> Result<(), Error> {
         let options = if writable { "remount,rw" } else { "remount,ro" };
-        match run("mount", &["-o", options], &self.folder)? {
+        match run("mount", &["-o", options], &self.directory)? {
             true => Ok(()),
-            false => Err(failed("remount", &self.folder, io::ErrorKind::PermissionDenied.into())),
+            false => Err(failed("remount", &self.directory, io::ErrorKind::PermissionDenied.into())),
         }
     }
 
     /// Writes a file until nothing more fits, and gives its name.
     pub fn fill(&self) -> Result<&'static str, Error> {
-        let failed = |source| failed("fill", &self.folder, source);
-        let mut file = File::create(self.folder.join(BALLAST)).map_err(failed)?;
+        let failed = |source| failed("fill", &self.directory, source);
+        let mut file = File::create(self.directory.join(BALLAST)).map_err(failed)?;
         loop {
             match file.write_all(&[0; 512]) {
                 Ok(()) => {}
@@ -54,18 +54,18 @@ impl Tmpfs {
 impl Drop for Tmpfs {
     fn drop(&mut self) {
         // Lazily: an agent that still ends may hold it for a moment more.
-        let _ = run("umount", &["--lazy"], &self.folder);
+        let _ = run("umount", &["--lazy"], &self.directory);
     }
 }
 
 const BALLAST: &str = "ballast";
 
-/// Whether the program did what it was asked to do with `folder`.
-fn run(program: &'static str, args: &[&str], folder: &Path) -> Result<bool, Error> {
-    let status = Command::new(program).args(args).arg(folder).status();
-    status.map(|status| status.success()).map_err(|source| failed(program, folder, source))
+/// Whether the program did what it was asked to do with `directory`.
+fn run(program: &'static str, args: &[&str], directory: &Path) -> Result<bool, Error> {
+    let status = Command::new(program).args(args).arg(directory).status();
+    status.map(|status| status.success()).map_err(|source| failed(program, directory, source))
 }
 
-fn failed(operation: &'static str, folder: &Path, source: io::Error) -> Error {
-    Error { operation, folder: folder.to_owned(), source }
+fn failed(operation: &'static str, directory: &Path, source: io::Error) -> Error {
+    Error { operation, directory: directory.to_owned(), source }
 }

@@ -1,4 +1,4 @@
-//! Follows what a process does to the files of one folder, system call by system call, and kills it at exactly the
+//! Follows what a process does to the files of one directory, system call by system call, and kills it at exactly the
 //! one that it is told. Takes root, or a process that may be traced.
 
 use std::fs::{self, File};
@@ -25,7 +25,7 @@ pub enum Error {
     Open { path: PathBuf, found: Rights },
 }
 
-/// One thing done to a file of the folder, or to the folder.
+/// One thing done to a file of the directory, or to the directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     Create,
@@ -34,7 +34,7 @@ pub enum Step {
     Write,
     Sync,
     Rename,
-    SyncFolder,
+    SyncDirectory,
 }
 
 /// Who may do what with a file.
@@ -58,15 +58,15 @@ impl Rights {
 #[derive(Debug)]
 pub struct Tracer {
     pid: Pid,
-    folder: PathBuf,
+    directory: PathBuf,
     entering: bool,
 }
 
 impl Tracer {
     /// Attaches to the main thread of the process.
-    pub fn attach(process: u32, folder: &Path) -> Result<Self, Error> {
+    pub fn attach(process: u32, directory: &Path) -> Result<Self, Error> {
         let pid = Pid::from_raw(process.cast_signed());
-        let tracer = Self { pid, folder: folder.to_owned(), entering: false };
+        let tracer = Self { pid, directory: directory.to_owned(), entering: false };
         ptrace::attach(pid).map_err(|source| tracer.failed("attach to", source))?;
         tracer.wait()?;
         ptrace::setoptions(pid, ptrace::Options::PTRACE_O_TRACESYSGOOD)
@@ -74,12 +74,12 @@ impl Tracer {
         Ok(tracer)
     }
 
-    /// Lets the process go on until a document is in place, and gives all steps to it. No file of the folder may
+    /// Lets the process go on until a document is in place, and gives all steps to it. No file of the directory may
     /// have other rights than these at any moment, but for one that is still empty, which may be the process's own
     /// and more closed.
     pub fn record(mut self, rights: Rights) -> Result<Vec<Step>, Error> {
         let mut steps = Vec::new();
-        while steps.last() != Some(&Step::SyncFolder) {
+        while steps.last() != Some(&Step::SyncDirectory) {
             steps.extend(self.next_call()?);
             self.check_rights(rights)?;
         }
@@ -140,8 +140,8 @@ impl Tracer {
             libc::SYS_fsync => (Step::Sync, self.opened(*first)),
             _ => return Ok(None),
         };
-        let step = if step == Step::Sync && path == self.folder { Step::SyncFolder } else { step };
-        Ok(path.starts_with(&self.folder).then_some(step))
+        let step = if step == Step::Sync && path == self.directory { Step::SyncDirectory } else { step };
+        Ok(path.starts_with(&self.directory).then_some(step))
     }
 
     /// The path of an open file.
@@ -160,7 +160,7 @@ impl Tracer {
     }
 
     fn check_rights(&self, expected: Rights) -> Result<(), Error> {
-        for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
+        for entry in fs::read_dir(&self.directory).into_iter().flatten().flatten() {
             // Renamed since.
             let Ok(file) = entry.metadata() else { continue };
             let found = Rights { mode: file.mode() & 0o7777, user: file.uid(), group: file.gid() };
@@ -181,7 +181,7 @@ impl Tracer {
     }
 }
 
-/// Newer machines have only the calls that name a folder too.
+/// Newer machines have only the calls that name a directory too.
 fn is_plain_rename(number: i64) -> bool {
     #[cfg(target_arch = "x86_64")]
     return number == libc::SYS_rename;

@@ -48,7 +48,7 @@ pub enum Launch {
     Failed { class: String, message: String },
 }
 
-/// The folder that docker gets by `--config`, and what its config.json holds.
+/// The directory that docker gets by `--config`, and what its config.json holds.
 pub struct HandOver {
     pub config_json: PathBuf,
     auths: BTreeMap<String, String>,
@@ -86,25 +86,25 @@ pub struct YarnReader {
     answers: Lines<BufReader<ChildStdout>>,
     launches: u32,
     server: Server,
-    folder: scratch::Directory,
+    directory: scratch::Directory,
 }
 
 impl YarnReader {
     pub fn start(hdfs: &HdfsClient) -> Result<Self, Error> {
-        let folder = scratch::directory("yarn")?;
+        let directory = scratch::directory("yarn")?;
         let mut command = hdfs.java(USER, "YarnReader");
         command.arg("serve");
-        let log = folder.path().join("reader.log");
+        let log = directory.path().join("reader.log");
         let mut server = Server::start("the YARN reader", command, &log, Dialogue::Piped)?;
         let (requests, answers) =
             server.take_dialogue().ok_or(Error::Dialogue { source: io::ErrorKind::BrokenPipe.into() })?;
-        Ok(Self { requests, answers: BufReader::new(answers).lines(), launches: 0, server, folder })
+        Ok(Self { requests, answers: BufReader::new(answers).lines(), launches: 0, server, directory })
     }
 
     /// Does what a launch with `YARN_CONTAINER_RUNTIME_DOCKER_CLIENT_CONFIG=uri` does before docker is run.
     pub async fn launch(&mut self, uri: &str) -> Result<Launch, Error> {
         self.launches += 1;
-        let dir = self.folder.path().join(self.launches.to_string());
+        let dir = self.directory.path().join(self.launches.to_string());
         fs::create_dir(&dir).map_err(|source| Error::Dialogue { source })?;
 
         let answer = self.ask(&format!("{uri}\t{}\n", dir.display())).await?;

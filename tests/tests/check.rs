@@ -52,8 +52,8 @@ fn codes(report: &Value, severity: &str) -> Vec<String> {
 
 #[test]
 fn trust_is_told_as_hadoop_decides() -> Outcome {
-    let folder = scratch::directory("check")?;
-    let path = folder.path().join("container-executor.cfg");
+    let directory = scratch::directory("check")?;
+    let path = directory.path().join("container-executor.cfg");
     let file = path.display().to_string();
     for line in TRUST.lines() {
         let case: Value = serde_json::from_str(line)?;
@@ -101,8 +101,8 @@ fn trust_is_told_as_hadoop_decides() -> Outcome {
 
 #[test]
 fn mounts_are_judged_by_the_file_system() -> Outcome {
-    let folder = scratch::directory("mounts")?;
-    let at = |name: &str| folder.path().join(name);
+    let directory = scratch::directory("mounts")?;
+    let at = |name: &str| directory.path().join(name);
     fs::create_dir_all(at("d/sub"))?;
     fs::create_dir(at("dd"))?;
     for file in ["f", "fpart"] {
@@ -110,10 +110,10 @@ fn mounts_are_judged_by_the_file_system() -> Outcome {
     }
     symlink(at("f"), at("link"))?;
     symlink(at("d"), at("dlink"))?;
-    let root = folder.path().display().to_string();
+    let root = directory.path().display().to_string();
     let path = at("container-executor.cfg");
     let file = path.display().to_string();
-    // One case mounts a folder of the machine that the cases were recorded on.
+    // One case mounts a directory of the machine that the cases were recorded on.
     for line in MOUNTS.lines().filter(|line| !line.contains("ro_parent_of_cfg")) {
         let case: Value = serde_json::from_str(&line.replace("$TMP", &root))?;
         let mut text = CFG.to_owned();
@@ -151,11 +151,11 @@ fn mounts_are_judged_by_the_file_system() -> Outcome {
 
 #[test]
 fn a_config_json_is_read_as_yarn_does() -> Outcome {
-    let folder = scratch::directory("configs")?;
+    let directory = scratch::directory("configs")?;
     for line in DOCKER_CONFIGS.lines() {
         let case: Value = serde_json::from_str(line)?;
         let id = case["id"].as_str().ok_or("an id")?;
-        let path = folder.path().join(id);
+        let path = directory.path().join(id);
         match (case["content"].as_str(), case["content_b64"].as_str()) {
             (Some(text), _) => fs::write(&path, text)?,
             (None, Some(encoded)) => fs::write(&path, BASE64.decode(encoded)?)?,
@@ -172,8 +172,8 @@ fn a_config_json_is_read_as_yarn_does() -> Outcome {
 
 #[test]
 fn nothing_but_the_named_files_is_looked_at() -> Outcome {
-    let folder = scratch::directory("named")?;
-    let path = folder.path().join("container-executor.cfg");
+    let directory = scratch::directory("named")?;
+    let path = directory.path().join("container-executor.cfg");
     fs::write(&path, CFG)?;
     let file = path.display().to_string();
     // Settings that are not there would end any other command.
@@ -207,8 +207,8 @@ fn a_missing_file_is_an_error_and_wrong_usage_is_2() -> Outcome {
 
 #[test]
 fn the_text_points_at_the_fault_and_is_plain_in_a_pipe() -> Outcome {
-    let folder = scratch::directory("text")?;
-    let path = folder.path().join("container-executor.cfg");
+    let directory = scratch::directory("text")?;
+    let path = directory.path().join("container-executor.cfg");
     fs::write(&path, CFG.replace("centos,", "centos, "))?;
     let file = path.display().to_string();
     let output = run(&["check", "--executor-cfg", &file])?;
@@ -217,18 +217,20 @@ fn the_text_points_at_the_fault_and_is_plain_in_a_pipe() -> Outcome {
     assert!(!text.contains('\u{1b}'), "{text}");
     let expected = [
         "1 error\n",
-        &format!("  {file}:4: the entry ` registry.example` of docker.trusted.registries holds a blank"),
+        &format!(
+            "  {file}:4: the entry ` registry.example` of docker.trusted.registries contains whitespace"
+        ),
         "      | docker.trusted.registries=local,centos, registry.example\n",
         "      |                                        ^^^^^^^^^^^^^^^^^\n",
-        "      do:   docker.trusted.registries=local,centos,registry.example\n",
+        "      fix:    in [docker]: docker.trusted.registries=local,centos,registry.example\n",
     ];
     let mut rest = text.as_str();
     for part in expected {
         let found = rest.find(part).ok_or_else(|| format!("{part:?} is not in {text}"))?;
         rest = &rest[found..];
     }
-    let explained = String::from_utf8(run(&["check", "--explain", "entry-with-blank"])?.stdout)?;
-    assert!(explained.starts_with("entry-with-blank\n\n*error*\n"), "{explained}");
+    let explained = String::from_utf8(run(&["check", "--explain", "entry-with-whitespace"])?.stdout)?;
+    assert!(explained.starts_with("entry-with-whitespace\n\n*error*\n"), "{explained}");
     Ok(())
 }
 
@@ -274,8 +276,8 @@ fn strict_submit_args_print_nothing_after_an_error() -> Outcome {
 
 #[test]
 fn what_emr_config_writes_passes_its_own_check() -> Outcome {
-    let folder = scratch::directory("emr")?;
-    let path = folder.path().join("configurations.json");
+    let directory = scratch::directory("emr")?;
+    let path = directory.path().join("configurations.json");
     let file = path.display().to_string();
     let written = run(&["emr-config", "--registry", TRUSTED_REGISTRY, "--only-agent"])?;
     fs::write(&path, &written.stdout)?;
@@ -283,7 +285,7 @@ fn what_emr_config_writes_passes_its_own_check() -> Outcome {
     assert_eq!((codes(&report, "error"), codes(&report, "warning")), (vec![], vec![]));
     fs::write(&path, String::from_utf8(written.stdout)?.replace("centos,", "centos, "))?;
     let report = check(&["--emr-config", &file])?;
-    assert_eq!(codes(&report, "error"), ["entry-with-blank", "entry-with-blank"]);
+    assert_eq!(codes(&report, "error"), ["entry-with-whitespace", "entry-with-whitespace"]);
     let lines: Vec<_> =
         report["findings"].as_array().into_iter().flatten().map(|f| f["line"].as_u64()).collect();
     assert_eq!(lines[..2], [Some(9), Some(10)]);
@@ -294,8 +296,8 @@ fn what_emr_config_writes_passes_its_own_check() -> Outcome {
 #[test]
 fn large_and_strange_files_are_judged() -> Outcome {
     const SIZE: usize = 16 << 20;
-    let folder = scratch::directory("large")?;
-    let path = folder.path().join("file");
+    let directory = scratch::directory("large")?;
+    let path = directory.path().join("file");
     let file = path.display().to_string();
     for option in ["--executor-cfg", "--yarn-site", "--docker-config", "--emr-config"] {
         for unit in [&b"\xff"[..], b"[", b"a=b\n"] {
@@ -331,7 +333,7 @@ async fn the_daemon_tells_findings_and_trust() -> Outcome {
     metric(format!("{trusted} 0")).await?;
     let status = agent.status().await?;
     let finding =
-        status["findings"].as_array().into_iter().flatten().find(|f| f["code"] == "entry-with-blank");
+        status["findings"].as_array().into_iter().flatten().find(|f| f["code"] == "entry-with-whitespace");
     assert_eq!(finding.ok_or("a finding")?["severity"], "error");
     fs::write(&cfg, format!("{good} \n"))?;
     metric("emr_ecr_agent_executor_config_valid 0".to_owned()).await?;
@@ -372,7 +374,7 @@ async fn the_registry_is_asked_for_the_image() -> Outcome {
     Ok(())
 }
 
-/// Whether the folder of published files is writable for all is told.
+/// Whether the directory of published files is writable for all is told.
 #[tokio::test]
 async fn the_published_file_is_judged_where_it_lies() -> Outcome {
     let Some((scene, published)) = Scene::with_hdfs().await? else { return Ok(()) };

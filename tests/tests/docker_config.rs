@@ -31,7 +31,7 @@ async fn what_others_keep_in_it_stays() -> Outcome {
 }
 
 #[tokio::test]
-async fn it_is_made_with_its_folder_and_its_mode() -> Outcome {
+async fn it_is_made_with_its_directory_and_its_mode() -> Outcome {
     let scene = Scene::without_hdfs().await?;
     fs::remove_dir(scene.node.path("root/.docker"))?;
     let agent = scene.start()?;
@@ -128,7 +128,7 @@ async fn a_bad_file_does_not_keep_the_others_from_their_tokens() -> Outcome {
 }
 
 #[tokio::test]
-async fn a_folder_in_its_place_is_named() -> Outcome {
+async fn a_directory_in_its_place_is_named() -> Outcome {
     let scene = Scene::without_hdfs().await?;
     let path = scene.node.docker_config();
     fs::create_dir(&path)?;
@@ -144,12 +144,12 @@ async fn a_folder_in_its_place_is_named() -> Outcome {
 #[tokio::test]
 async fn a_read_only_file_system_is_reported_and_healed() -> Outcome {
     let scene = Scene::without_hdfs().await?;
-    let folder = scene.node.path("root/.docker");
-    let Some(disk) = Tmpfs::mount(&folder)? else { return Ok(()) };
+    let directory = scene.node.path("root/.docker");
+    let Some(disk) = Tmpfs::mount(&directory)? else { return Ok(()) };
     disk.set_writable(false)?;
     let agent = scene.start()?;
     let error = local_error(&agent).await?;
-    assert!(error.contains(&format!("cannot create a temporary file in {}", folder.display())), "{error}");
+    assert!(error.contains(&format!("cannot create a temporary file in {}", directory.display())), "{error}");
     assert!(error.contains("Read-only file system"), "{error}");
 
     disk.set_writable(true)?;
@@ -160,8 +160,8 @@ async fn a_read_only_file_system_is_reported_and_healed() -> Outcome {
 #[tokio::test]
 async fn a_full_disk_costs_nothing_that_is_there() -> Outcome {
     let scene = Scene::without_hdfs().await?;
-    let folder = scene.node.path("root/.docker");
-    let Some(disk) = Tmpfs::mount(&folder)? else { return Ok(()) };
+    let directory = scene.node.path("root/.docker");
+    let Some(disk) = Tmpfs::mount(&directory)? else { return Ok(()) };
     let before = r#"{"auths":{"hub.example.com":{"auth":"aHViOmh1Yg=="}}}"#;
     scene.node.write("root/.docker/config.json", before)?;
     let ballast = disk.fill()?;
@@ -170,12 +170,12 @@ async fn a_full_disk_costs_nothing_that_is_there() -> Outcome {
     assert!(error.contains("No space left on device"), "{error}");
     assert_eq!(fs::read_to_string(scene.node.docker_config())?, before);
     passes(&agent, 2).await?;
-    assert_eq!(names(&folder)?, [ballast, "config.json"], "no temporary file is left");
+    assert_eq!(names(&directory)?, [ballast, "config.json"], "no temporary file is left");
 
-    fs::remove_file(folder.join(ballast))?;
+    fs::remove_file(directory.join(ballast))?;
     wait_until_fresh(&agent).await?;
     assert_eq!(scene.docker_config()?["auths"]["hub.example.com"]["auth"], "aHViOmh1Yg==");
-    assert_eq!(names(&folder)?, ["config.json"]);
+    assert_eq!(names(&directory)?, ["config.json"]);
     Ok(())
 }
 
@@ -194,8 +194,8 @@ fn mode(path: &Path) -> std::io::Result<u32> {
     Ok(fs::metadata(path)?.permissions().mode() & 0o7777)
 }
 
-fn names(folder: &Path) -> std::io::Result<Vec<String>> {
-    let entries = fs::read_dir(folder)?.collect::<Result<Vec<_>, _>>()?;
+fn names(directory: &Path) -> std::io::Result<Vec<String>> {
+    let entries = fs::read_dir(directory)?.collect::<Result<Vec<_>, _>>()?;
     let mut names: Vec<String> =
         entries.iter().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     names.sort();

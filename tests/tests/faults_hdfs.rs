@@ -209,9 +209,9 @@ async fn what_is_taken_away_is_missed_and_healed_once_it_is_back() -> Outcome {
 /// What somebody takes from a running agent, together with the file.
 #[derive(Debug, Clone, Copy)]
 enum Taken {
-    /// A folder stands in the file's place.
+    /// A directory stands in the file's place.
     Path,
-    /// The folder belongs to somebody else.
+    /// The directory belongs to somebody else.
     Permission,
     /// No block may be written any more.
     Quota,
@@ -219,22 +219,22 @@ enum Taken {
 
 impl Taken {
     async fn take(self, published: &Published) -> Outcome {
-        let (path, folder) = (published.path(), published.folder());
+        let (path, directory) = (published.path(), published.directory());
         match self {
             Self::Path => {
                 // The agent may be faster; the name is free only for a moment.
-                wait::until("the folder", SOON, async || {
+                wait::until("the directory", SOON, async || {
                     published.shell(&["-rm", "-f", "-skipTrash", path]).await.map_err(|e| e.to_string())?;
                     published.shell(&["-mkdir", path]).await.map_err(|e| e.to_string())
                 })
                 .await?;
             }
             Self::Permission => {
-                published.shell(&["-chown", "hdfs", folder]).await?;
+                published.shell(&["-chown", "hdfs", directory]).await?;
                 published.shell(&["-rm", "-skipTrash", path]).await?;
             }
             Self::Quota => {
-                published.client().dfs_admin(&["-setSpaceQuota", "1", folder]).await?;
+                published.client().dfs_admin(&["-setSpaceQuota", "1", directory]).await?;
                 published.shell(&["-rm", "-skipTrash", path]).await?;
             }
         }
@@ -252,8 +252,8 @@ impl Taken {
     async fn give_back(self, published: &Published) -> Outcome {
         match self {
             Self::Path => published.shell(&["-rmdir", published.path()]).await?,
-            Self::Permission => published.shell(&["-chown", "hadoop", published.folder()]).await?,
-            Self::Quota => published.client().dfs_admin(&["-clrSpaceQuota", published.folder()]).await?,
+            Self::Permission => published.shell(&["-chown", "hadoop", published.directory()]).await?,
+            Self::Quota => published.client().dfs_admin(&["-clrSpaceQuota", published.directory()]).await?,
         };
         Ok(())
     }
@@ -349,9 +349,9 @@ async fn a_lost_block_is_published_again() -> Outcome {
 }
 
 /// All files with content that a DataNode keeps.
-fn blocks(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+fn blocks(directory: &Path) -> std::io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
-    for entry in fs::read_dir(folder)? {
+    for entry in fs::read_dir(directory)? {
         let path = entry?.path();
         if path.is_dir() {
             found.extend(blocks(&path)?);

@@ -1,4 +1,4 @@
-//! What happens to the node's own Docker config and its folder, besides what `docker_config.rs` shows.
+//! What happens to the node's own Docker config and its directory, besides what `docker_config.rs` shows.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -34,7 +34,7 @@ async fn a_file_made_immutable_is_reported_and_healed() -> Outcome {
 }
 
 #[tokio::test]
-async fn a_folder_that_is_removed_is_made_again() -> Outcome {
+async fn a_directory_that_is_removed_is_made_again() -> Outcome {
     let scene = Scene::without_hdfs().await?;
     let agent = scene.start()?;
     wait_until_fresh(&agent).await?;

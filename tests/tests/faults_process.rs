@@ -25,7 +25,7 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The whole way of a document to the disk.
 const STEPS: [Step; 7] =
-    [Step::Create, Step::SetOwner, Step::SetMode, Step::Write, Step::Sync, Step::Rename, Step::SyncFolder];
+    [Step::Create, Step::SetOwner, Step::SetMode, Step::Write, Step::Sync, Step::Rename, Step::SyncDirectory];
 const BEFORE: &str = r#"{"auths":{"hub.example.com":{"auth":"aHViOmh1Yg=="}}}"#;
 
 #[tokio::test]
@@ -41,8 +41,8 @@ async fn check_kill(index: usize) -> Outcome {
     let mut scene = Scene::without_hdfs().await?;
     let agent = about_to_write(&mut scene, own_rights()).await?;
     let watch = Watch::over_local(&scene)?;
-    let (folder, process) = (scene.node.path("root/.docker"), process_id(&agent)?);
-    let tracing = spawn_blocking(move || Tracer::attach(process, &folder)?.kill_at(index));
+    let (directory, process) = (scene.node.path("root/.docker"), process_id(&agent)?);
+    let tracing = spawn_blocking(move || Tracer::attach(process, &directory)?.kill_at(index));
     wait_until_traced(process).await?;
     scene.ecr.heal();
     tracing.await??;
@@ -51,7 +51,7 @@ async fn check_kill(index: usize) -> Outcome {
     let step = STEPS[index];
     let left = scene.docker_config()?;
     assert_eq!(left["auths"]["hub.example.com"]["auth"], "aHViOmh1Yg==", "{step:?}");
-    let renamed = step == Step::SyncFolder;
+    let renamed = step == Step::SyncDirectory;
     assert_eq!(left["auths"][TRUSTED_REGISTRY]["auth"].is_string(), renamed, "{step:?}");
     for entry in fs::read_dir(scene.node.path("root/.docker"))? {
         let entry = entry?;
@@ -78,8 +78,8 @@ async fn a_file_with_secrets_has_its_mode_and_owner_from_its_first_byte_on() -> 
     for rights in [own_rights(), given] {
         let mut scene = Scene::without_hdfs().await?;
         let agent = about_to_write(&mut scene, rights).await?;
-        let (folder, process) = (scene.node.path("root/.docker"), process_id(&agent)?);
-        let tracing = spawn_blocking(move || Tracer::attach(process, &folder)?.record(rights));
+        let (directory, process) = (scene.node.path("root/.docker"), process_id(&agent)?);
+        let tracing = spawn_blocking(move || Tracer::attach(process, &directory)?.record(rights));
         wait_until_traced(process).await?;
         scene.ecr.heal();
         assert_eq!(tracing.await??, STEPS);

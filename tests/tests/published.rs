@@ -149,7 +149,7 @@ async fn a_failed_renewal_leaves_what_lives() -> Outcome {
 }
 
 #[tokio::test]
-async fn a_folder_in_its_place_is_named() -> Outcome {
+async fn a_directory_in_its_place_is_named() -> Outcome {
     let Some((scene, published)) = Scene::with_hdfs().await? else { return Ok(()) };
     published.shell(&["-mkdir", published.path()]).await?;
     let mut agent = scene.start()?;
@@ -162,15 +162,15 @@ async fn a_folder_in_its_place_is_named() -> Outcome {
 }
 
 #[tokio::test]
-async fn a_missing_folder_is_waited_for() -> Outcome {
+async fn a_missing_directory_is_waited_for() -> Outcome {
     let Some((mut scene, published)) = Scene::with_hdfs().await? else { return Ok(()) };
-    let folder = published.beside("later");
-    scene.settings.set("published.path", format!("{folder}/config.json"));
+    let directory = published.beside("later");
+    scene.settings.set("published.path", format!("{directory}/config.json"));
     let mut agent = scene.start()?;
     let waiting_for = waiting_for(&agent, "directory").await?;
-    assert!(waiting_for.contains(&folder), "{waiting_for}");
+    assert!(waiting_for.contains(&directory), "{waiting_for}");
 
-    published.client().make_directory(&folder, "hadoop", "0755").await?;
+    published.client().make_directory(&directory, "hadoop", "0755").await?;
     agent.wait_ready(SOON).await?;
     Ok(())
 }
@@ -191,7 +191,7 @@ async fn a_refused_permission_is_told_with_the_path() -> Outcome {
     let waiting_for = waiting_for(&agent, "permission").await?;
     assert!(waiting_for.contains("permission on HDFS"), "{waiting_for}");
 
-    published.shell(&["-chmod", "0777", published.folder()]).await?;
+    published.shell(&["-chmod", "0777", published.directory()]).await?;
     agent.wait_ready(SOON).await?;
     Ok(())
 }

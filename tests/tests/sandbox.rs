@@ -156,7 +156,7 @@ async fn the_registry_accepts_the_newest_token_and_refuses_the_one_before() -> O
     let registry = Registry::start().await?;
     let ecr = Ecr::start(SignedDuration::from_hours(12)).await?;
     registry.follow(&ecr);
-    let folder = scratch::directory("sandbox-test")?;
+    let directory = scratch::directory("sandbox-test")?;
     let mut before = None;
     for _ in 0..3 {
         ask(ecr.address(), "us-east-1", PRIVATE).await?;
@@ -164,12 +164,12 @@ async fn the_registry_accepts_the_newest_token_and_refuses_the_one_before() -> O
         let accepted = registry.answer_to(USER, token.password()).await?;
         assert_eq!(accepted, StatusCode::OK);
 
-        let authfile = write_authfile(folder.path(), &registry.host(), &token.auth())?;
+        let authfile = write_authfile(directory.path(), &registry.host(), &token.auth())?;
         let report = skopeo::inspect(&registry.image(), &authfile).await?;
         assert_eq!(report["Labels"]["sandbox"], "emr-ecr-agent");
 
         if let Some(auth) = before.replace(token.auth()) {
-            let authfile = write_authfile(folder.path(), &registry.host(), &auth)?;
+            let authfile = write_authfile(directory.path(), &registry.host(), &auth)?;
             let refused = skopeo::inspect(&registry.image(), &authfile).await;
             assert!(matches!(refused, Err(skopeo::Error::Refused { .. })));
         }
@@ -177,8 +177,8 @@ async fn the_registry_accepts_the_newest_token_and_refuses_the_one_before() -> O
     Ok(())
 }
 
-fn write_authfile(folder: &Path, host: &str, auth: &str) -> std::io::Result<std::path::PathBuf> {
-    let path = folder.join("config.json");
+fn write_authfile(directory: &Path, host: &str, auth: &str) -> std::io::Result<std::path::PathBuf> {
+    let path = directory.join("config.json");
     fs::write(&path, json!({ "auths": { host: { "auth": auth } } }).to_string())?;
     Ok(path)
 }
@@ -261,8 +261,8 @@ async fn hdfs_keeps_permissions_and_survives_its_own_crashes() -> Outcome {
 }
 
 async fn put(client: &HdfsClient, document: &str, path: &str) -> Result<(), Box<dyn Error>> {
-    let folder = scratch::directory("sandbox-test")?;
-    let local = folder.path().join("config.json");
+    let directory = scratch::directory("sandbox-test")?;
+    let local = directory.path().join("config.json");
     fs::write(&local, document)?;
     let local = local.display().to_string();
     client.fs_shell("hadoop", &["-put", &local, path]).await?;

@@ -89,7 +89,7 @@ async fn nothing_the_agent_says_holds_a_secret() -> Outcome {
 
     // Killed in the middle of its work: no file but the documents themselves may hold anything.
     drop(agent);
-    assert_eq!(fs::read_dir(&temporary)?.count(), 0, "nothing is kept in the folder for temporary files");
+    assert_eq!(fs::read_dir(&temporary)?.count(), 0, "nothing is kept in the directory for temporary files");
     let documents = [scene.node.path("root/.docker"), scene.node.path("aws/.aws"), static_credentials];
     let mut said = said.into_bytes();
     said.extend(canary::contents(&scene.node.path(""), &documents)?);
@@ -119,7 +119,7 @@ async fn nothing_the_agent_says_holds_a_secret() -> Outcome {
 #[tokio::test]
 async fn files_with_secrets_are_never_open_to_others() -> Outcome {
     let scene = Scene::without_hdfs().await?;
-    // Even where the folder lets everybody look, and the umask is the machine's.
+    // Even where the directory lets everybody look, and the umask is the machine's.
     fs::set_permissions(scene.node.path("root/.docker"), fs::Permissions::from_mode(0o777))?;
     scene.node.write("root/.docker/config.json", "{}")?;
     fs::set_permissions(scene.node.docker_config(), fs::Permissions::from_mode(0o666))?;

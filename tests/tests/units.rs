@@ -58,7 +58,7 @@ fn values_keep_to_forms_that_systemd_219_parses() {
             "SystemCallFilter" => assert!(!value.contains('@'), "{name}={value}"),
             // Suffixes came later, and so did soft limits.
             _ if name.starts_with("Limit") => assert!(value.parse::<u64>().is_ok(), "{name}={value}"),
-            // "+" came with 231; a folder that lacks would keep the unit from starting.
+            // "+" came with 231; a directory that lacks would keep the unit from starting.
             "ReadOnlyDirectories" | "ReadWriteDirectories" => {
                 assert!(value.split(' ').all(|path| path.starts_with("-/")), "{name}={value}");
             }

@@ -57,7 +57,7 @@ async fn a_registry_that_becomes_trusted() -> Outcome {
 }
 
 #[tokio::test]
-async fn a_conf_folder_that_appears_later() -> Outcome {
+async fn a_conf_directory_that_appears_later() -> Outcome {
     let Some((mut scene, published)) = Scene::with_hdfs().await? else { return Ok(()) };
     scene.settings.no_timer();
     fs::rename(scene.node.conf_dir(), scene.node.path("not-yet"))?;

@@ -1,14 +1,12 @@
-//! Judges files as Hadoop would, and says what follows: what would be trusted and launched, and
-//! findings with their remedies.
+//! Checks files by Hadoop's rules: what would be trusted and launched, and findings with their fixes.
 //!
-//! It is given what was read and never reads anything itself; it changes nothing.
+//! The caller supplies what was read; nothing is read or changed here.
 
 mod client_config;
-mod collector;
 mod emr;
 mod executor;
-mod facts;
 mod image;
+mod inputs;
 mod keys;
 mod launch;
 mod node;
@@ -20,66 +18,67 @@ mod yarn;
 use hadoop_rules::executor_config::ExecutorConfig;
 use hadoop_rules::trust::{self, Container};
 
-use self::collector::Collector;
 use self::registries::trusted_ecr_registries;
-use crate::findings::{Finding, Severity, codes, point_at};
+use crate::findings::{Effect, Finding, Findings, Fix, Subject, codes, point_at};
 use crate::problem::Problem;
 use crate::registry::EcrRegistry;
 use crate::status::{ExecutorCfg, Trust};
-pub use facts::{
-    Access, AwsAnswer, AwsOutcome, ClientConfig, Content, Facts, Machine, NodeFacts, Request, Ruling,
-    SiteContent, SiteFile, TextAlone, TextFile,
+pub use inputs::{
+    Access, AwsAnswer, AwsOutcome, ClientConfig, Content, HadoopVersion, Inputs, Machine, NodeInputs,
+    Request, SiteContent, SiteFile, TextAlone, TextFile,
 };
 pub use registry_answer::{
-    ImageConfig, ImageFacts, ImageReference, RegistryAnswer, docker_architecture, of_registry,
+    ImageConfig, ImageDetails, ImageReference, RegistryAnswer, docker_architecture, of_registry,
 };
 pub use report::{
     CredentialReport, DockerConfigReport, ExecutorCfgReport, ImageCredential, ImageReport, MountReport,
     ParseErrorReport, Report, RulesName,
 };
 
-/// Judges everything that was looked at.
-pub fn run(facts: &Facts<'_>) -> Report {
-    let mut found = Collector::default();
-    if facts.ruling.assumed {
-        found.add(Finding::new(
-            codes::RULES_ASSUMED,
-            "the release of Hadoop is not known: the rules of 3.3 and later were assumed",
-            "name them: --rules 3.2 or --rules 3.3",
-        ));
+/// Checks everything that was read.
+pub fn run(inputs: &Inputs<'_>) -> Report {
+    let mut found = Findings::default();
+    if inputs.hadoop.assumed {
+        found.add(
+            Finding::new(
+                codes::RULES_ASSUMED,
+                "the release of Hadoop is not known: the rules of 3.3 and later were assumed",
+            )
+            .fix(Fix::manual("name them: --rules 3.2 or --rules 3.3")),
+        );
     }
-    let executor_cfg = facts.executor_cfg.as_ref().map(|file| executor::judge(file, facts, &mut found));
+    let executor_cfg = inputs.executor_cfg.as_ref().map(|file| executor::check(file, inputs, &mut found));
     let config = executor_cfg.as_ref().and_then(|report| report.config.as_ref());
-    let settings = facts.yarn_site.as_ref().and_then(|site| yarn::judge(site, facts, config, &mut found));
-    if let (Some(file), Some(config)) = (&facts.executor_cfg, config) {
+    let settings = inputs.yarn_site.as_ref().and_then(|site| yarn::check(site, inputs, config, &mut found));
+    if let (Some(file), Some(config)) = (&inputs.executor_cfg, config) {
         let defaults = launch::Defaults::of(settings.as_ref());
-        launch::judge(&file.path, config, &defaults, facts, &mut found);
+        launch::check(&file.path, config, &defaults, inputs, &mut found);
     }
     let docker_config =
-        facts.client_config.as_ref().map(|file| client_config::judge(file, facts, &mut found));
-    if let Some(file) = &facts.emr_config {
-        emr::judge(file, facts, &mut found);
+        inputs.client_config.as_ref().map(|file| client_config::check(file, inputs, &mut found));
+    if let Some(file) = &inputs.emr_config {
+        emr::check(file, inputs, &mut found);
     }
-    if let Some(node) = &facts.node {
-        node::judge(node, facts, config, &mut found);
+    if let Some(node) = &inputs.node {
+        node::check(node, inputs, config, &mut found);
     }
-    let images = image::judge(
+    let images = image::check(
         &image::Context {
-            facts,
+            inputs,
             executor_cfg: executor_cfg.as_ref(),
             settings: settings.as_ref(),
             docker_config: docker_config.as_ref(),
         },
         &mut found,
     );
-    let mut findings = found.into_findings();
-    let texts = [&facts.executor_cfg, &facts.emr_config].into_iter().flatten();
+    let mut findings = found.into_sorted();
+    let texts = [&inputs.executor_cfg, &inputs.emr_config].into_iter().flatten();
     for file in texts {
         if let Some(bytes) = file.bytes() {
             point_at(&mut findings, &file.path, bytes);
         }
     }
-    Report { rules: RulesName(facts.ruling.rules), executor_cfg, docker_config, images, findings }
+    Report { rules: RulesName(inputs.hadoop.rules), executor_cfg, docker_config, images, findings }
 }
 
 /// Whether images directly in the registry are trusted in such a container.
@@ -95,15 +94,19 @@ impl Report {
             let path = self.executor_cfg.as_ref().map_or("container-executor.cfg", |file| &file.path);
             return ExecutorCfg::Absent(Problem::waiting(path, format!("{path} does not exist")));
         };
-        let unread = self.findings.iter().find(|finding| finding.code == codes::CONFIG_UNREADABLE.name);
+        let unread = self.findings.iter().find(|finding| finding.code == codes::CONFIG_UNREADABLE);
         if let Some(finding) = unread {
             return ExecutorCfg::Absent(Problem::new(finding.message.clone()));
         }
-        let fatal = self.findings.iter().find(|finding| {
-            let code = codes::Code::named(&finding.code);
-            finding.severity == Severity::Error
-                && code.is_some_and(|code| code.ends_launches() || (chain_counts && code.is_of_chain()))
-        });
+        let counts = |subject| match subject {
+            Subject::Syntax | Subject::ConfigFile | Subject::Contents => true,
+            Subject::Installation => chain_counts,
+            _ => false,
+        };
+        let fatal = self
+            .findings
+            .iter()
+            .find(|finding| finding.effect == Effect::NodeLaunchesFail && counts(finding.code.subject));
         fatal.map_or(ExecutorCfg::Sound, |finding| {
             let line = finding.line.map_or_else(String::new, |line| format!(":{line}"));
             ExecutorCfg::Fatal(format!("{}{line}: {}", file.path, finding.message))
@@ -116,7 +119,7 @@ impl Report {
         config.map(trusted_ecr_registries).unwrap_or_default()
     }
 
-    /// Whether images in the registry are trusted; `None` if there is no file to say so.
+    /// Whether images in the registry are trusted; `None` without a file.
     pub fn trust(&self, registry: &EcrRegistry) -> Option<Trust> {
         let file = self.executor_cfg.as_ref().filter(|file| file.present)?;
         let trusts = |container| {

@@ -1,13 +1,12 @@
 //! What is published: authorization tokens and static entries, and the identity a token is asked for with.
 
 mod credential;
-mod secret;
 mod static_credentials;
 mod token;
 mod token_scope;
 
 pub use credential::{Credential, Credentials, EntryName, StaticCredential};
-pub use secret::Secret;
+pub use hadoop_rules::Secret;
 pub use static_credentials::{BadCredentials, StaticCredentials};
 pub use token::{BadToken, LONGEST_LIFE, Origin, Principal, Token, stated_expiry};
 pub use token_scope::{

@@ -1,36 +1,54 @@
-//! What the agent has to say about a configuration: a stable code, where it is, what will happen
-//! because of it, and what to do.
+//! What the agent reports about a configuration: a stable code, where it is, its effect, and the fix.
 //!
-//! Codes, severities and consequences stand in one table, [`codes`]; docs/findings.md explains each,
-//! and a test keeps the two equal.
+//! Codes, severities and effects stand in one table, [`codes`]; docs/findings.md explains each, and a
+//! test keeps the two equal.
 
 pub mod codes;
+mod effect;
 mod excerpt;
+mod fix;
+mod list;
 
 use serde::{Deserialize, Serialize};
 
-pub use codes::Code;
+pub use codes::{Code, Subject};
+pub use effect::Effect;
 pub(crate) use excerpt::clipped;
 pub use excerpt::{Excerpt, point_at};
+pub use fix::{Action, Fix};
+pub(crate) use list::Findings;
 
 /// The page that explains every code.
 const PAGE: &str = include_str!("../../../docs/findings.md");
 
 /// One observation about a file or a setting.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "View", try_from = "View")]
 pub struct Finding {
-    /// Stable, in kebab case.
-    pub code: String,
-    pub severity: Severity,
+    pub code: Code,
+    /// The code's, unless the place where it was found knows better.
+    pub effect: Effect,
     pub file: Option<String>,
     /// Counted from 1.
     pub line: Option<u32>,
     pub message: String,
-    pub consequence: String,
-    pub remedy: String,
+    /// `None` if there is nothing to fix, or nothing that is known to help.
+    pub fix: Option<Fix>,
     /// The offending text, for people; filled in by [`point_at`].
-    #[serde(skip)]
     pub excerpt: Option<Excerpt>,
+}
+
+/// A finding as JSON has it. Field names are stable.
+#[derive(Serialize, Deserialize)]
+struct View {
+    code: String,
+    severity: Severity,
+    effect: Effect,
+    effect_text: String,
+    file: Option<String>,
+    line: Option<u32>,
+    message: String,
+    fix: Option<Fix>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -42,33 +60,78 @@ pub enum Severity {
 }
 
 impl Finding {
-    pub fn new(code: Code, message: impl Into<String>, remedy: impl Into<String>) -> Self {
+    pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
         Self {
-            code: code.name.to_owned(),
-            severity: code.severity,
+            code,
+            effect: code.effect,
             file: None,
             line: None,
             message: message.into(),
-            consequence: code.consequence.to_owned(),
-            remedy: remedy.into(),
+            fix: None,
             excerpt: None,
         }
     }
 
-    #[must_use]
-    pub fn in_file(self, file: &str) -> Self {
-        Self { file: Some(file.to_owned()), ..self }
+    pub fn severity(&self) -> Severity {
+        self.code.severity
+    }
+
+    /// The effect as a sentence without its full stop.
+    pub fn effect_text(&self) -> &'static str {
+        self.code.effect_text
     }
 
     #[must_use]
-    pub fn at(self, line: impl Into<Option<u32>>) -> Self {
+    pub(crate) fn fix(self, fix: Fix) -> Self {
+        Self { fix: Some(fix), ..self }
+    }
+
+    #[must_use]
+    pub(crate) fn with_effect(self, effect: Effect) -> Self {
+        Self { effect, ..self }
+    }
+
+    /// Names the file that the finding is about, and that its fix changes.
+    #[must_use]
+    pub(crate) fn in_file(self, file: &str) -> Self {
+        let fix = self.fix.map(|fix| fix.in_file(file));
+        Self { file: Some(file.to_owned()), fix, ..self }
+    }
+
+    #[must_use]
+    pub(crate) fn at(self, line: impl Into<Option<u32>>) -> Self {
         Self { line: line.into(), ..self }
     }
 
-    /// The words within the line that are at fault.
+    /// The part of the line that is at fault.
     #[must_use]
-    pub fn about(self, text: &[u8]) -> Self {
+    pub(crate) fn about(self, text: &[u8]) -> Self {
         Self { excerpt: Some(Excerpt::of(text)), ..self }
+    }
+}
+
+impl From<Finding> for View {
+    fn from(finding: Finding) -> Self {
+        Self {
+            code: finding.code.name.to_owned(),
+            severity: finding.severity(),
+            effect: finding.effect,
+            effect_text: finding.effect_text().to_owned(),
+            file: finding.file,
+            line: finding.line,
+            message: finding.message,
+            fix: finding.fix,
+        }
+    }
+}
+
+impl TryFrom<View> for Finding {
+    type Error = String;
+
+    fn try_from(view: View) -> Result<Self, Self::Error> {
+        let code = Code::named(&view.code).ok_or_else(|| format!("unknown finding code {:?}", view.code))?;
+        let View { effect, file, line, message, fix, .. } = view;
+        Ok(Self { code, effect, file, line, message, fix, excerpt: None })
     }
 }
 

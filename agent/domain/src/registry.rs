@@ -146,6 +146,20 @@ impl EcrRegistry {
     }
 }
 
+impl Service {
+    /// The IAM actions that a call for an authorization token needs.
+    pub fn token_actions(self) -> &'static [&'static str] {
+        match self {
+            Self::Private => &["ecr:GetAuthorizationToken"],
+            Self::Public => &["ecr-public:GetAuthorizationToken", "sts:GetServiceBearerToken"],
+        }
+    }
+}
+
+/// The IAM actions that a pull from a private registry needs.
+pub(crate) const PULL_ACTIONS: [&str; 3] =
+    ["ecr:BatchCheckLayerAvailability", "ecr:GetDownloadUrlForLayer", "ecr:BatchGetImage"];
+
 impl Region {
     /// `None` unless the text has a Region's shape: it becomes part of the endpoint's host name, so
     /// nothing else may pass.

@@ -7,12 +7,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use domain::check::{
-    self, Access, AwsAnswer, AwsOutcome, ClientConfig, Content, Facts, ImageFacts, Machine, NodeFacts,
-    RegistryAnswer, Request, Ruling, SiteContent, SiteFile, TextAlone, TextFile,
+    self, Access, AwsAnswer, AwsOutcome, ClientConfig, Content, HadoopVersion, ImageDetails, Inputs, Machine,
+    NodeInputs, RegistryAnswer, Report, Request, SiteContent, SiteFile, TextAlone, TextFile,
 };
 use domain::credentials::TokenScope;
-use domain::findings::{self, Finding, codes};
+use domain::findings::{self, Action, Effect, Finding, Fix, Subject, codes};
 use domain::registry::EcrRegistry;
+use domain::status::ExecutorCfg;
 use hadoop_rules::Rules;
 use hadoop_rules::mounts::Paths;
 use hadoop_rules::setup::{Binary, Owned};
@@ -38,6 +39,8 @@ const GOOD_YARN: [(&str, &str); 2] = [
     ),
     ("yarn.nodemanager.runtime.linux.allowed-runtimes", "default,docker"),
 ];
+/// Codes that report a state and no fault.
+const NOTHING_TO_FIX: [&str; 2] = ["ecr-auto-auth-on", "ecr-auto-auth-off"];
 /// 2026-01-01.
 const NOW: Timestamp = Timestamp::constant(1_767_225_600, 0);
 
@@ -51,7 +54,8 @@ fn page_and_table_are_equal() {
         let entry = findings::explain(code.name).expect("an entry");
         let lines: Vec<&str> = entry.lines().collect();
         assert_eq!(lines[2], format!("*{}*", code.severity.as_str()), "{}", code.name);
-        assert_eq!(lines.last(), Some(&format!("Then: {}.", code.consequence).as_str()), "{}", code.name);
+        let effect = format!("Effect: `{}`: {}.", code.effect.as_str(), code.effect_text);
+        assert_eq!(lines.last(), Some(&effect.as_str()), "{}", code.name);
     }
     assert_eq!(findings::explain("no-such-code"), None);
 }
@@ -63,24 +67,25 @@ fn names_are_unique() {
 }
 
 #[test]
-fn each_code_has_a_fixture_that_provokes_it_and_a_near_one_that_does_not() {
+fn each_code_has_a_fixture_and_a_near_miss() {
     for code in codes::ALL {
         let path = root().join("testdata/check").join(format!("{}.json", code.name));
         let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let fixture: Value = serde_json::from_str(&text).expect("a fixture is JSON");
-        let provoked = judge(&fixture["provokes"]);
-        let finding = provoked.iter().find(|finding| finding.code == code.name);
+        let provoked = check(&fixture["provokes"]);
+        let finding = provoked.iter().find(|finding| finding.code == *code);
         let finding = finding.unwrap_or_else(|| panic!("{} is not among {provoked:#?}", code.name));
-        assert!(!finding.message.is_empty() && !finding.remedy.is_empty(), "{finding:?}");
-        let near = judge(&fixture["near"]);
-        assert!(near.iter().all(|finding| finding.code != code.name), "{}: {near:#?}", code.name);
+        assert!(!finding.message.is_empty(), "{finding:?}");
+        assert_eq!(finding.fix.is_none(), NOTHING_TO_FIX.contains(&code.name), "{finding:?}");
+        let near = check(&fixture["near"]);
+        assert!(near.iter().all(|finding| finding.code != *code), "{}: {near:#?}", code.name);
     }
 }
 
 #[test]
 fn every_fixture_belongs_to_a_code() {
-    let folder = fs::read_dir(root().join("testdata/check")).expect("the folder");
-    for entry in folder {
+    let fixtures = fs::read_dir(root().join("testdata/check")).expect("the directory");
+    for entry in fixtures {
         let name = entry.expect("an entry").file_name().into_string().expect("UTF-8");
         let code = name.trim_end_matches(".json");
         assert!(codes::Code::named(code).is_some(), "{name} belongs to no code");
@@ -89,21 +94,21 @@ fn every_fixture_belongs_to_a_code() {
 
 #[test]
 fn what_is_good_has_no_finding() {
-    assert_eq!(judge(&Value::Object(Map::new())), []);
+    assert_eq!(check(&Value::Object(Map::new())), []);
 }
 
 #[test]
-fn findings_name_the_line_and_the_words() {
+fn findings_name_the_line_and_the_part_at_fault() {
     let check = |code: &str, line: u32, words: &str| {
         let text = fs::read_to_string(root().join(format!("testdata/check/{code}.json"))).expect("a fixture");
         let fixture: Value = serde_json::from_str(&text).expect("JSON");
-        let found = judge(&fixture["provokes"]);
-        let finding = found.iter().find(|finding| finding.code == code).expect("provoked");
+        let found = check(&fixture["provokes"]);
+        let finding = found.iter().find(|finding| finding.code.name == code).expect("provoked");
         let excerpt = finding.excerpt.as_ref().expect("an excerpt");
         let pointed: String = excerpt.line.chars().skip(excerpt.start).take(excerpt.length).collect();
         assert_eq!((finding.line, pointed.as_str()), (Some(line), words), "{code}");
     };
-    check("entry-with-blank", 4, " 123456789123.dkr.ecr.us-east-1.amazonaws.com");
+    check("entry-with-whitespace", 4, " 123456789123.dkr.ecr.us-east-1.amazonaws.com");
     check("entry-with-scheme", 4, "https://123456789123.dkr.ecr.us-east-1.amazonaws.com");
     check("docker-not-exactly-true", 3, "True");
     check("unknown-key", 9, "docker.trusted.registrations");
@@ -113,24 +118,121 @@ fn findings_name_the_line_and_the_words() {
 }
 
 #[test]
-fn remedies_are_lines_to_write() {
-    let check = |code: &str, remedy: &str| {
+fn fixes_are_data() {
+    let check = |code: &str, action: Action, section: Option<&str>, key: Option<&str>, value: &str| {
         let text = fs::read_to_string(root().join(format!("testdata/check/{code}.json"))).expect("a fixture");
         let fixture: Value = serde_json::from_str(&text).expect("JSON");
-        let found = judge(&fixture["provokes"]);
-        let finding = found.iter().find(|finding| finding.code == code).expect("provoked");
-        assert_eq!(finding.remedy, remedy, "{code}");
+        let found = check(&fixture["provokes"]);
+        let finding = found.iter().find(|finding| finding.code.name == code).expect("provoked");
+        let fix = finding.fix.as_ref().expect("a fix");
+        assert_eq!(fix.file, finding.file, "{code}");
+        let found = (fix.action, fix.section.as_deref(), fix.key.as_deref(), fix.value.as_deref());
+        assert_eq!(found, (action, section, key, Some(value)), "{code}");
     };
-    let list = "docker.trusted.registries=local,centos,123456789123.dkr.ecr.us-east-1.amazonaws.com";
-    for code in ["entry-with-blank", "entry-with-scheme", "entry-with-quote", "entry-with-tag"] {
-        check(code, list);
+    let set = |code: &str, key: &str, value: &str| check(code, Action::Set, Some("docker"), Some(key), value);
+    let list = "local,centos,123456789123.dkr.ecr.us-east-1.amazonaws.com";
+    for code in ["entry-with-whitespace", "entry-with-scheme", "entry-with-quote", "entry-with-tag"] {
+        set(code, "docker.trusted.registries", list);
     }
-    check("unknown-key", "docker.trusted.registries=123456789123.dkr.ecr.us-east-1.amazonaws.com");
+    set("emr-defaults-lost", "docker.trusted.registries", list);
+    let host = "123456789123.dkr.ecr.us-east-1.amazonaws.com";
+    check("unknown-key", Action::ReplaceLine, None, Some("docker.trusted.registries"), host);
+    set("docker-not-exactly-true", "module.enabled", "true");
+    check("broken-section-header", Action::ReplaceLine, None, None, "[docker]");
+    let group = "yarn.nodemanager.linux-container-executor.group";
+    check("group-missing", Action::Set, Some(""), Some(group), "yarn");
     check(
-        "emr-defaults-lost",
-        "docker.trusted.registries=local,centos,123456789123.dkr.ecr.us-east-1.amazonaws.com",
+        "image-update-on",
+        Action::Set,
+        None,
+        Some("yarn.nodemanager.runtime.linux.docker.image-update"),
+        "false",
     );
-    check("broken-section-header", "write the header alone on its line: [docker]");
+}
+
+#[test]
+fn a_fix_as_data_removes_its_finding() {
+    let mut applied = 0;
+    for code in codes::ALL {
+        let text = fs::read_to_string(root().join(format!("testdata/check/{}.json", code.name)));
+        let mut fixture: Value = serde_json::from_str(&text.expect("a fixture")).expect("JSON");
+        let provokes = &mut fixture["provokes"];
+        let Some(TextFile { path, content: Content::Bytes(bytes) }) = executor_cfg(provokes) else {
+            continue;
+        };
+        let found = check(provokes);
+        let finding = found.iter().find(|finding| finding.code == *code).expect("provoked");
+        let Some(fix) = finding.fix.as_ref().filter(|fix| fix.file.as_ref() == Some(&path)) else { continue };
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        for change in ["cfg_replace", "cfg_append", "cfg_prepend", "cfg_crlf"] {
+            provokes.as_object_mut().expect("an object").remove(change);
+        }
+        provokes["cfg"] = apply(fix, finding.line, &text).into();
+        let left = check(provokes);
+        // The line that is ignored may stay.
+        let expected = *code == codes::KEY_IN_WRONG_SECTION;
+        assert_eq!(left.iter().any(|finding| finding.code == *code), expected, "{fix:?}: {left:#?}");
+        applied += 1;
+    }
+    assert!(applied > 20, "{applied} fixes were applied");
+}
+
+/// The text of a container-executor.cfg, changed as a program would that knows nothing but the fix.
+fn apply(fix: &Fix, line: Option<u32>, text: &str) -> String {
+    let mut lines: Vec<String> = text.split('\n').map(str::to_owned).collect();
+    let at = line.map(|line| line as usize - 1);
+    let value = fix.value.clone().unwrap_or_default();
+    let entry = fix.key.as_ref().map_or_else(|| value.clone(), |key| format!("{key}={value}"));
+    match (fix.action, at) {
+        (Action::RemoveLine, Some(at)) => drop(lines.remove(at)),
+        (Action::ReplaceLine, Some(at)) => lines[at] = entry,
+        (Action::Set, _) => {
+            let section = fix.section.as_deref().expect("a section");
+            let header = format!("[{section}]");
+            let begin = match section {
+                "" => 0,
+                _ => lines.iter().position(|line| *line == header).expect("the section") + 1,
+            };
+            let key = format!("{}=", fix.key.as_deref().expect("a key"));
+            let end = lines[begin..].iter().position(|line| line.starts_with('['));
+            let end = end.map_or(lines.len(), |end| begin + end);
+            match lines[begin..end].iter().position(|line| line.starts_with(&key)) {
+                Some(old) => lines[begin + old] = entry,
+                None => lines.insert(begin, entry),
+            }
+        }
+        other => panic!("{other:?} changes no file"),
+    }
+    lines.join("\n")
+}
+
+#[test]
+fn readiness_follows_the_effect() {
+    let of_the_file = |subject| {
+        matches!(subject, Subject::Syntax | Subject::ConfigFile | Subject::Contents | Subject::Installation)
+    };
+    for code in codes::ALL.iter().filter(|code| of_the_file(code.subject)) {
+        let text = fs::read_to_string(root().join(format!("testdata/check/{}.json", code.name)));
+        let fixture: Value = serde_json::from_str(&text.expect("a fixture")).expect("JSON");
+        let state = report(&fixture["provokes"]).executor_state(true);
+        let expected = code.effect != Effect::NodeLaunchesFail && *code != codes::CONFIG_UNREADABLE;
+        assert_eq!(state == ExecutorCfg::Sound, expected, "{}: {state:?}", code.name);
+    }
+}
+
+#[test]
+fn json_is_read_back() {
+    let found = check(&serde_json::json!({ "cfg_replace": [["=local,centos,", "=local, centos,"]] }));
+    let json = serde_json::to_value(&found).expect("JSON");
+    let first = &json[0];
+    assert_eq!(
+        (&first["code"], &first["effect"]),
+        (&"entry-with-whitespace".into(), &"image_launches_fail".into())
+    );
+    assert_eq!((&first["fix"]["action"], &first["fix"]["section"]), (&"set".into(), &"docker".into()));
+    let back: Vec<Finding> = serde_json::from_value(json).expect("the same findings");
+    let shown = found.into_iter().map(|finding| Finding { excerpt: None, ..finding });
+    assert_eq!(back, shown.collect::<Vec<_>>());
 }
 
 fn root() -> PathBuf {
@@ -159,15 +261,19 @@ impl Machine for FixtureMachine {
     }
 }
 
-fn judge(fixture: &Value) -> Vec<Finding> {
+fn check(fixture: &Value) -> Vec<Finding> {
+    report(fixture).findings
+}
+
+fn report(fixture: &Value) -> Report {
     let machine = FixtureMachine { missing: strings(&fixture["missing_paths"]) };
-    let ruling = match fixture["rules"].as_str() {
-        Some("auto") => Ruling::find(None, std::iter::empty()),
-        Some(rules) => Ruling::named(rules.parse().expect("rules")),
-        None => Ruling::named(Rules::V3_3),
+    let hadoop = match fixture["rules"].as_str() {
+        Some("auto") => HadoopVersion::find(None, std::iter::empty()),
+        Some(rules) => HadoopVersion::named(rules.parse().expect("rules")),
+        None => HadoopVersion::named(Rules::V3_3),
     };
-    let facts = Facts {
-        ruling,
+    let inputs = Inputs {
+        hadoop,
         executor_cfg: executor_cfg(fixture),
         yarn_site: yarn_site(fixture),
         client_config: client_config(fixture),
@@ -186,11 +292,11 @@ fn judge(fixture: &Value) -> Vec<Finding> {
         machine: &machine,
         now: NOW,
     };
-    let mut findings = check::run(&facts).findings;
+    let mut report = check::run(&inputs);
     if let Some(answer) = registry_answer(&fixture["registry"]) {
-        findings.extend(check::of_registry("image", &answer, "amd64"));
+        report.findings.extend(check::of_registry("image", &answer, "amd64"));
     }
-    findings
+    report
 }
 
 fn strings(value: &Value) -> Vec<String> {
@@ -270,8 +376,8 @@ fn client_config(fixture: &Value) -> Option<ClientConfig> {
         owner: text(&access["owner"]),
         group: text(&access["group"]),
         mode: octal(&access["mode"]),
-        folder: text(&access["folder"]),
-        folder_mode: octal(&access["folder_mode"]),
+        directory: text(&access["directory"]),
+        directory_mode: octal(&access["directory_mode"]),
     });
     Some(ClientConfig { file, access })
 }
@@ -287,7 +393,7 @@ fn scope(region: &str) -> TokenScope {
     TokenScope::of(&EcrRegistry::parse(&host).expect("a registry"))
 }
 
-fn node(node: &Map<String, Value>) -> NodeFacts {
+fn node(node: &Map<String, Value>) -> NodeInputs {
     let number = |value: &Value| u32::try_from(value.as_u64().expect("a number")).expect("small");
     let chain = node["chain"].as_array().into_iter().flatten().map(|owned| Owned {
         path: owned[0].as_str().expect("a path").into(),
@@ -301,11 +407,11 @@ fn node(node: &Map<String, Value>) -> NodeFacts {
             "token" => AwsOutcome::Token,
             "no_credentials" => AwsOutcome::NoCredentials,
             "denied" => AwsOutcome::Denied,
-            _ => AwsOutcome::Other,
+            _ => AwsOutcome::Network,
         },
     });
     let text = |key: &str| node.get(key).and_then(Value::as_str).map(str::to_owned);
-    NodeFacts {
+    NodeInputs {
         chain: chain.collect(),
         binary: Some(Binary { uid: number(&binary[0]), gid: number(&binary[1]), mode: octal(&binary[2]) }),
         release: text("release"),
@@ -325,9 +431,9 @@ fn registry_answer(value: &Value) -> Option<RegistryAnswer> {
         return Some(RegistryAnswer::NotFound);
     }
     if let Some(found) = value["found"].as_object() {
-        let facts =
-            ImageFacts { architectures: strings(&found["architectures"]), java: found["java"].as_bool() };
-        return Some(RegistryAnswer::Found(facts));
+        let inputs =
+            ImageDetails { architectures: strings(&found["architectures"]), java: found["java"].as_bool() };
+        return Some(RegistryAnswer::Found(inputs));
     }
     if let Some(status) = value["refused"].as_u64() {
         return Some(RegistryAnswer::Refused(u16::try_from(status).expect("a status")));

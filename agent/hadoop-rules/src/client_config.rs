@@ -1,10 +1,9 @@
 //! A Docker `config.json` as YARN reads it when it hands credentials to a container.
 //!
-//! YARN looks at `auths.<registry>.auth` and nothing else: helpers, stores and identity tokens are
-//! not for it, and one entry without `auth` fails the launch. Only the verdict is computed here; what Docker
-//! itself makes of the same file is not its concern.
+//! YARN reads `auths.<registry>.auth` and nothing else: it ignores helpers, stores and identity tokens,
+//! and one entry without `auth` fails the launch. What Docker itself makes of the same file is another
+//! matter.
 
-mod auth;
 mod json;
 mod text;
 
@@ -15,20 +14,22 @@ use alloc::collections::BTreeMap;
 use alloc::string::String;
 
 use thiserror::Error;
+use zeroize::Zeroizing;
 
-pub use auth::Auth;
-pub use json::{Fault, JsonError};
+pub use json::JsonError;
+
+use super::Secret;
 
 /// What YARN takes out of the file, by registry key as written. Empty means: no error, but nothing
 /// for Docker either.
-pub type Credentials = BTreeMap<String, Auth>;
+pub type Credentials = BTreeMap<String, Secret>;
 
-/// Why a container launch that names the file fails.
+/// Why a container launch that names the file fails; the messages say what each variant means.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum ClientConfigError {
     #[error("the Docker client config is empty")]
     Empty,
-    #[error("the Docker client config is no JSON that YARN can read")]
+    #[error("the Docker client config is not JSON that YARN can read")]
     Malformed(#[source] JsonError),
     #[error("the entry of {registry} in the Docker client config has no `auth`")]
     EntryWithoutAuth { registry: String },
@@ -47,15 +48,31 @@ impl ClientConfigError {
 
 /// Reads the whole file as `DockerClientConfigHandler` does.
 pub fn read(bytes: &[u8]) -> Result<Credentials, ClientConfigError> {
-    let text = text::decode(bytes);
-    let root = json::read(&text).map_err(ClientConfigError::Malformed)?.ok_or(ClientConfigError::Empty)?;
-    let auths = root.into_members().remove("auths");
-    let entries = auths.map(json::Value::into_members).unwrap_or_default();
-    entries
-        .into_iter()
-        .map(|(registry, entry)| match entry.into_members().remove("auth") {
-            Some(auth) => Ok((registry, Auth::new(auth.into_text()))),
-            None => Err(ClientConfigError::EntryWithoutAuth { registry }),
-        })
-        .collect()
+    match salvage(bytes) {
+        (credentials, None) => Ok(credentials),
+        (_, Some(error)) => Err(error),
+    }
+}
+
+/// Like [`read`], but returns the good entries beside the error, so that a broken file can be repaired.
+pub fn salvage(bytes: &[u8]) -> (Credentials, Option<ClientConfigError>) {
+    let text = Zeroizing::new(text::decode(bytes, char::REPLACEMENT_CHARACTER));
+    let root = match json::read(&text) {
+        Ok(Some(root)) => root,
+        Ok(None) => return (Credentials::new(), Some(ClientConfigError::Empty)),
+        Err(error) => return (Credentials::new(), Some(ClientConfigError::Malformed(error))),
+    };
+    let auths = json::members(root).remove("auths").map(json::members).unwrap_or_default();
+    let (mut credentials, mut error) = (Credentials::new(), None);
+    for (registry, entry) in auths {
+        match json::members(entry).remove("auth") {
+            Some(auth) => {
+                credentials.insert(registry, Secret::new(json::as_text(auth)));
+            }
+            None => {
+                error.get_or_insert(ClientConfigError::EntryWithoutAuth { registry });
+            }
+        }
+    }
+    (credentials, error)
 }

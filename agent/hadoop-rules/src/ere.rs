@@ -1,7 +1,5 @@
 //! POSIX extended regular expressions as glibc understands them in the C locale, translated for
-//! the regex crate at hand.
-//!
-//! Only whether a text matches is asked, never where. Back references are not supported.
+//! `regex_lite`. Back references are not supported.
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -10,6 +8,7 @@ use alloc::vec::Vec;
 use regex_lite::Regex;
 use thiserror::Error;
 
+/// glibc does not compile the pattern, or it holds back references.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error("not an extended regular expression")]
 pub struct InvalidPattern;

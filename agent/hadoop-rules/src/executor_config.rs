@@ -1,8 +1,8 @@
 //! `container-executor.cfg` as the native container-executor reads it, byte for byte.
 //!
 //! The grammar has no quoting, no escapes and a few traps (a second `=` ends the value, a comment
-//! that is not in the first column can break the file, list items keep their blanks). The model
-//! reproduces them; it never repairs what an author probably meant.
+//! that is not in the first column can break the file, list items keep their whitespace). They are
+//! reproduced here; nothing is repaired to what an author probably meant.
 
 mod grammar;
 mod list;
@@ -30,11 +30,17 @@ pub const HEAD: &str = "";
 /// The section that governs Docker containers.
 pub const DOCKER: &str = "docker";
 
+/// In the head of the file: the group that the container-executor binary belongs to.
 pub const NM_GROUP_KEY: &str = "yarn.nodemanager.linux-container-executor.group";
+/// In [`DOCKER`]: whose images are trusted.
 pub const TRUSTED_REGISTRIES_KEY: &str = "docker.trusted.registries";
+/// In [`DOCKER`]: whose images may run privileged, since 3.3.
 pub const PRIVILEGED_REGISTRIES_KEY: &str = "docker.privileged-containers.registries";
+/// In [`DOCKER`]: whether any image may run privileged.
 pub const PRIVILEGED_ENABLED_KEY: &str = "docker.privileged-containers.enabled";
+/// In [`DOCKER`]: whether Docker is on.
 pub const MODULE_ENABLED_KEY: &str = "module.enabled";
+/// In the head of the file: the older switch for Docker.
 pub const FEATURE_DOCKER_KEY: &str = "feature.docker.enabled";
 
 /// A file that container-executor accepts as a configuration. Values are bytes: the file need not
@@ -60,6 +66,7 @@ impl ExecutorConfig {
         Ok(config)
     }
 
+    /// The rules the file was read by.
     pub fn rules(&self) -> Rules {
         self.rules
     }
@@ -91,6 +98,7 @@ impl ExecutorConfig {
         Some(self.view(&self.entries[found]))
     }
 
+    /// The value of the first entry of that key in that section.
     pub fn get(&self, section: &str, key: &str) -> Option<&[u8]> {
         self.entry(section, key).map(|entry| entry.value)
     }
@@ -116,8 +124,8 @@ impl ExecutorConfig {
         self.module_enabled() || self.feature_enabled(HEAD, FEATURE_DOCKER_KEY)
     }
 
-    /// A feature switch that is off unless said otherwise: `true` and `false` in any case, or a
-    /// decimal 0 or 1; anything else counts as not said.
+    /// A feature switch that is off by default: `true` and `false` in any case, or a
+    /// decimal 0 or 1; anything else counts as absent.
     pub fn feature_enabled(&self, section: &str, key: &str) -> bool {
         self.get(section, key)
             .is_some_and(|value| value.eq_ignore_ascii_case(b"true") || is_decimal_one(value))
@@ -128,11 +136,12 @@ impl ExecutorConfig {
         self.get(HEAD, NM_GROUP_KEY)
     }
 
+    /// The list under [`TRUSTED_REGISTRIES_KEY`]; None if the key is absent.
     pub fn trusted_registries(&self) -> Option<List<'_>> {
         self.list(DOCKER, TRUSTED_REGISTRIES_KEY)
     }
 
-    /// As written; the 3.2 rules never look at it (see [`super::trust`]).
+    /// The list under [`PRIVILEGED_REGISTRIES_KEY`]. The 3.2 rules never read it (see [`super::trust`]).
     pub fn privileged_registries(&self) -> Option<List<'_>> {
         self.list(DOCKER, PRIVILEGED_REGISTRIES_KEY)
     }
@@ -173,13 +182,15 @@ impl ExecutorConfig {
 /// One `key=value` line, both sides trimmed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry<'a> {
+    /// Trimmed.
     pub key: &'a [u8],
+    /// Trimmed, and cut where the grammar cuts.
     pub value: &'a [u8],
     /// Counted from one.
     pub line: u32,
 }
 
-/// Bytes of the file as text for people; what is not UTF-8 becomes U+FFFD.
+/// Bytes of the file as text to print; what is not UTF-8 becomes U+FFFD.
 pub fn lossy(bytes: &[u8]) -> Cow<'_, str> {
     String::from_utf8_lossy(bytes)
 }

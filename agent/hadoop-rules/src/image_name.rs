@@ -6,7 +6,7 @@
 use super::executor_config::is_space;
 
 /// What container-executor reads for `image` from the launch command file when Java wrote `text`
-/// there: blanks around it gone, cut at `#` and at `=`. None if nothing is left to store.
+/// there: whitespace around it gone, cut at `#` and at `=`. None if nothing is left to store.
 pub fn in_command_file(text: &[u8]) -> Option<&[u8]> {
     let line_end = text.iter().position(|byte| matches!(byte, b'\n' | 0 | b'#'));
     let line = &text[..line_end.unwrap_or(text.len())];

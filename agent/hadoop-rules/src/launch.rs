@@ -1,7 +1,8 @@
-//! The whole judgement of container-executor on one `docker run` that YARN asks for.
+//! What container-executor makes of one `docker run` that YARN asks for: the arguments for docker, or a
+//! refusal with its native name and number.
 //!
-//! It ends in the argument line for docker or in a refusal with its native name and number. That
-//! the image can be pulled, or the container run, is not judged.
+//! Covered are the keys that the NodeManager writes for batch containers: no port mappings, devices,
+//! foreign process namespaces or service mode.
 
 mod arguments;
 mod command;
@@ -24,8 +25,9 @@ use super::mounts::Paths;
 pub trait Host: Paths {
     /// The resolved path of container-executor's configuration.
     fn executor_config_path(&self) -> Vec<u8>;
-    /// The driver of a Docker network, as `docker network inspect` tells it.
+    /// The driver of a Docker network, as `docker network inspect` prints it.
     fn network_driver(&self, network: &[u8]) -> Option<Vec<u8>>;
+    /// What the user may do with Docker.
     fn docker_access(&self, user: &[u8]) -> DockerAccess;
 }
 
@@ -34,14 +36,15 @@ pub trait Host: Paths {
 pub enum DockerAccess {
     /// In the group root or docker, or allowed to run docker through sudo.
     Granted,
+    /// None of that.
     Denied,
+    /// The node has no such user.
     UnknownUser,
 }
 
 /// The words of the docker command line, the binary first.
 ///
-/// Whether Docker is enabled at all is asked before this, and is not part of it: see
-/// [`ExecutorConfig::docker_supported`].
+/// Whether Docker is enabled is a separate question: see [`ExecutorConfig::docker_supported`].
 pub fn decide(
     config: &ExecutorConfig,
     command: &LaunchCommand,

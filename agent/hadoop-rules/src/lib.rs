@@ -1,11 +1,4 @@
-//! Hadoop's own judgement, as pure functions: what its native container-executor and its
-//! NodeManager would make of the bytes found on a node.
-//!
-//! Nothing here opens a file, resolves a path or knows the time: bytes and plain values come in,
-//! verdicts go out. What only the node can tell is asked of traits that this module owns.
-//! `executor_config` and `site` read files, `client_config` judges one; `trust`, `mounts`, `setup`
-//! and `launch` decide as container-executor does.
-
+#![doc = include_str!("../README.md")]
 #![cfg_attr(not(test), no_std)]
 #![warn(unreachable_pub)]
 
@@ -17,6 +10,7 @@ pub mod executor_config;
 pub mod image_name;
 pub mod launch;
 pub mod mounts;
+mod secret;
 pub mod setup;
 pub mod site;
 pub mod trust;
@@ -29,9 +23,10 @@ use alloc::string::String;
 use core::fmt;
 use core::str::FromStr;
 
+pub use secret::Secret;
 use thiserror::Error;
 
-/// Which generation of Hadoop judges.
+/// The generation of Hadoop whose code decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Rules {
     /// Hadoop 3.2.1, the Hadoop of EMR 6.0 to 6.5.
@@ -41,8 +36,10 @@ pub enum Rules {
 }
 
 impl Rules {
+    /// Both, the older one first.
     pub const ALL: [Self; 2] = [Self::V3_2, Self::V3_3];
 
+    /// `3.2` or `3.3`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::V3_2 => "3.2",
@@ -57,6 +54,7 @@ impl fmt::Display for Rules {
     }
 }
 
+/// The text names no generation.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("unknown Hadoop rules `{0}`: expected `3.2` or `3.3`")]
 pub struct UnknownRules(String);

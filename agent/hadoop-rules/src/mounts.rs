@@ -21,18 +21,20 @@ use super::Rules;
 use super::ere::InvalidPattern;
 use super::executor_config::{DOCKER, ExecutorConfig};
 
+/// What may be mounted read-only.
 pub const RO_MOUNTS_KEY: &str = "docker.allowed.ro-mounts";
+/// What may be mounted read-write, and read-only too.
 pub const RW_MOUNTS_KEY: &str = "docker.allowed.rw-mounts";
 
 /// The node's file system, as the NodeManager's user sees it.
 pub trait Paths {
-    /// The absolute path behind all links; None if there is nothing or it may not be seen.
+    /// The absolute path behind all links; None if there is nothing or access is denied.
     fn realpath(&self, path: &[u8]) -> Option<Vec<u8>>;
     /// Whether a resolved path is a directory.
     fn is_directory(&self, path: &[u8]) -> bool;
 }
 
-/// Why mounts, and with them the launch, are refused.
+/// Why mounts, and with them the launch, are refused. `mount` and `entry` are as written.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum MountRefusal {
     #[error("the allowed mount `{}` is not on the node", super::executor_config::lossy(.entry))]
@@ -82,7 +84,7 @@ impl MountRefusal {
     }
 }
 
-/// Judges the mounts of a trusted image and gives what follows each `-v` of docker.
+/// Checks the mounts of a trusted image and returns the value of each `-v` for docker.
 ///
 /// `requests` are `source:destination:mode` as they stand in the launch command;
 /// `config_file` is the resolved path of container-executor's own configuration.
@@ -95,13 +97,13 @@ pub fn check(
     let rules = config.rules();
     let parse = |mount: &&[u8]| Request::parse(mount, rules);
     let resolve = || Lists::resolve(config, paths);
-    // The 3.3 code reads all requests before it looks at any list; the 3.2 code goes the other way
+    // The 3.3 code reads all requests before any list; the 3.2 code goes the other way
     // and stops at the first mount it refuses.
     if rules == Rules::V3_3 {
         let requests: Vec<_> = requests.iter().map(parse).collect::<Result<_, _>>()?;
         let lists = resolve()?;
         for request in &requests {
-            lists.judge(request, config_file, paths)?;
+            lists.check(request, config_file, paths)?;
         }
         return Ok(requests.into_iter().map(|request| request.volume).collect());
     }
@@ -109,7 +111,7 @@ pub fn check(
     let mut volumes = Vec::new();
     for request in requests {
         let request = parse(request)?;
-        lists.judge(&request, config_file, paths)?;
+        lists.check(&request, config_file, paths)?;
         volumes.push(request.volume);
     }
     Ok(volumes)
@@ -129,7 +131,7 @@ impl Lists {
         })
     }
 
-    fn judge(&self, request: &Request, config_file: &[u8], paths: &dyn Paths) -> Result<(), MountRefusal> {
+    fn check(&self, request: &Request, config_file: &[u8], paths: &dyn Paths) -> Result<(), MountRefusal> {
         let mount = || request.mount.clone();
         let source = permitted::normalize(&request.source, paths);
         let any_list = self.read_only.is_some() || self.read_write.is_some();

@@ -1,7 +1,7 @@
-//! What `container-executor --checksetup` says, which also runs before every launch.
+//! What `container-executor --checksetup` says; the same check runs before every launch.
 //!
 //! One wrong owner or mode on the path to the configuration, and the NodeManager does not start or
-//! its node turns unhealthy. The metadata is given; nothing is looked up here.
+//! its node turns unhealthy. The caller supplies the metadata.
 
 #[cfg(test)]
 mod tests;
@@ -20,6 +20,7 @@ use super::executor_config::{ExecutorConfig, NM_GROUP_KEY, ParseError, lossy};
 pub struct Owned {
     /// For messages only; what is not UTF-8 in it may be replaced.
     pub path: String,
+    /// The owner.
     pub uid: u32,
     /// Permission bits with set-id and sticky bits; file type bits are ignored.
     pub mode: u32,
@@ -28,15 +29,20 @@ pub struct Owned {
 /// Owner and mode of the container-executor binary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Binary {
+    /// The owner.
     pub uid: u32,
+    /// The group.
     pub gid: u32,
+    /// Permission bits with set-id and sticky bits.
     pub mode: u32,
 }
 
-/// What stands behind the configuration's path.
+/// What the configuration's path leads to.
 #[derive(Clone, Copy, Debug)]
 pub enum Content<'a> {
+    /// A directory instead of a file.
     Directory,
+    /// A file, parsed or not.
     File(Result<&'a ExecutorConfig, &'a ParseError>),
 }
 
@@ -46,6 +52,7 @@ pub struct Setup<'a> {
     /// The configuration file after all links are resolved, then each of its parents up to but
     /// without the root.
     pub chain: &'a [Owned],
+    /// What the first path of the chain is.
     pub content: Content<'a>,
     /// The group id of the NodeManager's group; None if the system knows no such group.
     pub group: Option<u32>,
@@ -53,12 +60,12 @@ pub struct Setup<'a> {
     pub binary: Option<Binary>,
 }
 
-/// The first thing container-executor stumbles over.
+/// The first fault that container-executor finds; the messages say what each variant means.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum SetupFault {
     #[error("the configuration file is missing")]
     Missing,
-    #[error("{path} belongs to user {uid} instead of root")]
+    #[error("{path} is owned by uid {uid} instead of root")]
     Owner { path: String, uid: u32 },
     #[error("{path} is writable by its group or by others: mode {mode:03o}")]
     Writable { path: String, mode: u32 },
@@ -74,9 +81,9 @@ pub enum SetupFault {
     NoGroup,
     #[error("the NodeManager's group {group} does not exist")]
     UnknownGroup { group: String },
-    #[error("the container-executor binary does not belong to root")]
+    #[error("the container-executor binary is not owned by root")]
     BinaryOwner,
-    #[error("the container-executor binary belongs to group {actual} instead of {expected}")]
+    #[error("the container-executor binary is owned by gid {actual} instead of {expected}")]
     BinaryGroup { expected: u32, actual: u32 },
     #[error("the container-executor binary may be written or executed by others")]
     BinaryOpen,
@@ -87,8 +94,9 @@ pub enum SetupFault {
 /// How container-executor ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
+    /// With this exit code.
     Exit(u8),
-    /// Killed by its C library, which found its memory in disorder.
+    /// Killed by its C library, which found corrupted memory.
     Abort,
 }
 
@@ -114,6 +122,7 @@ pub fn check(setup: &Setup<'_>) -> Result<(), SetupFault> {
 }
 
 impl SetupFault {
+    /// How it ends.
     pub fn ending(&self) -> Ending {
         match self {
             Self::Unparsable { cause: ParseError::NothingConfigured { rules: Rules::V3_2 }, .. } => {
@@ -127,7 +136,7 @@ impl SetupFault {
         }
     }
 
-    /// What container-executor writes to its standard error, as far as it can be foretold.
+    /// What container-executor writes to its standard error, as far as it can be predicted.
     pub fn native_message(&self) -> String {
         match self {
             Self::Missing => "Configuration file not found.".to_owned(),

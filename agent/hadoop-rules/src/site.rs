@@ -1,8 +1,8 @@
 //! Hadoop's `*-site.xml` files as its `Configuration` reads them: later files override earlier
 //! ones unless a property is final, includes are taken inline, `${variables}` are expanded.
 //!
-//! Files must be UTF-8. Deprecated keys are not translated, and built-in defaults are not known:
-//! who needs them loads the default files first.
+//! Files must be UTF-8. Deprecated keys are not translated, and built-in defaults are not known: load the
+//! default files first if they matter.
 
 mod list;
 mod parser;
@@ -23,7 +23,7 @@ pub use substitution::{NoVariables, SubstitutionError, Variables};
 /// Finds what an include names.
 pub trait Includes {
     /// The bytes behind `href`; None if there is nothing, so that a fallback may take its place.
-    /// `base` is the name of the file that was loaded: relative names are relative to its folder,
+    /// `base` is the name of the file that was loaded: relative names are relative to its directory,
     /// also those within included files.
     fn load(&self, href: &str, base: &str) -> Option<Vec<u8>>;
 }
@@ -37,7 +37,8 @@ impl Includes for NoIncludes {
     }
 }
 
-/// Why a file cannot be loaded; Hadoop's daemons and clients do not start with such a file.
+/// Why a file cannot be loaded; Hadoop's daemons and clients do not start with such a file. `line` counts
+/// from one, in `file`.
 #[derive(Debug, Error)]
 pub enum SiteError {
     #[error("{file} is not UTF-8 at line {line}")]
@@ -56,6 +57,7 @@ pub enum SiteError {
 }
 
 impl SiteError {
+    /// Counted from one.
     pub fn line(&self) -> u32 {
         match self {
             Self::Encoding { line, .. }
@@ -69,8 +71,9 @@ impl SiteError {
 /// A property as it stands after the files loaded so far.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Property {
-    /// As written, white space included, variables not expanded.
+    /// As written, whitespace included, variables not expanded.
     pub value: String,
+    /// Where the value was written.
     pub origin: Origin,
 }
 
@@ -91,6 +94,7 @@ pub struct Site {
 }
 
 impl Site {
+    /// Without any file.
     pub fn new() -> Self {
         Self::default()
     }
@@ -108,8 +112,8 @@ impl Site {
         self.properties.get(name)
     }
 
-    /// Every value with its variables expanded. A property whose expansion fails is left out and
-    /// told among the faults: Hadoop too fails only when such a property is read.
+    /// Every value with its variables expanded. A property whose expansion fails is left out
+    /// and listed among the faults: Hadoop too fails only when such a property is read.
     pub fn resolve(&self, variables: &dyn Variables) -> Resolved {
         let mut resolved = Resolved::default();
         for (name, property) in &self.properties {
@@ -147,7 +151,7 @@ pub struct Resolved {
 }
 
 impl Resolved {
-    /// All values by name, white space kept.
+    /// All values by name, whitespace kept.
     pub fn values(&self) -> &BTreeMap<String, String> {
         &self.values
     }
@@ -157,11 +161,12 @@ impl Resolved {
         &self.faults
     }
 
+    /// The value, whitespace kept.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.values.get(name).map(String::as_str)
     }
 
-    /// Without leading and trailing blanks and control characters.
+    /// Without leading and trailing spaces and control characters.
     pub fn trimmed(&self, name: &str) -> Option<&str> {
         self.get(name).map(list::trim)
     }

@@ -8,10 +8,12 @@ use thiserror::Error;
 use super::Rules;
 use super::executor_config::{DOCKER, ExecutorConfig, List, PRIVILEGED_ENABLED_KEY};
 
-/// What the launch asks for, which decides the list that is looked at.
+/// What the launch asks for, which decides the list that counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Container {
+    /// Without `privileged=true`.
     Normal,
+    /// With `privileged=true`.
     Privileged,
 }
 
@@ -25,6 +27,7 @@ pub fn trusting_entry<'c>(
     registries(config, container)?.iter().find(|entry| entry_trusts(entry, image, config.rules()))
 }
 
+/// Whether an entry trusts the image; `image` as for [`trusting_entry`].
 pub fn is_trusted(config: &ExecutorConfig, container: Container, image: &[u8]) -> bool {
     trusting_entry(config, container, image).is_some()
 }
@@ -65,7 +68,7 @@ pub struct PrivilegedRequest<'a> {
     pub user_may_run_docker: bool,
 }
 
-/// Why a container may not run privileged.
+/// Why a container may not run privileged; the messages say what each variant means.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum PrivilegedRefusal {
     #[error("privileged containers are not enabled")]
@@ -137,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_privileged_list_does_not_fall_back_but_an_absent_one_does() {
+    fn only_an_absent_privileged_list_falls_back() {
         let table = [
             ("", [true, true]),
             ("docker.privileged-containers.registries= \n", [true, false]),

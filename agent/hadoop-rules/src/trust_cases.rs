@@ -24,7 +24,7 @@ fn trust_agrees_with_hadoop() {
 fn check(case: &Value, rules: Rules) {
     let expected = &case[rules.as_str()];
     let image = case["image"].as_str().expect("an image").as_bytes();
-    assert_eq!(&judge(config_text(case), image, rules), expected, "{} under the {rules} rules", case["id"]);
+    assert_eq!(&decide(config_text(case), image, rules), expected, "{} under the {rules} rules", case["id"]);
 }
 
 fn config_text(case: &Value) -> Vec<u8> {
@@ -34,7 +34,7 @@ fn config_text(case: &Value) -> Vec<u8> {
     }
 }
 
-fn judge(text: Vec<u8>, image: &[u8], rules: Rules) -> Value {
+fn decide(text: Vec<u8>, image: &[u8], rules: Rules) -> Value {
     let config = match ExecutorConfig::parse(text, rules) {
         Ok(config) => config,
         Err(error) => {

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::path::Path;
 use std::pin::Pin;
 
-use domain::check::Facts;
+use domain::check::{AwsOutcome, Inputs};
 use domain::credentials::{Principal, StaticCredentials, Token, TokenScope};
 use domain::problem::Problem;
 use domain::refresh::Probe;
@@ -34,7 +34,7 @@ pub trait World {
     fn parts(&self, settings: &Settings) -> Parts;
 
     /// The node's files as they are now, to be checked.
-    fn facts(&self, settings: &Settings) -> Facts<'_>;
+    fn inputs(&self, settings: &Settings) -> Inputs<'_>;
 
     /// Takes the present state of the watched files as known.
     fn settle(&mut self, settings: &Settings);
@@ -70,8 +70,7 @@ pub trait RegistryProbe {
 #[derive(Debug)]
 pub struct Fetched {
     pub token: Result<Token, Problem>,
-    /// As metrics have it: `ok` or the kind of failure.
-    pub result: &'static str,
+    pub outcome: AwsOutcome,
     /// Server clock minus local clock, if a server answered.
     pub clock_skew: Option<SignedDuration>,
 }

@@ -81,15 +81,15 @@ impl Agent {
 
     /// Reads the node's files as they are now; what AWS answered comes from the passes before.
     fn check_files(&mut self, report: &mut PassReport) {
-        let mut facts = self.world.facts(&self.settings);
-        if let Some(node) = &mut facts.node {
+        let mut inputs = self.world.inputs(&self.settings);
+        if let Some(node) = &mut inputs.node {
             node.clock_skew = self.state.server_clock.skew(self.world.now()).as_secs();
             let answers = self.state.answers.iter();
             node.aws = answers
                 .map(|(scope, outcome)| AwsAnswer { scope: scope.clone(), outcome: *outcome })
                 .collect();
         }
-        let checked = check::run(&facts);
+        let checked = check::run(&inputs);
         let executor_cfg = checked.executor_state(self.settings.names_hadoops_own_conf_dir());
         match &executor_cfg {
             ExecutorCfg::Sound => self.state.trusted = checked.trusted_registries(),

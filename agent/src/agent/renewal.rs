@@ -3,7 +3,6 @@
 //! A token that another node published is as good as one's own. So the nodes take turns renewing it under the refresh
 //! lock, and a cluster of any size makes no more calls than one node.
 
-use domain::check::AwsOutcome;
 use domain::credentials::{Token, TokenScope};
 use domain::documents::PublishedDocument;
 use domain::documents::plan::Found;
@@ -113,7 +112,7 @@ impl Agent {
             };
             let took = self.world.now().uptime.saturating_sub(started.uptime);
             for wanted in registries.iter().filter(|wanted| wanted.scope == scope) {
-                self.metrics.count_refresh(wanted.registry.host().as_str(), fetched.result, took);
+                self.metrics.count_refresh(wanted.registry.host().as_str(), fetched.outcome.as_str(), took);
             }
             self.take_token(&scope, fetched, report);
         }
@@ -121,7 +120,7 @@ impl Agent {
 
     fn take_token(&mut self, scope: &TokenScope, fetched: Fetched, report: &mut PassReport) {
         let now = self.world.now();
-        self.state.answers.insert(scope.clone(), AwsOutcome::of(fetched.result));
+        self.state.answers.insert(scope.clone(), fetched.outcome);
         self.take_clock_skew(fetched.clock_skew);
         match fetched.token {
             Ok(token) => {

@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use domain::check::{Content, Facts, Ruling, TextFile};
+use domain::check::{AwsOutcome, Content, HadoopVersion, Inputs, TextFile};
 use domain::credentials::{EntryName, Origin, Principal, Secret, StaticCredentials, Token, TokenScope};
 use domain::documents::plan::{Attributes, Found, Plan};
 use domain::documents::{Document, PublishedDocument};
@@ -115,12 +115,12 @@ impl World for TestWorld {
         }
     }
 
-    fn facts(&self, settings: &Settings) -> Facts<'_> {
+    fn inputs(&self, settings: &Settings) -> Inputs<'_> {
         let text = self.0.executor_cfg.borrow().clone();
         let content = text.map_or(Content::Absent, |text| Content::Bytes(text.into_bytes()));
         let path = settings.executor_cfg().display().to_string();
-        let nothing = Facts::nothing(Ruling::named(Rules::V3_3), self.0.now().wall);
-        Facts { executor_cfg: Some(TextFile { path, content }), ..nothing }
+        let nothing = Inputs::nothing(HadoopVersion::named(Rules::V3_3), self.0.now().wall);
+        Inputs { executor_cfg: Some(TextFile { path, content }), ..nothing }
     }
 
     fn settle(&mut self, _: &Settings) {}
@@ -135,9 +135,9 @@ impl TokenSource for TestAws {
         self.0.calls.borrow_mut().push(scope.to_string());
         let refusal = self.0.answers.borrow_mut().pop_front();
         let token = refusal.map_or_else(|| Ok(self.0.issue()), Err);
-        let result = if token.is_ok() { "ok" } else { "service" };
+        let outcome = if token.is_ok() { AwsOutcome::Token } else { AwsOutcome::Service };
         let clock_skew = Some(self.0.skew.get() - self.0.jump.get());
-        Box::pin(std::future::ready(Fetched { token, result, clock_skew }))
+        Box::pin(std::future::ready(Fetched { token, outcome, clock_skew }))
     }
 
     fn principal(&self, _: TokenScope) -> Pin<Box<dyn Future<Output = Option<Principal>> + Send>> {

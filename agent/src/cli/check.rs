@@ -1,6 +1,6 @@
-//! `check`: judges files as Hadoop would, and says what to write instead.
+//! `check`: checks files by Hadoop's rules and prints findings with their fixes.
 
-mod look;
+mod inputs;
 mod online;
 mod text;
 
@@ -20,37 +20,37 @@ const USAGE: u8 = 2;
 pub(super) struct Options {
     #[command(flatten)]
     config: ConfigOption,
-    /// Judge this container-executor.cfg; with files named, nothing else is looked at
+    /// Check this container-executor.cfg; with files named, nothing else is read
     #[arg(long, value_name = "FILE")]
     executor_cfg: Option<PathBuf>,
-    /// Judge this yarn-site.xml
+    /// Check this yarn-site.xml
     #[arg(long, value_name = "FILE")]
     yarn_site: Option<PathBuf>,
-    /// Judge this Docker config.json as YARN reads it
+    /// Check this Docker config.json as YARN reads it
     #[arg(long, value_name = "FILE")]
     docker_config: Option<PathBuf>,
-    /// Judge this configuration JSON of `aws emr create-cluster --configurations`
+    /// Check this configuration JSON of `aws emr create-cluster --configurations`
     #[arg(long, value_name = "FILE")]
     emr_config: Option<PathBuf>,
-    /// Hadoop's rules: 3.2 for EMR 6.0 to 6.5, 3.3 for all later; auto finds out, or assumes 3.3
+    /// Hadoop's rules: 3.2 for EMR 6.0 to 6.5, 3.3 for all later; auto detects them, or assumes 3.3
     #[arg(long, value_name = "RULES", default_value = "auto", value_parser = ["auto", "3.2", "3.3"])]
     rules: String,
-    /// Judge whether this image would be launched; may be given several times
+    /// Check whether this image would launch; may be given several times
     #[arg(long, value_name = "IMAGE", allow_hyphen_values = true)]
     image: Vec<OsString>,
-    /// Judge the images as privileged containers
+    /// Check the images as privileged containers
     #[arg(long)]
     privileged: bool,
-    /// Judge this mount, by this machine's file system; may be given several times
+    /// Check this mount against this machine's file system; may be given several times
     #[arg(long, value_name = "SRC:DST:MODE", allow_hyphen_values = true)]
     mount: Vec<OsString>,
-    /// Judge this network instead of the NodeManager's default
+    /// Check this network instead of the NodeManager's default
     #[arg(long, value_name = "NAME")]
     network: Option<String>,
-    /// Ask neither AWS nor the registries
+    /// Call neither AWS nor the registries
     #[arg(long)]
     offline: bool,
-    /// Print the judgement as JSON
+    /// Print the report as JSON
     #[arg(long)]
     json: bool,
     /// Print what a finding's code means, and nothing else
@@ -62,7 +62,7 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
     if let Some(code) = &options.explain {
         return Ok(explain(code));
     }
-    let report = look::judge(options)?;
+    let report = inputs::check(options)?;
     // Standard output writes at each line's end, which a list of millions of entries would feel.
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     let written = if options.json {

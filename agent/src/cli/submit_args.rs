@@ -10,7 +10,7 @@ use domain::settings::Settings;
 use jiff::Timestamp;
 
 use super::{ConfigOption, Exit, FAILURE};
-use crate::wiring::node_facts;
+use crate::wiring::node_inputs;
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -63,31 +63,32 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
 
 /// Checks the submission by this node's files; where there are none, by itself.
 fn check(settings: &Settings, submission: &Submission) -> Report {
-    let mut facts = node_facts(settings, Timestamp::now());
-    if facts.executor_cfg.as_ref().is_some_and(|file| file.content == Content::Absent) {
+    let mut inputs = node_inputs(settings, Timestamp::now());
+    if inputs.executor_cfg.as_ref().is_some_and(|file| file.content == Content::Absent) {
         eprintln!("emr-ecr-agent: no container-executor.cfg on this node; checked only the image's name");
-        facts.executor_cfg = None;
+        inputs.executor_cfg = None;
     }
-    if facts.yarn_site.as_ref().is_some_and(|file| matches!(file.content, SiteContent::Absent)) {
-        facts.yarn_site = None;
+    if inputs.yarn_site.as_ref().is_some_and(|file| matches!(file.content, SiteContent::Absent)) {
+        inputs.yarn_site = None;
     }
-    facts.request = Request {
+    inputs.request = Request {
         images: vec![submission.image.clone().into_bytes()],
         mounts: submission.all_mounts().iter().map(|mount| mount.as_bytes().to_vec()).collect(),
         ..Request::default()
     };
-    domain::check::run(&facts)
+    domain::check::run(&inputs)
 }
 
 fn warn(report: &Report) {
-    for finding in report.findings.iter().filter(|finding| finding.severity > Severity::Info) {
+    for finding in report.findings.iter().filter(|finding| finding.severity() > Severity::Info) {
         let location = match (&finding.file, finding.line) {
             (Some(file), Some(line)) => format!("{file}:{line}: "),
             (Some(file), None) => format!("{file}: "),
             (None, _) => String::new(),
         };
-        let severity = finding.severity.as_str();
-        eprintln!("{severity}: {location}{} [{}]; {}", finding.message, finding.code, finding.remedy);
+        let severity = finding.severity().as_str();
+        let fix = finding.fix.as_ref().map_or_else(String::new, |fix| format!("; {}", fix.text));
+        eprintln!("{severity}: {location}{} [{}]{fix}", finding.message, finding.code.name);
     }
 }
 

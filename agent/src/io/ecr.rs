@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use aws_sdk_ecr::config::Credentials;
 use aws_smithy_types::DateTime;
+use domain::check::AwsOutcome;
 use domain::credentials::{BadToken, Origin, Principal, Token, TokenScope};
 use domain::registry::Service;
 use domain::time::saturating_add;
@@ -30,6 +31,12 @@ pub struct TokenAnswer {
     pub token: Result<Token, EcrError>,
     /// Server clock minus local clock, if a server answered.
     pub clock_skew: Option<SignedDuration>,
+}
+
+impl Fetched {
+    pub fn outcome(&self) -> AwsOutcome {
+        self.token.as_ref().map_or_else(EcrError::outcome, |_| AwsOutcome::Token)
+    }
 }
 
 impl Ecr {

@@ -207,7 +207,7 @@ impl Metrics {
             set_time(&self.reconcile_last_success, &[kind], sink.verified_at);
         }
         for severity in [Severity::Error, Severity::Warning, Severity::Info] {
-            let count = report.findings.iter().filter(|finding| finding.severity == severity).count();
+            let count = report.findings.iter().filter(|finding| finding.severity() == severity).count();
             self.findings.with_label_values(&[severity.as_str()]).set(count as f64);
         }
         let executor_cfg =

@@ -1,11 +1,11 @@
-//! Facts of this node: its name, EMR's own files, owners and modes, accounts, the names of Hadoop's jars.
+//! Inputs of this node: its name, EMR's own files, owners and modes, accounts, the names of Hadoop's jars.
 
 use std::fs;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use domain::check::{Content, Machine, NodeFacts, Ruling, TextFile};
+use domain::check::{Content, HadoopVersion, Machine, NodeInputs, TextFile};
 use hadoop_rules::mounts::Paths;
 use hadoop_rules::setup::{Binary, Owned};
 use nix::unistd::{Group, gethostname};
@@ -35,24 +35,24 @@ pub fn text_file(path: &Path) -> TextFile {
 }
 
 /// What is known of the node; `info_dir` is the directory of EMR's instance files.
-pub fn facts(executor_cfg: &Path, info_dir: &Path) -> NodeFacts {
+pub fn inputs(executor_cfg: &Path, info_dir: &Path) -> NodeInputs {
     let extra: ExtraInstanceData = json(&info_dir.join("extraInstanceData.json"));
     let instance: Instance = json(&info_dir.join("instance.json"));
-    NodeFacts {
+    NodeInputs {
         chain: chain(executor_cfg),
         binary: binary(),
         release: extra.release_label,
         region: extra.region,
         runs_containers: instance.is_running_node_manager.unwrap_or(!instance.is_master),
-        ..NodeFacts::default()
+        ..NodeInputs::default()
     }
 }
 
 /// Which of Hadoop's rules this node goes by.
-pub fn ruling(release: Option<&str>) -> Ruling {
+pub fn hadoop(release: Option<&str>) -> HadoopVersion {
     let entries = fs::read_dir(JARS).into_iter().flatten().flatten();
     let names: Vec<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-    Ruling::find(release, names.iter().map(String::as_str))
+    HadoopVersion::find(release, names.iter().map(String::as_str))
 }
 
 /// This machine's file system and accounts.

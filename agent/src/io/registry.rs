@@ -5,7 +5,7 @@ mod conversation;
 
 use std::time::Duration;
 
-use domain::check::{ImageConfig, ImageFacts, ImageReference, RegistryAnswer};
+use domain::check::{ImageConfig, ImageDetails, ImageReference, RegistryAnswer};
 use domain::credentials::Secret;
 use domain::refresh::{Probe, ProbeResult};
 use domain::time::skew;
@@ -98,7 +98,7 @@ impl Repository {
         &mut self,
         image: &ImageReference,
         architecture: &str,
-    ) -> Result<ImageFacts, ConversationError> {
+    ) -> Result<ImageDetails, ConversationError> {
         let manifest = self.manifest(&image.tag).await?;
         let platforms = manifest.manifests.iter().filter_map(|listed| listed.platform.as_ref());
         let mut architectures: Vec<String> =
@@ -114,12 +114,12 @@ impl Repository {
             Some(listed) => self.manifest(&listed.digest).await?.config,
             None => manifest.config,
         };
-        let Some(config) = config else { return Ok(ImageFacts { architectures, java: None }) };
+        let Some(config) = config else { return Ok(ImageDetails { architectures, java: None }) };
         let config = self.image_config(&config.digest).await?;
         if architectures.is_empty() && !config.architecture.is_empty() {
             architectures.push(config.architecture.clone());
         }
-        Ok(ImageFacts { architectures, java: Some(config.speaks_of_java()) })
+        Ok(ImageDetails { architectures, java: Some(config.mentions_java()) })
     }
 
     async fn manifest(&mut self, reference: &str) -> Result<Manifest, ConversationError> {

@@ -67,7 +67,7 @@ impl HdfsClient {
         }
     }
 
-    /// The folder with core-site.xml and hdfs-site.xml for this HDFS.
+    /// The directory with core-site.xml and hdfs-site.xml for this HDFS.
     pub fn conf_dir(&self) -> &Path {
         self.jvm.conf_dir()
     }

@@ -1,4 +1,4 @@
-//! The conf folder of a sandbox HDFS: what its servers and every client of it read.
+//! The conf directory of a sandbox HDFS: what its servers and every client of it read.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 
 use super::conf::{self, Differences};
 use super::jvm::Jvm;
-use super::{Error, HdfsClient, NAMENODE, START, SUPERUSER, client, copy_folder, start_datanode};
+use super::{Error, HdfsClient, NAMENODE, START, SUPERUSER, client, copy_directory, start_datanode};
 use crate::parts::Part;
 use crate::ports::Port;
 use crate::process::{Dialogue, Server};
@@ -42,7 +42,7 @@ impl HaHdfs {
         for name in NAMES {
             let member = home.path().join(name);
             fs::create_dir(&member).map_err(|source| Error::File {
-                operation: "make the folder",
+                operation: "make the directory",
                 path: member.clone(),
                 source,
             })?;
@@ -50,9 +50,9 @@ impl HaHdfs {
             members.push(Jvm::new(part.clone(), conf::write(&member, &own)?));
         }
         let files = NAMES.map(|name| home.path().join(name).join("name"));
-        copy_folder(&part.path("name"), &files[0])?;
+        copy_directory(&part.path("name"), &files[0])?;
         initialize_edits(&members[0]).await?;
-        copy_folder(&files[0], &files[1])?;
+        copy_directory(&files[0], &files[1])?;
 
         let mut namenodes = [None, None];
         for (index, member) in members.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! How Hadoop's programs are started: from the installed part, with one conf folder, as one user.
+//! How Hadoop's programs are started: from the installed part, with one conf directory, as one user.
 
 use std::fs;
 use std::path::PathBuf;

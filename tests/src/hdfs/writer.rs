@@ -27,7 +27,7 @@ pub enum Manner {
 pub struct HalfWriter {
     server: Server,
     pipe: ChildStdin,
-    _folder: scratch::Directory,
+    _directory: scratch::Directory,
 }
 
 impl HalfWriter {
@@ -38,13 +38,13 @@ impl HalfWriter {
         path: &str,
         (manner, beginning): (Manner, &str),
     ) -> Result<Self, Error> {
-        let folder = scratch::directory("writer")?;
+        let directory = scratch::directory("writer")?;
         let mut command = client.java(user, FS_SHELL);
         match manner {
             Manner::Anew => command.args(["-put", "-f", "-d", "-", path]),
             Manner::Append => command.args(["-appendToFile", "-", path]),
         };
-        let log = folder.path().join("writer.log");
+        let log = directory.path().join("writer.log");
         let mut server = Server::start("a foreign writer", command, &log, Dialogue::Piped)?;
         let Some((mut pipe, _out)) = server.take_dialogue() else {
             return Err(failed(std::io::ErrorKind::BrokenPipe.into()));
@@ -57,7 +57,7 @@ impl HalfWriter {
             Err(error) => Err(error.to_string()),
         })
         .await?;
-        Ok(Self { server, pipe, _folder: folder })
+        Ok(Self { server, pipe, _directory: directory })
     }
 
     /// Writes the rest, and gives how that ended.

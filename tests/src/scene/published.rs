@@ -13,22 +13,22 @@ use crate::wait;
 #[derive(Debug)]
 pub struct Published {
     client: HdfsClient,
-    folder: String,
+    directory: String,
     path: String,
     _lease: Option<SharedHdfs>,
 }
 
 impl Published {
-    /// In a fresh folder with this owner and mode on the common HDFS.
+    /// In a fresh directory with this owner and mode on the common HDFS.
     pub async fn shared(owner: &str, mode: &str) -> Result<Self, Error> {
         let hdfs = SharedHdfs::join(owner, mode).await?;
-        let (client, folder) = (hdfs.client().clone(), hdfs.directory().to_owned());
-        Ok(Self { _lease: Some(hdfs), ..Self::on(client, &folder) })
+        let (client, directory) = (hdfs.client().clone(), hdfs.directory().to_owned());
+        Ok(Self { _lease: Some(hdfs), ..Self::on(client, &directory) })
     }
 
-    /// In `folder` on an HDFS that the test does harm to.
-    pub fn on(client: HdfsClient, folder: &str) -> Self {
-        Self { client, path: format!("{folder}/config.json"), folder: folder.to_owned(), _lease: None }
+    /// In `directory` on an HDFS that the test does harm to.
+    pub fn on(client: HdfsClient, directory: &str) -> Self {
+        Self { client, path: format!("{directory}/config.json"), directory: directory.to_owned(), _lease: None }
     }
 
     pub fn client(&self) -> &HdfsClient {
@@ -39,13 +39,13 @@ impl Published {
         &self.path
     }
 
-    pub fn folder(&self) -> &str {
-        &self.folder
+    pub fn directory(&self) -> &str {
+        &self.directory
     }
 
-    /// The path of `name` in the file's folder.
+    /// The path of `name` in the file's directory.
     pub fn beside(&self, name: &str) -> String {
-        format!("{}/{name}", self.folder)
+        format!("{}/{name}", self.directory)
     }
 
     pub async fn text(&self) -> Result<String, Error> {
@@ -62,8 +62,8 @@ impl Published {
 
     /// Puts this content in the file's place, as somebody else on the cluster would.
     pub async fn put(&self, text: &str) -> Result<(), Error> {
-        let folder = scratch::directory("put")?;
-        let local = folder.path().join("config.json");
+        let directory = scratch::directory("put")?;
+        let local = directory.path().join("config.json");
         fs::write(&local, text).map_err(|source| Error::File { path: local.clone(), source })?;
         let local = local.display().to_string();
         // It fails where the agent makes the file anew between the shell's deletion and its rename.
@@ -81,9 +81,9 @@ impl Published {
         Ok(self.shell(&["-stat", "%A %u %g", &self.path]).await?.trim().to_owned())
     }
 
-    /// Names of all that lies in the file's folder, in order.
+    /// Names of all that lies in the file's directory, in order.
     pub async fn names(&self) -> Result<Vec<String>, Error> {
-        let listing = self.shell(&["-ls", "-C", &self.folder]).await?;
+        let listing = self.shell(&["-ls", "-C", &self.directory]).await?;
         let names = listing.lines().filter_map(|path| path.rsplit('/').next());
         Ok(names.map(str::to_owned).collect())
     }

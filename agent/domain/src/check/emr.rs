@@ -1,5 +1,5 @@
-//! The configuration JSON of a cluster that is still to be made: what EMR will write from it into
-//! container-executor.cfg and yarn-site.xml, judged as if it were written already.
+//! The configuration JSON of a cluster before its creation: what EMR will write from it into
+//! container-executor.cfg and yarn-site.xml, checked as if it were already written.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,21 +7,17 @@ use hadoop_rules::executor_config::{DOCKER, ExecutorConfig, TRUSTED_REGISTRIES_K
 use hadoop_rules::site::{NoIncludes, NoVariables, Site};
 use serde::Deserialize;
 
-use super::collector::Collector;
-use super::facts::{Facts, SiteContent, SiteFile, TextFile};
+use super::inputs::{Inputs, SiteContent, SiteFile, TextFile};
 use super::{keys, registries, yarn};
-use crate::findings::{Finding, codes};
+use crate::emr::AUTO_AUTH_KEY;
+use crate::findings::{Finding, Findings, Fix, codes};
 
 const EXECUTOR: &str = "container-executor";
+const DOCKER_CLASSIFICATION: &str = "container-executor/docker";
 const YARN_SITE: &str = "yarn-site";
 /// What EMR sets by itself, so that a JSON need not.
-const EMR_YARN_DEFAULTS: [(&str, &str); 2] = [
-    (
-        "yarn.nodemanager.container-executor.class",
-        "org.apache.hadoop.yarn.server.nodemanager.LinuxContainerExecutor",
-    ),
-    ("yarn.nodemanager.runtime.linux.allowed-runtimes", "default,docker"),
-];
+const EMR_YARN_DEFAULTS: [(&str, &str); 2] =
+    [(yarn::EXECUTOR_KEY, yarn::EXECUTOR), (yarn::RUNTIMES_KEY, yarn::RUNTIMES)];
 
 /// One element of `--configurations`.
 #[derive(Debug, Deserialize)]
@@ -52,10 +48,12 @@ impl Properties {
     }
 }
 
-pub(super) fn judge(file: &TextFile, facts: &Facts<'_>, found: &mut Collector) {
+pub(super) fn check(file: &TextFile, inputs: &Inputs<'_>, found: &mut Findings) {
     let malformed = |message: String, line: Option<u32>| {
-        let remedy = r#"write a list: [{"Classification": "...", "Properties": {"key": "value"}, "Configurations": []}]"#;
-        Finding::new(codes::EMR_CONFIG_MALFORMED, message, remedy).in_file(&file.path).at(line)
+        let fix = Fix::manual(
+            r#"write a list: [{"Classification": "...", "Properties": {"key": "value"}, "Configurations": []}]"#,
+        );
+        Finding::new(codes::EMR_CONFIG_MALFORMED, message).fix(fix).in_file(&file.path).at(line)
     };
     let Some(bytes) = file.bytes() else {
         found.add(malformed(format!("{} cannot be read", file.path), None));
@@ -69,20 +67,20 @@ pub(super) fn judge(file: &TextFile, facts: &Facts<'_>, found: &mut Collector) {
         }
     };
     let json = Json { path: &file.path, bytes };
-    judge_places(&configurations, &json, found);
-    let config = judge_docker(&configurations, facts, &json, found);
-    judge_yarn(&configurations, facts, config.as_ref(), &json, found);
+    check_places(&configurations, &json, found);
+    let config = check_docker(&configurations, inputs, &json, found);
+    check_yarn(&configurations, inputs, config.as_ref(), &json, found);
 }
 
-/// Where each key stands in the JSON.
+/// Where each key is in the JSON.
 struct Json<'j> {
     path: &'j str,
     bytes: &'j [u8],
 }
 
 impl Json<'_> {
-    /// Takes over findings on a file that EMR would write, where line n came of the nth key.
-    fn take(&self, findings: Vec<Finding>, keys: &[&str], found: &mut Collector) {
+    /// Adds findings on a file that EMR would write, where line n comes from the nth key.
+    fn take(&self, findings: Vec<Finding>, classification: &str, keys: &[&str], found: &mut Findings) {
         let key_of = |finding: &Finding| {
             let index = usize::try_from(finding.line?).ok()?.checked_sub(1)?;
             keys.get(index).copied()
@@ -91,13 +89,12 @@ impl Json<'_> {
         let lines = self.lines_of(&wanted);
         for mut finding in findings {
             finding.line = key_of(&finding).and_then(|key| lines.get(key).copied());
-            finding.file = Some(self.path.to_owned());
-            finding.remedy = as_json(&finding.remedy);
-            found.add(finding);
+            finding.fix = finding.fix.map(|fix| fix.in_classification(classification));
+            found.add(finding.in_file(self.path));
         }
     }
 
-    /// The line where each of these texts first stands in quotes, by one walk through the file.
+    /// The line where each of these texts first appears in quotes, in one pass over the file.
     fn lines_of<'k>(&self, wanted: &BTreeSet<&'k str>) -> BTreeMap<&'k str, u32> {
         let mut lines = BTreeMap::new();
         for (number, line) in (1_u32..).zip(self.bytes.split(|byte| *byte == b'\n')) {
@@ -119,7 +116,7 @@ impl Json<'_> {
     }
 }
 
-fn judge_places(configurations: &[Configuration], json: &Json<'_>, found: &mut Collector) {
+fn check_places(configurations: &[Configuration], json: &Json<'_>, found: &mut Findings) {
     let mut misplaced = Vec::new();
     for top in configurations {
         let has_docker_keys = top.properties.iter().any(|(key, _)| key.starts_with("docker."));
@@ -132,57 +129,60 @@ fn judge_places(configurations: &[Configuration], json: &Json<'_>, found: &mut C
         }
     }
     for classification in misplaced {
-        let message = format!("the properties of Docker stand in the classification `{classification}`");
-        let remedy = r#"{"Classification": "container-executor", "Configurations": [{"Classification": "docker", "Properties": {...}}]}"#;
+        let message = format!("Docker's properties are in the classification `{classification}`");
+        let fix = Fix::manual(
+            r#"{"Classification": "container-executor", "Configurations": [{"Classification": "docker", "Properties": {...}}]}"#,
+        );
         let line = json.line_of(TRUSTED_REGISTRIES_KEY).or_else(|| json.line_of(classification));
-        let finding = Finding::new(codes::EMR_CLASSIFICATION_MISPLACED, message, remedy);
+        let finding = Finding::new(codes::EMR_CLASSIFICATION_MISPLACED, message).fix(fix);
         found.add(finding.in_file(json.path).at(line));
     }
 }
 
-/// Judges the `[docker]` section that EMR would write.
-fn judge_docker(
+/// Checks the `[docker]` section that EMR would write.
+fn check_docker(
     configurations: &[Configuration],
-    facts: &Facts<'_>,
+    inputs: &Inputs<'_>,
     json: &Json<'_>,
-    found: &mut Collector,
+    found: &mut Findings,
 ) -> Option<ExecutorConfig> {
     let nested = configurations.iter().filter(|top| top.classification == EXECUTOR);
     let sections = nested.flat_map(|top| &top.configurations).filter(|c| c.classification == DOCKER);
     let properties: Vec<_> = sections.flat_map(|section| section.properties.iter()).collect();
     if !properties.iter().any(|(key, _)| *key == TRUSTED_REGISTRIES_KEY) {
         let message = format!("no classification container-executor/docker sets {TRUSTED_REGISTRIES_KEY}");
-        let remedy = "take it from: emr-ecr-agent emr-config --registry HOST";
-        found.add(Finding::new(codes::EMR_CONFIG_WITHOUT_REGISTRIES, message, remedy).in_file(json.path));
+        let fix = Fix::manual("print one with: emr-ecr-agent emr-config --registry HOST");
+        found.add(Finding::new(codes::EMR_CONFIG_WITHOUT_REGISTRIES, message).fix(fix).in_file(json.path));
     }
     let mut names = vec![DOCKER];
     let mut text = format!("[{DOCKER}]\n");
     for (key, value) in properties {
         if key.contains(['\n', '\0']) || value.contains(['\n', '\0']) {
-            let message = format!("the property {key:?} holds a line end");
-            let finding = Finding::new(codes::EMR_CONFIG_MALFORMED, message, "write it on one line");
+            let message = format!("the property {key:?} contains a line end");
+            let fix = Fix::manual("write it on one line");
+            let finding = Finding::new(codes::EMR_CONFIG_MALFORMED, message).fix(fix);
             found.add(finding.in_file(json.path).at(json.line_of(key)));
             continue;
         }
         names.push(key);
         text.extend([key, "=", value, "\n"]);
     }
-    let config = ExecutorConfig::parse(text, facts.ruling.rules).ok()?;
-    let mut own = Collector::default();
-    keys::judge(json.path, &config, &mut own);
-    registries::judge_lists(json.path, &config, &mut own);
-    super::executor::judge_notes(json.path, &config, &mut own);
-    json.take(own.into_findings(), &names, found);
+    let config = ExecutorConfig::parse(text, inputs.hadoop.rules).ok()?;
+    let mut own = Findings::default();
+    keys::check(json.path, &config, &mut own);
+    registries::check_lists(json.path, &config, &mut own);
+    super::executor::check_notes(json.path, &config, &mut own);
+    json.take(own.into_sorted(), DOCKER_CLASSIFICATION, &names, found);
     Some(config)
 }
 
-/// Judges the yarn-site.xml that EMR would write, as far as the JSON says something of it.
-fn judge_yarn(
+/// Checks the yarn-site.xml that EMR would write, as far as the JSON sets it.
+fn check_yarn(
     configurations: &[Configuration],
-    facts: &Facts<'_>,
+    inputs: &Inputs<'_>,
     config: Option<&ExecutorConfig>,
     json: &Json<'_>,
-    found: &mut Collector,
+    found: &mut Findings,
 ) {
     let sections = configurations.iter().filter(|top| top.classification == YARN_SITE);
     let properties = sections.flat_map(|section| section.properties.iter());
@@ -206,28 +206,13 @@ fn judge_yarn(
     }
     let resolved = site.resolve(&NoVariables);
     let content = SiteContent::Loaded { site, resolved };
-    let mut own = Collector::default();
-    yarn::judge(&SiteFile { path: json.path.to_owned(), content }, facts, config, &mut own);
-    let says_auto_auth = given.iter().any(|(key, _)| *key == yarn::AUTO_AUTH_KEY);
-    // What EMR sets by itself is not known, so only what is written is judged.
-    let findings = own.into_findings().into_iter();
-    let findings = findings.filter(|f| says_auto_auth || f.code != codes::ECR_AUTO_AUTH_OFF.name);
-    json.take(findings.collect(), &names, found);
-}
-
-/// A `key=value` of a remedy as the property of a JSON.
-fn as_json(remedy: &str) -> String {
-    let line = remedy.strip_prefix("in the section [docker]: ").unwrap_or(remedy);
-    match line.split_once('=') {
-        Some((key, value)) if key.starts_with("docker.") && !key.contains(' ') => {
-            format!("{}: {}", quoted(key), quoted(value))
-        }
-        _ => remedy.to_owned(),
-    }
-}
-
-fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+    let mut own = Findings::default();
+    yarn::check(&SiteFile { path: json.path.to_owned(), content }, inputs, config, &mut own);
+    let says_auto_auth = given.iter().any(|(key, _)| *key == AUTO_AUTH_KEY);
+    // What EMR sets by itself is not known, so only what is written is checked.
+    let findings = own.into_sorted().into_iter();
+    let findings = findings.filter(|f| says_auto_auth || f.code != codes::ECR_AUTO_AUTH_OFF);
+    json.take(findings.collect(), YARN_SITE, &names, found);
 }
 
 fn escaped(text: &str) -> String {

@@ -1,20 +1,20 @@
-//! container-executor.cfg: whether Hadoop takes it, and what its lines do that their author may not
-//! have meant.
+//! container-executor.cfg: whether Hadoop accepts it, and which lines do something other than
+//! their author probably meant.
 
 use hadoop_rules::executor_config::{
     DOCKER, ExecutorConfig, HEAD, MODULE_ENABLED_KEY, NM_GROUP_KEY, NoteKind, ParseError, lossy,
 };
 
-use super::collector::Collector;
-use super::facts::{Content, Facts, TextFile};
+use super::inputs::{Content, Inputs, TextFile};
 use super::report::{ExecutorCfgReport, ParseErrorReport};
 use super::{keys, registries};
-use crate::findings::{Code, Finding, clipped, codes};
+use crate::findings::{Code, Finding, Findings, Fix, clipped, codes};
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-const NM_GROUP_REMEDY: &str = "above the first section: yarn.nodemanager.linux-container-executor.group=yarn";
+/// The NodeManager's group on EMR.
+const NM_GROUP: &str = "yarn";
 
-pub(super) fn judge(file: &TextFile, facts: &Facts<'_>, found: &mut Collector) -> ExecutorCfgReport {
+pub(super) fn check(file: &TextFile, inputs: &Inputs<'_>, found: &mut Findings) -> ExecutorCfgReport {
     let mut report = ExecutorCfgReport {
         path: file.path.clone(),
         present: file.content != Content::Absent,
@@ -25,9 +25,9 @@ pub(super) fn judge(file: &TextFile, facts: &Facts<'_>, found: &mut Collector) -
         found.add(unread(file));
         return report;
     };
-    match ExecutorConfig::parse(bytes, facts.ruling.rules) {
+    match ExecutorConfig::parse(bytes, inputs.hadoop.rules) {
         Ok(config) => {
-            judge_config(&file.path, bytes, &config, facts, found);
+            check_config(&file.path, bytes, &config, inputs, found);
             report.config = Some(config);
         }
         Err(error) => {
@@ -46,21 +46,17 @@ pub(super) fn judge(file: &TextFile, facts: &Facts<'_>, found: &mut Collector) -
 fn unread(file: &TextFile) -> Finding {
     let path = &file.path;
     let finding = match &file.content {
-        Content::Directory => Finding::new(
-            codes::CONFIG_IS_DIRECTORY,
-            format!("{path} is a folder"),
-            "put the file in its place",
-        ),
-        Content::Unreadable(why) => Finding::new(
-            codes::CONFIG_UNREADABLE,
-            format!("{path} cannot be read: {why}"),
-            "run the check as root, or name a copy that can be read",
-        ),
-        Content::Absent | Content::Bytes(_) => Finding::new(
-            codes::CONFIG_MISSING,
-            format!("{path} does not exist"),
-            "name the file that container-executor reads; EMR writes it when it provisions the node",
-        ),
+        Content::Directory => Finding::new(codes::CONFIG_IS_DIRECTORY, format!("{path} is a directory"))
+            .fix(Fix::manual("put the file in its place")),
+        Content::Unreadable(why) => {
+            Finding::new(codes::CONFIG_UNREADABLE, format!("{path} cannot be read: {why}"))
+                .fix(Fix::manual("run the check as root, or name a copy that can be read"))
+        }
+        Content::Absent | Content::Bytes(_) => {
+            Finding::new(codes::CONFIG_MISSING, format!("{path} does not exist")).fix(Fix::manual(
+                "name the file that container-executor reads; EMR writes it when it provisions the node",
+            ))
+        }
     };
     finding.in_file(path)
 }
@@ -68,35 +64,39 @@ fn unread(file: &TextFile) -> Finding {
 fn unparsable(path: &str, bytes: &[u8], error: &ParseError) -> Finding {
     let code = fatal_code(bytes, error);
     let raw = error.line().map(|line| raw_line(bytes, line)).unwrap_or_default();
-    let remedy = match code {
-        codes::BLANK_LINE => "leave the line empty or remove it".to_owned(),
-        codes::INDENTED_COMMENT => {
-            format!("begin the comment in the first column: {}", lossy(raw.trim_ascii()))
+    let fix = match code {
+        codes::WHITESPACE_LINE | codes::ONLY_EQUALS_SIGNS | codes::REPEATED_EMPTY_SECTION => {
+            Fix::remove_line()
         }
-        codes::CRLF => "end lines with LF alone: sed -i 's/\\r$//' on the file".to_owned(),
-        codes::BYTE_ORDER_MARK => "save the file as UTF-8 without a byte order mark".to_owned(),
+        codes::INDENTED_COMMENT => Fix::replace_line(lossy(raw.trim_ascii())),
+        codes::CRLF => Fix::run(format!("sed -i 's/\\r$//' {path}")),
+        codes::BYTE_ORDER_MARK => without_byte_order_mark(),
         codes::BROKEN_SECTION_HEADER => {
             let name = raw.trim_ascii().split(|byte| *byte == b']').next().unwrap_or_default();
-            format!("write the header alone on its line: {}]", lossy(name))
+            Fix::replace_line(format!("{}]", lossy(name)))
         }
-        codes::NO_EQUALS_SIGN => {
-            format!("write key=value, or begin the line with `#`: #{}", lossy(clipped(raw.trim_ascii())))
-        }
-        codes::ONLY_EQUALS_SIGNS => "remove the line".to_owned(),
-        codes::EMPTY_SECTION_NAME => "name the section, such as [docker], or remove the line".to_owned(),
-        codes::REPEATED_EMPTY_SECTION => "remove the second header".to_owned(),
-        codes::TOO_MANY_SECTIONS => "leave out sections: Hadoop survives nineteen".to_owned(),
-        _ => NM_GROUP_REMEDY.to_owned(),
+        codes::NO_EQUALS_SIGN => Fix::manual(format!(
+            "write key=value, or make the line a comment: #{}",
+            lossy(clipped(raw.trim_ascii()))
+        )),
+        codes::EMPTY_SECTION_NAME => Fix::manual("name the section, such as [docker], or remove the line"),
+        codes::TOO_MANY_SECTIONS => Fix::manual("remove sections: Hadoop survives nineteen"),
+        codes::CONFIG_UNREADABLE => Fix::manual("replace the file"),
+        _ => Fix::set(HEAD, NM_GROUP_KEY, NM_GROUP),
     };
     let message = match code {
         codes::INDENTED_COMMENT => {
-            "the comment does not begin in the first column, so a line of blanks remains"
+            "the comment does not begin in the first column, so a line of whitespace remains"
         }
         codes::CRLF => "the line ends with CR LF, and the CR counts as text",
-        codes::BYTE_ORDER_MARK => "the file begins with a byte order mark, which counts as text",
-        _ => return Finding::new(code, error.to_string(), remedy).in_file(path).at(error.line()),
+        codes::BYTE_ORDER_MARK => "the file starts with a byte order mark, which counts as text",
+        _ => return Finding::new(code, error.to_string()).fix(fix).in_file(path).at(error.line()),
     };
-    Finding::new(code, message, remedy).in_file(path).at(error.line())
+    Finding::new(code, message).fix(fix).in_file(path).at(error.line())
+}
+
+fn without_byte_order_mark() -> Fix {
+    Fix::manual("save the file as UTF-8 without a byte order mark")
 }
 
 /// The code that names what the author did, where the reader's own error is less exact.
@@ -113,7 +113,7 @@ fn fatal_code(bytes: &[u8], error: &ParseError) -> Code {
     let marked = raw.starts_with(BYTE_ORDER_MARK);
     match error {
         ParseError::WhitespaceLine { .. } if raw.contains(&b'#') => codes::INDENTED_COMMENT,
-        ParseError::WhitespaceLine { .. } => by_line_end(codes::BLANK_LINE),
+        ParseError::WhitespaceLine { .. } => by_line_end(codes::WHITESPACE_LINE),
         ParseError::BrokenHeader { .. } => by_line_end(codes::BROKEN_SECTION_HEADER),
         ParseError::NoEqualsSign { .. } if marked => codes::BYTE_ORDER_MARK,
         ParseError::NoEqualsSign { .. } => codes::NO_EQUALS_SIGN,
@@ -126,24 +126,30 @@ fn fatal_code(bytes: &[u8], error: &ParseError) -> Code {
     }
 }
 
-fn judge_config(path: &str, bytes: &[u8], config: &ExecutorConfig, facts: &Facts<'_>, found: &mut Collector) {
+fn check_config(
+    path: &str,
+    bytes: &[u8],
+    config: &ExecutorConfig,
+    inputs: &Inputs<'_>,
+    found: &mut Findings,
+) {
     if config.nm_group().is_none() {
         found.add(without_group(path, bytes, config));
     }
-    judge_docker_switch(path, config, found);
-    judge_notes(path, config, found);
-    keys::judge(path, config, found);
-    registries::judge_lists(path, config, found);
+    check_docker_switch(path, config, found);
+    check_notes(path, config, found);
+    keys::check(path, config, found);
+    registries::check_lists(path, config, found);
     if config.docker_supported() {
-        registries::judge_coverage(path, config, &facts.registries, found);
+        registries::check_coverage(path, config, &inputs.registries, found);
     }
 }
 
 fn without_group(path: &str, bytes: &[u8], config: &ExecutorConfig) -> Finding {
     if bytes.starts_with(BYTE_ORDER_MARK) {
-        let message = "the file begins with a byte order mark, so the first key is not recognised";
-        let remedy = "save the file as UTF-8 without a byte order mark";
-        return Finding::new(codes::BYTE_ORDER_MARK, message, remedy).in_file(path).at(1);
+        let message = "the file starts with a byte order mark, so the first key is not recognised";
+        let finding = Finding::new(codes::BYTE_ORDER_MARK, message).fix(without_byte_order_mark());
+        return finding.in_file(path).at(1);
     }
     let below = config.sections().find_map(|section| {
         let section = std::str::from_utf8(section).ok()?;
@@ -152,22 +158,22 @@ fn without_group(path: &str, bytes: &[u8], config: &ExecutorConfig) -> Finding {
     match below {
         Some((section, entry)) => Finding::new(
             codes::GROUP_BELOW_SECTION,
-            format!("{NM_GROUP_KEY} stands below [{section}], where it is not looked for"),
-            format!("above the first section: {NM_GROUP_KEY}={}", lossy(entry.value)),
+            format!("{NM_GROUP_KEY} is below [{section}], where Hadoop does not look for it"),
         )
+        .fix(Fix::set(HEAD, NM_GROUP_KEY, lossy(entry.value)))
         .in_file(path)
         .at(entry.line)
         .about(NM_GROUP_KEY.as_bytes()),
-        None => Finding::new(codes::GROUP_MISSING, format!("{NM_GROUP_KEY} is not set"), NM_GROUP_REMEDY)
+        None => Finding::new(codes::GROUP_MISSING, format!("{NM_GROUP_KEY} is not set"))
+            .fix(Fix::set(HEAD, NM_GROUP_KEY, NM_GROUP))
             .in_file(path),
     }
 }
 
-fn judge_docker_switch(path: &str, config: &ExecutorConfig, found: &mut Collector) {
+fn check_docker_switch(path: &str, config: &ExecutorConfig, found: &mut Findings) {
     if config.docker_supported() {
         return;
     }
-    let remedy = "in the section [docker]: module.enabled=true";
     let finding = match config.entry(DOCKER, MODULE_ENABLED_KEY) {
         Some(entry) if means_true(entry.value) => Finding::new(
             codes::DOCKER_NOT_EXACTLY_TRUE,
@@ -175,57 +181,49 @@ fn judge_docker_switch(path: &str, config: &ExecutorConfig, found: &mut Collecto
                 "module.enabled is `{}`; only `true`, in lower case, turns Docker on",
                 lossy(entry.value)
             ),
-            remedy,
         )
         .at(entry.line)
         .about(entry.value),
         Some(entry) => {
             let message = format!("module.enabled is `{}`: Docker is off", lossy(clipped(entry.value)));
-            Finding::new(codes::DOCKER_OFF, message, remedy).at(entry.line).about(entry.value)
+            Finding::new(codes::DOCKER_OFF, message).at(entry.line).about(entry.value)
         }
         None => {
             let message = "module.enabled is not set in the section [docker]: Docker is off";
-            Finding::new(codes::DOCKER_OFF, message, remedy)
+            Finding::new(codes::DOCKER_OFF, message)
         }
     };
-    found.add(finding.in_file(path));
+    found.add(finding.fix(Fix::set(DOCKER, MODULE_ENABLED_KEY, "true")).in_file(path));
 }
 
-pub(super) fn judge_notes(path: &str, config: &ExecutorConfig, found: &mut Collector) {
+pub(super) fn check_notes(path: &str, config: &ExecutorConfig, found: &mut Findings) {
     for note in config.notes().iter() {
         let finding = match note.kind {
-            NoteKind::DroppedEntry => Finding::new(
-                codes::KEY_WITHOUT_VALUE,
-                "the key has no value, so the line is dropped",
-                "give it a value, or remove the line",
-            ),
+            NoteKind::DroppedEntry => {
+                Finding::new(codes::KEY_WITHOUT_VALUE, "the key has no value, so the line is dropped")
+                    .fix(Fix::manual("give it a value, or remove the line"))
+            }
             NoteKind::Shadowed { by } => Finding::new(
                 codes::DUPLICATE_KEY,
-                format!("the key was already given at line {by}, and the first one wins"),
-                format!("remove this line, or put its value into line {by}"),
-            ),
-            NoteKind::CutAtHash => Finding::new(
-                codes::VALUE_CUT_AT_HASH,
-                "the text from `#` on is cut off",
-                "put the comment on a line of its own that begins with `#`",
+                format!("the key was already set at line {by}, and the first one wins"),
             )
-            .about(b"#"),
-            NoteKind::CutAtEqualsSign => Finding::new(
-                codes::VALUE_CUT_AT_EQUALS,
-                "the text from the second `=` on is cut off",
-                "remove it: a value cannot hold `=`",
-            ),
-            NoteKind::CutAtNul => Finding::new(
-                codes::VALUE_CUT_AT_NUL,
-                "the line holds a NUL byte, where its text ends",
-                "remove the byte",
-            )
-            .about(b"\0"),
-            NoteKind::RepeatedSection => Finding::new(
-                codes::REPEATED_SECTION,
-                "the section was already begun above",
-                "keep its lines together under one header",
-            ),
+            .fix(Fix::manual(format!("remove this line, or move its value to line {by}"))),
+            NoteKind::CutAtHash => Finding::new(codes::VALUE_CUT_AT_HASH, "the text from `#` on is cut off")
+                .fix(Fix::manual("put the comment on a line of its own that begins with `#`"))
+                .about(b"#"),
+            NoteKind::CutAtEqualsSign => {
+                Finding::new(codes::VALUE_CUT_AT_EQUALS, "the text from the second `=` on is cut off")
+                    .fix(Fix::manual("remove it: a value cannot hold `=`"))
+            }
+            NoteKind::CutAtNul => {
+                Finding::new(codes::VALUE_CUT_AT_NUL, "the line contains a NUL byte, where its text ends")
+                    .fix(Fix::manual("remove the byte"))
+                    .about(b"\0")
+            }
+            NoteKind::RepeatedSection => {
+                Finding::new(codes::REPEATED_SECTION, "the section already appears above")
+                    .fix(Fix::manual("keep its lines together under one header"))
+            }
         };
         found.add(finding.in_file(path).at(note.line));
     }
@@ -241,7 +239,7 @@ fn raw_line(bytes: &[u8], number: u32) -> &[u8] {
     bytes.split(|byte| *byte == b'\n').nth(index).unwrap_or_default()
 }
 
-/// Whether the file alone already ends every launch on the node.
+/// Whether the file alone fails every launch on the node.
 pub(super) fn is_fatal(config: &ExecutorConfig) -> bool {
     config.get(HEAD, NM_GROUP_KEY).is_none() || !config.docker_supported()
 }

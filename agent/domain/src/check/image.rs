@@ -1,41 +1,42 @@
-//! Whether an image, asked for by a job, would be launched.
+//! Whether an image that a job asks for would launch.
 
-use hadoop_rules::executor_config::{DOCKER, ExecutorConfig, TRUSTED_REGISTRIES_KEY, lossy};
+use hadoop_rules::executor_config::{
+    DOCKER, ExecutorConfig, PRIVILEGED_ENABLED_KEY, PRIVILEGED_REGISTRIES_KEY, TRUSTED_REGISTRIES_KEY, lossy,
+};
 use hadoop_rules::image_name;
 use hadoop_rules::launch::{self, DockerAccess, Host, LaunchCommand};
 use hadoop_rules::mounts::{self, Paths};
-use hadoop_rules::trust::{self, Container, PrivilegedRequest};
+use hadoop_rules::trust::{self, Container, PrivilegedRefusal, PrivilegedRequest};
 
-use super::collector::Collector;
 use super::executor::is_fatal;
-use super::facts::{Facts, Machine};
-use super::launch::{Defaults, found_network, overlong_mount_list};
+use super::inputs::{Inputs, Machine};
+use super::launch::{Defaults, check_network, overlong_mount_list};
 use super::registries::with_entry;
 use super::report::{DockerConfigReport, ExecutorCfgReport, ImageCredential, ImageReport, MountReport};
 use super::yarn::YarnSettings;
-use crate::findings::{Finding, codes};
+use crate::findings::{Effect, Finding, Findings, Fix, codes};
 
 pub(super) const DOCKER_HUB: &str = "docker.io";
 const DOCKER_HUB_KEY: &str = "index.docker.io";
 
-/// What the images are judged by.
+/// What the images are checked against.
 pub(super) struct Context<'c> {
-    pub facts: &'c Facts<'c>,
+    pub inputs: &'c Inputs<'c>,
     pub executor_cfg: Option<&'c ExecutorCfgReport>,
     pub settings: Option<&'c YarnSettings>,
     pub docker_config: Option<&'c DockerConfigReport>,
 }
 
-pub(super) fn judge(context: &Context<'_>, found: &mut Collector) -> Vec<ImageReport> {
-    if let (Some(report), Some(network)) = (context.executor_cfg, &context.facts.request.network)
+pub(super) fn check(context: &Context<'_>, found: &mut Findings) -> Vec<ImageReport> {
+    if let (Some(report), Some(network)) = (context.executor_cfg, &context.inputs.request.network)
         && let Some(config) = &report.config
     {
-        found_network(&report.path, config, network, found);
+        check_network(&report.path, config, network, Effect::ImageLaunchesFail, found);
     }
-    context.facts.request.images.iter().map(|image| judge_image(context, image, found)).collect()
+    context.inputs.request.images.iter().map(|image| check_image(context, image, found)).collect()
 }
 
-fn judge_image(context: &Context<'_>, image: &[u8], found: &mut Collector) -> ImageReport {
+fn check_image(context: &Context<'_>, image: &[u8], found: &mut Findings) -> ImageReport {
     let mut report = ImageReport {
         image: lossy(image).into_owned(),
         name_valid: image_name::is_valid(image),
@@ -47,22 +48,24 @@ fn judge_image(context: &Context<'_>, image: &[u8], found: &mut Collector) -> Im
         would_launch: None,
         reasons: Vec::new(),
     };
-    judge_name(&mut report, image, found);
+    check_name(&mut report, image, found);
     if let Some(executor_cfg) = context.executor_cfg {
-        judge_by_executor_cfg(context, executor_cfg, image, &mut report, found);
+        check_by_executor_cfg(context, executor_cfg, image, &mut report, found);
         report.would_launch = Some(report.reasons.is_empty());
     }
     if context.docker_config.is_some_and(|config| config.error.is_none()) && report.credential.is_none() {
         let message = format!("the config.json holds no credential for the registry of `{}`", report.image);
-        let remedy = "let the agent serve the registry: trust it in container-executor.cfg, or name it in [[registries]]";
-        let finding = Finding::new(codes::IMAGE_WITHOUT_CREDENTIAL, message, remedy);
+        let fix = Fix::manual(
+            "let the agent serve the registry: trust it in container-executor.cfg, or name it in [[registries]]",
+        );
+        let finding = Finding::new(codes::IMAGE_WITHOUT_CREDENTIAL, message).fix(fix);
         let path = context.docker_config.map(|config| config.path.as_str()).unwrap_or_default();
         found.add(finding.in_file(path));
     }
     report
 }
 
-fn judge_name(report: &mut ImageReport, image: &[u8], found: &mut Collector) {
+fn check_name(report: &mut ImageReport, image: &[u8], found: &mut Findings) {
     if report.name_valid {
         return;
     }
@@ -72,26 +75,19 @@ fn judge_name(report: &mut ImageReport, image: &[u8], found: &mut Collector) {
             Finding::new(
                 codes::IMAGE_BY_DIGEST,
                 format!("`{name}` names a digest, which container-executor refuses in every version"),
-                format!(
-                    "name a tag: {}:<tag>",
-                    before.rsplit_once(':').map_or(before, |(name, tag)| if tag.contains('/') {
-                        before
-                    } else {
-                        name
-                    })
-                ),
-            ),
+            )
+            .fix(Fix::manual(format!("name a tag: {}:<tag>", without_tag(before)))),
             "the image is given by digest, which container-executor refuses",
         ),
         _ => (
             Finding::new(
                 codes::IMAGE_INVALID,
                 format!("container-executor does not accept the image name `{name}`"),
-                format!(
-                    "write [host[:port]/]repository[:tag], the repository in lower case: {}",
-                    lossy(image.trim_ascii()).to_lowercase()
-                ),
-            ),
+            )
+            .fix(Fix::manual(format!(
+                "write [host[:port]/]repository[:tag], the repository in lower case: {}",
+                lossy(image.trim_ascii()).to_lowercase()
+            ))),
             "container-executor does not accept the image's name",
         ),
     };
@@ -99,14 +95,21 @@ fn judge_name(report: &mut ImageReport, image: &[u8], found: &mut Collector) {
     found.add(finding);
 }
 
-fn judge_by_executor_cfg(
+fn without_tag(image: &str) -> &str {
+    match image.rsplit_once(':') {
+        Some((name, tag)) if !tag.contains('/') => name,
+        _ => image,
+    }
+}
+
+fn check_by_executor_cfg(
     context: &Context<'_>,
     executor_cfg: &ExecutorCfgReport,
     image: &[u8],
     report: &mut ImageReport,
-    found: &mut Collector,
+    found: &mut Findings,
 ) {
-    let request = &context.facts.request;
+    let request = &context.inputs.request;
     let refused = |reason: &str| {
         let mount = |mount: &Vec<u8>| MountReport {
             mount: lossy(mount).into_owned(),
@@ -117,7 +120,7 @@ fn judge_by_executor_cfg(
     };
     let Some(config) = &executor_cfg.config else {
         let reason = match &executor_cfg.parse_error {
-            Some(error) => format!("Hadoop does not take container-executor.cfg: {}", error.message),
+            Some(error) => format!("Hadoop does not accept container-executor.cfg: {}", error.message),
             None => "container-executor.cfg cannot be read".to_owned(),
         };
         report.trusted = Some(false);
@@ -151,15 +154,18 @@ fn judge_by_executor_cfg(
         if counts {
             report.reasons.push(refusal.to_string());
         }
-        let remedy = "in the section [docker]: docker.privileged-containers.enabled=true, with the registry in docker.privileged-containers.registries";
+        let fix = match refusal {
+            PrivilegedRefusal::NotEnabled => Fix::set(DOCKER, PRIVILEGED_ENABLED_KEY, "true"),
+            _ => Fix::manual(format!("add the registry to {PRIVILEGED_REGISTRIES_KEY}")),
+        };
         let message = format!("`{}` may not run privileged: {refusal}", report.image);
-        found.add(Finding::new(codes::PRIVILEGED_REFUSED, message, remedy).in_file(&executor_cfg.path));
+        found.add(Finding::new(codes::PRIVILEGED_REFUSED, message).fix(fix).in_file(&executor_cfg.path));
     }
     report.mounts = Some(match (counts, overlong_mount_list(config)) {
         (false, _) => refused("the image is not trusted: its mounts are dropped without an error"),
-        (true, None) => judge_mounts(context, &executor_cfg.path, config, report, found),
+        (true, None) => check_mounts(context, &executor_cfg.path, config, report, found),
         (true, Some(key)) => {
-            let reason = format!("{key} has too many entries to be judged");
+            let reason = format!("{key} has too many entries to check");
             report.reasons.push(reason.clone());
             refused(&reason)
         }
@@ -176,19 +182,19 @@ fn not_trusted(file: &ExecutorCfgReport, config: &ExecutorConfig, image: &str) -
         host => host,
     };
     let message = format!("`{image}` is not trusted: no entry of the list is a prefix of it up to a `/`");
-    let remedy = with_entry(entry.map(|entry| entry.value).unwrap_or_default(), wanted);
-    let finding = Finding::new(codes::IMAGE_NOT_TRUSTED, message, remedy).in_file(&file.path);
+    let fix = with_entry(entry.map(|entry| entry.value).unwrap_or_default(), wanted);
+    let finding = Finding::new(codes::IMAGE_NOT_TRUSTED, message).fix(fix).in_file(&file.path);
     finding.at(entry.map(|entry| entry.line)).about(entry.map(|entry| entry.value).unwrap_or_default())
 }
 
-fn judge_mounts(
+fn check_mounts(
     context: &Context<'_>,
     path: &str,
     config: &ExecutorConfig,
     report: &mut ImageReport,
-    found: &mut Collector,
+    found: &mut Findings,
 ) -> Vec<MountReport> {
-    let Facts { request, machine, .. } = context.facts;
+    let Inputs { request, machine, .. } = context.inputs;
     let file = config_path(path, *machine);
     let mut reports = Vec::new();
     for mount in &request.mounts {
@@ -197,8 +203,10 @@ fn judge_mounts(
             let number = refusal.native_number(config.rules());
             let message =
                 format!("{refusal} (docker error code={number}, {})", refusal.native_name(config.rules()));
-            let remedy = "name the source, or a folder above it, in docker.allowed.ro-mounts or docker.allowed.rw-mounts, and give the mode :ro or :rw";
-            found.add(Finding::new(codes::MOUNT_REFUSED, message, remedy).in_file(path));
+            let fix = Fix::manual(
+                "name the source, or a directory above it, in docker.allowed.ro-mounts or docker.allowed.rw-mounts, and give the mode :ro or :rw",
+            );
+            found.add(Finding::new(codes::MOUNT_REFUSED, message).fix(fix).in_file(path));
             report.reasons.push(refusal.to_string());
         }
         reports.push(MountReport {
@@ -210,14 +218,14 @@ fn judge_mounts(
     reports
 }
 
-/// What container-executor would refuse of the whole launch, as the NodeManager would ask for it.
+/// Why container-executor would refuse the whole launch, as the NodeManager would ask for it.
 fn launch_refusal(
     context: &Context<'_>,
     path: &str,
     config: &ExecutorConfig,
     image: &[u8],
 ) -> Option<String> {
-    let request = &context.facts.request;
+    let request = &context.inputs.request;
     let defaults = Defaults::of(context.settings);
     let network = request.network.clone().unwrap_or(defaults.network);
     let image = lossy(image);
@@ -234,7 +242,7 @@ fn launch_refusal(
     entries.extend((!mounts.is_empty()).then_some(("mounts", mounts.as_str())));
     entries.extend(request.privileged.then_some(("privileged", "true")));
     entries.extend(request.privileged.then_some(("use-entry-point", "true")));
-    let host = AsRoot { file: config_path(path, context.facts.machine), machine: context.facts.machine };
+    let host = AsRoot { file: config_path(path, context.inputs.machine), machine: context.inputs.machine };
     let command = match LaunchCommand::new(entries, config.rules()) {
         Ok(command) => command,
         Err(error) => return Some(format!("container-executor cannot read the launch command: {error}")),
@@ -269,7 +277,7 @@ impl Host for AsRoot<'_> {
         self.file.clone()
     }
 
-    /// Docker makes its own networks with drivers of the same name.
+    /// Docker creates its own networks with drivers of the same name.
     fn network_driver(&self, network: &[u8]) -> Option<Vec<u8>> {
         Some(network.to_vec())
     }
@@ -287,7 +295,7 @@ pub(super) fn registry_of(image: &str) -> &str {
     }
 }
 
-/// The entry under which Docker looks for the registry, whatever scheme and path it was filed with.
+/// The entry that Docker uses for the registry, whatever scheme and path its key has.
 fn credential(config: &DockerConfigReport, image: &[u8]) -> Option<ImageCredential> {
     let image = lossy(image);
     let registry = registry_of(image.trim());

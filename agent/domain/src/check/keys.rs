@@ -1,9 +1,8 @@
-//! Keys that Hadoop does not know, or does not look for where they stand.
+//! Keys that Hadoop does not know, or does not read where they are.
 
 use hadoop_rules::executor_config::{DOCKER, Entry, ExecutorConfig, HEAD, lossy};
 
-use super::collector::Collector;
-use crate::findings::{Finding, clipped, codes};
+use crate::findings::{Finding, Findings, Fix, clipped, codes};
 
 /// All that Hadoop reads in `[docker]`, in any version.
 const DOCKER_KEYS: [&str; 16] = [
@@ -29,13 +28,13 @@ const IN_HEAD_TOO: &str = "docker.binary";
 /// Longer keys are compared with nothing.
 const LONGEST: usize = 100;
 
-/// Every key of `[docker]` that is not known, and every Docker key that stands elsewhere.
-pub(super) fn judge(path: &str, config: &ExecutorConfig, found: &mut Collector) {
+/// Every key of `[docker]` that is not known, and every Docker key elsewhere.
+pub(super) fn check(path: &str, config: &ExecutorConfig, found: &mut Findings) {
     for entry in config.entries(DOCKER) {
         if !is_docker_key(entry.key) {
             found.add(unknown(path, entry));
         }
-        if !found.wants(codes::UNKNOWN_KEY.name) {
+        if !found.wants(codes::UNKNOWN_KEY) {
             break;
         }
     }
@@ -59,13 +58,12 @@ fn unknown(path: &str, entry: Entry<'_>) -> Finding {
         Some(meant) => Finding::new(
             codes::UNKNOWN_KEY,
             format!("Hadoop knows no key `{key}`; `{meant}` was probably meant"),
-            format!("{meant}={}", lossy(clipped(entry.value))),
-        ),
-        None => Finding::new(
-            codes::UNKNOWN_KEY,
-            format!("Hadoop knows no key `{key}` in the section [docker]"),
-            "remove the line, or move it to the section it belongs to",
-        ),
+        )
+        .fix(Fix::replace_entry(meant, lossy(clipped(entry.value)))),
+        None => {
+            Finding::new(codes::UNKNOWN_KEY, format!("Hadoop knows no key `{key}` in the section [docker]"))
+                .fix(Fix::manual("remove the line, or move it to the section it belongs to"))
+        }
     };
     finding.in_file(path).at(entry.line).about(entry.key)
 }
@@ -77,14 +75,11 @@ fn elsewhere(path: &str, section: &str, entry: Entry<'_>) -> Finding {
         format!("in the section [{section}]")
     };
     let key = lossy(entry.key);
-    Finding::new(
-        codes::KEY_IN_WRONG_SECTION,
-        format!("`{key}` stands {place}; Hadoop looks for it in [docker] alone"),
-        format!("below the line [docker], written exactly so: {key}={}", lossy(clipped(entry.value))),
-    )
-    .in_file(path)
-    .at(entry.line)
-    .about(entry.key)
+    Finding::new(codes::KEY_IN_WRONG_SECTION, format!("`{key}` is {place}; Hadoop reads it in [docker] only"))
+        .fix(Fix::set(DOCKER, &key, lossy(clipped(entry.value))))
+        .in_file(path)
+        .at(entry.line)
+        .about(entry.key)
 }
 
 fn is_docker_key(key: &[u8]) -> bool {

@@ -1,21 +1,19 @@
-//! Whether container-executor lets pass what the NodeManager adds to every Docker launch by itself.
+//! Whether container-executor allows what the NodeManager itself adds to every Docker launch.
 
-use hadoop_rules::Rules;
 use hadoop_rules::executor_config::{DOCKER, ExecutorConfig, lossy};
 use hadoop_rules::mounts::{self, MountRefusal, RO_MOUNTS_KEY, RW_MOUNTS_KEY};
 
-use super::collector::Collector;
-use super::facts::Facts;
+use super::inputs::Inputs;
 use super::yarn::YarnSettings;
-use crate::findings::{Finding, codes};
+use crate::findings::{Effect, Finding, Findings, Fix, codes};
 
 pub(super) const NETWORKS_KEY: &str = "docker.allowed.networks";
 const CAPABILITIES_KEY: &str = "docker.allowed.capabilities";
-/// Each entry is looked at on the machine, for each mount anew, as Hadoop does it.
+/// Each entry is resolved on the machine for each mount, as Hadoop does.
 const MOST_ALLOWED_MOUNTS: usize = 1_000;
 const CAPABILITIES: &str = "CHOWN,DAC_OVERRIDE,FSETID,FOWNER,MKNOD,NET_RAW,SETGID,SETUID,SETFCAP,SETPCAP,NET_BIND_SERVICE,SYS_CHROOT,KILL,AUDIT_WRITE";
 
-/// What the NodeManager asks for on its own account.
+/// What the NodeManager itself asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Defaults {
     pub network: String,
@@ -25,7 +23,7 @@ pub(super) struct Defaults {
 }
 
 impl Defaults {
-    /// YARN's own defaults where yarn-site.xml was not looked at or does not say.
+    /// YARN's own defaults where yarn-site.xml was not read or does not set them.
     pub(super) fn of(settings: Option<&YarnSettings>) -> Self {
         let said = |list: Option<&Vec<String>>| list.filter(|list| !list.is_empty()).cloned();
         let capabilities = said(settings.and_then(|settings| settings.capabilities.as_ref()))
@@ -38,22 +36,22 @@ impl Defaults {
     }
 }
 
-pub(super) fn judge(
+pub(super) fn check(
     path: &str,
     config: &ExecutorConfig,
     defaults: &Defaults,
-    facts: &Facts<'_>,
-    found: &mut Collector,
+    inputs: &Inputs<'_>,
+    found: &mut Findings,
 ) {
     if !config.docker_supported() {
         return;
     }
-    if facts.request.network.is_none() {
-        found_network(path, config, &defaults.network, found);
+    if inputs.request.network.is_none() {
+        check_network(path, config, &defaults.network, Effect::NodeLaunchesFail, found);
     }
-    judge_capabilities(path, config, &defaults.capabilities, found);
+    check_capabilities(path, config, &defaults.capabilities, found);
     match overlong_mount_list(config) {
-        None => judge_mounts(path, config, defaults, facts, found),
+        None => check_mounts(path, config, defaults, inputs, found),
         Some(key) => found.add(too_long(path, config, key)),
     }
 }
@@ -66,13 +64,19 @@ pub(super) fn overlong_mount_list(config: &ExecutorConfig) -> Option<&'static st
 
 fn too_long(path: &str, config: &ExecutorConfig, key: &str) -> Finding {
     let message = format!("{key} has more than {MOST_ALLOWED_MOUNTS} entries");
-    let finding =
-        Finding::new(codes::MOUNT_LIST_TOO_LONG, message, "name folders that hold what is to be mounted");
+    let fix = Fix::manual("name the directories that hold what launches mount");
+    let finding = Finding::new(codes::MOUNT_LIST_TOO_LONG, message).fix(fix);
     finding.in_file(path).at(config.entry(DOCKER, key).map(|entry| entry.line)).about(key.as_bytes())
 }
 
-/// A finding if the network is not allowed.
-pub(super) fn found_network(path: &str, config: &ExecutorConfig, network: &str, found: &mut Collector) {
+/// A finding with this effect if the network is not allowed.
+pub(super) fn check_network(
+    path: &str,
+    config: &ExecutorConfig,
+    network: &str,
+    effect: Effect,
+    found: &mut Findings,
+) {
     let allowed = config.list(DOCKER, NETWORKS_KEY);
     if allowed.is_some_and(|allowed| allowed.contains(network.as_bytes())) {
         return;
@@ -80,24 +84,21 @@ pub(super) fn found_network(path: &str, config: &ExecutorConfig, network: &str, 
     let entry = config.entry(DOCKER, NETWORKS_KEY);
     let (message, value) = match entry {
         None => (
-            format!("{NETWORKS_KEY} is not set, so that no network is allowed; launches ask for {network}"),
+            format!("{NETWORKS_KEY} is not set, so no network is allowed; launches ask for {network}"),
             network.to_owned(),
         ),
         Some(entry) => (
-            format!("launches ask for the network {network}, which {NETWORKS_KEY} does not hold"),
+            format!("launches ask for the network {network}, which is not in {NETWORKS_KEY}"),
             with_item(entry.value, network),
         ),
     };
-    let finding = Finding::new(
-        codes::NETWORK_REFUSED,
-        message,
-        format!("in the section [docker]: {NETWORKS_KEY}={value}"),
-    );
+    let fix = Fix::set(DOCKER, NETWORKS_KEY, value);
+    let finding = Finding::new(codes::NETWORK_REFUSED, message).with_effect(effect).fix(fix);
     let finding = finding.in_file(path).at(entry.map(|entry| entry.line));
     found.add(finding.about(entry.map_or(&[][..], |entry| entry.value)));
 }
 
-fn judge_capabilities(path: &str, config: &ExecutorConfig, wanted: &[String], found: &mut Collector) {
+fn check_capabilities(path: &str, config: &ExecutorConfig, wanted: &[String], found: &mut Findings) {
     if wanted.is_empty() {
         return;
     }
@@ -111,32 +112,32 @@ fn judge_capabilities(path: &str, config: &ExecutorConfig, wanted: &[String], fo
     let message = match entry {
         None => format!("{CAPABILITIES_KEY} is not set, and the NodeManager asks for {}", missing.join(",")),
         Some(_) => format!(
-            "the NodeManager asks for {}, which {CAPABILITIES_KEY} does not hold, byte for byte",
+            "the NodeManager asks for {}, which are not in {CAPABILITIES_KEY}, byte for byte",
             missing.join(",")
         ),
     };
-    let remedy = format!("in the section [docker]: {CAPABILITIES_KEY}={}", wanted.join(","));
-    let finding = Finding::new(codes::CAPABILITY_REFUSED, message, remedy).in_file(path);
+    let fix = Fix::set(DOCKER, CAPABILITIES_KEY, wanted.join(","));
+    let finding = Finding::new(codes::CAPABILITY_REFUSED, message).fix(fix).in_file(path);
     let finding = finding.at(entry.map(|entry| entry.line));
     found.add(finding.about(entry.map_or(&[][..], |entry| entry.value)));
 }
 
-fn judge_mounts(
+fn check_mounts(
     path: &str,
     config: &ExecutorConfig,
     defaults: &Defaults,
-    facts: &Facts<'_>,
-    found: &mut Collector,
+    inputs: &Inputs<'_>,
+    found: &mut Findings,
 ) {
-    let file = facts.machine.realpath(path.as_bytes()).unwrap_or_else(|| path.into());
-    let check = |mounts: &[&[u8]]| mounts::check(config, mounts, &file, facts.machine);
+    let file = inputs.machine.realpath(path.as_bytes()).unwrap_or_else(|| path.into());
+    let check = |mounts: &[&[u8]]| mounts::check(config, mounts, &file, inputs.machine);
     if let Err(refusal) = check(&[]) {
         found.add(breaking_list(path, config, &refusal));
         return;
     }
     for mount in &defaults.mounts {
         let refusal = match check(&[mount.as_bytes()]) {
-            // The NodeManager makes its folders as it goes.
+            // The NodeManager creates its directories when it needs them.
             Ok(_) | Err(MountRefusal::SourceMissing { .. }) => continue,
             Err(refusal) => refusal,
         };
@@ -147,8 +148,8 @@ fn judge_mounts(
         let finding = Finding::new(
             codes::DEFAULT_MOUNT_REFUSED,
             format!("the NodeManager mounts `{mount}` into every container: {refusal}"),
-            format!("in the section [docker]: {key}={value}"),
-        );
+        )
+        .fix(Fix::set(DOCKER, key, value));
         found.add(finding.in_file(path).at(entry.map(|entry| entry.line)));
     }
 }
@@ -160,15 +161,13 @@ fn breaking_list(path: &str, config: &ExecutorConfig, refusal: &MountRefusal) ->
     };
     let entry = config.entry(DOCKER, key);
     let value = entry.map(|entry| entry.value).unwrap_or_default();
-    let remedy = match lossy(&item).trim() {
-        "" => format!("remove the line {key}, or name paths that exist"),
-        name if config.rules() == Rules::V3_3 && !name.starts_with('/') => {
-            format!("{key}={}, with paths that exist and without blanks", without_item(value, &item))
-        }
-        name => format!("make {name} exist on every node, or write {key}={}", without_item(value, &item)),
+    let fix = match (without_item(value, &item), lossy(&item).trim()) {
+        (_, "") => Fix::manual(format!("remove the line {key}, or name paths that exist")),
+        (rest, _) if rest.is_empty() => Fix::remove_line(),
+        (rest, _) => Fix::set(DOCKER, key, rest),
     };
-    let message = format!("{refusal}: the lists are resolved before any mount is looked at");
-    let finding = Finding::new(codes::MOUNT_LIST_BREAKS_LAUNCHES, message, remedy).in_file(path);
+    let message = format!("{refusal}: the lists are resolved before any mount");
+    let finding = Finding::new(codes::MOUNT_LIST_BREAKS_LAUNCHES, message).fix(fix).in_file(path);
     finding.at(entry.map(|entry| entry.line)).about(&item)
 }
 

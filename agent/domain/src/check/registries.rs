@@ -8,14 +8,12 @@ use hadoop_rules::executor_config::{
 };
 use hadoop_rules::trust::{self, Container};
 
-use super::collector::Collector;
-use crate::findings::{Code, Finding, clipped, codes};
+use crate::emr::DEFAULT_TRUSTED_REGISTRIES;
+use crate::findings::{Code, Finding, Findings, Fix, clipped, codes};
 use crate::registry::{EcrRegistry, Service};
 
-/// What EMR trusts if nothing is configured.
-pub(super) const EMR_DEFAULTS: [&str; 2] = ["local", "centos"];
-/// Longer lists are not written out in remedies.
-const LONGEST_REMEDY: usize = 1_000;
+/// Longer lists are not written out in fixes.
+const LONGEST_LIST: usize = 1_000;
 
 /// The private ECR registries that a configuration trusts for normal containers, in its order.
 pub(super) fn trusted_ecr_registries(config: &ExecutorConfig) -> Vec<EcrRegistry> {
@@ -27,23 +25,24 @@ pub(super) fn trusted_ecr_registries(config: &ExecutorConfig) -> Vec<EcrRegistry
 }
 
 /// The entries of both lists, and how the lists differ.
-pub(super) fn judge_lists(path: &str, config: &ExecutorConfig, found: &mut Collector) {
-    judge_entries(path, config, TRUSTED_REGISTRIES_KEY, found);
+pub(super) fn check_lists(path: &str, config: &ExecutorConfig, found: &mut Findings) {
+    check_entries(path, config, TRUSTED_REGISTRIES_KEY, found);
     if config.rules() == Rules::V3_3 {
-        judge_entries(path, config, PRIVILEGED_REGISTRIES_KEY, found);
+        check_entries(path, config, PRIVILEGED_REGISTRIES_KEY, found);
     }
-    judge_privileged_list(path, config, found);
-    judge_emr_defaults(path, config, found);
+    check_privileged_list(path, config, found);
+    check_emr_defaults(path, config, found);
 }
 
-/// Whether there is a list at all, and whether it trusts the registries that jobs are to use.
-pub(super) fn judge_coverage(
+/// Whether there is a list at all, and whether it trusts the registries in the settings.
+pub(super) fn check_coverage(
     path: &str,
     config: &ExecutorConfig,
     registries: &[EcrRegistry],
-    found: &mut Collector,
+    found: &mut Findings,
 ) {
-    let Some(entry) = config.entry(DOCKER, TRUSTED_REGISTRIES_KEY).filter(|entry| !is_blank(entry.value))
+    let Some(entry) =
+        config.entry(DOCKER, TRUSTED_REGISTRIES_KEY).filter(|entry| !is_empty_list(entry.value))
     else {
         let example = registries
             .first()
@@ -52,8 +51,8 @@ pub(super) fn judge_coverage(
             Finding::new(
                 codes::TRUSTED_LIST_MISSING,
                 format!("{TRUSTED_REGISTRIES_KEY} is not set in the section [docker]: no image is trusted"),
-                format!("in the section [docker]: {TRUSTED_REGISTRIES_KEY}=local,centos,{example}"),
             )
+            .fix(Fix::set(DOCKER, TRUSTED_REGISTRIES_KEY, with_emr_defaults(example)))
             .in_file(path),
         );
         return;
@@ -71,8 +70,8 @@ pub(super) fn judge_coverage(
                         "the settings name {}, which {TRUSTED_REGISTRIES_KEY} does not trust",
                         registry.host()
                     ),
-                    with_entry(entry.value, registry.host().as_str()),
                 )
+                .fix(with_entry(entry.value, registry.host().as_str()))
                 .in_file(path)
                 .at(entry.line)
                 .about(entry.value),
@@ -81,37 +80,44 @@ pub(super) fn judge_coverage(
     }
 }
 
-/// The list's line with one more entry.
-pub(super) fn with_entry(value: &[u8], entry: &str) -> String {
-    if value.len() > LONGEST_REMEDY {
-        return format!("add to {TRUSTED_REGISTRIES_KEY}, without a blank: ,{entry}");
+/// The list with one more entry.
+pub(super) fn with_entry(value: &[u8], entry: &str) -> Fix {
+    if value.len() > LONGEST_LIST {
+        return Fix::manual(format!("add to {TRUSTED_REGISTRIES_KEY}, without a space: ,{entry}"));
     }
-    let mut entries = mended(value);
+    let mut entries = corrected(value);
     if !entries.iter().any(|other| other == entry) {
         entries.push(entry.to_owned());
     }
-    format!("{TRUSTED_REGISTRIES_KEY}={}", entries.join(","))
+    Fix::set(DOCKER, TRUSTED_REGISTRIES_KEY, entries.join(","))
 }
 
-fn judge_entries(path: &str, config: &ExecutorConfig, key: &str, found: &mut Collector) {
-    let Some(line) = config.entry(DOCKER, key).filter(|line| !is_blank(line.value)) else {
+/// EMR's default entries and one more.
+pub(crate) fn with_emr_defaults(entry: &str) -> String {
+    format!("{},{entry}", DEFAULT_TRUSTED_REGISTRIES.join(","))
+}
+
+fn check_entries(path: &str, config: &ExecutorConfig, key: &str, found: &mut Findings) {
+    let Some(line) = config.entry(DOCKER, key).filter(|line| !is_empty_list(line.value)) else {
         return;
     };
     for entry in config.items(DOCKER, key) {
         let Some((code, what)) = fault(entry, config.rules()) else { continue };
-        if !found.wants(code.name) {
+        if !found.wants(code) {
             continue;
         }
-        let remedy = match code {
+        let fix = match code {
             codes::LIBRARY_TRUSTS_MORE => {
-                "remove the entry unless every image of the public registry is meant".to_owned()
+                Fix::manual("remove the entry unless every image of the public registry is meant")
             }
-            codes::ENTRY_WITH_WILDCARD => "name each registry: there are no wildcards".to_owned(),
-            _ if line.value.len() > LONGEST_REMEDY => format!("write the entry as {}", mend(entry)),
-            _ => format!("{key}={}", mended(line.value).join(",")),
+            codes::ENTRY_WITH_WILDCARD => Fix::manual("name each registry: there are no wildcards"),
+            _ if line.value.len() > LONGEST_LIST => {
+                Fix::manual(format!("write the entry as {}", corrected_entry(entry)))
+            }
+            _ => Fix::set(DOCKER, key, corrected(line.value).join(",")),
         };
         let message = format!("the entry `{}` of {key} {what}", lossy(clipped(entry)));
-        found.add(Finding::new(code, message, remedy).in_file(path).at(line.line).about(entry));
+        found.add(Finding::new(code, message).fix(fix).in_file(path).at(line.line).about(entry));
     }
 }
 
@@ -119,27 +125,27 @@ fn judge_entries(path: &str, config: &ExecutorConfig, key: &str, found: &mut Col
 fn fault(entry: &[u8], rules: Rules) -> Option<(Code, &'static str)> {
     // Lists may hold millions of entries, nearly all of them plain names.
     let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b".-_".contains(byte);
-    if (entry.iter().all(is_plain) && !entry.starts_with(b"library")) || is_blank(entry) {
+    if (entry.iter().all(is_plain) && !entry.starts_with(b"library")) || is_empty_list(entry) {
         return None;
     }
     let has = |part: &[u8]| entry.windows(part.len()).any(|window| window == part);
     if entry.iter().any(|byte| byte.is_ascii_whitespace()) {
-        return Some((codes::ENTRY_WITH_BLANK, "holds a blank: entries are not trimmed"));
+        return Some((codes::ENTRY_WITH_WHITESPACE, "contains whitespace: entries are not trimmed"));
     }
     if entry.iter().any(|byte| b"\"'[]".contains(byte)) {
-        return Some((codes::ENTRY_WITH_QUOTE, "holds quotes or brackets, which count as text"));
+        return Some((codes::ENTRY_WITH_QUOTE, "contains quotes or brackets, which count as text"));
     }
     if has(b"://") {
-        return Some((codes::ENTRY_WITH_SCHEME, "begins with a scheme, as no image name does"));
+        return Some((codes::ENTRY_WITH_SCHEME, "starts with a scheme, which no image name does"));
     }
     if has(b"*") {
-        return Some((codes::ENTRY_WITH_WILDCARD, "holds a wildcard, which counts as text"));
+        return Some((codes::ENTRY_WITH_WILDCARD, "contains a wildcard, which counts as text"));
     }
     if has_tag(entry) {
-        return Some((codes::ENTRY_WITH_TAG, "names a tag or digest: nothing below it can be meant"));
+        return Some((codes::ENTRY_WITH_TAG, "names a tag or digest: nothing can be below it"));
     }
     if entry.starts_with(b"library") && rules == Rules::V3_3 {
-        return Some((codes::LIBRARY_TRUSTS_MORE, "begins with `library`"));
+        return Some((codes::LIBRARY_TRUSTS_MORE, "starts with `library`"));
     }
     is_repository(entry).then_some((
         codes::ENTRY_IS_REPOSITORY,
@@ -171,15 +177,15 @@ fn is_private_ecr(host: &str) -> bool {
     EcrRegistry::parse(host).is_ok_and(|registry| registry.service() == Service::Private)
 }
 
-fn judge_privileged_list(path: &str, config: &ExecutorConfig, found: &mut Collector) {
+fn check_privileged_list(path: &str, config: &ExecutorConfig, found: &mut Findings) {
     let Some(line) = config.entry(DOCKER, PRIVILEGED_REGISTRIES_KEY) else { return };
     if config.rules() == Rules::V3_2 {
         found.add(
             Finding::new(
                 codes::PRIVILEGED_LIST_IGNORED,
                 format!("{PRIVILEGED_REGISTRIES_KEY} is set, but Hadoop 3.2 does not read it"),
-                format!("put every registry that is to be trusted into {TRUSTED_REGISTRIES_KEY}"),
             )
+            .fix(Fix::manual(format!("put every registry to trust into {TRUSTED_REGISTRIES_KEY}")))
             .in_file(path)
             .at(line.line)
             .about(PRIVILEGED_REGISTRIES_KEY.as_bytes()),
@@ -198,9 +204,9 @@ fn judge_privileged_list(path: &str, config: &ExecutorConfig, found: &mut Collec
         found.add(
             Finding::new(
                 codes::PRIVILEGED_LIST_DIFFERS,
-                format!("`{}` stands in {here} but not in {there}", lossy(clipped(entry))),
-                "make both lists equal, unless the difference is meant",
+                format!("`{}` is in {here} but not in {there}", lossy(clipped(entry))),
             )
+            .fix(Fix::manual("make both lists equal, unless the difference is meant"))
             .in_file(path)
             .at(line.line)
             .about(PRIVILEGED_REGISTRIES_KEY.as_bytes()),
@@ -208,32 +214,34 @@ fn judge_privileged_list(path: &str, config: &ExecutorConfig, found: &mut Collec
     }
 }
 
-fn judge_emr_defaults(path: &str, config: &ExecutorConfig, found: &mut Collector) {
-    let Some(line) = config.entry(DOCKER, TRUSTED_REGISTRIES_KEY).filter(|line| !is_blank(line.value)) else {
+fn check_emr_defaults(path: &str, config: &ExecutorConfig, found: &mut Findings) {
+    let Some(line) = config.entry(DOCKER, TRUSTED_REGISTRIES_KEY).filter(|line| !is_empty_list(line.value))
+    else {
         return;
     };
     let entries = config.trusted_registries();
     let is_lost = |name: &&str| !entries.is_some_and(|entries| entries.contains(name.as_bytes()));
-    let lost: Vec<_> = EMR_DEFAULTS.into_iter().filter(is_lost).collect();
+    let lost: Vec<_> = DEFAULT_TRUSTED_REGISTRIES.into_iter().filter(is_lost).collect();
     if lost.is_empty() {
         return;
     }
-    let remedy = match line.value.len() > LONGEST_REMEDY {
-        true => format!("begin the list with {},", lost.join(",")),
-        false => {
-            let mut all = EMR_DEFAULTS.map(str::to_owned).to_vec();
-            all.extend(
-                mended(line.value).into_iter().filter(|entry| !EMR_DEFAULTS.contains(&entry.as_str())),
-            );
-            format!("{TRUSTED_REGISTRIES_KEY}={}", all.join(","))
-        }
+    let fix = if line.value.len() > LONGEST_LIST {
+        Fix::manual(format!("begin the list with {},", lost.join(",")))
+    } else {
+        let mut all = DEFAULT_TRUSTED_REGISTRIES.map(str::to_owned).to_vec();
+        all.extend(
+            corrected(line.value)
+                .into_iter()
+                .filter(|entry| !DEFAULT_TRUSTED_REGISTRIES.contains(&entry.as_str())),
+        );
+        Fix::set(DOCKER, TRUSTED_REGISTRIES_KEY, all.join(","))
     };
     found.add(
         Finding::new(
             codes::EMR_DEFAULTS_LOST,
-            format!("the list no longer holds EMR's default: {}", lost.join(", ")),
-            remedy,
+            format!("the list no longer contains EMR's default: {}", lost.join(", ")),
         )
+        .fix(fix)
         .in_file(path)
         .at(line.line)
         .about(line.value),
@@ -241,9 +249,9 @@ fn judge_emr_defaults(path: &str, config: &ExecutorConfig, found: &mut Collector
 }
 
 /// The entries as they were probably meant, without repetitions.
-fn mended(value: &[u8]) -> Vec<String> {
+fn corrected(value: &[u8]) -> Vec<String> {
     let mut entries = Vec::new();
-    for entry in value.split(|byte| *byte == b',').map(mend).filter(|entry| !entry.is_empty()) {
+    for entry in value.split(|byte| *byte == b',').map(corrected_entry).filter(|entry| !entry.is_empty()) {
         if !entries.contains(&entry) {
             entries.push(entry);
         }
@@ -251,8 +259,8 @@ fn mended(value: &[u8]) -> Vec<String> {
     entries
 }
 
-/// One entry without blanks, quotes, scheme and tag; a path within a private ECR registry goes too.
-fn mend(entry: &[u8]) -> String {
+/// One entry without whitespace, quotes, scheme and tag; a path in a private ECR registry is dropped too.
+fn corrected_entry(entry: &[u8]) -> String {
     let text = lossy(entry);
     let unquoted = text.trim_matches(|c: char| c.is_whitespace() || "\"'[]".contains(c));
     let without_scheme = unquoted.split_once("://").map_or(unquoted, |(_, rest)| rest);
@@ -265,7 +273,7 @@ fn mend(entry: &[u8]) -> String {
     }
 }
 
-fn is_blank(text: &[u8]) -> bool {
+fn is_empty_list(text: &[u8]) -> bool {
     text.iter().all(|byte| byte.is_ascii_whitespace() || *byte == b',')
 }
 
@@ -276,18 +284,18 @@ mod tests {
     const HOST: &str = "123456789123.dkr.ecr.us-east-1.amazonaws.com";
 
     #[test]
-    fn faults_are_told_apart_and_mended() {
-        let check = |entry: &str, expected: Option<Code>, mended: &str| {
+    fn faults_are_classified_and_corrected() {
+        let check = |entry: &str, expected: Option<Code>, corrected: &str| {
             let code = fault(entry.as_bytes(), Rules::V3_3).map(|(code, _)| code);
             assert_eq!(code, expected, "{entry}");
-            assert_eq!(mend(entry.as_bytes()), mended, "{entry}");
+            assert_eq!(corrected_entry(entry.as_bytes()), corrected, "{entry}");
         };
         check(HOST, None, HOST);
         check(&format!("{HOST}/"), None, HOST);
         check("localhost:5000", None, "localhost:5000");
         check("public.ecr.aws/alias", None, "public.ecr.aws/alias");
         check("local", None, "local");
-        check(&format!(" {HOST}"), Some(codes::ENTRY_WITH_BLANK), HOST);
+        check(&format!(" {HOST}"), Some(codes::ENTRY_WITH_WHITESPACE), HOST);
         check(&format!("\"{HOST}\""), Some(codes::ENTRY_WITH_QUOTE), HOST);
         check(&format!("https://{HOST}"), Some(codes::ENTRY_WITH_SCHEME), HOST);
         check("*.amazonaws.com", Some(codes::ENTRY_WITH_WILDCARD), "*.amazonaws.com");

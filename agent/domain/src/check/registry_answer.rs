@@ -1,9 +1,10 @@
-//! What a registry said of an image, and what follows for a launch on this node.
+//! What a registry returned for an image, and what follows for a launch on this node.
 
 use serde::Deserialize;
 
 use super::image::{DOCKER_HUB, registry_of};
-use crate::findings::{Finding, codes};
+use crate::findings::{Finding, Fix, codes};
+use crate::registry::PULL_ACTIONS;
 
 /// An image name split for the registry's API.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,17 +18,17 @@ pub struct ImageReference {
 /// How the registry answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RegistryAnswer {
-    Found(ImageFacts),
+    Found(ImageDetails),
     NotFound,
     /// The HTTP status.
     Refused(u16),
-    /// It was not, or could not be, asked.
+    /// There was no request, or no valid answer.
     Unknown(String),
 }
 
-/// What manifests and the image's configuration tell.
+/// What manifests and the image's configuration say.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ImageFacts {
+pub struct ImageDetails {
     /// As Docker names them: `amd64`, `arm64`.
     pub architectures: Vec<String>,
     /// `None` if no configuration for this node's architecture was read.
@@ -79,8 +80,8 @@ impl ImageReference {
 }
 
 impl ImageConfig {
-    /// Whether Java seems to be in the image: `JAVA_HOME` is set, or its history speaks of it.
-    pub fn speaks_of_java(&self) -> bool {
+    /// Whether Java seems to be in the image: `JAVA_HOME` is set, or its history mentions it.
+    pub fn mentions_java(&self) -> bool {
         let env = self.config.env.iter().flatten();
         let mut steps = self.history.iter().map(|step| step.created_by.to_ascii_lowercase());
         env.into_iter().any(|variable| variable.starts_with("JAVA_HOME="))
@@ -97,50 +98,61 @@ pub fn docker_architecture(machine: &str) -> &str {
     }
 }
 
-/// What to tell of the answer on a node of that architecture, named as Docker does.
+/// Findings on the answer for a node of that architecture, named as Docker does.
 pub fn of_registry(image: &str, answer: &RegistryAnswer, architecture: &str) -> Vec<Finding> {
     match answer {
-        RegistryAnswer::Found(facts) => of_found(image, facts, architecture),
+        RegistryAnswer::Found(inputs) => of_found(image, inputs, architecture),
         RegistryAnswer::NotFound => vec![Finding::new(
             codes::IMAGE_NOT_FOUND,
             format!("the registry has no image `{image}`"),
-            "push it, or name a repository and tag that are there",
-        )],
-        // What ECR Public says to an expired token; private ECR says 401 or 403.
+        )
+        .fix(Fix::manual("push it, or name a repository and tag that exist"))],
+        // What ECR Public returns for an expired token; private ECR returns 401 or 403.
         RegistryAnswer::Refused(400) => vec![Finding::new(
             codes::PULL_REFUSED,
-            format!("the registry refuses to give `{image}` (HTTP 400)"),
-            "the published credential may have ended: look at it with emr-ecr-agent status on a node",
-        )],
+            format!("the registry refused the pull of `{image}` (HTTP 400)"),
+        )
+        .fix(Fix::manual("the published credential may have expired: see emr-ecr-agent status on a node"))],
         RegistryAnswer::Refused(status) => vec![Finding::new(
             codes::PULL_REFUSED,
-            format!("the registry refuses to give `{image}` (HTTP {status})"),
-            "allow the instance profile's role ecr:BatchCheckLayerAvailability, ecr:GetDownloadUrlForLayer and ecr:BatchGetImage, and in the repository's policy if it is another account's; then look at the published credential",
-        )],
+            format!("the registry refused the pull of `{image}` (HTTP {status})"),
+        )
+        .fix(Fix::manual(format!(
+            "allow the instance profile's role {}, also in the repository's policy if another account owns it; then check the published credential",
+            PULL_ACTIONS.join(", ")
+        )))],
         RegistryAnswer::Unknown(why) => vec![Finding::new(
             codes::REGISTRY_UNREACHABLE,
-            format!("the registry of `{image}` could not be asked: {why}"),
+            format!("could not reach the registry of `{image}`: {why}"),
+        )
+        .fix(Fix::manual(
             "check the route to the registry (NAT, or VPC endpoints for ecr.api, ecr.dkr and S3), or use --offline",
-        )],
+        ))],
     }
 }
 
-fn of_found(image: &str, facts: &ImageFacts, architecture: &str) -> Vec<Finding> {
+fn of_found(image: &str, inputs: &ImageDetails, architecture: &str) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let offered = &facts.architectures;
+    let offered = &inputs.architectures;
     if !offered.is_empty() && !offered.iter().any(|other| other == architecture) {
-        findings.push(Finding::new(
-            codes::ARCHITECTURE_DIFFERS,
-            format!("`{image}` is built for {}, and this node is {architecture}", offered.join(", ")),
-            format!("build it for this node too: docker buildx build --platform linux/{architecture}"),
-        ));
+        findings.push(
+            Finding::new(
+                codes::ARCHITECTURE_DIFFERS,
+                format!("`{image}` is built for {}, and this node is {architecture}", offered.join(", ")),
+            )
+            .fix(Fix::manual(format!(
+                "build it for this node too: docker buildx build --platform linux/{architecture}"
+            ))),
+        );
     }
-    if facts.java == Some(false) {
-        findings.push(Finding::new(
-            codes::JAVA_NOT_FOUND,
-            format!("`{image}` sets no JAVA_HOME, and its history does not speak of Java"),
-            "base it on an image with Java, such as amazoncorretto, or set ENV JAVA_HOME",
-        ));
+    if inputs.java == Some(false) {
+        findings.push(
+            Finding::new(
+                codes::JAVA_NOT_FOUND,
+                format!("`{image}` sets no JAVA_HOME, and its history does not mention Java"),
+            )
+            .fix(Fix::manual("base it on an image with Java, such as amazoncorretto, or set ENV JAVA_HOME")),
+        );
     }
     findings
 }
@@ -166,7 +178,7 @@ mod tests {
     fn java_leaves_traces() {
         let check = |json: &str, expected: bool| {
             let config: ImageConfig = serde_json::from_str(json).expect("a configuration");
-            assert_eq!(config.speaks_of_java(), expected, "{json}");
+            assert_eq!(config.mentions_java(), expected, "{json}");
         };
         check(r#"{"config":{"Env":["PATH=/bin","JAVA_HOME=/opt/java"]}}"#, true);
         check(r#"{"history":[{"created_by":"RUN yum install java-17-amazon-corretto"}]}"#, true);

@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer};
 
 use crate::findings::{Finding, Severity};
 
-/// The whole judgement. What was not looked at is null.
+/// The whole report. What was not read is null.
 #[derive(Debug, Serialize)]
 pub struct Report {
     pub rules: RulesName,
@@ -54,11 +54,11 @@ pub struct DockerConfigReport {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct CredentialReport {
-    /// `None` if neither the file nor the token says.
+    /// `None` if neither the file nor the token states it.
     pub expires_at: Option<Timestamp>,
 }
 
-/// One image; what depends on a file that was not looked at is null.
+/// One image; what depends on a file that was not read is null.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ImageReport {
     pub image: String,
@@ -90,7 +90,7 @@ pub struct ImageCredential {
 impl Report {
     /// Whether an error was found.
     pub fn failed(&self) -> bool {
-        self.findings.iter().any(|finding| finding.severity == Severity::Error)
+        self.findings.iter().any(|finding| finding.severity() == Severity::Error)
     }
 }
 

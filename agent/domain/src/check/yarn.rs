@@ -1,27 +1,26 @@
-//! yarn-site.xml: what keeps the NodeManager from Docker, and how EMR's own ECR authentication stands.
+//! yarn-site.xml: what keeps the NodeManager from Docker, and whether EMR's own ECR authentication is on.
 
 use std::collections::BTreeSet;
 
 use hadoop_rules::executor_config::ExecutorConfig;
 use hadoop_rules::site::{Resolved, Site};
 
-use super::collector::Collector;
-use super::facts::{Facts, NodeFacts, SiteContent, SiteFile, emr_version};
+use super::inputs::{Inputs, NodeInputs, SiteContent, SiteFile, emr_version};
 use super::registries::trusted_ecr_registries;
-use crate::findings::{Code, Finding, codes};
+use crate::emr::AUTO_AUTH_KEY;
+use crate::findings::{Code, Finding, Findings, Fix, codes};
 
-pub(super) const AUTO_AUTH_KEY: &str =
-    "yarn.nodemanager.runtime.linux.docker.ecr-auto-authentication.enabled";
 const PROVIDER_KEY: &str = "yarn.nodemanager.runtime.linux.docker.docker-client-credential-provider.class";
 const PROVIDER: &str = "org.apache.hadoop.security.authentication.EcrDockerClientCredentialProvider";
-const EXECUTOR_KEY: &str = "yarn.nodemanager.container-executor.class";
-const EXECUTOR: &str = "org.apache.hadoop.yarn.server.nodemanager.LinuxContainerExecutor";
-const RUNTIMES_KEY: &str = "yarn.nodemanager.runtime.linux.allowed-runtimes";
+pub(super) const EXECUTOR_KEY: &str = "yarn.nodemanager.container-executor.class";
+pub(super) const EXECUTOR: &str = "org.apache.hadoop.yarn.server.nodemanager.LinuxContainerExecutor";
+pub(super) const RUNTIMES_KEY: &str = "yarn.nodemanager.runtime.linux.allowed-runtimes";
+pub(super) const RUNTIMES: &str = "default,docker";
 const IMAGE_UPDATE_KEY: &str = "yarn.nodemanager.runtime.linux.docker.image-update";
 const DEFAULT_NETWORK_KEY: &str = "yarn.nodemanager.runtime.linux.docker.default-container-network";
 const NETWORKS_KEY: &str = "yarn.nodemanager.runtime.linux.docker.allowed-container-networks";
 const CAPABILITIES_KEY: &str = "yarn.nodemanager.runtime.linux.docker.capabilities";
-/// All that is judged here, apart from the mounts.
+/// All keys that are checked here, apart from the mounts.
 pub(super) const KEYS: [&str; 8] = [
     AUTO_AUTH_KEY,
     PROVIDER_KEY,
@@ -36,41 +35,44 @@ pub(super) const KEYS: [&str; 8] = [
 const AUTO_AUTH_SINCE: (u32, u32) = (6, 1);
 const AUTO_AUTH_SUSPECT_SINCE: (u32, u32) = (6, 9);
 
-/// What yarn-site.xml says of the NodeManager's own wishes; `None` where it says nothing.
+/// What yarn-site.xml sets for the NodeManager's own requests; `None` where it sets nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct YarnSettings {
     pub default_network: Option<String>,
     pub capabilities: Option<Vec<String>>,
-    /// The default mounts and the NodeManager's own folders, as `source:destination:mode`.
+    /// The default mounts and the NodeManager's own directories, as `source:destination:mode`.
     pub mounts: Vec<String>,
 }
 
-pub(super) fn judge(
+pub(super) fn check(
     file: &SiteFile,
-    facts: &Facts<'_>,
+    inputs: &Inputs<'_>,
     config: Option<&ExecutorConfig>,
-    found: &mut Collector,
+    found: &mut Findings,
 ) -> Option<YarnSettings> {
     let (site, resolved) = match &file.content {
         SiteContent::Loaded { site, resolved } => (site, resolved),
         SiteContent::Absent => {
             let message = format!("{} does not exist", file.path);
-            let remedy = "name the file; EMR writes it when it provisions the node";
-            found.add(Finding::new(codes::SITE_UNREADABLE, message, remedy).in_file(&file.path));
+            let fix = Fix::manual("name the file; EMR writes it when it provisions the node");
+            found.add(Finding::new(codes::SITE_UNREADABLE, message).fix(fix).in_file(&file.path));
             return None;
         }
         SiteContent::Unusable { line, why } => {
-            let remedy = "mend the file: xmllint --noout tells where it is not well-formed";
-            found
-                .add(Finding::new(codes::SITE_UNREADABLE, why.clone(), remedy).in_file(&file.path).at(*line));
+            let fix = Fix::manual(format!(
+                "correct the file; to find the fault, run: xmllint --noout {}",
+                file.path
+            ));
+            let finding = Finding::new(codes::SITE_UNREADABLE, why.clone()).fix(fix);
+            found.add(finding.in_file(&file.path).at(*line));
             return None;
         }
     };
     let reader = Reader { file: &file.path, site, resolved };
-    judge_runtime(&reader, found);
-    judge_network(&reader, found);
-    judge_image_update(&reader, found);
-    judge_auto_auth(&reader, facts.node.as_ref(), config, found);
+    check_runtime(&reader, found);
+    check_network(&reader, found);
+    check_image_update(&reader, found);
+    check_auto_auth(&reader, inputs.node.as_ref(), config, found);
     Some(settings(resolved))
 }
 
@@ -82,17 +84,13 @@ struct Reader<'s> {
 }
 
 impl Reader<'_> {
-    fn finding(&self, code: Code, key: &str, message: String, remedy: String) -> Finding {
-        let finding = Finding::new(code, message, remedy).about(key.as_bytes());
+    fn finding(&self, code: Code, key: &str, message: String, fix: Option<Fix>) -> Finding {
+        let finding = Finding { fix, ..Finding::new(code, message).about(key.as_bytes()) };
         match self.site.property(key) {
             Some(property) => finding.in_file(&property.origin.file).at(property.origin.line),
             None => finding.in_file(self.file),
         }
     }
-}
-
-fn property(key: &str, value: &str) -> String {
-    format!("<property><name>{key}</name><value>{value}</value></property>")
 }
 
 fn settings(resolved: &Resolved) -> YarnSettings {
@@ -106,8 +104,8 @@ fn settings(resolved: &Resolved) -> YarnSettings {
     let mut mounts = with_mode(&format!("{docker}.default-ro-mounts"), "ro");
     mounts.extend(with_mode(&format!("{docker}.default-rw-mounts"), "rw"));
     for key in ["yarn.nodemanager.local-dirs", "yarn.nodemanager.log-dirs"] {
-        let folders = list(key).into_iter().filter(|folder| folder.starts_with('/'));
-        mounts.extend(folders.map(|folder| format!("{folder}:{folder}:rw")));
+        let directories = list(key).into_iter().filter(|directory| directory.starts_with('/'));
+        mounts.extend(directories.map(|directory| format!("{directory}:{directory}:rw")));
     }
     YarnSettings {
         default_network: resolved.trimmed(DEFAULT_NETWORK_KEY).map(str::to_owned),
@@ -116,74 +114,70 @@ fn settings(resolved: &Resolved) -> YarnSettings {
     }
 }
 
-fn judge_runtime(reader: &Reader<'_>, found: &mut Collector) {
+fn check_runtime(reader: &Reader<'_>, found: &mut Findings) {
     let resolved = reader.resolved;
     let class = resolved.trimmed(EXECUTOR_KEY);
     if class != Some(EXECUTOR) {
         let message = match class {
             Some(class) => format!("{EXECUTOR_KEY} is {class}"),
-            None => format!("{EXECUTOR_KEY} is not set, and the default knows no Docker"),
+            None => format!("{EXECUTOR_KEY} is not set, and the default does not support Docker"),
         };
-        let remedy = property(EXECUTOR_KEY, EXECUTOR);
-        found.add(reader.finding(codes::WRONG_EXECUTOR_CLASS, EXECUTOR_KEY, message, remedy));
+        let fix = Some(Fix::property(EXECUTOR_KEY, EXECUTOR));
+        found.add(reader.finding(codes::WRONG_EXECUTOR_CLASS, EXECUTOR_KEY, message, fix));
     }
     let runtimes = resolved.list(RUNTIMES_KEY);
     if !runtimes.contains(&"docker") {
         let written = if runtimes.is_empty() { "not set".to_owned() } else { runtimes.join(",") };
         let message = format!("{RUNTIMES_KEY} is {written}, without docker");
-        let remedy = property(RUNTIMES_KEY, "default,docker");
-        found.add(reader.finding(codes::RUNTIME_NOT_ALLOWED, RUNTIMES_KEY, message, remedy));
+        let fix = Some(Fix::property(RUNTIMES_KEY, RUNTIMES));
+        found.add(reader.finding(codes::RUNTIME_NOT_ALLOWED, RUNTIMES_KEY, message, fix));
     }
 }
 
-fn judge_network(reader: &Reader<'_>, found: &mut Collector) {
+fn check_network(reader: &Reader<'_>, found: &mut Findings) {
     let allowed = reader.resolved.list(NETWORKS_KEY);
     let allowed = if allowed.is_empty() { vec!["host", "none", "bridge"] } else { allowed };
     let default = reader.resolved.trimmed(DEFAULT_NETWORK_KEY).unwrap_or("host");
     if !allowed.contains(&default) {
         let message = format!("the default network {default} is not among {}", allowed.join(","));
-        let remedy = property(NETWORKS_KEY, &format!("{},{default}", allowed.join(",")));
-        found.add(reader.finding(codes::DEFAULT_NETWORK_NOT_ALLOWED, NETWORKS_KEY, message, remedy));
+        let fix = Some(Fix::property(NETWORKS_KEY, format!("{},{default}", allowed.join(","))));
+        found.add(reader.finding(codes::DEFAULT_NETWORK_NOT_ALLOWED, NETWORKS_KEY, message, fix));
     }
 }
 
-fn judge_image_update(reader: &Reader<'_>, found: &mut Collector) {
+fn check_image_update(reader: &Reader<'_>, found: &mut Findings) {
     if reader.resolved.boolean(IMAGE_UPDATE_KEY) == Some(true) {
         let message = format!("{IMAGE_UPDATE_KEY} is on");
-        let remedy = property(IMAGE_UPDATE_KEY, "false");
-        found.add(reader.finding(codes::IMAGE_UPDATE_ON, IMAGE_UPDATE_KEY, message, remedy));
+        let fix = Some(Fix::property(IMAGE_UPDATE_KEY, "false"));
+        found.add(reader.finding(codes::IMAGE_UPDATE_ON, IMAGE_UPDATE_KEY, message, fix));
     }
 }
 
-/// Which of EMR's regimes the cluster is in: its own authentication off, on, on but suspect, or on and
-/// not enough for the registries in use.
-fn judge_auto_auth(
+/// Whether EMR's own authentication is off, on, on but suspect, or on and not enough for the registries in
+/// use.
+fn check_auto_auth(
     reader: &Reader<'_>,
-    node: Option<&NodeFacts>,
+    node: Option<&NodeInputs>,
     config: Option<&ExecutorConfig>,
-    found: &mut Collector,
+    found: &mut Findings,
 ) {
     let release = node.and_then(|node| emr_version(node.release.as_deref()?));
     let known = release.is_none_or(|release| release >= AUTO_AUTH_SINCE);
     let on = known && reader.resolved.boolean(AUTO_AUTH_KEY) == Some(true);
     if !on {
         let message = "EMR's own ECR authentication is off".to_owned();
-        let remedy =
-            "nothing, if jobs name the published file; --only-agent of emr-config sets it so on purpose"
-                .to_owned();
-        found.add(reader.finding(codes::ECR_AUTO_AUTH_OFF, AUTO_AUTH_KEY, message, remedy));
+        found.add(reader.finding(codes::ECR_AUTO_AUTH_OFF, AUTO_AUTH_KEY, message, None));
         return;
     }
     let suspect = release.is_some_and(|release| release >= AUTO_AUTH_SUSPECT_SINCE);
     let provided = reader.resolved.trimmed(PROVIDER_KEY) == Some(PROVIDER);
     if suspect && !provided {
         let message = "EMR's own ECR authentication is on, without its provider class".to_owned();
-        let remedy = property(PROVIDER_KEY, PROVIDER);
-        found.add(reader.finding(codes::ECR_AUTO_AUTH_SUSPECT, AUTO_AUTH_KEY, message, remedy));
+        let fix = Some(Fix::property(PROVIDER_KEY, PROVIDER));
+        found.add(reader.finding(codes::ECR_AUTO_AUTH_SUSPECT, AUTO_AUTH_KEY, message, fix));
     } else {
         let message = "EMR's own ECR authentication is on".to_owned();
-        let remedy = "nothing, while every registry in use is in the cluster's Region".to_owned();
-        found.add(reader.finding(codes::ECR_AUTO_AUTH_ON, AUTO_AUTH_KEY, message, remedy));
+        found.add(reader.finding(codes::ECR_AUTO_AUTH_ON, AUTO_AUTH_KEY, message, None));
     }
     let foreign = foreign_regions(node.and_then(|node| node.region.as_deref()), config);
     if !foreign.is_empty() {
@@ -191,9 +185,9 @@ fn judge_auto_auth(
             "EMR's own ECR authentication is on, and registries in {} are trusted",
             foreign.join(", ")
         );
-        let remedy =
-            "name the published file in YARN_CONTAINER_RUNTIME_DOCKER_CLIENT_CONFIG of each job".to_owned();
-        found.add(reader.finding(codes::ECR_AUTO_AUTH_INSUFFICIENT, AUTO_AUTH_KEY, message, remedy));
+        let fix =
+            Fix::manual("name the published file in YARN_CONTAINER_RUNTIME_DOCKER_CLIENT_CONFIG of each job");
+        found.add(reader.finding(codes::ECR_AUTO_AUTH_INSUFFICIENT, AUTO_AUTH_KEY, message, Some(fix)));
     }
 }
 

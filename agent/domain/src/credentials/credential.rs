@@ -31,7 +31,7 @@ pub struct StaticCredential {
 }
 
 impl EntryName {
-    /// `None` for what no registry is known by: nothing, or text with blanks or control characters.
+    /// `None` for what no registry is known by: nothing, or text with whitespace or control characters.
     pub fn parse(text: &str) -> Option<Self> {
         let good = !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || c.is_control());
         good.then(|| Self(text.to_owned()))

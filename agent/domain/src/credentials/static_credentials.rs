@@ -26,7 +26,7 @@ pub enum BadCredentials {
     NotJson { line: usize, column: usize },
     #[error("it holds no JSON object \"auths\"")]
     NoAuths,
-    #[error("the entry name {0:?} is empty or holds a blank")]
+    #[error("the entry name {0:?} is empty or contains whitespace")]
     Name(String),
     #[error("the entry for {0} has no \"auth\" that is base64 of user:password")]
     Auth(EntryName),

@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 
+use hadoop_rules::client_config::{self, ClientConfigError};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use thiserror::Error;
 
 use crate::credentials::{
     Credential, Credentials, EntryName, LONGEST_LIFE, Origin, Secret, StaticCredential, Token, stated_expiry,
@@ -46,51 +46,26 @@ struct Entry {
     set_at: Option<Timestamp>,
 }
 
-/// Why a document fails launches, or would be taken for something else than it is.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum Poison {
-    #[error("not JSON at line {line}, column {column}")]
-    NotJson { line: usize, column: usize },
-    #[error("its top level is not a JSON object")]
-    NotObject,
-    #[error("its entry for {0:?} has no string auth, which fails every launch")]
-    NoAuth(String),
-}
-
 impl PublishedDocument {
-    /// Reads what is in place. The document holds all good entries even where there is poison.
-    pub fn read(document: &Document) -> (Self, Option<Poison>) {
-        let value: Value = match serde_json::from_slice(document.bytes()) {
-            Ok(value) => value,
-            Err(error) => {
-                let poison = Poison::NotJson { line: error.line(), column: error.column() };
-                return (Self::default(), Some(poison));
-            }
-        };
-        let Value::Object(root) = value else { return (Self::default(), Some(Poison::NotObject)) };
-        let own = Own::read(root.get(OWN_KEY));
-        let mut poison = None;
-        let mut entries = BTreeMap::new();
-        let auths = root.get("auths").and_then(Value::as_object);
-        for (name, entry) in auths.into_iter().flatten() {
-            let Some(auth) = entry.get("auth").and_then(Value::as_str) else {
-                poison.get_or_insert_with(|| Poison::NoAuth(name.clone()));
-                continue;
-            };
-            // Anyone may write what our object says; the token's own word can only shorten it.
-            let expires_at =
-                [stated_expiry(auth), own.expires_at.get(name).copied()].into_iter().flatten().min();
-            let of = |times: &BTreeMap<String, Timestamp>| times.get(name).copied();
+    /// Reads what is published, as YARN does. The document holds all good entries even where the file fails
+    /// launches.
+    pub fn read(document: &Document) -> (Self, Option<ClientConfigError>) {
+        let (credentials, error) = client_config::salvage(document.bytes());
+        let own = Own::read(document.bytes());
+        let entry = |(name, auth): (String, Secret)| {
+            // Anyone may write what our object says; the token's own expiry can only shorten it.
+            let expires_at = [stated_expiry(auth.expose()), own.expires_at.get(&name).copied()];
+            let of = |times: &BTreeMap<String, Timestamp>| times.get(&name).copied();
             let entry = Entry {
-                auth: Secret::new(auth),
-                expires_at,
+                expires_at: expires_at.into_iter().flatten().min(),
                 issued_at: of(&own.issued_at),
                 credentials_expire_at: of(&own.credentials_expire_at),
                 set_at: of(&own.set_at),
+                auth,
             };
-            entries.insert(name.clone(), entry);
-        }
-        (Self { entries, publication: own.publication }, poison)
+            (name, entry)
+        };
+        (Self { entries: credentials.into_iter().map(entry).collect(), publication: own.publication }, error)
     }
 
     /// What the document becomes when `wanted` is merged in: an entry is replaced by a better one
@@ -203,13 +178,7 @@ impl Entry {
 /// When entries end, as our object in the document says; nothing else of the document is kept, which
 /// may be large and of others.
 pub fn claimed_expiries(bytes: &[u8]) -> BTreeMap<String, Timestamp> {
-    #[derive(Deserialize)]
-    struct Root {
-        #[serde(rename = "emr-ecr-agent", default)]
-        own: Option<Own>,
-    }
-    let own = serde_json::from_slice(bytes).ok().and_then(|root: Root| root.own);
-    own.unwrap_or_default().expires_at
+    Own::read(bytes).expires_at
 }
 
 #[derive(Default, Serialize, Deserialize)]
@@ -227,9 +196,16 @@ struct Own {
 }
 
 impl Own {
-    /// What cannot be read counts as not said.
-    fn read(value: Option<&Value>) -> Self {
-        value.and_then(|value| Self::deserialize(value).ok()).unwrap_or_default()
+    /// The object of the first JSON document, as YARN ignores what follows it. What cannot be read counts
+    /// as absent.
+    fn read(bytes: &[u8]) -> Self {
+        #[derive(Deserialize)]
+        struct Root {
+            #[serde(rename = "emr-ecr-agent", default)]
+            own: Option<Own>,
+        }
+        let root = Root::deserialize(&mut serde_json::Deserializer::from_slice(bytes));
+        root.ok().and_then(|root| root.own).unwrap_or_default()
     }
 }
 
@@ -237,7 +213,9 @@ impl Own {
 mod tests {
     use jiff::Timestamp;
 
-    use super::{Poison, Publication, PublishedDocument};
+    use hadoop_rules::client_config::{self, ClientConfigError};
+
+    use super::{Publication, PublishedDocument};
     use crate::credentials::{Credential, Credentials, EntryName, Origin, Secret, StaticCredential, Token};
     use crate::documents::Document;
     use crate::refresh::schedule::Renewal;
@@ -343,22 +321,47 @@ mod tests {
 
     #[test]
     fn poison_is_named_and_good_entries_survive_it() {
-        let check = |text: &str, expected: Option<Poison>, survivors: &[&str]| {
-            let (document, poison) = PublishedDocument::read(&Document::new(text.as_bytes().to_vec()));
-            assert_eq!(poison, expected, "{text}");
+        let check = |text: &str, broken: Option<&str>, survivors: &[&str]| {
+            let (document, error) = PublishedDocument::read(&Document::new(text.as_bytes().to_vec()));
+            let error = error.map(|error| match error {
+                ClientConfigError::Empty => "empty".to_owned(),
+                ClientConfigError::Malformed(_) => "malformed".to_owned(),
+                ClientConfigError::EntryWithoutAuth { registry } => registry,
+            });
+            assert_eq!(error.as_deref(), broken, "{text}");
             assert_eq!(document.entries.keys().map(String::as_str).collect::<Vec<_>>(), survivors, "{text}");
         };
-        check("{", Some(Poison::NotJson { line: 1, column: 1 }), &[]);
-        check("", Some(Poison::NotJson { line: 1, column: 0 }), &[]);
-        check("[]", Some(Poison::NotObject), &[]);
-        check(r#"{"auths":{"a":{}}}"#, Some(Poison::NoAuth("a".into())), &[]);
-        check(
-            r#"{"auths":{"a":{"auth":"x"},"b":null,"c":{"auth":7}}}"#,
-            Some(Poison::NoAuth("b".into())),
-            &["a"],
-        );
+        check("{", Some("malformed"), &[]);
+        check("", Some("empty"), &[]);
+        check("[]", None, &[]);
+        check(r#"{"auths":{"a":{}}}"#, Some("a"), &[]);
+        check(r#"{"auths":{"a":{"auth":"x"},"b":null,"c":{"auth":7}}}"#, Some("b"), &["a", "c"]);
         check(r#"{"auths":{"a":{"auth":"x"}}}"#, None, &["a"]);
+        check(r#"{"auths":{"a":{"auth":null}}} trailing"#, None, &["a"]);
+        check(r#"{"auths":{"a":{"auth":"\ud83d"}}}"#, None, &["a"]);
         check("{}", None, &[]);
+    }
+
+    #[test]
+    fn the_daemon_reads_every_recorded_case_as_yarn_does() {
+        use base64::Engine as _;
+        use base64::engine::general_purpose::STANDARD;
+        let cases = include_str!("../../../hadoop-rules/testdata/docker_config.jsonl");
+        for line in cases.lines() {
+            let case: serde_json::Value = serde_json::from_str(line).expect("a case");
+            let bytes = match (case["content"].as_str(), case["content_b64"].as_str()) {
+                (Some(text), _) => text.as_bytes().to_vec(),
+                (None, Some(encoded)) => STANDARD.decode(encoded).expect("base64"),
+                (None, None) => continue,
+            };
+            let (document, error) = PublishedDocument::read(&Document::new(bytes.clone()));
+            let hadoop = &case["3.5.0"];
+            assert_eq!(error.is_some(), !hadoop["error"].is_null(), "{}", case["id"]);
+            assert_eq!(error, client_config::read(&bytes).err(), "{}", case["id"]);
+            if error.is_none() {
+                assert_eq!(Some(document.entries.len() as u64), hadoop["tokens"].as_u64(), "{}", case["id"]);
+            }
+        }
     }
 
     #[test]

@@ -36,22 +36,22 @@ impl PublishedPath {
         &self.path
     }
 
-    /// Path of the folder, without a trailing `/` unless it is the root.
-    pub fn folder(&self) -> &str {
+    /// Path of the directory, without a trailing `/` unless it is the root.
+    pub fn directory(&self) -> &str {
         match self.path.rfind('/') {
             Some(0) | None => "/",
             Some(end) => &self.path[..end],
         }
     }
 
-    /// Name of the file inside its folder.
+    /// Name of the file inside its directory.
     pub fn file_name(&self) -> &str {
         self.path.rsplit('/').next().unwrap_or_default()
     }
 
-    /// Path of another file in the same folder.
+    /// Path of another file in the same directory.
     pub fn sibling(&self, name: &str) -> String {
-        format!("{}/{name}", self.folder().trim_end_matches('/'))
+        format!("{}/{name}", self.directory().trim_end_matches('/'))
     }
 }
 
@@ -80,7 +80,7 @@ mod tests {
     fn tells_file_system_and_path_apart() {
         let check = |text: &str, expected: Option<(Option<&str>, &str, &str, &str)>| {
             let parsed = PublishedPath::parse(text);
-            let parts = parsed.as_ref().map(|p| (p.file_system(), p.path(), p.folder(), p.file_name()));
+            let parts = parsed.as_ref().map(|p| (p.file_system(), p.path(), p.directory(), p.file_name()));
             assert_eq!(parts, expected, "{text}");
             if let Some(parsed) = &parsed {
                 assert_eq!(PublishedPath::parse(&parsed.to_string()).as_ref(), Some(parsed));
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn sibling_stays_in_the_folder() {
+    fn sibling_stays_in_the_directory() {
         for (path, sibling) in [("/config.json", "/x"), ("/user/hadoop/config.json", "/user/hadoop/x")] {
             assert_eq!(PublishedPath::parse(path).map(|p| p.sibling("x")).as_deref(), Some(sibling));
         }

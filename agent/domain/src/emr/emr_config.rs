@@ -6,11 +6,8 @@ use std::str::FromStr;
 use serde_json::{Value, json};
 use thiserror::Error;
 
+use super::{AUTO_AUTH_KEY, DEFAULT_TRUSTED_REGISTRIES};
 use crate::registry::HostName;
-
-/// What EMR trusts by itself, which a configured list replaces.
-const EMR_DEFAULTS: [&str; 2] = ["local", "centos"];
-const AUTO_AUTH: &str = "yarn.nodemanager.runtime.linux.docker.ecr-auto-authentication.enabled";
 
 /// A registry as an entry of Hadoop's list: a host, and maybe the beginning of repositories' names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,7 +15,7 @@ pub struct TrustedEntry(String);
 
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error(
-    "{0:?} is no registry: write the host, such as 123456789123.dkr.ecr.us-east-1.amazonaws.com, without scheme, tag or blanks"
+    "{0:?} is not a registry: write the host, such as 123456789123.dkr.ecr.us-east-1.amazonaws.com, without scheme, tag or spaces"
 )]
 pub struct NotAnEntry(String);
 
@@ -42,7 +39,7 @@ impl fmt::Display for TrustedEntry {
 /// What `--configurations` takes: both lists, EMR's defaults kept; if `only_agent`, EMR's own ECR
 /// authentication is turned off as well.
 pub fn render(registries: &[TrustedEntry], only_agent: bool) -> Value {
-    let mut entries = EMR_DEFAULTS.to_vec();
+    let mut entries = DEFAULT_TRUSTED_REGISTRIES.to_vec();
     for registry in registries {
         if !entries.contains(&registry.0.as_str()) {
             entries.push(&registry.0);
@@ -61,7 +58,8 @@ pub fn render(registries: &[TrustedEntry], only_agent: bool) -> Value {
         }],
     })];
     if only_agent {
-        configurations.push(json!({ "Classification": "yarn-site", "Properties": { AUTO_AUTH: "false" } }));
+        configurations
+            .push(json!({ "Classification": "yarn-site", "Properties": { AUTO_AUTH_KEY: "false" } }));
     }
     Value::Array(configurations)
 }
@@ -85,7 +83,7 @@ mod tests {
     fn only_the_agent_means_not_emr() {
         let rendered = render(&[], true);
         assert_eq!(rendered[1]["Classification"], "yarn-site");
-        assert_eq!(rendered[1]["Properties"][AUTO_AUTH], "false");
+        assert_eq!(rendered[1]["Properties"][AUTO_AUTH_KEY], "false");
     }
 
     #[test]

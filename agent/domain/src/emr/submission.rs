@@ -15,7 +15,7 @@ const PASSWD: &str = "/etc/passwd:/etc/passwd:ro";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Submission {
     pub image: String,
-    /// `source:destination:mode` each, besides /etc/passwd.
+    /// `source:destination:mode` each, in addition to /etc/passwd.
     pub mounts: Vec<String>,
     /// URI of the published config.json.
     pub client_config: String,

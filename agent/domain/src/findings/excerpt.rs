@@ -1,4 +1,4 @@
-//! The line that a finding is about, and the words in it to point at.
+//! The line that a finding is about, and the part of it to mark.
 
 use hadoop_rules::executor_config::lossy;
 
@@ -6,10 +6,10 @@ use super::Finding;
 
 /// Longest part of a line that is shown.
 const WIDEST: usize = 100;
-/// What stays to be seen before the words at fault where a line is too wide.
+/// How much is shown before the part at fault where a line is too wide.
 const LEAD: usize = 20;
 
-/// A line as people are shown it, with the part at fault.
+/// A line as printed, with the part at fault.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Excerpt {
     about: Vec<u8>,
@@ -45,7 +45,7 @@ pub(crate) fn clipped(text: &[u8]) -> &[u8] {
     &text[..text.len().min(200)]
 }
 
-/// Gives every finding in that file the text of its line, in one walk through the file.
+/// Gives every finding in that file the text of its line, in one pass over the file.
 pub fn point_at(findings: &mut [Finding], file: &str, text: &[u8]) {
     let mut wanted: Vec<&mut Finding> = findings
         .iter_mut()
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     fn check(text: &[u8], line: u32, about: &str, expected: (&str, usize, usize)) {
-        let finding = Finding::new(UNKNOWN_KEY, "", "").in_file("f").at(line).about(about.as_bytes());
+        let finding = Finding::new(UNKNOWN_KEY, "").in_file("f").at(line).about(about.as_bytes());
         let mut findings = [finding];
         point_at(&mut findings, "f", text);
         let excerpt = findings[0].excerpt.clone().expect("there from the start");
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn points_at_the_words() {
+    fn marks_the_part_at_fault() {
         check(b"a=b\nkey=va lue\n", 2, "va", ("key=va lue", 4, 2));
         check(b"key=1", 1, "absent", ("key=1", 0, 5));
         check(b"\t\r", 1, "", ("→␍", 0, 2));

@@ -1,282 +1,156 @@
-//! A reader of JSON that accepts exactly what Jackson, YARN's JSON library, accepts.
+//! JSON as Jackson, YARN's JSON library, accepts it, on top of `serde_json`.
 //!
-//! It reads one document and ignores what follows; a member given twice keeps its last value. Where
-//! the two generations of Jackson differ, for text right after a number that is the whole document,
-//! it goes with the older and more lenient one.
+//! The two agree on the grammar. Unlike `serde_json`, Jackson ignores what follows the document, takes
+//! half a surrogate pair, and turns numbers to text as Java does; those cases are handled here. Where the
+//! two generations of Jackson differ, for text right after a number that is the whole document, the older
+//! and more lenient one counts.
 
 use alloc::borrow::ToOwned;
 use alloc::collections::BTreeMap;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::fmt;
 
+use serde::Deserialize as _;
+use serde::de::{DeserializeSeed, Deserializer as _, MapAccess, Visitor};
+use serde_json::Deserializer;
+use serde_json::value::RawValue;
 use thiserror::Error;
 
 use super::text;
 
 /// Where and why a document is refused. Never holds text of the document, which is secret.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-#[error("{fault} at line {line}, column {column}")]
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("{message}")]
 pub struct JsonError {
+    /// Counted from one.
     pub line: usize,
-    /// In characters, counted from one.
+    /// In bytes, counted from one.
     pub column: usize,
-    pub fault: Fault,
+    message: String,
 }
 
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-pub enum Fault {
-    #[error("the text ends within a value")]
-    UnexpectedEnd,
-    #[error("a value was expected")]
-    NoValue,
-    #[error("a member name in double quotes was expected")]
-    NoName,
-    #[error("`:` was expected")]
-    NoColon,
-    #[error("`,` or the end of the array or object was expected")]
-    NoComma,
-    #[error("a control character stands within a string")]
-    ControlCharacter,
-    #[error("an escape sequence is not known")]
-    Escape,
-    #[error("a number is not well formed")]
-    Number,
-    /// Jackson's own bound differs by version and by the size of its stack; this is the lowest.
-    #[error("values are nested deeper than 1000 levels")]
-    TooDeep,
-}
-
-pub(super) enum Value {
-    /// As Jackson's `asText` gives it.
-    Scalar(String),
-    Array,
-    /// As written: a map for each of a million small objects would take fifty times the file.
-    Object(Vec<(String, Value)>),
-}
-
-pub(super) type Members = BTreeMap<String, Value>;
-
-impl Value {
-    /// Anything but an object has no members.
-    pub(super) fn into_members(self) -> Members {
-        match self {
-            Self::Object(members) => members.into_iter().collect(),
-            Self::Scalar(_) | Self::Array => Members::new(),
-        }
-    }
-
-    pub(super) fn into_text(self) -> String {
-        match self {
-            Self::Scalar(text) => text,
-            Self::Array | Self::Object(_) => String::new(),
-        }
-    }
-}
-
-/// The first document of the text; None if there is nothing but white space.
-pub(super) fn read(text: &str) -> Result<Option<Value>, JsonError> {
-    let mut reader = Reader { text, at: 0 };
-    if reader.next_token().is_none() {
-        return Ok(None);
-    }
-    let value = reader.value(0).map_err(|fault| reader.place(fault))?;
-    Ok(Some(value))
-}
-
-struct Reader<'t> {
-    text: &'t str,
-    at: usize,
-}
-
+/// Jackson's own bound differs by version and by the size of its stack; this is the lowest.
 const MOST_LEVELS: usize = 1_000;
 
-impl Reader<'_> {
-    fn value(&mut self, level: usize) -> Result<Value, Fault> {
-        if level > MOST_LEVELS {
-            return Err(Fault::TooDeep);
-        }
-        match self.next_token().ok_or(Fault::UnexpectedEnd)? {
-            b'{' => self.object(level),
-            b'[' => self.array(level),
-            b'"' => self.string().map(Value::Scalar),
-            b'-' | b'0'..=b'9' => self.number().map(Value::Scalar),
-            _ => self.literal(),
-        }
-    }
+/// A value that is known to be well-formed, and is not read further.
+pub(super) type Raw<'t> = &'t RawValue;
 
-    fn object(&mut self, level: usize) -> Result<Value, Fault> {
-        self.at += 1;
-        let mut members = Vec::new();
-        if self.take(b'}') {
-            return Ok(Value::Object(members));
+/// The first document of the text; None if there is nothing but whitespace.
+pub(super) fn read(text: &str) -> Result<Option<Raw<'_>>, JsonError> {
+    let start = text.trim_start_matches([' ', '\t', '\n', '\r']);
+    if start.is_empty() {
+        return Ok(None);
+    }
+    let raw = Raw::deserialize(&mut Deserializer::from_str(text)).map_err(|error| JsonError::of(&error))?;
+    let is_word = raw.get().starts_with(|first: char| first.is_ascii_alphabetic());
+    let next = start[raw.get().len()..].chars().next();
+    if is_word && next.is_some_and(|next| next == '_' || next == '$' || next.is_alphanumeric()) {
+        return Err(JsonError::at_start("expected value"));
+    }
+    if levels(raw.get()) > MOST_LEVELS {
+        return Err(JsonError::at_start("values are nested deeper than 1000 levels"));
+    }
+    Ok(Some(raw))
+}
+
+/// The members of an object, of one name the last; none if the value is not an object.
+pub(super) fn members(value: Raw<'_>) -> BTreeMap<String, Raw<'_>> {
+    if !value.get().starts_with('{') {
+        return BTreeMap::new();
+    }
+    // The value is well-formed, so this cannot fail.
+    Deserializer::from_str(value.get()).deserialize_map(Members).unwrap_or_default()
+}
+
+/// Jackson's `asText`: the text of a string, what is written of a word, Java's text of a number, nothing
+/// for arrays and objects.
+pub(super) fn as_text(value: Raw<'_>) -> String {
+    let written = value.get();
+    match written.as_bytes() {
+        [b'"', ..] => Deserializer::from_str(written).deserialize_bytes(JavaText).unwrap_or_default(),
+        [b'{' | b'[', ..] => String::new(),
+        b"-0" => "0".to_owned(),
+        [b'-' | b'0'..=b'9', ..] if written.contains(['.', 'e', 'E']) => {
+            written.parse().map_or_else(|_| written.to_owned(), text::double)
         }
-        loop {
-            if self.next_token().ok_or(Fault::UnexpectedEnd)? != b'"' {
-                return Err(Fault::NoName);
+        _ => written.to_owned(),
+    }
+}
+
+/// How deep arrays and objects are nested.
+fn levels(json: &str) -> usize {
+    let (mut level, mut deepest) = (0_usize, 0);
+    let mut bytes = json.bytes();
+    let mut in_string = false;
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'\\' if in_string => {
+                bytes.next();
             }
-            let name = self.string()?;
-            self.expect(b':', Fault::NoColon)?;
-            let value = self.value(level + 1)?;
-            members.push((name, value));
-            if self.take(b'}') {
-                members.shrink_to_fit();
-                return Ok(Value::Object(members));
+            b'"' => in_string = !in_string,
+            b'{' | b'[' if !in_string => {
+                level += 1;
+                deepest = deepest.max(level);
             }
-            self.expect(b',', Fault::NoComma)?;
+            b'}' | b']' if !in_string => level = level.saturating_sub(1),
+            _ => {}
         }
     }
+    deepest
+}
 
-    fn array(&mut self, level: usize) -> Result<Value, Fault> {
-        self.at += 1;
-        if self.take(b']') {
-            return Ok(Value::Array);
-        }
-        loop {
-            self.value(level + 1)?;
-            if self.take(b']') {
-                return Ok(Value::Array);
-            }
-            self.expect(b',', Fault::NoComma)?;
-        }
+impl JsonError {
+    fn of(error: &serde_json::Error) -> Self {
+        Self { line: error.line(), column: error.column(), message: error.to_string() }
     }
 
-    fn string(&mut self) -> Result<String, Fault> {
-        self.at += 1;
-        // UTF-16, because an escape may be one half of a pair.
-        let mut units = Vec::new();
-        loop {
-            let rest = &self.text[self.at..];
-            let next = rest.chars().next().ok_or(Fault::UnexpectedEnd)?;
-            match next {
-                '"' => {
-                    self.at += 1;
-                    return Ok(text::encode(&units));
-                }
-                '\\' => units.push(self.escape()?),
-                '\0'..' ' => return Err(Fault::ControlCharacter),
-                _ => {
-                    units.extend_from_slice(next.encode_utf16(&mut [0; 2]));
-                    self.at += next.len_utf8();
-                }
-            }
-        }
+    fn at_start(fault: &str) -> Self {
+        Self { line: 1, column: 1, message: fault.to_owned() }
+    }
+}
+
+struct Members;
+
+impl<'t> Visitor<'t> for Members {
+    type Value = BTreeMap<String, Raw<'t>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
     }
 
-    fn escape(&mut self) -> Result<u16, Fault> {
-        let bytes = &self.text.as_bytes()[self.at..];
-        let escaped = *bytes.get(1).ok_or(Fault::UnexpectedEnd)?;
-        let unit = match escaped {
-            b'"' | b'\\' | b'/' => escaped,
-            b'b' => 0x08,
-            b'f' => 0x0C,
-            b'n' => b'\n',
-            b'r' => b'\r',
-            b't' => b'\t',
-            b'u' => return self.hexadecimal(),
-            _ => return Err(Fault::Escape),
-        };
-        self.at += 2;
-        Ok(u16::from(unit))
+    fn visit_map<A: MapAccess<'t>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut members = BTreeMap::new();
+        while let Some(name) = map.next_key_seed(JavaText)? {
+            members.insert(name, map.next_value()?);
+        }
+        Ok(members)
+    }
+}
+
+/// A string in which half a surrogate pair becomes `?`, as in Java's UTF-8.
+struct JavaText;
+
+impl<'t> DeserializeSeed<'t> for JavaText {
+    type Value = String;
+
+    fn deserialize<D: serde::Deserializer<'t>>(self, deserializer: D) -> Result<String, D::Error> {
+        deserializer.deserialize_bytes(self)
+    }
+}
+
+impl Visitor<'_> for JavaText {
+    type Value = String;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
     }
 
-    fn hexadecimal(&mut self) -> Result<u16, Fault> {
-        let bytes = &self.text.as_bytes()[self.at + 2..];
-        let digits = bytes.get(..4).ok_or(Fault::UnexpectedEnd)?;
-        let mut unit = 0;
-        for digit in digits {
-            let digit = char::from(*digit).to_digit(16).ok_or(Fault::Escape)?;
-            unit = unit * 16 + digit;
-        }
-        self.at += 6;
-        Ok(u16::try_from(unit).expect("four hexadecimal digits fit 16 bits"))
+    fn visit_bytes<E>(self, bytes: &[u8]) -> Result<String, E> {
+        Ok(text::decode(bytes, '?'))
     }
 
-    fn number(&mut self) -> Result<String, Fault> {
-        let start = self.at;
-        self.take_byte(b'-');
-        let whole = self.digits()?;
-        if whole.len() > 1 && whole.starts_with('0') {
-            return Err(Fault::Number);
-        }
-        let mut is_integer = true;
-        if self.take_byte(b'.') {
-            is_integer = false;
-            self.digits()?;
-        }
-        if self.take_byte(b'e') || self.take_byte(b'E') {
-            is_integer = false;
-            let _sign = self.take_byte(b'+') || self.take_byte(b'-');
-            self.digits()?;
-        }
-        let written = &self.text[start..self.at];
-        if written == "-0" {
-            return Ok("0".to_owned());
-        }
-        if is_integer {
-            return Ok(written.to_owned());
-        }
-        written.parse().map(text::double).map_err(|_| Fault::Number)
-    }
-
-    fn digits(&mut self) -> Result<&str, Fault> {
-        let rest = &self.text[self.at..];
-        let length = rest.bytes().take_while(u8::is_ascii_digit).count();
-        if length == 0 {
-            return Err(Fault::Number);
-        }
-        self.at += length;
-        Ok(&rest[..length])
-    }
-
-    fn literal(&mut self) -> Result<Value, Fault> {
-        let rest = &self.text[self.at..];
-        let word = ["null", "true", "false"]
-            .into_iter()
-            .find(|word| rest.starts_with(word))
-            .ok_or(Fault::NoValue)?;
-        let next = rest[word.len()..].chars().next();
-        if next.is_some_and(|next| next == '_' || next == '$' || next.is_alphanumeric()) {
-            return Err(Fault::NoValue);
-        }
-        self.at += word.len();
-        Ok(Value::Scalar(word.to_owned()))
-    }
-
-    fn expect(&mut self, byte: u8, otherwise: Fault) -> Result<(), Fault> {
-        match self.next_token() {
-            None => Err(Fault::UnexpectedEnd),
-            Some(_) if self.take(byte) => Ok(()),
-            Some(_) => Err(otherwise),
-        }
-    }
-
-    fn take(&mut self, byte: u8) -> bool {
-        self.next_token();
-        self.take_byte(byte)
-    }
-
-    fn take_byte(&mut self, byte: u8) -> bool {
-        let taken = self.text.as_bytes().get(self.at) == Some(&byte);
-        self.at += usize::from(taken);
-        taken
-    }
-
-    /// The byte after any white space.
-    fn next_token(&mut self) -> Option<u8> {
-        let rest = &self.text.as_bytes()[self.at..];
-        let blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
-        let skipped = rest.iter().position(|byte| !blank(byte));
-        self.at += skipped.unwrap_or(rest.len());
-        skipped.map(|skipped| rest[skipped])
-    }
-
-    fn place(&self, fault: Fault) -> JsonError {
-        let before = &self.text[..self.at];
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        JsonError {
-            line: before.matches('\n').count() + 1,
-            column: before[line_start..].chars().count() + 1,
-            fault,
-        }
+    fn visit_byte_buf<E>(self, bytes: Vec<u8>) -> Result<String, E> {
+        Ok(text::decode(&bytes, '?'))
     }
 }

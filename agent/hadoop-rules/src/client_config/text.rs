@@ -4,8 +4,9 @@ use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::string::String;
 
-/// UTF-8 as Java decodes it: an encoded surrogate becomes one U+FFFD, not three.
-pub(super) fn decode(bytes: &[u8]) -> String {
+/// UTF-8 as Java decodes it: what is not UTF-8 becomes `replacement`, an encoded surrogate one of it, not
+/// three.
+pub(super) fn decode(bytes: &[u8], replacement: char) -> String {
     let mut text = String::with_capacity(bytes.len());
     let mut rest = bytes;
     while let Some(chunk) = rest.utf8_chunks().next() {
@@ -18,16 +19,11 @@ pub(super) fn decode(bytes: &[u8]) -> String {
             _ => chunk.invalid().len(),
         };
         if length > 0 {
-            text.push(char::REPLACEMENT_CHARACTER);
+            text.push(replacement);
         }
         rest = &invalid[length..];
     }
     text
-}
-
-/// UTF-16 as Java encodes it to UTF-8: a surrogate without its other half becomes `?`.
-pub(super) fn encode(units: &[u16]) -> String {
-    char::decode_utf16(units.iter().copied()).map(|unit| unit.unwrap_or('?')).collect()
 }
 
 /// Java's `Double.toString`.

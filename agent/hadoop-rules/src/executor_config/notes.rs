@@ -14,6 +14,7 @@ pub struct Notes {
 impl Notes {
     const MOST: usize = 1_000;
 
+    /// The notes by line; at most a thousand.
     pub fn iter(&self) -> impl Iterator<Item = &Note> {
         self.kept.iter()
     }
@@ -36,13 +37,16 @@ impl Notes {
     }
 }
 
+/// One line that does something other than it seems to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Note {
     /// Counted from one.
     pub line: u32,
+    /// What the reader did.
     pub kind: NoteKind,
 }
 
+/// What the reader did with a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoteKind {
     /// `key=` without a value: as if the line were not there.

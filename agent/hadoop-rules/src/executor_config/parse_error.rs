@@ -9,13 +9,14 @@ use thiserror::Error;
 
 use super::super::Rules;
 
-/// The first line that ends the reading, or a fault of the file as a whole.
+/// The first line that ends the reading, or a fault of the file as a whole. `line` counts from one,
+/// `text` is the line; the messages say what each variant means.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum ParseError {
-    #[error("line {line} holds nothing but white space, which is not an empty line")]
+    #[error("line {line} holds nothing but whitespace, which is not an empty line")]
     WhitespaceLine { line: u32, text: Vec<u8> },
 
-    #[error("line {line} is no section header, because `[` and `]` are not its first and last byte")]
+    #[error("line {line} is not a section header, because `[` and `]` are not its first and last byte")]
     BrokenHeader { line: u32, text: Vec<u8> },
 
     #[error("line {line} has no `=`")]

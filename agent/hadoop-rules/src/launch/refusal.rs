@@ -1,12 +1,12 @@
-//! Why a launch is refused, in the words of either generation of the native code.
+//! Why a launch is refused, with the numbers and names of either generation of the native code.
 
 use thiserror::Error;
 
 use super::super::Rules;
-use super::super::ere::InvalidPattern;
 use super::super::mounts::MountRefusal;
 use super::super::trust::PrivilegedRefusal;
 
+/// Why container-executor refuses a launch; the messages say what each variant means.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum Refusal {
     #[error("the launch command is not a docker run")]
@@ -21,14 +21,8 @@ pub enum Refusal {
     ImageName,
     #[error("the network is not allowed")]
     Network,
-    #[error("the driver of the network cannot be found out")]
+    #[error("the driver of the network cannot be determined")]
     NetworkDriver,
-    #[error("a port mapping is not understood")]
-    PortsMapping,
-    #[error("the host's process namespace is not enabled")]
-    HostPidDisabled,
-    #[error("the process namespace is not `host`")]
-    PidNamespace,
     #[error("the mounts are refused")]
     Mount(#[source] MountRefusal),
     #[error("a tmpfs mount is not an absolute path without options")]
@@ -41,12 +35,6 @@ pub enum Refusal {
     Capability,
     #[error("the runtime is not allowed, or the image that asks for it is not trusted")]
     Runtime,
-    #[error("a device is not allowed, or the image that asks for it is not trusted")]
-    Device,
-    #[error("an allowed device holds a pattern that cannot be compiled")]
-    DevicePattern(#[source] InvalidPattern),
-    #[error("service mode is not enabled")]
-    ServiceModeDisabled,
 }
 
 impl Refusal {
@@ -62,9 +50,8 @@ impl Refusal {
 
     fn native(&self, rules: Rules) -> (i32, Option<&'static str>) {
         let number_and_name = match (self, rules) {
-            // These two are exit codes: the native code gives up without an error of docker's.
+            // An exit code: the native code gives up without an error of docker's.
             (Self::UnknownUser, _) => Some((20, "INITIALIZE_USER_FAILED")),
-            (Self::DevicePattern(_), _) => Some((42, "ERROR_COMPILING_REGEX")),
             (_, Rules::V3_2) => self.native_3_2(),
             (_, Rules::V3_3) => self.native_3_3(),
         };
@@ -79,18 +66,12 @@ impl Refusal {
             Self::ImageName => (5, "INVALID_DOCKER_IMAGE_NAME"),
             Self::NoUser => (6, "INVALID_DOCKER_USER_NAME"),
             Self::Network => (9, "INVALID_DOCKER_NETWORK"),
-            Self::PortsMapping => (10, "INVALID_DOCKER_PORTS_MAPPING"),
             Self::Capability => (11, "INVALID_DOCKER_CAPABILITY"),
             Self::Privileged(_) => (12, "PRIVILEGED_CONTAINERS_DISABLED"),
             Self::Mount(mount) => named(mount, Rules::V3_2),
-            Self::Device => (17, "INVALID_DOCKER_DEVICE"),
-            Self::HostPidDisabled => (23, "PID_HOST_DISABLED"),
-            Self::PidNamespace => (24, "INVALID_PID_NAMESPACE"),
             Self::TmpfsMount => (26, "INVALID_DOCKER_TMPFS_MOUNT"),
             Self::Runtime => (27, "INVALID_DOCKER_RUNTIME"),
-            Self::NetworkDriver | Self::ServiceModeDisabled | Self::UnknownUser | Self::DevicePattern(_) => {
-                return None;
-            }
+            Self::NetworkDriver | Self::UnknownUser => return None,
         })
     }
 
@@ -103,16 +84,11 @@ impl Refusal {
             Self::ImageName => (56, "INVALID_DOCKER_IMAGE_NAME"),
             Self::NoUser => (57, "INVALID_DOCKER_USER_NAME"),
             Self::Network => (60, "INVALID_DOCKER_NETWORK"),
-            Self::PortsMapping => (61, "INVALID_DOCKER_PORTS_MAPPING"),
             Self::Capability => (62, "INVALID_DOCKER_CAPABILITY"),
             Self::Privileged(_) => (63, "PRIVILEGED_DOCKER_CONTAINERS_DISABLED"),
-            Self::Device => (64, "INVALID_DOCKER_DEVICE"),
-            Self::HostPidDisabled => (70, "DOCKER_PID_HOST_DISABLED"),
-            Self::PidNamespace => (71, "INVALID_DOCKER_PID_NAMESPACE"),
             Self::TmpfsMount => (73, "INVALID_DOCKER_TMPFS_MOUNT"),
             Self::Runtime => (74, "INVALID_DOCKER_RUNTIME"),
-            Self::ServiceModeDisabled => (75, "DOCKER_SERVICE_MODE_DISABLED"),
-            Self::NetworkDriver | Self::UnknownUser | Self::DevicePattern(_) => return None,
+            Self::NetworkDriver | Self::UnknownUser => return None,
         })
     }
 }

@@ -1,14 +1,8 @@
-//! The steps of a launch in container-executor's order, because the first refusal is the one that
-//! is told.
+//! The steps of a launch in container-executor's order, because the first refusal counts.
 
-use alloc::format;
 use alloc::vec::Vec;
 
-use regex_lite::Regex;
-
-use super::super::Rules;
-use super::super::ere::{self, InvalidPattern};
-use super::super::executor_config::{DOCKER, ExecutorConfig, HEAD, List};
+use super::super::executor_config::{DOCKER, ExecutorConfig, HEAD};
 use super::super::image_name;
 use super::super::mounts;
 use super::super::trust::{self, Container, PrivilegedRefusal, PrivilegedRequest};
@@ -44,23 +38,18 @@ impl<'a> Launch<'a> {
         if self.command.get("docker-command") != Some(b"run") {
             return Err(Refusal::NotRun);
         }
-        let service_mode = self.service_mode()?;
         let name = self.container_name()?;
-        let user = self.command.get("user");
-        if user.is_none() && !service_mode {
-            return Err(Refusal::NoUser);
-        }
+        let user = self.command.get("user").ok_or(Refusal::NoUser)?;
         let image = self.image()?;
 
         self.arguments.push(b"run")?;
         self.arguments.push_option("--name=", name)?;
-        self.add_user(user.filter(|_| !service_mode))?;
+        self.add_user(user)?;
         self.add_flag("detach", "-d")?;
         self.add_flag("rm", "--rm")?;
         self.add_valued("workdir", "--workdir=")?;
         self.add_network()?;
         self.add_ports()?;
-        self.add_pid_namespace()?;
         self.add_mounts()?;
         self.add_tmpfs_mounts()?;
         self.add_valued("cgroup-parent", "--cgroup-parent=")?;
@@ -68,10 +57,7 @@ impl<'a> Launch<'a> {
         self.add_capabilities()?;
         self.add_runtime()?;
         self.add_valued("hostname", "--hostname=")?;
-        if !service_mode {
-            self.add_groups()?;
-        }
-        self.add_devices()?;
+        self.add_groups()?;
         if let Some(file) = self.command.get("environ") {
             self.arguments.push_pair("--env-file", file)?;
         }
@@ -85,17 +71,6 @@ impl<'a> Launch<'a> {
     fn docker_binary(&self) -> &'a [u8] {
         let key = "docker.binary";
         self.config.get(DOCKER, key).or_else(|| self.config.get(HEAD, key)).unwrap_or(b"/usr/bin/docker")
-    }
-
-    fn service_mode(&self) -> Result<bool, Refusal> {
-        if self.config.rules() == Rules::V3_2 || !self.command.is_true("service-mode") {
-            return Ok(false);
-        }
-        let enabled = self.config.feature_enabled(DOCKER, "docker.service-mode.enabled");
-        if !enabled {
-            return Err(Refusal::ServiceModeDisabled);
-        }
-        Ok(true)
     }
 
     fn container_name(&self) -> Result<&'a [u8], Refusal> {
@@ -127,13 +102,11 @@ impl<'a> Launch<'a> {
     }
 
     /// Anything but an absent or exact `false` counts as privileged here, though only `true` is.
-    fn add_user(&mut self, user: Option<&[u8]>) -> Result<(), Refusal> {
+    fn add_user(&mut self, user: &[u8]) -> Result<(), Refusal> {
         if !matches!(self.command.get("privileged"), None | Some(b"false")) {
             return Ok(());
         }
-        if let Some(user) = user {
-            self.arguments.push_option("--user=", user)?;
-        }
+        self.arguments.push_option("--user=", user)?;
         let no_new_privileges = self
             .config
             .get(DOCKER, "docker.no-new-privileges.enabled")
@@ -157,39 +130,16 @@ impl<'a> Launch<'a> {
         }
     }
 
+    /// A bridged container publishes the ports that its image exposes.
     fn add_ports(&mut self) -> Result<(), Refusal> {
-        if let Some(network) = self.command.get("net") {
-            let driver = self.host.network_driver(network);
-            let driver = driver.ok_or(Refusal::NetworkDriver)?;
-            if !driver.eq_ignore_ascii_case(b"bridge") {
-                return Ok(());
-            }
-            if self.command.get(PORTS_KEY).is_none() {
-                self.arguments.push(b"-P")?;
-            }
-        }
-        let pattern = ports_mapping();
-        for mapping in self.command.items(PORTS_KEY) {
-            if !is_found(&pattern, mapping) {
-                return Err(Refusal::PortsMapping);
-            }
-            self.arguments.push_pair("-p", mapping)?;
+        let Some(network) = self.command.get("net") else {
+            return Ok(());
+        };
+        let driver = self.host.network_driver(network).ok_or(Refusal::NetworkDriver)?;
+        if driver.eq_ignore_ascii_case(b"bridge") {
+            self.arguments.push(b"-P")?;
         }
         Ok(())
-    }
-
-    fn add_pid_namespace(&mut self) -> Result<(), Refusal> {
-        match self.command.get("pid") {
-            None => return Ok(()),
-            Some(b"host") => {}
-            Some(_) => return Err(Refusal::PidNamespace),
-        }
-        let enabled =
-            self.config.get(DOCKER, "docker.host-pid-namespace.enabled").is_some_and(trust::is_one_or_true);
-        if !enabled {
-            return Err(Refusal::HostPidDisabled);
-        }
-        self.arguments.push(b"--pid=host")
     }
 
     /// An untrusted image runs without its mounts.
@@ -299,39 +249,6 @@ impl<'a> Launch<'a> {
         }
         Ok(())
     }
-
-    fn add_devices(&mut self) -> Result<(), Refusal> {
-        let Some(devices) = self.command.list("devices") else {
-            return Ok(());
-        };
-        let allowed = self.config.list(DOCKER, "docker.allowed.devices");
-        let allowed = allowed.filter(|_| self.is_trusted()).ok_or(Refusal::Device)?;
-        for device in devices.iter() {
-            let colon = device.iter().position(|byte| *byte == b':');
-            let host_path = colon.map(|colon| &device[..colon]);
-            let host_path = host_path.ok_or(Refusal::Device)?;
-            if !allow_device(allowed, host_path).map_err(Refusal::DevicePattern)? {
-                return Err(Refusal::Device);
-            }
-            let pushed = self.arguments.push_option("--device=", device);
-            pushed.map_err(|_| Refusal::Device)?;
-        }
-        Ok(())
-    }
-}
-
-/// Entries are compared over the length of the host path only.
-fn allow_device(allowed: List<'_>, host_path: &[u8]) -> Result<bool, InvalidPattern> {
-    for entry in allowed.iter() {
-        let allows = match entry.strip_prefix(b"regex:") {
-            Some(pattern) => ere::is_match(pattern, host_path)?,
-            None => entry.starts_with(host_path),
-        };
-        if allows {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }
 
 /// `container_[e17_]1410901177871_0001_01_000005`; runs of `_` count as one.
@@ -346,17 +263,4 @@ fn is_container_id(name: &[u8]) -> bool {
     };
     let after_e = epoch_or_cluster.strip_prefix(b"e").unwrap_or(epoch_or_cluster);
     matches!(parts.len(), 5..=6) && is_number(after_e) && rest.iter().all(|part| is_number(part))
-}
-
-fn is_found(regex: &Regex, text: &[u8]) -> bool {
-    core::str::from_utf8(text).is_ok_and(|text| regex.is_match(text))
-}
-
-const PORTS_KEY: &str = "ports-mapping";
-
-/// Only the last form is anchored at its end; so it is in the native code.
-fn ports_mapping() -> Regex {
-    let octet = "([0-9]|[1-9][0-9]|1[0-9]{2}|2[0-4][0-9]|25[0-5])";
-    Regex::new(&format!(r"^:[0-9]+|^[0-9]+:[0-9]+|^({octet}\.){{3}}{octet}:[0-9]+:[0-9]+$"))
-        .expect("the pattern is a constant that the tests compile")
 }

@@ -41,7 +41,7 @@ fn mounts_agree_with_hadoop() {
         let mounts = case["mounts"].as_str().expect("mounts");
         let lists = [&case["ro_mounts"], &case["rw_mounts"]].map(Value::as_str);
         for (version, rules) in [("3.2.1", Rules::V3_2), ("trunk", Rules::V3_3)] {
-            let found = match judge(mounts, lists, rules) {
+            let found = match decide(mounts, lists, rules) {
                 Ok(volumes) => json!({ "rc": 0, "error": null, "mounted": volumes }),
                 Err(refusal) => json!({
                     "rc": refusal.native_number(rules),
@@ -54,7 +54,7 @@ fn mounts_agree_with_hadoop() {
     }
 }
 
-fn judge(
+fn decide(
     mounts: &str,
     [read_only, read_write]: [Option<&str>; 2],
     rules: Rules,
@@ -117,7 +117,7 @@ fn mounts_beyond_the_cases() {
     ];
     for (mount, lists, v3_2, v3_3) in table {
         for (rules, expected) in [(Rules::V3_2, v3_2), (Rules::V3_3, v3_3)] {
-            let found = match judge(mount, lists, rules) {
+            let found = match decide(mount, lists, rules) {
                 Ok(volumes) => volumes.join(","),
                 Err(refusal) => refusal.native_name(rules).to_owned(),
             };

@@ -10,7 +10,7 @@ const GOOD: &str = "yarn.nodemanager.linux-container-executor.group=hadoop\n[doc
 #[derive(Clone)]
 struct Installation {
     file: (u32, u32),
-    folder: (u32, u32),
+    directory: (u32, u32),
     parent: (u32, u32),
     /// None for a directory in the file's place.
     text: Option<String>,
@@ -30,7 +30,7 @@ fn checks_agree_with_hadoop() {
 fn check_case(installation: Installation, rules: Rules, expected: &Value, id: &str) {
     let chain = [
         ("$B/conf/container-executor.cfg", installation.file),
-        ("$B/conf", installation.folder),
+        ("$B/conf", installation.directory),
         ("$B", installation.parent),
     ]
     .map(|(path, (uid, mode))| Owned { path: path.into(), uid, mode });
@@ -62,7 +62,7 @@ fn signed_exit(ending: Ending) -> i32 {
 fn installation(id: &str) -> Installation {
     let good = Installation {
         file: (0, 0o644),
-        folder: (0, 0o755),
+        directory: (0, 0o755),
         parent: (0, 0o755),
         text: Some(GOOD.to_owned()),
     };
@@ -73,9 +73,9 @@ fn installation(id: &str) -> Installation {
     }
     match id {
         "owner_other" => Installation { file: (1, 0o644), ..good },
-        "dir_group_writable" => Installation { folder: (0, 0o775), ..good },
-        "dir_other_writable" => Installation { folder: (0, 0o757), ..good },
-        "dir_owner_other" => Installation { folder: (1, 0o755), ..good },
+        "dir_group_writable" => Installation { directory: (0, 0o775), ..good },
+        "dir_other_writable" => Installation { directory: (0, 0o757), ..good },
+        "dir_owner_other" => Installation { directory: (1, 0o755), ..good },
         "parent_world_writable" => Installation { parent: (0, 0o777), ..good },
         "parent_sticky_world_writable" => Installation { parent: (0, 0o1777), ..good },
         // The chain is that of the resolved file, so a link changes nothing.

@@ -32,7 +32,7 @@ fn is_space(character: char) -> bool {
     matches!(character, ' ' | '\t'..='\r')
 }
 
-/// Java's `String.trim`: everything up to and including the blank goes.
+/// Java's `String.trim`: everything up to and including the space goes.
 pub(super) fn trim(text: &str) -> &str {
     text.trim_matches(|character| character <= ' ')
 }

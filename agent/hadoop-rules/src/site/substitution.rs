@@ -5,7 +5,7 @@ use alloc::string::String;
 
 use thiserror::Error;
 
-/// What values may refer to besides other properties.
+/// What values may refer to in addition to other properties.
 pub trait Variables {
     /// For `${env.NAME}`.
     fn environment(&self, name: &str) -> Option<String>;
@@ -26,6 +26,7 @@ impl Variables for NoVariables {
     }
 }
 
+/// Why a value cannot be expanded.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum SubstitutionError {
     /// Hadoop throws an `IllegalStateException` when the property is read.
@@ -80,7 +81,7 @@ fn environment(text: &str, variables: &dyn Variables) -> Option<String> {
     value.or_else(|| Some(default.to_owned()))
 }
 
-/// The place of the leftmost `NAME` within `${NAME}`; a name holds no blank, `$` or `}`.
+/// The place of the leftmost `NAME` within `${NAME}`; a name holds no space, `$` or `}`.
 fn find_variable(text: &str) -> Option<(usize, usize)> {
     let mut from = 0;
     while let Some(found) = text[from..].find("${") {
@@ -89,7 +90,7 @@ fn find_variable(text: &str) -> Option<(usize, usize)> {
         if text[end..].starts_with('}') && end > start {
             return Some((start, end));
         }
-        // A `$` may begin the next variable; a blank or an early `}` cannot.
+        // A `$` may begin the next variable; a space or an early `}` cannot.
         from = end;
     }
     None

@@ -1,10 +1,10 @@
-//! The part of a check that asks others: HDFS for the published file, ECR for a token, registries for
-//! the images.
+//! The part of a check that calls others: HDFS for the published file, ECR for a token, registries for the
+//! images.
 
 use std::collections::BTreeSet;
 
 use domain::check::{
-    self, AwsAnswer, AwsOutcome, ClientConfig, Content, Facts, ImageReference, Report, Request, TextFile,
+    self, AwsAnswer, ClientConfig, Content, ImageReference, Inputs, Report, Request, TextFile,
 };
 use domain::credentials::{Secret, TokenScope};
 use domain::documents::plan::{Found as Placed, Plan};
@@ -16,11 +16,11 @@ use crate::io::registry;
 use crate::sink::{Intent, Sink as _};
 use crate::wiring;
 
-/// Looks at the published file, adds it to the facts, and gives its content.
-pub(super) async fn published(settings: &Settings, facts: &mut Facts<'_>) -> Option<Vec<u8>> {
-    let mut place = wiring::published(settings);
-    let visit = place.reconcile(Box::new(|_| Plan::Keep), Intent::DryRun).await;
-    let content = match visit {
+/// Reads the published file, adds it to the inputs, and returns its content.
+pub(super) async fn published(settings: &Settings, inputs: &mut Inputs<'_>) -> Option<Vec<u8>> {
+    let mut sink = wiring::published(settings);
+    let reconciled = sink.reconcile(Box::new(|_| Plan::Keep), Intent::DryRun).await;
+    let content = match reconciled {
         Ok(visit) => match visit.found {
             Placed::Absent => Content::Absent,
             Placed::Unreadable { .. } => Content::Unreadable("no DataNode has its content".to_owned()),
@@ -28,26 +28,26 @@ pub(super) async fn published(settings: &Settings, facts: &mut Facts<'_>) -> Opt
         },
         Err(problem) => Content::Unreadable(problem.message),
     };
-    let file = TextFile { path: place.path(), content };
+    let file = TextFile { path: sink.path(), content };
     let bytes = file.bytes().map(<[u8]>::to_vec);
-    let access = if bytes.is_some() { place.access().await.ok().flatten() } else { None };
-    facts.client_config = Some(ClientConfig { file, access });
+    let access = if bytes.is_some() { sink.access().await.ok().flatten() } else { None };
+    inputs.client_config = Some(ClientConfig { file, access });
     bytes
 }
 
 /// Asks each scope of the settings' and the trusted registries for a token.
-pub(super) async fn ask_aws(settings: &Settings, facts: &mut Facts<'_>) {
-    let trusted = check::run(facts).trusted_registries();
+pub(super) async fn ask_aws(settings: &Settings, inputs: &mut Inputs<'_>) {
+    let trusted = check::run(inputs).trusted_registries();
     let scopes: BTreeSet<TokenScope> =
         settings.wanted_registries(&trusted).into_iter().map(|wanted| wanted.scope).collect();
     let ecr = Ecr::new(settings.deadlines.ecr);
-    let Some(node) = &mut facts.node else { return };
+    let Some(node) = &mut inputs.node else { return };
     for scope in scopes {
         let fetched = ecr.fetch(&scope).await;
         if let Some(skew) = fetched.clock_skew {
             node.clock_skew = skew.as_secs();
         }
-        let outcome = AwsOutcome::of(fetched.token.as_ref().map_or_else(|error| error.result(), |_| "ok"));
+        let outcome = fetched.outcome();
         node.aws.push(AwsAnswer { scope, outcome });
     }
 }
@@ -66,5 +66,5 @@ pub(super) async fn ask_registries(published: Option<&[u8]>, request: &Request, 
         let answer = registry::ask(&ImageReference::parse(name), auth.as_ref(), architecture).await;
         report.findings.extend(check::of_registry(name, &answer, architecture));
     }
-    report.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+    report.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity()));
 }

@@ -1,4 +1,4 @@
-//! The judgement as text for people: verdicts on the images, then findings by severity.
+//! The report as text for people: verdicts on the images, then findings by severity.
 
 use std::fmt::Write as _;
 
@@ -11,14 +11,14 @@ const RED: Style = AnsiColor::Red.on_default();
 const YELLOW: Style = AnsiColor::Yellow.on_default();
 const CYAN: Style = AnsiColor::Cyan.on_default();
 
-/// The whole judgement; escape sequences only if `colour`.
+/// The whole report; escape sequences only if `colour`.
 pub(super) fn render(report: &Report, colour: bool) -> String {
     let mut page = Page { text: String::new(), colour };
     for image in &report.images {
         page.image(image);
     }
     for severity in [Severity::Error, Severity::Warning, Severity::Info] {
-        let findings: Vec<_> = report.findings.iter().filter(|f| f.severity == severity).collect();
+        let findings: Vec<_> = report.findings.iter().filter(|f| f.severity() == severity).collect();
         if findings.is_empty() {
             continue;
         }
@@ -31,7 +31,7 @@ pub(super) fn render(report: &Report, colour: bool) -> String {
     }
     let rules = report.rules.0;
     let verdict = if report.failed() { "errors found" } else { "no error found" };
-    page.line(&format!("judged by the rules of Hadoop {rules}: {verdict}"));
+    page.line(&format!("checked by the rules of Hadoop {rules}: {verdict}"));
     page.text
 }
 
@@ -53,8 +53,8 @@ impl Page {
     fn image(&mut self, image: &ImageReport) {
         let name = printable(&image.image);
         let verdict = match image.would_launch {
-            Some(true) => "would be launched".to_owned(),
-            Some(false) => format!("would not be launched: {}", image.reasons.join("; ")),
+            Some(true) => "would launch".to_owned(),
+            Some(false) => format!("would not launch: {}", image.reasons.join("; ")),
             None => return,
         };
         let name = self.painted(BOLD, &name);
@@ -75,19 +75,21 @@ impl Page {
             (Some(file), None) => format!("{file}: "),
             (None, _) => String::new(),
         };
-        let code = self.painted(colour_of(finding.severity), &finding.code);
+        let code = self.painted(colour_of(finding.severity()), finding.code.name);
         let (place, message) = (self.painted(BOLD, &printable(&place)), printable(&finding.message));
         self.line(&format!("  {place}{message} [{code}]"));
         if let Some(excerpt) = finding.excerpt.as_ref().filter(|excerpt| !excerpt.line.is_empty()) {
             self.excerpt(excerpt, finding);
         }
-        self.line(&format!("      then: {}", finding.consequence));
-        self.line(&format!("      do:   {}", printable(&finding.remedy)));
+        self.line(&format!("      effect: {}", finding.effect_text()));
+        if let Some(fix) = &finding.fix {
+            self.line(&format!("      fix:    {}", printable(&fix.text)));
+        }
         self.line("");
     }
 
     fn excerpt(&mut self, excerpt: &Excerpt, finding: &Finding) {
-        let marker = self.painted(colour_of(finding.severity), &"^".repeat(excerpt.length));
+        let marker = self.painted(colour_of(finding.severity()), &"^".repeat(excerpt.length));
         self.line(&format!("      | {}", excerpt.line));
         self.line(&format!("      | {}{marker}", " ".repeat(excerpt.start)));
     }
@@ -99,8 +101,8 @@ fn heading(severity: Severity, count: usize) -> String {
         (Severity::Error, count) => format!("{count} errors"),
         (Severity::Warning, 1) => "1 warning".to_owned(),
         (Severity::Warning, count) => format!("{count} warnings"),
-        (Severity::Info, 1) => "1 remark".to_owned(),
-        (Severity::Info, count) => format!("{count} remarks"),
+        (Severity::Info, 1) => "1 info".to_owned(),
+        (Severity::Info, count) => format!("{count} info"),
     }
 }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_ecr::config::http::HttpResponse;
 use aws_sdk_ecr::error::{BoxError, ProvideErrorMetadata, SdkError};
+use domain::check::AwsOutcome;
 use domain::credentials::{BadToken, TokenScope};
-use domain::registry::Service;
 use thiserror::Error;
 
 /// Why there is no new token.
@@ -55,19 +55,18 @@ impl EcrError {
         }
     }
 
-    /// As metrics have it.
-    pub fn result(&self) -> &'static str {
+    pub fn outcome(&self) -> AwsOutcome {
         match self {
-            EcrError::NoCredentials { .. } => "no_credentials",
+            EcrError::NoCredentials { .. } => AwsOutcome::NoCredentials,
             EcrError::Denied { call, .. } => match call.operation {
-                Operation::AssumeRole => "role_denied",
-                Operation::GetAuthorizationToken => "denied",
+                Operation::AssumeRole => AwsOutcome::RoleDenied,
+                Operation::GetAuthorizationToken => AwsOutcome::Denied,
             },
-            EcrError::Throttled { .. } => "throttled",
-            EcrError::Timeout { .. } => "timeout",
-            EcrError::Network { .. } => "network",
-            EcrError::Service { .. } => "service",
-            EcrError::Answer { .. } => "invalid",
+            EcrError::Throttled { .. } => AwsOutcome::Throttled,
+            EcrError::Timeout { .. } => AwsOutcome::Timeout,
+            EcrError::Network { .. } => AwsOutcome::Network,
+            EcrError::Service { .. } => AwsOutcome::Service,
+            EcrError::Answer { .. } => AwsOutcome::Invalid,
         }
     }
 }
@@ -108,14 +107,10 @@ impl Call {
     }
 
     fn permission(&self) -> String {
-        let actions = match (self.operation, self.scope.service) {
-            (Operation::AssumeRole, _) => "sts:AssumeRole",
-            (_, Service::Private) => "ecr:GetAuthorizationToken",
-            (_, Service::Public) => "ecr-public:GetAuthorizationToken and sts:GetServiceBearerToken",
-        };
-        match (&self.scope.identity.role, self.operation) {
-            (Some(role), Operation::AssumeRole) => format!("{actions} on {}", role.arn),
-            _ => actions.to_owned(),
+        match (self.operation, &self.scope.identity.role) {
+            (Operation::AssumeRole, Some(role)) => format!("sts:AssumeRole on {}", role.arn),
+            (Operation::AssumeRole, None) => "sts:AssumeRole".to_owned(),
+            (Operation::GetAuthorizationToken, _) => self.scope.service.token_actions().join(" and "),
         }
     }
 

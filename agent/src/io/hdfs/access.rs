@@ -11,13 +11,13 @@ impl PublishedSink {
         self.with_connection(|hdfs: Connection, settings| async move {
             let path = &settings.path;
             let Some(file) = hdfs.status(path.path()).await? else { return Ok(None) };
-            let Some(directory) = hdfs.status(path.folder()).await? else { return Ok(None) };
+            let Some(directory) = hdfs.status(path.directory()).await? else { return Ok(None) };
             Ok(Some(Access {
                 owner: file.owner,
                 group: file.group,
                 mode: u32::from(file.permission),
-                folder: path.folder().to_owned(),
-                folder_mode: u32::from(directory.permission),
+                directory: path.directory().to_owned(),
+                directory_mode: u32::from(directory.permission),
             }))
         })
         .await

@@ -199,7 +199,7 @@ impl PublishedFile {
 
     /// Distinguishes a missing directory from other failures.
     async fn creation_failed(&self, error: HdfsError) -> HdfsError {
-        let directory = self.path().folder();
+        let directory = self.path().directory();
         match self.hdfs.status(directory).await {
             Ok(None) => HdfsError::NoDirectory { uri: self.hdfs.uri(directory) },
             _ => error,
@@ -208,7 +208,7 @@ impl PublishedFile {
 
     /// Removes what dead writers left, by the clock that wrote the times.
     async fn sweep(&self, now_millis: u64) {
-        let Ok(listing) = self.hdfs.list(self.path().folder()).await else { return };
+        let Ok(listing) = self.hdfs.list(self.path().directory()).await else { return };
         let prefix = self.path().sibling(&self.temporary_prefix());
         let abandoned = listing.iter().filter(|file| {
             file.path.starts_with(&prefix)

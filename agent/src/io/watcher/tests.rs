@@ -8,17 +8,17 @@ use super::Watcher;
 /// Longest that inotify may take; only a failing test waits that long.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Whether `change` of the folder is noticed by somebody who watches `target` in it.
+/// Whether `change` of the directory is noticed by somebody who watches `target` in it.
 fn noticed(prepare: impl Fn(&Path), target: &str, change: impl Fn(&Path)) -> bool {
-    let folder = tempfile::tempdir().expect("a folder");
-    prepare(folder.path());
+    let directory = tempfile::tempdir().expect("a directory");
+    prepare(directory.path());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let mut watcher = Watcher::start().expect("inotify");
-        watcher.settle(&[folder.path().join(target)]);
+        watcher.settle(&[directory.path().join(target)]);
         let change_after_start = async {
             tokio::task::yield_now().await;
-            change(folder.path());
+            change(directory.path());
         };
         let (changed, ()) =
             tokio::join!(tokio::time::timeout(PATIENCE, watcher.changed()), change_after_start);
@@ -34,51 +34,51 @@ fn nothing(_: &Path) {}
 
 #[test]
 fn a_written_replaced_or_removed_file_is_noticed() {
-    let file = |folder: &Path| write(folder.join("f"));
+    let file = |directory: &Path| write(directory.join("f"));
     assert!(noticed(nothing, "f", file));
-    assert!(noticed(file, "f", |folder| fs::write(folder.join("f"), "longer").expect("written")));
-    assert!(noticed(file, "f", |folder| fs::remove_file(folder.join("f")).expect("removed")));
-    assert!(noticed(file, "f", |folder| {
-        write(folder.join("g"));
-        fs::rename(folder.join("g"), folder.join("f")).expect("renamed");
+    assert!(noticed(file, "f", |directory| fs::write(directory.join("f"), "longer").expect("written")));
+    assert!(noticed(file, "f", |directory| fs::remove_file(directory.join("f")).expect("removed")));
+    assert!(noticed(file, "f", |directory| {
+        write(directory.join("g"));
+        fs::rename(directory.join("g"), directory.join("f")).expect("renamed");
     }));
 }
 
 #[test]
-fn a_file_is_noticed_in_folders_that_do_not_exist_yet() {
-    assert!(noticed(nothing, "a/b/f", |folder| {
-        fs::create_dir_all(folder.join("a/b")).expect("folders");
-        write(folder.join("a/b/f"));
+fn a_file_is_noticed_in_directories_that_do_not_exist_yet() {
+    assert!(noticed(nothing, "a/b/f", |directory| {
+        fs::create_dir_all(directory.join("a/b")).expect("directories");
+        write(directory.join("a/b/f"));
     }));
 }
 
 #[test]
 fn changes_behind_symbolic_links_are_noticed() {
-    let linked = |folder: &Path| {
-        fs::create_dir_all(folder.join("conf.empty")).expect("a folder");
-        fs::create_dir_all(folder.join("conf.other")).expect("a folder");
-        symlink("conf.empty", folder.join("alternative")).expect("a link");
-        symlink("alternative", folder.join("conf")).expect("a link");
-        write(folder.join("conf.other/f"));
+    let linked = |directory: &Path| {
+        fs::create_dir_all(directory.join("conf.empty")).expect("a directory");
+        fs::create_dir_all(directory.join("conf.other")).expect("a directory");
+        symlink("conf.empty", directory.join("alternative")).expect("a link");
+        symlink("alternative", directory.join("conf")).expect("a link");
+        write(directory.join("conf.other/f"));
     };
-    assert!(noticed(linked, "conf/f", |folder| write(folder.join("conf.empty/f"))));
-    assert!(noticed(linked, "conf/f", |folder| {
-        symlink("conf.other", folder.join("new")).expect("a link");
-        fs::rename(folder.join("new"), folder.join("alternative")).expect("renamed");
+    assert!(noticed(linked, "conf/f", |directory| write(directory.join("conf.empty/f"))));
+    assert!(noticed(linked, "conf/f", |directory| {
+        symlink("conf.other", directory.join("new")).expect("a link");
+        fs::rename(directory.join("new"), directory.join("alternative")).expect("renamed");
     }));
 }
 
 #[test]
 fn what_was_settled_on_and_what_lies_beside_wake_nobody() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let target = folder.path().join("f");
+    let directory = tempfile::tempdir().expect("a directory");
+    let target = directory.path().join("f");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let mut watcher = Watcher::start().expect("inotify");
         watcher.settle(std::slice::from_ref(&target));
         write(target.clone());
         watcher.settle(std::slice::from_ref(&target));
-        write(folder.path().join("beside"));
+        write(directory.path().join("beside"));
         // The later, true change is what ends the wait; an earlier return would have seen `target` as it was.
         let size_at_return = async {
             watcher.changed().await;
@@ -94,16 +94,16 @@ fn what_was_settled_on_and_what_lies_beside_wake_nobody() {
 }
 
 #[test]
-fn a_folder_above_that_was_exchanged_is_noticed_after_the_next_settling() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let (way, target) = (folder.path().join("above"), folder.path().join("above/conf/f"));
-    fs::create_dir_all(way.join("conf")).expect("folders");
+fn a_directory_above_that_was_exchanged_is_noticed_after_the_next_settling() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (way, target) = (directory.path().join("above"), directory.path().join("above/conf/f"));
+    fs::create_dir_all(way.join("conf")).expect("directories");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let mut watcher = Watcher::start().expect("inotify");
         watcher.settle(std::slice::from_ref(&target));
-        fs::rename(&way, folder.path().join("aside")).expect("renamed");
-        fs::create_dir_all(way.join("conf")).expect("folders");
+        fs::rename(&way, directory.path().join("aside")).expect("renamed");
+        fs::create_dir_all(way.join("conf")).expect("directories");
         watcher.settle(std::slice::from_ref(&target));
         let change = async {
             tokio::task::yield_now().await;

@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use domain::check::{Facts, Ruling};
+use domain::check::{HadoopVersion, Inputs};
 use domain::credentials::{StaticCredentials, Token};
 use domain::problem::Problem;
 use domain::refresh::{Probe, ProbeResult};
@@ -157,11 +157,11 @@ impl World for LightNode {
         }
     }
 
-    fn facts(&self, settings: &Settings) -> Facts<'_> {
-        Facts {
+    fn facts(&self, settings: &Settings) -> Inputs<'_> {
+        Inputs {
             registries: settings.registries.iter().map(|settings| settings.registry.clone()).collect(),
             machine: &ThisMachine,
-            ..Facts::nothing(Ruling::named(Rules::V3_3), self.clock.now().wall)
+            ..Inputs::nothing(HadoopVersion::named(Rules::V3_3), self.clock.now().wall)
         }
     }
 

@@ -25,8 +25,8 @@ pub struct Look {
 
 impl Look {
     pub fn at(process: u32) -> io::Result<Self> {
-        let folder = PathBuf::from(format!("/proc/{process}"));
-        let stat = fs::read_to_string(folder.join("stat"))?;
+        let directory = PathBuf::from(format!("/proc/{process}"));
+        let stat = fs::read_to_string(directory.join("stat"))?;
         // The name, in parentheses, may hold blanks.
         let fields: Vec<&str> =
             stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().collect();
@@ -34,11 +34,11 @@ impl Look {
             // Numbered as proc(5) does, which begins with the process's number and its name.
             fields.get(number - 3).and_then(|text| text.parse().ok()).unwrap_or_default()
         };
-        let status = fs::read_to_string(folder.join("status"))?;
-        let rollup = fs::read_to_string(folder.join("smaps_rollup")).unwrap_or_default();
+        let status = fs::read_to_string(directory.join("status"))?;
+        let rollup = fs::read_to_string(directory.join("smaps_rollup")).unwrap_or_default();
         let mut threads = BTreeMap::new();
         let mut context_switches = 0.0;
-        for thread in fs::read_dir(folder.join("task"))? {
+        for thread in fs::read_dir(directory.join("task"))? {
             let thread = thread?.path();
             // It may have ended meanwhile.
             let Ok(status) = fs::read_to_string(thread.join("status")) else { continue };
@@ -53,7 +53,7 @@ impl Look {
             context_switches,
             minor_faults: field(10),
             major_faults: field(12),
-            open_files: fs::read_dir(folder.join("fd"))?.count() as f64,
+            open_files: fs::read_dir(directory.join("fd"))?.count() as f64,
             threads,
         })
     }

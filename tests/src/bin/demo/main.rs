@@ -1,7 +1,7 @@
 //! `make demo`: the agent's main job, start to end, on real parts: three tokens arrive, are published, are handed to
 //! docker by YARN's own class, pull an image, and are refused once the next has come.
 //!
-//! Everything is on loopback and in fresh folders. With KEEP=1 in the environment it then goes on until Ctrl-C.
+//! Everything is on loopback and in fresh directories. With KEEP=1 in the environment it then goes on until Ctrl-C.
 
 mod sandbox;
 mod story;

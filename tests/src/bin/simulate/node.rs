@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use domain::check::{Content, Facts, Ruling, TextFile};
+use domain::check::{AwsOutcome, Content, HadoopVersion, Inputs, TextFile};
 use domain::credentials::{Origin, Principal, Secret, StaticCredentials, Token, TokenScope};
 use domain::documents::Document;
 use domain::documents::plan::{Attributes, Found, Plan};
@@ -212,16 +212,16 @@ impl World for Node {
         }
     }
 
-    fn facts(&self, settings: &Settings) -> Facts<'_> {
+    fn inputs(&self, settings: &Settings) -> Inputs<'_> {
         let text = format!(
             "yarn.nodemanager.linux-container-executor.group=yarn\n[docker]\nmodule.enabled=true\ndocker.trusted.registries={TRUSTED_REGISTRY}\n"
         );
-        Facts {
+        Inputs {
             executor_cfg: Some(TextFile {
                 path: settings.executor_cfg().display().to_string(),
                 content: Content::Bytes(text.into_bytes()),
             }),
-            ..Facts::nothing(Ruling::named(Rules::V3_3), World::now(self).wall)
+            ..Inputs::nothing(HadoopVersion::named(Rules::V3_3), World::now(self).wall)
         }
     }
 
@@ -245,21 +245,21 @@ impl TokenSource for Outside {
         Box::pin(async move {
             sleep(CALL).await;
             let skew = Some(-outside.clock_error);
-            let failed = |result, why: &str, skew| {
+            let failed = |outcome, why: &str, skew| {
                 let token = Err(Problem::waiting(scope.to_string(), why));
-                Fetched { token, result, clock_skew: skew }
+                Fetched { token, outcome, clock_skew: skew }
             };
             match outside.cluster.call_ecr() {
                 Answer::Token { auth, issued_at, expires_at } => {
                     let auth = Secret::new(auth);
                     let origin = Origin::default();
                     let token = Ok(Token { auth, issued_at, expires_at, origin, predecessor: None });
-                    Fetched { token, result: "ok", clock_skew: skew }
+                    Fetched { token, outcome: AwsOutcome::Token, clock_skew: skew }
                 }
-                Answer::Throttled => failed("throttled", "throttled", skew),
+                Answer::Throttled => failed(AwsOutcome::Throttled, "throttled", skew),
                 Answer::Down => {
                     sleep(REFUSAL).await;
-                    failed("network", "out of reach", None)
+                    failed(AwsOutcome::Network, "out of reach", None)
                 }
             }
         })

@@ -1,15 +1,17 @@
 //! A text that must not be printed.
 
-use std::fmt;
+use alloc::string::String;
+use core::fmt;
 
 use zeroize::Zeroizing;
 
-/// A secret: no `Display`, no serialisation, and a `Debug` that shows nothing, not even a length. It is wiped from
-/// memory when dropped.
+/// A secret: no `Display`, no serialisation, a `Debug` that shows nothing, not even a length, and memory
+/// that is overwritten when it is dropped.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Zeroizing<String>);
 
 impl Secret {
+    /// Takes the text over.
     pub fn new(text: impl Into<String>) -> Self {
         Self(Zeroizing::new(text.into()))
     }

@@ -1,9 +1,9 @@
-//! What is looked at: the files that were named and nothing else, or this node and its cluster.
+//! What is checked: the named files and nothing else, or this node and its cluster.
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use domain::check::{self, ClientConfig, Facts, Machine, Report, Request, Ruling, TextAlone};
+use domain::check::{self, ClientConfig, HadoopVersion, Inputs, Machine, Report, Request, TextAlone};
 use domain::settings::{LibraryLogLevel, LogFormat, LogLevel, LogSettings};
 use hadoop_rules::Rules;
 use jiff::Timestamp;
@@ -12,17 +12,17 @@ use super::super::{Exit, runtime};
 use super::{Options, online};
 use crate::io::node::{ThisMachine, text_file};
 use crate::io::{hadoop_conf, log};
-use crate::wiring::node_facts;
+use crate::wiring::node_inputs;
 
-pub(super) fn judge(options: &Options) -> Result<Report, Exit> {
+pub(super) fn check(options: &Options) -> Result<Report, Exit> {
     let named = [&options.executor_cfg, &options.yarn_site, &options.docker_config, &options.emr_config];
     if named.iter().any(|file| file.is_some()) {
         return Ok(check::run(&named_files(options)));
     }
-    judge_node(options)
+    check_node(options)
 }
 
-fn judge_node(options: &Options) -> Result<Report, Exit> {
+fn check_node(options: &Options) -> Result<Report, Exit> {
     let settings = options.config.read()?;
     log::start(&LogSettings {
         level: LogLevel::Error,
@@ -30,35 +30,35 @@ fn judge_node(options: &Options) -> Result<Report, Exit> {
         format: LogFormat::Text,
         file: None,
     })?;
-    let mut facts = node_facts(&settings, Timestamp::now());
-    facts.request = request(options);
-    if let Some(ruling) = named_rules(options) {
-        facts.ruling = ruling;
+    let mut inputs = node_inputs(&settings, Timestamp::now());
+    inputs.request = request(options);
+    if let Some(hadoop) = named_rules(options) {
+        inputs.hadoop = hadoop;
     }
     let runtime = runtime()?;
     let report = runtime.block_on(async {
-        let published = online::published(&settings, &mut facts).await;
+        let published = online::published(&settings, &mut inputs).await;
         if !options.offline {
-            online::ask_aws(&settings, &mut facts).await;
+            online::ask_aws(&settings, &mut inputs).await;
         }
-        let mut report = check::run(&facts);
+        let mut report = check::run(&inputs);
         if !options.offline {
-            online::ask_registries(published.as_deref(), &facts.request, &mut report).await;
+            online::ask_registries(published.as_deref(), &inputs.request, &mut report).await;
         }
         report
     });
-    // Nothing that is still held up outside may hold up the answer.
+    // A call that still hangs must not delay the output.
     runtime.shutdown_background();
     Ok(report)
 }
 
-fn named_files(options: &Options) -> Facts<'static> {
+fn named_files(options: &Options) -> Inputs<'static> {
     let file = |path: &Option<_>| path.as_deref().map(|path: &Path| text_file(path));
     let request = request(options);
-    // Mounts are judged by the files behind them; all else by the text alone.
+    // Mounts are checked against the file system; all else by the text alone.
     let machine: &dyn Machine = if request.mounts.is_empty() { &TextAlone } else { &ThisMachine };
-    Facts {
-        ruling: named_rules(options).unwrap_or(Ruling { rules: Rules::V3_3, assumed: true }),
+    Inputs {
+        hadoop: named_rules(options).unwrap_or(HadoopVersion { rules: Rules::V3_3, assumed: true }),
         executor_cfg: file(&options.executor_cfg),
         yarn_site: options.yarn_site.as_deref().map(|path| hadoop_conf::yarn_site(path, false)),
         client_config: file(&options.docker_config).map(|file| ClientConfig { file, access: None }),
@@ -71,8 +71,8 @@ fn named_files(options: &Options) -> Facts<'static> {
     }
 }
 
-fn named_rules(options: &Options) -> Option<Ruling> {
-    options.rules.parse().ok().map(Ruling::named)
+fn named_rules(options: &Options) -> Option<HadoopVersion> {
+    options.rules.parse().ok().map(HadoopVersion::named)
 }
 
 fn request(options: &Options) -> Request {

@@ -1,4 +1,4 @@
-//! What a check is given: the files with their content, what is asked, and how to ask the machine.
+//! The inputs of a check: files with their content, the request, and access to the machine.
 
 use hadoop_rules::Rules;
 use hadoop_rules::mounts::Paths;
@@ -9,14 +9,14 @@ use jiff::Timestamp;
 use crate::credentials::TokenScope;
 use crate::registry::EcrRegistry;
 
-/// Everything there is to judge. What is `None` was not looked at, and nothing is said of it.
-pub struct Facts<'m> {
-    pub ruling: Ruling,
+/// Everything to check. What is `None` was not read and is not reported on.
+pub struct Inputs<'m> {
+    pub hadoop: HadoopVersion,
     pub executor_cfg: Option<TextFile>,
     pub yarn_site: Option<SiteFile>,
     pub client_config: Option<ClientConfig>,
     pub emr_config: Option<TextFile>,
-    pub node: Option<NodeFacts>,
+    pub node: Option<NodeInputs>,
     /// The registries of the settings, which jobs are therefore expected to use.
     pub registries: Vec<EcrRegistry>,
     pub request: Request,
@@ -24,11 +24,11 @@ pub struct Facts<'m> {
     pub now: Timestamp,
 }
 
-impl Facts<'_> {
-    /// Nothing was looked at yet.
-    pub fn nothing(ruling: Ruling, now: Timestamp) -> Self {
+impl Inputs<'_> {
+    /// No inputs yet.
+    pub fn nothing(hadoop: HadoopVersion, now: Timestamp) -> Self {
         Self {
-            ruling,
+            hadoop,
             executor_cfg: None,
             yarn_site: None,
             client_config: None,
@@ -42,11 +42,11 @@ impl Facts<'_> {
     }
 }
 
-/// Which rules judge, and how that is known.
+/// The version of Hadoop whose rules apply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ruling {
+pub struct HadoopVersion {
     pub rules: Rules,
-    /// Neither named nor found out.
+    /// Neither named nor detected.
     pub assumed: bool,
 }
 
@@ -101,16 +101,16 @@ pub struct Access {
     pub owner: String,
     pub group: String,
     pub mode: u32,
-    pub folder: String,
-    pub folder_mode: u32,
+    pub directory: String,
+    pub directory_mode: u32,
 }
 
 /// What only the node itself tells.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct NodeFacts {
+pub struct NodeInputs {
     /// container-executor.cfg with its links resolved, then each parent but the root.
     pub chain: Vec<Owned>,
-    /// `None` leaves container-executor itself unjudged.
+    /// `None` leaves container-executor itself unchecked.
     pub binary: Option<Binary>,
     /// As in `emr-6.9.0`.
     pub release: Option<String>,
@@ -118,7 +118,7 @@ pub struct NodeFacts {
     pub region: Option<String>,
     /// Whether the node runs containers: EMR's primary node does not, and has no Docker.
     pub runs_containers: bool,
-    /// What calls to AWS brought; empty if none were made.
+    /// The outcomes of calls to AWS; empty if none were made.
     pub aws: Vec<AwsAnswer>,
     /// Server clock minus local clock, in seconds.
     pub clock_skew: i64,
@@ -131,27 +131,37 @@ pub struct AwsAnswer {
     pub outcome: AwsOutcome,
 }
 
+/// How a call to AWS ended. Status, metrics and findings use this one list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AwsOutcome {
     Token,
     NoCredentials,
     /// ECR denied the call.
     Denied,
-    /// STS denied to assume the role that is set.
+    /// STS denied AssumeRole for the role in the settings.
     RoleDenied,
-    /// Something that says nothing of the configuration, such as a timeout.
-    Other,
+    Throttled,
+    Timeout,
+    Network,
+    /// The service answered with another error.
+    Service,
+    /// The answer holds no usable token.
+    Invalid,
 }
 
 impl AwsOutcome {
-    /// From the word that counters use for the result of a call.
-    pub fn of(result: &str) -> Self {
-        match result {
-            "ok" => Self::Token,
-            "no_credentials" => Self::NoCredentials,
-            "denied" => Self::Denied,
-            "role_denied" => Self::RoleDenied,
-            _ => Self::Other,
+    /// The label of the metric.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Token => "ok",
+            Self::NoCredentials => "no_credentials",
+            Self::Denied => "denied",
+            Self::RoleDenied => "role_denied",
+            Self::Throttled => "throttled",
+            Self::Timeout => "timeout",
+            Self::Network => "network",
+            Self::Service => "service",
+            Self::Invalid => "invalid",
         }
     }
 }
@@ -167,13 +177,13 @@ pub struct Request {
     pub network: Option<String>,
 }
 
-/// The machine on whose file system and accounts the judgement is based.
+/// The machine whose file system and accounts count.
 pub trait Machine: Paths + Sync {
     /// The id of a group; `None` if the system knows none of that name.
     fn group_id(&self, name: &[u8]) -> Option<u32>;
 }
 
-/// No machine at all: every absolute path without a colon counts as being there.
+/// No machine at all: every absolute path without a colon exists.
 pub struct TextAlone;
 
 impl Paths for TextAlone {
@@ -194,7 +204,7 @@ impl Machine for TextAlone {
     }
 }
 
-impl Ruling {
+impl HadoopVersion {
     pub fn named(rules: Rules) -> Self {
         Self { rules, assumed: false }
     }
@@ -245,8 +255,8 @@ mod tests {
     #[test]
     fn rules_follow_the_release_then_the_jars() {
         let check = |release: Option<&str>, jar: &str, expected: (Rules, bool)| {
-            let ruling = Ruling::find(release, [jar].into_iter());
-            assert_eq!((ruling.rules, ruling.assumed), expected, "{release:?} {jar}");
+            let hadoop = HadoopVersion::find(release, [jar].into_iter());
+            assert_eq!((hadoop.rules, hadoop.assumed), expected, "{release:?} {jar}");
         };
         check(Some("emr-6.0.0"), "", (Rules::V3_2, false));
         check(Some("emr-6.5.1"), "hadoop-common-3.3.6.jar", (Rules::V3_2, false));
