@@ -35,7 +35,7 @@ use crate::wait::{self, TimedOut};
 pub type Outcome = Result<(), Box<dyn std::error::Error + Send + Sync>>;
 
 /// Long enough for anything that the agent does by itself, on a machine that is busy with other tests.
-pub const SOON: Duration = Duration::from_secs(30);
+pub const SOON: Duration = Duration::from_secs(90);
 /// The life of a token on the real service.
 pub const TWELVE_HOURS: SignedDuration = SignedDuration::from_hours(12);
 
