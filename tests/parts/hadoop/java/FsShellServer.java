@@ -69,7 +69,7 @@ public final class FsShellServer {
     out.flush();
   }
 
-  /** One command at a time, because the shell prints to the process's standard streams, which it redirects meanwhile. */
+  /** One command at a time: the shell prints to the process's standard streams, which this redirects meanwhile. */
   private static synchronized Map<String, Object> run(String user, String[] args)
       throws IOException, InterruptedException {
     ByteArrayOutputStream out = new ByteArrayOutputStream();
