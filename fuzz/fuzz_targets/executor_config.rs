@@ -1,4 +1,4 @@
-//! container-executor.cfg, with images and a mount to check against it.
+//! container-executor.cfg, with an image and a mount checked against it.
 
 #![no_main]
 
