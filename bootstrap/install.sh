@@ -3,32 +3,32 @@
 #
 #   --bootstrap-actions Path=s3://BUCKET/emr-ecr-agent/install.sh,Args=[--from,s3://BUCKET/emr-ecr-agent/]
 #
-# Bootstrap actions run before Hadoop exists, and one that fails ends the node. So this needs nothing but bash (4.2),
-# coreutils, tar, curl and the AWS CLI, waits for nothing, ends within 30 s, and exits 0 whatever happens, unless
-# --strict is given. It never installs packages and never edits what is not its own.
+# Bootstrap actions run before Hadoop is installed, and a failing one terminates the node. So this needs only bash
+# (4.2), coreutils, tar, curl and the AWS CLI, waits for nothing, finishes within 30 s, and exits 0 whatever happens,
+# unless --strict is given. It never installs packages and never edits files it does not own.
 set -euo pipefail
 
 HELP='usage: install.sh [OPTION]...
 
-  --from SOURCE       where the packages lie: s3://BUCKET/FOLDER/, https://HOST/FOLDER/, a folder, or one
-                      package itself (.tar.gz) [default: the folder of this script]
-  --version VERSION   which version to take [default: the newest that SHA256SUMS of the source names]
-  --sha256 DIGEST     the only package that will do; without it SHA256SUMS of the source decides
-  --registry HOST     serve this ECR registry besides those that Hadoop trusts; repeatable
-  --config FILE       settings, a file or s3:// or https://, in place of --registry, --hdfs-path, --listen
-  --hdfs-path PATH    where to publish, a path on HDFS or an hdfs:// URI
-  --listen ADDRESS    where health is served, IP:PORT
-  --on-primary WHAT   on a primary node: check (the program, no daemon), skip, or run [default: check]
-  --strict            exit 1 if anything fails; without it a failure is told, and the exit code is 0
-  --no-start          install and enable, but do not start
-  --help              this text
+  --from SOURCE       location of the packages: s3://BUCKET/PREFIX/, https://HOST/PREFIX/, a directory, or a
+                      single package (.tar.gz) [default: the directory of this script]
+  --version VERSION   version to install [default: the newest in SHA256SUMS at SOURCE]
+  --sha256 DIGEST     install only the package with this digest [default: trust SHA256SUMS at SOURCE]
+  --registry HOST     serve this ECR registry in addition to those Hadoop trusts; repeatable
+  --config FILE       settings file, local or s3:// or https://; replaces --registry, --hdfs-path, --listen
+  --hdfs-path PATH    path to publish to, on HDFS or as an hdfs:// URI
+  --listen ADDRESS    address of the health endpoint, IP:PORT
+  --on-primary MODE   on a primary node: check (binary only, no daemon), skip, or run [default: check]
+  --strict            exit 1 if anything fails; without it, report the failure and exit 0
+  --no-start          install and enable the service, but do not start it
+  --help              print this text
 
-Settings are written only if there are none; an existing /etc/emr-ecr-agent/agent.toml is kept.'
+An existing /etc/emr-ecr-agent/agent.toml is kept.'
 
-# The whole must end within 30 s, also where the network or the disk hangs.
+# The whole run must finish within 30 s, even if the network or the disk hangs.
 SECONDS_FOR_ALL=25
 SECONDS_TO_START=8
-# What the unit's drop-in for newer systemd needs.
+# The oldest systemd that supports the sandbox drop-in.
 SANDBOX_SYSTEMD=235
 
 PROGRAM=/usr/local/bin/emr-ecr-agent
@@ -43,14 +43,14 @@ INSTANCE=/mnt/var/lib/info/instance.json
 RESTART_DUE=$LIBRARY/restart-due
 DOCUMENTS=(agent.toml docker-configs-of-others.conf LICENSE THIRD-PARTY-LICENSES.txt)
 OURS=("$PROGRAM" "$LIBRARY/uninstall.sh" "${DOCUMENTS[@]/#/$LIBRARY/}" "$SETTINGS" "$UNITS/$UNIT" "$SANDBOX" "$LOG_PUSHER")
-# The program's exit code for settings that it refuses.
+# The program's exit code for invalid settings.
 WRONG_SETTINGS=78
 
-# Of the process that does the work, for its end: its temporary folder, and what lies beside its target.
+# For cleanup by the worker process: its temporary directory, and the files staged beside their targets.
 work=''
 staged=()
 
-# Sees to the deadline, the log and the exit code; the work is done by `carry_out`, in a process that can be ended.
+# Enforces the deadline, keeps the log and sets the exit code; `carry_out` does the work in a child process.
 main() {
     local strict='' argument outcome=0 log
     for argument in "$@"; do
@@ -61,14 +61,14 @@ main() {
     done
 
     log="$(mktemp 2>/dev/null)" || log=/dev/null
-    # shellcheck disable=SC2064  # the name as it is now
+    # shellcheck disable=SC2064  # expand the name now
     [[ "$log" == /dev/null ]] || trap "rm -f '$log'" EXIT
     INSTALL_WITHIN="$SECONDS_FOR_ALL" timeout --kill-after=1 "$SECONDS_FOR_ALL" bash "${BASH_SOURCE[0]}" "$@" 2>&1 |
         stamped | tee -- "$log" >&2 || outcome="${PIPESTATUS[0]}"
     case "$outcome" in
         0) ;;
         124 | 137) say "FAILED: gave up after $SECONDS_FOR_ALL s" 2>&1 | stamped | tee -a -- "$log" >&2 ;;
-        *) say "FAILED, see above" 2>&1 | stamped | tee -a -- "$log" >&2 ;;
+        *) say "FAILED; see above" 2>&1 | stamped | tee -a -- "$log" >&2 ;;
     esac
     [[ "$log" == /dev/null ]] || keep_log "$log"
     [[ -z "$strict" || "$outcome" == 0 ]] || exit 1
@@ -82,7 +82,7 @@ carry_out() {
     choose_by_role || return 0
 
     find_sudo
-    work="$(mktemp -d)" || fail "there is no room for temporary files"
+    work="$(mktemp -d)" || fail "cannot create a temporary directory"
     trap 'unstage; rm -rf "$work"' EXIT
     obtain_package
     obtain_settings
@@ -91,7 +91,7 @@ carry_out() {
     say "done"
 }
 
-# --- what was asked for --------------------------------------------------------------------------------------------
+# --- options -------------------------------------------------------------------------------------------------------
 
 read_arguments() {
     while (($#)); do
@@ -99,20 +99,20 @@ read_arguments() {
             --strict) ;;
             --no-start) start='' ;;
             --from | --version | --sha256 | --registry | --config | --hdfs-path | --listen | --on-primary)
-                [[ -n "${2-}" ]] || fail "$1 needs a value"
+                [[ -n "${2-}" ]] || fail "$1 requires a value"
                 take_value "$1" "$2"
                 shift
                 ;;
-            *) fail "unknown option $1; --help lists them" ;;
+            *) fail "unknown option $1; see --help" ;;
         esac
         shift
     done
     [[ -z "$config" || -z "$hdfs_path$listen${registries[*]-}" ]] ||
-        fail "--config stands alone: put registries, path and address into that file"
+        fail "--config excludes --registry, --hdfs-path and --listen: set them in that file"
     [[ -n "$from" ]] || from="$(dirname "$(realpath "${BASH_SOURCE[0]}")")"
 }
 
-# Into the variables of `carry_out`. Nothing passes that could break out of a TOML string.
+# Sets the variables of `carry_out`. Rejects anything that could break out of a TOML string.
 take_value() {
     case "$1" in
         --from) from="$2" ;;
@@ -128,23 +128,23 @@ take_value() {
 
 matching() {
     local pattern="$1" option="$2" value="$3"
-    [[ "$value" =~ $pattern ]] || fail "$option cannot be $value; see --help"
+    [[ "$value" =~ $pattern ]] || fail "invalid value for $option: $value; see --help"
     printf '%s' "$value"
 }
 
-# Jobs are submitted on the primary node, but no container runs there: no daemon unless asked for.
+# The primary node submits jobs but runs no containers, so it gets no daemon by default.
 choose_by_role() {
     local instance=''
     [[ ! -r "$INSTANCE" ]] || instance="$(<"$INSTANCE")"
     [[ "$instance" =~ \"isMaster\"[[:space:]]*:[[:space:]]*true ]] || return 0
     case "$on_primary" in
-        run) say "a primary node; installing the daemon, as asked" ;;
+        run) say "primary node: installing the daemon (--on-primary run)" ;;
         check)
-            say "a primary node; installing the program without the daemon"
+            say "primary node: installing the binary without the daemon"
             daemon=''
             ;;
         skip)
-            say "a primary node; nothing to do"
+            say "primary node: nothing to do (--on-primary skip)"
             return 1
             ;;
     esac
@@ -163,10 +163,10 @@ obtain_package() {
         package="$(echo "$work"/emr-ecr-agent-*/)"
     fi
     (cd "$package" && sha256sum --check --quiet --strict SHA256SUMS) ||
-        fail "the package is not whole; nothing was installed"
+        fail "the package is corrupt; nothing was installed"
 }
 
-# Leaves the package's archive in $work/archive, of the very bytes that were asked for.
+# Leaves the package's archive, with the requested digest, in $work/archive.
 obtain_archive() {
     local source="$from" name wanted="$digest"
     if [[ "$source" == *.tar.gz ]]; then
@@ -177,16 +177,16 @@ obtain_archive() {
         name="emr-ecr-agent-${version:-*}-$(uname -m).tar.gz"
     fi
     if [[ -z "$digest" || "$name" == *'*'* ]]; then
-        fetch "${source:-./}SHA256SUMS" "$work/sums" || fail "cannot get ${source}SHA256SUMS, which the package is checked by"
+        fetch "${source:-./}SHA256SUMS" "$work/sums" || fail "cannot get ${source}SHA256SUMS"
         choose_archive
     fi
-    say "taking $source$name"
+    say "downloading $source$name"
     fetch "${source:-./}$name" "$work/archive" || fail "cannot get $source$name"
     echo "$wanted  $work/archive" | sha256sum --check --quiet --strict >/dev/null 2>&1 ||
         fail "$name does not have the SHA-256 digest $wanted; nothing was installed"
 }
 
-# Sets name and wanted to the newest match in the sums.
+# Sets name and wanted to the newest match in SHA256SUMS.
 choose_archive() {
     local sum file newest=''
     while read -r sum file; do
@@ -201,27 +201,27 @@ choose_archive() {
 
 fetch() {
     local source="$1" target="$2" left=$((INSTALL_WITHIN - SECONDS - SECONDS_TO_START))
-    ((left > 0)) || fail "no time is left to get $source"
+    ((left > 0)) || fail "no time left to get $source"
     case "$source" in
         s3://*) timeout "$left" aws s3 cp --only-show-errors "$source" "$target" ;;
         https://*) timeout "$left" curl --fail --silent --show-error --location --retry 2 --output "$target" "$source" ;;
-        *://*) fail "cannot get $source: s3:// and https:// are known" ;;
+        *://*) fail "cannot get $source: use s3:// or https://" ;;
         *) cp -- "$source" "$target" ;;
     esac
 }
 
 # --- the settings --------------------------------------------------------------------------------------------------
 
-# Leaves those that are to be written in $work/agent.toml, checked by the program itself.
+# Leaves the settings to install in $work/agent.toml; check_program validates them.
 obtain_settings() {
     if [[ -n "$config" ]]; then
-        fetch "$config" "$work/agent.toml" || fail "cannot get the settings $config"
+        fetch "$config" "$work/agent.toml" || fail "cannot get settings $config"
     else
         render_settings >"$work/agent.toml"
     fi
 }
 
-# What was given, and the log file, since EMR takes files to S3 and not the journal.
+# The options, and a log file, since EMR copies files but not the journal to S3.
 render_settings() {
     local host
     printf '# Written by install.sh. All keys, with defaults: %s/agent.toml\n' "$LIBRARY"
@@ -235,11 +235,11 @@ render_settings() {
 
 # --- the files -----------------------------------------------------------------------------------------------------
 
-# All are laid beside their targets first, so that a full disk or a read-only folder leaves the node as it was;
-# then each is renamed. What is the same already is not touched.
+# Stages all files beside their targets, so that a full disk or a read-only directory leaves the node unchanged, then
+# renames each. Leaves identical files alone.
 place_files() {
-    # What a killed installation may have left.
-    as_root rm -f -- "${OURS[@]/%/.new}" || fail "cannot write on this node"
+    # Leftovers of a killed installation.
+    as_root rm -f -- "${OURS[@]/%/.new}" || fail "cannot remove leftovers of an earlier installation"
     stage 755 "$package/emr-ecr-agent" "$PROGRAM"
     check_program
     stage 755 "$package/uninstall.sh" "$LIBRARY/uninstall.sh"
@@ -250,7 +250,7 @@ place_files() {
     if [[ ! -e "$SETTINGS" ]]; then
         stage 644 "$work/agent.toml" "$SETTINGS"
     elif ! cmp -s "$work/agent.toml" "$SETTINGS"; then
-        say "keeping $SETTINGS as it is"
+        say "keeping the existing $SETTINGS"
     fi
     [[ -z "$daemon" ]] || stage_daemon
     if ((!${#staged[@]})); then
@@ -258,7 +258,7 @@ place_files() {
         return
     fi
 
-    # Outlives a killed installation, so that the next one restarts what runs.
+    # Survives a killed installation, so that the next one restarts the service.
     as_root touch "$RESTART_DUE" || fail "cannot write $RESTART_DUE"
     local target
     for target in "${staged[@]}"; do
@@ -273,15 +273,15 @@ stage_daemon() {
     version="$(systemd_version)"
     ((version < SANDBOX_SYSTEMD)) || stage 644 "$package/sandbox.conf" "$SANDBOX"
     stage 644 "$package/logpusher.config" "$LOG_PUSHER"
-    # The unit can write only into folders that are there when it starts.
-    as_root test -d /root/.docker || as_root mkdir -m 700 /root/.docker || fail "cannot make /root/.docker"
-    as_root mkdir -p "$LOGS" || fail "cannot make $LOGS"
+    # The unit can write only to directories that exist when it starts.
+    as_root test -d /root/.docker || as_root mkdir -m 700 /root/.docker || fail "cannot create /root/.docker"
+    as_root mkdir -p "$LOGS" || fail "cannot create $LOGS"
 }
 
 stage() {
     local mode="$1" source="$2" target="$3"
     if as_root cmp -s -- "$source" "$target"; then return; fi
-    as_root mkdir -p -- "$(dirname "$target")" || fail "cannot make the folder of $target; nothing was changed"
+    as_root mkdir -p -- "$(dirname "$target")" || fail "cannot create the directory of $target; nothing was changed"
     staged+=("$target")
     as_root install -m "$mode" -o root -g root -- "$source" "$target.new" ||
         fail "cannot write $target.new; nothing was changed"
@@ -291,14 +291,14 @@ unstage() {
     ((!${#staged[@]})) || as_root rm -f -- "${staged[@]/%/.new}" || true
 }
 
-# On this very machine: the right architecture, a C library new enough, settings that it takes.
+# Checks on this machine: the right architecture, a recent enough C library, valid settings.
 check_program() {
     local program="$PROGRAM" outcome=0 answer
     [[ ! -e "$PROGRAM.new" ]] || program="$PROGRAM.new"
-    answer="$(timeout 5 "$program" --version 2>&1)" || fail "the program does not run on this node: $answer"
+    answer="$(timeout 5 "$program" --version 2>&1)" || fail "the binary does not run on this node: $answer"
     say "$answer"
     [[ ! -e "$SETTINGS" ]] || return 0
-    # Of all commands the one that looks at nothing but the settings and this node.
+    # The one command that reads only the settings and talks only to this node.
     answer="$(timeout 5 "$program" status --config "$work/agent.toml" 2>&1 >/dev/null)" || outcome=$?
     ((outcome != WRONG_SETTINGS)) || fail "the settings are refused; nothing was changed: $answer"
 }
@@ -306,7 +306,7 @@ check_program() {
 systemd_version() {
     local name version
     read -r name version _ < <(systemctl --version)
-    [[ "$name" == systemd && "$version" =~ ^[0-9]+ ]] || fail "systemd does not answer"
+    [[ "$name" == systemd && "$version" =~ ^[0-9]+ ]] || fail "cannot determine the systemd version"
     echo "${BASH_REMATCH[0]}"
 }
 
@@ -314,29 +314,29 @@ systemd_version() {
 
 activate() {
     local verb=start
-    as_root systemctl daemon-reload || fail "systemd does not reload its units"
-    as_root systemctl --quiet enable "$UNIT" || fail "the unit cannot be enabled"
+    as_root systemctl daemon-reload || fail "systemctl daemon-reload failed"
+    as_root systemctl --quiet enable "$UNIT" || fail "cannot enable $UNIT"
     if [[ -z "$start" ]]; then
-        say "installed and enabled; not started, as asked"
+        say "installed and enabled; not started (--no-start)"
         return
     fi
     ! as_root test -e "$RESTART_DUE" || verb=restart
-    as_root systemctl "$verb" "$UNIT" || fail "the service does not $verb; see journalctl -u $UNIT"
+    as_root systemctl "$verb" "$UNIT" || fail "cannot $verb $UNIT; see journalctl -u $UNIT"
     as_root rm -f -- "$RESTART_DUE"
-    say "the service runs; it is ready once Hadoop and HDFS are there, as emr-ecr-agent status tells"
+    say "the service is running; it becomes ready once Hadoop and HDFS are up; see emr-ecr-agent status"
 }
 
-# --- small things --------------------------------------------------------------------------------------------------
+# --- helpers -------------------------------------------------------------------------------------------------------
 
 SUDO=()
 find_sudo() {
     ((EUID != 0)) || return 0
     command -v sudo >/dev/null || fail "sudo is missing"
     SUDO=(sudo -n)
-    as_root true || fail "user $(id -un) may not use sudo"
+    as_root true || fail "user $(id -un) cannot use sudo"
 }
 
-# The limit stands behind sudo, since only root can end what runs as root.
+# timeout runs under sudo, since only root can kill a root process.
 as_root() {
     ${SUDO[@]+"${SUDO[@]}"} timeout --kill-after=1 "$SECONDS_TO_START" "$@"
 }
@@ -357,7 +357,7 @@ stamped() {
     done
 }
 
-# Best effort: a node where this fails has said so on stderr already.
+# Best effort: on failure, everything is on stderr as well.
 keep_log() {
     ((EUID == 0)) || SUDO=(sudo -n)
     as_root sh -c "mkdir -p $LOGS && cat >>$LOGS/install.log" <"$1" 2>/dev/null || true

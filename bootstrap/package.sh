@@ -1,22 +1,22 @@
 #!/usr/bin/env bash
-# Builds what is given to users, into dist/: for each architecture a tarball and an RPM, install.sh on its own, a
-# software bill of materials, and SHA256SUMS over all of it. The same commit gives the same bytes.
+# Builds the release files in dist/: a tarball, an RPM and a software bill of materials for each architecture, and
+# install.sh and SHA256SUMS. The same commit gives the same bytes.
 #
-#   package.sh [--arch x86_64|aarch64]... [--out FOLDER]
+#   package.sh [--arch x86_64|aarch64]... [--out DIRECTORY]
 #
-# Fails if a binary asks for a newer C library than Amazon Linux 2 has, is larger than promised, or does not start.
+# Fails if a binary needs a newer C library than Amazon Linux 2 has, exceeds the size limit, or does not start.
 set -euo pipefail
 
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 CACHE="${EMR_ECR_AGENT_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/emr-ecr-agent}"
 TOOLS="$CACHE/package"
-# Outside the tree: other flags than those of everyday builds.
+# Outside the tree: the flags differ from those of everyday builds.
 TARGET_DIR="$CACHE/package-build"
 
 GLIBC=2.26
 LARGEST_BINARY=10000000
 NAME=emr-ecr-agent
-# How the bill of materials is called beside each manifest, where it is made.
+# File name of the bill of materials, which is generated beside each manifest.
 BILL=$NAME-bom
 
 main() {
@@ -45,7 +45,7 @@ main() {
 
     mkdir -p "$out"
     rm -f -- "$out/$NAME"-* "$out/install.sh" "$out/SHA256SUMS"
-    write_licences
+    write_licenses
     for architecture in "${architectures[@]}"; do
         package "$architecture" "$out"
     done
@@ -66,20 +66,20 @@ usage() {
 }
 
 package() {
-    local architecture="$1" out="$2" folder binary
-    folder="$work/$NAME-$version-$architecture"
+    local architecture="$1" out="$2" directory binary
+    directory="$work/$NAME-$version-$architecture"
     build "$architecture"
     binary="$TARGET_DIR/$architecture-unknown-linux-gnu/release/$NAME"
     check_binary "$architecture" "$binary"
 
-    mkdir "$folder"
-    install -m 755 "$binary" bootstrap/install.sh bootstrap/uninstall.sh "$folder/"
+    mkdir "$directory"
+    install -m 755 "$binary" bootstrap/install.sh bootstrap/uninstall.sh "$directory/"
     install -m 644 agent/agent.toml LICENSE "$work/THIRD-PARTY-LICENSES.txt" bootstrap/logpusher.config \
-        systemd/$NAME.service systemd/$NAME.service.d/sandbox.conf systemd/docker-configs-of-others.conf "$folder/"
-    (cd "$folder" && sha256sum -- * >SHA256SUMS)
+        systemd/$NAME.service systemd/$NAME.service.d/sandbox.conf systemd/docker-configs-of-others.conf "$directory/"
+    (cd "$directory" && sha256sum -- * >SHA256SUMS)
     tar --create --sort=name --format=ustar --owner=root:0 --group=root:0 --mtime="@$SOURCE_DATE_EPOCH" \
-        --directory "$work" "$(basename "$folder")" | gzip -n -9 >"$out/$(basename "$folder").tar.gz"
-    build_rpm "$architecture" "$folder" "$out"
+        --directory "$work" "$(basename "$directory")" | gzip -n -9 >"$out/$(basename "$directory").tar.gz"
+    build_rpm "$architecture" "$directory" "$out"
     write_bill_of_materials "$architecture" "$out"
 }
 
@@ -88,7 +88,7 @@ package() {
 build() {
     local architecture="$1" rustflags sources
     say "building for $architecture"
-    # No path of this machine in the binary, and none where crates come from: each is told by its name alone.
+    # No local paths in the binary; crates appear by name only.
     rustflags="--remap-path-prefix=$TARGET_DIR=/build"
     for sources in "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*; do
         rustflags+=" --remap-path-prefix=$sources/="
@@ -98,7 +98,7 @@ build() {
         cargo zigbuild --quiet --release --locked --package "$NAME" --target "$architecture-unknown-linux-gnu.$GLIBC"
 }
 
-# The pinned toolchain where it has the architecture's standard library, otherwise Debian's.
+# The pinned toolchain if it has the architecture's standard library, otherwise Debian's.
 with_rust_for() {
     local architecture="$1" rust="$TOOLS/rust/usr"
     shift
@@ -112,13 +112,13 @@ with_rust_for() {
 check_binary() {
     local architecture="$1" binary="$2" size newest
     size="$(stat --format=%s "$binary")"
-    ((size <= LARGEST_BINARY)) || fail "$binary has $size bytes, more than $LARGEST_BINARY"
+    ((size <= LARGEST_BINARY)) || fail "$binary has $size bytes; the limit is $LARGEST_BINARY"
 
     newest="$(readelf --dyn-syms --wide "$binary" | grep -o 'GLIBC_[0-9.]*' | sort -Vu | tail -n 1)"
-    [[ -n "$newest" ]] || fail "$binary names no version of the C library"
+    [[ -n "$newest" ]] || fail "$binary requires no version of the C library"
     [[ "$(printf '%s\n' "$newest" "GLIBC_$GLIBC" | sort -V | tail -n 1)" == "GLIBC_$GLIBC" ]] ||
-        fail "$binary asks for $newest; Amazon Linux 2 has $GLIBC"
-    say "$architecture: $size bytes, asks for $newest at most, $(run_on "$architecture" "$binary" --version)"
+        fail "$binary needs $newest; Amazon Linux 2 has $GLIBC"
+    say "$architecture: $size bytes, needs $newest, $(run_on "$architecture" "$binary" --version)"
 }
 
 run_on() {
@@ -131,28 +131,28 @@ run_on() {
     fi
 }
 
-# --- what goes with it ---------------------------------------------------------------------------------------------
+# --- licenses, RPM, bill of materials ------------------------------------------------------------------------------
 
-# From the crates themselves and nothing else, so that the same lock file gives the same bytes.
-write_licences() {
-    say "collecting licence texts"
+# From the crates alone, so that the same lock file gives the same bytes.
+write_licenses() {
+    say "collecting license texts"
     cargo fetch --quiet --locked
     "$TOOLS/bin/cargo-about" generate --frozen --fail --config bootstrap/about.toml \
         --manifest-path agent/Cargo.toml --output-file "$work/THIRD-PARTY-LICENSES.txt" bootstrap/about.hbs ||
-        fail "the licence texts of the dependencies are not complete"
+        fail "some dependencies lack a license text"
 }
 
 build_rpm() {
-    local architecture="$1" folder="$2" out="$3"
+    local architecture="$1" directory="$2" out="$3"
     rpmbuild -bb --quiet --target "$architecture-linux" \
         --define "_topdir $work/rpm-$architecture" --define "_rpmdir $out" \
         --define "_build_name_fmt %%{NAME}-%%{VERSION}-%%{RELEASE}.%%{ARCH}.rpm" \
-        --define "version_ $version" --define "package_ $folder" --define "_buildhost reproducible" \
+        --define "version_ $version" --define "package_ $directory" --define "_buildhost reproducible" \
         --define "use_source_date_epoch_as_buildtime 1" --define "clamp_mtime_to_source_date_epoch 1" \
         bootstrap/$NAME.spec >/dev/null
 }
 
-# cargo-cyclonedx writes one beside each manifest of the workspace, with the paths of this checkout.
+# cargo-cyclonedx writes one beside each manifest of the workspace, with paths of this checkout.
 write_bill_of_materials() {
     local architecture="$1" out="$2"
     "$TOOLS/bin/cargo-cyclonedx" cyclonedx --quiet --manifest-path agent/Cargo.toml --format json --spec-version 1.5 \

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Takes emr-ecr-agent off a node: the service, the program, settings, logs. What install.sh laid down goes, and nothing
+# Removes emr-ecr-agent from a node: service, binary, settings, logs. It removes what install.sh installed and nothing
 # else. The published file on HDFS is shared with other nodes and stays.
 set -euo pipefail
 
 HELP='usage: uninstall.sh [--keep-credentials | --remove-credentials]
 
-  --keep-credentials     leave /root/.docker/config.json as it is [default]
-  --remove-credentials   remove /root/.docker/config.json, with whatever else stands in it
-  --help                 this text'
+  --keep-credentials     keep /root/.docker/config.json [default]
+  --remove-credentials   remove /root/.docker/config.json, including entries of others
+  --help                 print this text'
 
 UNIT=emr-ecr-agent.service
 FILES=(
@@ -19,8 +19,8 @@ FILES=(
     /etc/logpusher/emr-ecr-agent.config
     /var/log/emr-ecr-agent
 )
-# Removed if empty: they may have been made for us alone.
-FOLDERS=(/etc/logpusher /root/.docker)
+# Removed if empty: install.sh may have created them.
+DIRECTORIES=(/etc/logpusher /root/.docker)
 
 main() {
     local remove_credentials=''
@@ -30,7 +30,7 @@ main() {
             --remove-credentials) remove_credentials=yes ;;
             --help) printf '%s\n' "$HELP" && exit 0 ;;
             *)
-                printf 'emr-ecr-agent: unknown option %s; --help lists them\n' "$1" >&2
+                printf 'emr-ecr-agent: unknown option %s; see --help\n' "$1" >&2
                 exit 2
                 ;;
         esac
@@ -41,9 +41,9 @@ main() {
         as_root systemctl --quiet disable --now "$UNIT"
     fi
     [[ -z "$remove_credentials" ]] || as_root rm -f /root/.docker/config.json
-    # And what a killed installation may have left.
+    # Including leftovers of a killed installation.
     as_root rm -rf -- "${FILES[@]}" "${FILES[@]/%/.new}"
-    as_root rmdir --ignore-fail-on-non-empty "${FOLDERS[@]}" 2>/dev/null || true
+    as_root rmdir --ignore-fail-on-non-empty "${DIRECTORIES[@]}" 2>/dev/null || true
     as_root systemctl daemon-reload
     as_root systemctl reset-failed "$UNIT" 2>/dev/null || true
     echo "emr-ecr-agent: uninstalled" >&2
@@ -53,7 +53,7 @@ as_root() {
     if ((EUID == 0)); then "$@"; else sudo -n "$@"; fi
 }
 
-# In one piece, since the script removes itself.
+# One compound command, which bash reads whole, since the script deletes itself.
 {
     main "$@"
     exit

@@ -1,4 +1,4 @@
-//! The configuration JSON of a cluster.
+//! A cluster's configuration JSON.
 
 #![no_main]
 

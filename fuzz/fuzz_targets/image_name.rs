@@ -1,4 +1,4 @@
-//! Image names, alone and by a list.
+//! Image names, by themselves and against a list of trusted registries.
 
 #![no_main]
 

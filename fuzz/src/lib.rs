@@ -1,10 +1,10 @@
-//! What the targets share: a check of one file, from the bytes to the JSON.
+//! Shared by the targets: a check of one file.
 
 use domain::check::{self, Content, Inputs, Report, HadoopVersion, TextFile};
 use hadoop_rules::Rules;
 use jiff::Timestamp;
 
-/// Nothing to look at yet, by these rules.
+/// No files yet, under these rules.
 pub fn nothing(rules: Rules) -> Inputs<'static> {
     Inputs::nothing(HadoopVersion::named(rules), Timestamp::UNIX_EPOCH)
 }
@@ -13,7 +13,7 @@ pub fn file(bytes: &[u8]) -> TextFile {
     TextFile { path: "file".to_owned(), content: Content::Bytes(bytes.to_vec()) }
 }
 
-/// Judges, and fails unless every finding has a line that is in the file.
+/// Checks, and panics if a finding names a line beyond the end of the file.
 pub fn check(inputs: &Inputs<'_>, bytes: &[u8]) -> Report {
     let report = check::run(inputs);
     let lines = bytes.split(|byte| *byte == b'\n').count();

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Runs a word of the Makefile in another root. Called by run.sh as the first process of a new PID and mount namespace.
+# Runs a make target in another root. run.sh starts it as the first process of a new PID and mount namespace.
 #
-#   enter.sh ROOT CHECKOUT WORD
+#   enter.sh ROOT CHECKOUT TARGET
 set -euo pipefail
 
-root="$1" checkout="$2" word="$3"
+root="$1" checkout="$2" target="$3"
 
-# CI: a part that is missing is a failure.
+# CI: a missing part is a failure.
 environment=(HOME=/root LANG=C.UTF-8 TERM=dumb CI=true
     PATH=/root/.cargo/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin)
-# Settings of the package clients that are given by the environment.
+# Settings of the package clients that come from the environment.
 for name in {http,https,no}_proxy {HTTP,HTTPS,NO}_PROXY PIP_INDEX_URL RUSTUP_AUTO_INSTALL; do
     [[ ! -v "$name" ]] || environment+=("$name=${!name}")
 done
@@ -21,11 +21,11 @@ mount --rbind /sys "$root/sys"
 mount --rbind /dev "$root/dev"
 mount --bind -o ro "${RUSTUP_HOME:-$HOME/.rustup}" "$root/root/.rustup"
 
-# From here on, paths are those of the other root.
+# From here on, paths are inside the other root.
 cd "$root"
 pivot_root . mnt
 cd "$checkout"
 umount --lazy /mnt
 
-# Not by exec: the first process takes in orphans, which make would not.
-env -i "${environment[@]}" make "$word"
+# No exec: the first process must reap orphans, which make does not.
+env -i "${environment[@]}" make "$target"

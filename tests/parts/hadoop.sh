@@ -1,13 +1,13 @@
 # shellcheck shell=bash
-# The part "hadoop": one version of Hadoop (HDFS and YARN) from Maven Central, ready to start fast.
-# Sourced by install.sh, which gives it HADOOP, listed, apt_install and say.
+# The part "hadoop": one version of Hadoop (HDFS and YARN) from Maven Central, prepared for a fast start.
+# Sourced by install.sh, which provides HADOOP, listed, apt_install and say.
 #
-# What lies in the directory afterwards:
-#   java          link to the Java 17 (or later) that it was prepared with
+# Contents:
+#   java          link to the Java (17 or later) that prepared it
 #   jvm.options   argument file for java: all flags but the class path
-#   classpath     the jars; whoever starts a JVM appends web/ and a conf directory
-#   name/         a NameNode directory with EMR's directories, copied for each new HDFS
-#   classes.jsa   shared class archive of all programs above, which halves every start
+#   classpath     the jars; to start a JVM, append web/ and a conf directory
+#   name/         a formatted NameNode directory with EMR's paths, copied for each new HDFS
+#   classes.jsa   shared class archive, which halves the start time of every JVM
 
 install_hadoop() {
     local directory="$1"
@@ -19,7 +19,7 @@ install_hadoop() {
     prepare_start "$directory"
 }
 
-# Uses the JDK in JAVA_HOME or on the path if it is recent enough, otherwise Debian's.
+# Uses the JDK in JAVA_HOME or on PATH if it is recent enough, otherwise Debian's.
 find_java() {
     local directory="$1" javac jdk package
     javac="${JAVA_HOME:+$JAVA_HOME/bin/}javac"
@@ -48,7 +48,7 @@ find_maven() {
     command -v mvn >/dev/null || apt_install "$(listed hadoop install | grep '^maven')"
 }
 
-# Maven resolves the jars, and the list of this version pins each of them.
+# Maven resolves the jars; the checksum list of this version pins each one.
 collect_jars() {
     local directory="$1" checksums="$HERE/hadoop/$HADOOP.sha256"
     say "downloading Hadoop $HADOOP (70 to 99 MB)"
@@ -56,7 +56,7 @@ collect_jars() {
         "-Dhadoop=$HADOOP" -DincludeScope=runtime "-DoutputDirectory=$directory/jars" \
         dependency:copy-dependencies >&2 9>&-
     (cd "$directory/jars" && LC_ALL=C sha256sum -- *.jar) | diff "$checksums" - >&2 || {
-        say "Maven's jars of Hadoop $HADOOP differ from $checksums"
+        say "the jars of Hadoop $HADOOP from Maven do not match $checksums"
         exit 65
     }
 }
@@ -72,21 +72,21 @@ compile_classes() {
     printf '%s' "${classpath%:}" >"$directory/classpath"
 }
 
-# The servers refuse to start without their web applications; the jars do not carry them.
+# The servers do not start without their web applications, which the jars do not contain.
 make_web_applications() {
     mkdir -p "$1"/web/webapps/{hdfs,datanode,secondary,cluster,node,static}
 }
 
-# --- one rehearsal: makes the NameNode directory and learns the classes for the shared archive --------------------
+# --- one training run: creates the NameNode directory and records the classes for the shared archive --------------
 
 prepare_start() {
-    local directory="$1" conf="$1/rehearsal" log="$1/rehearsal/log"
-    say "preparing Hadoop $HADOOP for fast starts"
+    local directory="$1" conf="$1/training" log="$1/training/log"
+    say "preparing Hadoop $HADOOP for a fast start"
     mkdir -p "$conf/lists" "$log"
     write_jvm_options "$directory"
-    write_rehearsal_conf "$directory" "$conf"
-    if ! rehearse "$directory"; then
-        say "the rehearsal of HDFS failed; its last words:"
+    write_training_conf "$directory" "$conf"
+    if ! train "$directory"; then
+        say "the HDFS training run failed; its last log lines:"
         tail -n 5 "$log"/* >&2
         exit 70
     fi
@@ -111,7 +111,7 @@ write_jvm_options() {
 OPTIONS
 }
 
-write_rehearsal_conf() {
+write_training_conf() {
     local directory="$1" conf="$2" port
     port="$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')"
     write_site "$conf/core-site.xml" \
@@ -145,8 +145,8 @@ write_site() {
     } >"$file"
 }
 
-rehearse() {
-    local directory="$1" conf="$1/rehearsal" namenode datanode outcome=0
+train() {
+    local directory="$1" conf="$1/training" namenode datanode outcome=0
     local hdfs=org.apache.hadoop.hdfs.server
     learn format $hdfs.namenode.NameNode -format -force || return
     exec_learning namenode $hdfs.namenode.NameNode &
@@ -159,7 +159,7 @@ rehearse() {
     return $outcome
 }
 
-# EMR's directories with their owners and modes, and one file to and fro.
+# EMR's directories with their owners and modes, and one write and read of a file.
 fill() {
     local shell=org.apache.hadoop.fs.FsShell deadline=$((SECONDS + 300))
     until grep -qs 'Successfully sent block report' "$conf/log/datanode"; do
@@ -176,7 +176,7 @@ fill() {
         learn safemode org.apache.hadoop.hdfs.tools.DFSAdmin -safemode get
 }
 
-# Runs one program to its end while the JVM writes down the classes it loads.
+# Runs one program to completion while the JVM records the classes it loads.
 learn() {
     (exec_learning "$@")
 }
@@ -189,13 +189,13 @@ exec_learning() {
         -cp "$(<"$directory/classpath"):$directory/web:$conf" "$@" >"$conf/log/$name" 2>&1 9>&-
 }
 
-# The JVM takes the shell's place, and ends with the installer even if that is killed.
+# The JVM replaces the shell, and dies with the installer even if that is killed.
 exec_java() {
     exec setpriv --pdeathsig KILL "$directory/java" "@$directory/jvm.options" "$@"
 }
 
 dump_classes() {
-    local directory="$1" conf="$1/rehearsal"
+    local directory="$1" conf="$1/training"
     cat "$conf"/lists/* | grep -v '^#' | sort -u >"$conf/classes"
     (exec_java -Xshare:dump "-XX:SharedClassListFile=$conf/classes" "-XX:SharedArchiveFile=$directory/classes.jsa" \
         -cp "$(<"$directory/classpath")") >"$conf/log/dump" 2>&1

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Installs the real parts that the tests and the demo run against, once; a second call returns at once.
+# Installs the parts, real servers and tools, that the tests and the demo need. Returns at once if they are installed.
 #
 #   [HADOOP=VERSION] install.sh [--only PART]...   without --only: hadoop, registry and kerberos, which the tests need
 #
-# Each part is a folder in the cache (EMR_ECR_AGENT_CACHE, by default ~/.cache/emr-ecr-agent), named for the
-# digest of everything it is made from. Killed halfway, the next call starts that part afresh; two calls at
-# once wait for each other. Only what must lie in the system is installed there, by apt, as root or by sudo.
+# Each part is a directory in the cache (EMR_ECR_AGENT_CACHE, by default ~/.cache/emr-ecr-agent), named by a digest of
+# its inputs. If a run is killed, the next one installs that part from scratch; concurrent runs wait for each other.
+# apt, as root or through sudo, installs system-wide only what cannot live in the cache.
 set -euo pipefail
 
 HERE="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
@@ -13,7 +13,7 @@ CACHE="${EMR_ECR_AGENT_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/emr-ecr-agent}"
 REAL_PARTS=(hadoop registry kerberos)
 TOOLS=(lint nextest audit fuzz package node bench fresh)
 
-# Besides this script, the part's own script and its lines of debian.txt: what decides what a part becomes.
+# Inputs of a part in addition to this script, the part's script and its lines in debian.txt.
 HADOOP="${HADOOP:-$(awk '!/^#/ { print; exit }' "$HERE/hadoop/versions")}"
 declare -A ALSO_MADE_FROM=(
     [hadoop]="hadoop/pom.xml hadoop/java hadoop/$HADOOP.sha256"
@@ -42,7 +42,7 @@ main() {
         is_current "$part" "$version" || lacking+=("$part")
     done
     ((${#lacking[@]})) || return 0
-    # Of all parts at once, so that apt's lists are fetched once, and for every architecture.
+    # For all parts first, so that apt fetches its lists once, for every architecture.
     add_architectures "${lacking[@]}"
     for part in "${lacking[@]}"; do
         install_part "$part" "$(link_of "$part")-$(version_of "$part")"
@@ -51,11 +51,11 @@ main() {
 
 check_hadoop_version() {
     [[ -e "$HERE/hadoop/$HADOOP.sha256" ]] && return
-    say "no checksums of Hadoop $HADOOP; there are some of: $(grep -v '^#' "$HERE/hadoop/versions" | paste -sd' ')"
+    say "no checksums for Hadoop $HADOOP; known versions: $(grep -v '^#' "$HERE/hadoop/versions" | paste -sd' ')"
     exit 64
 }
 
-# The name by which a part is found: the versions of Hadoop lie beside one another.
+# The name of the link to a part; Hadoop has one per version.
 link_of() {
     if [[ "$1" == hadoop ]]; then echo "hadoop-$HADOOP"; else echo "$1"; fi
 }
@@ -82,12 +82,12 @@ is_current() {
 }
 
 install_part() {
-    local part="$1" version="$2" folder="$CACHE/$2" link
+    local part="$1" version="$2" directory="$CACHE/$2" link
     link="$(link_of "$part")"
     mkdir -p "$CACHE/downloads"
     exec 9>"$CACHE/.lock"
     flock --nonblock 9 || {
-        say "another installation is at work; waiting for it"
+        say "waiting for another installation to finish"
         flock 9
     }
     if is_current "$part" "$version"; then
@@ -95,8 +95,8 @@ install_part() {
         return
     fi
 
-    # Another checkout may have installed this version before, and may be running on it.
-    [[ -e "$folder/.complete" ]] || make_part "$part" "$folder"
+    # Another checkout may have installed this version, and may be using it.
+    [[ -e "$directory/.complete" ]] || make_part "$part" "$directory"
     ln -sfn "$version" "$CACHE/.$link.new"
     mv -T "$CACHE/.$link.new" "$CACHE/$link"
     drop_older "$link" "$version"
@@ -105,18 +105,18 @@ install_part() {
 }
 
 make_part() {
-    local part="$1" folder="$2"
-    say "$(link_of "$part"): installing into $folder"
-    # What a killed installation may have left.
-    rm -rf "$folder" "$CACHE/downloads"/deb.*
-    mkdir -p "$folder"
+    local part="$1" directory="$2"
+    say "$(link_of "$part"): installing into $directory"
+    # Leftovers of a killed installation.
+    rm -rf "$directory" "$CACHE/downloads"/deb.*
+    mkdir -p "$directory"
     # shellcheck source=/dev/null
     source "$HERE/$part.sh"
-    "install_$part" "$folder"
-    touch "$folder/.complete"
+    "install_$part" "$directory"
+    touch "$directory/.complete"
 }
 
-# A day's grace, since another checkout may be running on an older one.
+# Keeps versions for a day: another checkout may be using an older one.
 drop_older() {
     find "$CACHE" -maxdepth 1 -name "$1-*" ! -name "$2" -mtime +0 -exec rm -rf {} +
 }
@@ -127,13 +127,13 @@ say() {
 
 # --- cargo ---------------------------------------------------------------------------------------------------
 
-# Builds a tool from its locked sources into a folder. Optimizing it would take longer than it ever runs.
+# Builds a tool with its own lock file into a directory. Optimizing it would take longer than running it.
 cargo_install() {
-    local folder="$1" tool="$2"
+    local directory="$1" tool="$2"
     shift 2
-    say "building $tool, which takes minutes"
+    say "building $tool (takes minutes)"
     CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_OPT_LEVEL=1 \
-        cargo install --quiet --locked --root "$folder" --target-dir "$folder/target" "$@" "$tool" >&2
+        cargo install --quiet --locked --root "$directory" --target-dir "$directory/target" "$@" "$tool" >&2
 }
 
 # --- apt -----------------------------------------------------------------------------------------------------
@@ -144,17 +144,17 @@ as_root() {
     elif command -v sudo >/dev/null; then
         sudo "$@"
     else
-        say "root or sudo is needed for: $*"
+        say "this needs root or sudo: $*"
         exit 77
     fi
 }
 
-# The packages of a part that debian.txt lists for one way, as PACKAGE=VERSION.
+# The packages that debian.txt lists for a part and a method, as PACKAGE=VERSION.
 listed() {
     awk -v part="$1" -v how="$2" '$1 == part && $2 == how { print $3 }' "$HERE/debian.txt"
 }
 
-# Tells dpkg of the foreign architectures of the packages that debian.txt lists for these parts.
+# Registers with dpkg the foreign architectures that these parts need according to debian.txt.
 add_architectures() {
     local part known architecture
     known="$(dpkg --print-architecture; dpkg --print-foreign-architectures)"
@@ -163,7 +163,7 @@ add_architectures() {
             ! grep -qx "$architecture" <<<"$known" || continue
             say "dpkg --add-architecture $architecture"
             as_root dpkg --add-architecture "$architecture"
-            # The lists that apt has lack it.
+            # apt's lists lack it until the next update.
             APT_UPDATED=
         done < <(sed -n "s/^$part .* [^ ]*:\([a-z0-9]*\)=.*/\1/p" "$HERE/debian.txt" | sort -u)
     done
@@ -177,7 +177,7 @@ apt_update_once() {
     APT_UPDATED=yes
 }
 
-# The pinned version if the archive still has it, otherwise its current one, and loudly.
+# The pinned version if the archive still has it, otherwise the current one, with a warning.
 available() {
     local package="${1%%=*}" pinned="${1#*=}" candidate
     if [[ "$(apt-cache madison "$package" | awk -F' *[|] *' '{ print $2 }')" == *"$pinned"* ]]; then
@@ -189,11 +189,11 @@ available() {
         say "the archive has no package $package"
         exit 69
     fi
-    say "WARNING: the archive no longer has $package $pinned; taking its current, signed $candidate"
+    say "WARNING: the archive no longer has $package $pinned; using the current version $candidate"
     echo "$package=$candidate"
 }
 
-# Installs packages in the system; those that are there in any version stay as they are.
+# Installs packages system-wide; keeps those already installed, in any version.
 apt_install() {
     local wanted=() package found
     for package in "$@"; do
@@ -204,13 +204,13 @@ apt_install() {
     done
     ((${#wanted[@]})) || return 0
     say "apt-get install ${wanted[*]}"
-    # Completes what a killed installation may have left half configured.
+    # Finishes packages that a killed installation left half configured.
     as_root dpkg --configure -a >&2
     as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o DPkg::Lock::Timeout=300 \
         -o Dpkg::Use-Pty=0 install --no-install-recommends "${wanted[@]}" >&2
 }
 
-# Unpacks packages into a folder. apt checks each against the signed lists of the archive.
+# Unpacks packages into a directory. apt verifies each against the archive's signed lists.
 apt_unpack() {
     local into="$1" work package found
     shift
@@ -227,15 +227,15 @@ apt_unpack() {
     rm -rf "$work"
 }
 
-# Makes a root of Debian 12 with these packages, from the archive that this machine uses, by its settings.
+# Creates a Debian 12 root with these packages, from this machine's archive and with its apt settings.
 debian_root() {
     local root="$1" settings="$CACHE/downloads/apt.conf" include
     shift
     include="$(IFS=, && echo "$*")"
     apt_update_once
-    say "making a Debian root"
+    say "creating a Debian root"
     apt-config dump Acquire | grep -v '^Acquire::IndexTargets' >"$settings"
-    # shellcheck disable=SC2016  # apt fills it in
+    # shellcheck disable=SC2016  # apt expands it
     apt-get indextargets --format 'deb $(REPO_URI) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' 'Origin: Debian' |
         sort -u |
         as_root mmdebstrap --quiet --variant=minbase --mode=root --aptopt="$settings" --include="$include" \

@@ -1,22 +1,22 @@
 # shellcheck shell=bash
-# The part "kerberos": MIT's KDC and its tools, unpacked and not installed, so that no service starts on this machine.
-# Sourced by install.sh, which gives it listed, apt_unpack and say.
+# The part "kerberos": MIT's KDC and tools, unpacked rather than installed, so that no service starts on this machine.
+# Sourced by install.sh, which provides listed, apt_unpack and say.
 #
-# What lies in the folder afterwards:
+# Contents:
 #   bin/        krb5kdc, kdb5_util, kadmin.local, kinit
-#   lib/        the libraries that they, and the agent, load; and libfaketime, which moves a process's clock
+#   lib/        the libraries that they and the agent load; and libfaketime, which shifts a process's clock
 #   plugins/    the KDC's database module
 
 install_kerberos() {
-    local folder="$1" packages
+    local directory="$1" packages
     mapfile -t packages < <(listed kerberos unpack)
-    apt_unpack "$folder/debian" "${packages[@]}"
+    apt_unpack "$directory/debian" "${packages[@]}"
 
-    mkdir "$folder/bin" "$folder/lib"
-    mv "$folder"/debian/usr/sbin/{krb5kdc,kdb5_util,kadmin.local} "$folder/debian/usr/bin/kinit" "$folder/bin/"
-    mv "$folder"/debian/usr/lib/*/krb5/plugins "$folder/plugins"
-    find "$folder/debian" -path '*/lib/*' -name 'lib*.so.*' -exec mv -t "$folder/lib" {} +
-    rm -rf "$folder/debian"
-    LD_LIBRARY_PATH="$folder/lib" ldd "$folder/bin/krb5kdc" | grep 'not found' >&2 && exit 70
+    mkdir "$directory/bin" "$directory/lib"
+    mv "$directory"/debian/usr/sbin/{krb5kdc,kdb5_util,kadmin.local} "$directory/debian/usr/bin/kinit" "$directory/bin/"
+    mv "$directory"/debian/usr/lib/*/krb5/plugins "$directory/plugins"
+    find "$directory/debian" -path '*/lib/*' -name 'lib*.so.*' -exec mv -t "$directory/lib" {} +
+    rm -rf "$directory/debian"
+    LD_LIBRARY_PATH="$directory/lib" ldd "$directory/bin/krb5kdc" | grep 'not found' >&2 && exit 70
     return 0
 }

@@ -1,23 +1,23 @@
 # shellcheck shell=bash
-# The part "node": a Debian root with systemd, laid out as an EMR node is in bootstrap, and what boots it.
-# Sourced by install.sh, which gives it listed, apt_install and debian_root.
+# The part "node": a Debian root with systemd, laid out like an EMR node during bootstrap, and the tools to boot it.
+# Sourced by install.sh, which provides listed, apt_install and debian_root.
 #
-# What lies in the folder afterwards:
+# Contents:
 #   root/       bash, coreutils, tar, curl, sudo, the AWS CLI, moto; user hadoop with sudo; no Hadoop, no Docker
 
 install_node() {
-    local folder="$1" packages
+    local directory="$1" packages
     mapfile -t packages < <(listed node install)
     apt_install "${packages[@]}"
     mapfile -t packages < <(listed node include)
-    debian_root "$folder/root" "${packages[@]}"
+    debian_root "$directory/root" "${packages[@]}"
     python3 -m pip --disable-pip-version-check --quiet install --require-hashes --only-binary=:all: \
         --python-version 3.11 --implementation cp --platform manylinux2014_x86_64 \
-        --target "$folder/root/usr/local/lib/python3.11/dist-packages" -r "$HERE/node-requirements.txt" >&2
-    printf '#!/bin/sh\nexec python3 -m awscli "$@"\n' >"$folder/root/usr/bin/aws"
-    chmod 755 "$folder/root/usr/bin/aws"
-    name_host "$folder/root"
-    make_users "$folder/root"
+        --target "$directory/root/usr/local/lib/python3.11/dist-packages" -r "$HERE/node-requirements.txt" >&2
+    printf '#!/bin/sh\nexec python3 -m awscli "$@"\n' >"$directory/root/usr/bin/aws"
+    chmod 755 "$directory/root/usr/bin/aws"
+    name_host "$directory/root"
+    make_users "$directory/root"
 }
 
 name_host() {
@@ -25,7 +25,7 @@ name_host() {
     printf '127.0.0.1 localhost\n127.0.1.1 emr-node\n' >"$1/etc/hosts"
 }
 
-# EMR's images have user hadoop, who may use sudo, from the start; those of Hadoop's services come with Hadoop.
+# EMR's images already have user hadoop, with sudo; the users of Hadoop's services come with Hadoop.
 make_users() {
     chroot "$1" useradd --create-home --user-group --shell /bin/bash hadoop
     echo 'hadoop ALL=(ALL) NOPASSWD: ALL' >"$1/etc/sudoers.d/hadoop"

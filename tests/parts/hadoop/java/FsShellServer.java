@@ -20,11 +20,11 @@ import org.apache.hadoop.security.UserGroupInformation;
 import org.apache.hadoop.util.ToolRunner;
 
 /**
- * Runs {@code hadoop fs} on request, one command after the other, to save its callers a JVM start each time.
+ * Runs {@code hadoop fs} on request, one command at a time, which saves callers a JVM start per command.
  *
- * <p>Prints the loopback port it listens on. A request is a line {@code {"user":NAME,"args":[...]}}; the answer is a
- * line {@code {"status":N,"out":TEXT,"err":TEXT}}; then the connection ends. A caller that dies halfway, sends nothing
- * or sends something else harms no other.
+ * <p>Prints the loopback port it listens on. A request is a line {@code {"user":NAME,"args":[...]}}; the response is a
+ * line {@code {"status":N,"out":TEXT,"err":TEXT}}; then the connection closes. A caller that dies, sends nothing or
+ * sends something else does not affect other callers.
  */
 public final class FsShellServer {
   private static final ObjectMapper JSON = new ObjectMapper();
@@ -69,7 +69,7 @@ public final class FsShellServer {
     out.flush();
   }
 
-  /** One command at a time, since the shell prints to the process's own streams, which are exchanged meanwhile. */
+  /** One command at a time: the shell prints to the process's standard streams, which this redirects meanwhile. */
   private static synchronized Map<String, Object> run(String user, String[] args)
       throws IOException, InterruptedException {
     ByteArrayOutputStream out = new ByteArrayOutputStream();

@@ -27,12 +27,12 @@ import org.apache.hadoop.hdfs.DistributedFileSystem;
 import org.apache.hadoop.security.UserGroupInformation;
 
 /**
- * Reads a published config.json at full speed in several threads, each time by a stream of its own that is closed, and
- * judges every read: a whole document with a credential for each registry asked for, none of which has ended.
+ * Reads a published config.json at full speed in several threads, opening and closing a stream each time, and checks
+ * every read: a complete document with an unexpired credential for each requested registry.
  *
  * <p>{@code Readers URI THREADS REGISTRY...}. Commands on standard input, each answered by one line of JSON: {@code
- * count}, and {@code set-back SECONDS}, which puts an older version that still lives for so long in the file's stead,
- * by one atomic rename. It ends with its input.
+ * count}, and {@code set-back SECONDS}, which replaces the file with an older version that is valid for that long, by
+ * one atomic rename. Exits at the end of its input.
  */
 public final class Readers {
   private static final int MOST_EXAMPLES = 5;
@@ -63,7 +63,7 @@ public final class Readers {
   private final Map<Kind, AtomicLong> bad = new LinkedHashMap<>();
   private final ConcurrentLinkedQueue<String> examples = new ConcurrentLinkedQueue<>();
 
-  /** Every good content seen, and the second in which its first credential ends. */
+  /** Every valid content seen, and the second in which its first credential expires. */
   private final Map<ByteBuffer, Long> versions = new ConcurrentHashMap<>();
 
   private Readers(Path path, List<String> registries) {
@@ -149,7 +149,7 @@ public final class Readers {
     private static final long serialVersionUID = 1;
   }
 
-  /** The second that an ECR password itself names as its end; others never end. */
+  /** The expiry, in seconds, inside an ECR password; other passwords never expire. */
   private static long statedEnd(String auth) {
     try {
       String userAndPassword = new String(Base64.getDecoder().decode(auth), StandardCharsets.UTF_8);

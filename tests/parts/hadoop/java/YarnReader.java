@@ -17,12 +17,12 @@ import org.apache.hadoop.yarn.security.DockerCredentialTokenIdentifier;
 import org.apache.hadoop.yarn.util.DockerClientConfigHandler;
 
 /**
- * Does with a published config.json what a NodeManager does at a container launch, by YARN's own class:
- * reads it, and writes what docker is handed to {@code DIR/config.json}.
+ * Treats a published config.json as a NodeManager does at a container launch, with YARN's own class: reads it, and
+ * writes what Docker receives to {@code DIR/config.json}.
  *
  * <p>{@code once URI DIR} reads once; {@code serve} answers lines {@code URI<TAB>DIR} on standard input.
- * Each answer is one line of JSON, {@code {"registries":[...]}} or {@code {"error":CLASS,"message":TEXT}}.
- * The handler never closes its stream: one process is good for some hundreds of reads, not for thousands.
+ * Each response is one line of JSON, {@code {"registries":[...]}} or {@code {"error":CLASS,"message":TEXT}}.
+ * The handler never closes its stream, so one process survives hundreds of reads, but not thousands.
  */
 public final class YarnReader {
   private static final String CONTAINER = "container_1700000000000_0001_01_000002";
