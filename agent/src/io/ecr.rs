@@ -33,7 +33,7 @@ pub struct TokenAnswer {
     pub clock_skew: Option<SignedDuration>,
 }
 
-impl Fetched {
+impl TokenAnswer {
     pub fn outcome(&self) -> AwsOutcome {
         self.token.as_ref().map_or_else(EcrError::outcome, |_| AwsOutcome::Token)
     }
