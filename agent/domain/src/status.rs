@@ -15,7 +15,7 @@ use crate::problem::Problem;
 use crate::refresh::ProbeResult;
 use crate::registry::{EcrRegistry, HostName};
 use crate::time::{Moment, ServerClock};
-pub use report::{Check, RegistryReport, Report, SinkReport, StaticReport};
+pub use report::{Check, CheckId, RegistryReport, Report, SinkReport, StaticReport};
 
 /// All that passes have found out so far.
 #[derive(Debug, Clone, PartialEq)]
@@ -151,17 +151,21 @@ impl Status {
     pub fn checks(&self, now: Moment) -> Vec<Check> {
         let some = (self.registries.is_empty())
             .then(|| "no ECR registry is set, and container-executor.cfg trusts none".to_owned());
-        let mut checks = vec![Check::new("registries", some)];
+        let mut checks = vec![Check::new(CheckId::Registries, "registries", some)];
         checks.extend(self.registries.iter().map(|registry| {
-            Check::new(format!("token:{}", registry.registry.host()), self.token_fault(registry, now))
+            let name = format!("token:{}", registry.registry.host());
+            Check::new(CheckId::Token, name, self.token_fault(registry, now))
+        }));
+        checks.extend(self.static_credentials.iter().map(|known| {
+            let name = format!("static_credentials:{}", known.path);
+            Check::new(CheckId::StaticCredentials, name, known.fault())
         }));
         checks.extend(
-            self.static_credentials
+            self.sinks
                 .iter()
-                .map(|known| Check::new(format!("static_credentials:{}", known.path), known.fault())),
+                .map(|sink| Check::new(CheckId::Sink, sink.name(), self.sink_fault(sink, now))),
         );
-        checks.extend(self.sinks.iter().map(|sink| Check::new(sink.name(), self.sink_fault(sink, now))));
-        checks.push(Check::new("container-executor.cfg", self.executor_cfg_fault()));
+        checks.push(Check::new(CheckId::ExecutorConfig, "container-executor.cfg", self.executor_cfg_fault()));
         checks
     }
 

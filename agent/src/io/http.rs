@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use domain::status::{Check, Report};
+use domain::status::{Check, CheckId, Report};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
@@ -103,7 +103,7 @@ fn answer(request: &Request<Incoming>, source: &dyn Source) -> Response<Full<Byt
 
 fn liveness(report: &Report, verbose: bool) -> Response<Full<Bytes>> {
     let why = (!report.live).then(|| "the main loop is stuck".to_owned());
-    checks(&[Check { name: "loop".to_owned(), ok: report.live, why }], verbose)
+    checks(&[Check { id: CheckId::Loop, name: "loop".to_owned(), ok: report.live, why }], verbose)
 }
 
 fn readiness(report: &Report, verbose: bool) -> Response<Full<Bytes>> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use domain::documents::plan::Drift;
 use domain::findings::Severity;
-use domain::status::{Report, SinkKind};
+use domain::status::{CheckId, Report, SinkKind};
 use jiff::Timestamp;
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{
@@ -210,8 +210,7 @@ impl Metrics {
             let count = report.findings.iter().filter(|finding| finding.severity() == severity).count();
             self.findings.with_label_values(&[severity.as_str()]).set(count as f64);
         }
-        let executor_cfg =
-            report.checks.iter().any(|check| check.name == "container-executor.cfg" && check.ok);
+        let executor_cfg = report.checks.iter().any(|check| check.id == CheckId::ExecutorConfig && check.ok);
         self.executor_config_valid.set(executor_cfg.into());
         self.settings_valid.set(report.settings_error.is_none().into());
         self.clock_skew.set(report.clock_skew_seconds);

@@ -33,10 +33,28 @@ pub struct Report {
 /// One condition of readiness.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Check {
+    pub id: CheckId,
+    /// The id with the host or path it is about, for people.
     pub name: String,
     pub ok: bool,
     /// What is wrong, unless `ok`.
     pub why: Option<String>,
+}
+
+/// What a condition of readiness or liveness is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CheckId {
+    /// The main loop makes progress: a condition of liveness alone.
+    Loop,
+    /// There is a registry to serve.
+    Registries,
+    /// A registry's token.
+    Token,
+    StaticCredentials,
+    /// A local or published document.
+    Sink,
+    ExecutorConfig,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -122,8 +140,8 @@ impl Report {
 }
 
 impl Check {
-    pub(super) fn new(name: impl Into<String>, fault: Option<String>) -> Self {
-        Self { name: name.into(), ok: fault.is_none(), why: fault }
+    pub(super) fn new(id: CheckId, name: impl Into<String>, fault: Option<String>) -> Self {
+        Self { id, name: name.into(), ok: fault.is_none(), why: fault }
     }
 }
 

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use domain::status::{Check, RegistryReport, Report};
+use domain::status::{Check, CheckId, RegistryReport, Report};
 use jiff::Timestamp;
 
 use super::{Notified, State, line};
@@ -70,8 +70,14 @@ fn the_line_shows_registries_expiry_and_what_is_waited_for() {
         |report| {
             report.ready = false;
             report.registries = vec![registry(HOST, None)];
-            let bad = Check { name: "hdfs:/h".to_owned(), ok: false, why: Some("full".to_owned()) };
-            report.checks = vec![Check { name: "token".to_owned(), ok: true, why: None }, bad];
+            let bad = Check {
+                id: CheckId::Sink,
+                name: "hdfs:/h".to_owned(),
+                ok: false,
+                why: Some("full".to_owned()),
+            };
+            report.checks =
+                vec![Check { id: CheckId::Token, name: "token".to_owned(), ok: true, why: None }, bad];
         },
         "not ready; 123456789123.dkr.ecr.us-east-1.amazonaws.com; failing: hdfs:/h",
     );
