@@ -161,9 +161,7 @@ impl Status {
             Check::new(CheckId::StaticCredentials, name, known.fault())
         }));
         checks.extend(
-            self.sinks
-                .iter()
-                .map(|sink| Check::new(CheckId::Sink, sink.name(), self.sink_fault(sink, now))),
+            self.sinks.iter().map(|sink| Check::new(CheckId::Sink, sink.name(), self.sink_fault(sink, now))),
         );
         checks.push(Check::new(CheckId::ExecutorConfig, "container-executor.cfg", self.executor_cfg_fault()));
         checks

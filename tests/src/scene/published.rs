@@ -28,7 +28,12 @@ impl Published {
 
     /// In `directory` on an HDFS that the test does harm to.
     pub fn on(client: HdfsClient, directory: &str) -> Self {
-        Self { client, path: format!("{directory}/config.json"), directory: directory.to_owned(), _lease: None }
+        Self {
+            client,
+            path: format!("{directory}/config.json"),
+            directory: directory.to_owned(),
+            _lease: None,
+        }
     }
 
     pub fn client(&self) -> &HdfsClient {

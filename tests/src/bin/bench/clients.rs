@@ -157,7 +157,7 @@ impl World for LightNode {
         }
     }
 
-    fn facts(&self, settings: &Settings) -> Inputs<'_> {
+    fn inputs(&self, settings: &Settings) -> Inputs<'_> {
         Inputs {
             registries: settings.registries.iter().map(|settings| settings.registry.clone()).collect(),
             machine: &ThisMachine,
