@@ -18,6 +18,9 @@ MACHINE="$LOGS/root"
 CHECKOUT=/root/emr-ecr-agent
 NEWCOMERS_TARGETS=(lint audit demo test node-test)
 
+# The process that runs a target in the machine, while one does.
+inside=
+
 main() {
     local targets=("$@") target failed=()
     ((EUID == 0)) || die 77 "root is required"
@@ -27,7 +30,9 @@ main() {
     mkdir -p "$LOGS"
     exec 9>"$LOGS/.lock"
     flock --nonblock 9 || die 75 "another run is active in this checkout"
-    trap 'rm -rf "$MACHINE"' EXIT
+    trap clean_up EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
     for target in "${targets[@]}"; do
         make_machine
         run_target "$target" || failed+=("$target")
@@ -38,9 +43,12 @@ main() {
 run_target() {
     local target="$1" log="$LOGS/$1.log" start=$SECONDS outcome=0 took
     say "make $target: logging to $log"
-    # Everything inside dies with this script.
+    # In the background, so that signals are handled at once. Everything inside dies with this script.
     setpriv --pdeathsig KILL unshare --mount --pid --fork --kill-child \
-        "$HERE/enter.sh" "$MACHINE" "$CHECKOUT" "$target" </dev/null >"$log" 2>&1 || outcome=$?
+        "$HERE/enter.sh" "$MACHINE" "$CHECKOUT" "$target" </dev/null >"$log" 2>&1 &
+    inside=$!
+    wait "$inside" || outcome=$?
+    inside=
     took="$(printf '%d:%02d min' $(((SECONDS - start) / 60)) $(((SECONDS - start) % 60)))"
     if ((outcome)); then
         say "make $target: FAILED after $took with exit code $outcome; its last lines:"
@@ -49,6 +57,15 @@ run_target() {
         say "make $target: passed in $took"
     fi
     return "$outcome"
+}
+
+clean_up() {
+    if [[ -n "$inside" ]]; then
+        # The first process of a PID namespace is gone only after all others are. unshare itself ignores signals.
+        xargs kill -KILL <"/proc/$inside/task/$inside/children" || true
+        wait "$inside" || true
+    fi
+    rm -rf "$MACHINE"
 }
 
 make_machine() {
