@@ -63,7 +63,7 @@ pub struct PublishedSettings {
     pub replication: u16,
     /// The HDFS user the agent acts as on a cluster without Kerberos.
     pub user: String,
-    /// Whom it acts as on one with Kerberos; `None` takes the tickets that the process finds.
+    /// The Kerberos principal; `None` uses the tickets that the process finds.
     pub kerberos: Option<KerberosLogin>,
 }
 

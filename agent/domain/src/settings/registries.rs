@@ -1,5 +1,5 @@
-//! The `[[registries]]` tables: which registries to serve, under which names, and as whom their tokens
-//! are asked for.
+//! The `[[registries]]` tables: which registries to serve, under which names, and with which AWS identity their tokens
+//! are requested.
 
 use super::host_names;
 use super::reader::{Section, Value};
@@ -14,7 +14,7 @@ pub struct RegistrySettings {
     pub registry: EcrRegistry,
     /// Further names under which the same credential is filed.
     pub aliases: Vec<HostName>,
-    /// Who gives its tokens, and as whom they are asked for.
+    /// Where its tokens come from, and the AWS identity that requests them.
     pub scope: TokenScope,
 }
 
