@@ -25,13 +25,22 @@ use crate::yarn::{self, Launch, YarnReader};
 pub struct Plan {
     /// How long the agents publish.
     pub length: Duration,
-    /// On a machine that is too busy for so many publishes they go on, up to `PATIENCE` times as long.
-    pub publishes: u64,
+    /// On a machine that is too busy to reach it in that time they go on, up to `PATIENCE` times as long.
+    pub bar: Bar,
+    /// How long a token lives: short, so that it is renewed every few seconds, and still long enough to outlive a killed
+    /// publisher.
+    pub token_life: SignedDuration,
     /// How long `hadoop fs -put -f` does.
     pub comparison: Duration,
     pub agents: usize,
     /// Threads that read.
     pub readers: usize,
+}
+
+impl Bar {
+    fn is_reached(self, seen: &Seen) -> bool {
+        seen.reads >= self.reads && seen.versions >= self.publishes
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -51,21 +60,23 @@ pub enum Error {
 /// Carries out the plan on the common HDFS.
 pub async fn run(plan: Plan) -> Result<Report, Error> {
     let published = Published::shared("hadoop", "0755").await?;
-    let mut nodes = Nodes::start(&published, plan.agents).await?;
+    let mut nodes = Nodes::start(&published, &plan).await?;
     let uri = published.client().uri(published.path());
     let mut readers = Readers::start(published.client(), &uri, plan.readers, &[TRUSTED_REGISTRY, SECOND])?;
     let mut yarn = YarnReader::start(published.client())?;
     let mut launches = Launches::default();
 
+    // What a version that is put back still lives for at least.
+    let margin = plan.token_life.unsigned_abs() / 3;
     let began = Instant::now();
     let mut beat = interval(BEAT);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while began.elapsed() < plan.length
-        || began.elapsed() < plan.length * PATIENCE && readers.seen().await?.versions < plan.publishes
+        || began.elapsed() < plan.length * PATIENCE && !plan.bar.is_reached(&readers.seen().await?)
     {
         beat.tick().await;
         launches.note(&yarn.launch(&uri).await?);
-        nodes.set_backs += u32::from(readers.set_back(MARGIN).await?);
+        nodes.set_backs += u32::from(readers.set_back(margin).await?);
         match fastrand::u8(0..4) {
             0 => nodes.kill_one()?,
             1 => nodes.drift(&published).await?,
@@ -90,10 +101,6 @@ pub async fn run(plan: Plan) -> Result<Report, Error> {
 
 /// A second Region, so that two entries of the file become due at different times.
 const SECOND: &str = "123456789123.dkr.ecr.eu-west-1.amazonaws.com";
-/// Short enough that entries are due every few seconds, long enough to outlive a killed publisher.
-const LIFE: SignedDuration = SignedDuration::from_secs(30);
-/// What a version that is put back still lives for at least.
-const MARGIN: Duration = Duration::from_secs(10);
 const BEAT: Duration = Duration::from_millis(900);
 const PATIENCE: u32 = 8;
 
@@ -107,11 +114,11 @@ struct Nodes {
 
 impl Nodes {
     /// Starts them and waits until the file holds all credentials.
-    async fn start(published: &Published, count: usize) -> Result<Self, Error> {
+    async fn start(published: &Published, plan: &Plan) -> Result<Self, Error> {
         let mut running = Vec::new();
-        for _ in 0..count {
+        for _ in 0..plan.agents {
             let mut scene = Scene::publishing(published).await?;
-            scene.ecr.set_token_life(LIFE);
+            scene.ecr.set_token_life(plan.token_life);
             // A killed agent may hold the turn to renew, for as long as calls may take.
             scene.settings.set("deadlines.ecr", "2s").set("deadlines.hdfs", "2s");
             scene.settings.set("refresh.renew_at", 0.1).registry(SECOND, &[]);

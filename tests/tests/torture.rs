@@ -5,6 +5,7 @@ use std::time::Duration;
 use emr_ecr_agent_tests::parts::{self, Part};
 use emr_ecr_agent_tests::scene::Outcome;
 use emr_ecr_agent_tests::torture::{self, Bar, Plan};
+use jiff::SignedDuration;
 
 #[tokio::test]
 async fn no_reader_sees_a_bad_file() -> Outcome {
@@ -14,7 +15,8 @@ async fn no_reader_sees_a_bad_file() -> Outcome {
     let (length, comparison) = (Duration::from_secs(15), Duration::from_secs(1));
     // Other tests run beside this one: enough to prove something, not everything.
     let bar = Bar { reads: 1_000, publishes: 5 };
-    let plan = Plan { length, publishes: bar.publishes, comparison, agents: 3, readers: 2 };
+    let token_life = SignedDuration::from_secs(60);
+    let plan = Plan { length, bar, token_life, comparison, agents: 3, readers: 2 };
     let report = torture::run(plan).await?;
     let faults = report.faults(bar);
     assert!(faults.is_empty(), "{faults:?}\n{report}");

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use emr_ecr_agent_tests::torture::{self, Bar, Plan};
+use jiff::SignedDuration;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -16,7 +17,8 @@ async fn main() -> ExitCode {
     };
     let plan = Plan {
         length,
-        publishes: 0,
+        bar: Bar::for_length(length),
+        token_life: SignedDuration::from_secs(30),
         comparison: (length / 4).max(Duration::from_secs(5)),
         agents: 4,
         readers: 8,
@@ -33,7 +35,7 @@ async fn main() -> ExitCode {
         true => println!("{}", report.json()),
         false => println!("{report}"),
     }
-    let faults = report.faults(Bar::for_length(length));
+    let faults = report.faults(plan.bar);
     for fault in &faults {
         eprintln!("torture: {fault}");
     }
