@@ -19,7 +19,7 @@ pub use fix::{Action, Fix};
 pub(crate) use list::Findings;
 
 /// The page that explains every code.
-const PAGE: &str = include_str!("../../../docs/findings.md");
+const PAGE: &str = include_str!("../findings.md");
 
 /// One observation about a file or a setting.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
