@@ -52,9 +52,12 @@ find_maven() {
 collect_jars() {
     local directory="$1" checksums="$HERE/hadoop/$HADOOP.sha256"
     say "downloading Hadoop $HADOOP (70 to 99 MB)"
-    mvn --quiet --batch-mode -Dstyle.color=never --file "$HERE/hadoop/pom.xml" "-Dmaven.repo.local=$CACHE/downloads/maven" \
-        "-Dhadoop=$HADOOP" -DincludeScope=runtime "-DoutputDirectory=$directory/jars" \
-        dependency:copy-dependencies >&2 9>&-
+    mvn --batch-mode --log-file "$directory/maven.log" --file "$HERE/hadoop/pom.xml" \
+        "-Dmaven.repo.local=$CACHE/downloads/maven" "-Dhadoop=$HADOOP" -DincludeScope=runtime \
+        "-DoutputDirectory=$directory/jars" dependency:copy-dependencies 9>&- || {
+        grep '^\[ERROR\]' "$directory/maven.log" >&2
+        exit 69
+    }
     (cd "$directory/jars" && LC_ALL=C sha256sum -- *.jar) | diff "$checksums" - >&2 || {
         say "the jars of Hadoop $HADOOP from Maven do not match $checksums"
         exit 65

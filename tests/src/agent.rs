@@ -1,4 +1,4 @@
-//! The real agent, run as the program that it is: nothing but files, an empty environment, and what it says.
+//! Runs the agent's program, configured by files and in an otherwise empty environment.
 
 use std::env;
 use std::io;
@@ -22,7 +22,7 @@ use crate::wait::{self, TimedOut};
 pub enum Error {
     #[error("the agent is not built: {} does not exist; `cargo build` builds it", path.display())]
     NotBuilt { path: PathBuf },
-    #[error("cannot find the directory of this build's programs")]
+    #[error("cannot determine the directory of this build's programs")]
     Directory { source: io::Error },
     #[error("cannot run {} --version", path.display())]
     Version { path: PathBuf, source: io::Error },
@@ -51,7 +51,7 @@ impl Agent {
         Self::start_with(node, listen, &[])
     }
 
-    /// The same with these variables in its environment besides.
+    /// The same with these additional environment variables.
     pub fn start_with(
         node: &Node,
         listen: SocketAddr,
@@ -68,12 +68,12 @@ impl Agent {
         self.listen
     }
 
-    /// The process's number, as long as it was not seen to end.
+    /// `None` once the process is known to have ended.
     pub fn process_id(&self) -> Option<u32> {
         self.server.process_id()
     }
 
-    /// Everything that it has logged so far.
+    /// Everything logged so far.
     pub fn log_text(&self) -> String {
         self.server.log_text()
     }
@@ -87,22 +87,22 @@ impl Agent {
         serde_json::from_slice(&answer.body).map_err(|source| Error::Status { source })
     }
 
-    /// An error with its last words if it has ended.
+    /// An error with the end of its log if it has ended.
     pub fn still_runs(&mut self) -> Result<(), Error> {
         Ok(self.server.still_runs()?)
     }
 
-    /// Waits until `/readyz` says 200; ends at once if the agent does.
+    /// Waits until `/readyz` returns 200; fails at once if the agent ends.
     pub async fn wait_ready(&mut self, deadline: Duration) -> Result<(), Error> {
         self.wait_for_readiness(StatusCode::OK, deadline).await
     }
 
-    /// Waits until `/readyz` says 503.
+    /// Waits until `/readyz` returns 503.
     pub async fn wait_not_ready(&mut self, deadline: Duration) -> Result<(), Error> {
         self.wait_for_readiness(StatusCode::SERVICE_UNAVAILABLE, deadline).await
     }
 
-    /// Waits until the status shows what `wanted` looks for; its error says what is missing.
+    /// Waits until `wanted` accepts the status; its error describes what is missing.
     pub async fn wait_for_status<T>(
         &self,
         what: &str,
@@ -120,12 +120,12 @@ impl Agent {
         Ok(self.server.signal(signal)?)
     }
 
-    /// Asks it to end and gives its exit status.
+    /// Sends SIGTERM and returns the exit status.
     pub async fn terminate(&mut self, deadline: Duration) -> Result<ExitStatus, Error> {
         Ok(self.server.terminate(deadline).await?)
     }
 
-    /// Waits until it ends by itself, and gives its exit code, or -1 if a signal killed it.
+    /// Waits until it ends on its own. The exit code is -1 if a signal killed it.
     pub async fn exit_code(&mut self, deadline: Duration) -> Result<i32, Error> {
         Ok(self.server.ended(deadline).await?.code().unwrap_or(-1))
     }
@@ -146,14 +146,14 @@ impl Agent {
     }
 }
 
-/// The agent's program in the environment that it has on `node`; arguments are still to be added.
+/// The agent's program in its environment on `node`, without arguments.
 pub fn command(node: &Node) -> Result<Command, Error> {
     let mut command = process::bound_to_parent(&program()?);
     command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("HOME", node.home_dir());
     Ok(command)
 }
 
-/// The agent of the same build as the running program; one of other sources is refused.
+/// The agent of the same build as the running program; an error if it was built from other sources.
 pub fn program() -> Result<PathBuf, Error> {
     let path = program_directory().map_err(|source| Error::Directory { source })?.join("emr-ecr-agent");
     if !path.exists() {
@@ -166,7 +166,7 @@ pub fn program() -> Result<PathBuf, Error> {
     Ok(path)
 }
 
-/// Set once the program has been seen to be of this build.
+/// Set once the program is known to be of this build.
 static IS_CURRENT: OnceLock<()> = OnceLock::new();
 
 /// Cargo builds the library for this program whenever its sources change, but not always the agent's program.
@@ -181,7 +181,7 @@ fn check_build(path: &Path) -> Result<(), Error> {
     Err(Error::Stale { path: path.to_owned(), found: found.to_owned() })
 }
 
-/// Where cargo puts the programs of the running build: beside this one, or one above for tests, which lie in `deps/`.
+/// Where cargo puts the programs of this build: next to this one, or one level up from a test, which is in `deps/`.
 pub(crate) fn program_directory() -> io::Result<PathBuf> {
     let here = env::current_exe()?;
     let directory = here.parent().unwrap_or(Path::new("/"));

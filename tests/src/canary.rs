@@ -1,4 +1,4 @@
-//! Looks for secrets in what was said: as they are, and as they would look after the usual ways of wrapping them.
+//! Searches output for secrets, verbatim and in the usual encodings.
 
 use std::fs;
 use std::io;
@@ -7,18 +7,18 @@ use std::path::{Path, PathBuf};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
-/// Panics with the words before the find if `said` holds the secret, or a piece of it: no error text may quote the
-/// start of a token either.
-pub fn check_absent(secret: &[u8], said: &[u8]) {
+/// Panics, quoting the text in front of it, if `output` contains the secret or its beginning: an error must not quote
+/// the start of a token either.
+pub fn check_absent(secret: &[u8], output: &[u8]) {
     for form in forms(secret) {
         let piece = &form[..form.len().min(PIECE)];
-        let Some(at) = said.windows(piece.len()).position(|window| window == piece) else { continue };
-        let line = said[..at].iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-        panic!("a secret stands after {:?}", String::from_utf8_lossy(&said[line..at]));
+        let Some(at) = output.windows(piece.len()).position(|window| window == piece) else { continue };
+        let line = output[..at].iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        panic!("found a secret after {:?}", String::from_utf8_lossy(&output[line..at]));
     }
 }
 
-/// Every file below `directory` whose content none of `spared` accounts for, as one text to look through.
+/// The content of all files below `directory`, except those below `spared`.
 pub fn contents(directory: &Path, spared: &[PathBuf]) -> io::Result<Vec<u8>> {
     let mut all = Vec::new();
     for entry in fs::read_dir(directory)? {
@@ -34,7 +34,7 @@ pub fn contents(directory: &Path, spared: &[PathBuf]) -> io::Result<Vec<u8>> {
     Ok(all)
 }
 
-/// The keys in a keytab of MIT's format, version 2.
+/// The keys in a keytab (MIT format, version 2).
 pub fn keys(keytab: &[u8]) -> Vec<Vec<u8>> {
     let mut keys = Vec::new();
     let mut rest = keytab.get(2..).unwrap_or_default();
@@ -48,10 +48,10 @@ pub fn keys(keytab: &[u8]) -> Vec<Vec<u8>> {
     keys
 }
 
-/// Long enough to be no accident.
+/// Long enough that a match is no accident.
 const PIECE: usize = 24;
 
-/// After the names of realm and components come a name type, a time, a short version, and the key with its type.
+/// The names of realm and components precede a name type, a time, a short version, and the key with its type.
 fn key(entry: &[u8]) -> Option<&[u8]> {
     let (components, mut rest) = counted(entry)?;
     for _ in 0..=components {
@@ -74,7 +74,7 @@ fn forms(secret: &[u8]) -> Vec<Vec<u8>> {
         let shifted = [&[0; 2][..alignment], secret].concat();
         for engine in [STANDARD_NO_PAD, URL_SAFE_NO_PAD] {
             let encoded = engine.encode(&shifted);
-            // What lies at the ends depends on the neighbours.
+            // The characters at the ends depend on the neighboring bytes.
             let inner = encoded.get(known_from..encoded.len().saturating_sub(2)).unwrap_or_default();
             forms.push(inner.as_bytes().to_vec());
         }
@@ -109,9 +109,9 @@ mod tests {
     #[test]
     fn a_secret_is_found_however_it_is_wrapped() {
         let secret = "a/secret+that is long enough";
-        let check = |said: String, found: bool| {
-            let outcome = catch_unwind(|| check_absent(secret.as_bytes(), said.as_bytes()));
-            assert_eq!(outcome.is_err(), found, "{said}");
+        let check = |output: String, found: bool| {
+            let outcome = catch_unwind(|| check_absent(secret.as_bytes(), output.as_bytes()));
+            assert_eq!(outcome.is_err(), found, "{output}");
         };
         check(format!("x{secret}y"), true);
         check("a%2Fsecret%2Bthat%20is%20long%20enough".to_owned(), true);

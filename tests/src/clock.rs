@@ -1,5 +1,5 @@
-//! A wall clock of the agent's own, by libfaketime, that a test makes jump while the agent runs. The time that does not
-//! jump, and the times of files, stay true.
+//! A wall clock that a test can move while the agent runs, by libfaketime. The monotonic clock and file times stay
+//! true.
 
 use std::fs;
 use std::io;
@@ -14,11 +14,11 @@ pub enum Error {
     Missing(#[from] Missing),
     #[error(transparent)]
     Scratch(#[from] scratch::Error),
-    #[error("cannot set the clock by {}", path.display())]
+    #[error("cannot set the clock in {}", path.display())]
     Set { path: PathBuf, source: io::Error },
 }
 
-/// A clock that is right until told otherwise.
+/// A clock that is right until [`WallClock::set_hours`] moves it.
 #[derive(Debug)]
 pub struct WallClock {
     library: PathBuf,
@@ -33,7 +33,7 @@ impl WallClock {
         Ok(clock)
     }
 
-    /// What makes a process have this clock.
+    /// The environment that gives a process this clock.
     pub fn environment(&self) -> Vec<(&'static str, PathBuf)> {
         let on = || PathBuf::from("1");
         vec![
@@ -46,7 +46,7 @@ impl WallClock {
         ]
     }
 
-    /// From now on the clock is ahead of the true time by so many hours.
+    /// From now on the clock is this many hours ahead.
     pub fn set_hours(&self, ahead: i32) -> Result<(), Error> {
         let (draft, path) = (self.directory.path().join("draft"), self.file());
         fs::write(&draft, format!("{:+}\n", ahead * 3600))

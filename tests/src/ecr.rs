@@ -160,7 +160,7 @@ impl Shared {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // A hook that panicked has failed its test; the state itself is whole.
+        // A hook that panicked has failed its test; the state itself is intact.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -1,7 +1,7 @@
 //! A real HDFS on loopback: one NameNode, one DataNode, EMR's directories, owners and modes.
 //!
-//! [`Hdfs`] owns the servers, to be stopped and started at will; [`HdfsClient`] is all that a user of a running
-//! one needs; [`SharedHdfs`] is one for all tests that do it no harm.
+//! [`Hdfs`] owns its servers and can stop and start them; an [`HdfsClient`] uses a running HDFS; a [`SharedHdfs`]
+//! serves all tests that do not harm it.
 
 mod client;
 mod conf;
@@ -35,7 +35,7 @@ use conf::Differences;
 use jvm::Jvm;
 use shell::ShellServer;
 
-/// The superuser, as whom the servers run.
+/// The superuser; the servers run as this user.
 pub const SUPERUSER: &str = "hdfs";
 
 #[derive(Debug, thiserror::Error)]
@@ -58,7 +58,7 @@ pub enum Error {
     Refused { command: String, status: i32, message: String },
 }
 
-/// An HDFS of one's own; its servers end and its files vanish when dropped.
+/// An HDFS for one test. Dropping it ends the servers and removes the files.
 #[derive(Debug)]
 pub struct Hdfs {
     // Fields drop in this order: the servers end before their files go.
@@ -78,15 +78,15 @@ impl Hdfs {
         Self::start_with(port, &differences, |jvm| jvm).await
     }
 
-    /// The same, with a DataNode that gives itself out as `host`, where something may stand in front of it. Clients
-    /// go there that take DataNodes by their names.
-    pub async fn start_giving_out(host: &str) -> Result<Self, Error> {
+    /// The same, with a DataNode that reports `host` as its name, so that a relay there can stand in front of it for
+    /// clients that connect to DataNodes by name.
+    pub async fn start_with_datanode_host(host: &str) -> Result<Self, Error> {
         let port = Port::reserve()?;
         let differences = Differences::at(port.address().to_string()).hdfs("dfs.datanode.hostname", host);
         Self::start_with(port, &differences, |jvm| jvm).await
     }
 
-    /// The same with Kerberos, privacy on every wire, and encrypted transfer of data.
+    /// The same with Kerberos, privacy on every connection, and encrypted data transfer.
     pub async fn start_in(realm: &Realm) -> Result<Self, Error> {
         let port = Port::reserve()?;
         let differences = secure::differences(port.number(), realm);
@@ -115,22 +115,22 @@ impl Hdfs {
         &self.client
     }
 
-    /// Everything that lives and logs here.
+    /// The directory of all its files and logs.
     pub fn home(&self) -> &Path {
         self.home.path()
     }
 
-    /// The number of the NameNode's process, while it runs.
+    /// The NameNode's process id, while it runs.
     pub fn namenode_process(&self) -> Option<u32> {
         self.namenode.as_ref()?.process_id()
     }
 
-    /// The number of the DataNode's process, while it runs.
+    /// The DataNode's process id, while it runs.
     pub fn datanode_process(&self) -> Option<u32> {
         self.datanode.as_ref()?.process_id()
     }
 
-    /// Where the DataNode takes and gives blocks, as its log has it.
+    /// The DataNode's address for block transfer, from its log.
     pub fn datanode_address(&self) -> Option<SocketAddr> {
         let log = self.datanode.as_ref()?.log_text();
         let (_, after) = log.rsplit_once("Opened streaming server at /")?;
@@ -142,7 +142,7 @@ impl Hdfs {
         self.namenode = None;
     }
 
-    /// Starts the NameNode again on its files and its port, and waits until it is out of safe mode.
+    /// Restarts the NameNode on its files and port, and waits until it leaves safe mode.
     pub async fn start_namenode(&mut self) -> Result<(), Error> {
         let address = self.port.address();
         let namenode = self.spawn_namenode()?;
@@ -150,21 +150,21 @@ impl Hdfs {
             .wait_until("the NameNode's port", START, async |_| TcpStream::connect(address).await.map(drop))
             .await?;
         let client = &self.client;
-        wait::until("the end of the safe mode", START, async || match client.in_safe_mode().await {
+        wait::until("the end of safe mode", START, async || match client.in_safe_mode().await {
             Ok(false) => Ok(()),
-            Ok(true) => Err("it is on".to_owned()),
+            Ok(true) => Err("safe mode is on".to_owned()),
             Err(error) => Err(error.to_string()),
         })
         .await?;
         Ok(())
     }
 
-    /// Kills the DataNode: names can be changed then, but nothing can be read or written.
+    /// Kills the DataNode: metadata can still change, but no content can be read or written.
     pub fn stop_datanode(&mut self) {
         self.datanode = None;
     }
 
-    /// Starts the DataNode (again) and waits until the NameNode knows it.
+    /// Starts or restarts the DataNode and waits until the NameNode knows it.
     pub async fn start_datanode(&mut self) -> Result<(), Error> {
         let namenode = &mut self.namenode;
         let datanode = start_datanode(&self.jvm, self.home.path(), || match namenode {
@@ -180,8 +180,8 @@ impl Hdfs {
         self.client.start_shell().await
     }
 
-    /// Starts again each server that has ended by itself; whether there was one.
-    async fn start_what_ended(&mut self) -> Result<bool, Error> {
+    /// Restarts each server that has ended on its own; returns whether there was one.
+    async fn restart_ended(&mut self) -> Result<bool, Error> {
         let namenode_ended = log_end(self.namenode.as_mut());
         if namenode_ended {
             self.start_namenode().await?;
@@ -205,21 +205,21 @@ const NAMENODE: &str = "org.apache.hadoop.hdfs.server.namenode.NameNode";
 const DATANODE: &str = "org.apache.hadoop.hdfs.server.datanode.DataNode";
 const START: Duration = Duration::from_secs(60);
 
-/// Whether the server has ended; if so, why goes to standard error.
+/// Whether the server has ended; if so, prints why to standard error.
 fn log_end(server: Option<&mut Server>) -> bool {
     let Some(Err(ended)) = server.map(Server::still_runs) else { return false };
     eprintln!("{ended}");
     true
 }
 
-/// Starts a DataNode and waits for its report, as long as `namenode` can take it.
+/// Starts a DataNode and waits for its block report; fails early if `namenode` does.
 async fn start_datanode(
     jvm: &Jvm,
     home: &Path,
     mut namenode: impl FnMut() -> Result<(), String>,
 ) -> Result<Server, Error> {
     let log = home.join("datanode.log");
-    // Earlier lives would be taken for this one.
+    // The report of an earlier run must not be taken for this one's.
     let _ = fs::remove_file(&log);
     let mut server = Server::start("the DataNode", jvm.command(SUPERUSER, DATANODE), &log, Dialogue::None)?;
     server
@@ -228,7 +228,7 @@ async fn start_datanode(
             if server.log_text().contains("Successfully sent block report") {
                 return Ok(());
             }
-            Err("nothing reported yet".to_owned())
+            Err("no block report yet".to_owned())
         })
         .await?;
     Ok(server)

@@ -1,4 +1,4 @@
-//! The few HTTP requests that tests make by themselves: one connection each, to loopback.
+//! HTTP requests to loopback, one connection each.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -18,13 +18,13 @@ pub enum Error {
     Connect { address: SocketAddr, source: std::io::Error },
     #[error("{method} {path} at {address} failed")]
     Exchange { method: Method, path: String, address: SocketAddr, source: hyper::Error },
-    #[error("{method} {path} is not a request that can be sent")]
+    #[error("{method} {path} is not a valid request")]
     Request { method: Method, path: String, source: hyper::http::Error },
-    #[error("{method} {path} at {address} had no answer in {} s", DEADLINE.as_secs())]
+    #[error("{method} {path} at {address}: no response within {} s", DEADLINE.as_secs())]
     Silent { method: Method, path: String, address: SocketAddr },
 }
 
-/// An answer, read to its end.
+/// A complete response.
 #[derive(Debug)]
 pub struct Answer {
     pub status: StatusCode,

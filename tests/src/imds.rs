@@ -1,4 +1,4 @@
-//! A stand-in for the instance metadata service, version 2 only: a node's role, its credentials, where it runs.
+//! A stand-in for the instance metadata service, version 2 only: role, credentials and placement.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,15 +22,15 @@ pub const ROLE: &str = "EMR_EC2_DefaultRole";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mood {
     Good,
-    /// Every answer takes this long.
+    /// Every response takes this long.
     Slow(Duration),
-    /// The role's credentials ended an hour ago, as when the service cannot renew them.
+    /// The role's credentials expired an hour ago, as when the service cannot renew them.
     ExpiredCredentials,
     /// The instance has no role.
     NoRole,
 }
 
-/// The running stand-in; it stops when dropped. An absent service is one that is not started.
+/// The running stand-in; it stops when dropped.
 #[derive(Debug)]
 pub struct Imds {
     listener: Listener,
@@ -71,7 +71,7 @@ impl Imds {
         self.state().role = role.to_owned();
     }
 
-    /// How long credentials live from the moment that they are asked for.
+    /// How long credentials live from the request on.
     pub fn set_credential_life(&self, life: SignedDuration) {
         self.state().life = life;
     }

@@ -15,11 +15,11 @@ use crate::process::{self, Dialogue, Server};
 use crate::scratch;
 
 pub const REALM: &str = "EXAMPLE.COM";
-/// Whom the servers of HDFS are.
+/// The principal of HDFS's servers.
 pub const SERVICE: &str = "hdfs/localhost@EXAMPLE.COM";
-/// Whom their web servers are.
+/// The principal of their web servers.
 pub const WEB: &str = "HTTP/localhost@EXAMPLE.COM";
-/// Whom the agent is.
+/// The principal of the agent.
 pub const AGENT: &str = "hadoop/node@EXAMPLE.COM";
 
 #[derive(Debug, thiserror::Error)]
@@ -40,7 +40,7 @@ pub enum Error {
     Refused { program: String, message: String },
 }
 
-/// The realm; its KDC ends and its files vanish when dropped.
+/// The realm. Dropping it ends the KDC and removes the files.
 #[derive(Debug)]
 pub struct Realm {
     // Fields drop in this order: the server ends before its files go.
@@ -51,7 +51,7 @@ pub struct Realm {
 }
 
 impl Realm {
-    /// Makes the realm and starts its KDC. The agent's tickets live for `ticket_life`, the servers' for a day.
+    /// Creates the realm and starts its KDC. The agent's tickets live for `ticket_life`, the servers' for a day.
     pub async fn start(ticket_life: Duration) -> Result<Self, Error> {
         let part = Part::kerberos()?;
         let mut realm = Self { kdc: None, part, home: scratch::directory("realm")?, port: Port::reserve()? };
@@ -68,7 +68,7 @@ impl Realm {
         Ok(realm)
     }
 
-    /// What clients are told of the realm.
+    /// The clients' configuration.
     pub fn krb5_conf(&self) -> PathBuf {
         self.path("krb5.conf")
     }
@@ -82,7 +82,7 @@ impl Realm {
         self.path("agent.keytab")
     }
 
-    /// Where the libraries lie that clients load.
+    /// The directory of the libraries that clients load.
     pub fn libraries(&self) -> PathBuf {
         self.part.path("lib")
     }
@@ -103,7 +103,7 @@ impl Realm {
         Ok(())
     }
 
-    /// Gets the tickets of the service from its keytab into a file of their own, for Hadoop's own clients.
+    /// Gets tickets for the service principal from its keytab into a file for Hadoop's own clients.
     pub fn service_tickets(&self) -> Result<PathBuf, Error> {
         let cache = self.path("hdfs.tickets");
         let (keytab, file) = (self.service_keytab().display().to_string(), cache.display().to_string());
@@ -152,7 +152,7 @@ fn write(path: &Path, text: &str) -> Result<(), Error> {
     fs::write(path, text).map_err(|source| Error::File { path: path.to_owned(), source })
 }
 
-/// By TCP, so that a KDC that is gone is known at once.
+/// Over TCP, so that clients notice at once when the KDC is gone.
 fn krb5_conf(kdc: SocketAddr) -> String {
     format!(
         "[libdefaults]

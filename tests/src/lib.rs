@@ -1,7 +1,7 @@
-//! The sandbox that the outer tests and the demo run the agent in: real HDFS and a real registry, and stand-ins for AWS.
+//! The harness of the outer tests and of the programs in `tools/`: a real HDFS, a real registry, and stand-ins for AWS.
 //!
-//! Everything listens on loopback, lives in a fresh directory and ends with the process that started it. Nothing here
-//! knows the agent's code: it is run as the program that it is, given nothing but files.
+//! Everything listens on loopback, lives in a fresh directory and ends with the process that started it. Tests run the
+//! agent's program and configure it with files.
 
 pub mod agent;
 pub mod canary;

@@ -26,7 +26,7 @@ pub enum Error {
     Bind { source: io::Error },
 }
 
-/// What a stand-in does with a request.
+/// How a stand-in responds.
 #[derive(Debug)]
 pub enum Reply {
     Whole(Response<Bytes>),

@@ -1,5 +1,5 @@
-//! A directory that looks like an EMR core node: Hadoop's configuration, EMR's instance files, root's Docker config,
-//! and a home whose AWS configuration leads to the stand-ins.
+//! A directory with the files of an EMR core node: Hadoop's configuration, EMR's instance files, root's Docker config,
+//! and an AWS configuration that points at the stand-ins.
 
 mod settings;
 
@@ -17,7 +17,7 @@ use crate::ecr::ACCOUNT;
 use crate::scratch;
 use crate::site;
 
-/// The registry that the trusted list of AWS's documentation names.
+/// The trusted registry in AWS's documentation.
 pub const TRUSTED_REGISTRY: &str = "123456789123.dkr.ecr.us-east-1.amazonaws.com";
 pub const REGION: &str = "us-east-1";
 
@@ -29,13 +29,13 @@ pub enum Error {
     File { operation: &'static str, path: PathBuf, source: io::Error },
 }
 
-/// The directory; it vanishes when dropped.
+/// The directory; it is removed when dropped.
 #[derive(Debug)]
 pub struct Node {
     home: scratch::Directory,
 }
 
-/// Where the node's AWS client finds AWS.
+/// The endpoints that the node's AWS clients use.
 #[derive(Debug, Clone, Copy)]
 pub struct AwsEndpoints {
     pub ecr: SocketAddr,
@@ -69,12 +69,12 @@ impl Node {
         self.path("info")
     }
 
-    /// root's Docker config; not there at first.
+    /// root's Docker config, which does not exist at first.
     pub fn docker_config(&self) -> PathBuf {
         self.path("root/.docker/config.json")
     }
 
-    /// The agent's HOME, where the AWS SDK looks for `.aws/config`.
+    /// The agent's HOME, where the AWS SDK reads `.aws/config`.
     pub fn home_dir(&self) -> PathBuf {
         self.path("aws")
     }
@@ -83,13 +83,13 @@ impl Node {
         self.path("agent.toml")
     }
 
-    /// Writes a file of the node, replacing what is there as an editor does that keeps the inode.
+    /// Writes a file of the node in place, keeping the inode of an existing one.
     pub fn write(&self, name: &str, text: &str) -> Result<(), Error> {
         let path = self.path(name);
         fs::write(&path, text).map_err(|source| file_error("write", &path, source))
     }
 
-    /// Leads the AWS SDK's own configuration to the stand-ins.
+    /// Points the AWS SDK's configuration at the stand-ins.
     pub fn write_aws_config(&self, endpoints: AwsEndpoints) -> Result<(), Error> {
         let AwsEndpoints { ecr, imds } = endpoints;
         let text = format!(
@@ -163,7 +163,7 @@ ecr-public =
             .recursive(true)
             .mode(mode)
             .create(&path)
-            .map_err(|source| file_error("make the directory", &path, source))
+            .map_err(|source| file_error("create the directory", &path, source))
     }
 }
 

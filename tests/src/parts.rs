@@ -1,10 +1,10 @@
-//! Finds the real parts that `tests/parts/install.sh` has put into the cache directory. Installs nothing itself.
+//! Finds the parts that `tests/parts/install.sh` has installed in the cache directory.
 
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A part is not there, or not the whole of it.
+/// A part is missing or incomplete.
 #[derive(Debug, thiserror::Error)]
 #[error("the part {part} is not installed in {}; `make parts` installs it", cache.display())]
 pub struct Missing {
@@ -12,7 +12,7 @@ pub struct Missing {
     cache: PathBuf,
 }
 
-/// The directory of one installed part, with links resolved so that a later installation does not pull it away.
+/// The directory of an installed part, with links resolved so that a later installation does not affect it.
 #[derive(Debug, Clone)]
 pub struct Part {
     directory: PathBuf,
@@ -45,7 +45,7 @@ impl Part {
         Self::find("node")
     }
 
-    /// What packages are built with, and for the other architecture an emulator and a C library, in its directory.
+    /// The tools that build packages, and an emulator and a C library for the other architecture.
     pub fn package() -> Result<Self, Missing> {
         Self::find("package")
     }
@@ -54,7 +54,7 @@ impl Part {
         self.directory.join(name)
     }
 
-    /// Tells one installed version from another.
+    /// Identifies the installed version.
     pub fn version(&self) -> String {
         self.directory.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
@@ -69,7 +69,7 @@ impl Part {
     }
 }
 
-/// The version of Hadoop that everything here runs on.
+/// The version of Hadoop in use.
 pub fn hadoop_version() -> String {
     env::var("HADOOP").ok().filter(|version| !version.is_empty()).unwrap_or_else(|| {
         let mut versions = HADOOP_VERSIONS.lines().filter(|line| !line.starts_with('#'));
@@ -79,7 +79,7 @@ pub fn hadoop_version() -> String {
 
 const HADOOP_VERSIONS: &str = include_str!("../parts/hadoop/versions");
 
-/// The directory outside the tree where parts, and what runs on them, are kept.
+/// The directory, outside the source tree, of parts and running servers.
 pub fn cache() -> PathBuf {
     env::var_os("EMR_ECR_AGENT_CACHE")
         .map(PathBuf::from)
@@ -91,23 +91,23 @@ pub fn cache() -> PathBuf {
         .unwrap_or_else(|| env::temp_dir().join("emr-ecr-agent"))
 }
 
-/// For tests: whether all the parts they need are there. If not, says so loudly; in CI (`CI=true`) it panics,
-/// since a test that is skipped there is a test nobody runs.
+/// For tests: whether all the parts they need are installed. Otherwise prints a message, or panics in CI (`CI=true`),
+/// where nobody would notice a skipped test.
 pub fn present<const N: usize>(found: [Result<Part, Missing>; N]) -> bool {
     let Some(missing) = missing(found) else { return true };
     assert!(!in_ci(), "in CI every part must be installed: {missing}");
-    eprintln!("SKIPPED for want of parts: {missing}");
+    eprintln!("SKIPPED: {missing}");
     false
 }
 
-/// Which of them are not there, in words.
+/// Describes the missing ones.
 pub fn missing<const N: usize>(found: [Result<Part, Missing>; N]) -> Option<String> {
     let missing: Vec<String> =
         found.into_iter().filter_map(|part| part.err().map(|missing| missing.to_string())).collect();
     (!missing.is_empty()).then(|| missing.join("; "))
 }
 
-/// Whether nothing may be skipped that could have been installed.
+/// Whether missing parts are an error.
 pub fn in_ci() -> bool {
     env::var("CI").as_deref() == Ok("true")
 }

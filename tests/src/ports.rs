@@ -1,7 +1,7 @@
-//! Ports on loopback for servers that must be told theirs, such as a NameNode that is to come back on the same one.
+//! Ports on loopback for servers that need a fixed one, such as a NameNode that restarts on the same port.
 //!
-//! They lie below the range that the kernel hands out by itself, and a lock file keeps each for one owner, so tests
-//! that run side by side cannot take one another's port between its choice and its use.
+//! They are below the kernel's ephemeral range, and a lock file reserves each for one owner, so tests that run in
+//! parallel cannot take each other's port between its choice and its use.
 
 use std::fs::{self, File};
 use std::io;
@@ -12,13 +12,13 @@ use crate::parts;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("cannot make the directory of port locks {path}")]
+    #[error("cannot create the directory of port locks {path}")]
     Directory { path: String, source: io::Error },
     #[error("no free port between {} and {}", RANGE.start, RANGE.end)]
     NoneFree,
 }
 
-/// A port on 127.0.0.1 that is ours until dropped.
+/// A port on 127.0.0.1, reserved until dropped.
 #[derive(Debug)]
 pub struct Port {
     number: u16,

@@ -23,12 +23,12 @@ impl Issued {
         Self { region: region.to_owned(), issued_at, expires_at, password: password(expires_at) }
     }
 
-    /// What a registry asks for with the user "AWS".
+    /// The password of the user "AWS" at a registry.
     pub fn password(&self) -> &str {
         &self.password
     }
 
-    /// What stands under `auth` in a Docker config: base64 of "AWS:" and the password.
+    /// The `auth` in a Docker config: base64 of "AWS:" and the password.
     pub fn auth(&self) -> String {
         auth("AWS", &self.password)
     }
@@ -48,7 +48,7 @@ impl fmt::Debug for Issued {
     }
 }
 
-/// The two fields of an answer that matter; bad answers are made of them too.
+/// The two fields of a response that matter.
 pub(super) struct Answer {
     pub authorization_token: String,
     pub expires_at: Timestamp,

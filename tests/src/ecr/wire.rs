@@ -1,4 +1,4 @@
-//! AWS JSON 1.1 as ECR speaks it: which request is which, and how answers look.
+//! ECR's AWS JSON 1.1: parses requests and renders responses.
 
 use bytes::Bytes;
 use hyper::header::{CONTENT_TYPE, HOST};
@@ -11,7 +11,7 @@ use super::token::Answer;
 use super::{ACCOUNT, Call};
 use crate::signature::{self, Signer};
 
-/// An error as the service answers it.
+/// An error response.
 pub(super) struct Refusal {
     pub status: StatusCode,
     pub kind: &'static str,

@@ -13,7 +13,7 @@ use super::shell::{self, ShellServer};
 use super::{Error, START, SUPERUSER};
 use crate::wait;
 
-/// A way into a running HDFS, whoever runs it.
+/// Access to a running HDFS, whoever started it.
 #[derive(Debug, Clone)]
 pub struct HdfsClient {
     jvm: Jvm,
@@ -21,12 +21,12 @@ pub struct HdfsClient {
     shell: Shell,
 }
 
-/// Who runs `hadoop fs`.
+/// The process that runs `hadoop fs`.
 #[derive(Debug, Clone)]
 enum Shell {
-    /// A process of our own, started when first needed.
+    /// Our own, started when first needed.
     Own(Arc<OnceCell<ShellServer>>),
-    /// One that a keeper announces in this file, and starts again if it dies.
+    /// A keeper's, announced in this file and restarted if it dies.
     Announced(PathBuf),
 }
 
@@ -44,7 +44,7 @@ impl HdfsClient {
         Self { jvm, authority, shell }
     }
 
-    /// The same, by way of the shell that is announced in this file.
+    /// The same, with the shell that this file announces.
     pub(super) fn with_shell_in(jvm: Jvm, authority: String, announcement: PathBuf) -> Self {
         Self { jvm, authority, shell: Shell::Announced(announcement) }
     }
@@ -72,7 +72,7 @@ impl HdfsClient {
         self.jvm.conf_dir()
     }
 
-    /// What follows `hdfs://` in URIs: the NameNode's address, or a nameservice.
+    /// The authority of `hdfs://` URIs: the NameNode's address, or a nameservice.
     pub fn authority(&self) -> &str {
         &self.authority
     }
@@ -82,25 +82,25 @@ impl HdfsClient {
         format!("hdfs://{}{path}", self.authority)
     }
 
-    /// Runs `hadoop fs ARGS` as `user`, however it ends.
+    /// Runs `hadoop fs ARGS` as `user`, whatever its status.
     pub async fn try_fs_shell(&self, user: &str, args: &[&str]) -> Result<Output, Error> {
         shell::run(self.connect_to_shell().await?, user, args).await
     }
 
-    /// Runs `hadoop fs ARGS` as `user`; a status other than 0 is an error. Gives the standard output.
+    /// Runs `hadoop fs ARGS` as `user` and returns its output; a status other than 0 is an error.
     pub async fn fs_shell(&self, user: &str, args: &[&str]) -> Result<String, Error> {
         let output = self.try_fs_shell(user, args).await?;
         succeeded("hadoop fs", args, output)
     }
 
-    /// Runs `hadoop fs ARGS` in a process of its own with the Kerberos tickets in this file.
+    /// Runs `hadoop fs ARGS` in a separate process with the Kerberos tickets in this file.
     pub async fn fs_shell_by(&self, tickets: &Path, args: &[&str]) -> Result<String, Error> {
         let mut command = self.jvm.command(SUPERUSER, FS_SHELL);
         command.env_remove("HADOOP_USER_NAME").env("KRB5CCNAME", tickets);
         succeeded("hadoop fs", args, run(command, args).await?)
     }
 
-    /// Makes the directory with this owner and mode, and its parents where they lack.
+    /// Creates the directory with this owner and mode, and missing parents.
     pub async fn make_directory(&self, path: &str, owner: &str, mode: &str) -> Result<(), Error> {
         self.fs_shell(SUPERUSER, &["-mkdir", "-p", path]).await?;
         self.fs_shell(SUPERUSER, &["-chmod", mode, path]).await?;
@@ -123,7 +123,7 @@ impl HdfsClient {
         self.jvm.command(user, class)
     }
 
-    /// The same, for a program that runs for long enough to be worth compiling well.
+    /// The same with the optimizing compiler, for programs that run long enough to need it.
     pub(crate) fn optimized_java(&self, user: &str, class: &str) -> Command {
         self.jvm.command_with(&["-XX:TieredStopAtLevel=4"], user, class)
     }

@@ -1,4 +1,4 @@
-//! The conf directory of a sandbox HDFS: what its servers and every client of it read.
+//! The configuration directory of an HDFS, read by its servers and all clients.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::Error;
 use crate::site;
 
-/// What one HDFS has otherwise than the others.
+/// How one HDFS differs from the others.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Differences {
     /// Authority of the default file system: an address or a nameservice.
@@ -31,7 +31,7 @@ impl Differences {
     }
 }
 
-/// Writes `conf/` below `home` and gives its path.
+/// Writes `conf/` below `home` and returns its path.
 pub(super) fn write(home: &Path, differences: &Differences) -> Result<PathBuf, Error> {
     let conf = home.join("conf");
     let failed =
@@ -67,7 +67,7 @@ pub(super) fn write(home: &Path, differences: &Differences) -> Result<PathBuf, E
     Ok(conf)
 }
 
-/// Of two values for one name Hadoop takes the later.
+/// Of two values with the same name, Hadoop uses the later one.
 fn with<'a>(all: &[(&'a str, &'a str)], differences: &'a [(String, String)]) -> Vec<(&'a str, &'a str)> {
     let differences = differences.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     all.iter().copied().chain(differences).collect()

@@ -1,4 +1,4 @@
-//! HDFS with two NameNodes behind the nameservice that EMR sets up, and an operator in ZooKeeper's place.
+//! HDFS with two NameNodes behind EMR's nameservice. Tests fail over by command instead of ZooKeeper.
 
 use std::fs;
 use std::path::Path;
@@ -16,7 +16,7 @@ use crate::scratch;
 /// The nameservice, as on EMR.
 const NAMESERVICE: &str = "ha-nn-uri";
 
-/// A nameservice of one's own; its servers end and its files vanish when dropped.
+/// A nameservice for one test. Dropping it ends the servers and removes the files.
 #[derive(Debug)]
 pub struct HaHdfs {
     // Fields drop in this order: the servers end before their files go.
@@ -42,7 +42,7 @@ impl HaHdfs {
         for name in NAMES {
             let member = home.path().join(name);
             fs::create_dir(&member).map_err(|source| Error::File {
-                operation: "make the directory",
+                operation: "create the directory",
                 path: member.clone(),
                 source,
             })?;
@@ -68,7 +68,7 @@ impl HaHdfs {
         &self.client
     }
 
-    /// Kills the first NameNode, as a crash does; nobody is active then.
+    /// Kills the first NameNode, as a crash does, which leaves none active.
     pub fn kill_active(&mut self) {
         self.namenodes[0] = None;
     }
@@ -103,7 +103,7 @@ fn differences(home: &Path, ports: &[Port]) -> Differences {
     differences
 }
 
-/// Lets both share the changes made so far; formatting did not know of the second.
+/// Makes the edits so far available to both: the file system was formatted for one NameNode.
 async fn initialize_edits(jvm: &Jvm) -> Result<(), Error> {
     let command = jvm.command(SUPERUSER, NAMENODE);
     let args = ["-initializeSharedEdits", "-force"];

@@ -1,4 +1,4 @@
-//! How Hadoop's programs are started: from the installed part, with one conf directory, as one user.
+//! Starts Hadoop's programs from the installed part, with one configuration directory, as one user.
 
 use std::fs;
 use std::path::PathBuf;
@@ -19,7 +19,7 @@ impl Jvm {
         Self { part, conf_dir, krb5_conf: None }
     }
 
-    /// For programs that log in to the realm described there.
+    /// For programs that log in to the realm in this file.
     pub fn in_realm(self, krb5_conf: PathBuf) -> Self {
         Self { krb5_conf: Some(krb5_conf), ..self }
     }
@@ -28,14 +28,14 @@ impl Jvm {
         &self.conf_dir
     }
 
-    /// The command that runs `class` as the Hadoop user `user`; arguments are still to be added.
+    /// The command that runs `class` as the Hadoop user `user`, without arguments.
     pub fn command(&self, user: &str, class: &str) -> Command {
         self.command_with(&[], user, class)
     }
 
-    /// The same with further options for the JVM, which win over those of the part.
+    /// The same with JVM options that override those of the part.
     pub fn command_with(&self, options: &[&str], user: &str, class: &str) -> Command {
-        // An unreadable class path shows at once as a class that is not found.
+        // An unreadable class path shows up at once as a missing class.
         let jars = fs::read_to_string(self.part.path("classpath")).unwrap_or_default();
         let web = self.part.path("web");
         let temp = self.conf_dir.with_file_name("tmp");

@@ -1,5 +1,5 @@
-//! Stands between a client and the NameNode, understands just enough of Hadoop's RPC to know each call by its name,
-//! counts them, and does harm at exactly the call that it is told.
+//! A proxy between a client and the NameNode. It parses just enough of Hadoop's RPC to name each call, counts the
+//! calls, and fails exactly the one it is set to.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -23,12 +23,12 @@ pub struct NameNodeProxy {
     task: Option<JoinHandle<()>>,
 }
 
-/// On which side of a call something happens.
+/// When a call fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
-    /// The NameNode has not heard of it yet.
+    /// Before the NameNode receives it.
     Before,
-    /// The NameNode has done it, and the client does not know yet.
+    /// After the NameNode has executed it, before the client receives the response.
     After,
 }
 
@@ -37,18 +37,18 @@ pub enum Side {
 pub enum Mood {
     #[default]
     Honest,
-    /// Connections are taken and nothing is ever answered.
+    /// Accepts connections and never answers.
     Silent,
-    /// The first such call is caught, and nothing goes either way on its connection from then on.
+    /// Holds back the first such call; from then on its connection passes nothing either way.
     Catch { call: &'static str, side: Side },
-    /// Every such call breaks its connection.
+    /// Resets the connection of every such call.
     Reset { call: &'static str, side: Side },
 }
 
 #[derive(Debug)]
 struct Shared {
     namenode: SocketAddr,
-    /// Calls whose text holds this are left alone.
+    /// Calls that contain this text always pass.
     spared: &'static str,
     mood: Mutex<Mood>,
     calls: Mutex<BTreeMap<String, u64>>,
@@ -56,7 +56,7 @@ struct Shared {
 }
 
 impl NameNodeProxy {
-    /// Passes everything on to `namenode` for now; calls that hold the text `spared` are never harmed by name.
+    /// Initially passes everything on to `namenode`. Calls that contain the text `spared` are never caught or reset.
     pub async fn start(namenode: SocketAddr, spared: &'static str) -> Result<Self, Error> {
         let (caught, _) = watch::channel(false);
         let shared =
@@ -70,25 +70,25 @@ impl NameNodeProxy {
         self.port.address()
     }
 
-    /// For the calls that come from now on, on old connections too.
+    /// Applies to all later calls, also on existing connections.
     pub fn set_mood(&self, mood: Mood) {
         self.shared.caught.send_replace(false);
         *self.shared.mood() = mood;
     }
 
-    /// How many calls of each method have come so far.
+    /// The number of calls so far by method.
     pub fn calls(&self) -> BTreeMap<String, u64> {
         self.shared.calls().clone()
     }
 
-    /// Waits until the call to be caught has come.
+    /// Waits until a call is caught.
     pub async fn caught(&self) {
         let mut caught = self.shared.caught.subscribe();
-        // The sender lives as long as this.
+        // The sender lives as long as `self`.
         let _ = caught.wait_for(|caught| *caught).await;
     }
 
-    /// Ends all connections and refuses new ones.
+    /// Closes all connections and refuses new ones.
     pub async fn refuse(&mut self) {
         if let Some(task) = self.task.take() {
             task.abort();
@@ -97,7 +97,7 @@ impl NameNodeProxy {
         }
     }
 
-    /// Takes connections again.
+    /// Accepts connections again.
     pub async fn accept(&mut self) -> Result<(), Error> {
         let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, self.port.number())).await.map_err(failed)?;
         self.task = Some(tokio::spawn(serve(socket, Arc::clone(&self.shared))));
@@ -122,7 +122,7 @@ impl Shared {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is to be done about this call, and on which side.
+    /// How this call fails, and when; `None` if it passes.
     fn harm(&self, message: &[u8]) -> Option<(Harm, Side)> {
         let call = method(message)?;
         *self.calls().entry(call.to_owned()).or_default() += 1;
@@ -170,7 +170,7 @@ async fn pass(client: TcpStream, shared: &Shared) -> io::Result<()> {
     from_client.read_exact(&mut hello).await?;
     to_server.write_all(&hello).await?;
 
-    // Whoever goes on waiting keeps both connections open.
+    // While this future is pending, both connections stay open.
     let after = Mutex::new(None);
     let harm = tokio::select! {
         harm = calls(&mut from_client, &mut to_server, shared, &after) => harm?,
@@ -185,7 +185,7 @@ async fn pass(client: TcpStream, shared: &Shared) -> io::Result<()> {
     std::future::pending().await
 }
 
-/// Passes calls on until harm is to come before one; harm that is to come after one is noted in `after`.
+/// Passes calls on until one fails before the NameNode receives it; a failure due after a call is stored in `after`.
 async fn calls(
     client: &mut OwnedReadHalf,
     server: &mut OwnedWriteHalf,
@@ -205,7 +205,7 @@ async fn calls(
     }
 }
 
-/// Passes answers on until one comes that the client is not to get.
+/// Passes responses on until one that the client must not receive.
 async fn answers(
     server: &mut OwnedReadHalf,
     client: &mut OwnedWriteHalf,
@@ -220,11 +220,11 @@ async fn answers(
     }
 }
 
-/// "hrpc", version, service class and the way of authentication.
+/// "hrpc", version, service class and authentication.
 const HELLO: usize = 7;
 const LARGEST: usize = 64 << 20;
 
-/// A whole message with the length before it.
+/// A complete message, preceded by its length.
 async fn frame(stream: &mut OwnedReadHalf) -> io::Result<Vec<u8>> {
     let mut length = [0; 4];
     stream.read_exact(&mut length).await?;
@@ -238,7 +238,7 @@ async fn frame(stream: &mut OwnedReadHalf) -> io::Result<Vec<u8>> {
     Ok(frame)
 }
 
-/// The method of a call: after the RPC header comes the request's header, whose first field it is.
+/// The method of a call: the first field of the request header, which follows the RPC header.
 fn method(frame: &[u8]) -> Option<&str> {
     let (header, rest) = varint(frame.get(4..)?)?;
     let (_, request) = varint(rest.get(header..)?)?;
@@ -274,7 +274,7 @@ mod tests {
             assert_eq!(method(&frame), expected);
         };
         check(b"\x02\x08\x01\x08\x0A\x06create", Some("create"));
-        // A context and a negotiation name no method.
+        // A connection context and a SASL negotiation have no method.
         check(b"\x02\x08\x01\x04\x1A\x02ab", None);
         check(b"\x02\x08\x01\x02\x08\x01", None);
         check(b"\x7F", None);

@@ -1,9 +1,9 @@
-//! What an HDFS with Kerberos has otherwise.
+//! The settings of an HDFS with Kerberos.
 
 use super::conf::Differences;
 use crate::kerberos::{Realm, SERVICE, WEB};
 
-/// A NameNode at `port` of localhost, which is the name that its principal carries.
+/// A NameNode at `port` of localhost, the host in its principal.
 pub(super) fn differences(port: u16, realm: &Realm) -> Differences {
     let keytab = realm.service_keytab().display().to_string();
     let mut differences = Differences::at(format!("localhost:{port}"))

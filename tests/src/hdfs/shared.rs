@@ -1,8 +1,8 @@
-//! One HDFS for all tests that do it no harm, whether they run as threads of one process or as a process each.
+//! One HDFS for all tests that do not harm it, whether they run as threads of one process or in a process each.
 //!
-//! The first to join starts a keeper process, which owns the servers; each user holds a shared lock on the lease
-//! file; the keeper ends when nobody has held one for a while. The kernel drops the locks of the dead, so nothing is
-//! left behind however a test ends.
+//! The first test to join starts a keeper process, which owns the servers. Each user holds a shared lock on the lease
+//! file; the keeper ends when nobody has held one for a while. The kernel drops the locks of dead processes, so nothing
+//! is left behind however a test ends.
 
 use std::fs::{self, File, TryLockError};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -22,7 +22,7 @@ use super::{Error, Hdfs, HdfsClient};
 use crate::parts::{self, Part};
 use crate::wait;
 
-/// A share in the common HDFS, with a directory of one's own in it.
+/// A lease on the shared HDFS, with a private directory in it.
 #[derive(Debug)]
 pub struct SharedHdfs {
     client: HdfsClient,
@@ -32,15 +32,15 @@ pub struct SharedHdfs {
 }
 
 impl SharedHdfs {
-    /// Joins the common HDFS, or starts it, and makes a fresh directory there with this owner and mode.
+    /// Joins the shared HDFS, or starts it, and creates a fresh directory there with this owner and mode.
     ///
-    /// That the directory can be made is the proof that the HDFS works: whatever part of it has died is started again by
-    /// its keeper, and a keeper that has died by whoever joins next.
+    /// Creating the directory proves that the HDFS works: its keeper restarts servers that have died, and the next test
+    /// to join replaces a keeper that has died.
     pub async fn join(owner: &str, mode: &str) -> Result<Self, Error> {
         Self::join_named("shared", owner, mode).await
     }
 
-    /// Joins the HDFS that is common to those who call it `name`.
+    /// Joins the HDFS that all callers with this `name` share.
     pub async fn join_named(name: &str, owner: &str, mode: &str) -> Result<Self, Error> {
         let meeting = MeetingPoint::find(name)?;
         let lease = meeting.open(LEASE)?;
@@ -62,7 +62,7 @@ impl SharedHdfs {
         &self.client
     }
 
-    /// The absolute path of `name` in the own directory.
+    /// The absolute path of `name` in the private directory.
     pub fn path(&self, name: &str) -> String {
         format!("{}/{name}", self.directory)
     }
@@ -71,7 +71,7 @@ impl SharedHdfs {
         &self.directory
     }
 
-    /// Where its `hadoop fs` listens now.
+    /// The current address of its `hadoop fs` server.
     pub fn shell_address(&self) -> Result<SocketAddr, Error> {
         Ok(self.meeting.announced()?.shell)
     }
@@ -82,7 +82,7 @@ impl SharedHdfs {
     }
 }
 
-/// Numbers of the processes that make up a shared HDFS.
+/// The process ids of a shared HDFS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Processes {
     pub keeper: u32,
@@ -91,12 +91,12 @@ pub struct Processes {
     pub shell: u32,
 }
 
-/// The keeper's whole life: starts the HDFS, announces where it is, starts again what dies of it, and ends when it is
-/// no longer used. Waits for an earlier keeper of this directory to be gone.
+/// The keeper: starts the HDFS once an earlier keeper of this directory is gone, announces its address, restarts servers
+/// that die, and ends when nobody uses the HDFS any more.
 pub async fn keep(directory: &Path) -> Result<(), Error> {
     let meeting = MeetingPoint(directory.to_owned());
     let alive = meeting.open(ALIVE)?;
-    lock(&alive, Kind::Exclusive, "the end of the keeper before").await?;
+    lock(&alive, Kind::Exclusive, "the end of the previous keeper").await?;
     let mut hdfs = Hdfs::start().await?;
     let mut shell = hdfs.start_shell().await?;
     meeting.announce(&hdfs, &shell)?;
@@ -105,7 +105,7 @@ pub async fn keep(directory: &Path) -> Result<(), Error> {
     let mut idle = Duration::ZERO;
     loop {
         sleep(PAUSE).await;
-        if heal(&mut hdfs, &mut shell).await? {
+        if restart_ended(&mut hdfs, &mut shell).await? {
             meeting.announce(&hdfs, &shell)?;
         }
         if !try_lock(&lease, Kind::Exclusive)? {
@@ -113,7 +113,7 @@ pub async fn keep(directory: &Path) -> Result<(), Error> {
             continue;
         }
         if idle >= IDLE {
-            // Whoever joins now waits for the lease, and finds no announcement when it gets it.
+            // A test that joins now waits for the lease, and then finds no announcement.
             return meeting.withdraw();
         }
         meeting.unlock(&lease)?;
@@ -121,15 +121,15 @@ pub async fn keep(directory: &Path) -> Result<(), Error> {
     }
 }
 
-/// Starts again whatever has ended, and says so; whether anything had.
-async fn heal(hdfs: &mut Hdfs, shell: &mut ShellServer) -> Result<bool, Error> {
-    let mut healed = hdfs.start_what_ended().await?;
+/// Restarts whatever has ended and logs it; returns whether anything had.
+async fn restart_ended(hdfs: &mut Hdfs, shell: &mut ShellServer) -> Result<bool, Error> {
+    let mut restarted = hdfs.restart_ended().await?;
     if let Err(ended) = shell.still_runs() {
         eprintln!("{ended}");
         *shell = hdfs.start_shell().await?;
-        healed = true;
+        restarted = true;
     }
-    Ok(healed)
+    Ok(restarted)
 }
 
 const LEASE: &str = "lease";
@@ -142,7 +142,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 const IDLE: Duration = Duration::from_secs(15);
 const START: Duration = Duration::from_secs(90);
 
-/// What a keeper tells those who join.
+/// What a keeper publishes for the tests that join.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Announcement {
     authority: String,
@@ -158,18 +158,18 @@ impl Announcement {
     }
 }
 
-/// The directory by which users and keeper find one another.
+/// The directory through which users and keeper find each other.
 #[derive(Debug)]
 struct MeetingPoint(PathBuf);
 
 impl MeetingPoint {
-    /// One for each build directory and installed version, since these need not agree on how to share.
+    /// One for each build directory and installed version, whose protocols may differ.
     fn find(name: &str) -> Result<Self, Error> {
         let mut hasher = DefaultHasher::new();
         program_directory()?.hash(&mut hasher);
         Part::hadoop()?.version().hash(&mut hasher);
         let directory = parts::cache().join(format!("locks/{name}-hdfs-{:016x}", hasher.finish()));
-        fs::create_dir_all(&directory).map_err(|source| file_error("make", &directory, source))?;
+        fs::create_dir_all(&directory).map_err(|source| file_error("create", &directory, source))?;
         Ok(Self(directory))
     }
 
@@ -190,7 +190,7 @@ impl MeetingPoint {
         file.unlock().map_err(|source| file_error("unlock the lease in", &self.0, source))
     }
 
-    /// Starts a keeper unless one is at work; one at a time.
+    /// Starts a keeper unless one is running; only one process does so at a time.
     async fn ensure_kept(&self) -> Result<(), Error> {
         let starter = self.open(STARTER)?;
         lock(&starter, Kind::Exclusive, "the start of the shared HDFS").await?;
@@ -206,7 +206,7 @@ impl MeetingPoint {
     }
 
     async fn start_keeper(&self) -> Result<(), Error> {
-        // What a killed keeper announced is no longer true.
+        // A killed keeper leaves a stale announcement.
         let _ = fs::remove_file(self.path(ANNOUNCEMENT));
         let program = program_directory()?.join("shared-hdfs");
         let failed = |source| Error::Run { program: program.display().to_string(), source };
@@ -295,7 +295,6 @@ async fn lock(file: &File, kind: Kind, what: &str) -> Result<(), Error> {
     .await?
 }
 
-/// Where cargo puts this package's programs: beside this one, or above it for tests, which lie in `deps/`.
 fn program_directory() -> Result<PathBuf, Error> {
     crate::agent::program_directory()
         .map_err(|source| Error::Run { program: "shared-hdfs".to_owned(), source })

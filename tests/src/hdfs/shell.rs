@@ -1,4 +1,4 @@
-//! `hadoop fs` without a JVM start for each command: one process that runs Hadoop's own shell on request.
+//! `hadoop fs` without starting a JVM for each command: one process that runs Hadoop's own shell on request.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -55,7 +55,7 @@ pub(super) async fn connect(shell: SocketAddr) -> Result<TcpStream, Error> {
     TcpStream::connect(shell).await.map_err(failed)
 }
 
-/// Runs `hadoop fs ARGS` as `user` by the server that this leads to.
+/// Runs `hadoop fs ARGS` as `user` on the server at the other end of `stream`.
 pub(super) async fn run(mut stream: TcpStream, user: &str, args: &[&str]) -> Result<Output, Error> {
     let request = format!("{}\n", json!({ "user": user, "args": args }));
     let exchange = async {

@@ -1,5 +1,5 @@
-//! Somebody else's writer, half-way through: `hadoop fs` fed by a pipe that the test holds, so that HDFS keeps the
-//! file open for it, by a lease, for as long as the test likes.
+//! Another writer, halfway through: `hadoop fs` reads from a pipe that the test holds, so the file stays open, under a
+//! lease, for as long as the test wants.
 
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -13,16 +13,16 @@ use crate::process::{Dialogue, Server};
 use crate::scratch;
 use crate::wait;
 
-/// What it does to the file.
+/// How it writes the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Manner {
-    /// Makes it anew in place, as `-put -f -d` does.
+    /// Overwrites it in place, as `-put -f -d` does.
     Anew,
-    /// Goes on where it ends, as `-appendToFile` does.
+    /// Appends to it, as `-appendToFile` does.
     Append,
 }
 
-/// The writer; it is killed when dropped, and then its lease stays behind.
+/// The writer. Dropping it kills it, which leaves its lease behind.
 #[derive(Debug)]
 pub struct HalfWriter {
     server: Server,
@@ -53,23 +53,23 @@ impl HalfWriter {
         pipe.flush().await.map_err(failed)?;
         wait::until("the open file", START, async || match is_open(client, path).await {
             Ok(true) => Ok(()),
-            Ok(false) => Err(format!("it is not open; the writer says {:?}", server.log_text())),
+            Ok(false) => Err(format!("it is not open; the writer's log: {:?}", server.log_text())),
             Err(error) => Err(error.to_string()),
         })
         .await?;
         Ok(Self { server, pipe, _directory: directory })
     }
 
-    /// Writes the rest, and gives how that ended.
+    /// Writes the rest and returns how the writer ended.
     pub async fn finish(mut self, rest: &str, deadline: Duration) -> Result<ExitStatus, Error> {
-        // If the file is no longer the writer's, it may have ended already.
+        // A writer that lost its lease may have ended already.
         let _ = self.pipe.write_all(rest.as_bytes()).await;
         drop(self.pipe);
         Ok(self.server.ended(deadline).await?)
     }
 }
 
-/// Whether somebody, alive or dead, holds the lease on this file.
+/// Whether anyone, running or dead, holds the lease on this file.
 pub async fn is_open(client: &HdfsClient, path: &str) -> Result<bool, Error> {
     let listing = client.dfs_admin(&["-listOpenFiles", "-path", path]).await?;
     Ok(listing.split_whitespace().any(|word| word == path))

@@ -1,4 +1,4 @@
-//! An agent.toml that tests change key by key.
+//! An agent.toml that tests change by key.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{Error, Node};
 
-/// Displays as the file's text: one dotted key a line, then tables.
+/// Displays as the file's text: dotted keys, one per line, then tables.
 #[derive(Debug, Clone)]
 pub struct Settings {
     values: BTreeMap<&'static str, Value>,
@@ -17,7 +17,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Everything that on EMR lies elsewhere, and a faster pace.
+    /// Paths and addresses that differ from EMR's, and shorter intervals.
     pub fn of(node: &Node, published: &str, listen: SocketAddr) -> Self {
         let mut settings = Self { values: BTreeMap::new(), tables: String::new() };
         settings
@@ -40,18 +40,18 @@ impl Settings {
         self
     }
 
-    /// Only a change of a file can wake the agent now.
+    /// Leaves only file changes and signals to wake the agent.
     pub fn no_timer(&mut self) -> &mut Self {
         self.set("refresh.pass_interval", "1h")
     }
 
-    /// Adds a registry to those that are discovered.
+    /// Adds a registry to the discovered ones.
     pub fn registry(&mut self, host: &str, aliases: &[&str]) -> &mut Self {
         self.tables.push_str(&format!("\n[[registries]]\nhost = {host:?}\naliases = {aliases:?}\n"));
         self
     }
 
-    /// Adds a registry whose table has these further keys, all of them texts.
+    /// Adds a registry with these further keys, all of them strings.
     pub fn registry_with(&mut self, host: &str, keys: &[(&str, &str)]) -> &mut Self {
         self.registry(host, &[]);
         for (key, value) in keys {
@@ -60,7 +60,7 @@ impl Settings {
         self
     }
 
-    /// Keeps one local Docker config, with this mode and owner; registries are to be added after it.
+    /// Replaces all tables with a single Docker config of this mode and owner.
     pub fn local_rights(&mut self, path: &Path, mode: &str, owner: &str) -> &mut Self {
         self.tables.clear();
         self.docker_config(path, mode);
@@ -78,7 +78,7 @@ impl Settings {
 impl fmt::Display for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (key, value) in &self.values {
-            // What JSON writes for texts, numbers and truth values, TOML reads as the same.
+            // JSON strings, numbers and booleans are valid TOML.
             writeln!(f, "{key} = {value}")?;
         }
         f.write_str(&self.tables)

@@ -1,4 +1,4 @@
-//! AWS's query protocol as STS speaks it: a form in, XML out.
+//! STS's AWS query protocol: parses the form of a request and renders XML.
 
 use std::collections::HashMap;
 
@@ -13,7 +13,7 @@ use crate::signature::{self, Signer};
 
 pub(super) const DENIAL: &str = "User is not authorized to perform: sts:AssumeRole";
 
-/// `None` if it is another operation that is asked for.
+/// `None` for any operation but AssumeRole.
 pub(super) fn read(request: &Request<Bytes>) -> Option<Call> {
     let form = form(request.body());
     let field = |name: &str| form.get(name).cloned();

@@ -62,8 +62,11 @@ public final class FsShellServer {
       return;
     }
     JsonNode request = JSON.readTree(line);
-    String[] args = JSON.convertValue(request.required("args"), String[].class);
-    Map<String, Object> answer = run(request.required("user").asText(), args);
+    if (!request.hasNonNull("user") || !request.hasNonNull("args")) {
+      throw new IOException("not a request: " + line);
+    }
+    String[] args = JSON.convertValue(request.get("args"), String[].class);
+    Map<String, Object> answer = run(request.get("user").asText(), args);
     OutputStream out = caller.getOutputStream();
     out.write((JSON.writeValueAsString(answer) + "\n").getBytes(StandardCharsets.UTF_8));
     out.flush();

@@ -60,7 +60,7 @@ const CERTIFICATES: [&str; 2] = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki
 
 impl Stage {
     pub async fn build() -> Outcome<Self> {
-        let hdfs = Hdfs::start_giving_out(DATANODE_HOST).await?;
+        let hdfs = Hdfs::start_with_datanode_host(DATANODE_HOST).await?;
         let datanode = hdfs.datanode_address().ok_or(Error::NoDataNode)?;
         // No call is to be spared, for none is to be harmed.
         let namenode = NameNodeProxy::start(hdfs.client().authority().parse()?, "harmless").await?;
