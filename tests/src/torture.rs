@@ -16,7 +16,7 @@ pub use report::{Bar, Launches, Report, Side};
 use crate::agent::{self, Agent};
 use crate::node::TRUSTED_REGISTRY;
 use crate::readers::{self, Readers, Seen};
-use crate::scene::{self, Published, SOON, Scene};
+use crate::testbed::{self, Published, SOON, Scene};
 use crate::wait::{self, TimedOut};
 use crate::yarn::{self, Launch, YarnReader};
 
@@ -50,7 +50,7 @@ pub enum Error {
     #[error(transparent)]
     Readers(#[from] readers::Error),
     #[error(transparent)]
-    Scene(#[from] scene::Error),
+    Scene(#[from] testbed::Error),
     #[error(transparent)]
     TimedOut(#[from] TimedOut),
     #[error(transparent)]

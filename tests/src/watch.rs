@@ -4,7 +4,7 @@
 //! Start it in one line before the fault, and end it with [`Watch::end_well`] or, if the test itself harms the file,
 //! with [`Watch::end_truthful`]. It is paced; for volume there are [`crate::readers`].
 
-mod judge;
+mod samples;
 
 use std::fs;
 use std::io;
@@ -23,9 +23,9 @@ use tokio::time::{sleep, timeout};
 
 use crate::http;
 use crate::node::TRUSTED_REGISTRY;
-use crate::scene::{Published, Scene, count_passes};
+use crate::testbed::{Published, Scene, count_passes};
 use crate::yarn;
-use judge::{Sample, Story, Wrong, judge};
+use samples::{Sample, Story, Wrong, judge};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

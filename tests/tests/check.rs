@@ -10,8 +10,8 @@ use emr_ecr_agent_tests::agent;
 use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
 use emr_ecr_agent_tests::parts::{self, Part};
 use emr_ecr_agent_tests::registry::{Registry, USER};
-use emr_ecr_agent_tests::scene::{Outcome, SOON, Scene};
 use emr_ecr_agent_tests::scratch;
+use emr_ecr_agent_tests::testbed::{Outcome, SOON, Scene};
 use emr_ecr_agent_tests::wait;
 use serde_json::{Value, json};
 

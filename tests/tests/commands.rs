@@ -2,7 +2,7 @@
 
 use emr_ecr_agent_tests::ecr::Fault;
 use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
-use emr_ecr_agent_tests::scene::{Outcome, SOON, Scene};
+use emr_ecr_agent_tests::testbed::{Outcome, SOON, Scene};
 
 #[tokio::test]
 async fn help_and_version_are_told_without_settings() -> Outcome {

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use emr_ecr_agent_tests::agent::Agent;
 use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
-use emr_ecr_agent_tests::scene::{Outcome, Scene, passes, shown};
+use emr_ecr_agent_tests::testbed::{Outcome, Scene, passes, shown};
 use emr_ecr_agent_tests::tmpfs::Tmpfs;
 use serde_json::{Value, json};
 

@@ -6,7 +6,7 @@ use emr_ecr_agent_tests::agent::Agent;
 use emr_ecr_agent_tests::ecr::Fault;
 use emr_ecr_agent_tests::imds::{ACCESS_KEY, Mood};
 use emr_ecr_agent_tests::node::{REGION, TRUSTED_REGISTRY};
-use emr_ecr_agent_tests::scene::{Outcome, SOON, Scene, passes, shown};
+use emr_ecr_agent_tests::testbed::{Outcome, SOON, Scene, passes, shown};
 use emr_ecr_agent_tests::tls::{Route, TlsProxy};
 use futures_util::future::try_join_all;
 use jiff::{SignedDuration, Timestamp};

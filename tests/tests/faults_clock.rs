@@ -5,7 +5,7 @@ use emr_ecr_agent_tests::agent::Agent;
 use emr_ecr_agent_tests::clock::WallClock;
 use emr_ecr_agent_tests::node::{REGION, TRUSTED_REGISTRY};
 use emr_ecr_agent_tests::parts::{self, Part};
-use emr_ecr_agent_tests::scene::{Outcome, SOON, Scene, passes, shown};
+use emr_ecr_agent_tests::testbed::{Outcome, SOON, Scene, passes, shown};
 use emr_ecr_agent_tests::wait;
 use emr_ecr_agent_tests::watch::Watch;
 use jiff::{SignedDuration, Timestamp};

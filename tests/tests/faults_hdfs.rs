@@ -9,7 +9,7 @@ use emr_ecr_agent_tests::hdfs::proxy::{Mood, NameNodeProxy, Side};
 use emr_ecr_agent_tests::hdfs::{HaHdfs, Hdfs};
 use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
 use emr_ecr_agent_tests::parts::{self, Part};
-use emr_ecr_agent_tests::scene::{Cured, Outcome, Published, SOON, Scene, passes, shown};
+use emr_ecr_agent_tests::testbed::{Cured, Outcome, Published, SOON, Scene, passes, shown};
 use emr_ecr_agent_tests::wait;
 use emr_ecr_agent_tests::watch::Watch;
 use futures_util::future::try_join_all;

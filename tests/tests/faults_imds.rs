@@ -6,7 +6,7 @@ use emr_ecr_agent_tests::ecr::Fault;
 use emr_ecr_agent_tests::imds::Mood;
 use emr_ecr_agent_tests::node::{AwsEndpoints, REGION, TRUSTED_REGISTRY};
 use emr_ecr_agent_tests::ports::Port;
-use emr_ecr_agent_tests::scene::{Outcome, SOON, Scene, shown};
+use emr_ecr_agent_tests::testbed::{Outcome, SOON, Scene, shown};
 use emr_ecr_agent_tests::wait;
 use emr_ecr_agent_tests::watch::Watch;
 use futures_util::future::try_join_all;

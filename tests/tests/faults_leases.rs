@@ -4,7 +4,7 @@
 use emr_ecr_agent_tests::agent::Agent;
 use emr_ecr_agent_tests::hdfs::writer::{HalfWriter, Manner, is_open};
 use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
-use emr_ecr_agent_tests::scene::{Cured, Outcome, Published, SOON, Scene, passes};
+use emr_ecr_agent_tests::testbed::{Cured, Outcome, Published, SOON, Scene, passes};
 use emr_ecr_agent_tests::wait;
 use emr_ecr_agent_tests::watch::Watch;
 use nix::sys::signal::Signal;

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use emr_ecr_agent_tests::agent::Agent;
 use emr_ecr_agent_tests::node::{REGION, TRUSTED_REGISTRY};
-use emr_ecr_agent_tests::scene::{Outcome, SOON, Scene, passes, shown};
+use emr_ecr_agent_tests::testbed::{Outcome, SOON, Scene, passes, shown};
 use emr_ecr_agent_tests::wait;
 use emr_ecr_agent_tests::watch::Watch;
 use jiff::SignedDuration;

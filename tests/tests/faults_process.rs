@@ -8,7 +8,7 @@ use emr_ecr_agent_tests::agent::Agent;
 use emr_ecr_agent_tests::ecr::Fault;
 use emr_ecr_agent_tests::http;
 use emr_ecr_agent_tests::node::{REGION, TRUSTED_REGISTRY};
-use emr_ecr_agent_tests::scene::{Outcome, SOON, Scene, shown};
+use emr_ecr_agent_tests::testbed::{Outcome, SOON, Scene, shown};
 use emr_ecr_agent_tests::tracer::{Rights, Step, Tracer};
 use emr_ecr_agent_tests::wait;
 use emr_ecr_agent_tests::watch::Watch;

@@ -5,7 +5,7 @@ use emr_ecr_agent_tests::agent::Agent;
 use emr_ecr_agent_tests::node::{REGION, TRUSTED_REGISTRY};
 use emr_ecr_agent_tests::parts::{self, Part};
 use emr_ecr_agent_tests::registry::{Registry, USER};
-use emr_ecr_agent_tests::scene::{Cured, Outcome, SOON, Scene, passes, shown};
+use emr_ecr_agent_tests::testbed::{Cured, Outcome, SOON, Scene, passes, shown};
 use emr_ecr_agent_tests::tls::{Route, TlsProxy};
 use emr_ecr_agent_tests::watch::Watch;
 use jiff::SignedDuration;

@@ -7,7 +7,7 @@ use emr_ecr_agent_tests::agent::Agent;
 use emr_ecr_agent_tests::ecr::Fault;
 use emr_ecr_agent_tests::http::{self, Answer, Call};
 use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
-use emr_ecr_agent_tests::scene::{Outcome, SOON, Scene, shown};
+use emr_ecr_agent_tests::testbed::{Outcome, SOON, Scene, shown};
 use emr_ecr_agent_tests::wait;
 use futures_util::future::try_join_all;
 use hyper::{Method, StatusCode};

@@ -4,11 +4,11 @@
 use emr_ecr_agent_tests::ecr::{Ecr, Fault};
 use emr_ecr_agent_tests::imds::{ACCESS_KEY, access_key_of};
 use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
-use emr_ecr_agent_tests::scene::identities::{
+use emr_ecr_agent_tests::sts::{self, Role};
+use emr_ecr_agent_tests::testbed::identities::{
     Identities, OTHERS, PROFILE, PROFILE_KEY, PUBLIC, READER, THIRD, has_token, registry,
 };
-use emr_ecr_agent_tests::scene::{Outcome, SOON, TWELVE_HOURS, passes, shown};
-use emr_ecr_agent_tests::sts::{self, Role};
+use emr_ecr_agent_tests::testbed::{Outcome, SOON, TWELVE_HOURS, passes, shown};
 use jiff::SignedDuration;
 use nix::sys::signal::Signal;
 use serde_json::Value;

@@ -10,7 +10,7 @@ use emr_ecr_agent_tests::hdfs::Hdfs;
 use emr_ecr_agent_tests::kerberos::{AGENT, Realm};
 use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
 use emr_ecr_agent_tests::parts::{self, Part};
-use emr_ecr_agent_tests::scene::{Cured, Outcome, SOON, Scene, shown};
+use emr_ecr_agent_tests::testbed::{Cured, Outcome, SOON, Scene, shown};
 use jiff::SignedDuration;
 use serde_json::Value;
 

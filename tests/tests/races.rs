@@ -5,7 +5,7 @@ use std::process::Stdio;
 use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
 use emr_ecr_agent_tests::process;
 use emr_ecr_agent_tests::readers::{Bad, Readers};
-use emr_ecr_agent_tests::scene::{Outcome, SOON, Scene};
+use emr_ecr_agent_tests::testbed::{Outcome, SOON, Scene};
 use emr_ecr_agent_tests::wait;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;

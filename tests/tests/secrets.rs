@@ -10,11 +10,11 @@ use emr_ecr_agent_tests::canary;
 use emr_ecr_agent_tests::ecr::{Fault, Issued};
 use emr_ecr_agent_tests::imds;
 use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
-use emr_ecr_agent_tests::scene::identities::{
+use emr_ecr_agent_tests::sts;
+use emr_ecr_agent_tests::testbed::identities::{
     Identities, OTHERS, PROFILE, PROFILE_KEY, PROFILE_SECRET_KEY, PUBLIC, READER, THIRD, has_token, registry,
 };
-use emr_ecr_agent_tests::scene::{Outcome, SOON, Scene, passes, shown};
-use emr_ecr_agent_tests::sts;
+use emr_ecr_agent_tests::testbed::{Outcome, SOON, Scene, passes, shown};
 use jiff::SignedDuration;
 use nix::unistd::geteuid;
 

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use emr_ecr_agent_tests::scene::Outcome;
+use emr_ecr_agent_tests::testbed::Outcome;
 use serde_json::Value;
 
 fn simulate(args: &[&str]) -> Result<(bool, Value), Box<dyn std::error::Error + Send + Sync>> {

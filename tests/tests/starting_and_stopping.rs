@@ -4,9 +4,9 @@ use std::fs;
 
 use emr_ecr_agent_tests::imds::Mood;
 use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
-use emr_ecr_agent_tests::scene::{Outcome, SOON, Scene, shown};
 use emr_ecr_agent_tests::scratch;
 use emr_ecr_agent_tests::site;
+use emr_ecr_agent_tests::testbed::{Outcome, SOON, Scene, shown};
 use emr_ecr_agent_tests::wait;
 use nix::sys::signal::Signal;
 use tokio::net::TcpListener;

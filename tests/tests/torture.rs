@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use emr_ecr_agent_tests::parts::{self, Part};
-use emr_ecr_agent_tests::scene::Outcome;
+use emr_ecr_agent_tests::testbed::Outcome;
 use emr_ecr_agent_tests::torture::{self, Bar, Plan};
 use jiff::SignedDuration;
 

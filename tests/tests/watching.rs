@@ -3,7 +3,7 @@
 use std::fs;
 
 use emr_ecr_agent_tests::node::{REGION, TRUSTED_REGISTRY};
-use emr_ecr_agent_tests::scene::{Outcome, SOON, Scene, shown};
+use emr_ecr_agent_tests::testbed::{Outcome, SOON, Scene, shown};
 use emr_ecr_agent_tests::wait;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};

@@ -4,7 +4,7 @@ use crate::Outcome;
 use crate::figures::{Figure, Section, Unit};
 use crate::meter::medians;
 use crate::plan::{Measure, Plan};
-use crate::stage::{Stage, read};
+use crate::setup::{Stage, read};
 
 /// As large as a file may be to be read at all.
 const LARGEST: usize = 16 << 20;

@@ -14,8 +14,8 @@ mod process;
 mod refresh;
 mod rest;
 mod scale;
+mod setup;
 mod size;
-mod stage;
 mod start;
 
 use std::env;
@@ -27,7 +27,7 @@ use tokio::task::LocalSet;
 
 use figures::{Results, Section};
 use plan::{Measure, Plan};
-use stage::Stage;
+use setup::Stage;
 
 /// What a measure returns; its errors end the run.
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;

@@ -8,7 +8,7 @@ use crate::Outcome;
 use crate::figures::{Bar, Figure, Section, Unit, median};
 use crate::meter::{Measured, Usage, medians};
 use crate::plan::{Measure, Plan};
-use crate::stage::Stage;
+use crate::setup::Stage;
 
 /// Files that a refresh closes: the turn's and the document's.
 const CLOSED_FILES: u64 = 2;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use emr_ecr_agent_tests::agent::Agent;
-use emr_ecr_agent_tests::scene::{SOON, TWELVE_HOURS};
+use emr_ecr_agent_tests::testbed::{SOON, TWELVE_HOURS};
 use jiff::SignedDuration;
 use nix::sys::resource::{UsageWho, getrusage};
 use tokio::time::{Instant, sleep};
@@ -13,7 +13,7 @@ use crate::Outcome;
 use crate::figures::{Bar, Figure, Section, Unit};
 use crate::plan::{Measure, Plan};
 use crate::process::Look;
-use crate::stage::{Stage, Wired};
+use crate::setup::{Stage, Wired};
 
 /// Threads that a library keeps, and which.
 const FORCED: [(&str, &str); 1] = [("notify-rs inotify loop", "notify")];

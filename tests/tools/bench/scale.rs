@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
 use emr_ecr_agent_tests::process;
-use emr_ecr_agent_tests::scene::TWELVE_HOURS;
+use emr_ecr_agent_tests::testbed::TWELVE_HOURS;
 use jiff::SignedDuration;
 use tokio::time::sleep;
 
@@ -18,7 +18,7 @@ use crate::clients::{Deeds, Load};
 use crate::figures::{Bar, Figure, Section, Unit};
 use crate::plan::{Measure, Plan};
 use crate::process::Look;
-use crate::stage::Stage;
+use crate::setup::Stage;
 
 #[derive(Debug, thiserror::Error)]
 enum Error {

@@ -3,13 +3,13 @@
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use emr_ecr_agent_tests::scene::SOON;
+use emr_ecr_agent_tests::testbed::SOON;
 use tokio::time::sleep;
 
 use crate::Outcome;
 use crate::figures::{Bar, Figure, Section, Unit, median};
 use crate::plan::{Measure, Plan};
-use crate::stage::Stage;
+use crate::setup::Stage;
 
 #[derive(Debug, thiserror::Error)]
 #[error("{what} was waited for in vain")]

@@ -4,7 +4,7 @@
 //! Everything is on loopback and in fresh directories. With KEEP=1 in the environment it then goes on until Ctrl-C.
 
 mod sandbox;
-mod story;
+mod steps;
 
 use std::env;
 use std::process::ExitCode;
@@ -28,17 +28,17 @@ async fn main() -> ExitCode {
 
 async fn demonstrate(screen: &Screen, keep: bool) -> Result<ExitCode, Failure> {
     let sandbox = tokio::select! {
-        sandbox = story::main_job(screen) => sandbox?,
+        sandbox = steps::main_job(screen) => sandbox?,
         _interrupt = signal::ctrl_c() => {
             screen.line("\ninterrupted; everything is stopped");
             return Ok(ExitCode::from(130));
         }
     };
     if keep {
-        story::show_addresses(screen, &sandbox);
+        steps::show_addresses(screen, &sandbox);
         // If signals cannot be waited for, it ends at once.
         let _ = signal::ctrl_c().await;
     }
-    story::end(screen, sandbox).await?;
+    steps::end(screen, sandbox).await?;
     Ok(ExitCode::SUCCESS)
 }

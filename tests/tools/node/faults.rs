@@ -148,7 +148,7 @@ async fn from_s3(node: &Machine) -> Outcome {
     )
     .await?;
     let listens = "curl --silent http://127.0.0.1:5555/ >/dev/null";
-    node.wait_for("the S3 server", crate::world::SOON, listens).await?;
+    node.wait_for("the S3 server", crate::services::SOON, listens).await?;
     let environment = "export AWS_ENDPOINT_URL=http://127.0.0.1:5555 AWS_DEFAULT_REGION=us-east-1
         export AWS_ACCESS_KEY_ID=testing AWS_SECRET_ACCESS_KEY=testing
         echo '[[registries]]
@@ -190,7 +190,7 @@ server.serve_forever()'",
     .await?;
     let environment = "export CURL_CA_BUNDLE=/srv/cert.pem";
     let listens = format!("{environment}; curl --silent https://localhost:4431/ >/dev/null");
-    node.wait_for("the HTTPS server", crate::world::SOON, &listens).await?;
+    node.wait_for("the HTTPS server", crate::services::SOON, &listens).await?;
     let install = "bash /packages/new/install.sh --strict --no-start";
     let package =
         format!("https://localhost:4431/new/$(cd /packages/new && echo *-{}.tar.gz)", std::env::consts::ARCH);

@@ -12,7 +12,7 @@ use hyper::StatusCode;
 use crate::emr::{self, Role};
 use crate::machine::{Machine, User};
 use crate::packages::Packages;
-use crate::world::{SOON, World};
+use crate::services::{SOON, World};
 use crate::{Outcome, ensure};
 
 const KEYTAB: &str = "/etc/hadoop.keytab";

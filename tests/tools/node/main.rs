@@ -6,14 +6,14 @@
 
 mod emr;
 mod faults;
-mod foreign;
 mod kerberos;
-mod life;
+mod lifecycle;
 mod machine;
+mod other_arch;
 mod packages;
 mod rpm;
+mod services;
 mod units;
-mod world;
 
 use std::env;
 use std::error::Error;
@@ -53,7 +53,7 @@ async fn all(screen: &Screen, dist: &Path) -> Result<(), Failure> {
     screen.title("The packages");
     let packages = screen.step("a previous package, and broken ones", async { Packages::of(dist) }).await?;
     screen.note(packages.describe());
-    foreign::architecture(screen, &packages).await?;
+    other_arch::architecture(screen, &packages).await?;
     match Machine::can_boot().await {
         Ok(()) => on_nodes(screen, &packages).await?,
         Err(why) => screen.warn(&format!("SKIPPED: no node can be booted on this machine: {why}")),
@@ -63,7 +63,7 @@ async fn all(screen: &Screen, dist: &Path) -> Result<(), Failure> {
 }
 
 async fn on_nodes(screen: &Screen, packages: &Packages) -> Result<(), Failure> {
-    life::on_a_core_node(screen, packages).await?;
+    lifecycle::on_a_core_node(screen, packages).await?;
     kerberos::inside_the_sandbox(screen, packages).await?;
     faults::of_installing(screen, packages).await?;
     rpm::by_rpm(screen, packages).await

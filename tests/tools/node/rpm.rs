@@ -3,7 +3,7 @@
 use crate::emr::{self, Role};
 use crate::machine::{Machine, User};
 use crate::packages::Packages;
-use crate::world::SOON;
+use crate::services::SOON;
 use crate::{Outcome, ensure};
 use emr_ecr_agent_tests::screen::{Failure, Screen};
 

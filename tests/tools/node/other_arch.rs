@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use emr_ecr_agent_tests::parts::Part;
 use emr_ecr_agent_tests::process;
-use emr_ecr_agent_tests::scene::{Published, Scene};
+use emr_ecr_agent_tests::testbed::{Published, Scene};
 use tokio::time::timeout;
 
 use crate::packages::Packages;

@@ -7,7 +7,7 @@ use hyper::StatusCode;
 use crate::emr::{self, Role, TRUSTED};
 use crate::machine::{Machine, User};
 use crate::packages::Packages;
-use crate::world::{SOON, World};
+use crate::services::{SOON, World};
 use crate::{Outcome, ensure, units};
 use emr_ecr_agent_tests::screen::{Failure, Screen};
 

@@ -12,7 +12,7 @@ use emr_ecr_agent_tests::listener::{Listener, Reply};
 use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
 use emr_ecr_agent_tests::parts::Part;
 use emr_ecr_agent_tests::relay::{Relay, Traffic};
-use emr_ecr_agent_tests::scene::{Published, Scene};
+use emr_ecr_agent_tests::testbed::{Published, Scene};
 use emr_ecr_agent_tests::tls::{Route, TlsProxy};
 use hyper::Response;
 

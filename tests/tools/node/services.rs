@@ -8,7 +8,7 @@ use emr_ecr_agent_tests::ecr::{Ecr, Issued};
 use emr_ecr_agent_tests::hdfs::SharedHdfs;
 use emr_ecr_agent_tests::imds::Imds;
 use emr_ecr_agent_tests::ports::Port;
-use emr_ecr_agent_tests::scene::TWELVE_HOURS;
+use emr_ecr_agent_tests::testbed::TWELVE_HOURS;
 use emr_ecr_agent_tests::{http, wait};
 use hyper::StatusCode;
 use jiff::Timestamp;
