@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::http::{self, Answer};
 use crate::node::Node;
-use crate::process::{self, Dialogue, Server};
+use crate::process::{self, Server};
 use crate::wait::{self, TimedOut};
 
 #[derive(Debug, thiserror::Error)]
@@ -60,7 +60,7 @@ impl Agent {
         let mut command = command(node)?;
         command.envs(environment.iter().cloned()).arg("run").arg("--config").arg(node.agent_toml());
         let log = node.path("agent.log");
-        let server = Server::start("the agent", command, &log, Dialogue::None)?;
+        let server = Server::start("the agent", command, &log)?;
         Ok(Self { server, listen })
     }
 

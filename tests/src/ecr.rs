@@ -1,9 +1,8 @@
 //! A stand-in for Amazon ECR's GetAuthorizationToken, private and public, speaking the real wire protocol.
 //!
-//! It issues a new token on every call, one chain of tokens per region, remembers the calls, and can be told to fail
-//! in every way the real service and the network before it can. Of a signature it checks the time alone.
+//! It issues a new token on every call, one chain of tokens per region, records the calls, and fails on request in
+//! every way the real service and the network before it can. Of a signature it checks only the time.
 
-pub mod fault;
 pub mod token;
 mod wire;
 
@@ -14,13 +13,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::{Request, Response};
+use hyper::{Request, Response, StatusCode};
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 
-pub use fault::Fault;
 pub use token::Issued;
+use token::{Answer, auth};
+use wire::Refusal;
 
+use crate::fault::{self, Dialect};
 use crate::listener::{self, Listener, Reply};
 use crate::signature;
 use crate::wait::{self, TimedOut};
@@ -28,7 +29,21 @@ use crate::wait::{self, TimedOut};
 /// The account that owns the stand-in's registries.
 pub const ACCOUNT: &str = "123456789123";
 
-/// One request for a token, whatever was answered.
+/// How a call for a token fails.
+pub type Fault = fault::Fault<BadToken>;
+
+/// What is wrong with the token of a response that is otherwise good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BadToken {
+    Missing,
+    /// It expired a minute before it was issued.
+    AlreadyExpired,
+    /// It decodes to another user than "AWS".
+    NotAwsUser,
+    NotBase64,
+}
+
+/// One request for a token, whatever the response.
 #[derive(Debug, Clone)]
 pub struct Call {
     pub at: Timestamp,
@@ -37,7 +52,7 @@ pub struct Call {
     /// The access key that signed.
     pub access_key: String,
     pub host: String,
-    /// Whether it was ECR Public that was asked.
+    /// Whether the request went to ECR Public.
     pub public: bool,
 }
 
@@ -70,24 +85,24 @@ impl Ecr {
         self.shared.state().clock_offset = offset;
     }
 
-    /// The next calls fail in these ways, one each; after them the lasting behaviour is back.
+    /// The next calls fail in these ways, one each; then [`Ecr::fail_always`] applies again.
     pub fn fail_next(&self, faults: impl IntoIterator<Item = Fault>) {
         self.shared.state().next_faults.extend(faults);
     }
 
     /// Every call fails in this way, until [`Ecr::heal`].
     pub fn fail_always(&self, fault: Fault) {
-        self.shared.state().lasting_fault = Some(fault);
+        self.shared.state().default_fault = Some(fault);
     }
 
     pub fn heal(&self) {
         let mut state = self.shared.state();
-        state.lasting_fault = None;
+        state.default_fault = None;
         state.next_faults.clear();
     }
 
-    /// Calls `hook` with every good token before it is answered, so that a registry that follows already accepts
-    /// it when the client first sees it.
+    /// Calls `hook` with every good token before the response, so that a registry that follows ECR accepts it by the
+    /// time the client sees it.
     pub fn on_issue(&self, hook: impl Fn(&Issued) + Send + 'static) {
         self.shared.state().on_issue.push(Box::new(hook));
     }
@@ -111,7 +126,7 @@ impl Ecr {
         self.shared.calls.borrow().clone()
     }
 
-    /// Waits until at least `count` calls have come since the start.
+    /// Waits until there have been at least `count` calls since the start.
     pub async fn wait_for_calls(&self, count: usize, deadline: Duration) -> Result<Vec<Call>, TimedOut> {
         wait::until("calls to ECR", deadline, async || {
             let calls = self.calls();
@@ -134,7 +149,7 @@ struct State {
     life: SignedDuration,
     clock_offset: SignedDuration,
     next_faults: VecDeque<Fault>,
-    lasting_fault: Option<Fault>,
+    default_fault: Option<Fault>,
     newest: HashMap<String, Issued>,
     newest_public: Option<Issued>,
     on_issue: Vec<Hook>,
@@ -149,7 +164,7 @@ impl Shared {
                 life,
                 clock_offset: SignedDuration::ZERO,
                 next_faults: VecDeque::new(),
-                lasting_fault: None,
+                default_fault: None,
                 newest: HashMap::new(),
                 newest_public: None,
                 on_issue: Vec::new(),
@@ -178,12 +193,24 @@ impl Shared {
             return Reply::Whole(wire::error(&refusal, service_now));
         }
 
-        let fault = state.next_faults.pop_front().or(state.lasting_fault);
+        let fault = state.next_faults.pop_front().or(state.default_fault);
         match fault {
             None => Reply::Whole(self.issue(&mut state, &call, service_now)),
-            Some(Fault::Slow(delay)) => Reply::Late(self.issue(&mut state, &call, service_now), delay),
-            Some(fault) => fault.reply(&call, service_now, state.life),
+            Some(fault) => self.fail(fault, &mut state, &call, service_now),
         }
+    }
+
+    fn fail(&self, fault: Fault, state: &mut State, call: &Call, now: Timestamp) -> Reply {
+        let life = state.life;
+        let error = |status, kind, message: &str| {
+            wire::error(&Refusal { status, kind, message: message.to_owned() }, now)
+        };
+        let good = || match fault {
+            // The client never learns this token, so it is not the newest.
+            Fault::Torn => wire::token(call, &Issued::new(&call.region, now, life).answer(), now),
+            _ => self.issue(state, call, now),
+        };
+        fault.reply(&DIALECT, &denial(call), error, good, |bad| bad.respond(call, now, life))
     }
 
     fn issue(&self, state: &mut State, call: &Call, service_now: Timestamp) -> Response<Bytes> {
@@ -198,6 +225,41 @@ impl Shared {
         let response = wire::token(call, &token.answer(), service_now);
         self.issued.send_replace(Some(token));
         response
+    }
+}
+
+const DIALECT: Dialect = Dialect {
+    throttled: "ThrottlingException",
+    denied: "AccessDeniedException",
+    expired: "ExpiredTokenException",
+    internal: "ServerException",
+    forbidden: StatusCode::BAD_REQUEST,
+};
+
+fn denial(call: &Call) -> String {
+    let action = if call.public { "ecr-public" } else { "ecr" };
+    format!(
+        "User: arn:aws:sts::{ACCOUNT}:assumed-role/EMR_EC2_DefaultRole/i-0123456789abcdef0 is not authorized to \
+         perform: {action}:GetAuthorizationToken on resource: * because no identity-based policy allows the \
+         {action}:GetAuthorizationToken action"
+    )
+}
+
+impl BadToken {
+    fn respond(self, call: &Call, now: Timestamp, life: SignedDuration) -> Response<Bytes> {
+        let expires_at = now + life;
+        let answer = match self {
+            Self::Missing => return wire::no_token(call, now),
+            Self::AlreadyExpired => {
+                let past = now - SignedDuration::from_mins(1) - life;
+                Issued::new(&call.region, past, life).answer()
+            }
+            Self::NotAwsUser => {
+                Answer { authorization_token: auth("root", "not-a-token-of-ecr"), expires_at }
+            }
+            Self::NotBase64 => Answer { authorization_token: "%%% not base64 %%%".to_owned(), expires_at },
+        };
+        wire::token(call, &answer, now)
     }
 }
 

@@ -19,16 +19,14 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tokio::net::TcpStream;
-
-pub use client::{HdfsClient, Output};
+pub use client::HdfsClient;
 pub use ha::HaHdfs;
 pub use shared::{Processes, SharedHdfs, keep};
 
 use crate::kerberos::Realm;
 use crate::parts::{Missing, Part};
 use crate::ports::{self, Port};
-use crate::process::{self, Dialogue, Server};
+use crate::process::{self, Server};
 use crate::scratch;
 use crate::wait::{self, TimedOut};
 use conf::Differences;
@@ -146,9 +144,7 @@ impl Hdfs {
     pub async fn start_namenode(&mut self) -> Result<(), Error> {
         let address = self.port.address();
         let namenode = self.spawn_namenode()?;
-        namenode
-            .wait_until("the NameNode's port", START, async |_| TcpStream::connect(address).await.map(drop))
-            .await?;
+        namenode.wait_for_port(address, START).await?;
         let client = &self.client;
         wait::until("the end of safe mode", START, async || match client.in_safe_mode().await {
             Ok(false) => Ok(()),
@@ -196,7 +192,7 @@ impl Hdfs {
     fn spawn_namenode(&mut self) -> Result<&mut Server, Error> {
         let log = self.home.path().join("namenode.log");
         let command = self.jvm.command(SUPERUSER, NAMENODE);
-        let server = Server::start("the NameNode", command, &log, Dialogue::None)?;
+        let server = Server::start("the NameNode", command, &log)?;
         Ok(self.namenode.insert(server))
     }
 }
@@ -221,7 +217,7 @@ async fn start_datanode(
     let log = home.join("datanode.log");
     // The report of an earlier run must not be taken for this one's.
     let _ = fs::remove_file(&log);
-    let mut server = Server::start("the DataNode", jvm.command(SUPERUSER, DATANODE), &log, Dialogue::None)?;
+    let mut server = Server::start("the DataNode", jvm.command(SUPERUSER, DATANODE), &log)?;
     server
         .wait_until("the DataNode's report", START, async |server| {
             namenode()?;

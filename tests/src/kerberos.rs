@@ -7,11 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use tokio::net::TcpStream;
-
 use crate::parts::{Missing, Part};
 use crate::ports::{self, Port};
-use crate::process::{self, Dialogue, Server};
+use crate::process::{self, Server};
 use crate::scratch;
 
 pub const REALM: &str = "EXAMPLE.COM";
@@ -95,10 +93,8 @@ impl Realm {
     pub async fn start_kdc(&mut self) -> Result<(), Error> {
         let mut command = process::bound_to_parent(&self.part.path("bin/krb5kdc"));
         command.arg("-n").envs(self.environment());
-        let mut kdc = Server::start("the KDC", command, &self.path("kdc-process.log"), Dialogue::None)?;
-        let address = self.port.address();
-        kdc.wait_until("the KDC's port", START, async |_| TcpStream::connect(address).await.map(drop))
-            .await?;
+        let mut kdc = Server::start("the KDC", command, &self.path("kdc-process.log"))?;
+        kdc.wait_for_port(self.port.address(), START).await?;
         self.kdc = Some(kdc);
         Ok(())
     }

@@ -1,5 +1,5 @@
-//! The loopback HTTP server beneath the stand-ins. It can also do what no well-behaved server does:
-//! break off in the middle of an answer, or never give one.
+//! The loopback HTTP server beneath the stand-ins. It can also misbehave: break off in the middle of a response, or
+//! never send one.
 
 use std::convert::Infallible;
 use std::future::pending;
@@ -16,7 +16,7 @@ use hyper::header::CONTENT_LENGTH;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::sleep;
 
@@ -54,7 +54,16 @@ impl Listener {
         let socket =
             TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(|source| Error::Bind { source })?;
         let address = socket.local_addr().map_err(|source| Error::Bind { source })?;
-        let task = tokio::spawn(accept(socket, answer));
+        let task = tokio::spawn(serve(socket, move |stream| {
+            let answer = answer.clone();
+            async move {
+                let service = service_fn(move |request| respond(request, answer.clone()));
+                // Clients that leave, and responses torn on purpose, end a connection with an error.
+                let _ = hyper::server::conn::http1::Builder::new()
+                    .serve_connection(TokioIo::new(stream), service)
+                    .await;
+            }
+        }));
         Ok(Self { address, task })
     }
 
@@ -71,24 +80,16 @@ impl Drop for Listener {
 
 type Body = UnsyncBoxBody<Bytes, io::Error>;
 
-async fn accept<F>(socket: TcpListener, answer: F)
+/// Serves each connection in a task of its own, for as long as the returned future lives.
+pub async fn serve<F>(socket: TcpListener, connection: impl Fn(TcpStream) -> F)
 where
-    F: Fn(Request<Bytes>) -> Reply + Clone + Send + 'static,
+    F: Future<Output = ()> + Send + 'static,
 {
     let mut connections = JoinSet::new();
     loop {
-        // A failed accept is the client's loss; it shows there.
-        let Ok((stream, _peer)) = socket.accept().await else {
-            continue;
-        };
-        let answer = answer.clone();
-        connections.spawn(async move {
-            let service = service_fn(move |request| respond(request, answer.clone()));
-            // Clients that go away, and answers torn on purpose, end a connection with an error.
-            let _ = hyper::server::conn::http1::Builder::new()
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
-        });
+        // The client sees a failed accept.
+        let Ok((stream, _peer)) = socket.accept().await else { continue };
+        connections.spawn(connection(stream));
         while connections.try_join_next().is_some() {}
     }
 }

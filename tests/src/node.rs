@@ -108,7 +108,9 @@ ecr-public =
     }
 
     fn write_conf(&self, hdfs_conf: &Path) -> Result<(), Error> {
-        self.write("conf/container-executor.cfg", &container_executor_cfg(self.home.path()))?;
+        let home = self.home.path().display();
+        let directories = [format!("{home}/mnt/yarn"), format!("{home}/mnt/containers")];
+        self.write("conf/container-executor.cfg", &container_executor_cfg(&directories.join(",")))?;
         let cfg = self.path("conf/container-executor.cfg");
         fs::set_permissions(&cfg, fs::Permissions::from_mode(0o644))
             .map_err(|source| file_error("set the mode of", &cfg, source))?;
@@ -167,9 +169,8 @@ ecr-public =
     }
 }
 
-/// EMR's defaults, with the trusted registries as AWS's documentation shows them.
-fn container_executor_cfg(home: &Path) -> String {
-    let home = home.display();
+/// EMR's defaults, with the trusted registries as AWS's documentation shows them. `directories` are YARN's own.
+pub fn container_executor_cfg(directories: &str) -> String {
     let trusted = format!("local,centos,{TRUSTED_REGISTRY}");
     format!(
         "yarn.nodemanager.linux-container-executor.group=yarn
@@ -182,7 +183,7 @@ docker.binary=/usr/bin/docker
 docker.allowed.capabilities=CHOWN,DAC_OVERRIDE,FSETID,FOWNER,MKNOD,NET_RAW,SETGID,SETUID,SETFCAP,SETPCAP,NET_BIND_SERVICE,SYS_CHROOT,KILL,AUDIT_WRITE
 docker.allowed.networks=bridge,host,none
 docker.allowed.ro-mounts=/sys/fs/cgroup,/etc/passwd,/usr/lib,/usr/share
-docker.allowed.rw-mounts={home}/mnt/yarn,{home}/mnt/containers
+docker.allowed.rw-mounts={directories}
 docker.privileged-containers.enabled=false
 docker.trusted.registries={trusted}
 docker.privileged-containers.registries={trusted}

@@ -1,7 +1,8 @@
-//! Servers that run as processes of their own, each writing to a log file, none of them outliving its owner.
+//! Runs programs: servers that log to a file and never outlive this process, and commands that run to their end.
 
 use std::fs::{self, File};
 use std::io;
+use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
@@ -11,6 +12,7 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
+use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStdin, ChildStdout};
 
 use crate::reaper::{self, Charge};
@@ -24,36 +26,54 @@ pub enum Error {
     Start { program: String, source: io::Error },
     #[error("cannot signal {program}")]
     Signal { program: String, source: Errno },
-    #[error("cannot entrust {program} to the reaper")]
+    #[error("cannot register {program} with the reaper")]
     Reaper { program: String, source: io::Error },
     #[error("cannot wait for {program}")]
     Wait { program: String, source: io::Error },
-    #[error("{program} ended ({status}); its last words:\n{last_words}")]
-    Ended { program: String, status: ExitStatus, last_words: String },
+    #[error("{program} ended ({status}); the end of its log:\n{log_end}")]
+    Ended { program: String, status: ExitStatus, log_end: String },
     #[error(transparent)]
     TimedOut(#[from] TimedOut),
 }
 
-/// A running server, in a process group of its own. Dropping it kills the group; the kernel kills the server too
-/// if the thread that started it dies first, so start it from a thread that lives as long as it is needed. The
-/// [`reaper`] kills what the server has started, however this process ends.
+/// A running server, in its own process group. Dropping it kills the group. The kernel kills the server when the thread
+/// that started it ends, so start it from a thread that lives long enough. The [`reaper`] kills what the server has
+/// started, however this process ends.
 #[derive(Debug)]
 pub struct Server {
     program: String,
     child: Child,
     charge: Option<Charge>,
     log: PathBuf,
-    // Whether somebody has been given an error or a status for its end.
+    // Whether a caller has been given an error or a status for its end.
     end_is_known: bool,
 }
 
-/// What is connected to the server's standard input and output. Standard error always goes to the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dialogue {
-    /// No input; output goes to the log.
-    None,
-    /// Both are piped, to be had once from [`Server::take_dialogue`].
-    Piped,
+/// A server's standard input and output.
+#[derive(Debug)]
+pub struct Pipes {
+    pub stdin: ChildStdin,
+    pub stdout: ChildStdout,
+}
+
+/// How a command ended, and its output.
+#[derive(Debug)]
+pub struct Finished {
+    /// The exit code; -1 if a signal ended it.
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+/// Runs a command to its end without input. Dropping the future kills it.
+pub async fn run(mut command: Command) -> io::Result<Finished> {
+    command.stdin(Stdio::null());
+    let output = tokio::process::Command::from(command).kill_on_drop(true).output().await?;
+    Ok(Finished {
+        code: output.status.code().unwrap_or(-1),
+        out: String::from_utf8_lossy(&output.stdout).into_owned(),
+        err: String::from_utf8_lossy(&output.stderr).into_owned(),
+    })
 }
 
 /// A command that the kernel kills together with the thread that starts it.
@@ -64,20 +84,28 @@ pub fn bound_to_parent(program: &Path) -> Command {
 }
 
 impl Server {
-    /// Starts a command made by [`bound_to_parent`], known as `program` in messages, and appends what it says
-    /// to `log`.
-    pub fn start(program: &str, mut command: Command, log: &Path, dialogue: Dialogue) -> Result<Self, Error> {
+    /// Starts a command made by [`bound_to_parent`], which messages call `program`, and appends its output to `log`.
+    pub fn start(program: &str, mut command: Command, log: &Path) -> Result<Self, Error> {
+        command.stdin(Stdio::null()).stdout(open(program, log)?);
+        Self::spawn(program, command, log)
+    }
+
+    /// Like [`Server::start`], but only standard error goes to `log`.
+    pub fn start_piped(program: &str, mut command: Command, log: &Path) -> Result<(Self, Pipes), Error> {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut server = Self::spawn(program, command, log)?;
+        match (server.child.stdin.take(), server.child.stdout.take()) {
+            (Some(stdin), Some(stdout)) => Ok((server, Pipes { stdin, stdout })),
+            _ => Err(Error::Start {
+                program: server.program.clone(),
+                source: io::ErrorKind::BrokenPipe.into(),
+            }),
+        }
+    }
+
+    fn spawn(program: &str, mut command: Command, log: &Path) -> Result<Self, Error> {
         let program = program.to_owned();
-        let (out, err) = open_twice(log).map_err(|source| Error::Log {
-            program: program.clone(),
-            path: log.to_owned(),
-            source,
-        })?;
-        command.process_group(0).stderr(err);
-        match dialogue {
-            Dialogue::None => command.stdin(Stdio::null()).stdout(out),
-            Dialogue::Piped => command.stdin(Stdio::piped()).stdout(Stdio::piped()),
-        };
+        command.process_group(0).stderr(open(&program, log)?);
         let child = tokio::process::Command::from(command)
             .spawn()
             .map_err(|source| Error::Start { program: program.clone(), source })?;
@@ -90,21 +118,17 @@ impl Server {
         Ok(server)
     }
 
-    /// The number of the process; none once it has been seen to end.
+    /// `None` once the process is known to have ended.
     pub fn process_id(&self) -> Option<u32> {
         self.child.id()
     }
 
-    pub fn take_dialogue(&mut self) -> Option<(ChildStdin, ChildStdout)> {
-        Some((self.child.stdin.take()?, self.child.stdout.take()?))
-    }
-
-    /// Everything that the server has said to its log so far.
+    /// Everything that the server has logged so far.
     pub fn log_text(&self) -> String {
         fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
     }
 
-    /// An error with the server's last words if it has ended.
+    /// An error with the end of the log if the server has ended.
     pub fn still_runs(&mut self) -> Result<(), Error> {
         match self.child.try_wait() {
             Ok(None) => Ok(()),
@@ -113,14 +137,14 @@ impl Server {
                 Err(Error::Ended {
                     program: self.program.clone(),
                     status,
-                    last_words: last_lines(&self.log_text(), 12),
+                    log_end: last_lines(&self.log_text(), 12),
                 })
             }
             Err(source) => Err(self.wait_error(source)),
         }
     }
 
-    /// Asks `probe` until it is content; ends at once if the server does.
+    /// Calls `probe` until it succeeds; fails at once if the server ends.
     pub async fn wait_until<E: std::fmt::Display>(
         &mut self,
         what: &str,
@@ -140,6 +164,12 @@ impl Server {
         }
     }
 
+    /// Waits until the server accepts connections at `address`.
+    pub async fn wait_for_port(&mut self, address: SocketAddr, deadline: Duration) -> Result<(), Error> {
+        let what = format!("the port of {}", self.program);
+        self.wait_until(&what, deadline, async |_| TcpStream::connect(address).await.map(drop)).await
+    }
+
     pub fn signal(&self, signal: Signal) -> Result<(), Error> {
         let Some(group) = self.group() else {
             return Ok(());
@@ -147,12 +177,12 @@ impl Server {
         killpg(group, signal).map_err(|source| Error::Signal { program: self.program.clone(), source })
     }
 
-    /// Waits for the server to end by itself.
+    /// Waits for the server to end on its own.
     pub async fn ended(&mut self, deadline: Duration) -> Result<ExitStatus, Error> {
         let what = format!("the end of {}", self.program);
         let status = wait::until(&what, deadline, async || match self.child.try_wait() {
             Ok(Some(status)) => Ok(Ok(status)),
-            Ok(None) => Err("it still runs"),
+            Ok(None) => Err("it is still running"),
             Err(source) => Ok(Err(source)),
         })
         .await?;
@@ -160,14 +190,14 @@ impl Server {
         status.map_err(|source| self.wait_error(source))
     }
 
-    /// Asks the server to end, and waits until it has.
+    /// Sends SIGTERM and waits for the server to end.
     pub async fn terminate(&mut self, deadline: Duration) -> Result<ExitStatus, Error> {
         self.signal(Signal::SIGTERM)?;
         self.ended(deadline).await
     }
 
     fn group(&self) -> Option<Pid> {
-        // The id is gone once the child has been reaped; before that the number cannot belong to anyone else.
+        // `None` once the child has been reaped; until then no other process can have this id.
         let id = self.child.id()?;
         i32::try_from(id).ok().map(Pid::from_raw)
     }
@@ -179,14 +209,14 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Whatever failed because of it, the reader of a failed test's output learns why.
+        // Explains, in a failed test's output, what failed because of it.
         if !self.end_is_known
             && let Err(ended) = self.still_runs()
         {
             eprintln!("{ended}");
         }
         if let Some(group) = self.group() {
-            // Reaped here and now, so that directories and ports are free for whoever comes next.
+            // Reaped here, so that its directories and ports are free for the next server.
             let _ = killpg(group, Signal::SIGKILL);
             let _ = waitpid(group, None);
         }
@@ -196,9 +226,12 @@ impl Drop for Server {
     }
 }
 
-fn open_twice(log: &Path) -> io::Result<(File, File)> {
-    let file = File::options().create(true).append(true).open(log)?;
-    Ok((file.try_clone()?, file))
+fn open(program: &str, log: &Path) -> Result<File, Error> {
+    File::options().create(true).append(true).open(log).map_err(|source| Error::Log {
+        program: program.to_owned(),
+        path: log.to_owned(),
+        source,
+    })
 }
 
 fn last_lines(text: &str, count: usize) -> String {

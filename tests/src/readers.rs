@@ -2,17 +2,13 @@
 //!
 //! A read is good if it gives a whole document with a living credential for each registry asked for.
 
-use std::io;
 use std::ops::Sub;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
-use tokio::process::{ChildStdin, ChildStdout};
-use tokio::time::timeout;
 
 use crate::hdfs::HdfsClient;
-use crate::process::{self, Dialogue, Server};
+use crate::line_server::{self, LineServer};
 use crate::scratch;
 use crate::yarn;
 
@@ -21,23 +17,15 @@ pub enum Error {
     #[error(transparent)]
     Scratch(#[from] scratch::Error),
     #[error(transparent)]
-    Process(#[from] process::Error),
-    #[error("cannot talk to the readers")]
-    Dialogue { source: io::Error },
-    #[error("the readers gave no answer in {} s", DEADLINE.as_secs())]
-    Silent,
-    #[error("the readers ended without an answer:\n{log}")]
-    Ended { log: String },
-    #[error("the readers answered something else than asked: {answer}")]
+    Server(#[from] line_server::Error),
+    #[error("the readers gave an invalid answer: {answer}")]
     Answer { answer: String, source: serde_json::Error },
 }
 
 /// The running readers; they end when dropped.
 #[derive(Debug)]
 pub struct Readers {
-    commands: ChildStdin,
-    answers: Lines<BufReader<ChildStdout>>,
-    server: Server,
+    server: LineServer,
     _directory: scratch::Directory,
 }
 
@@ -94,14 +82,12 @@ impl Readers {
         let mut command = hdfs.optimized_java(yarn::USER, "Readers");
         command.arg(uri).arg(threads.to_string()).args(registries);
         let log = directory.path().join("readers.log");
-        let mut server = Server::start("the readers", command, &log, Dialogue::Piped)?;
-        let (commands, answers) =
-            server.take_dialogue().ok_or(Error::Dialogue { source: io::ErrorKind::BrokenPipe.into() })?;
-        Ok(Self { commands, answers: BufReader::new(answers).lines(), server, _directory: directory })
+        let server = LineServer::start("the readers", command, &log)?;
+        Ok(Self { server, _directory: directory })
     }
 
     pub async fn seen(&mut self) -> Result<Seen, Error> {
-        let answer = self.ask("count\n").await?;
+        let answer = self.server.ask("count").await?;
         serde_json::from_str(&answer).map_err(|source| Error::Answer { answer, source })
     }
 
@@ -112,26 +98,10 @@ impl Readers {
         struct Outcome {
             done: bool,
         }
-        let answer = self.ask(&format!("set-back {}\n", remaining.as_secs())).await?;
+        let answer = self.server.ask(&format!("set-back {}", remaining.as_secs())).await?;
         match serde_json::from_str::<Outcome>(&answer) {
             Ok(outcome) => Ok(outcome.done),
             Err(source) => Err(Error::Answer { answer, source }),
         }
     }
-
-    async fn ask(&mut self, command: &str) -> Result<String, Error> {
-        let exchange = async {
-            self.commands.write_all(command.as_bytes()).await?;
-            self.commands.flush().await?;
-            self.answers.next_line().await
-        };
-        match timeout(DEADLINE, exchange).await {
-            Err(_elapsed) => Err(Error::Silent),
-            Ok(Err(source)) => Err(Error::Dialogue { source }),
-            Ok(Ok(None)) => Err(Error::Ended { log: self.server.log_text() }),
-            Ok(Ok(Some(line))) => Ok(line),
-        }
-    }
 }
-
-const DEADLINE: Duration = Duration::from_secs(60);

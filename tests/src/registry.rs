@@ -20,7 +20,7 @@ use crate::ecr::Ecr;
 use crate::http::{self, Call};
 use crate::parts::{Missing, Part};
 use crate::ports::{self, Port};
-use crate::process::{self, Dialogue, Server};
+use crate::process::{self, Server};
 use crate::scratch;
 
 /// The user name of every ECR token.
@@ -76,7 +76,7 @@ impl Registry {
         let mut command = process::bound_to_parent(&part.path("bin/docker-registry"));
         command.arg("serve").arg(&conf);
         let log = home.path().join("registry.log");
-        let mut server = Server::start("docker-registry", command, &log, Dialogue::None)?;
+        let mut server = Server::start("docker-registry", command, &log)?;
         let address = port.address();
         server
             .wait_until("the registry's first answer", START, async |_| {

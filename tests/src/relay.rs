@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinHandle;
+
+use crate::listener;
 
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {address}")]
@@ -55,7 +57,12 @@ impl Relay {
         let socket = TcpListener::bind(address).await.map_err(failed)?;
         let address = socket.local_addr().map_err(failed)?;
         let carried = Arc::<Carried>::default();
-        let task = tokio::spawn(serve(socket, server, Arc::clone(&carried)));
+        let counted = Arc::clone(&carried);
+        let task = tokio::spawn(listener::serve(socket, move |client| {
+            let carried = Arc::clone(&counted);
+            // However a connection ends, both of its ends see that.
+            async move { drop(pass(client, server, &carried).await) }
+        }));
         Ok(Self { address, carried, task })
     }
 
@@ -81,17 +88,6 @@ impl Traffic {
     /// What has come since `before`.
     pub fn since(self, before: Self) -> Self {
         Self { connections: self.connections - before.connections, bytes: self.bytes - before.bytes }
-    }
-}
-
-async fn serve(socket: TcpListener, server: SocketAddr, carried: Arc<Carried>) {
-    let mut connections = JoinSet::new();
-    loop {
-        let Ok((client, _peer)) = socket.accept().await else { continue };
-        let carried = Arc::clone(&carried);
-        // However a connection ends, its two ends see that.
-        connections.spawn(async move { pass(client, server, &carried).await.ok() });
-        while connections.try_join_next().is_some() {}
     }
 }
 

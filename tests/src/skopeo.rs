@@ -2,7 +2,6 @@
 
 use std::io;
 use std::path::Path;
-use std::process::Stdio;
 
 use serde_json::Value;
 
@@ -29,18 +28,10 @@ pub async fn inspect(image: &str, config_json: &Path) -> Result<Value, Error> {
         .args(["--insecure-policy", "inspect", "--tls-verify=false"])
         .arg("--authfile")
         .arg(config_json)
-        .arg(format!("docker://{image}"))
-        .stdin(Stdio::null());
-    let output = tokio::process::Command::from(command)
-        .kill_on_drop(true)
-        .output()
-        .await
-        .map_err(|source| Error::Run { source })?;
-    if !output.status.success() {
-        return Err(Error::Refused {
-            image: image.to_owned(),
-            message: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
-        });
+        .arg(format!("docker://{image}"));
+    let finished = process::run(command).await.map_err(|source| Error::Run { source })?;
+    if finished.code != 0 {
+        return Err(Error::Refused { image: image.to_owned(), message: finished.err.trim().to_owned() });
     }
-    serde_json::from_slice(&output.stdout).map_err(|source| Error::Report { image: image.to_owned(), source })
+    serde_json::from_str(&finished.out).map_err(|source| Error::Report { image: image.to_owned(), source })
 }

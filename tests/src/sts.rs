@@ -1,8 +1,8 @@
-//! A stand-in for STS's AssumeRole, speaking the real wire protocol. It knows the roles that it was told of, remembers
-//! every call, and can be told to fail in every way the real service and the network before it can. Of a signature it
-//! checks the time alone.
+//! A stand-in for STS's AssumeRole, speaking the real wire protocol.
+//!
+//! It lets the allowed roles be assumed, records the calls, and fails on request in every way the real service and the
+//! network before it can. Of a signature it checks only the time.
 
-mod fault;
 mod wire;
 
 use std::collections::HashMap;
@@ -13,8 +13,7 @@ use bytes::Bytes;
 use hyper::{Request, StatusCode};
 use jiff::{SignedDuration, Timestamp};
 
-pub use fault::Fault;
-
+use crate::fault::{self, Dialect};
 use crate::listener::{self, Listener, Reply};
 use crate::signature;
 
@@ -22,7 +21,14 @@ use crate::signature;
 pub const SECRET_KEY: &str = "role-secret-9yMcHDh3CYEXAMPLEKEY";
 pub const SESSION_TOKEN: &str = "role-session-FwoGZXIvYXdzEXAMPLE";
 
-/// One call, whatever was answered.
+/// How a call fails, unless it is for a role that may not be assumed.
+pub type Fault = fault::Fault<NoCredentials>;
+
+/// The response is good but for its credentials, which are missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoCredentials;
+
+/// One call, whatever the response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call {
     pub role_arn: String,
@@ -36,7 +42,7 @@ pub struct Call {
 #[derive(Debug, Clone)]
 pub struct Role {
     pub arn: &'static str,
-    /// What its trust policy asks for.
+    /// Required by its trust policy.
     pub external_id: Option<&'static str>,
     /// The access key of its sessions, as ECR's stand-in sees it in signatures.
     pub access_key: &'static str,
@@ -60,7 +66,7 @@ struct State {
 }
 
 impl Sts {
-    /// Starts it with no role that anybody may assume.
+    /// Starts it without any role that may be assumed.
     pub async fn start() -> Result<Self, listener::Error> {
         let shared = Arc::new(Mutex::new(State::default()));
         let answering = Arc::clone(&shared);
@@ -107,7 +113,7 @@ fn answer(request: &Request<Bytes>, state: &mut State) -> Reply {
     let now = Timestamp::now() + state.clock_offset;
     let refuse = |status, code: &str, message: &str| Reply::Whole(wire::refusal(status, code, message, now));
     let Some(call) = wire::read(request) else {
-        return refuse(StatusCode::BAD_REQUEST, "InvalidAction", "not played here");
+        return refuse(StatusCode::BAD_REQUEST, "InvalidAction", "only AssumeRole is implemented");
     };
     state.calls.push(call.clone());
     if let Some(stale) = signature::stale(request, now) {
@@ -118,8 +124,15 @@ fn answer(request: &Request<Bytes>, state: &mut State) -> Reply {
         return refuse(StatusCode::FORBIDDEN, "AccessDenied", wire::DENIAL);
     };
     let good = wire::assumed(role, &call, now);
-    match state.fault {
-        None => Reply::Whole(good),
-        Some(fault) => fault.reply(good, now),
-    }
+    let Some(fault) = state.fault else { return Reply::Whole(good) };
+    let error = |status, code, message: &str| wire::refusal(status, code, message, now);
+    fault.reply(&DIALECT, wire::DENIAL, error, || good, |NoCredentials| wire::without_credentials(now))
 }
+
+const DIALECT: Dialect = Dialect {
+    throttled: "Throttling",
+    denied: "AccessDenied",
+    expired: "ExpiredToken",
+    internal: "InternalFailure",
+    forbidden: StatusCode::FORBIDDEN,
+};

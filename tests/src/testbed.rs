@@ -7,12 +7,12 @@ pub mod identities;
 mod published;
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::Duration;
 
 use jiff::SignedDuration;
 use nix::sys::signal::Signal;
 use serde_json::Value;
+use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 pub use crate::node::Settings;
@@ -20,19 +20,20 @@ pub use published::Published;
 
 use crate::agent::{self, Agent};
 use crate::ecr::Ecr;
-use crate::hdfs;
+use crate::hdfs::{self, Hdfs};
 use crate::http;
 use crate::imds::Imds;
 use crate::listener;
-use crate::node::{self, AwsEndpoints, Node, REGION};
+use crate::node::{self, AwsEndpoints, Node, REGION, TRUSTED_REGISTRY};
 use crate::parts::{self, Part};
 use crate::ports::{self, Port};
+use crate::process::{self, Finished};
 use crate::scratch;
 use crate::site;
 use crate::wait::{self, TimedOut};
 
-/// What a test returns. Its errors may cross threads, so that rows of a table can run side by side.
-pub type Outcome = Result<(), Box<dyn std::error::Error + Send + Sync>>;
+/// What tests and their helpers return. The errors may cross threads, so that the rows of a table can run in parallel.
+pub type Outcome<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 /// Long enough for anything that the agent does by itself, on a machine that is busy with other tests.
 pub const SOON: Duration = Duration::from_secs(90);
@@ -78,25 +79,20 @@ pub struct Scene {
     _conf: Option<scratch::Directory>,
 }
 
-/// How a command of the agent's program ended, and what it said.
-#[derive(Debug)]
-pub struct Finished {
-    /// The exit code; -1 if a signal ended it.
-    pub code: i32,
-    pub out: String,
-    pub err: String,
-}
-
 impl Scene {
     /// A node whose core-site.xml names no file system: all but the published copy can be well.
     pub async fn without_hdfs() -> Result<Self, Error> {
+        Self::with_core_site(&[]).await
+    }
+
+    async fn with_core_site(properties: &[(&str, &str)]) -> Result<Self, Error> {
         let conf = scratch::directory("conf")?;
-        for name in ["core-site.xml", "hdfs-site.xml"] {
+        for (name, properties) in [("core-site.xml", properties), ("hdfs-site.xml", &[])] {
             let path = conf.path().join(name);
-            site::write(&path, &[]).map_err(|source| Error::File { path, source })?;
+            site::write(&path, properties).map_err(|source| Error::File { path, source })?;
         }
-        let scene = Self::on(conf.path(), "/user/hadoop/config.json").await?;
-        Ok(Self { _conf: Some(conf), ..scene })
+        let testbed = Self::on(conf.path(), "/user/hadoop/config.json").await?;
+        Ok(Self { _conf: Some(conf), ..testbed })
     }
 
     /// A node that publishes in a directory of its own on the common HDFS. `None`, said loudly, where the part lacks.
@@ -106,6 +102,25 @@ impl Scene {
         }
         let published = Published::shared("hadoop", "0755").await?;
         Ok(Some((Self::publishing(&published).await?, published)))
+    }
+
+    /// A node that publishes on an HDFS of its own, which the test may harm. `None`, with a message, if the part is
+    /// missing.
+    pub async fn with_own_hdfs() -> Result<Option<(Self, Published, Hdfs)>, Error> {
+        if !parts::present([Part::hadoop()]) {
+            return Ok(None);
+        }
+        let hdfs = Hdfs::start().await?;
+        let published = Published::on(hdfs.client().clone(), "/user/hadoop");
+        Ok(Some((Self::publishing(&published).await?, published, hdfs)))
+    }
+
+    /// A node whose NameNode accepts connections and never answers: the listener is it.
+    pub async fn with_silent_namenode() -> Result<(Self, TcpListener), Error> {
+        let failed = |source| Error::Listener(listener::Error::Bind { source });
+        let namenode = TcpListener::bind("127.0.0.1:0").await.map_err(failed)?;
+        let uri = format!("hdfs://{}", namenode.local_addr().map_err(failed)?);
+        Ok((Self::with_core_site(&[("fs.defaultFS", &uri)]).await?, namenode))
     }
 
     /// A node that publishes there.
@@ -157,15 +172,19 @@ impl Scene {
     pub async fn run_plainly(&self, args: &[&str]) -> Result<Finished, Error> {
         let failed = |source| Error::Run { args: args.join(" "), source };
         let mut command = agent::command(&self.node)?;
-        command.args(args).stdin(Stdio::null());
-        let output = tokio::process::Command::from(command).kill_on_drop(true).output();
-        let output = timeout(SOON * 2, output).await.map_err(|late| failed(late.into()))?.map_err(failed)?;
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Ok(Finished {
-            code: output.status.code().unwrap_or(-1),
-            out: text(&output.stdout),
-            err: text(&output.stderr),
+        command.args(args);
+        timeout(SOON * 2, process::run(command)).await.map_err(|late| failed(late.into()))?.map_err(failed)
+    }
+
+    /// Waits until the node's Docker config has the newest token of the trusted registry and satisfies `wanted`.
+    pub async fn wait_for_docker_config(&self, wanted: impl Fn(&Value) -> bool) -> Result<(), TimedOut> {
+        wait::until("the Docker config", SOON, async || {
+            let config = self.docker_config().map_err(|error| error.to_string())?;
+            let auth = self.ecr.newest(REGION).map(|token| token.auth()).unwrap_or_default();
+            let matches = config["auths"][TRUSTED_REGISTRY]["auth"] == auth && wanted(&config);
+            if matches { Ok(()) } else { Err("its content is different".to_owned()) }
         })
+        .await
     }
 
     /// The node's own Docker config.
@@ -180,7 +199,7 @@ impl Scene {
 impl Finished {
     /// The standard output as JSON.
     pub fn json(&self) -> Result<Value, Error> {
-        parse("the standard output".to_owned(), self.out.clone())
+        parse("standard output".to_owned(), self.out.clone())
     }
 }
 
@@ -193,28 +212,55 @@ pub async fn shown<T>(
     agent.wait_for_status(what, SOON, |status| wanted(status).ok_or_else(|| status.to_string())).await
 }
 
-/// How often the loop had gone round when the cause of a fault was gone.
-#[derive(Debug, Clone, Copy)]
-pub struct Cured(u64);
+/// Waits until the node's Docker config, the first sink, is fresh.
+pub async fn docker_config_fresh(agent: &Agent) -> Result<(), TimedOut> {
+    shown(agent, "a fresh Docker config", |status| (status["sinks"][0]["fresh"] == true).then_some(())).await
+}
 
-impl Cured {
-    pub async fn now(agent: &Agent) -> Result<Self, Error> {
-        Ok(Self(passes_so_far(agent).await?))
-    }
+/// Waits for an error about the node's Docker config, and returns it.
+pub async fn docker_config_error(agent: &Agent) -> Result<String, TimedOut> {
+    shown(agent, "an error", |status| status["sinks"][0]["error"].as_str().map(str::to_owned)).await
+}
 
-    /// Waits until the agent is ready and `healed` is content, and checks that no more than two passes were needed
-    /// from then on, besides the one under way and the one that may begin before this sees it.
-    pub async fn heals(
-        self,
-        agent: &mut Agent,
-        mut healed: impl AsyncFnMut() -> Result<(), String>,
-    ) -> Result<(), Error> {
-        agent.wait_ready(SOON).await?;
-        wait::until("healing", SOON, async || healed().await).await?;
-        let passes = passes_so_far(agent).await? - self.0;
-        assert!(passes <= 4, "it took {passes} passes to heal");
-        Ok(())
-    }
+/// Waits for an error about the published file, the sink after a single Docker config, and returns it.
+pub async fn hdfs_error(agent: &Agent) -> Result<String, TimedOut> {
+    shown(agent, "an error on HDFS", |status| status["sinks"][1]["error"].as_str().map(str::to_owned)).await
+}
+
+/// Waits until the first registry's token request has failed, and returns the error.
+pub async fn token_error(agent: &Agent) -> Result<String, TimedOut> {
+    shown(agent, "a token error", |status| status["registries"][0]["last_error"].as_str().map(str::to_owned))
+        .await
+}
+
+/// Waits until the first registry has a token and no error, and the sinks have it.
+pub async fn wait_for_token(agent: &Agent) -> Result<(), Error> {
+    shown(agent, "a token", |status| {
+        let registry = &status["registries"][0];
+        (registry["expires_at"].is_string() && registry["last_error"].is_null()).then_some(())
+    })
+    .await?;
+    // The status shows a token before the sinks have it.
+    passes(agent, 1).await
+}
+
+/// Waits until the agent, the cause of its trouble just removed, is ready; checks that this took two passes, apart from
+/// the one under way and the one that may begin before this notices.
+pub async fn recovers(agent: &mut Agent) -> Result<(), Error> {
+    recovers_until(agent, async || Ok(())).await
+}
+
+/// The same with another condition for the recovery.
+pub async fn recovers_until(
+    agent: &mut Agent,
+    mut recovered: impl AsyncFnMut() -> Result<(), String>,
+) -> Result<(), Error> {
+    let before = passes_so_far(agent).await?;
+    agent.wait_ready(SOON).await?;
+    wait::until("recovery", SOON, async || recovered().await).await?;
+    let passes = passes_so_far(agent).await? - before;
+    assert!(passes <= 4, "it took {passes} passes to recover");
+    Ok(())
 }
 
 /// Waits until the loop has gone round `count` times more, so that what it would do has been done.

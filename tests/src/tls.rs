@@ -8,9 +8,11 @@ use std::sync::Arc;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::{self, ServerConfig, pki_types::PrivatePkcs8KeyDer};
+
+use crate::listener;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -42,7 +44,12 @@ impl TlsProxy {
         let (authority, acceptor) = certified(&routes)?;
         let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(Error::Bind)?;
         let address = socket.local_addr().map_err(Error::Bind)?;
-        let task = tokio::spawn(serve(socket, acceptor, routes.into()));
+        let routes: Arc<[Route]> = routes.into();
+        let task = tokio::spawn(listener::serve(socket, move |client| {
+            let (acceptor, routes) = (acceptor.clone(), Arc::clone(&routes));
+            // However a connection ends, its client sees that.
+            async move { drop(pass(client, &acceptor, &routes).await) }
+        }));
         Ok(Self { address, authority, task })
     }
 
@@ -85,17 +92,6 @@ fn certified(routes: &[Route]) -> Result<(String, TlsAcceptor), Error> {
             PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
         )?;
     Ok((authority, Arc::new(config).into()))
-}
-
-async fn serve(socket: TcpListener, acceptor: TlsAcceptor, routes: Arc<[Route]>) {
-    let mut connections = JoinSet::new();
-    loop {
-        let Ok((client, _peer)) = socket.accept().await else { continue };
-        let (acceptor, routes) = (acceptor.clone(), Arc::clone(&routes));
-        // However a connection ends, its client sees that.
-        connections.spawn(async move { pass(client, &acceptor, &routes).await.ok() });
-        while connections.try_join_next().is_some() {}
-    }
 }
 
 async fn pass(client: TcpStream, acceptor: &TlsAcceptor, routes: &[Route]) -> io::Result<()> {

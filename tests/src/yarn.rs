@@ -5,17 +5,13 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
-use tokio::process::{ChildStdin, ChildStdout};
-use tokio::time::timeout;
 
 use crate::hdfs::HdfsClient;
-use crate::process::{self, Dialogue, Server};
+use crate::line_server::{self, LineServer};
 use crate::scratch;
 
 /// The user that NodeManagers run as.
@@ -26,17 +22,11 @@ pub enum Error {
     #[error(transparent)]
     Scratch(#[from] scratch::Error),
     #[error(transparent)]
-    Process(#[from] process::Error),
-    #[error("cannot talk to the running YARN reader")]
-    Dialogue { source: io::Error },
-    #[error("the YARN reader gave no answer in {} s", DEADLINE.as_secs())]
-    Silent,
-    #[error("the YARN reader ended without an answer:\n{log}")]
-    Ended { log: String },
-    #[error("the YARN reader answered something else than asked: {answer}")]
-    Answer { answer: String },
-    #[error("cannot read what YARN hands to docker in {}", path.display())]
-    HandOver { path: PathBuf, source: io::Error },
+    Server(#[from] line_server::Error),
+    #[error("the YARN reader gave an invalid answer: {answer}")]
+    Answer { answer: String, source: serde_json::Error },
+    #[error("cannot {operation} {}", path.display())]
+    File { operation: &'static str, path: PathBuf, source: io::Error },
 }
 
 /// How a launch would have gone on.
@@ -82,10 +72,8 @@ impl fmt::Debug for HandOver {
 /// A running JVM that launches on demand. Good for some hundreds: YARN's class never closes its streams.
 #[derive(Debug)]
 pub struct YarnReader {
-    requests: ChildStdin,
-    answers: Lines<BufReader<ChildStdout>>,
+    server: LineServer,
     launches: u32,
-    server: Server,
     directory: scratch::Directory,
 }
 
@@ -95,21 +83,24 @@ impl YarnReader {
         let mut command = hdfs.java(USER, "YarnReader");
         command.arg("serve");
         let log = directory.path().join("reader.log");
-        let mut server = Server::start("the YARN reader", command, &log, Dialogue::Piped)?;
-        let (requests, answers) =
-            server.take_dialogue().ok_or(Error::Dialogue { source: io::ErrorKind::BrokenPipe.into() })?;
-        Ok(Self { requests, answers: BufReader::new(answers).lines(), launches: 0, server, directory })
+        let server = LineServer::start("the YARN reader", command, &log)?;
+        Ok(Self { server, launches: 0, directory })
     }
 
     /// Does what a launch with `YARN_CONTAINER_RUNTIME_DOCKER_CLIENT_CONFIG=uri` does before docker is run.
     pub async fn launch(&mut self, uri: &str) -> Result<Launch, Error> {
         self.launches += 1;
         let dir = self.directory.path().join(self.launches.to_string());
-        fs::create_dir(&dir).map_err(|source| Error::Dialogue { source })?;
+        fs::create_dir(&dir).map_err(|source| Error::File {
+            operation: "create the directory",
+            path: dir.clone(),
+            source,
+        })?;
 
-        let answer = self.ask(&format!("{uri}\t{}\n", dir.display())).await?;
-        let Ok(parsed) = serde_json::from_str::<Value>(&answer) else {
-            return Err(Error::Answer { answer });
+        let answer = self.server.ask(&format!("{uri}\t{}", dir.display())).await?;
+        let parsed: Value = match serde_json::from_str(&answer) {
+            Ok(parsed) => parsed,
+            Err(source) => return Err(Error::Answer { answer, source }),
         };
         if let Some(class) = parsed["error"].as_str() {
             return Ok(Launch::Failed {
@@ -119,26 +110,10 @@ impl YarnReader {
         }
         hand_over(&dir.join("config.json")).map(Launch::Handed)
     }
-
-    async fn ask(&mut self, request: &str) -> Result<String, Error> {
-        let exchange = async {
-            self.requests.write_all(request.as_bytes()).await?;
-            self.requests.flush().await?;
-            self.answers.next_line().await
-        };
-        match timeout(DEADLINE, exchange).await {
-            Err(_elapsed) => Err(Error::Silent),
-            Ok(Err(source)) => Err(Error::Dialogue { source }),
-            Ok(Ok(None)) => Err(Error::Ended { log: self.server.log_text() }),
-            Ok(Ok(Some(line))) => Ok(line),
-        }
-    }
 }
 
-const DEADLINE: Duration = Duration::from_secs(60);
-
 fn hand_over(path: &Path) -> Result<HandOver, Error> {
-    let failed = |source| Error::HandOver { path: path.to_owned(), source };
+    let failed = |source| Error::File { operation: "read", path: path.to_owned(), source };
     // Without credentials YARN writes no file.
     let text = match fs::read(path) {
         Ok(text) => text,

@@ -30,12 +30,12 @@ docker.allowed.capabilities=CHOWN,DAC_OVERRIDE,FSETID,FOWNER,MKNOD,NET_RAW,SETGI
 ";
 
 /// Runs the program in an empty environment.
-fn run(args: &[&str]) -> Result<Output, Box<dyn std::error::Error + Send + Sync>> {
+fn run(args: &[&str]) -> Outcome<Output> {
     Ok(Command::new(agent::program()?).args(args).env_clear().output()?)
 }
 
 /// What `check --json` prints with these arguments; the exit code must say the same.
-fn check(args: &[&str]) -> Result<Value, Box<dyn std::error::Error + Send + Sync>> {
+fn check(args: &[&str]) -> Outcome<Value> {
     let output = run(&[&["check", "--json"], args].concat())?;
     let report: Value = serde_json::from_slice(&output.stdout)
         .map_err(|error| format!("{error}: {}", String::from_utf8_lossy(&output.stderr)))?;
@@ -358,7 +358,7 @@ async fn the_registry_is_asked_for_the_image() -> Outcome {
         let finished = scene.run(&args).await?;
         let found = finished.json()?;
         let found = [codes(&found, "error"), codes(&found, "warning")].concat();
-        Ok::<_, Box<dyn std::error::Error + Send + Sync>>(found)
+        Outcome::Ok(found)
     };
     let here = ask(registry.image(), &[]).await?;
     assert!(here.contains(&"java-not-found".to_owned()), "found and permitted: {here:?}");
@@ -380,7 +380,7 @@ async fn the_published_file_is_judged_where_it_lies() -> Outcome {
     let Some((scene, published)) = Scene::with_hdfs().await? else { return Ok(()) };
     let found = async || {
         let report = scene.run(&["check", "--json", "--offline"]).await?.json()?;
-        Ok::<_, Box<dyn std::error::Error + Send + Sync>>((codes(&report, "error"), report))
+        Outcome::Ok((codes(&report, "error"), report))
     };
     let (errors, report) = found().await?;
     assert!(errors.contains(&"client-config-missing".to_owned()), "{report:#}");

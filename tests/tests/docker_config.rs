@@ -4,9 +4,8 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
-use emr_ecr_agent_tests::agent::Agent;
 use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
-use emr_ecr_agent_tests::testbed::{Outcome, Scene, passes, shown};
+use emr_ecr_agent_tests::testbed::{Outcome, Scene, docker_config_error, docker_config_fresh, passes, shown};
 use emr_ecr_agent_tests::tmpfs::Tmpfs;
 use serde_json::{Value, json};
 
@@ -21,7 +20,7 @@ async fn what_others_keep_in_it_stays() -> Outcome {
     });
     scene.node.write("root/.docker/config.json", &others.to_string())?;
     let agent = scene.start()?;
-    wait_until_fresh(&agent).await?;
+    docker_config_fresh(&agent).await?;
 
     let mut expected = others;
     let auth = scene.ecr.newest("us-east-1").ok_or("no token issued")?.auth();
@@ -35,7 +34,7 @@ async fn it_is_made_with_its_directory_and_its_mode() -> Outcome {
     let scene = Scene::without_hdfs().await?;
     fs::remove_dir(scene.node.path("root/.docker"))?;
     let agent = scene.start()?;
-    wait_until_fresh(&agent).await?;
+    docker_config_fresh(&agent).await?;
     assert_eq!(mode(&scene.node.docker_config())?, 0o600);
     assert_eq!(mode(&scene.node.path("root/.docker"))?, 0o700);
     assert_eq!(names(&scene.node.path("root/.docker"))?, ["config.json"]);
@@ -46,7 +45,7 @@ async fn it_is_made_with_its_directory_and_its_mode() -> Outcome {
 async fn a_drifted_mode_is_mended_without_a_new_file() -> Outcome {
     let scene = Scene::without_hdfs().await?;
     let agent = scene.start()?;
-    wait_until_fresh(&agent).await?;
+    docker_config_fresh(&agent).await?;
     let path = scene.node.docker_config();
     let inode = fs::metadata(&path)?.ino();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o666))?;
@@ -59,7 +58,7 @@ async fn a_drifted_mode_is_mended_without_a_new_file() -> Outcome {
 async fn what_is_right_is_not_written_again() -> Outcome {
     let scene = Scene::without_hdfs().await?;
     let agent = scene.start()?;
-    wait_until_fresh(&agent).await?;
+    docker_config_fresh(&agent).await?;
     let print = || {
         let metadata = fs::metadata(scene.node.docker_config())?;
         Ok::<_, std::io::Error>((metadata.ino(), metadata.ctime(), metadata.ctime_nsec()))
@@ -77,7 +76,7 @@ async fn a_symbolic_link_stays_and_its_target_is_replaced() -> Outcome {
     let link = scene.node.docker_config();
     symlink("../../shared-config.json", &link)?;
     let agent = scene.start()?;
-    wait_until_fresh(&agent).await?;
+    docker_config_fresh(&agent).await?;
     assert!(link.is_symlink());
     let target: Value = serde_json::from_slice(&fs::read(scene.node.path("shared-config.json"))?)?;
     assert_eq!(target["psFormat"], "x");
@@ -95,7 +94,7 @@ async fn what_cannot_be_merged_into_is_left_and_reported() -> Outcome {
         let scene = Scene::without_hdfs().await?;
         scene.node.write("root/.docker/config.json", content)?;
         let agent = scene.start()?;
-        let error = local_error(&agent).await?;
+        let error = docker_config_error(&agent).await?;
         assert!(error.contains(reported), "{error}");
         assert!(error.contains(&scene.node.docker_config().display().to_string()), "{error}");
         passes(&agent, 2).await?;
@@ -103,7 +102,7 @@ async fn what_cannot_be_merged_into_is_left_and_reported() -> Outcome {
         assert!(!agent.log_text().contains("hunter2"));
 
         fs::remove_file(scene.node.docker_config())?;
-        wait_until_fresh(&agent).await?;
+        docker_config_fresh(&agent).await?;
     }
     Ok(())
 }
@@ -133,11 +132,11 @@ async fn a_directory_in_its_place_is_named() -> Outcome {
     let path = scene.node.docker_config();
     fs::create_dir(&path)?;
     let agent = scene.start()?;
-    let error = local_error(&agent).await?;
+    let error = docker_config_error(&agent).await?;
     assert!(error.contains(&format!("{} is a directory, not a regular file", path.display())), "{error}");
 
     fs::remove_dir(&path)?;
-    wait_until_fresh(&agent).await?;
+    docker_config_fresh(&agent).await?;
     Ok(())
 }
 
@@ -148,12 +147,12 @@ async fn a_read_only_file_system_is_reported_and_healed() -> Outcome {
     let Some(disk) = Tmpfs::mount(&directory)? else { return Ok(()) };
     disk.set_writable(false)?;
     let agent = scene.start()?;
-    let error = local_error(&agent).await?;
+    let error = docker_config_error(&agent).await?;
     assert!(error.contains(&format!("cannot create a temporary file in {}", directory.display())), "{error}");
     assert!(error.contains("Read-only file system"), "{error}");
 
     disk.set_writable(true)?;
-    wait_until_fresh(&agent).await?;
+    docker_config_fresh(&agent).await?;
     Ok(())
 }
 
@@ -166,28 +165,17 @@ async fn a_full_disk_costs_nothing_that_is_there() -> Outcome {
     scene.node.write("root/.docker/config.json", before)?;
     let ballast = disk.fill()?;
     let agent = scene.start()?;
-    let error = local_error(&agent).await?;
+    let error = docker_config_error(&agent).await?;
     assert!(error.contains("No space left on device"), "{error}");
     assert_eq!(fs::read_to_string(scene.node.docker_config())?, before);
     passes(&agent, 2).await?;
     assert_eq!(names(&directory)?, [ballast, "config.json"], "no temporary file is left");
 
     fs::remove_file(directory.join(ballast))?;
-    wait_until_fresh(&agent).await?;
+    docker_config_fresh(&agent).await?;
     assert_eq!(scene.docker_config()?["auths"]["hub.example.com"]["auth"], "aHViOmh1Yg==");
     assert_eq!(names(&directory)?, ["config.json"]);
     Ok(())
-}
-
-async fn wait_until_fresh(agent: &Agent) -> Outcome {
-    shown(agent, "a fresh Docker config", |status| (status["sinks"][0]["fresh"] == true).then_some(()))
-        .await?;
-    Ok(())
-}
-
-async fn local_error(agent: &Agent) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
-    let error = shown(agent, "an error", |status| status["sinks"][0]["error"].as_str().map(str::to_owned));
-    Ok(error.await?)
 }
 
 fn mode(path: &Path) -> std::io::Result<u32> {

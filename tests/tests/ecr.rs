@@ -1,14 +1,10 @@
 //! What the agent asks ECR for, and what it makes of the answers. No HDFS is needed for that.
 
-use std::time::Duration;
-
-use emr_ecr_agent_tests::agent::Agent;
-use emr_ecr_agent_tests::ecr::Fault;
+use emr_ecr_agent_tests::ecr::{BadToken, Fault};
 use emr_ecr_agent_tests::imds::{ACCESS_KEY, Mood};
 use emr_ecr_agent_tests::node::{REGION, TRUSTED_REGISTRY};
-use emr_ecr_agent_tests::testbed::{Outcome, SOON, Scene, passes, shown};
+use emr_ecr_agent_tests::testbed::{Outcome, SOON, Scene, passes, shown, wait_for_token};
 use emr_ecr_agent_tests::tls::{Route, TlsProxy};
-use futures_util::future::try_join_all;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
@@ -49,51 +45,6 @@ async fn one_call_serves_all_registries_of_a_region() -> Outcome {
 }
 
 #[tokio::test]
-async fn a_fault_is_named_and_healed() -> Outcome {
-    let faults = [
-        (Fault::Throttled, "throttled", "ThrottlingException: Rate exceeded"),
-        (Fault::AccessDenied, "denied", "ecr:GetAuthorizationToken"),
-        (Fault::ExpiredCredentials, "service", "ExpiredTokenException"),
-        (Fault::ServerError, "service", "ServerException"),
-        (Fault::Torn, "network|service", "GetAuthorizationToken"),
-        (Fault::Garbage, "service", "GetAuthorizationToken"),
-        (Fault::Slow(Duration::from_secs(60)), "timeout", "within 2s"),
-        (Fault::Silent, "timeout", "within 2s"),
-        (Fault::AlreadyExpired, "invalid", "had already expired"),
-        (Fault::NotAwsUser, "invalid", "not base64 of AWS:password"),
-        (Fault::NotBase64, "invalid", "not base64 of AWS:password"),
-        (Fault::NoToken, "invalid", "holds no authorization token"),
-    ];
-    try_join_all(faults.map(|(fault, kind, message)| check_fault(fault, kind, message))).await?;
-    Ok(())
-}
-
-/// `kind` is the word, or words, for counters; `message` a part of what is said.
-async fn check_fault(fault: Fault, kind: &str, message: &str) -> Outcome {
-    let mut scene = Scene::without_hdfs().await?;
-    // On a busy machine the SDK's second attempt may come late: only where that is the fault is it to count.
-    scene.settings.set("deadlines.ecr", if kind == "timeout" { "2s" } else { "20s" });
-    scene.ecr.fail_always(fault);
-    let agent = scene.start()?;
-    let error =
-        shown(&agent, "an error", |status| status["registries"][0]["last_error"].as_str().map(str::to_owned))
-            .await?;
-    assert!(error.contains(message) && error.contains("us-east-1"), "{fault:?}: {error}");
-    assert!(!error.contains('\n'), "{fault:?}: one line is enough: {error}");
-    let metrics = agent.get("/metrics").await?.text();
-    let counted = kind.split('|').any(|kind| {
-        let labels = format!("registry=\"{TRUSTED_REGISTRY}\",result=\"{kind}\"");
-        metrics.contains(&format!("\nemr_ecr_agent_token_refresh_total{{{labels}}}"))
-    });
-    assert!(counted, "{fault:?}: {metrics}");
-    assert!(!scene.node.docker_config().exists(), "{fault:?}: nothing was to be written");
-
-    scene.ecr.heal();
-    wait_for_token(&agent).await?;
-    Ok(())
-}
-
-#[tokio::test]
 async fn the_lack_of_credentials_is_told_from_all_else() -> Outcome {
     let scene = Scene::without_hdfs().await?;
     scene.imds.set_mood(Mood::NoRole);
@@ -116,7 +67,7 @@ async fn the_lack_of_credentials_is_told_from_all_else() -> Outcome {
 
 #[tokio::test]
 async fn a_bad_answer_never_replaces_a_living_token() -> Outcome {
-    for fault in [Fault::AlreadyExpired, Fault::NotAwsUser] {
+    for fault in [Fault::Content(BadToken::AlreadyExpired), Fault::Content(BadToken::NotAwsUser)] {
         let scene = Scene::without_hdfs().await?;
         scene.ecr.set_token_life(SignedDuration::from_secs(6));
         let agent = scene.start()?;
@@ -200,17 +151,6 @@ async fn ecr_is_asked_by_tls_and_by_the_proxy_that_the_environment_names() -> Ou
     let agent = scene.start()?;
     wait_for_token(&agent).await?;
     assert_eq!(scene.ecr.calls().len(), 1);
-    Ok(())
-}
-
-async fn wait_for_token(agent: &Agent) -> Outcome {
-    shown(agent, "a token", |status| {
-        let registry = &status["registries"][0];
-        (registry["expires_at"].is_string() && registry["last_error"].is_null()).then_some(())
-    })
-    .await?;
-    // The status tells of a token before the places have it.
-    passes(agent, 1).await?;
     Ok(())
 }
 

@@ -5,11 +5,11 @@
 use std::time::Duration;
 
 use emr_ecr_agent_tests::agent::Agent;
-use emr_ecr_agent_tests::ecr::Fault;
+use emr_ecr_agent_tests::ecr::{BadToken, Fault};
 use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
 use emr_ecr_agent_tests::sts;
 use emr_ecr_agent_tests::testbed::identities::{Identities, OTHERS, PUBLIC, has_token, registry};
-use emr_ecr_agent_tests::testbed::{Outcome, SOON, passes, shown};
+use emr_ecr_agent_tests::testbed::{Outcome, SOON, Scene, passes, shown, token_error, wait_for_token};
 use emr_ecr_agent_tests::wait;
 use emr_ecr_agent_tests::watch::Watch;
 use futures_util::future::try_join_all;
@@ -27,20 +27,62 @@ enum Trouble {
 /// Longer than a call may take.
 const LATE: Duration = Duration::from_secs(60);
 
+/// How private ECR fails; the word, or words, that count it; a part of the error.
+const ECR_FAULTS: [(Fault, &str, &str); 12] = [
+    (Fault::Throttled, "throttled", "ThrottlingException: Rate exceeded"),
+    (Fault::AccessDenied, "denied", "ecr:GetAuthorizationToken"),
+    (Fault::ExpiredCredentials, "service", "ExpiredTokenException"),
+    (Fault::ServerError, "service", "ServerException"),
+    (Fault::Torn, "network|service", "GetAuthorizationToken"),
+    (Fault::Garbage, "service", "GetAuthorizationToken"),
+    (Fault::Slow(LATE), "timeout", "within 3s"),
+    (Fault::Silent, "timeout", "within 3s"),
+    (Fault::Content(BadToken::AlreadyExpired), "invalid", "had already expired"),
+    (Fault::Content(BadToken::NotAwsUser), "invalid", "not base64 of AWS:password"),
+    (Fault::Content(BadToken::NotBase64), "invalid", "not base64 of AWS:password"),
+    (Fault::Content(BadToken::Missing), "invalid", "holds no authorization token"),
+];
+
+#[tokio::test]
+async fn a_failed_first_call_is_reported_and_repeated() -> Outcome {
+    try_join_all(ECR_FAULTS.map(|(fault, kind, words)| check_first_call(fault, kind, words))).await?;
+    Ok(())
+}
+
+async fn check_first_call(fault: Fault, kind: &str, words: &str) -> Outcome {
+    let mut scene = Scene::without_hdfs().await?;
+    scene.settings.set("deadlines.ecr", deadline(kind));
+    scene.ecr.fail_always(fault);
+    let agent = scene.start()?;
+    let error = token_error(&agent).await?;
+    assert!(error.contains(words) && error.contains("us-east-1"), "{fault:?}: {error}");
+    assert!(!error.contains('\n'), "{fault:?}: more than a line: {error}");
+    assert_counted(&agent, TRUSTED_REGISTRY, kind).await?;
+    assert!(!scene.node.docker_config().exists(), "{fault:?}: it wrote a file without a token");
+
+    scene.ecr.heal();
+    Ok(wait_for_token(&agent).await?)
+}
+
+/// On a busy machine the SDK's second attempt may come late; only where that is the fault may it count as a timeout.
+fn deadline(kind: &str) -> &'static str {
+    if kind == "timeout" { "3s" } else { "15s" }
+}
+
+/// `kind` may be several words with `|` in between.
+async fn assert_counted(agent: &Agent, host: &str, kind: &str) -> Outcome {
+    let metrics = agent.get("/metrics").await?.text();
+    let counted = kind.split('|').any(|kind| {
+        let labels = format!("registry=\"{host}\",result=\"{kind}\"");
+        metrics.contains(&format!("\nemr_ecr_agent_token_refresh_total{{{labels}}}"))
+    });
+    assert!(counted, "{host} {kind}: {metrics}");
+    Ok(())
+}
+
 #[tokio::test]
 async fn trouble_of_ecr() -> Outcome {
-    let table = [
-        (Fault::Throttled, "throttled", "ThrottlingException: Rate exceeded"),
-        (Fault::AccessDenied, "denied", "ecr:GetAuthorizationToken"),
-        (Fault::ExpiredCredentials, "service", "ExpiredTokenException"),
-        (Fault::ServerError, "service", "ServerException"),
-        (Fault::Torn, "network|service", "GetAuthorizationToken"),
-        (Fault::Garbage, "service", "GetAuthorizationToken"),
-        (Fault::Slow(LATE), "timeout", "within 3s"),
-        (Fault::Silent, "timeout", "within 3s"),
-        (Fault::NoToken, "invalid", "holds no authorization token"),
-    ];
-    check_all(table.map(|(fault, kind, words)| (Trouble::Private(fault), kind, words))).await
+    check_all(ECR_FAULTS.map(|(fault, kind, words)| (Trouble::Private(fault), kind, words))).await
 }
 
 #[tokio::test]
@@ -54,10 +96,10 @@ async fn trouble_of_ecr_public() -> Outcome {
         (Fault::Garbage, "service", "ECR Public"),
         (Fault::Slow(LATE), "timeout", "ECR Public"),
         (Fault::Silent, "timeout", "ECR Public"),
-        (Fault::AlreadyExpired, "invalid", "had already expired"),
-        (Fault::NotAwsUser, "invalid", "not base64 of AWS:password"),
-        (Fault::NotBase64, "invalid", "not base64 of AWS:password"),
-        (Fault::NoToken, "invalid", "holds no authorization token"),
+        (Fault::Content(BadToken::AlreadyExpired), "invalid", "had already expired"),
+        (Fault::Content(BadToken::NotAwsUser), "invalid", "not base64 of AWS:password"),
+        (Fault::Content(BadToken::NotBase64), "invalid", "not base64 of AWS:password"),
+        (Fault::Content(BadToken::Missing), "invalid", "holds no authorization token"),
     ];
     check_all(table.map(|(fault, kind, words)| (Trouble::Public(fault), kind, words))).await
 }
@@ -74,7 +116,7 @@ async fn trouble_of_sts() -> Outcome {
         (Fault::Garbage, "service", "AssumeRole"),
         (Fault::Slow(LATE), "timeout", "within 3s"),
         (Fault::Silent, "timeout", "within 3s"),
-        (Fault::NoCredentials, "service", "failed AssumeRole: the response has no credentials"),
+        (Fault::Content(sts::NoCredentials), "service", "failed AssumeRole: the response has no credentials"),
     ];
     check_all(table.map(|(fault, kind, words)| (Trouble::Sts(fault), kind, words))).await
 }
@@ -87,8 +129,7 @@ async fn check_all<const N: usize>(table: [(Trouble, &str, &str); N]) -> Outcome
 /// `kind` is the word, or words, for counters; `words` a part of what is said.
 async fn check(trouble: Trouble, kind: &str, words: &str) -> Outcome {
     let mut world = Identities::new().await?;
-    // On a busy machine the SDK's second attempt may come late: only where that is the fault is it to count.
-    world.settings.set("deadlines.ecr", if kind == "timeout" { "3s" } else { "15s" });
+    world.settings.set("deadlines.ecr", deadline(kind));
     world.settings.registry(PUBLIC, &[]);
     world.add_others_by_role();
     // Renewed halfway, with as much time for the look at what lives.
@@ -109,12 +150,7 @@ async fn check(trouble: Trouble, kind: &str, words: &str) -> Outcome {
     .await?;
     let error = failing["last_error"].as_str().unwrap_or_default();
     assert!(error.contains(words) && !error.contains('\n'), "{trouble:?}: {error}");
-    let metrics = agent.get("/metrics").await?.text();
-    let counted = |host: &str, kind: &str| {
-        let labels = format!("registry=\"{host}\",result=\"{kind}\"");
-        metrics.contains(&format!("\nemr_ecr_agent_token_refresh_total{{{labels}}}"))
-    };
-    assert!(kind.split('|').any(|kind| counted(host, kind)), "{trouble:?}: {metrics}");
+    assert_counted(&agent, host, kind).await?;
     let ends: Timestamp = failing["expires_at"].as_str().ok_or("what lives was dropped")?.parse()?;
     assert!(ends > Timestamp::now(), "{trouble:?}: looked at too late to tell");
     assert_eq!(world.auth(host), Some(first.clone()), "{trouble:?}: what lives stays");

@@ -64,7 +64,7 @@ async fn tokens_are_renewed_in_time_by_a_clock_that_jumped() -> Outcome {
 }
 
 /// `None`, said loudly, where a part lacks.
-fn clock() -> Result<Option<WallClock>, Box<dyn std::error::Error + Send + Sync>> {
+fn clock() -> Outcome<Option<WallClock>> {
     if !parts::present([Part::hadoop(), Part::kerberos()]) {
         return Ok(None);
     }

@@ -4,12 +4,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use emr_ecr_agent_tests::agent::Agent;
+use emr_ecr_agent_tests::hdfs::HaHdfs;
 use emr_ecr_agent_tests::hdfs::proxy::{Mood, NameNodeProxy, Side};
-use emr_ecr_agent_tests::hdfs::{HaHdfs, Hdfs};
 use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
 use emr_ecr_agent_tests::parts::{self, Part};
-use emr_ecr_agent_tests::testbed::{Cured, Outcome, Published, SOON, Scene, passes, shown};
+use emr_ecr_agent_tests::testbed::{Outcome, Published, SOON, Scene, hdfs_error, passes, recovers};
 use emr_ecr_agent_tests::wait;
 use emr_ecr_agent_tests::watch::Watch;
 use futures_util::future::try_join_all;
@@ -33,10 +32,9 @@ async fn a_failover_is_survived_while_publishing() -> Outcome {
     hdfs.kill_active();
     agent.wait_not_ready(SOON).await?;
     hdfs.activate_standby().await?;
-    let cured = Cured::now(&agent).await?;
     let newest = || scene.ecr.newest("us-east-1").map(|token| token.auth()).unwrap_or_default();
     let at_failover = newest();
-    cured.heals(&mut agent, async || Ok(())).await?;
+    recovers(&mut agent).await?;
     wait::until("a later token in the file", SOON, async || {
         let document = published.json().await.map_err(|error| error.to_string())?;
         let auth = document["auths"][TRUSTED_REGISTRY]["auth"].clone();
@@ -113,8 +111,7 @@ async fn check_reset((call, side): (&'static str, Side)) -> Outcome {
     assert_eq!(left["auths"]["hub.example.com"]["auth"], "aHViOmh1Yg==", "{call} {side:?}");
 
     proxy.set_mood(Mood::Honest);
-    let cured = Cured::now(&agent).await?;
-    cured.heals(&mut agent, async || Ok(())).await?;
+    recovers(&mut agent).await?;
     assert!(published.json().await?["auths"][TRUSTED_REGISTRY]["auth"].is_string(), "{call} {side:?}");
     watch.end_well();
     only_temporary_files_besides(&published).await
@@ -144,8 +141,7 @@ async fn readiness_falls_before_what_is_published_ends() -> Outcome {
             true => proxy.set_mood(Mood::Honest),
             false => proxy.accept().await?,
         }
-        let cured = Cured::now(&agent).await?;
-        cured.heals(&mut agent, async || Ok(())).await?;
+        recovers(&mut agent).await?;
         // It may have ended by now, but never while the node was called ready.
         watch.end_truthful();
     }
@@ -156,7 +152,7 @@ async fn readiness_falls_before_what_is_published_ends() -> Outcome {
 const LOCK: &str = "emr-ecr-agent-lock";
 
 /// A node that reaches the NameNode of the common HDFS by way of a proxy.
-async fn behind_proxy() -> Result<Option<(Scene, Published, NameNodeProxy)>, BoxError> {
+async fn behind_proxy() -> Outcome<Option<(Scene, Published, NameNodeProxy)>> {
     let Some((scene, published)) = Scene::with_hdfs().await? else { return Ok(None) };
     let proxy = NameNodeProxy::start(published.client().authority().parse()?, LOCK).await?;
     let core_site = scene.node.conf_dir().join("core-site.xml");
@@ -165,8 +161,6 @@ async fn behind_proxy() -> Result<Option<(Scene, Published, NameNodeProxy)>, Box
     scene.node.write("conf/core-site.xml", &by_proxy)?;
     Ok(Some((scene, published, proxy)))
 }
-
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// What a killed writer leaves is hidden, and no reader's business.
 async fn only_temporary_files_besides(published: &Published) -> Outcome {
@@ -178,10 +172,6 @@ async fn only_temporary_files_besides(published: &Published) -> Outcome {
         assert!(name.ends_with(LOCK) || attributes.trim() == "rw-r--r-- hadoop", "{name}: {attributes}");
     }
     Ok(())
-}
-
-async fn hdfs_error(agent: &Agent) -> Result<String, wait::TimedOut> {
-    shown(agent, "an error on HDFS", |status| status["sinks"][1]["error"].as_str().map(str::to_owned)).await
 }
 
 #[tokio::test]
@@ -196,8 +186,7 @@ async fn what_is_taken_away_is_missed_and_healed_once_it_is_back() -> Outcome {
         assert!(error.contains(taken.told()), "{taken:?}: {error}");
 
         taken.give_back(&published).await?;
-        let cured = Cured::now(&agent).await?;
-        cured.heals(&mut agent, async || Ok(())).await?;
+        recovers(&mut agent).await?;
         let healed = published.json().await?;
         assert!(healed["auths"][TRUSTED_REGISTRY]["auth"].is_string(), "{taken:?}");
         assert_eq!(scene.ecr.calls().len(), 1, "{taken:?}: the token at hand was good enough");
@@ -282,7 +271,7 @@ async fn at_rest_an_interval_costs_one_call() -> Outcome {
 }
 
 /// How often the agent has looked at the published file.
-fn hdfs_visits(metrics: &str) -> Result<u64, BoxError> {
+fn hdfs_visits(metrics: &str) -> Outcome<u64> {
     let count = r#"emr_ecr_agent_reconcile_duration_seconds_count{sink="hdfs"} "#;
     let line = metrics.lines().find_map(|line| line.strip_prefix(count)).ok_or("no such metric")?;
     Ok(line.parse()?)
@@ -290,12 +279,7 @@ fn hdfs_visits(metrics: &str) -> Result<u64, BoxError> {
 
 #[tokio::test]
 async fn a_restarted_namenode_costs_no_second_publishing() -> Outcome {
-    if !parts::present([Part::hadoop()]) {
-        return Ok(());
-    }
-    let mut hdfs = Hdfs::start().await?;
-    let published = Published::on(hdfs.client().clone(), "/user/hadoop");
-    let mut scene = Scene::publishing(&published).await?;
+    let Some((mut scene, published, mut hdfs)) = Scene::with_own_hdfs().await? else { return Ok(()) };
     scene.settings.set("deadlines.hdfs", "5s");
     let mut agent = scene.start_ready().await?;
     let watch = Watch::over(&scene, &published)?;
@@ -309,8 +293,7 @@ async fn a_restarted_namenode_costs_no_second_publishing() -> Outcome {
         published.text().await.map(drop).map_err(|e| e.to_string())
     })
     .await?;
-    let cured = Cured::now(&agent).await?;
-    cured.heals(&mut agent, async || Ok(())).await?;
+    recovers(&mut agent).await?;
     assert_eq!(published.text().await?, before, "what is fresh needs no second publishing");
     watch.end_truthful();
     Ok(())
@@ -318,12 +301,7 @@ async fn a_restarted_namenode_costs_no_second_publishing() -> Outcome {
 
 #[tokio::test]
 async fn a_lost_block_is_published_again() -> Outcome {
-    if !parts::present([Part::hadoop()]) {
-        return Ok(());
-    }
-    let hdfs = Hdfs::start().await?;
-    let published = Published::on(hdfs.client().clone(), "/user/hadoop");
-    let mut scene = Scene::publishing(&published).await?;
+    let Some((mut scene, published, hdfs)) = Scene::with_own_hdfs().await? else { return Ok(()) };
     scene.settings.set("deadlines.hdfs", "5s").set("deadlines.block_report", "2s");
     let mut agent = scene.start_ready().await?;
     let watch = Watch::over(&scene, &published)?;

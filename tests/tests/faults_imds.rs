@@ -1,12 +1,11 @@
 //! What happens to the source of the node's identity, besides what `starting_and_stopping.rs` and `ecr.rs` show:
 //! whatever it is, tokens that live stay, and the next ones come once the cause is gone.
 
-use emr_ecr_agent_tests::agent::Agent;
 use emr_ecr_agent_tests::ecr::Fault;
 use emr_ecr_agent_tests::imds::Mood;
 use emr_ecr_agent_tests::node::{AwsEndpoints, REGION, TRUSTED_REGISTRY};
 use emr_ecr_agent_tests::ports::Port;
-use emr_ecr_agent_tests::testbed::{Outcome, SOON, Scene, shown};
+use emr_ecr_agent_tests::testbed::{Outcome, SOON, Scene, token_error};
 use emr_ecr_agent_tests::wait;
 use emr_ecr_agent_tests::watch::Watch;
 use futures_util::future::try_join_all;
@@ -35,7 +34,7 @@ async fn check(trouble: Trouble) -> Outcome {
     let good = AwsEndpoints { ecr: scene.ecr.address(), imds: scene.imds.address() };
     let nobody = Port::reserve()?;
     let agent = scene.start()?;
-    wait_for_newest(&scene).await?;
+    scene.wait_for_docker_config(|_| true).await?;
     let first = scene.ecr.newest(REGION).ok_or("no token issued")?;
     let watch = Watch::over_local(&scene)?;
 
@@ -50,7 +49,7 @@ async fn check(trouble: Trouble) -> Outcome {
             scene.ecr.fail_always(Fault::ExpiredCredentials);
         }
     }
-    let error = registry_error(&agent).await?;
+    let error = token_error(&agent).await?;
     assert!(!error.is_empty());
     let kept = &scene.docker_config()?["auths"][TRUSTED_REGISTRY]["auth"];
     assert_eq!(*kept, first.auth(), "{trouble:?}: what lives stays");
@@ -63,21 +62,7 @@ async fn check(trouble: Trouble) -> Outcome {
         if newest.is_some_and(|newest| newest != first.auth()) { Ok(()) } else { Err("none yet") }
     })
     .await?;
-    wait_for_newest(&scene).await?;
+    scene.wait_for_docker_config(|_| true).await?;
     watch.end_truthful();
-    Ok(())
-}
-
-async fn registry_error(agent: &Agent) -> Result<String, wait::TimedOut> {
-    shown(agent, "an error", |status| status["registries"][0]["last_error"].as_str().map(str::to_owned)).await
-}
-
-async fn wait_for_newest(scene: &Scene) -> Outcome {
-    wait::until("the newest token in the local file", SOON, async || {
-        let config = scene.docker_config().map_err(|error| error.to_string())?;
-        let auth = scene.ecr.newest(REGION).map(|token| token.auth()).unwrap_or_default();
-        if config["auths"][TRUSTED_REGISTRY]["auth"] == auth { Ok(()) } else { Err("another".to_owned()) }
-    })
-    .await?;
     Ok(())
 }

@@ -4,7 +4,7 @@
 use emr_ecr_agent_tests::agent::Agent;
 use emr_ecr_agent_tests::hdfs::writer::{HalfWriter, Manner, is_open};
 use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
-use emr_ecr_agent_tests::testbed::{Cured, Outcome, Published, SOON, Scene, passes};
+use emr_ecr_agent_tests::testbed::{Outcome, Published, SOON, Scene, passes, recovers_until};
 use emr_ecr_agent_tests::wait;
 use emr_ecr_agent_tests::watch::Watch;
 use nix::sys::signal::Signal;
@@ -85,19 +85,15 @@ async fn entries_of_others_outlast_a_writer_that_appends() -> Outcome {
 }
 
 /// Waits until the file holds a credential again and is closed, and gives what it holds.
-async fn heal(published: &Published, agent: &mut Agent) -> Result<Value, BoxError> {
-    let cured = Cured::now(agent).await?;
-    cured
-        .heals(agent, async || {
-            let document = published.json().await.map_err(|error| error.to_string())?;
-            let entry = &document["auths"][TRUSTED_REGISTRY]["auth"];
-            if entry.is_string() { Ok(()) } else { Err("no entry".to_owned()) }
-        })
-        .await?;
+async fn heal(published: &Published, agent: &mut Agent) -> Outcome<Value> {
+    recovers_until(agent, async || {
+        let document = published.json().await.map_err(|error| error.to_string())?;
+        let entry = &document["auths"][TRUSTED_REGISTRY]["auth"];
+        if entry.is_string() { Ok(()) } else { Err("no entry".to_owned()) }
+    })
+    .await?;
     // A file that looks as it did is read at every other pass.
     passes(agent, 2).await?;
     assert!(!is_open(published.client(), published.path()).await?, "it is nobody's file now");
     Ok(published.json().await?)
 }
-
-type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -5,10 +5,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
-use emr_ecr_agent_tests::agent::Agent;
-use emr_ecr_agent_tests::node::{REGION, TRUSTED_REGISTRY};
-use emr_ecr_agent_tests::testbed::{Outcome, SOON, Scene, passes, shown};
-use emr_ecr_agent_tests::wait;
+use emr_ecr_agent_tests::testbed::{Outcome, SOON, Scene, docker_config_error, docker_config_fresh, passes};
 use emr_ecr_agent_tests::watch::Watch;
 use jiff::SignedDuration;
 
@@ -20,7 +17,7 @@ async fn a_file_made_immutable_is_reported_and_healed() -> Outcome {
     scene.node.write("root/.docker/config.json", before)?;
     let Some(immutable) = Immutable::make(&path) else { return Ok(()) };
     let agent = scene.start()?;
-    let error = local_error(&agent).await?;
+    let error = docker_config_error(&agent).await?;
     assert!(error.contains(&path.display().to_string()), "{error}");
     assert!(error.contains("Operation not permitted"), "{error}");
     passes(&agent, 2).await?;
@@ -28,7 +25,7 @@ async fn a_file_made_immutable_is_reported_and_healed() -> Outcome {
     assert_eq!(fs::read_dir(scene.node.path("root/.docker"))?.count(), 1, "no temporary file is left");
 
     drop(immutable);
-    wait_until_fresh(&agent).await?;
+    docker_config_fresh(&agent).await?;
     assert_eq!(scene.docker_config()?["auths"]["hub.example.com"]["auth"], "aHViOmh1Yg==");
     Ok(())
 }
@@ -37,9 +34,9 @@ async fn a_file_made_immutable_is_reported_and_healed() -> Outcome {
 async fn a_directory_that_is_removed_is_made_again() -> Outcome {
     let scene = Scene::without_hdfs().await?;
     let agent = scene.start()?;
-    wait_until_fresh(&agent).await?;
+    docker_config_fresh(&agent).await?;
     fs::remove_dir_all(scene.node.path("root/.docker"))?;
-    wait_for_token(&scene).await
+    Ok(scene.wait_for_docker_config(|_| true).await?)
 }
 
 #[tokio::test]
@@ -49,12 +46,12 @@ async fn a_loop_of_links_is_named_and_healed() -> Outcome {
     symlink(&other, &path)?;
     symlink(&path, &other)?;
     let agent = scene.start()?;
-    let error = local_error(&agent).await?;
+    let error = docker_config_error(&agent).await?;
     assert!(error.contains("symbolic links"), "{error}");
 
     fs::remove_file(&path)?;
-    wait_until_fresh(&agent).await?;
-    wait_for_token(&scene).await
+    docker_config_fresh(&agent).await?;
+    Ok(scene.wait_for_docker_config(|_| true).await?)
 }
 
 /// Another program that rewrites the file all the time, as `docker login` does, and a reader that never stops.
@@ -63,7 +60,7 @@ async fn readers_see_a_whole_file_while_two_write_it() -> Outcome {
     let scene = Scene::without_hdfs().await?;
     scene.ecr.set_token_life(SignedDuration::from_secs(4));
     let agent = scene.start()?;
-    wait_until_fresh(&agent).await?;
+    docker_config_fresh(&agent).await?;
     let watch = Watch::over_local(&scene)?;
 
     for turn in 0..10 {
@@ -75,7 +72,7 @@ async fn readers_see_a_whole_file_while_two_write_it() -> Outcome {
         if turn % 3 == 0 {
             scene.ecr.wait_for_calls(calls + 1, SOON).await?;
         }
-        wait_for_token(&scene).await?;
+        scene.wait_for_docker_config(|_| true).await?;
     }
     watch.end_well();
     Ok(())
@@ -102,24 +99,4 @@ impl Drop for Immutable<'_> {
 
 fn set_immutable(change: &str, path: &Path) -> bool {
     Command::new("chattr").arg(change).arg(path).output().is_ok_and(|output| output.status.success())
-}
-
-async fn wait_for_token(scene: &Scene) -> Outcome {
-    wait::until("the newest token in the local file", SOON, async || {
-        let config = scene.docker_config().map_err(|error| error.to_string())?;
-        let auth = scene.ecr.newest(REGION).map(|token| token.auth()).unwrap_or_default();
-        if config["auths"][TRUSTED_REGISTRY]["auth"] == auth { Ok(()) } else { Err("another".to_owned()) }
-    })
-    .await?;
-    Ok(())
-}
-
-async fn wait_until_fresh(agent: &Agent) -> Outcome {
-    shown(agent, "a fresh Docker config", |status| (status["sinks"][0]["fresh"] == true).then_some(()))
-        .await?;
-    Ok(())
-}
-
-async fn local_error(agent: &Agent) -> Result<String, wait::TimedOut> {
-    shown(agent, "an error", |status| status["sinks"][0]["error"].as_str().map(str::to_owned)).await
 }

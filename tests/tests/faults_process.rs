@@ -8,7 +8,7 @@ use emr_ecr_agent_tests::agent::Agent;
 use emr_ecr_agent_tests::ecr::Fault;
 use emr_ecr_agent_tests::http;
 use emr_ecr_agent_tests::node::{REGION, TRUSTED_REGISTRY};
-use emr_ecr_agent_tests::testbed::{Outcome, SOON, Scene, shown};
+use emr_ecr_agent_tests::testbed::{Outcome, SOON, Scene, docker_config_fresh, token_error};
 use emr_ecr_agent_tests::tracer::{Rights, Step, Tracer};
 use emr_ecr_agent_tests::wait;
 use emr_ecr_agent_tests::watch::Watch;
@@ -16,12 +16,9 @@ use futures_util::future::try_join_all;
 use jiff::{SignedDuration, Timestamp};
 use nix::sys::signal::Signal;
 use nix::unistd::{getegid, geteuid};
-use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
-
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The whole way of a document to the disk.
 const STEPS: [Step; 7] =
@@ -60,7 +57,7 @@ async fn check_kill(index: usize) -> Outcome {
     }
 
     let agent = scene.start()?;
-    wait_until_fresh(&agent).await?;
+    docker_config_fresh(&agent).await?;
     let healed = scene.docker_config()?;
     assert_eq!(healed["auths"]["hub.example.com"]["auth"], "aHViOmh1Yg==", "{step:?}");
     assert!(healed["auths"][TRUSTED_REGISTRY]["auth"].is_string(), "{step:?}");
@@ -83,7 +80,7 @@ async fn a_file_with_secrets_has_its_mode_and_owner_from_its_first_byte_on() -> 
         wait_until_traced(process).await?;
         scene.ecr.heal();
         assert_eq!(tracing.await??, STEPS);
-        wait_until_fresh(&agent).await?;
+        docker_config_fresh(&agent).await?;
     }
     Ok(())
 }
@@ -92,7 +89,7 @@ async fn a_file_with_secrets_has_its_mode_and_owner_from_its_first_byte_on() -> 
 async fn a_thousand_connections_starve_nobody() -> Outcome {
     let scene = Scene::without_hdfs().await?;
     let agent = scene.start()?;
-    wait_until_fresh(&agent).await?;
+    docker_config_fresh(&agent).await?;
     let silent = try_join_all((0..1_000).map(|_| TcpStream::connect(agent.address()))).await?;
     let auth = |scene: &Scene| scene.docker_config().map(|config| config["auths"].clone());
     let before = auth(&scene)?;
@@ -137,7 +134,7 @@ async fn a_process_stopped_for_longer_than_its_tokens_live_recovers() -> Outcome
 }
 
 /// An agent that runs and has no token yet, beside a Docker config that has these rights, as it is set to.
-async fn about_to_write(scene: &mut Scene, rights: Rights) -> Result<Agent, BoxError> {
+async fn about_to_write(scene: &mut Scene, rights: Rights) -> Outcome<Agent> {
     let Rights { mode, user, group } = rights;
     let path = scene.node.docker_config();
     scene.settings.local_rights(&path, &format!("{mode:04o}"), &format!("{user}:{group}"));
@@ -146,15 +143,8 @@ async fn about_to_write(scene: &mut Scene, rights: Rights) -> Result<Agent, BoxE
     chown(&path, Some(user), Some(group))?;
     scene.ecr.fail_always(Fault::ServerError);
     let agent = scene.start()?;
-    shown(&agent, "a failed call", |status: &Value| status["registries"][0]["last_error"].as_str().map(drop))
-        .await?;
+    token_error(&agent).await?;
     Ok(agent)
-}
-
-async fn wait_until_fresh(agent: &Agent) -> Outcome {
-    shown(agent, "a fresh Docker config", |status| (status["sinks"][0]["fresh"] == true).then_some(()))
-        .await?;
-    Ok(())
 }
 
 /// The token is not to come before the tracer does.
@@ -173,7 +163,7 @@ fn own_rights() -> Rights {
     Rights { mode: 0o600, user: geteuid().as_raw(), group: getegid().as_raw() }
 }
 
-fn process_id(agent: &Agent) -> Result<u32, BoxError> {
+fn process_id(agent: &Agent) -> Outcome<u32> {
     Ok(agent.process_id().ok_or("the agent has ended")?)
 }
 

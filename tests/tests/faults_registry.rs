@@ -5,7 +5,7 @@ use emr_ecr_agent_tests::agent::Agent;
 use emr_ecr_agent_tests::node::{REGION, TRUSTED_REGISTRY};
 use emr_ecr_agent_tests::parts::{self, Part};
 use emr_ecr_agent_tests::registry::{Registry, USER};
-use emr_ecr_agent_tests::testbed::{Cured, Outcome, SOON, Scene, passes, shown};
+use emr_ecr_agent_tests::testbed::{Outcome, SOON, Scene, passes, recovers, shown};
 use emr_ecr_agent_tests::tls::{Route, TlsProxy};
 use emr_ecr_agent_tests::watch::Watch;
 use jiff::SignedDuration;
@@ -67,8 +67,7 @@ async fn accepts(registry: &Registry, agent: &mut Agent, password: &str) -> Outc
     registry.door().accept_only(USER, password)?;
     // A refused token is tried again after a wait that doubles, not at each pass.
     probed(agent, "accepted").await?;
-    let cured = Cured::now(agent).await?;
-    Ok(cured.heals(agent, async || Ok(())).await?)
+    Ok(recovers(agent).await?)
 }
 
 /// Waits until the status has this for the last trial's outcome, and sees it counted.

@@ -1,17 +1,15 @@
 //! The harness itself: whatever of it dies, the next test finds it working, and nothing is left behind.
 
-use std::error::Error;
 use std::path::Path;
 use std::time::Duration;
 
 use emr_ecr_agent_tests::hdfs::{Processes, SharedHdfs};
 use emr_ecr_agent_tests::parts::{self, Part};
+use emr_ecr_agent_tests::testbed::Outcome;
 use emr_ecr_agent_tests::wait;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::net::TcpStream;
-
-type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
 const SOON: Duration = Duration::from_secs(60);
 

@@ -265,14 +265,14 @@ fn is_name(text: &str) -> bool {
         && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-async fn start_live(scene: &Scene) -> Result<Agent, Box<dyn std::error::Error + Send + Sync>> {
+async fn start_live(scene: &Scene) -> Outcome<Agent> {
     let agent = scene.start()?;
     wait::until("/livez", SOON, async || agent.get("/livez").await).await?;
     Ok(agent)
 }
 
 /// Sends these bytes and gives all that comes back until the connection ends.
-async fn speak(address: SocketAddr, text: &str) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
+async fn speak(address: SocketAddr, text: &str) -> Outcome<String> {
     let mut stream = TcpStream::connect(address).await?;
     // The answer may come, and the connection end, before all has been sent.
     let _ = stream.write_all(text.as_bytes()).await;

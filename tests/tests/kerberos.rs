@@ -10,7 +10,7 @@ use emr_ecr_agent_tests::hdfs::Hdfs;
 use emr_ecr_agent_tests::kerberos::{AGENT, Realm};
 use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
 use emr_ecr_agent_tests::parts::{self, Part};
-use emr_ecr_agent_tests::testbed::{Cured, Outcome, SOON, Scene, shown};
+use emr_ecr_agent_tests::testbed::{Outcome, SOON, Scene, hdfs_error, recovers, shown};
 use jiff::SignedDuration;
 use serde_json::Value;
 
@@ -40,8 +40,7 @@ async fn tickets_come_from_the_keytab_and_are_renewed() -> Outcome {
     fs::set_permissions(&keytab, fs::Permissions::from_mode(0o644))?;
     wait_for_error(&agent, "open to everybody (mode 0644)").await?;
     fs::set_permissions(&keytab, fs::Permissions::from_mode(0o400))?;
-    let cured = Cured::now(&agent).await?;
-    cured.heals(&mut agent, async || Ok(())).await?;
+    recovers(&mut agent).await?;
 
     // Each publishing comes after the end of the tickets of the one before.
     let mut before = published_at(&agent.status().await?);
@@ -56,13 +55,10 @@ async fn tickets_come_from_the_keytab_and_are_renewed() -> Outcome {
 
     realm.stop_kdc();
     agent.wait_not_ready(SOON).await?;
-    let error =
-        shown(&agent, "an error on HDFS", |status| place(status)["error"].as_str().map(str::to_owned));
-    let error = error.await?;
+    let error = hdfs_error(&agent).await?;
     assert!(error.contains("hdfs://"), "{error}");
     realm.start_kdc().await?;
-    let cured = Cured::now(&agent).await?;
-    cured.heals(&mut agent, async || Ok(())).await?;
+    recovers(&mut agent).await?;
 
     let keys = canary::keys(&fs::read(realm.agent_keytab())?);
     assert!(!keys.is_empty());

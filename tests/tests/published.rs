@@ -1,21 +1,17 @@
 //! The copy on HDFS: published, watched over and healed, and what is said where that cannot be.
 
 use emr_ecr_agent_tests::agent::Agent;
-use emr_ecr_agent_tests::ecr::Fault;
-use emr_ecr_agent_tests::hdfs::Hdfs;
+use emr_ecr_agent_tests::ecr::{BadToken, Fault};
 use emr_ecr_agent_tests::http;
 use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
 use emr_ecr_agent_tests::parts::{self, Part};
-use emr_ecr_agent_tests::scratch;
-use emr_ecr_agent_tests::site;
-use emr_ecr_agent_tests::testbed::{Outcome, Published, SOON, Scene, passes, shown};
+use emr_ecr_agent_tests::testbed::{Outcome, Published, SOON, Scene, hdfs_error, passes, shown};
 use emr_ecr_agent_tests::wait;
 use emr_ecr_agent_tests::watch::Watch;
 use hyper::StatusCode;
 use jiff::{SignedDuration, Timestamp};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 
 #[tokio::test]
 async fn it_holds_what_yarn_uses_and_who_published_when() -> Outcome {
@@ -127,7 +123,7 @@ async fn a_failed_renewal_leaves_what_lives() -> Outcome {
     let agent = scene.start_ready().await?;
     let watch = Watch::over(&scene, &published)?;
     let before = published.text().await?;
-    scene.ecr.fail_always(Fault::AlreadyExpired);
+    scene.ecr.fail_always(Fault::Content(BadToken::AlreadyExpired));
     let registry = shown(&agent, "a failed renewal", |status| {
         let registry = &status["registries"][0];
         (registry["consecutive_failures"].as_u64()? >= 1).then(|| registry.clone())
@@ -198,13 +194,7 @@ async fn a_refused_permission_is_told_with_the_path() -> Outcome {
 
 #[tokio::test]
 async fn a_silent_namenode_holds_up_nothing_else() -> Outcome {
-    // Connections are taken by the kernel, and nobody ever reads from them.
-    let silent = TcpListener::bind("127.0.0.1:0").await?;
-    let conf = scratch::directory("conf")?;
-    let uri = format!("hdfs://{}", silent.local_addr()?);
-    site::write(&conf.path().join("core-site.xml"), &[("fs.defaultFS", &uri)])?;
-    site::write(&conf.path().join("hdfs-site.xml"), &[])?;
-    let mut scene = Scene::on(conf.path(), "/user/hadoop/config.json").await?;
+    let (mut scene, _namenode) = Scene::with_silent_namenode().await?;
     scene.settings.set("deadlines.hdfs", "2s");
     let agent = scene.start()?;
 
@@ -227,12 +217,7 @@ async fn a_silent_namenode_holds_up_nothing_else() -> Outcome {
 
 #[tokio::test]
 async fn a_safe_mode_is_waited_out() -> Outcome {
-    if !parts::present([Part::hadoop()]) {
-        return Ok(());
-    }
-    let hdfs = Hdfs::start().await?;
-    let published = Published::on(hdfs.client().clone(), "/user/hadoop");
-    let scene = Scene::publishing(&published).await?;
+    let Some((scene, published, hdfs)) = Scene::with_own_hdfs().await? else { return Ok(()) };
     hdfs.client().safe_mode(true).await?;
     let mut agent = scene.start()?;
     let waiting_for = waiting_for(&agent, "safe mode").await?;
@@ -247,12 +232,7 @@ async fn a_safe_mode_is_waited_out() -> Outcome {
 
 #[tokio::test]
 async fn an_hdfs_that_comes_late_gets_the_token_at_hand() -> Outcome {
-    if !parts::present([Part::hadoop()]) {
-        return Ok(());
-    }
-    let mut hdfs = Hdfs::start().await?;
-    let published = Published::on(hdfs.client().clone(), "/user/hadoop");
-    let scene = Scene::publishing(&published).await?;
+    let Some((scene, published, mut hdfs)) = Scene::with_own_hdfs().await? else { return Ok(()) };
     hdfs.stop_namenode();
     let mut agent = scene.start()?;
     waiting_for(&agent, "HDFS").await?;
@@ -274,10 +254,6 @@ async fn an_hdfs_that_comes_late_gets_the_token_at_hand() -> Outcome {
     assert_eq!(scene.ecr.calls().len(), 1);
     assert_eq!(published.names().await?, ["config.json"]);
     Ok(())
-}
-
-async fn hdfs_error(agent: &Agent) -> Result<String, wait::TimedOut> {
-    shown(agent, "an error on HDFS", |status| hdfs_sink(status)?["error"].as_str().map(str::to_owned)).await
 }
 
 async fn waiting_for(agent: &Agent, what: &str) -> Result<String, wait::TimedOut> {

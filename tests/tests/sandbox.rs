@@ -1,6 +1,5 @@
 //! The sandbox itself: that the stand-ins answer as AWS does, and that the real parts are what they claim to be.
 
-use std::error::Error;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -14,12 +13,11 @@ use emr_ecr_agent_tests::parts::{self, Part};
 use emr_ecr_agent_tests::registry::{Registry, USER};
 use emr_ecr_agent_tests::scratch;
 use emr_ecr_agent_tests::skopeo;
+use emr_ecr_agent_tests::testbed::Outcome;
 use emr_ecr_agent_tests::yarn::{self, HandOver, Launch, YarnReader};
 use hyper::{Method, StatusCode};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
-
-type Outcome = Result<(), Box<dyn Error>>;
 
 const PRIVATE: &str = "AmazonEC2ContainerRegistry_V20150921.GetAuthorizationToken";
 const PUBLIC: &str = "SpencerFrontendService.GetAuthorizationToken";
@@ -210,7 +208,7 @@ async fn yarn_fails_on_an_entry_without_auth() -> Outcome {
 }
 
 /// What YARN makes of a document published in the shared HDFS. `None` where parts lack.
-async fn launch_with(document: &str) -> Result<Option<Launch>, Box<dyn Error>> {
+async fn launch_with(document: &str) -> Outcome<Option<Launch>> {
     if !parts::present([Part::hadoop()]) {
         return Ok(None);
     }
@@ -260,7 +258,7 @@ async fn hdfs_keeps_permissions_and_survives_its_own_crashes() -> Outcome {
     Ok(())
 }
 
-async fn put(client: &HdfsClient, document: &str, path: &str) -> Result<(), Box<dyn Error>> {
+async fn put(client: &HdfsClient, document: &str, path: &str) -> Outcome {
     let directory = scratch::directory("sandbox-test")?;
     let local = directory.path().join("config.json");
     fs::write(&local, document)?;

@@ -7,14 +7,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use emr_ecr_agent_tests::agent::Agent;
 use emr_ecr_agent_tests::canary;
-use emr_ecr_agent_tests::ecr::{Fault, Issued};
+use emr_ecr_agent_tests::ecr::{BadToken, Fault};
 use emr_ecr_agent_tests::imds;
 use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
 use emr_ecr_agent_tests::sts;
 use emr_ecr_agent_tests::testbed::identities::{
     Identities, OTHERS, PROFILE, PROFILE_KEY, PROFILE_SECRET_KEY, PUBLIC, READER, THIRD, has_token, registry,
 };
-use emr_ecr_agent_tests::testbed::{Outcome, SOON, Scene, passes, shown};
+use emr_ecr_agent_tests::testbed::{
+    Outcome, SOON, Scene, docker_config_fresh, passes, shown, wait_for_token,
+};
 use jiff::SignedDuration;
 use nix::unistd::geteuid;
 
@@ -57,7 +59,7 @@ async fn nothing_the_agent_says_holds_a_secret() -> Outcome {
     // Good days and bad days: each has its own words.
     wait_for_tokens(&agent).await?;
     let mut said = answers(&agent).await?;
-    for fault in [Fault::NotAwsUser, Fault::NotBase64, Fault::Garbage] {
+    for fault in [Fault::Content(BadToken::NotAwsUser), Fault::Content(BadToken::NotBase64), Fault::Garbage] {
         let calls = scene.ecr.calls().len();
         scene.ecr.fail_always(fault);
         scene.ecr.wait_for_calls(calls + 1, SOON).await?;
@@ -66,7 +68,7 @@ async fn nothing_the_agent_says_holds_a_secret() -> Outcome {
         scene.ecr.heal();
         wait_for_tokens(&agent).await?;
     }
-    for fault in [sts::Fault::Torn, sts::Fault::NoCredentials, sts::Fault::ExpiredCredentials] {
+    for fault in [sts::Fault::Torn, sts::Fault::Content(sts::NoCredentials), sts::Fault::ExpiredCredentials] {
         scene.sts.fail_always(fault);
         shown(&agent, "a failure", |s| registry(s, OTHERS)?["last_error"].as_str().map(drop)).await?;
         said.push_str(&answers(&agent).await?);
@@ -124,8 +126,8 @@ async fn files_with_secrets_are_never_open_to_others() -> Outcome {
     scene.node.write("root/.docker/config.json", "{}")?;
     fs::set_permissions(scene.node.docker_config(), fs::Permissions::from_mode(0o666))?;
     let agent = scene.start()?;
-    wait_for_token(&agent, &scene).await?;
-    shown(&agent, "a fresh local file", |status| (status["sinks"][0]["fresh"] == true).then_some(())).await?;
+    wait_for_token(&agent).await?;
+    docker_config_fresh(&agent).await?;
     assert_eq!(fs::metadata(scene.node.docker_config())?.permissions().mode() & 0o7777, 0o600);
     Ok(())
 }
@@ -134,24 +136,12 @@ async fn files_with_secrets_are_never_open_to_others() -> Outcome {
 async fn memory_is_kept_out_of_core_files() -> Outcome {
     let scene = Scene::without_hdfs().await?;
     let agent = scene.start()?;
-    wait_for_token(&agent, &scene).await?;
+    wait_for_token(&agent).await?;
     let id = agent.process_id().ok_or("the agent has ended")?;
     let limits = fs::read_to_string(format!("/proc/{id}/limits"))?;
     let core = limits.lines().find(|line| line.starts_with("Max core file size")).ok_or("no such limit")?;
     assert_eq!(core.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"], "{core}");
     Ok(())
-}
-
-async fn wait_for_token(
-    agent: &Agent,
-    scene: &Scene,
-) -> Result<Issued, Box<dyn std::error::Error + Send + Sync>> {
-    shown(agent, "a token", |status| {
-        let registry = &status["registries"][0];
-        (registry["expires_at"].is_string() && registry["last_error"].is_null()).then_some(())
-    })
-    .await?;
-    Ok(scene.ecr.newest("us-east-1").ok_or("no token issued")?)
 }
 
 /// Waits until every registry has a token and no error.
@@ -177,7 +167,7 @@ async fn answers(agent: &Agent) -> Result<String, emr_ecr_agent_tests::agent::Er
 }
 
 /// What other programs can see of the process.
-fn process(agent: &Agent) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
+fn process(agent: &Agent) -> Outcome<String> {
     let id = agent.process_id().ok_or("the agent has ended")?;
     let command_line = fs::read_to_string(format!("/proc/{id}/cmdline"))?;
     assert!(command_line.contains("emr-ecr-agent"));

@@ -5,7 +5,7 @@ use std::process::Command;
 use emr_ecr_agent_tests::testbed::Outcome;
 use serde_json::Value;
 
-fn simulate(args: &[&str]) -> Result<(bool, Value), Box<dyn std::error::Error + Send + Sync>> {
+fn simulate(args: &[&str]) -> Outcome<(bool, Value)> {
     let output = Command::new(env!("CARGO_BIN_EXE_simulate")).args(args).arg("--json").output()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let outcomes = serde_json::from_str(&text)

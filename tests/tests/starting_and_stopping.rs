@@ -2,11 +2,10 @@
 
 use std::fs;
 
+use emr_ecr_agent_tests::agent::Agent;
 use emr_ecr_agent_tests::imds::Mood;
 use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
-use emr_ecr_agent_tests::scratch;
-use emr_ecr_agent_tests::site;
-use emr_ecr_agent_tests::testbed::{Outcome, SOON, Scene, shown};
+use emr_ecr_agent_tests::testbed::{Outcome, SOON, Scene, shown, token_error};
 use emr_ecr_agent_tests::wait;
 use nix::sys::signal::Signal;
 use tokio::net::TcpListener;
@@ -48,9 +47,7 @@ async fn metadata_that_never_answers_is_an_error_within_the_deadline() -> Outcom
     scene.settings.set("deadlines.ecr", "2s");
     scene.imds.set_mood(Mood::Slow(SOON * 2));
     let agent = scene.start()?;
-    let error =
-        shown(&agent, "an error", |status| status["registries"][0]["last_error"].as_str().map(str::to_owned))
-            .await?;
+    let error = token_error(&agent).await?;
     assert!(error.contains("credentials"), "what was waited for is to be named: {error}");
     Ok(())
 }
@@ -82,15 +79,10 @@ async fn it_ends_well_before_all_is_in_place() -> Outcome {
 
 #[tokio::test]
 async fn a_visit_that_hangs_does_not_hold_up_the_end() -> Outcome {
-    let silent = TcpListener::bind("127.0.0.1:0").await?;
-    let conf = scratch::directory("conf")?;
-    let uri = format!("hdfs://{}", silent.local_addr()?);
-    site::write(&conf.path().join("core-site.xml"), &[("fs.defaultFS", &uri)])?;
-    site::write(&conf.path().join("hdfs-site.xml"), &[])?;
-    let mut scene = Scene::on(conf.path(), "/user/hadoop/config.json").await?;
+    let (mut scene, namenode) = Scene::with_silent_namenode().await?;
     scene.settings.set("deadlines.hdfs", "10m");
     let mut agent = scene.start()?;
-    let _connection = silent.accept().await?;
+    let _connection = namenode.accept().await?;
     assert_eq!(agent.terminate(SOON).await?.code(), Some(0));
     Ok(())
 }
@@ -123,7 +115,7 @@ async fn an_address_in_use_is_named() -> Outcome {
     Ok(())
 }
 
-async fn wait_for(agent: &emr_ecr_agent_tests::agent::Agent, parts: &[&str]) -> Outcome {
+async fn wait_for(agent: &Agent, parts: &[&str]) -> Outcome {
     shown(agent, &format!("waiting for {parts:?}"), |status| {
         let waiting_for = status["waiting_for"].to_string();
         parts.iter().all(|part| waiting_for.contains(part)).then_some(())

@@ -2,11 +2,11 @@
 
 use std::fs;
 
-use emr_ecr_agent_tests::node::{REGION, TRUSTED_REGISTRY};
-use emr_ecr_agent_tests::testbed::{Outcome, SOON, Scene, shown};
+use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
+use emr_ecr_agent_tests::testbed::{Outcome, SOON, Scene, docker_config_fresh, shown};
 use emr_ecr_agent_tests::wait;
 use nix::sys::signal::Signal;
-use serde_json::{Value, json};
+use serde_json::json;
 
 const IRELAND: &str = "123456789123.dkr.ecr.eu-west-1.amazonaws.com";
 
@@ -15,19 +15,19 @@ async fn a_docker_config_that_somebody_changed() -> Outcome {
     let mut scene = Scene::without_hdfs().await?;
     scene.settings.no_timer();
     let agent = scene.start()?;
-    local_fresh(&agent).await?;
+    docker_config_fresh(&agent).await?;
 
     // As `docker logout` writes it: whole, by way of another file.
     scene.node.write("root/.docker/other", r#"{"auths":{},"detachKeys":"ctrl-e"}"#)?;
     fs::rename(scene.node.path("root/.docker/other"), scene.node.docker_config())?;
-    wait_for_local(&scene, |config| config["detachKeys"] == "ctrl-e").await?;
+    scene.wait_for_docker_config(|config| config["detachKeys"] == "ctrl-e").await?;
 
     // And as an editor does that keeps the file.
     scene.node.write("root/.docker/config.json", r#"{"detachKeys":"ctrl-f"}"#)?;
-    wait_for_local(&scene, |config| config["detachKeys"] == "ctrl-f").await?;
+    scene.wait_for_docker_config(|config| config["detachKeys"] == "ctrl-f").await?;
 
     fs::remove_file(scene.node.docker_config())?;
-    wait_for_local(&scene, |_| true).await?;
+    scene.wait_for_docker_config(|_| true).await?;
     assert_eq!(scene.ecr.calls().len(), 1);
     Ok(())
 }
@@ -37,13 +37,13 @@ async fn a_registry_that_becomes_trusted() -> Outcome {
     let mut scene = Scene::without_hdfs().await?;
     scene.settings.no_timer();
     let agent = scene.start()?;
-    local_fresh(&agent).await?;
+    docker_config_fresh(&agent).await?;
 
     let path = scene.node.conf_dir().join("container-executor.cfg");
     let text = fs::read_to_string(&path)?;
     let more = text.replace(TRUSTED_REGISTRY, &format!("{TRUSTED_REGISTRY},{IRELAND}"));
     scene.node.write("conf/container-executor.cfg", &more)?;
-    wait_for_local(&scene, |config| config["auths"][IRELAND]["auth"].is_string()).await?;
+    scene.wait_for_docker_config(|config| config["auths"][IRELAND]["auth"].is_string()).await?;
 
     scene.node.write("conf/container-executor.cfg", "[docker\n")?;
     let why = shown(&agent, "a file that Hadoop would refuse", |status| {
@@ -81,12 +81,12 @@ async fn settings_that_change() -> Outcome {
     let mut scene = Scene::without_hdfs().await?;
     scene.settings.no_timer();
     let agent = scene.start()?;
-    local_fresh(&agent).await?;
+    docker_config_fresh(&agent).await?;
 
     let second = scene.node.path("second/config.json");
     scene.settings.docker_config(&second, "0644").registry(TRUSTED_REGISTRY, &["alias.example.com"]);
     scene.write_settings()?;
-    wait_for_local(&scene, |config| config["auths"]["alias.example.com"]["auth"].is_string()).await?;
+    scene.wait_for_docker_config(|config| config["auths"]["alias.example.com"]["auth"].is_string()).await?;
     wait::until("the second file", SOON, async || fs::read(&second)).await?;
     assert_eq!(scene.ecr.calls().len(), 1, "the token at hand serves the alias too");
     Ok(())
@@ -109,7 +109,7 @@ async fn bad_settings_leave_the_old_in_force_and_say_so() -> Outcome {
 
     // The old ones are in force: what they name is still brought in order.
     scene.node.write("root/.docker/config.json", "{}")?;
-    wait_for_local(&scene, |_| true).await?;
+    scene.wait_for_docker_config(|_| true).await?;
 
     scene.write_settings()?;
     shown(&agent, "the mended settings", |status| status["settings_error"].is_null().then_some(())).await?;
@@ -122,7 +122,7 @@ async fn a_hangup_reads_all_anew() -> Outcome {
     let mut scene = Scene::without_hdfs().await?;
     scene.settings.no_timer();
     let agent = scene.start()?;
-    local_fresh(&agent).await?;
+    docker_config_fresh(&agent).await?;
     agent.signal(Signal::SIGHUP)?;
     wait::until("a pass that the signal woke", SOON, async || {
         let metrics = agent.get("/metrics").await.map_err(|error| error.to_string())?.text();
@@ -131,22 +131,5 @@ async fn a_hangup_reads_all_anew() -> Outcome {
     })
     .await?;
     assert_eq!(agent.status().await?["settings_error"], json!(null));
-    Ok(())
-}
-
-async fn local_fresh(agent: &emr_ecr_agent_tests::agent::Agent) -> Outcome {
-    shown(agent, "a fresh local file", |status| (status["sinks"][0]["fresh"] == true).then_some(())).await?;
-    Ok(())
-}
-
-/// Waits until the local file has the token again, and is as `wanted`.
-async fn wait_for_local(scene: &Scene, wanted: impl Fn(&Value) -> bool) -> Outcome {
-    wait::until("the local file", SOON, async || {
-        let config = scene.docker_config().map_err(|error| error.to_string())?;
-        let auth = scene.ecr.newest(REGION).map(|token| token.auth()).unwrap_or_default();
-        let right = config["auths"][TRUSTED_REGISTRY]["auth"] == auth && wanted(&config);
-        if right { Ok(()) } else { Err("it is not as wanted".to_owned()) }
-    })
-    .await?;
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Hadoop's own clients of a running HDFS: what `hadoop fs` and `hdfs dfsadmin` run.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 
 use tokio::net::TcpStream;
@@ -11,6 +11,7 @@ use super::jvm::Jvm;
 use super::shared::Announcement;
 use super::shell::{self, ShellServer};
 use super::{Error, START, SUPERUSER};
+use crate::process::{self, Finished};
 use crate::wait;
 
 /// Access to a running HDFS, whoever started it.
@@ -28,14 +29,6 @@ enum Shell {
     Own(Arc<OnceCell<ShellServer>>),
     /// A keeper's, announced in this file and restarted if it dies.
     Announced(PathBuf),
-}
-
-/// What a client program said, and how it ended.
-#[derive(Debug)]
-pub struct Output {
-    pub status: i32,
-    pub out: String,
-    pub err: String,
 }
 
 impl HdfsClient {
@@ -83,7 +76,7 @@ impl HdfsClient {
     }
 
     /// Runs `hadoop fs ARGS` as `user`, whatever its status.
-    pub async fn try_fs_shell(&self, user: &str, args: &[&str]) -> Result<Output, Error> {
+    pub async fn try_fs_shell(&self, user: &str, args: &[&str]) -> Result<Finished, Error> {
         shell::run(self.connect_to_shell().await?, user, args).await
     }
 
@@ -138,27 +131,18 @@ impl HdfsClient {
 pub(super) const FS_SHELL: &str = "org.apache.hadoop.fs.FsShell";
 const DFS_ADMIN: &str = "org.apache.hadoop.hdfs.tools.DFSAdmin";
 
-pub(super) async fn run(mut command: Command, args: &[&str]) -> Result<Output, Error> {
-    command.args(args).stdin(Stdio::null());
-    let output = tokio::process::Command::from(command)
-        .kill_on_drop(true)
-        .output()
-        .await
-        .map_err(|source| Error::Run { program: "java".to_owned(), source })?;
-    Ok(Output {
-        status: output.status.code().unwrap_or(-1),
-        out: String::from_utf8_lossy(&output.stdout).into_owned(),
-        err: String::from_utf8_lossy(&output.stderr).into_owned(),
-    })
+pub(super) async fn run(mut command: Command, args: &[&str]) -> Result<Finished, Error> {
+    command.args(args);
+    process::run(command).await.map_err(|source| Error::Run { program: "java".to_owned(), source })
 }
 
-pub(super) fn succeeded(program: &str, args: &[&str], output: Output) -> Result<String, Error> {
-    if output.status == 0 {
+pub(super) fn succeeded(program: &str, args: &[&str], output: Finished) -> Result<String, Error> {
+    if output.code == 0 {
         return Ok(output.out);
     }
     Err(Error::Refused {
         command: format!("{program} {}", args.join(" ")),
-        status: output.status,
+        status: output.code,
         message: output.err.trim().to_owned(),
     })
 }

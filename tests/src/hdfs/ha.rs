@@ -3,14 +3,12 @@
 use std::fs;
 use std::path::Path;
 
-use tokio::net::TcpStream;
-
 use super::conf::{self, Differences};
 use super::jvm::Jvm;
 use super::{Error, HdfsClient, NAMENODE, START, SUPERUSER, client, copy_directory, start_datanode};
 use crate::parts::Part;
 use crate::ports::Port;
-use crate::process::{Dialogue, Server};
+use crate::process::Server;
 use crate::scratch;
 
 /// The nameservice, as on EMR.
@@ -113,11 +111,8 @@ async fn initialize_edits(jvm: &Jvm) -> Result<(), Error> {
 async fn start_namenode(jvm: &Jvm, home: &Path, port: &Port, name: &str) -> Result<Server, Error> {
     let log = home.join(format!("{name}.log"));
     let command = jvm.command(SUPERUSER, NAMENODE);
-    let mut server = Server::start("a NameNode", command, &log, Dialogue::None)?;
-    let address = port.address();
-    server
-        .wait_until("the NameNode's port", START, async |_| TcpStream::connect(address).await.map(drop))
-        .await?;
+    let mut server = Server::start("a NameNode", command, &log)?;
+    server.wait_for_port(port.address(), START).await?;
     Ok(server)
 }
 

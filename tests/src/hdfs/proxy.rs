@@ -10,9 +10,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinHandle;
 
 use super::Error;
+use crate::listener;
 use crate::ports::Port;
 
 /// A running proxy; it and its connections end when this is dropped.
@@ -100,7 +101,12 @@ impl NameNodeProxy {
     /// Accepts connections again.
     pub async fn accept(&mut self) -> Result<(), Error> {
         let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, self.port.number())).await.map_err(failed)?;
-        self.task = Some(tokio::spawn(serve(socket, Arc::clone(&self.shared))));
+        let shared = Arc::clone(&self.shared);
+        self.task = Some(tokio::spawn(listener::serve(socket, move |client| {
+            let shared = Arc::clone(&shared);
+            // However a connection ends, its client sees that.
+            async move { drop(pass(client, &shared).await) }
+        })));
         Ok(())
     }
 }
@@ -146,17 +152,6 @@ enum Harm {
     Catch,
     Reset,
     Silence,
-}
-
-async fn serve(socket: TcpListener, shared: Arc<Shared>) {
-    let mut connections = JoinSet::new();
-    loop {
-        let Ok((client, _peer)) = socket.accept().await else { continue };
-        let shared = Arc::clone(&shared);
-        // However a connection ends, its client sees that.
-        connections.spawn(async move { pass(client, &shared).await.ok() });
-        while connections.try_join_next().is_some() {}
-    }
 }
 
 async fn pass(client: TcpStream, shared: &Shared) -> io::Result<()> {

@@ -10,8 +10,8 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::jvm::Jvm;
-use super::{Error, Output, SUPERUSER};
-use crate::process::{self, Dialogue, Server};
+use super::{Error, SUPERUSER};
+use crate::process::{self, Finished, Pipes, Server};
 
 /// The running process; it ends when dropped.
 #[derive(Debug)]
@@ -23,13 +23,10 @@ pub(super) struct ShellServer {
 impl ShellServer {
     pub async fn start(jvm: &Jvm, log: &Path) -> Result<Self, Error> {
         let command = jvm.command(SUPERUSER, "FsShellServer");
-        let mut server = Server::start("the HDFS shell", command, log, Dialogue::Piped)?;
-        let mut port = String::new();
-        if let Some((_requests, answers)) = server.take_dialogue() {
-            let mut answers = BufReader::new(answers);
-            let first_line = timeout(DEADLINE, answers.read_line(&mut port)).await;
-            first_line.map_err(|elapsed| failed(elapsed.into()))?.map_err(failed)?;
-        }
+        let (server, Pipes { stdout, .. }) = Server::start_piped("the HDFS shell", command, log)?;
+        let (mut answers, mut port) = (BufReader::new(stdout), String::new());
+        let first_line = timeout(DEADLINE, answers.read_line(&mut port)).await;
+        first_line.map_err(|elapsed| failed(elapsed.into()))?.map_err(failed)?;
         let port: u16 = port.trim().parse().map_err(|_| Error::Run {
             program: "the HDFS shell".to_owned(),
             source: std::io::ErrorKind::InvalidData.into(),
@@ -45,7 +42,7 @@ impl ShellServer {
         self.server.process_id()
     }
 
-    /// An error with its last words if it has ended.
+    /// An error with the end of its log if it has ended.
     pub fn still_runs(&mut self) -> Result<(), process::Error> {
         self.server.still_runs()
     }
@@ -56,7 +53,7 @@ pub(super) async fn connect(shell: SocketAddr) -> Result<TcpStream, Error> {
 }
 
 /// Runs `hadoop fs ARGS` as `user` on the server at the other end of `stream`.
-pub(super) async fn run(mut stream: TcpStream, user: &str, args: &[&str]) -> Result<Output, Error> {
+pub(super) async fn run(mut stream: TcpStream, user: &str, args: &[&str]) -> Result<Finished, Error> {
     let request = format!("{}\n", json!({ "user": user, "args": args }));
     let exchange = async {
         stream.write_all(request.as_bytes()).await?;
@@ -68,8 +65,8 @@ pub(super) async fn run(mut stream: TcpStream, user: &str, args: &[&str]) -> Res
     let answer =
         timeout(DEADLINE, exchange).await.map_err(|elapsed| failed(elapsed.into()))?.map_err(failed)?;
     let text = |name: &str| answer[name].as_str().unwrap_or_default().to_owned();
-    Ok(Output {
-        status: answer["status"].as_i64().and_then(|status| i32::try_from(status).ok()).unwrap_or(-1),
+    Ok(Finished {
+        code: answer["status"].as_i64().and_then(|status| i32::try_from(status).ok()).unwrap_or(-1),
         out: text("out"),
         err: text("err"),
     })

@@ -9,7 +9,7 @@ use tokio::process::ChildStdin;
 
 use super::client::FS_SHELL;
 use super::{Error, HdfsClient, START};
-use crate::process::{Dialogue, Server};
+use crate::process::{Pipes, Server};
 use crate::scratch;
 use crate::wait;
 
@@ -45,10 +45,7 @@ impl HalfWriter {
             Manner::Append => command.args(["-appendToFile", "-", path]),
         };
         let log = directory.path().join("writer.log");
-        let mut server = Server::start("a foreign writer", command, &log, Dialogue::Piped)?;
-        let Some((mut pipe, _out)) = server.take_dialogue() else {
-            return Err(failed(std::io::ErrorKind::BrokenPipe.into()));
-        };
+        let (server, Pipes { stdin: mut pipe, .. }) = Server::start_piped(WRITER, command, &log)?;
         pipe.write_all(beginning.as_bytes()).await.map_err(failed)?;
         pipe.flush().await.map_err(failed)?;
         wait::until("the open file", START, async || match is_open(client, path).await {
@@ -75,6 +72,8 @@ pub async fn is_open(client: &HdfsClient, path: &str) -> Result<bool, Error> {
     Ok(listing.split_whitespace().any(|word| word == path))
 }
 
+const WRITER: &str = "another writer";
+
 fn failed(source: std::io::Error) -> Error {
-    Error::Run { program: "a foreign writer".to_owned(), source }
+    Error::Run { program: WRITER.to_owned(), source }
 }

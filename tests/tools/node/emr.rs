@@ -3,10 +3,10 @@
 use std::fs;
 use std::path::Path;
 
+use emr_ecr_agent_tests::node::container_executor_cfg;
+
 use crate::Outcome;
 use crate::machine::{Machine, User};
-
-pub const TRUSTED: &str = "123456789123.dkr.ecr.us-east-1.amazonaws.com";
 
 #[derive(Debug, Clone, Copy)]
 pub enum Role {
@@ -43,24 +43,7 @@ pub async fn provision(node: &Machine, hdfs_conf: &Path) -> Outcome {
         let text = fs::read_to_string(hdfs_conf.join(name))?;
         node.write(&format!("/etc/hadoop/conf.empty/{name}"), 0o644, &text)?;
     }
-    node.write("/etc/hadoop/conf.empty/container-executor.cfg", 0o400, &container_executor_cfg())?;
+    let executor_cfg = container_executor_cfg("/mnt/yarn,/mnt/containers");
+    node.write("/etc/hadoop/conf.empty/container-executor.cfg", 0o400, &executor_cfg)?;
     node.run(User::Root, "ln -s conf.empty /etc/hadoop/conf").await.map(drop)
-}
-
-fn container_executor_cfg() -> String {
-    format!(
-        "yarn.nodemanager.linux-container-executor.group=yarn
-banned.users=doesnotexist
-min.user.id=499
-
-[docker]
-module.enabled=true
-docker.binary=/usr/bin/docker
-docker.allowed.networks=bridge,host,none
-docker.allowed.ro-mounts=/sys/fs/cgroup,/etc/passwd,/usr/lib,/usr/share
-docker.allowed.rw-mounts=/mnt/yarn,/mnt/containers
-docker.trusted.registries=local,centos,{TRUSTED}
-docker.privileged-containers.registries=local,centos,{TRUSTED}
-"
-    )
 }

@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 
 use hyper::StatusCode;
 
-use crate::emr::{self, Role, TRUSTED};
+use crate::emr::{self, Role};
 use crate::machine::{Machine, User};
 use crate::packages::Packages;
 use crate::services::{SOON, World};
 use crate::{Outcome, ensure, units};
+use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
 use emr_ecr_agent_tests::screen::{Failure, Screen};
 
 const SETTINGS: &str = "/etc/emr-ecr-agent/agent.toml";
@@ -91,7 +92,7 @@ impl Life {
 
     async fn tells_systemd(&self) -> Outcome {
         let line = format!(
-            "systemctl status emr-ecr-agent | grep 'Status: \"ready; {TRUSTED}; earliest expiry 20..-'"
+            "systemctl status emr-ecr-agent | grep 'Status: \"ready; {TRUSTED_REGISTRY}; earliest expiry 20..-'"
         );
         self.node.wait_for("a line that says ready", SOON, &line).await.map(drop)
     }

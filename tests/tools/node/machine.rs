@@ -3,12 +3,12 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use emr_ecr_agent_tests::parts::Part;
-use emr_ecr_agent_tests::process::{Dialogue, Server, bound_to_parent};
+use emr_ecr_agent_tests::process::{self, Server, bound_to_parent};
 use emr_ecr_agent_tests::{scratch, wait};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
@@ -88,8 +88,7 @@ impl Machine {
             ))
             .arg(format!("--directory={}", Part::node()?.path("root").display()))
             .arg(format!("--bind-ro={}:/packages", packages.display()));
-        let mut nspawn =
-            Server::start("the node", command, &home.path().join("console.log"), Dialogue::None)?;
+        let mut nspawn = Server::start("the node", command, &home.path().join("console.log"))?;
         let process = nspawn.process_id().ok_or("the node ended at once")?;
         nspawn
             .wait_until("the boot of the node", BOOT, async |_| {
@@ -189,11 +188,8 @@ async fn run(leader: &str, user: User, script: &str) -> Result<Said, String> {
         "-c",
         script,
     ]);
-    command.stdin(Stdio::null());
-    let output = tokio::process::Command::from(command).kill_on_drop(true).output();
-    let output = timeout(LONGEST, output).await.map_err(|_| format!("`{script}` does not end"))?;
-    let output = output.map_err(|error| format!("cannot run nsenter: {error}"))?;
-    let text =
-        [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
-    Ok(Said { code: output.status.code().unwrap_or(-1), text })
+    let finished = timeout(LONGEST, process::run(command)).await;
+    let finished = finished.map_err(|_| format!("`{script}` did not end within {} s", LONGEST.as_secs()))?;
+    let finished = finished.map_err(|error| format!("cannot run nsenter: {error}"))?;
+    Ok(Said { code: finished.code, text: finished.out + &finished.err })
 }

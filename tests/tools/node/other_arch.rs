@@ -1,7 +1,6 @@
 //! The package for the other architecture, run by an emulator: one pass that publishes on a real HDFS.
 
 use std::env;
-use std::process::Stdio;
 use std::time::Duration;
 
 use emr_ecr_agent_tests::parts::Part;
@@ -42,11 +41,9 @@ async fn pass(packages: &Packages) -> Outcome {
     let mut command = process::bound_to_parent(&emulator.join(format!("usr/bin/qemu-{ARCHITECTURE}-static")));
     command.arg("-L").arg(&emulator).arg(package.join("emr-ecr-agent"));
     command.arg("once").arg("--config").arg(scene.node.agent_toml());
-    command.env_clear().env("HOME", scene.node.home_dir()).env("PATH", "/usr/bin:/bin").stdin(Stdio::null());
-    let output = tokio::process::Command::from(command).kill_on_drop(true).output();
-    let output = timeout(LONGEST, output).await??;
-    let said = || [&output.stdout[..], &output.stderr[..]].map(String::from_utf8_lossy).concat();
-    ensure(output.status.success(), || format!("{}: {}", output.status, said()))?;
+    command.env_clear().env("HOME", scene.node.home_dir()).env("PATH", "/usr/bin:/bin");
+    let finished = timeout(LONGEST, process::run(command)).await??;
+    ensure(finished.code == 0, || format!("{}: {}{}", finished.code, finished.out, finished.err))?;
 
     let newest = scene.ecr.newest("us-east-1").ok_or("it asked for no token")?;
     published.wait_for_auth(emr_ecr_agent_tests::node::TRUSTED_REGISTRY, &newest.auth()).await?;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use emr_ecr_agent_tests::ecr::{Ecr, Issued};
 use emr_ecr_agent_tests::hdfs::SharedHdfs;
 use emr_ecr_agent_tests::imds::Imds;
+use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
 use emr_ecr_agent_tests::ports::Port;
 use emr_ecr_agent_tests::testbed::TWELVE_HOURS;
 use emr_ecr_agent_tests::{http, wait};
@@ -14,7 +15,6 @@ use hyper::StatusCode;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::emr::TRUSTED;
 use crate::machine::Machine;
 use crate::{Outcome, ensure};
 
@@ -80,7 +80,7 @@ impl<Filesystem> World<Filesystem> {
     /// asks for a token of its own, but leaves a file alone that is fresh enough.
     pub fn is_good(&self, document: &str) -> Outcome {
         let document: Value = serde_json::from_str(document)?;
-        let auth = &document["auths"][TRUSTED]["auth"];
+        let auth = &document["auths"][TRUSTED_REGISTRY]["auth"];
         let lives = |token: &Issued| *auth == token.auth() && token.expires_at > Timestamp::now();
         ensure(self.issued().iter().any(lives), || "it holds no credential that lives".to_owned())
     }
