@@ -29,7 +29,7 @@ use thiserror::Error;
 /// The generation of Hadoop whose code decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Rules {
-    /// Hadoop 3.2.1, the Hadoop of EMR 6.0 to 6.5.
+    /// Hadoop 3.2.1, the Hadoop of EMR 6.0 to 6.8.
     V3_2,
     /// Hadoop 3.3.0 and later.
     V3_3,

@@ -32,7 +32,7 @@ pub(super) struct Options {
     /// Check this configuration JSON of `aws emr create-cluster --configurations`
     #[arg(long, value_name = "FILE")]
     emr_config: Option<PathBuf>,
-    /// Hadoop's rules: 3.2 for EMR 6.0 to 6.5, 3.3 for all later; auto detects them, or assumes 3.3
+    /// Hadoop's rules: 3.2 for EMR 6.0 to 6.8, 3.3 for later releases; auto detects them, or assumes 3.3
     #[arg(long, value_name = "RULES", default_value = "auto", value_parser = ["auto", "3.2", "3.3"])]
     rules: String,
     /// Check whether this image would launch; may be given several times

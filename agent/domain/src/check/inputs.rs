@@ -211,7 +211,7 @@ impl HadoopVersion {
 
     /// From EMR's release label, as in `emr-6.9.0`, else from the names of Hadoop's jars.
     pub fn find<'n>(release: Option<&str>, mut jars: impl Iterator<Item = &'n str>) -> Self {
-        let by_release = release.and_then(emr_version).map(|version| rules_of(version < (6, 6)));
+        let by_release = release.and_then(emr_version).map(|version| rules_of(version < EMR_WITH_3_3));
         let by_jar = || jars.find_map(hadoop_version).map(|version| rules_of(version < (3, 3)));
         match by_release.or_else(by_jar) {
             Some(rules) => Self::named(rules),
@@ -219,6 +219,9 @@ impl HadoopVersion {
         }
     }
 }
+
+/// The first EMR release with Hadoop 3.3; 6.8.1 still has 3.2.1.
+const EMR_WITH_3_3: (u32, u32) = (6, 9);
 
 /// Major and minor of a release label such as `emr-6.9.0`.
 pub(super) fn emr_version(label: &str) -> Option<(u32, u32)> {
@@ -259,8 +262,9 @@ mod tests {
             assert_eq!((hadoop.rules, hadoop.assumed), expected, "{release:?} {jar}");
         };
         check(Some("emr-6.0.0"), "", (Rules::V3_2, false));
-        check(Some("emr-6.5.1"), "hadoop-common-3.3.6.jar", (Rules::V3_2, false));
-        check(Some("emr-6.6.0"), "", (Rules::V3_3, false));
+        check(Some("emr-6.6.0"), "hadoop-common-3.3.6.jar", (Rules::V3_2, false));
+        check(Some("emr-6.8.1"), "", (Rules::V3_2, false));
+        check(Some("emr-6.9.0"), "", (Rules::V3_3, false));
         check(Some("emr-6.15.0"), "", (Rules::V3_3, false));
         check(Some("emr-7.1.0"), "", (Rules::V3_3, false));
         check(None, "hadoop-common-3.2.1-amzn-3.jar", (Rules::V3_2, false));

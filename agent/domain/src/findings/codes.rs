@@ -153,7 +153,7 @@ codes! {
 
     // This node.
     DOCKER_BINARY_MISSING: "docker-binary-missing", Node, Error, NodeLaunchesFail, "every Docker launch on this node fails";
-    RULES_ASSUMED: "rules-assumed", Node, Info, None, "Hadoop 3.2 (EMR 6.0 to 6.5) decides some cases differently";
+    RULES_ASSUMED: "rules-assumed", Node, Info, None, "Hadoop 3.2 (EMR 6.0 to 6.8) decides some cases differently";
 
     // The registry's answer.
     IMAGE_NOT_FOUND: "image-not-found", Image, Error, ImageLaunchesFail, "the pull fails, and so does the launch";
