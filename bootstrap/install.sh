@@ -254,7 +254,7 @@ place_files() {
     fi
     [[ -z "$daemon" ]] || stage_daemon
     if ((!${#staged[@]})); then
-        say "everything is in place already"
+        say "already up to date"
         return
     fi
 
@@ -300,7 +300,7 @@ check_program() {
     [[ ! -e "$SETTINGS" ]] || return 0
     # The one command that reads only the settings and talks only to this node.
     answer="$(timeout 5 "$program" status --config "$work/agent.toml" 2>&1 >/dev/null)" || outcome=$?
-    ((outcome != WRONG_SETTINGS)) || fail "the settings are refused; nothing was changed: $answer"
+    ((outcome != WRONG_SETTINGS)) || fail "invalid settings; nothing was changed: $answer"
 }
 
 systemd_version() {

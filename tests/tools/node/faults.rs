@@ -2,7 +2,7 @@
 //! node as it was, and never ends it.
 
 use crate::emr::{self, Role};
-use crate::machine::{Machine, Said, User};
+use crate::machine::{Machine, Output, User};
 use crate::packages::Packages;
 use crate::{Outcome, ensure};
 use emr_ecr_agent_tests::screen::{Failure, Screen};
@@ -93,7 +93,7 @@ silent = socket.create_server((\"127.0.0.1\", 4430)); time.sleep(600)'",
         arguments: "--from /packages/new --config /tmp/wrong.toml",
         broken: "echo 'mistake = 1' >/tmp/wrong.toml",
         mended: "rm /tmp/wrong.toml",
-        says: "the settings are refused",
+        says: "invalid settings",
     },
     Fault {
         name: "a read-only /usr/local",
@@ -223,8 +223,8 @@ async fn killed_and_repeated(node: &Machine) -> Outcome {
 }
 
 async fn primary(node: &Machine, options: &str, program: bool, daemon: bool) -> Outcome {
-    let said = install(node, &format!("--strict --from /packages/new {options}")).await?;
-    ensure(said.code == 0, || said.text)?;
+    let output = install(node, &format!("--strict --from /packages/new {options}")).await?;
+    ensure(output.code == 0, || output.text)?;
     ensure(node.exists(PROGRAM) == program, || format!("{PROGRAM} is there: {}", !program))?;
     let unit = node.exists("/etc/systemd/system/emr-ecr-agent.service");
     ensure(unit == daemon, || format!("the unit is there: {unit}"))?;
@@ -241,7 +241,7 @@ async fn boot(packages: &Packages, role: Role) -> Outcome<Machine> {
     Ok(node)
 }
 
-async fn install(node: &Machine, arguments: &str) -> Outcome<Said> {
+async fn install(node: &Machine, arguments: &str) -> Outcome<Output> {
     node.attempt(User::Hadoop, &format!("bash /packages/new/install.sh {arguments}")).await
 }
 

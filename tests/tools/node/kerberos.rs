@@ -12,7 +12,7 @@ use hyper::StatusCode;
 use crate::emr::{self, Role};
 use crate::machine::{Machine, User};
 use crate::packages::Packages;
-use crate::services::{SOON, World};
+use crate::services::{SOON, Services};
 use crate::{Outcome, ensure};
 
 const KEYTAB: &str = "/etc/hadoop.keytab";
@@ -29,25 +29,25 @@ pub async fn inside_the_sandbox(screen: &Screen, packages: &Packages) -> Result<
 
 struct Cluster {
     node: Machine,
-    world: World<Hdfs>,
+    services: Services<Hdfs>,
     realm: Realm,
 }
 
 impl Cluster {
     async fn begin(packages: &Packages) -> Outcome<Self> {
         let realm = Realm::start(TICKET_LIFE).await?;
-        let world = World::around(Hdfs::start_in(&realm).await?).await?;
+        let services = Services::around(Hdfs::start_in(&realm).await?).await?;
         let node = Machine::boot(packages.directory()).await?;
         emr::lay_instance_files(&node, Role::Core)?;
-        world.write_environment(&node)?;
+        services.write_environment(&node)?;
         node.write("/etc/krb5.conf", 0o644, &fs::read_to_string(realm.krb5_conf())?)?;
-        Ok(Self { node, world, realm })
+        Ok(Self { node, services, realm })
     }
 
     async fn is_installed(&self) -> Outcome {
         let settings = format!(
             "[health]\nlisten = \"{}\"\n\n[published]\nprincipal = \"{AGENT}\"\nkeytab = \"{KEYTAB}\"\n",
-            self.world.listen()
+            self.services.listen()
         );
         self.node.write("/tmp/agent.toml", 0o644, &settings)?;
         let install = "bash /packages/new/install.sh --strict --from /packages/new --config /tmp/agent.toml";
@@ -55,22 +55,22 @@ impl Cluster {
     }
 
     async fn waits_for_its_keytab(&self) -> Outcome {
-        emr::provision(&self.node, self.world.hdfs.client().conf_dir()).await?;
+        emr::provision(&self.node, self.services.hdfs.client().conf_dir()).await?;
         let line = format!("systemctl status emr-ecr-agent | grep 'Status: \"not ready; .*{KEYTAB}'");
         self.node.wait_for("a line that names the keytab", SOON, &line).await?;
-        self.world.wait_for_answer("/readyz", StatusCode::SERVICE_UNAVAILABLE).await
+        self.services.wait_for_answer("/readyz", StatusCode::SERVICE_UNAVAILABLE).await
     }
 
     async fn publishes(&self) -> Outcome {
         self.node.write_bytes("/run/agent.keytab", 0o600, &fs::read(self.realm.agent_keytab())?)?;
         let appear = format!("install -m 400 -o hadoop -g hadoop /run/agent.keytab {KEYTAB}");
         self.node.run(User::Root, &appear).await?;
-        self.world.wait_ready().await?;
+        self.services.wait_ready().await?;
         let sandboxed = self.node.unit("MemoryDenyWriteExecute").await?;
         ensure(sandboxed == "yes", || "the drop-in is not in force".to_owned())?;
 
         let tickets = self.realm.service_tickets()?;
-        let client = self.world.hdfs.client();
-        self.world.is_good(&client.fs_shell_by(&tickets, &["-cat", "/user/hadoop/config.json"]).await?)
+        let client = self.services.hdfs.client();
+        self.services.is_good(&client.fs_shell_by(&tickets, &["-cat", "/user/hadoop/config.json"]).await?)
     }
 }

@@ -7,7 +7,7 @@ use hyper::StatusCode;
 use crate::emr::{self, Role};
 use crate::machine::{Machine, User};
 use crate::packages::Packages;
-use crate::services::{SOON, World};
+use crate::services::{SOON, Services};
 use crate::{Outcome, ensure, units};
 use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
 use emr_ecr_agent_tests::screen::{Failure, Screen};
@@ -17,45 +17,45 @@ const DOCKER_CONFIG: &str = "/root/.docker/config.json";
 
 pub async fn on_a_core_node(screen: &Screen, packages: &Packages) -> Result<(), Failure> {
     screen.title("A core node");
-    let life = screen.step("it boots, without Hadoop", Life::begin(packages)).await?;
-    screen.step("a bootstrap action installs the previous version", life.is_installed("previous")).await?;
-    screen.step("it runs: live, not ready, waiting for Hadoop", life.waits_for_hadoop()).await?;
-    let exposure = screen.step("systemd finds no fault with the units", units::are_sound(&life.node)).await?;
+    let core = screen.step("it boots, without Hadoop", Lifecycle::begin(packages)).await?;
+    screen.step("a bootstrap action installs the previous version", core.is_installed("previous")).await?;
+    screen.step("it runs: live, not ready, waiting for Hadoop", core.waits_for_hadoop()).await?;
+    let exposure = screen.step("systemd finds no fault with the units", units::are_sound(&core.node)).await?;
     screen.note(&exposure);
-    let provisioned = life.is_provisioned();
+    let provisioned = core.is_provisioned();
     screen.step("Docker, users and Hadoop appear: ready without a restart", provisioned).await?;
-    screen.step("systemctl status tells registries, expiry", life.tells_systemd()).await?;
-    screen.step("the credentials are in both places", life.has_published()).await?;
-    screen.step("kill -9: it comes back, and is ready", life.survives_a_kill()).await?;
-    screen.step("SIGSTOP: the watchdog restarts it", life.survives_a_stop()).await?;
-    screen.step("a bad agent.toml by reload leaves it running", life.keeps_settings_at_reload()).await?;
-    screen.step("by restart it ends with 78, and stays so", life.refuses_settings_at_start()).await?;
-    let reads = screen.step("an upgrade keeps settings and file", life.is_upgraded()).await?;
+    screen.step("systemctl status tells registries, expiry", core.tells_systemd()).await?;
+    screen.step("the credentials are in both places", core.has_published()).await?;
+    screen.step("kill -9: it comes back, and is ready", core.survives_a_kill()).await?;
+    screen.step("SIGSTOP: the watchdog restarts it", core.survives_a_stop()).await?;
+    screen.step("a bad agent.toml by reload leaves it running", core.keeps_settings_at_reload()).await?;
+    screen.step("by restart it ends with 78, and stays so", core.refuses_settings_at_start()).await?;
+    let reads = screen.step("an upgrade keeps settings and file", core.is_upgraded()).await?;
     screen.note(&format!("{reads} reads of the published file meanwhile, all good"));
-    screen.step("the same again changes nothing", life.is_installed_again()).await?;
-    screen.step("neither journal nor /var/log hold a token", life.keeps_secrets()).await?;
-    screen.step("uninstall leaves nothing but credentials", life.is_uninstalled()).await?;
+    screen.step("the same again changes nothing", core.is_installed_again()).await?;
+    screen.step("neither journal nor /var/log hold a token", core.keeps_secrets()).await?;
+    screen.step("uninstall leaves nothing but credentials", core.is_uninstalled()).await?;
     Ok(())
 }
 
-struct Life {
+struct Lifecycle {
     node: Machine,
-    world: World,
+    services: Services,
     /// Every path of the node before anything was installed.
     before: BTreeSet<String>,
 }
 
-impl Life {
+impl Lifecycle {
     async fn begin(packages: &Packages) -> Outcome<Self> {
-        let (node, world) = (Machine::boot(packages.directory()).await?, World::start().await?);
+        let (node, services) = (Machine::boot(packages.directory()).await?, Services::start().await?);
         emr::lay_instance_files(&node, Role::Core)?;
         let before = paths(&node).await?;
-        world.write_environment(&node)?;
-        Ok(Self { node, world, before })
+        services.write_environment(&node)?;
+        Ok(Self { node, services, before })
     }
 
     async fn install(&self, source: &str) -> Outcome<String> {
-        let options = self.world.options();
+        let options = self.services.options();
         let script =
             format!("bash /packages/{source}/install.sh --strict --from /packages/{source} {options}");
         self.node.run(User::Hadoop, &script).await
@@ -71,21 +71,21 @@ impl Life {
     }
 
     async fn waits_for_hadoop(&self) -> Outcome {
-        self.world.wait_for_answer("/livez", StatusCode::OK).await?;
-        self.world.wait_for_answer("/readyz", StatusCode::SERVICE_UNAVAILABLE).await?;
+        self.services.wait_for_answer("/livez", StatusCode::OK).await?;
+        self.services.wait_for_answer("/readyz", StatusCode::SERVICE_UNAVAILABLE).await?;
         let what = "a line of what it waits for";
         let line =
             "systemctl status emr-ecr-agent | grep 'Status: \"not ready; .*waiting for .*/etc/hadoop/conf'";
         self.node.wait_for(what, SOON, line).await?;
-        ensure(self.world.ecr.calls().is_empty(), || {
+        ensure(self.services.ecr.calls().is_empty(), || {
             "it asked ECR for a registry that it cannot know".to_owned()
         })
     }
 
     async fn is_provisioned(&self) -> Outcome {
         let process = self.node.unit("MainPID").await?;
-        emr::provision(&self.node, self.world.hdfs.client().conf_dir()).await?;
-        self.world.wait_ready().await?;
+        emr::provision(&self.node, self.services.hdfs.client().conf_dir()).await?;
+        self.services.wait_ready().await?;
         let now = self.node.unit("MainPID").await?;
         ensure(now == process, || format!("process {process} has become {now}"))
     }
@@ -98,8 +98,8 @@ impl Life {
     }
 
     async fn has_published(&self) -> Outcome {
-        self.world.published_is_good().await?;
-        self.world.is_good(&self.node.read(DOCKER_CONFIG)?)?;
+        self.services.published_is_good().await?;
+        self.services.is_good(&self.node.read(DOCKER_CONFIG)?)?;
         self.node
             .run(User::Root, &format!("[[ $(stat -c '%a %U' {DOCKER_CONFIG}) == '600 root' ]]"))
             .await
@@ -128,7 +128,7 @@ impl Life {
         let script =
             format!("[[ $(systemctl show --value --property NRestarts emr-ecr-agent) == {restarts} ]]");
         self.node.wait_for("the restart", SOON, &script).await?;
-        self.world.wait_ready().await
+        self.services.wait_ready().await
     }
 
     async fn keeps_settings_at_reload(&self) -> Outcome {
@@ -141,9 +141,9 @@ impl Life {
         self.node.wait_for("a line in the journal", SOON, journal).await?;
         let what = "the end of the reload";
         self.node.wait_for(what, SOON, "[[ $(systemctl is-active emr-ecr-agent) == active ]]").await?;
-        let status = self.world.status().await?;
+        let status = self.services.status().await?;
         ensure(status["settings_error"].is_string(), || format!("/status does not say so: {status}"))?;
-        self.world.wait_ready().await
+        self.services.wait_ready().await
     }
 
     async fn refuses_settings_at_start(&self) -> Outcome {
@@ -157,7 +157,7 @@ impl Life {
 
         self.node.run(User::Root, &format!("mv {SETTINGS}.good {SETTINGS}")).await?;
         self.node.run(User::Root, "systemctl start emr-ecr-agent").await?;
-        self.world.wait_ready().await
+        self.services.wait_ready().await
     }
 
     async fn is_upgraded(&self) -> Outcome<usize> {
@@ -165,9 +165,9 @@ impl Life {
         self.node.write(SETTINGS, 0o644, &settings)?;
         let upgrade = async {
             self.install("new").await?;
-            self.world.wait_ready().await
+            self.services.wait_ready().await
         };
-        let ((), reads) = self.world.while_reading(upgrade).await?;
+        let ((), reads) = self.services.while_reading(upgrade).await?;
         ensure(self.node.read(SETTINGS)? == settings, || "the settings were changed".to_owned())?;
         let runs = "cmp /proc/$(systemctl show --value --property MainPID emr-ecr-agent)/exe /usr/local/bin/emr-ecr-agent";
         self.node.run(User::Root, runs).await?;
@@ -178,14 +178,14 @@ impl Life {
         let state = "systemctl show --property MainPID,NRestarts emr-ecr-agent
             find /usr/local /etc /root -newermt '1970-01-02' -printf '%p %i %m %u %s %T@\n' | sort";
         let before = self.node.run(User::Root, state).await?;
-        let said = self.install("new").await?;
-        ensure(said.contains("everything is in place already"), || said)?;
+        let output = self.install("new").await?;
+        ensure(output.contains("already up to date"), || output)?;
         let after = self.node.run(User::Root, state).await?;
         ensure(before == after, || format!("before:\n{before}\nafter:\n{after}"))
     }
 
     async fn keeps_secrets(&self) -> Outcome {
-        let issued = self.world.issued();
+        let issued = self.services.issued();
         ensure(!issued.is_empty(), || "no token was issued".to_owned())?;
         let secrets: Vec<String> =
             issued.iter().flat_map(|token| [token.password().to_owned(), token.auth()]).collect();
@@ -201,7 +201,7 @@ impl Life {
         let left =
             self.node.attempt(User::Root, "systemctl cat emr-ecr-agent || getent passwd | grep ecr").await?;
         ensure(left.code != 0, || format!("there is still: {}", left.text))?;
-        self.world.published_is_good().await?;
+        self.services.published_is_good().await?;
 
         let expected = ["/root/.docker", DOCKER_CONFIG];
         let of_emr =

@@ -49,9 +49,9 @@ pub enum User {
     Hadoop,
 }
 
-/// How a script ended, and what it said.
+/// How a script ended, and what it output.
 #[derive(Debug)]
-pub struct Said {
+pub struct Output {
     pub code: i32,
     /// Standard output and standard error, one after the other.
     pub text: String,
@@ -92,8 +92,8 @@ impl Machine {
         let process = nspawn.process_id().ok_or("the node ended at once")?;
         nspawn
             .wait_until("the boot of the node", BOOT, async |_| {
-                let said = run(&leader(process)?, User::Root, "systemctl is-system-running").await?;
-                match said.text.trim() {
+                let output = run(&leader(process)?, User::Root, "systemctl is-system-running").await?;
+                match output.text.trim() {
                     "running" | "degraded" => Ok(()),
                     other => Err(other.to_owned()),
                 }
@@ -103,26 +103,26 @@ impl Machine {
     }
 
     /// Runs a script in bash to its end, however that is.
-    pub async fn attempt(&self, user: User, script: &str) -> Outcome<Said> {
+    pub async fn attempt(&self, user: User, script: &str) -> Outcome<Output> {
         Ok(run(&self.leader, user, script).await?)
     }
 
-    /// Runs a script that must end with 0; gives what it said.
+    /// Runs a script that must end with 0; gives what it output.
     pub async fn run(&self, user: User, script: &str) -> Outcome<String> {
-        let said = self.attempt(user, script).await?;
-        match said.code {
-            0 => Ok(said.text.trim().to_owned()),
-            code => Err(format!("`{script}` ended with {code}: {}", said.text.trim()).into()),
+        let output = self.attempt(user, script).await?;
+        match output.code {
+            0 => Ok(output.text.trim().to_owned()),
+            code => Err(format!("`{script}` ended with {code}: {}", output.text.trim()).into()),
         }
     }
 
     /// Asks until the script ends with 0.
     pub async fn wait_for(&self, what: &str, deadline: Duration, script: &str) -> Outcome<String> {
-        let said = wait::until(what, deadline, async || {
-            let said = run(&self.leader, User::Root, script).await?;
-            if said.code == 0 { Ok(said.text.trim().to_owned()) } else { Err(said.text) }
+        let output = wait::until(what, deadline, async || {
+            let output = run(&self.leader, User::Root, script).await?;
+            if output.code == 0 { Ok(output.text.trim().to_owned()) } else { Err(output.text) }
         });
-        Ok(said.await?)
+        Ok(output.await?)
     }
 
     /// One property of the agent's unit.
@@ -163,7 +163,7 @@ fn leader(nspawn: u32) -> Result<String, String> {
     children.split_whitespace().next().map(str::to_owned).ok_or_else(|| "no process yet".to_owned())
 }
 
-async fn run(leader: &str, user: User, script: &str) -> Result<Said, String> {
+async fn run(leader: &str, user: User, script: &str) -> Result<Output, String> {
     let (name, home) = match user {
         User::Root => ("root", "/root"),
         User::Hadoop => ("hadoop", "/home/hadoop"),
@@ -191,5 +191,5 @@ async fn run(leader: &str, user: User, script: &str) -> Result<Said, String> {
     let finished = timeout(LONGEST, process::run(command)).await;
     let finished = finished.map_err(|_| format!("`{script}` did not end within {} s", LONGEST.as_secs()))?;
     let finished = finished.map_err(|error| format!("cannot run nsenter: {error}"))?;
-    Ok(Said { code: finished.code, text: finished.out + &finished.err })
+    Ok(Output { code: finished.code, text: finished.out + &finished.err })
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use emr_ecr_agent_tests::parts::Part;
 use emr_ecr_agent_tests::process;
-use emr_ecr_agent_tests::testbed::{Published, Scene};
+use emr_ecr_agent_tests::testbed::{Published, Testbed};
 use tokio::time::timeout;
 
 use crate::packages::Packages;
@@ -34,18 +34,18 @@ async fn pass(packages: &Packages) -> Outcome {
     let package = packages.unpacked_for(ARCHITECTURE)?;
     let emulator = Part::package()?.path(ARCHITECTURE);
     let published = Published::shared("hadoop", "0755").await?;
-    let mut scene = Scene::publishing(&published).await?;
-    scene.settings.set("published.user", "hadoop");
-    scene.write_settings()?;
+    let mut testbed = Testbed::publishing(&published).await?;
+    testbed.settings.set("published.user", "hadoop");
+    testbed.write_settings()?;
 
     let mut command = process::bound_to_parent(&emulator.join(format!("usr/bin/qemu-{ARCHITECTURE}-static")));
     command.arg("-L").arg(&emulator).arg(package.join("emr-ecr-agent"));
-    command.arg("once").arg("--config").arg(scene.node.agent_toml());
-    command.env_clear().env("HOME", scene.node.home_dir()).env("PATH", "/usr/bin:/bin");
+    command.arg("once").arg("--config").arg(testbed.node.agent_toml());
+    command.env_clear().env("HOME", testbed.node.home_dir()).env("PATH", "/usr/bin:/bin");
     let finished = timeout(LONGEST, process::run(command)).await??;
     ensure(finished.code == 0, || format!("{}: {}{}", finished.code, finished.out, finished.err))?;
 
-    let newest = scene.ecr.newest("us-east-1").ok_or("it asked for no token")?;
+    let newest = testbed.ecr.newest("us-east-1").ok_or("it asked for no token")?;
     published.wait_for_auth(emr_ecr_agent_tests::node::TRUSTED_REGISTRY, &newest.auth()).await?;
     Ok(())
 }

@@ -21,7 +21,7 @@ use crate::{Outcome, ensure};
 /// Long enough for anything that the agent does by itself; its passes are a minute apart.
 pub const SOON: Duration = Duration::from_secs(90);
 
-pub struct World<Filesystem = SharedHdfs> {
+pub struct Services<Filesystem = SharedHdfs> {
     pub ecr: Ecr,
     pub imds: Imds,
     pub hdfs: Filesystem,
@@ -29,7 +29,7 @@ pub struct World<Filesystem = SharedHdfs> {
     port: Port,
 }
 
-impl<Filesystem> World<Filesystem> {
+impl<Filesystem> Services<Filesystem> {
     pub async fn around(hdfs: Filesystem) -> Outcome<Self> {
         let ecr = Ecr::start(TWELVE_HOURS).await?;
         let issued: Arc<Mutex<Vec<Issued>>> = Arc::default();
@@ -86,7 +86,7 @@ impl<Filesystem> World<Filesystem> {
     }
 }
 
-impl World {
+impl Services {
     pub async fn start() -> Outcome<Self> {
         // As EMR leaves /user/hadoop.
         Self::around(SharedHdfs::join("hadoop:hdfsadmingroup", "0777").await?).await
@@ -97,7 +97,7 @@ impl World {
         self.hdfs.path("config.json")
     }
 
-    /// The options that installations in this world need.
+    /// The options that installations in this services need.
     pub fn options(&self) -> String {
         format!("--hdfs-path {} --listen {}", self.published(), self.listen())
     }

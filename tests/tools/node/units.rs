@@ -13,8 +13,8 @@ pub async fn are_sound(node: &Machine) -> Outcome<String> {
         "mkdir -p /run/verified && cp /etc/systemd/system/emr-ecr-agent.service /run/verified/base.service &&
         systemd-analyze verify /run/verified/base.service; rm -r /run/verified";
     for verify in ["systemd-analyze verify /etc/systemd/system/emr-ecr-agent.service", base] {
-        let said = node.run(User::Root, verify).await?;
-        ensure(said.is_empty(), || said)?;
+        let output = node.run(User::Root, verify).await?;
+        ensure(output.is_empty(), || output)?;
     }
     let judge =
         format!("systemd-analyze security --no-pager --threshold={HIGHEST_EXPOSURE} emr-ecr-agent.service");
