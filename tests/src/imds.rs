@@ -20,8 +20,8 @@ pub const SESSION_TOKEN: &str = "IQoJb3JpZ2luX2VjEXAMPLE";
 pub const ROLE: &str = "EMR_EC2_DefaultRole";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mood {
-    Good,
+pub enum Behavior {
+    Normal,
     /// Every response takes this long.
     Slow(Duration),
     /// The role's credentials expired an hour ago, as when the service cannot renew them.
@@ -39,14 +39,15 @@ pub struct Imds {
 
 #[derive(Debug, Clone)]
 struct State {
-    mood: Mood,
+    behavior: Behavior,
     role: String,
     life: SignedDuration,
 }
 
 impl Imds {
     pub async fn start(region: &str) -> Result<Self, listener::Error> {
-        let state = State { mood: Mood::Good, role: ROLE.to_owned(), life: SignedDuration::from_hours(6) };
+        let state =
+            State { behavior: Behavior::Normal, role: ROLE.to_owned(), life: SignedDuration::from_hours(6) };
         let state = Arc::new(Mutex::new(state));
         let current = Arc::clone(&state);
         let region = region.to_owned();
@@ -62,8 +63,8 @@ impl Imds {
         self.listener.address()
     }
 
-    pub fn set_mood(&self, mood: Mood) {
-        self.state().mood = mood;
+    pub fn set_behavior(&self, behavior: Behavior) {
+        self.state().behavior = behavior;
     }
 
     /// Gives the instance another role, whose access key is [`access_key_of`] it.
@@ -102,8 +103,8 @@ fn answer(request: &Request<Bytes>, state: &State, region: &str) -> Reply {
         document(request.uri().path(), state, region)
             .map_or_else(|| status(StatusCode::NOT_FOUND), |text| Response::new(Bytes::from(text)))
     };
-    match state.mood {
-        Mood::Slow(delay) => Reply::Late(response, delay),
+    match state.behavior {
+        Behavior::Slow(delay) => Reply::Late(response, delay),
         _ => Reply::Whole(response),
     }
 }
@@ -121,7 +122,7 @@ fn session(request: &Request<Bytes>) -> Response<Bytes> {
 fn document(path: &str, state: &State, region: &str) -> Option<String> {
     const CREDENTIALS: &str = "/latest/meta-data/iam/security-credentials/";
     match path {
-        _ if state.mood == Mood::NoRole && path.starts_with(CREDENTIALS) => None,
+        _ if state.behavior == Behavior::NoRole && path.starts_with(CREDENTIALS) => None,
         CREDENTIALS => Some(state.role.clone()),
         "/latest/meta-data/placement/region" => Some(region.to_owned()),
         "/latest/meta-data/placement/availability-zone" => Some(format!("{region}a")),
@@ -134,8 +135,8 @@ fn document(path: &str, state: &State, region: &str) -> Option<String> {
 
 fn credentials(state: &State) -> String {
     let now = Timestamp::now();
-    let expiration = match state.mood {
-        Mood::ExpiredCredentials => now - SignedDuration::from_hours(1),
+    let expiration = match state.behavior {
+        Behavior::ExpiredCredentials => now - SignedDuration::from_hours(1),
         _ => now + state.life,
     };
     json!({

@@ -15,7 +15,7 @@ use nix::unistd::Pid;
 use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStdin, ChildStdout};
 
-use crate::reaper::{self, Charge};
+use crate::reaper::{self, Resource};
 use crate::wait::{self, TimedOut};
 
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +43,7 @@ pub enum Error {
 pub struct Server {
     program: String,
     child: Child,
-    charge: Option<Charge>,
+    resource: Option<Resource>,
     log: PathBuf,
     // Whether a caller has been given an error or a status for its end.
     end_is_known: bool,
@@ -109,10 +109,10 @@ impl Server {
         let child = tokio::process::Command::from(command)
             .spawn()
             .map_err(|source| Error::Start { program: program.clone(), source })?;
-        let charge = child.id().and_then(Charge::process);
-        let server = Self { program, child, charge, log: log.to_owned(), end_is_known: false };
-        if let Some(charge) = &server.charge {
-            reaper::take(charge)
+        let resource = child.id().and_then(Resource::process);
+        let server = Self { program, child, resource, log: log.to_owned(), end_is_known: false };
+        if let Some(resource) = &server.resource {
+            reaper::register(resource)
                 .map_err(|source| Error::Reaper { program: server.program.clone(), source })?;
         }
         Ok(server)
@@ -220,8 +220,8 @@ impl Drop for Server {
             let _ = killpg(group, Signal::SIGKILL);
             let _ = waitpid(group, None);
         }
-        if let Some(charge) = &self.charge {
-            reaper::release(charge);
+        if let Some(resource) = &self.resource {
+            reaper::release(resource);
         }
     }
 }

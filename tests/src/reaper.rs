@@ -22,14 +22,14 @@ use crate::agent::program_directory;
 /// Something that must not outlive this process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Charge {
+pub enum Resource {
     /// A directory, with all that is mounted below it.
     Directory(PathBuf),
     /// A process and, if it leads one, its group. The start time tells it from a later one of the same number.
     Process { id: i32, started: u64 },
 }
 
-impl Charge {
+impl Resource {
     /// `None` if there is no such process any more.
     pub fn process(id: u32) -> Option<Self> {
         let id = i32::try_from(id).ok()?;
@@ -39,19 +39,19 @@ impl Charge {
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Order {
-    Take(Charge),
-    Release(Charge),
+enum Message {
+    Register(Resource),
+    Release(Resource),
 }
 
-/// Entrusts `charge` to the reaper until [`release`].
-pub fn take(charge: &Charge) -> io::Result<()> {
-    send(&Order::Take(charge.clone()))
+/// Entrusts `resource` to the reaper until [`release`].
+pub fn register(resource: &Resource) -> io::Result<()> {
+    send(&Message::Register(resource.clone()))
 }
 
-/// Tells the reaper that `charge` is gone already. If it cannot be told, it will find that out by itself.
-pub fn release(charge: &Charge) {
-    let _ = send(&Order::Release(charge.clone()));
+/// Tells the reaper that `resource` is gone already. If it cannot be told, it will find that out by itself.
+pub fn release(resource: &Resource) {
+    let _ = send(&Message::Release(resource.clone()));
 }
 
 /// Makes this process outlive its parent: for one that several test processes share. Call it first of all.
@@ -62,8 +62,8 @@ pub fn outlive_parent() -> io::Result<()> {
 static REAPER: OnceLock<Mutex<ChildStdin>> = OnceLock::new();
 static STARTING: Mutex<()> = Mutex::new(());
 
-fn send(order: &Order) -> io::Result<()> {
-    let mut line = serde_json::to_vec(order)?;
+fn send(message: &Message) -> io::Result<()> {
+    let mut line = serde_json::to_vec(message)?;
     line.push(b'\n');
     reaper()?.lock().unwrap_or_else(PoisonError::into_inner).write_all(&line)
 }
@@ -92,17 +92,17 @@ fn start(parent: Option<u32>) -> io::Result<Mutex<ChildStdin>> {
     reaper.stdin.take().map(Mutex::new).ok_or_else(|| io::ErrorKind::BrokenPipe.into())
 }
 
-/// The reaper's whole life: takes orders until `owner` is gone, or ends it when `parent` is, and then cleans up.
+/// The reaper's whole life: takes messages until `owner` is gone, or ends it when `parent` is, and then cleans up.
 pub fn reap(owner: i32, parent: Option<i32>) -> io::Result<()> {
-    let mut orders = Orders::default();
+    let mut messages = Messages::default();
     if let (Some(owner), Some(parent)) = (open(owner), parent) {
         // No such process: it has ended already.
         let parent = open(parent);
-        while parent.as_ref().is_some_and(|parent| !orders.or_end_of(parent)) && orders.read()? {}
+        while parent.as_ref().is_some_and(|parent| !messages.or_end_of(parent)) && messages.read()? {}
         let _ = pidfd_send_signal(owner, Signal::KILL);
     }
-    while orders.read()? {}
-    orders.charges.iter().for_each(clean_up);
+    while messages.read()? {}
+    messages.resources.iter().for_each(clean_up);
     Ok(())
 }
 
@@ -112,13 +112,13 @@ fn open(process: i32) -> Option<OwnedFd> {
 
 /// What was entrusted and not released so far.
 #[derive(Debug, Default)]
-struct Orders {
-    charges: Vec<Charge>,
+struct Messages {
+    resources: Vec<Resource>,
     unread: Vec<u8>,
 }
 
-impl Orders {
-    /// Waits for an order or for the end of `process`; whether it has ended.
+impl Messages {
+    /// Waits for an message or for the end of `process`; whether it has ended.
     fn or_end_of(&self, process: &OwnedFd) -> bool {
         let stdin = io::stdin();
         let mut events = [PollFd::new(&stdin, PollFlags::IN), PollFd::new(process, PollFlags::IN)];
@@ -134,8 +134,8 @@ impl Orders {
         while let Some(end) = self.unread.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = self.unread.drain(..=end).collect();
             match serde_json::from_slice(&line)? {
-                Order::Take(charge) => self.charges.push(charge),
-                Order::Release(charge) => self.charges.retain(|taken| *taken != charge),
+                Message::Register(resource) => self.resources.push(resource),
+                Message::Release(resource) => self.resources.retain(|taken| *taken != resource),
             }
         }
         Ok(count > 0)
@@ -143,9 +143,9 @@ impl Orders {
 }
 
 /// As far as it goes: what fails here has nobody left to hear of it.
-fn clean_up(charge: &Charge) {
-    match charge {
-        Charge::Process { id, started: expected } => {
+fn clean_up(resource: &Resource) {
+    match resource {
+        Resource::Process { id, started: expected } => {
             let Some(pid) = Pid::from_raw(*id).filter(|_| started(*id) == Some(*expected)) else { return };
             let ended = open(*id);
             let _ = kill_process_group(pid, Signal::KILL);
@@ -154,7 +154,7 @@ fn clean_up(charge: &Charge) {
                 let _ = retry_on_intr(|| poll(&mut [PollFd::new(&ended, PollFlags::IN)], None));
             }
         }
-        Charge::Directory(path) => {
+        Resource::Directory(path) => {
             for mount in mounts_below(path) {
                 let _ = Command::new("umount").args(["--lazy", "--"]).arg(mount).status();
             }

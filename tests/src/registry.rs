@@ -14,7 +14,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use hyper::header::AUTHORIZATION;
 use hyper::{Method, StatusCode};
 
-pub use htpasswd::Door;
+pub use htpasswd::PasswordFile;
 
 use crate::ecr::Ecr;
 use crate::http::{self, Call};
@@ -56,7 +56,7 @@ pub struct Registry {
     // Fields drop in this order: the server ends before its files go.
     _server: Server,
     port: Port,
-    door: Door,
+    passwords: PasswordFile,
     _home: scratch::Directory,
 }
 
@@ -66,9 +66,9 @@ impl Registry {
         let part = Part::registry()?;
         let home = scratch::directory("registry")?;
         let port = Port::reserve()?;
-        let door = Door::new(home.path().join("htpasswd"));
+        let passwords = PasswordFile::new(home.path().join("htpasswd"));
         let builder = base64_noise();
-        door.accept_only(USER, &builder)?;
+        passwords.accept_only(USER, &builder)?;
 
         let conf = home.path().join("registry.yml");
         let text = configuration(&home, &port);
@@ -85,8 +85,8 @@ impl Registry {
             .await?;
 
         image::push(address, &authorization(USER, &builder)).await?;
-        door.accept_only(USER, &base64_noise())?;
-        Ok(Self { _server: server, port, door, _home: home })
+        passwords.accept_only(USER, &base64_noise())?;
+        Ok(Self { _server: server, port, passwords, _home: home })
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -106,9 +106,9 @@ impl Registry {
 
     /// From now on accepts the newest token of `ecr` alone, already when its client first sees it.
     pub fn follow(&self, ecr: &Ecr) {
-        let door = self.door.clone();
+        let passwords = self.passwords.clone();
         ecr.on_issue(move |token| {
-            if let Err(error) = door.accept_only(USER, token.password()) {
+            if let Err(error) = passwords.accept_only(USER, token.password()) {
                 // There is nobody to return it to; the registry then refuses the token, which shows.
                 eprintln!("the registry does not follow ECR: {error}");
             }
@@ -116,8 +116,8 @@ impl Registry {
     }
 
     /// Decides whom the registry accepts.
-    pub fn door(&self) -> &Door {
-        &self.door
+    pub fn password_file(&self) -> &PasswordFile {
+        &self.passwords
     }
 
     /// What the registry says to these credentials: 200 or 401.

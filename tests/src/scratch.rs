@@ -9,7 +9,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::parts;
-use crate::reaper::{self, Charge};
+use crate::reaper::{self, Resource};
 
 #[derive(Debug, thiserror::Error)]
 #[error("cannot make a fresh directory in {}", root.display())]
@@ -35,7 +35,7 @@ impl Directory {
 impl Drop for Directory {
     fn drop(&mut self) {
         drop(self.directory.take());
-        reaper::release(&Charge::Directory(self.path.clone()));
+        reaper::release(&Resource::Directory(self.path.clone()));
     }
 }
 
@@ -46,7 +46,7 @@ pub fn directory(name: &str) -> Result<Directory, Error> {
     let failed = |source| Error { root: root.clone(), source };
     let directory = tempfile::Builder::new().prefix(&format!("{name}-")).tempdir_in(&root).map_err(failed)?;
     let path = directory.path().to_owned();
-    reaper::take(&Charge::Directory(path.clone())).map_err(failed)?;
+    reaper::register(&Resource::Directory(path.clone())).map_err(failed)?;
     Ok(Directory { path, directory: Some(directory) })
 }
 

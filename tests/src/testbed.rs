@@ -1,7 +1,7 @@
 //! One test's world: a node of its own, stand-ins for AWS, and the agent's settings, all to be changed before the
 //! agent starts and while it runs.
 //!
-//! [`Scene`] needs no real part; [`Published`] is the agent's file on a real HDFS, for tests that want one.
+//! [`Testbed`] needs no real part; [`Published`] is the agent's file on a real HDFS, for tests that want one.
 
 pub mod identities;
 mod published;
@@ -68,7 +68,7 @@ pub enum Error {
 
 /// The world around one agent.
 #[derive(Debug)]
-pub struct Scene {
+pub struct Testbed {
     pub ecr: Ecr,
     pub imds: Imds,
     pub node: Node,
@@ -79,7 +79,7 @@ pub struct Scene {
     _conf: Option<scratch::Directory>,
 }
 
-impl Scene {
+impl Testbed {
     /// A node whose core-site.xml names no file system: all but the published copy can be well.
     pub async fn without_hdfs() -> Result<Self, Error> {
         Self::with_core_site(&[]).await

@@ -16,7 +16,7 @@ pub use report::{Bar, Launches, Report, Side};
 use crate::agent::{self, Agent};
 use crate::node::TRUSTED_REGISTRY;
 use crate::readers::{self, Readers, Seen};
-use crate::testbed::{self, Published, SOON, Scene};
+use crate::testbed::{self, Published, SOON, Testbed};
 use crate::wait::{self, TimedOut};
 use crate::yarn::{self, Launch, YarnReader};
 
@@ -50,7 +50,7 @@ pub enum Error {
     #[error(transparent)]
     Readers(#[from] readers::Error),
     #[error(transparent)]
-    Scene(#[from] testbed::Error),
+    Testbed(#[from] testbed::Error),
     #[error(transparent)]
     TimedOut(#[from] TimedOut),
     #[error(transparent)]
@@ -106,7 +106,7 @@ const PATIENCE: u32 = 8;
 
 /// Nodes of one cluster, all publishing to one path.
 struct Nodes {
-    running: Vec<(Scene, Option<Agent>)>,
+    running: Vec<(Testbed, Option<Agent>)>,
     kills: u32,
     set_backs: u32,
     mode_drifts: u32,
@@ -117,13 +117,13 @@ impl Nodes {
     async fn start(published: &Published, plan: &Plan) -> Result<Self, Error> {
         let mut running = Vec::new();
         for _ in 0..plan.agents {
-            let mut scene = Scene::publishing(published).await?;
-            scene.ecr.set_token_life(plan.token_life);
+            let mut testbed = Testbed::publishing(published).await?;
+            testbed.ecr.set_token_life(plan.token_life);
             // A killed agent may hold the turn to renew, for as long as calls may take.
-            scene.settings.set("deadlines.ecr", "2s").set("deadlines.hdfs", "2s");
-            scene.settings.set("refresh.renew_at", 0.1).registry(SECOND, &[]);
-            let agent = scene.start()?;
-            running.push((scene, Some(agent)));
+            testbed.settings.set("deadlines.ecr", "2s").set("deadlines.hdfs", "2s");
+            testbed.settings.set("refresh.renew_at", 0.1).registry(SECOND, &[]);
+            let agent = testbed.start()?;
+            running.push((testbed, Some(agent)));
         }
         let nodes = Self { running, kills: 0, set_backs: 0, mode_drifts: 0 };
         wait::until("the published file", SOON, async || {
@@ -138,10 +138,10 @@ impl Nodes {
     /// Kills an agent wherever it just is, and starts it again.
     fn kill_one(&mut self) -> Result<(), Error> {
         let index = fastrand::usize(..self.running.len());
-        let (scene, agent) = &mut self.running[index];
+        let (testbed, agent) = &mut self.running[index];
         // Dropped means killed. The first must be gone before the second can listen.
         drop(agent.take());
-        *agent = Some(scene.start()?);
+        *agent = Some(testbed.start()?);
         self.kills += 1;
         Ok(())
     }

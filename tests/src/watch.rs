@@ -23,9 +23,9 @@ use tokio::time::{sleep, timeout};
 
 use crate::http;
 use crate::node::TRUSTED_REGISTRY;
-use crate::testbed::{Published, Scene, count_passes};
+use crate::testbed::{Published, Testbed, count_passes};
 use crate::yarn;
-use samples::{Sample, Story, Wrong, judge};
+use samples::{Flaw, Sample, Summary, check_launch};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -39,12 +39,12 @@ pub enum Error {
 #[derive(Debug)]
 pub struct Watch {
     stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<Story>>,
+    thread: Option<JoinHandle<Summary>>,
 }
 
 impl Watch {
-    /// Over the published file, as the NodeManagers' user reads it, and the agent of `scene`, whenever it runs.
-    pub fn over(scene: &Scene, published: &Published) -> Result<Self, Error> {
+    /// Over the published file, as the NodeManagers' user reads it, and the agent of `testbed`, whenever it runs.
+    pub fn over(testbed: &Testbed, published: &Published) -> Result<Self, Error> {
         let client = published.client();
         let client = ClientBuilder::new()
             .with_config_dir(client.conf_dir().display().to_string())
@@ -52,28 +52,28 @@ impl Watch {
             .with_user(yarn::USER)
             .build()
             .map_err(|source| Error::Hdfs { source })?;
-        Self::start(scene.listen(), Subject::Published { client, path: published.path().to_owned() })
+        Self::start(testbed.listen(), Subject::Published { client, path: published.path().to_owned() })
     }
 
     /// Over the node's own Docker config.
-    pub fn over_local(scene: &Scene) -> Result<Self, Error> {
-        Self::start(scene.listen(), Subject::Local(scene.node.docker_config()))
+    pub fn over_local(testbed: &Testbed) -> Result<Self, Error> {
+        Self::start(testbed.listen(), Subject::Local(testbed.node.docker_config()))
     }
 
     /// Checks that from the first good read on nobody found the file missing, torn, without a credential or with one
     /// that had ended; and that health told the truth.
     pub fn end_well(self) {
-        let story = self.end();
-        assert!(story.reads > story.outages, "nothing was read: {story:?}");
-        assert!(story.wrong.is_empty(), "{story:?}");
-        assert!(story.lies.is_empty(), "{story:?}");
+        let summary = self.end();
+        assert!(summary.reads > summary.outages, "nothing was read: {summary:?}");
+        assert!(summary.flaws.is_empty(), "{summary:?}");
+        assert!(summary.false_ready.is_empty(), "{summary:?}");
     }
 
     /// Checks that health never claimed readiness when a launch would have failed: not at all for a credential that
     /// had ended, and otherwise not after passes enough to have seen it.
     pub fn end_truthful(self) {
-        let story = self.end();
-        assert!(story.reads > 0 && story.lies.is_empty(), "{story:?}");
+        let summary = self.end();
+        assert!(summary.reads > 0 && summary.false_ready.is_empty(), "{summary:?}");
     }
 
     fn start(agent: SocketAddr, subject: Subject) -> Result<Self, Error> {
@@ -83,15 +83,15 @@ impl Watch {
         let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
         // A thread of its own: what tests wait for does not hold it up.
         let watching = move || {
-            let story = runtime.block_on(watch(agent, &subject, &stopped));
+            let summary = runtime.block_on(watch(agent, &subject, &stopped));
             runtime.shutdown_background();
-            story
+            summary
         };
         let thread = thread::Builder::new().name("watch".to_owned()).spawn(watching).map_err(failed)?;
         Ok(Self { stop, thread: Some(thread) })
     }
 
-    fn end(mut self) -> Story {
+    fn end(mut self) -> Summary {
         self.stop.store(true, Ordering::Relaxed);
         let thread = self.thread.take().expect("it is taken here alone");
         thread.join().expect("the watch returns whatever it sees")
@@ -112,11 +112,11 @@ enum Subject {
 }
 
 impl Subject {
-    async fn read(&self) -> Result<Vec<u8>, Wrong> {
+    async fn read(&self) -> Result<Vec<u8>, Flaw> {
         match self {
             Self::Local(path) => fs::read(path).map_err(|error| match error.kind() {
-                io::ErrorKind::NotFound => Wrong::Missing,
-                _ => Wrong::Outage(error.to_string()),
+                io::ErrorKind::NotFound => Flaw::Missing,
+                _ => Flaw::Outage(error.to_string()),
             }),
             Self::Published { client, path } => {
                 let read = async {
@@ -125,9 +125,9 @@ impl Subject {
                     reader.read_bytes(length).await
                 };
                 match timeout(PATIENCE, read).await {
-                    Err(_elapsed) => Err(Wrong::Outage("HDFS was silent".to_owned())),
-                    Ok(Err(HdfsError::FileNotFound(_))) => Err(Wrong::Missing),
-                    Ok(Err(error)) => Err(Wrong::Outage(error.to_string())),
+                    Err(_elapsed) => Err(Flaw::Outage("HDFS was silent".to_owned())),
+                    Ok(Err(HdfsError::FileNotFound(_))) => Err(Flaw::Missing),
+                    Ok(Err(error)) => Err(Flaw::Outage(error.to_string())),
                     Ok(Ok(bytes)) => Ok(bytes.to_vec()),
                 }
             }
@@ -135,17 +135,18 @@ impl Subject {
     }
 }
 
-async fn watch(agent: SocketAddr, subject: &Subject, stop: &AtomicBool) -> Story {
-    let mut story = Story::default();
+async fn watch(agent: SocketAddr, subject: &Subject, stop: &AtomicBool) -> Summary {
+    let mut summary = Summary::default();
     while !stop.load(Ordering::Relaxed) {
         let ready_before = is_ready(agent).await;
-        let launch = subject.read().await.and_then(|bytes| judge(&bytes, TRUSTED_REGISTRY, Timestamp::now()));
+        let launch =
+            subject.read().await.and_then(|bytes| check_launch(&bytes, TRUSTED_REGISTRY, Timestamp::now()));
         let ready = ready_before && is_ready(agent).await;
         let passes = if launch.is_err() { passes(agent).await } else { None };
-        story.note(Sample { launch, ready, passes });
+        summary.note(Sample { launch, ready, passes });
         sleep(PACE).await;
     }
-    story
+    summary
 }
 
 async fn is_ready(agent: SocketAddr) -> bool {

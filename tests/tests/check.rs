@@ -11,7 +11,7 @@ use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
 use emr_ecr_agent_tests::parts::{self, Part};
 use emr_ecr_agent_tests::registry::{Registry, USER};
 use emr_ecr_agent_tests::scratch;
-use emr_ecr_agent_tests::testbed::{Outcome, SOON, Scene};
+use emr_ecr_agent_tests::testbed::{Outcome, SOON, Testbed};
 use emr_ecr_agent_tests::wait;
 use serde_json::{Value, json};
 
@@ -314,9 +314,9 @@ fn large_and_strange_files_are_judged() -> Outcome {
 
 #[tokio::test]
 async fn the_daemon_tells_findings_and_trust() -> Outcome {
-    let mut scene = Scene::without_hdfs().await?;
-    scene.settings.registry(TRUSTED_REGISTRY, &[]);
-    let agent = scene.start()?;
+    let mut testbed = Testbed::without_hdfs().await?;
+    testbed.settings.registry(TRUSTED_REGISTRY, &[]);
+    let agent = testbed.start()?;
     let trusted =
         format!(r#"emr_ecr_agent_trusted_registry_ok{{mode="normal",registry="{TRUSTED_REGISTRY}"}}"#);
     let metric = async |line: String| {
@@ -327,7 +327,7 @@ async fn the_daemon_tells_findings_and_trust() -> Outcome {
         .await
     };
     metric(format!("{trusted} 1")).await?;
-    let cfg = scene.node.conf_dir().join("container-executor.cfg");
+    let cfg = testbed.node.conf_dir().join("container-executor.cfg");
     let good = fs::read_to_string(&cfg)?;
     fs::write(&cfg, good.replace("centos,", "centos, "))?;
     metric(format!("{trusted} 0")).await?;
@@ -347,15 +347,15 @@ async fn the_registry_is_asked_for_the_image() -> Outcome {
     if !parts::present([Part::registry(), Part::hadoop()]) {
         return Ok(());
     }
-    let Some((scene, published)) = Scene::with_hdfs().await? else { return Ok(()) };
+    let Some((testbed, published)) = Testbed::with_hdfs().await? else { return Ok(()) };
     let registry = Registry::start().await?;
-    registry.door().accept_only(USER, "secret")?;
+    registry.password_file().accept_only(USER, "secret")?;
     let auth = BASE64.encode(format!("{USER}:secret"));
     let document = json!({ "auths": { registry.host(): { "auth": auth } } });
     published.put(&document.to_string()).await?;
     let ask = async |image: String, more: &'static [&'static str]| {
         let args = [&["check", "--json", "--image", &image][..], more].concat();
-        let finished = scene.run(&args).await?;
+        let finished = testbed.run(&args).await?;
         let found = finished.json()?;
         let found = [codes(&found, "error"), codes(&found, "warning")].concat();
         Outcome::Ok(found)
@@ -368,7 +368,7 @@ async fn the_registry_is_asked_for_the_image() -> Outcome {
     assert!(absent.contains(&"image-not-found".to_owned()), "{absent:?}");
     let offline = ask(format!("{}/absent:v1", registry.host()), &["--offline"]).await?;
     assert!(!offline.contains(&"image-not-found".to_owned()), "{offline:?}");
-    registry.door().accept_only(USER, "another")?;
+    registry.password_file().accept_only(USER, "another")?;
     let refused = ask(registry.image(), &[]).await?;
     assert!(refused.contains(&"pull-refused".to_owned()), "{refused:?}");
     Ok(())
@@ -377,9 +377,9 @@ async fn the_registry_is_asked_for_the_image() -> Outcome {
 /// Whether the directory of published files is writable for all is told.
 #[tokio::test]
 async fn the_published_file_is_judged_where_it_lies() -> Outcome {
-    let Some((scene, published)) = Scene::with_hdfs().await? else { return Ok(()) };
+    let Some((testbed, published)) = Testbed::with_hdfs().await? else { return Ok(()) };
     let found = async || {
-        let report = scene.run(&["check", "--json", "--offline"]).await?.json()?;
+        let report = testbed.run(&["check", "--json", "--offline"]).await?.json()?;
         Outcome::Ok((codes(&report, "error"), report))
     };
     let (errors, report) = found().await?;

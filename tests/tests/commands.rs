@@ -2,21 +2,21 @@
 
 use emr_ecr_agent_tests::ecr::Fault;
 use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
-use emr_ecr_agent_tests::testbed::{Outcome, SOON, Scene};
+use emr_ecr_agent_tests::testbed::{Outcome, SOON, Testbed};
 
 #[tokio::test]
 async fn help_and_version_are_told_without_settings() -> Outcome {
-    let scene = Scene::without_hdfs().await?;
-    let help = scene.run_plainly(&["--help"]).await?;
+    let testbed = Testbed::without_hdfs().await?;
+    let help = testbed.run_plainly(&["--help"]).await?;
     assert_eq!(help.code, 0);
     for command in ["run", "once", "status", "check", "Exit codes:"] {
         assert!(help.out.contains(command), "{command}: {}", help.out);
     }
-    let version = scene.run_plainly(&["--version"]).await?;
+    let version = testbed.run_plainly(&["--version"]).await?;
     assert_eq!(version.code, 0);
     assert!(version.out.starts_with("emr-ecr-agent "), "{}", version.out);
     for command in ["run", "once", "status", "check"] {
-        let help = scene.run_plainly(&[command, "--help"]).await?;
+        let help = testbed.run_plainly(&[command, "--help"]).await?;
         assert_eq!(help.code, 0, "{command}");
         assert!(help.out.contains("--config <FILE>"), "{command}: {}", help.out);
     }
@@ -25,7 +25,7 @@ async fn help_and_version_are_told_without_settings() -> Outcome {
 
 #[tokio::test]
 async fn wrong_usage_ends_with_2() -> Outcome {
-    let scene = Scene::without_hdfs().await?;
+    let testbed = Testbed::without_hdfs().await?;
     for args in [
         &[] as &[&str],
         &["unknown"],
@@ -34,7 +34,7 @@ async fn wrong_usage_ends_with_2() -> Outcome {
         &["status", "more"],
         &["check", "--dry-run"],
     ] {
-        let finished = scene.run_plainly(args).await?;
+        let finished = testbed.run_plainly(args).await?;
         assert_eq!(finished.code, 2, "{args:?}: {}", finished.err);
         assert!(
             finished.err.contains("--help") || finished.err.contains("Usage:"),
@@ -48,7 +48,7 @@ async fn wrong_usage_ends_with_2() -> Outcome {
 
 #[tokio::test]
 async fn wrong_settings_end_with_78_and_every_mistake() -> Outcome {
-    let scene = Scene::without_hdfs().await?;
+    let testbed = Testbed::without_hdfs().await?;
     let text = "\
 refresh.renew_at = 2
 pass_interval = \"1s\"
@@ -63,8 +63,8 @@ host = \"docker.io\"
 path = \"relative/config.json\"
 mode = \"0200\"
 ";
-    scene.node.write("agent.toml", text)?;
-    let path = scene.node.agent_toml().display().to_string();
+    testbed.node.write("agent.toml", text)?;
+    let path = testbed.node.agent_toml().display().to_string();
     let expected = [
         (1, "refresh.renew_at: must be a number from 0.1 to 0.9"),
         (2, "pass_interval: is not a known key"),
@@ -74,7 +74,7 @@ mode = \"0200\"
         (12, "docker_configs.mode: must be octal permission bits"),
     ];
     for command in ["run", "once", "status", "check"] {
-        let finished = scene.run_plainly(&[command, "--config", &path]).await?;
+        let finished = testbed.run_plainly(&[command, "--config", &path]).await?;
         assert_eq!(finished.code, 78, "{command}: {}", finished.err);
         assert!(finished.err.contains("6 mistakes"), "{command}: {}", finished.err);
         for (line, mistake) in expected {
@@ -88,17 +88,17 @@ mode = \"0200\"
 
 #[tokio::test]
 async fn settings_that_cannot_be_read_end_with_78() -> Outcome {
-    let scene = Scene::without_hdfs().await?;
-    scene.node.write("not.toml", "[refresh\n")?;
-    std::fs::write(scene.node.path("not.text"), [0xff, 0xfe])?;
+    let testbed = Testbed::without_hdfs().await?;
+    testbed.node.write("not.toml", "[refresh\n")?;
+    std::fs::write(testbed.node.path("not.text"), [0xff, 0xfe])?;
     for (name, reported) in [
         ("absent.toml", "does not exist"),
         ("conf", "is a directory, not a regular file"),
         ("not.toml", ":1: is not TOML"),
         ("not.text", "is not UTF-8"),
     ] {
-        let path = scene.node.path(name).display().to_string();
-        let finished = scene.run_plainly(&["run", "--config", &path]).await?;
+        let path = testbed.node.path(name).display().to_string();
+        let finished = testbed.run_plainly(&["run", "--config", &path]).await?;
         assert_eq!(finished.code, 78, "{name}: {}", finished.err);
         assert!(finished.err.contains(reported) && finished.err.contains(&path), "{name}: {}", finished.err);
     }
@@ -107,63 +107,63 @@ async fn settings_that_cannot_be_read_end_with_78() -> Outcome {
 
 #[tokio::test]
 async fn once_makes_all_fresh_and_says_so() -> Outcome {
-    let Some((scene, published)) = Scene::with_hdfs().await? else { return Ok(()) };
-    let finished = scene.run(&["once"]).await?;
+    let Some((testbed, published)) = Testbed::with_hdfs().await? else { return Ok(()) };
+    let finished = testbed.run(&["once"]).await?;
     assert_eq!((finished.code, finished.err.as_str()), (0, ""), "{}", finished.out);
     for line in [
-        format!("local:{} replaced", scene.node.docker_config().display()),
+        format!("local:{} replaced", testbed.node.docker_config().display()),
         format!("hdfs:{} replaced", published.path()),
         format!("hdfs:{} fresh, earliest expiry ", published.path()),
     ] {
         assert!(finished.out.contains(&line), "{line}: {}", finished.out);
     }
-    let auth = scene.ecr.newest("us-east-1").ok_or("no token issued")?.auth();
-    assert_eq!(scene.docker_config()?["auths"][TRUSTED_REGISTRY]["auth"], auth);
+    let auth = testbed.ecr.newest("us-east-1").ok_or("no token issued")?.auth();
+    assert_eq!(testbed.docker_config()?["auths"][TRUSTED_REGISTRY]["auth"], auth);
     published.wait_for_auth(TRUSTED_REGISTRY, &auth).await?;
 
     // What is published is as good as a token of one's own, and costs no call.
-    let again = scene.run(&["once", "--json"]).await?;
+    let again = testbed.run(&["once", "--json"]).await?;
     let report = again.json()?;
     assert_eq!((again.code, &report["fresh"], &report["dry_run"]), (0, &true.into(), &false.into()));
     assert_eq!(report["errors"].as_array().map(Vec::len), Some(0));
     assert_eq!(report["changes"].as_array().map(Vec::len), Some(0));
     assert_eq!(report["status"]["registries"][0]["source"], "published");
-    assert_eq!(scene.ecr.calls().len(), 1);
+    assert_eq!(testbed.ecr.calls().len(), 1);
     assert_eq!(report["status"]["ready"], true);
     Ok(())
 }
 
 #[tokio::test]
 async fn once_ends_with_1_where_something_is_not_fresh() -> Outcome {
-    let scene = Scene::without_hdfs().await?;
-    scene.ecr.fail_always(Fault::AccessDenied);
-    let finished = scene.run(&["once"]).await?;
+    let testbed = Testbed::without_hdfs().await?;
+    testbed.ecr.fail_always(Fault::AccessDenied);
+    let finished = testbed.run(&["once"]).await?;
     assert_eq!(finished.code, 1);
     assert!(finished.err.contains("ecr:GetAuthorizationToken"), "{}", finished.err);
     assert!(finished.err.contains("fs.defaultFS is not set"), "{}", finished.err);
     assert!(finished.out.contains("not fresh"), "{}", finished.out);
 
-    let report = scene.run(&["once", "--json"]).await?;
+    let report = testbed.run(&["once", "--json"]).await?;
     assert_eq!((report.code, &report.json()?["fresh"]), (1, &false.into()));
     Ok(())
 }
 
 #[tokio::test]
 async fn a_dry_run_writes_nothing_and_tells_what_it_would() -> Outcome {
-    let Some((scene, published)) = Scene::with_hdfs().await? else { return Ok(()) };
-    let told = scene.run(&["once", "--dry-run"]).await?;
+    let Some((testbed, published)) = Testbed::with_hdfs().await? else { return Ok(()) };
+    let told = testbed.run(&["once", "--dry-run"]).await?;
     assert_eq!(told.code, 1, "nothing is fresh yet: {}", told.out);
     for line in [
-        format!("local:{} would be replaced", scene.node.docker_config().display()),
+        format!("local:{} would be replaced", testbed.node.docker_config().display()),
         format!("hdfs:{} would be replaced", published.path()),
     ] {
         assert!(told.out.contains(&line), "{line}: {}", told.out);
     }
-    assert!(!scene.node.docker_config().exists());
+    assert!(!testbed.node.docker_config().exists());
     assert!(published.names().await?.is_empty());
 
     published.put("broken").await?;
-    let told = scene.run(&["once", "--dry-run", "--json"]).await?.json()?;
+    let told = testbed.run(&["once", "--dry-run", "--json"]).await?.json()?;
     assert_eq!(told["dry_run"], true);
     let hdfs = format!("hdfs:{}", published.path());
     let changes =
@@ -177,35 +177,35 @@ async fn a_dry_run_writes_nothing_and_tells_what_it_would() -> Outcome {
 
 #[tokio::test]
 async fn status_ends_with_3_1_or_0() -> Outcome {
-    let Some((scene, published)) = Scene::with_hdfs().await? else { return Ok(()) };
-    let absent = scene.run(&["status"]).await?;
+    let Some((testbed, published)) = Testbed::with_hdfs().await? else { return Ok(()) };
+    let absent = testbed.run(&["status"]).await?;
     assert_eq!((absent.code, absent.out.as_str()), (3, ""));
-    let address = scene.listen().to_string();
+    let address = testbed.listen().to_string();
     assert!(absent.err.contains("no agent answers at") && absent.err.contains(&address), "{}", absent.err);
 
-    scene.ecr.fail_always(Fault::Throttled);
-    let mut agent = scene.start()?;
+    testbed.ecr.fail_always(Fault::Throttled);
+    let mut agent = testbed.start()?;
     agent.wait_not_ready(SOON).await?;
-    let not_ready = scene.run(&["status"]).await?;
+    let not_ready = testbed.run(&["status"]).await?;
     assert_eq!(not_ready.code, 1, "{}", not_ready.err);
     assert!(not_ready.out.contains(": not ready"), "{}", not_ready.out);
 
-    scene.ecr.heal();
+    testbed.ecr.heal();
     agent.wait_ready(SOON).await?;
-    let ready = scene.run(&["status"]).await?;
+    let ready = testbed.run(&["status"]).await?;
     assert_eq!((ready.code, ready.err.as_str()), (0, ""));
     for part in [": ready", TRUSTED_REGISTRY, published.path(), "expires "] {
         assert!(ready.out.contains(part), "{part}: {}", ready.out);
     }
-    let json = scene.run(&["status", "--json"]).await?;
+    let json = testbed.run(&["status", "--json"]).await?;
     assert_eq!((json.code, &json.json()?["ready"]), (0, &true.into()));
     Ok(())
 }
 
 #[tokio::test]
 async fn check_ends_with_1_where_an_error_is_found() -> Outcome {
-    let scene = Scene::without_hdfs().await?;
-    let path = scene.node.conf_dir().join("container-executor.cfg");
+    let testbed = Testbed::without_hdfs().await?;
+    let path = testbed.node.conf_dir().join("container-executor.cfg");
     let text = std::fs::read_to_string(&path)?;
     let without_group = text.replace("yarn.nodemanager.linux-container-executor.group=yarn\n", "");
     for (content, code, finding) in [
@@ -214,15 +214,15 @@ async fn check_ends_with_1_where_an_error_is_found() -> Outcome {
         (None, 1, Some("config-missing")),
     ] {
         match content {
-            Some(content) => scene.node.write("conf/container-executor.cfg", content)?,
+            Some(content) => testbed.node.write("conf/container-executor.cfg", content)?,
             None => std::fs::remove_file(&path)?,
         }
         let file = path.display().to_string();
-        let told = scene.run_plainly(&["check", "--executor-cfg", &file, "--offline"]).await?;
+        let told = testbed.run_plainly(&["check", "--executor-cfg", &file, "--offline"]).await?;
         assert_eq!(told.code, code, "{finding:?}: {}{}", told.out, told.err);
         assert!(finding.is_none_or(|finding| told.out.contains(&format!("[{finding}]"))), "{}", told.out);
 
-        let json = scene.run_plainly(&["check", "--executor-cfg", &file, "--offline", "--json"]).await?;
+        let json = testbed.run_plainly(&["check", "--executor-cfg", &file, "--offline", "--json"]).await?;
         assert_eq!(json.code, code, "{finding:?}: {}", json.err);
         let json = json.json()?;
         let findings = json["findings"].as_array().ok_or("no findings")?;

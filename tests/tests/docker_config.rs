@@ -5,48 +5,50 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
 use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
-use emr_ecr_agent_tests::testbed::{Outcome, Scene, docker_config_error, docker_config_fresh, passes, shown};
+use emr_ecr_agent_tests::testbed::{
+    Outcome, Testbed, docker_config_error, docker_config_fresh, passes, shown,
+};
 use emr_ecr_agent_tests::tmpfs::Tmpfs;
 use serde_json::{Value, json};
 
 #[tokio::test]
 async fn what_others_keep_in_it_stays() -> Outcome {
-    let scene = Scene::without_hdfs().await?;
+    let testbed = Testbed::without_hdfs().await?;
     let others = json!({
         "auths": { "hub.example.com": { "auth": "aHViOmh1Yg==", "email": "a@example.com" } },
         "credHelpers": { "public.ecr.aws": "ecr-login" },
         "proxies": { "default": { "noProxy": "169.254.169.254" } },
         "futureKey": [1, { "deep": 1.50 }],
     });
-    scene.node.write("root/.docker/config.json", &others.to_string())?;
-    let agent = scene.start()?;
+    testbed.node.write("root/.docker/config.json", &others.to_string())?;
+    let agent = testbed.start()?;
     docker_config_fresh(&agent).await?;
 
     let mut expected = others;
-    let auth = scene.ecr.newest("us-east-1").ok_or("no token issued")?.auth();
+    let auth = testbed.ecr.newest("us-east-1").ok_or("no token issued")?.auth();
     expected["auths"][TRUSTED_REGISTRY] = json!({ "auth": auth });
-    assert_eq!(scene.docker_config()?, expected);
+    assert_eq!(testbed.docker_config()?, expected);
     Ok(())
 }
 
 #[tokio::test]
 async fn it_is_made_with_its_directory_and_its_mode() -> Outcome {
-    let scene = Scene::without_hdfs().await?;
-    fs::remove_dir(scene.node.path("root/.docker"))?;
-    let agent = scene.start()?;
+    let testbed = Testbed::without_hdfs().await?;
+    fs::remove_dir(testbed.node.path("root/.docker"))?;
+    let agent = testbed.start()?;
     docker_config_fresh(&agent).await?;
-    assert_eq!(mode(&scene.node.docker_config())?, 0o600);
-    assert_eq!(mode(&scene.node.path("root/.docker"))?, 0o700);
-    assert_eq!(names(&scene.node.path("root/.docker"))?, ["config.json"]);
+    assert_eq!(mode(&testbed.node.docker_config())?, 0o600);
+    assert_eq!(mode(&testbed.node.path("root/.docker"))?, 0o700);
+    assert_eq!(names(&testbed.node.path("root/.docker"))?, ["config.json"]);
     Ok(())
 }
 
 #[tokio::test]
 async fn a_drifted_mode_is_mended_without_a_new_file() -> Outcome {
-    let scene = Scene::without_hdfs().await?;
-    let agent = scene.start()?;
+    let testbed = Testbed::without_hdfs().await?;
+    let agent = testbed.start()?;
     docker_config_fresh(&agent).await?;
-    let path = scene.node.docker_config();
+    let path = testbed.node.docker_config();
     let inode = fs::metadata(&path)?.ino();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o666))?;
     shown(&agent, "the mode of old", |_| (mode(&path).ok()? == 0o600).then_some(())).await?;
@@ -56,11 +58,11 @@ async fn a_drifted_mode_is_mended_without_a_new_file() -> Outcome {
 
 #[tokio::test]
 async fn what_is_right_is_not_written_again() -> Outcome {
-    let scene = Scene::without_hdfs().await?;
-    let agent = scene.start()?;
+    let testbed = Testbed::without_hdfs().await?;
+    let agent = testbed.start()?;
     docker_config_fresh(&agent).await?;
     let print = || {
-        let metadata = fs::metadata(scene.node.docker_config())?;
+        let metadata = fs::metadata(testbed.node.docker_config())?;
         Ok::<_, std::io::Error>((metadata.ino(), metadata.ctime(), metadata.ctime_nsec()))
     };
     let before = print()?;
@@ -71,14 +73,14 @@ async fn what_is_right_is_not_written_again() -> Outcome {
 
 #[tokio::test]
 async fn a_symbolic_link_stays_and_its_target_is_replaced() -> Outcome {
-    let scene = Scene::without_hdfs().await?;
-    scene.node.write("shared-config.json", r#"{"psFormat":"x"}"#)?;
-    let link = scene.node.docker_config();
+    let testbed = Testbed::without_hdfs().await?;
+    testbed.node.write("shared-config.json", r#"{"psFormat":"x"}"#)?;
+    let link = testbed.node.docker_config();
     symlink("../../shared-config.json", &link)?;
-    let agent = scene.start()?;
+    let agent = testbed.start()?;
     docker_config_fresh(&agent).await?;
     assert!(link.is_symlink());
-    let target: Value = serde_json::from_slice(&fs::read(scene.node.path("shared-config.json"))?)?;
+    let target: Value = serde_json::from_slice(&fs::read(testbed.node.path("shared-config.json"))?)?;
     assert_eq!(target["psFormat"], "x");
     assert!(target["auths"][TRUSTED_REGISTRY]["auth"].is_string());
     Ok(())
@@ -91,17 +93,17 @@ async fn what_cannot_be_merged_into_is_left_and_reported() -> Outcome {
         ("[]", "its top level is not a JSON object"),
         (r#"{"auths":["hunter2"]}"#, "its \"auths\" is not a JSON object"),
     ] {
-        let scene = Scene::without_hdfs().await?;
-        scene.node.write("root/.docker/config.json", content)?;
-        let agent = scene.start()?;
+        let testbed = Testbed::without_hdfs().await?;
+        testbed.node.write("root/.docker/config.json", content)?;
+        let agent = testbed.start()?;
         let error = docker_config_error(&agent).await?;
         assert!(error.contains(reported), "{error}");
-        assert!(error.contains(&scene.node.docker_config().display().to_string()), "{error}");
+        assert!(error.contains(&testbed.node.docker_config().display().to_string()), "{error}");
         passes(&agent, 2).await?;
-        assert_eq!(fs::read_to_string(scene.node.docker_config())?, content);
+        assert_eq!(fs::read_to_string(testbed.node.docker_config())?, content);
         assert!(!agent.log_text().contains("hunter2"));
 
-        fs::remove_file(scene.node.docker_config())?;
+        fs::remove_file(testbed.node.docker_config())?;
         docker_config_fresh(&agent).await?;
     }
     Ok(())
@@ -109,29 +111,29 @@ async fn what_cannot_be_merged_into_is_left_and_reported() -> Outcome {
 
 #[tokio::test]
 async fn a_bad_file_does_not_keep_the_others_from_their_tokens() -> Outcome {
-    let Some((mut scene, published)) = Scene::with_hdfs().await? else { return Ok(()) };
-    let second = scene.node.path("second/config.json");
-    scene.settings.docker_config(&second, "0640");
-    scene.node.write("root/.docker/config.json", "not JSON")?;
-    let agent = scene.start()?;
+    let Some((mut testbed, published)) = Testbed::with_hdfs().await? else { return Ok(()) };
+    let second = testbed.node.path("second/config.json");
+    testbed.settings.docker_config(&second, "0640");
+    testbed.node.write("root/.docker/config.json", "not JSON")?;
+    let agent = testbed.start()?;
     shown(&agent, "both other places", |status| {
         let fresh = |index: usize| status["sinks"][index]["fresh"] == true;
         (fresh(1) && fresh(2)).then_some(())
     })
     .await?;
-    let auth = scene.ecr.newest("us-east-1").ok_or("no token issued")?.auth();
+    let auth = testbed.ecr.newest("us-east-1").ok_or("no token issued")?.auth();
     published.wait_for_auth(TRUSTED_REGISTRY, &auth).await?;
     assert_eq!(mode(&second)?, 0o640);
-    assert_eq!(fs::read_to_string(scene.node.docker_config())?, "not JSON");
+    assert_eq!(fs::read_to_string(testbed.node.docker_config())?, "not JSON");
     Ok(())
 }
 
 #[tokio::test]
 async fn a_directory_in_its_place_is_named() -> Outcome {
-    let scene = Scene::without_hdfs().await?;
-    let path = scene.node.docker_config();
+    let testbed = Testbed::without_hdfs().await?;
+    let path = testbed.node.docker_config();
     fs::create_dir(&path)?;
-    let agent = scene.start()?;
+    let agent = testbed.start()?;
     let error = docker_config_error(&agent).await?;
     assert!(error.contains(&format!("{} is a directory, not a regular file", path.display())), "{error}");
 
@@ -142,11 +144,11 @@ async fn a_directory_in_its_place_is_named() -> Outcome {
 
 #[tokio::test]
 async fn a_read_only_file_system_is_reported_and_healed() -> Outcome {
-    let scene = Scene::without_hdfs().await?;
-    let directory = scene.node.path("root/.docker");
+    let testbed = Testbed::without_hdfs().await?;
+    let directory = testbed.node.path("root/.docker");
     let Some(disk) = Tmpfs::mount(&directory)? else { return Ok(()) };
     disk.set_writable(false)?;
-    let agent = scene.start()?;
+    let agent = testbed.start()?;
     let error = docker_config_error(&agent).await?;
     assert!(error.contains(&format!("cannot create a temporary file in {}", directory.display())), "{error}");
     assert!(error.contains("Read-only file system"), "{error}");
@@ -158,22 +160,22 @@ async fn a_read_only_file_system_is_reported_and_healed() -> Outcome {
 
 #[tokio::test]
 async fn a_full_disk_costs_nothing_that_is_there() -> Outcome {
-    let scene = Scene::without_hdfs().await?;
-    let directory = scene.node.path("root/.docker");
+    let testbed = Testbed::without_hdfs().await?;
+    let directory = testbed.node.path("root/.docker");
     let Some(disk) = Tmpfs::mount(&directory)? else { return Ok(()) };
     let before = r#"{"auths":{"hub.example.com":{"auth":"aHViOmh1Yg=="}}}"#;
-    scene.node.write("root/.docker/config.json", before)?;
+    testbed.node.write("root/.docker/config.json", before)?;
     let ballast = disk.fill()?;
-    let agent = scene.start()?;
+    let agent = testbed.start()?;
     let error = docker_config_error(&agent).await?;
     assert!(error.contains("No space left on device"), "{error}");
-    assert_eq!(fs::read_to_string(scene.node.docker_config())?, before);
+    assert_eq!(fs::read_to_string(testbed.node.docker_config())?, before);
     passes(&agent, 2).await?;
     assert_eq!(names(&directory)?, [ballast, "config.json"], "no temporary file is left");
 
     fs::remove_file(directory.join(ballast))?;
     docker_config_fresh(&agent).await?;
-    assert_eq!(scene.docker_config()?["auths"]["hub.example.com"]["auth"], "aHViOmh1Yg==");
+    assert_eq!(testbed.docker_config()?["auths"]["hub.example.com"]["auth"], "aHViOmh1Yg==");
     assert_eq!(names(&directory)?, ["config.json"]);
     Ok(())
 }

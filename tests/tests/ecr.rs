@@ -1,9 +1,9 @@
 //! What the agent asks ECR for, and what it makes of the answers. No HDFS is needed for that.
 
 use emr_ecr_agent_tests::ecr::{BadToken, Fault};
-use emr_ecr_agent_tests::imds::{ACCESS_KEY, Mood};
+use emr_ecr_agent_tests::imds::{ACCESS_KEY, Behavior};
 use emr_ecr_agent_tests::node::{REGION, TRUSTED_REGISTRY};
-use emr_ecr_agent_tests::testbed::{Outcome, SOON, Scene, passes, shown, wait_for_token};
+use emr_ecr_agent_tests::testbed::{Outcome, SOON, Testbed, passes, shown, wait_for_token};
 use emr_ecr_agent_tests::tls::{Route, TlsProxy};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -14,9 +14,9 @@ const SECOND_ACCOUNT: &str = "210987654321.dkr.ecr.us-east-1.amazonaws.com";
 
 #[tokio::test]
 async fn one_call_serves_all_registries_of_a_region() -> Outcome {
-    let mut scene = Scene::without_hdfs().await?;
-    scene.settings.registry(SECOND_ACCOUNT, &["mirror.example.com:5000"]).registry(IRELAND, &[]);
-    let agent = scene.start()?;
+    let mut testbed = Testbed::without_hdfs().await?;
+    testbed.settings.registry(SECOND_ACCOUNT, &["mirror.example.com:5000"]).registry(IRELAND, &[]);
+    let agent = testbed.start()?;
     shown(&agent, "three tokens", |status| {
         let registries = status["registries"].as_array()?;
         let have = registries.iter().filter(|registry| registry["expires_at"].is_string());
@@ -25,14 +25,14 @@ async fn one_call_serves_all_registries_of_a_region() -> Outcome {
     .await?;
     passes(&agent, 2).await?;
 
-    let mut regions: Vec<String> = scene.ecr.calls().into_iter().map(|call| call.region).collect();
+    let mut regions: Vec<String> = testbed.ecr.calls().into_iter().map(|call| call.region).collect();
     regions.sort();
     assert_eq!(regions, ["eu-west-1", "us-east-1"]);
-    assert!(scene.ecr.calls().iter().all(|call| call.access_key == ACCESS_KEY && !call.public));
+    assert!(testbed.ecr.calls().iter().all(|call| call.access_key == ACCESS_KEY && !call.public));
 
-    let auths = scene.docker_config()?["auths"].clone();
-    let east = scene.ecr.newest("us-east-1").ok_or("no token for us-east-1")?.auth();
-    let west = scene.ecr.newest("eu-west-1").ok_or("no token for eu-west-1")?.auth();
+    let auths = testbed.docker_config()?["auths"].clone();
+    let east = testbed.ecr.newest("us-east-1").ok_or("no token for us-east-1")?.auth();
+    let west = testbed.ecr.newest("eu-west-1").ok_or("no token for eu-west-1")?.auth();
     for (name, auth) in [
         (TRUSTED_REGISTRY, &east),
         (SECOND_ACCOUNT, &east),
@@ -46,9 +46,9 @@ async fn one_call_serves_all_registries_of_a_region() -> Outcome {
 
 #[tokio::test]
 async fn the_lack_of_credentials_is_told_from_all_else() -> Outcome {
-    let scene = Scene::without_hdfs().await?;
-    scene.imds.set_mood(Mood::NoRole);
-    let agent = scene.start()?;
+    let testbed = Testbed::without_hdfs().await?;
+    testbed.imds.set_behavior(Behavior::NoRole);
+    let agent = testbed.start()?;
     let (error, waiting_for) = shown(&agent, "an error", |status| {
         let error = status["registries"][0]["last_error"].as_str()?.to_owned();
         Some((error, status["waiting_for"].to_string()))
@@ -58,9 +58,9 @@ async fn the_lack_of_credentials_is_told_from_all_else() -> Outcome {
         assert!(error.contains(tried), "{tried}: {error}");
     }
     assert!(waiting_for.contains("AWS credentials"), "{waiting_for}");
-    assert!(scene.ecr.calls().is_empty());
+    assert!(testbed.ecr.calls().is_empty());
 
-    scene.imds.set_mood(Mood::Good);
+    testbed.imds.set_behavior(Behavior::Normal);
     wait_for_token(&agent).await?;
     Ok(())
 }
@@ -68,12 +68,12 @@ async fn the_lack_of_credentials_is_told_from_all_else() -> Outcome {
 #[tokio::test]
 async fn a_bad_answer_never_replaces_a_living_token() -> Outcome {
     for fault in [Fault::Content(BadToken::AlreadyExpired), Fault::Content(BadToken::NotAwsUser)] {
-        let scene = Scene::without_hdfs().await?;
-        scene.ecr.set_token_life(SignedDuration::from_secs(6));
-        let agent = scene.start()?;
+        let testbed = Testbed::without_hdfs().await?;
+        testbed.ecr.set_token_life(SignedDuration::from_secs(6));
+        let agent = testbed.start()?;
         wait_for_token(&agent).await?;
-        let first = scene.ecr.newest("us-east-1").ok_or("no token issued")?;
-        scene.ecr.fail_always(fault);
+        let first = testbed.ecr.newest("us-east-1").ok_or("no token issued")?;
+        testbed.ecr.fail_always(fault);
 
         let registry = shown(&agent, "a failure", |status| {
             let registry = &status["registries"][0];
@@ -85,7 +85,7 @@ async fn a_bad_answer_never_replaces_a_living_token() -> Outcome {
         // On the wire it is a number of seconds with a broken part, which is not exact.
         let apart = expires_at.duration_since(first.expires_at).abs();
         assert!(apart <= SignedDuration::from_millis(1), "{fault:?}: {apart}");
-        let auth = &scene.docker_config()?["auths"][TRUSTED_REGISTRY]["auth"];
+        let auth = &testbed.docker_config()?["auths"][TRUSTED_REGISTRY]["auth"];
         assert_eq!(*auth, first.auth(), "{fault:?}");
     }
     Ok(())
@@ -94,11 +94,11 @@ async fn a_bad_answer_never_replaces_a_living_token() -> Outcome {
 #[tokio::test]
 async fn expiry_is_judged_by_the_clock_of_the_server() -> Outcome {
     for hours in [-3, 3] {
-        let scene = Scene::without_hdfs().await?;
+        let testbed = Testbed::without_hdfs().await?;
         // By the local clock the token would have ended long ago, or would live for hours.
-        scene.ecr.set_clock_offset(SignedDuration::from_hours(hours));
-        scene.ecr.set_token_life(SignedDuration::from_mins(30));
-        let agent = scene.start()?;
+        testbed.ecr.set_clock_offset(SignedDuration::from_hours(hours));
+        testbed.ecr.set_token_life(SignedDuration::from_mins(30));
+        let agent = testbed.start()?;
         wait_for_token(&agent).await?;
         let status = agent.status().await?;
         let skew = status["clock_skew_seconds"].as_f64().ok_or("no skew")?;
@@ -108,9 +108,9 @@ async fn expiry_is_judged_by_the_clock_of_the_server() -> Outcome {
 
         passes(&agent, 2).await?;
         // The first is refused, since it is signed by the wrong clock.
-        assert_eq!(scene.ecr.calls().len(), 2, "{hours} h: nothing is due yet");
+        assert_eq!(testbed.ecr.calls().len(), 2, "{hours} h: nothing is due yet");
         let local =
-            check_named(&agent.status().await?, &format!("local:{}", scene.node.docker_config().display()))
+            check_named(&agent.status().await?, &format!("local:{}", testbed.node.docker_config().display()))
                 .ok_or("no such check")?;
         assert_eq!(local["ok"], true, "{hours} h: {local}");
     }
@@ -119,18 +119,18 @@ async fn expiry_is_judged_by_the_clock_of_the_server() -> Outcome {
 
 #[tokio::test]
 async fn a_token_is_renewed_at_half_of_its_life() -> Outcome {
-    let scene = Scene::without_hdfs().await?;
-    scene.ecr.set_token_life(SignedDuration::from_secs(8));
-    let agent = scene.start()?;
-    let calls = scene.ecr.wait_for_calls(3, SOON).await?;
+    let testbed = Testbed::without_hdfs().await?;
+    testbed.ecr.set_token_life(SignedDuration::from_secs(8));
+    let agent = testbed.start()?;
+    let calls = testbed.ecr.wait_for_calls(3, SOON).await?;
     for pair in calls.windows(2) {
         let apart = pair[1].at.duration_since(pair[0].at);
         assert!(apart >= SignedDuration::from_secs(3), "renewed too early: {apart}");
         assert!(apart <= SignedDuration::from_secs(8), "renewed after its end: {apart}");
     }
-    let newest = scene.ecr.newest("us-east-1").ok_or("no token issued")?.auth();
+    let newest = testbed.ecr.newest("us-east-1").ok_or("no token issued")?.auth();
     shown(&agent, "the third token", |_| {
-        (scene.docker_config().ok()?["auths"][TRUSTED_REGISTRY]["auth"] == newest).then_some(())
+        (testbed.docker_config().ok()?["auths"][TRUSTED_REGISTRY]["auth"] == newest).then_some(())
     })
     .await?;
     Ok(())
@@ -138,19 +138,19 @@ async fn a_token_is_renewed_at_half_of_its_life() -> Outcome {
 
 #[tokio::test]
 async fn ecr_is_asked_by_tls_and_by_the_proxy_that_the_environment_names() -> Outcome {
-    let mut scene = Scene::without_hdfs().await?;
+    let mut testbed = Testbed::without_hdfs().await?;
     let api = format!("api.ecr.{REGION}.amazonaws.com");
-    let proxy = TlsProxy::start(vec![Route { host: api, server: scene.ecr.address() }]).await?;
-    let config = format!("[default]\nec2_metadata_service_endpoint = http://{}\n", scene.imds.address());
-    scene.node.write("aws/.aws/config", &config)?;
-    scene.node.write("authority.pem", proxy.authority())?;
-    scene.environment = vec![
+    let proxy = TlsProxy::start(vec![Route { host: api, server: testbed.ecr.address() }]).await?;
+    let config = format!("[default]\nec2_metadata_service_endpoint = http://{}\n", testbed.imds.address());
+    testbed.node.write("aws/.aws/config", &config)?;
+    testbed.node.write("authority.pem", proxy.authority())?;
+    testbed.environment = vec![
         ("HTTPS_PROXY", format!("http://{}", proxy.address()).into()),
-        ("SSL_CERT_FILE", scene.node.path("authority.pem")),
+        ("SSL_CERT_FILE", testbed.node.path("authority.pem")),
     ];
-    let agent = scene.start()?;
+    let agent = testbed.start()?;
     wait_for_token(&agent).await?;
-    assert_eq!(scene.ecr.calls().len(), 1);
+    assert_eq!(testbed.ecr.calls().len(), 1);
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use emr_ecr_agent_tests::ecr::{BadToken, Fault};
 use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
 use emr_ecr_agent_tests::sts;
 use emr_ecr_agent_tests::testbed::identities::{Identities, OTHERS, PUBLIC, has_token, registry};
-use emr_ecr_agent_tests::testbed::{Outcome, SOON, Scene, passes, shown, token_error, wait_for_token};
+use emr_ecr_agent_tests::testbed::{Outcome, SOON, Testbed, passes, shown, token_error, wait_for_token};
 use emr_ecr_agent_tests::wait;
 use emr_ecr_agent_tests::watch::Watch;
 use futures_util::future::try_join_all;
@@ -50,17 +50,17 @@ async fn a_failed_first_call_is_reported_and_repeated() -> Outcome {
 }
 
 async fn check_first_call(fault: Fault, kind: &str, words: &str) -> Outcome {
-    let mut scene = Scene::without_hdfs().await?;
-    scene.settings.set("deadlines.ecr", deadline(kind));
-    scene.ecr.fail_always(fault);
-    let agent = scene.start()?;
+    let mut testbed = Testbed::without_hdfs().await?;
+    testbed.settings.set("deadlines.ecr", deadline(kind));
+    testbed.ecr.fail_always(fault);
+    let agent = testbed.start()?;
     let error = token_error(&agent).await?;
     assert!(error.contains(words) && error.contains("us-east-1"), "{fault:?}: {error}");
     assert!(!error.contains('\n'), "{fault:?}: more than a line: {error}");
     assert_counted(&agent, TRUSTED_REGISTRY, kind).await?;
-    assert!(!scene.node.docker_config().exists(), "{fault:?}: it wrote a file without a token");
+    assert!(!testbed.node.docker_config().exists(), "{fault:?}: it wrote a file without a token");
 
-    scene.ecr.heal();
+    testbed.ecr.heal();
     Ok(wait_for_token(&agent).await?)
 }
 
@@ -128,20 +128,20 @@ async fn check_all<const N: usize>(table: [(Trouble, &str, &str); N]) -> Outcome
 
 /// `kind` is the word, or words, for counters; `words` a part of what is said.
 async fn check(trouble: Trouble, kind: &str, words: &str) -> Outcome {
-    let mut world = Identities::new().await?;
-    world.settings.set("deadlines.ecr", deadline(kind));
-    world.settings.registry(PUBLIC, &[]);
-    world.add_others_by_role();
+    let mut testbed = Identities::new().await?;
+    testbed.settings.set("deadlines.ecr", deadline(kind));
+    testbed.settings.registry(PUBLIC, &[]);
+    testbed.add_others_by_role();
     // Renewed halfway, with as much time for the look at what lives.
-    for ecr in [&world.ecr, &world.public] {
+    for ecr in [&testbed.ecr, &testbed.public] {
         ecr.set_token_life(SignedDuration::from_secs(20));
     }
-    let agent = world.start()?;
+    let agent = testbed.start()?;
     wait_for_tokens(&agent, &[TRUSTED_REGISTRY, OTHERS, PUBLIC]).await?;
     let host = trouble.host();
-    let first = world.auth(host).ok_or("no token in the Docker config")?;
-    let watch = Watch::over_local(&world)?;
-    trouble.begin(&world);
+    let first = testbed.auth(host).ok_or("no token in the Docker config")?;
+    let watch = Watch::over_local(&testbed)?;
+    trouble.begin(&testbed);
 
     let failing = shown(&agent, "a failure", |status| {
         let registry = registry(status, host)?;
@@ -153,15 +153,15 @@ async fn check(trouble: Trouble, kind: &str, words: &str) -> Outcome {
     assert_counted(&agent, host, kind).await?;
     let ends: Timestamp = failing["expires_at"].as_str().ok_or("what lives was dropped")?.parse()?;
     assert!(ends > Timestamp::now(), "{trouble:?}: looked at too late to tell");
-    assert_eq!(world.auth(host), Some(first.clone()), "{trouble:?}: what lives stays");
+    assert_eq!(testbed.auth(host), Some(first.clone()), "{trouble:?}: what lives stays");
     let status = agent.status().await?;
     for bystander in trouble.bystanders() {
         let shown = registry(&status, bystander).ok_or("not shown")?;
         assert_eq!(shown["consecutive_failures"], 0, "{trouble:?}: {shown}");
     }
 
-    trouble.end(&world);
-    wait::until("the next token", SOON, async || match world.auth(host) {
+    trouble.end(&testbed);
+    wait::until("the next token", SOON, async || match testbed.auth(host) {
         Some(next) if next != first => Ok(()),
         _ => Err("none yet"),
     })
@@ -190,19 +190,19 @@ impl Trouble {
         }
     }
 
-    fn begin(self, world: &Identities) {
+    fn begin(self, testbed: &Identities) {
         match self {
-            Self::Private(fault) => world.ecr.fail_always(fault),
-            Self::Public(fault) => world.public.fail_always(fault),
-            Self::Sts(fault) => world.sts.fail_always(fault),
+            Self::Private(fault) => testbed.ecr.fail_always(fault),
+            Self::Public(fault) => testbed.public.fail_always(fault),
+            Self::Sts(fault) => testbed.sts.fail_always(fault),
         }
     }
 
-    fn end(self, world: &Identities) {
+    fn end(self, testbed: &Identities) {
         match self {
-            Self::Private(_) => world.ecr.heal(),
-            Self::Public(_) => world.public.heal(),
-            Self::Sts(_) => world.sts.heal(),
+            Self::Private(_) => testbed.ecr.heal(),
+            Self::Public(_) => testbed.public.heal(),
+            Self::Sts(_) => testbed.sts.heal(),
         }
     }
 }
@@ -211,17 +211,17 @@ impl Trouble {
 #[tokio::test]
 async fn a_clock_wrong_by_hours_hinders_no_call() -> Outcome {
     for hours in [-3, 3] {
-        let mut world = Identities::new().await?;
-        world.settings.registry(PUBLIC, &[]);
-        world.add_others_by_role();
+        let mut testbed = Identities::new().await?;
+        testbed.settings.registry(PUBLIC, &[]);
+        testbed.add_others_by_role();
         let offset = SignedDuration::from_hours(hours);
-        world.ecr.set_clock_offset(offset);
-        world.public.set_clock_offset(offset);
-        world.sts.set_clock_offset(offset);
-        let agent = world.start()?;
+        testbed.ecr.set_clock_offset(offset);
+        testbed.public.set_clock_offset(offset);
+        testbed.sts.set_clock_offset(offset);
+        let agent = testbed.start()?;
         let hosts = [TRUSTED_REGISTRY, OTHERS, PUBLIC];
         wait_for_tokens(&agent, &hosts).await?;
-        let calls = || [world.ecr.calls().len(), world.public.calls().len(), world.sts.calls().len()];
+        let calls = || [testbed.ecr.calls().len(), testbed.public.calls().len(), testbed.sts.calls().len()];
         let before = calls();
         passes(&agent, 2).await?;
         let status = agent.status().await?;

@@ -5,7 +5,7 @@ use emr_ecr_agent_tests::agent::Agent;
 use emr_ecr_agent_tests::clock::WallClock;
 use emr_ecr_agent_tests::node::{REGION, TRUSTED_REGISTRY};
 use emr_ecr_agent_tests::parts::{self, Part};
-use emr_ecr_agent_tests::testbed::{Outcome, SOON, Scene, passes, shown};
+use emr_ecr_agent_tests::testbed::{Outcome, SOON, Testbed, passes, shown};
 use emr_ecr_agent_tests::wait;
 use emr_ecr_agent_tests::watch::Watch;
 use jiff::{SignedDuration, Timestamp};
@@ -16,10 +16,10 @@ const JUMPS: [i32; 4] = [12, -12, 12, 0];
 #[tokio::test]
 async fn a_jump_takes_nothing_away_and_asks_for_nothing() -> Outcome {
     let Some(clock) = clock()? else { return Ok(()) };
-    let Some((mut scene, published)) = Scene::with_hdfs().await? else { return Ok(()) };
-    scene.environment = clock.environment();
-    let mut agent = scene.start_ready().await?;
-    let watch = Watch::over(&scene, &published)?;
+    let Some((mut testbed, published)) = Testbed::with_hdfs().await? else { return Ok(()) };
+    testbed.environment = clock.environment();
+    let mut agent = testbed.start_ready().await?;
+    let watch = Watch::over(&testbed, &published)?;
     let before = published.text().await?;
     for hours in JUMPS {
         clock.set_hours(hours)?;
@@ -27,7 +27,7 @@ async fn a_jump_takes_nothing_away_and_asks_for_nothing() -> Outcome {
         passes(&agent, 3).await?;
         agent.wait_ready(SOON).await?;
         assert_eq!(published.text().await?, before, "{hours} h");
-        assert_eq!(scene.ecr.calls().len(), 1, "{hours} h");
+        assert_eq!(testbed.ecr.calls().len(), 1, "{hours} h");
     }
     watch.end_well();
     Ok(())
@@ -36,17 +36,17 @@ async fn a_jump_takes_nothing_away_and_asks_for_nothing() -> Outcome {
 #[tokio::test]
 async fn tokens_are_renewed_in_time_by_a_clock_that_jumped() -> Outcome {
     let Some(clock) = clock()? else { return Ok(()) };
-    let Some((mut scene, published)) = Scene::with_hdfs().await? else { return Ok(()) };
-    scene.environment = clock.environment();
-    scene.ecr.set_token_life(SignedDuration::from_secs(16));
-    let agent = scene.start_ready().await?;
-    let watch = Watch::over(&scene, &published)?;
+    let Some((mut testbed, published)) = Testbed::with_hdfs().await? else { return Ok(()) };
+    testbed.environment = clock.environment();
+    testbed.ecr.set_token_life(SignedDuration::from_secs(16));
+    let agent = testbed.start_ready().await?;
+    let watch = Watch::over(&testbed, &published)?;
     for hours in JUMPS {
         clock.set_hours(hours)?;
         notices(&agent, hours).await?;
-        let before = scene.ecr.newest(REGION).ok_or("no token issued")?;
-        let calls = scene.ecr.calls().len();
-        let next = wait::until("the next token", SOON, async || match scene.ecr.newest(REGION) {
+        let before = testbed.ecr.newest(REGION).ok_or("no token issued")?;
+        let calls = testbed.ecr.calls().len();
+        let next = wait::until("the next token", SOON, async || match testbed.ecr.newest(REGION) {
             Some(next) if next != before => Ok(next),
             _ => Err("none yet"),
         })
@@ -57,7 +57,7 @@ async fn tokens_are_renewed_in_time_by_a_clock_that_jumped() -> Outcome {
         let ends: Timestamp = ends.parse()?;
         assert_eq!(ends.as_second(), next.expires_at.as_second(), "{hours} h");
         // One is refused, if it is signed by the wrong clock, and one is good.
-        assert!(scene.ecr.calls().len() <= calls + 2, "{hours} h: {:?}", scene.ecr.calls());
+        assert!(testbed.ecr.calls().len() <= calls + 2, "{hours} h: {:?}", testbed.ecr.calls());
     }
     watch.end_well();
     Ok(())

@@ -5,10 +5,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use emr_ecr_agent_tests::hdfs::HaHdfs;
-use emr_ecr_agent_tests::hdfs::proxy::{Mood, NameNodeProxy, Side};
+use emr_ecr_agent_tests::hdfs::proxy::{Behavior, NameNodeProxy, Side};
 use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
 use emr_ecr_agent_tests::parts::{self, Part};
-use emr_ecr_agent_tests::testbed::{Outcome, Published, SOON, Scene, hdfs_error, passes, recovers};
+use emr_ecr_agent_tests::testbed::{Outcome, Published, SOON, Testbed, hdfs_error, passes, recovers};
 use emr_ecr_agent_tests::wait;
 use emr_ecr_agent_tests::watch::Watch;
 use futures_util::future::try_join_all;
@@ -21,18 +21,18 @@ async fn a_failover_is_survived_while_publishing() -> Outcome {
     }
     let mut hdfs = HaHdfs::start().await?;
     let published = Published::on(hdfs.client().clone(), "/user/hadoop");
-    let mut scene = Scene::publishing(&published).await?;
+    let mut testbed = Testbed::publishing(&published).await?;
     // Due at each pass, and alive for longer than the cluster has no active NameNode.
-    scene.ecr.set_token_life(SignedDuration::from_secs(60));
+    testbed.ecr.set_token_life(SignedDuration::from_secs(60));
     // What it holds as the NameNode dies may be its turn to renew, which lasts for as long as calls may take.
-    scene.settings.set("refresh.renew_at", 0.1).set("deadlines.ecr", "2s").set("deadlines.hdfs", "5s");
-    let mut agent = scene.start_ready().await?;
-    let watch = Watch::over(&scene, &published)?;
+    testbed.settings.set("refresh.renew_at", 0.1).set("deadlines.ecr", "2s").set("deadlines.hdfs", "5s");
+    let mut agent = testbed.start_ready().await?;
+    let watch = Watch::over(&testbed, &published)?;
 
     hdfs.kill_active();
     agent.wait_not_ready(SOON).await?;
     hdfs.activate_standby().await?;
-    let newest = || scene.ecr.newest("us-east-1").map(|token| token.auth()).unwrap_or_default();
+    let newest = || testbed.ecr.newest("us-east-1").map(|token| token.auth()).unwrap_or_default();
     let at_failover = newest();
     recovers(&mut agent).await?;
     wait::until("a later token in the file", SOON, async || {
@@ -67,13 +67,13 @@ async fn an_agent_killed_at_any_step_leaves_a_whole_file() -> Outcome {
 }
 
 async fn check_kill((call, side): (&'static str, Side)) -> Outcome {
-    let Some((mut scene, published, proxy)) = behind_proxy().await? else { return Ok(()) };
+    let Some((mut testbed, published, proxy)) = behind_proxy().await? else { return Ok(()) };
     // The killed agent may hold the turn to renew, for as long as calls may take.
-    scene.settings.set("deadlines.ecr", "2s").set("deadlines.hdfs", "4s");
+    testbed.settings.set("deadlines.ecr", "2s").set("deadlines.hdfs", "4s");
     published.put(STRANGERS).await?;
-    let watch = Watch::over(&scene, &published)?;
-    proxy.set_mood(Mood::Catch { call, side });
-    let agent = scene.start()?;
+    let watch = Watch::over(&testbed, &published)?;
+    proxy.set_behavior(Behavior::Catch { call, side });
+    let agent = testbed.start()?;
     proxy.caught().await;
     // Dropped means killed; the call is where it was caught.
     drop(agent);
@@ -83,7 +83,7 @@ async fn check_kill((call, side): (&'static str, Side)) -> Outcome {
     assert_eq!(left["auths"]["hub.example.com"]["auth"], "aHViOmh1Yg==", "{call} {side:?}");
     assert_eq!(left["auths"][TRUSTED_REGISTRY]["auth"].is_string(), renamed, "{call} {side:?}");
 
-    let mut agent = scene.start()?;
+    let mut agent = testbed.start()?;
     agent.wait_ready(SOON * 2).await?;
     let healed = published.json().await?;
     assert_eq!(healed["auths"]["hub.example.com"]["auth"], "aHViOmh1Yg==", "{call} {side:?}");
@@ -99,18 +99,18 @@ async fn a_connection_broken_at_any_step_is_survived() -> Outcome {
 }
 
 async fn check_reset((call, side): (&'static str, Side)) -> Outcome {
-    let Some((mut scene, published, proxy)) = behind_proxy().await? else { return Ok(()) };
+    let Some((mut testbed, published, proxy)) = behind_proxy().await? else { return Ok(()) };
     published.put(STRANGERS).await?;
-    let watch = Watch::over(&scene, &published)?;
-    proxy.set_mood(Mood::Reset { call, side });
-    scene.settings.set("deadlines.hdfs", "5s");
-    let mut agent = scene.start()?;
+    let watch = Watch::over(&testbed, &published)?;
+    proxy.set_behavior(Behavior::Reset { call, side });
+    testbed.settings.set("deadlines.hdfs", "5s");
+    let mut agent = testbed.start()?;
     let error = hdfs_error(&agent).await?;
     assert!(error.contains("hdfs://"), "{call} {side:?}: {error}");
     let left = published.json().await?;
     assert_eq!(left["auths"]["hub.example.com"]["auth"], "aHViOmh1Yg==", "{call} {side:?}");
 
-    proxy.set_mood(Mood::Honest);
+    proxy.set_behavior(Behavior::Normal);
     recovers(&mut agent).await?;
     assert!(published.json().await?["auths"][TRUSTED_REGISTRY]["auth"].is_string(), "{call} {side:?}");
     watch.end_well();
@@ -120,13 +120,13 @@ async fn check_reset((call, side): (&'static str, Side)) -> Outcome {
 #[tokio::test]
 async fn readiness_falls_before_what_is_published_ends() -> Outcome {
     for silent in [false, true] {
-        let Some((mut scene, published, mut proxy)) = behind_proxy().await? else { return Ok(()) };
-        scene.settings.set("refresh.minimum_validity", "8s").set("deadlines.hdfs", "2s");
-        scene.ecr.set_token_life(SignedDuration::from_secs(30));
-        let mut agent = scene.start_ready().await?;
-        let watch = Watch::over(&scene, &published)?;
+        let Some((mut testbed, published, mut proxy)) = behind_proxy().await? else { return Ok(()) };
+        testbed.settings.set("refresh.minimum_validity", "8s").set("deadlines.hdfs", "2s");
+        testbed.ecr.set_token_life(SignedDuration::from_secs(30));
+        let mut agent = testbed.start_ready().await?;
+        let watch = Watch::over(&testbed, &published)?;
         match silent {
-            true => proxy.set_mood(Mood::Silent),
+            true => proxy.set_behavior(Behavior::Silent),
             false => proxy.refuse().await,
         }
         agent.wait_not_ready(SOON).await?;
@@ -138,7 +138,7 @@ async fn readiness_falls_before_what_is_published_ends() -> Outcome {
         assert!(error.contains("hdfs://"), "silent: {silent}: {error}");
 
         match silent {
-            true => proxy.set_mood(Mood::Honest),
+            true => proxy.set_behavior(Behavior::Normal),
             false => proxy.accept().await?,
         }
         recovers(&mut agent).await?;
@@ -152,14 +152,14 @@ async fn readiness_falls_before_what_is_published_ends() -> Outcome {
 const LOCK: &str = "emr-ecr-agent-lock";
 
 /// A node that reaches the NameNode of the common HDFS by way of a proxy.
-async fn behind_proxy() -> Outcome<Option<(Scene, Published, NameNodeProxy)>> {
-    let Some((scene, published)) = Scene::with_hdfs().await? else { return Ok(None) };
+async fn behind_proxy() -> Outcome<Option<(Testbed, Published, NameNodeProxy)>> {
+    let Some((testbed, published)) = Testbed::with_hdfs().await? else { return Ok(None) };
     let proxy = NameNodeProxy::start(published.client().authority().parse()?, LOCK).await?;
-    let core_site = scene.node.conf_dir().join("core-site.xml");
+    let core_site = testbed.node.conf_dir().join("core-site.xml");
     let text = fs::read_to_string(&core_site)?;
     let by_proxy = text.replace(published.client().authority(), &proxy.address().to_string());
-    scene.node.write("conf/core-site.xml", &by_proxy)?;
-    Ok(Some((scene, published, proxy)))
+    testbed.node.write("conf/core-site.xml", &by_proxy)?;
+    Ok(Some((testbed, published, proxy)))
 }
 
 /// What a killed writer leaves is hidden, and no reader's business.
@@ -177,9 +177,9 @@ async fn only_temporary_files_besides(published: &Published) -> Outcome {
 #[tokio::test]
 async fn what_is_taken_away_is_missed_and_healed_once_it_is_back() -> Outcome {
     for taken in [Taken::Path, Taken::Permission, Taken::Quota] {
-        let Some((scene, published)) = Scene::with_hdfs().await? else { return Ok(()) };
-        let mut agent = scene.start_ready().await?;
-        let watch = Watch::over(&scene, &published)?;
+        let Some((testbed, published)) = Testbed::with_hdfs().await? else { return Ok(()) };
+        let mut agent = testbed.start_ready().await?;
+        let watch = Watch::over(&testbed, &published)?;
         taken.take(&published).await?;
         agent.wait_not_ready(SOON).await?;
         let error = hdfs_error(&agent).await?;
@@ -189,7 +189,7 @@ async fn what_is_taken_away_is_missed_and_healed_once_it_is_back() -> Outcome {
         recovers(&mut agent).await?;
         let healed = published.json().await?;
         assert!(healed["auths"][TRUSTED_REGISTRY]["auth"].is_string(), "{taken:?}");
-        assert_eq!(scene.ecr.calls().len(), 1, "{taken:?}: the token at hand was good enough");
+        assert_eq!(testbed.ecr.calls().len(), 1, "{taken:?}: the token at hand was good enough");
         watch.end_truthful();
     }
     Ok(())
@@ -250,8 +250,8 @@ impl Taken {
 
 #[tokio::test]
 async fn at_rest_an_interval_costs_one_call() -> Outcome {
-    let Some((scene, _published, proxy)) = behind_proxy().await? else { return Ok(()) };
-    let mut agent = scene.start_ready().await?;
+    let Some((testbed, _published, proxy)) = behind_proxy().await? else { return Ok(()) };
+    let mut agent = testbed.start_ready().await?;
     // The first visits that find nothing to do tell the client what it keeps.
     passes(&agent, 3).await?;
     let metrics = agent.get("/metrics").await?.text();
@@ -279,10 +279,10 @@ fn hdfs_visits(metrics: &str) -> Outcome<u64> {
 
 #[tokio::test]
 async fn a_restarted_namenode_costs_no_second_publishing() -> Outcome {
-    let Some((mut scene, published, mut hdfs)) = Scene::with_own_hdfs().await? else { return Ok(()) };
-    scene.settings.set("deadlines.hdfs", "5s");
-    let mut agent = scene.start_ready().await?;
-    let watch = Watch::over(&scene, &published)?;
+    let Some((mut testbed, published, mut hdfs)) = Testbed::with_own_hdfs().await? else { return Ok(()) };
+    testbed.settings.set("deadlines.hdfs", "5s");
+    let mut agent = testbed.start_ready().await?;
+    let watch = Watch::over(&testbed, &published)?;
     let before = published.text().await?;
 
     hdfs.stop_namenode();
@@ -301,10 +301,10 @@ async fn a_restarted_namenode_costs_no_second_publishing() -> Outcome {
 
 #[tokio::test]
 async fn a_lost_block_is_published_again() -> Outcome {
-    let Some((mut scene, published, hdfs)) = Scene::with_own_hdfs().await? else { return Ok(()) };
-    scene.settings.set("deadlines.hdfs", "5s").set("deadlines.block_report", "2s");
-    let mut agent = scene.start_ready().await?;
-    let watch = Watch::over(&scene, &published)?;
+    let Some((mut testbed, published, hdfs)) = Testbed::with_own_hdfs().await? else { return Ok(()) };
+    testbed.settings.set("deadlines.hdfs", "5s").set("deadlines.block_report", "2s");
+    let mut agent = testbed.start_ready().await?;
+    let watch = Watch::over(&testbed, &published)?;
 
     // The only replica, as when the one DataNode that had it is terminated.
     let blocks = blocks(&hdfs.home().join("data"))?;

@@ -4,7 +4,7 @@
 use emr_ecr_agent_tests::agent::Agent;
 use emr_ecr_agent_tests::hdfs::writer::{HalfWriter, Manner, is_open};
 use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
-use emr_ecr_agent_tests::testbed::{Outcome, Published, SOON, Scene, passes, recovers_until};
+use emr_ecr_agent_tests::testbed::{Outcome, Published, SOON, Testbed, passes, recovers_until};
 use emr_ecr_agent_tests::wait;
 use emr_ecr_agent_tests::watch::Watch;
 use nix::sys::signal::Signal;
@@ -15,12 +15,12 @@ const MUCH: usize = 300_000;
 
 #[tokio::test]
 async fn a_half_written_file_is_replaced_while_its_writer_lives() -> Outcome {
-    for manner in [Manner::Anew, Manner::Append] {
-        let Some((scene, published)) = Scene::with_hdfs().await? else { return Ok(()) };
-        let mut agent = scene.start_ready().await?;
+    for manner in [Manner::Overwrite, Manner::Append] {
+        let Some((testbed, published)) = Testbed::with_hdfs().await? else { return Ok(()) };
+        let mut agent = testbed.start_ready().await?;
         let text = "x".repeat(MUCH);
         let (path, client) = (published.path(), published.client());
-        let watch = Watch::over(&scene, &published)?;
+        let watch = Watch::over(&testbed, &published)?;
         agent.signal(Signal::SIGSTOP)?;
         let writer = HalfWriter::open(client, "hadoop", path, (manner, &text)).await?;
         agent.signal(Signal::SIGCONT)?;
@@ -37,12 +37,12 @@ async fn a_half_written_file_is_replaced_while_its_writer_lives() -> Outcome {
 
 #[tokio::test]
 async fn a_half_written_file_is_replaced_after_its_writer_died() -> Outcome {
-    for (manner, length) in [(Manner::Anew, MUCH), (Manner::Append, MUCH), (Manner::Append, 1)] {
-        let Some((scene, published)) = Scene::with_hdfs().await? else { return Ok(()) };
-        let mut agent = scene.start_ready().await?;
+    for (manner, length) in [(Manner::Overwrite, MUCH), (Manner::Append, MUCH), (Manner::Append, 1)] {
+        let Some((testbed, published)) = Testbed::with_hdfs().await? else { return Ok(()) };
+        let mut agent = testbed.start_ready().await?;
         let text = "x".repeat(length);
         let (path, client) = (published.path(), published.client());
-        let watch = Watch::over(&scene, &published)?;
+        let watch = Watch::over(&testbed, &published)?;
         agent.signal(Signal::SIGSTOP)?;
         drop(HalfWriter::open(client, "hadoop", path, (manner, &text)).await?);
         assert!(is_open(client, path).await?, "{manner:?}: no lease was left");
@@ -57,8 +57,8 @@ async fn a_half_written_file_is_replaced_after_its_writer_died() -> Outcome {
 #[tokio::test]
 async fn entries_of_others_outlast_a_writer_that_appends() -> Outcome {
     for agent_starts_anew in [false, true] {
-        let Some((scene, published)) = Scene::with_hdfs().await? else { return Ok(()) };
-        let mut agent = scene.start_ready().await?;
+        let Some((testbed, published)) = Testbed::with_hdfs().await? else { return Ok(()) };
+        let mut agent = testbed.start_ready().await?;
         let mut document = published.json().await?;
         document["auths"]["hub.example.com"] = json!({ "auth": "aHViOmh1Yg==" });
         published.put(&document.to_string()).await?;
@@ -69,7 +69,7 @@ async fn entries_of_others_outlast_a_writer_that_appends() -> Outcome {
         agent.signal(if agent_starts_anew { Signal::SIGKILL } else { Signal::SIGSTOP })?;
         let writer = HalfWriter::open(client, "hadoop", path, (Manner::Append, "x")).await?;
         match agent_starts_anew {
-            true => agent = scene.start()?,
+            true => agent = testbed.start()?,
             false => agent.signal(Signal::SIGCONT)?,
         }
         wait::until("the end of the lease", SOON, async || match is_open(client, path).await {

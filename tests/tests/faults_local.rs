@@ -5,74 +5,76 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
-use emr_ecr_agent_tests::testbed::{Outcome, SOON, Scene, docker_config_error, docker_config_fresh, passes};
+use emr_ecr_agent_tests::testbed::{
+    Outcome, SOON, Testbed, docker_config_error, docker_config_fresh, passes,
+};
 use emr_ecr_agent_tests::watch::Watch;
 use jiff::SignedDuration;
 
 #[tokio::test]
 async fn a_file_made_immutable_is_reported_and_healed() -> Outcome {
-    let scene = Scene::without_hdfs().await?;
-    let path = scene.node.docker_config();
+    let testbed = Testbed::without_hdfs().await?;
+    let path = testbed.node.docker_config();
     let before = r#"{"auths":{"hub.example.com":{"auth":"aHViOmh1Yg=="}}}"#;
-    scene.node.write("root/.docker/config.json", before)?;
+    testbed.node.write("root/.docker/config.json", before)?;
     let Some(immutable) = Immutable::make(&path) else { return Ok(()) };
-    let agent = scene.start()?;
+    let agent = testbed.start()?;
     let error = docker_config_error(&agent).await?;
     assert!(error.contains(&path.display().to_string()), "{error}");
     assert!(error.contains("Operation not permitted"), "{error}");
     passes(&agent, 2).await?;
     assert_eq!(fs::read_to_string(&path)?, before);
-    assert_eq!(fs::read_dir(scene.node.path("root/.docker"))?.count(), 1, "no temporary file is left");
+    assert_eq!(fs::read_dir(testbed.node.path("root/.docker"))?.count(), 1, "no temporary file is left");
 
     drop(immutable);
     docker_config_fresh(&agent).await?;
-    assert_eq!(scene.docker_config()?["auths"]["hub.example.com"]["auth"], "aHViOmh1Yg==");
+    assert_eq!(testbed.docker_config()?["auths"]["hub.example.com"]["auth"], "aHViOmh1Yg==");
     Ok(())
 }
 
 #[tokio::test]
 async fn a_directory_that_is_removed_is_made_again() -> Outcome {
-    let scene = Scene::without_hdfs().await?;
-    let agent = scene.start()?;
+    let testbed = Testbed::without_hdfs().await?;
+    let agent = testbed.start()?;
     docker_config_fresh(&agent).await?;
-    fs::remove_dir_all(scene.node.path("root/.docker"))?;
-    Ok(scene.wait_for_docker_config(|_| true).await?)
+    fs::remove_dir_all(testbed.node.path("root/.docker"))?;
+    Ok(testbed.wait_for_docker_config(|_| true).await?)
 }
 
 #[tokio::test]
 async fn a_loop_of_links_is_named_and_healed() -> Outcome {
-    let scene = Scene::without_hdfs().await?;
-    let (path, other) = (scene.node.docker_config(), scene.node.path("root/.docker/other"));
+    let testbed = Testbed::without_hdfs().await?;
+    let (path, other) = (testbed.node.docker_config(), testbed.node.path("root/.docker/other"));
     symlink(&other, &path)?;
     symlink(&path, &other)?;
-    let agent = scene.start()?;
+    let agent = testbed.start()?;
     let error = docker_config_error(&agent).await?;
     assert!(error.contains("symbolic links"), "{error}");
 
     fs::remove_file(&path)?;
     docker_config_fresh(&agent).await?;
-    Ok(scene.wait_for_docker_config(|_| true).await?)
+    Ok(testbed.wait_for_docker_config(|_| true).await?)
 }
 
 /// Another program that rewrites the file all the time, as `docker login` does, and a reader that never stops.
 #[tokio::test]
 async fn readers_see_a_whole_file_while_two_write_it() -> Outcome {
-    let scene = Scene::without_hdfs().await?;
-    scene.ecr.set_token_life(SignedDuration::from_secs(4));
-    let agent = scene.start()?;
+    let testbed = Testbed::without_hdfs().await?;
+    testbed.ecr.set_token_life(SignedDuration::from_secs(4));
+    let agent = testbed.start()?;
     docker_config_fresh(&agent).await?;
-    let watch = Watch::over_local(&scene)?;
+    let watch = Watch::over_local(&testbed)?;
 
     for turn in 0..10 {
-        let mut config = scene.docker_config()?;
+        let mut config = testbed.docker_config()?;
         config["turn"] = turn.into();
-        scene.node.write("root/.docker/other", &config.to_string())?;
-        fs::rename(scene.node.path("root/.docker/other"), scene.node.docker_config())?;
-        let calls = scene.ecr.calls().len();
+        testbed.node.write("root/.docker/other", &config.to_string())?;
+        fs::rename(testbed.node.path("root/.docker/other"), testbed.node.docker_config())?;
+        let calls = testbed.ecr.calls().len();
         if turn % 3 == 0 {
-            scene.ecr.wait_for_calls(calls + 1, SOON).await?;
+            testbed.ecr.wait_for_calls(calls + 1, SOON).await?;
         }
-        scene.wait_for_docker_config(|_| true).await?;
+        testbed.wait_for_docker_config(|_| true).await?;
     }
     watch.end_well();
     Ok(())

@@ -8,7 +8,7 @@ use emr_ecr_agent_tests::agent::Agent;
 use emr_ecr_agent_tests::ecr::Fault;
 use emr_ecr_agent_tests::http;
 use emr_ecr_agent_tests::node::{REGION, TRUSTED_REGISTRY};
-use emr_ecr_agent_tests::testbed::{Outcome, SOON, Scene, docker_config_fresh, token_error};
+use emr_ecr_agent_tests::testbed::{Outcome, SOON, Testbed, docker_config_fresh, token_error};
 use emr_ecr_agent_tests::tracer::{Rights, Step, Tracer};
 use emr_ecr_agent_tests::wait;
 use emr_ecr_agent_tests::watch::Watch;
@@ -35,30 +35,30 @@ async fn an_agent_killed_at_any_step_leaves_a_whole_local_file() -> Outcome {
 }
 
 async fn check_kill(index: usize) -> Outcome {
-    let mut scene = Scene::without_hdfs().await?;
-    let agent = about_to_write(&mut scene, own_rights()).await?;
-    let watch = Watch::over_local(&scene)?;
-    let (directory, process) = (scene.node.path("root/.docker"), process_id(&agent)?);
+    let mut testbed = Testbed::without_hdfs().await?;
+    let agent = about_to_write(&mut testbed, own_rights()).await?;
+    let watch = Watch::over_local(&testbed)?;
+    let (directory, process) = (testbed.node.path("root/.docker"), process_id(&agent)?);
     let tracing = spawn_blocking(move || Tracer::attach(process, &directory)?.kill_at(index));
     wait_until_traced(process).await?;
-    scene.ecr.heal();
+    testbed.ecr.heal();
     tracing.await??;
     drop(agent);
 
     let step = STEPS[index];
-    let left = scene.docker_config()?;
+    let left = testbed.docker_config()?;
     assert_eq!(left["auths"]["hub.example.com"]["auth"], "aHViOmh1Yg==", "{step:?}");
     let renamed = step == Step::SyncDirectory;
     assert_eq!(left["auths"][TRUSTED_REGISTRY]["auth"].is_string(), renamed, "{step:?}");
-    for entry in fs::read_dir(scene.node.path("root/.docker"))? {
+    for entry in fs::read_dir(testbed.node.path("root/.docker"))? {
         let entry = entry?;
         let mode = entry.metadata()?.permissions().mode() & 0o7777;
         assert_eq!(mode, 0o600, "{step:?}: {}", entry.path().display());
     }
 
-    let agent = scene.start()?;
+    let agent = testbed.start()?;
     docker_config_fresh(&agent).await?;
-    let healed = scene.docker_config()?;
+    let healed = testbed.docker_config()?;
     assert_eq!(healed["auths"]["hub.example.com"]["auth"], "aHViOmh1Yg==", "{step:?}");
     assert!(healed["auths"][TRUSTED_REGISTRY]["auth"].is_string(), "{step:?}");
     watch.end_well();
@@ -73,12 +73,12 @@ async fn a_file_with_secrets_has_its_mode_and_owner_from_its_first_byte_on() -> 
     // The group may read it as well, and the owner is another.
     let given = Rights { mode: 0o640, user: 4321, group: 1234 };
     for rights in [own_rights(), given] {
-        let mut scene = Scene::without_hdfs().await?;
-        let agent = about_to_write(&mut scene, rights).await?;
-        let (directory, process) = (scene.node.path("root/.docker"), process_id(&agent)?);
+        let mut testbed = Testbed::without_hdfs().await?;
+        let agent = about_to_write(&mut testbed, rights).await?;
+        let (directory, process) = (testbed.node.path("root/.docker"), process_id(&agent)?);
         let tracing = spawn_blocking(move || Tracer::attach(process, &directory)?.record(rights));
         wait_until_traced(process).await?;
-        scene.ecr.heal();
+        testbed.ecr.heal();
         assert_eq!(tracing.await??, STEPS);
         docker_config_fresh(&agent).await?;
     }
@@ -87,14 +87,14 @@ async fn a_file_with_secrets_has_its_mode_and_owner_from_its_first_byte_on() -> 
 
 #[tokio::test]
 async fn a_thousand_connections_starve_nobody() -> Outcome {
-    let scene = Scene::without_hdfs().await?;
-    let agent = scene.start()?;
+    let testbed = Testbed::without_hdfs().await?;
+    let agent = testbed.start()?;
     docker_config_fresh(&agent).await?;
     let silent = try_join_all((0..1_000).map(|_| TcpStream::connect(agent.address()))).await?;
-    let auth = |scene: &Scene| scene.docker_config().map(|config| config["auths"].clone());
-    let before = auth(&scene)?;
-    scene.node.write("root/.docker/config.json", "{}")?;
-    wait::until("the healed file", SOON, async || match auth(&scene) {
+    let auth = |testbed: &Testbed| testbed.docker_config().map(|config| config["auths"].clone());
+    let before = auth(&testbed)?;
+    testbed.node.write("root/.docker/config.json", "{}")?;
+    wait::until("the healed file", SOON, async || match auth(&testbed) {
         Ok(now) if now == before => Ok(()),
         other => Err(format!("{other:?}")),
     })
@@ -106,12 +106,12 @@ async fn a_thousand_connections_starve_nobody() -> Outcome {
 
 #[tokio::test]
 async fn a_process_stopped_for_longer_than_its_tokens_live_recovers() -> Outcome {
-    let Some((scene, published)) = Scene::with_hdfs().await? else { return Ok(()) };
-    scene.ecr.set_token_life(SignedDuration::from_secs(6));
-    let mut agent = scene.start_ready().await?;
-    let watch = Watch::over(&scene, &published)?;
+    let Some((testbed, published)) = Testbed::with_hdfs().await? else { return Ok(()) };
+    testbed.ecr.set_token_life(SignedDuration::from_secs(6));
+    let mut agent = testbed.start_ready().await?;
+    let watch = Watch::over(&testbed, &published)?;
     agent.signal(Signal::SIGSTOP)?;
-    let last = scene.ecr.newest(REGION).ok_or("no token issued")?;
+    let last = testbed.ecr.newest(REGION).ok_or("no token issued")?;
     wait::until("the end of the token", SOON, async || match last.expires_at < Timestamp::now() {
         true => Ok(()),
         false => Err("it lives"),
@@ -121,7 +121,7 @@ async fn a_process_stopped_for_longer_than_its_tokens_live_recovers() -> Outcome
     assert!(!answer.is_ok_and(|answer| answer.is_ok()), "nobody can take it for ready");
 
     agent.signal(Signal::SIGCONT)?;
-    wait::until("a later token", SOON, async || match scene.ecr.newest(REGION) {
+    wait::until("a later token", SOON, async || match testbed.ecr.newest(REGION) {
         Some(newest) if newest.issued_at > last.expires_at => Ok(()),
         _ => Err("none yet"),
     })
@@ -134,15 +134,15 @@ async fn a_process_stopped_for_longer_than_its_tokens_live_recovers() -> Outcome
 }
 
 /// An agent that runs and has no token yet, beside a Docker config that has these rights, as it is set to.
-async fn about_to_write(scene: &mut Scene, rights: Rights) -> Outcome<Agent> {
+async fn about_to_write(testbed: &mut Testbed, rights: Rights) -> Outcome<Agent> {
     let Rights { mode, user, group } = rights;
-    let path = scene.node.docker_config();
-    scene.settings.local_rights(&path, &format!("{mode:04o}"), &format!("{user}:{group}"));
-    scene.node.write("root/.docker/config.json", BEFORE)?;
+    let path = testbed.node.docker_config();
+    testbed.settings.local_rights(&path, &format!("{mode:04o}"), &format!("{user}:{group}"));
+    testbed.node.write("root/.docker/config.json", BEFORE)?;
     fs::set_permissions(&path, fs::Permissions::from_mode(mode))?;
     chown(&path, Some(user), Some(group))?;
-    scene.ecr.fail_always(Fault::ServerError);
-    let agent = scene.start()?;
+    testbed.ecr.fail_always(Fault::ServerError);
+    let agent = testbed.start()?;
     token_error(&agent).await?;
     Ok(agent)
 }

@@ -5,7 +5,7 @@ use emr_ecr_agent_tests::agent::Agent;
 use emr_ecr_agent_tests::node::{REGION, TRUSTED_REGISTRY};
 use emr_ecr_agent_tests::parts::{self, Part};
 use emr_ecr_agent_tests::registry::{Registry, USER};
-use emr_ecr_agent_tests::testbed::{Outcome, SOON, Scene, passes, recovers, shown};
+use emr_ecr_agent_tests::testbed::{Outcome, SOON, Testbed, passes, recovers, shown};
 use emr_ecr_agent_tests::tls::{Route, TlsProxy};
 use emr_ecr_agent_tests::watch::Watch;
 use jiff::SignedDuration;
@@ -16,27 +16,27 @@ async fn a_token_is_published_once_its_registry_takes_it_and_when_it_cannot_be_a
         return Ok(());
     }
     let registry = Registry::start().await?;
-    let Some((mut scene, published)) = Scene::with_hdfs().await? else { return Ok(()) };
+    let Some((mut testbed, published)) = Testbed::with_hdfs().await? else { return Ok(()) };
     let route = Route { host: TRUSTED_REGISTRY.to_owned(), server: registry.address() };
     let proxy = TlsProxy::start(vec![route]).await?;
-    scene.node.write("authority.pem", proxy.authority())?;
-    scene.environment = vec![
+    testbed.node.write("authority.pem", proxy.authority())?;
+    testbed.environment = vec![
         ("HTTPS_PROXY", format!("http://{}", proxy.address()).into()),
-        ("SSL_CERT_FILE", scene.node.path("authority.pem")),
+        ("SSL_CERT_FILE", testbed.node.path("authority.pem")),
     ];
-    scene.ecr.set_token_life(SignedDuration::from_secs(24));
-    let newest = || scene.ecr.newest(REGION).ok_or("no token issued");
+    testbed.ecr.set_token_life(SignedDuration::from_secs(24));
+    let newest = || testbed.ecr.newest(REGION).ok_or("no token issued");
 
-    let watch = Watch::over(&scene, &published)?;
+    let watch = Watch::over(&testbed, &published)?;
 
     // It does not know the first token yet.
-    let mut agent = scene.start()?;
+    let mut agent = testbed.start()?;
     probed(&agent, "rejected").await?;
     agent.wait_not_ready(SOON).await?;
     passes(&agent, 2).await?;
     let names = published.names().await?;
     assert!(!names.contains(&"config.json".to_owned()), "{names:?}");
-    assert!(!scene.node.docker_config().exists());
+    assert!(!testbed.node.docker_config().exists());
     let first = newest()?;
     accepts(&registry, &mut agent, first.password()).await?;
     published.wait_for_auth(TRUSTED_REGISTRY, &first.auth()).await?;
@@ -46,7 +46,7 @@ async fn a_token_is_published_once_its_registry_takes_it_and_when_it_cannot_be_a
     agent.wait_not_ready(SOON).await?;
     let second = newest()?;
     assert_ne!(second.auth(), first.auth());
-    for document in [published.json().await?, scene.docker_config()?] {
+    for document in [published.json().await?, testbed.docker_config()?] {
         assert_eq!(document["auths"][TRUSTED_REGISTRY]["auth"], first.auth(), "what lives stays");
     }
     accepts(&registry, &mut agent, second.password()).await?;
@@ -64,7 +64,7 @@ async fn a_token_is_published_once_its_registry_takes_it_and_when_it_cannot_be_a
 
 /// Lets the registry take this password from now on, and waits until the agent has noticed.
 async fn accepts(registry: &Registry, agent: &mut Agent, password: &str) -> Outcome {
-    registry.door().accept_only(USER, password)?;
+    registry.password_file().accept_only(USER, password)?;
     // A refused token is tried again after a wait that doubles, not at each pass.
     probed(agent, "accepted").await?;
     Ok(recovers(agent).await?)

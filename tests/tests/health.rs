@@ -7,7 +7,7 @@ use emr_ecr_agent_tests::agent::Agent;
 use emr_ecr_agent_tests::ecr::Fault;
 use emr_ecr_agent_tests::http::{self, Answer, Call};
 use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
-use emr_ecr_agent_tests::testbed::{Outcome, SOON, Scene, shown};
+use emr_ecr_agent_tests::testbed::{Outcome, SOON, Testbed, shown};
 use emr_ecr_agent_tests::wait;
 use futures_util::future::try_join_all;
 use hyper::{Method, StatusCode};
@@ -18,8 +18,8 @@ use tokio::time::timeout;
 
 #[tokio::test]
 async fn a_ready_node_says_ok_in_every_way() -> Outcome {
-    let Some((scene, published)) = Scene::with_hdfs().await? else { return Ok(()) };
-    let agent = scene.start_ready().await?;
+    let Some((testbed, published)) = Testbed::with_hdfs().await? else { return Ok(()) };
+    let agent = testbed.start_ready().await?;
     for path in ["/livez", "/readyz", "/healthz"] {
         let answer = agent.get(path).await?;
         assert_eq!((answer.status, answer.text().as_str()), (StatusCode::OK, "ok\n"), "{path}");
@@ -29,7 +29,7 @@ async fn a_ready_node_says_ok_in_every_way() -> Outcome {
     assert_eq!(agent.get("/livez?verbose").await?.text(), "[+]loop ok\n");
     let expected = format!(
         "[+]registries ok\n[+]token:{TRUSTED_REGISTRY} ok\n[+]local:{} ok\n[+]hdfs:{} ok\n[+]container-executor.cfg ok\n",
-        scene.node.docker_config().display(),
+        testbed.node.docker_config().display(),
         published.path(),
     );
     assert_eq!(agent.get("/readyz?verbose").await?.text(), expected);
@@ -63,9 +63,9 @@ async fn a_ready_node_says_ok_in_every_way() -> Outcome {
 
 #[tokio::test]
 async fn a_node_that_is_not_ready_names_what_fails() -> Outcome {
-    let scene = Scene::without_hdfs().await?;
-    scene.ecr.fail_always(Fault::AccessDenied);
-    let mut agent = scene.start()?;
+    let testbed = Testbed::without_hdfs().await?;
+    testbed.ecr.fail_always(Fault::AccessDenied);
+    let mut agent = testbed.start()?;
     shown(&agent, "an error", |status| status["registries"][0]["last_error"].as_str().map(drop)).await?;
     agent.wait_not_ready(SOON).await?;
     let brief = agent.get("/readyz").await?.text();
@@ -81,10 +81,10 @@ async fn a_node_that_is_not_ready_names_what_fails() -> Outcome {
 
 #[tokio::test]
 async fn readiness_turns_back_when_the_token_ends() -> Outcome {
-    let Some((scene, _published)) = Scene::with_hdfs().await? else { return Ok(()) };
-    scene.ecr.set_token_life(SignedDuration::from_secs(6));
-    let mut agent = scene.start_ready().await?;
-    scene.ecr.fail_always(Fault::ServerError);
+    let Some((testbed, _published)) = Testbed::with_hdfs().await? else { return Ok(()) };
+    testbed.ecr.set_token_life(SignedDuration::from_secs(6));
+    let mut agent = testbed.start_ready().await?;
+    testbed.ecr.fail_always(Fault::ServerError);
     let why = format!("[-]token:{TRUSTED_REGISTRY} failed: the token ends at ");
     let answer = wait::until("the end of the token", SOON, async || match agent.get("/readyz").await {
         Ok(answer) if answer.text().contains(&why) => Ok(answer),
@@ -95,8 +95,8 @@ async fn readiness_turns_back_when_the_token_ends() -> Outcome {
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(agent.get("/metrics").await?.text().contains("\nemr_ecr_agent_ready 0\n"));
 
-    scene.ecr.set_token_life(SignedDuration::from_hours(12));
-    scene.ecr.heal();
+    testbed.ecr.set_token_life(SignedDuration::from_hours(12));
+    testbed.ecr.heal();
     agent.wait_ready(SOON).await?;
     assert!(agent.get("/metrics").await?.text().contains("\nemr_ecr_agent_ready 1\n"));
     Ok(())
@@ -104,8 +104,8 @@ async fn readiness_turns_back_when_the_token_ends() -> Outcome {
 
 #[tokio::test]
 async fn only_reading_is_served() -> Outcome {
-    let scene = Scene::without_hdfs().await?;
-    let agent = start_live(&scene).await?;
+    let testbed = Testbed::without_hdfs().await?;
+    let agent = start_live(&testbed).await?;
     let address = agent.address();
     for path in ["/livez", "/readyz", "/status", "/metrics"] {
         let got = http::get(address, path).await?;
@@ -128,8 +128,8 @@ async fn only_reading_is_served() -> Outcome {
 
 #[tokio::test]
 async fn a_head_too_large_is_refused() -> Outcome {
-    let scene = Scene::without_hdfs().await?;
-    let agent = start_live(&scene).await?;
+    let testbed = Testbed::without_hdfs().await?;
+    let agent = start_live(&testbed).await?;
     let address = agent.address();
     let large = "x".repeat(64 << 10);
     for head in [format!("x-large: {large}\r\n"), "x-many: x\r\n".repeat(200)] {
@@ -144,8 +144,8 @@ async fn a_head_too_large_is_refused() -> Outcome {
 
 #[tokio::test]
 async fn slow_clients_hinder_nobody_for_long() -> Outcome {
-    let scene = Scene::without_hdfs().await?;
-    let agent = start_live(&scene).await?;
+    let testbed = Testbed::without_hdfs().await?;
+    let agent = start_live(&testbed).await?;
     let address = agent.address();
     let mut slow = Vec::new();
     for text in ["", "GET /livez HT", "GET /livez HTTP/1.1\r\nhost: x\r\n"] {
@@ -170,8 +170,8 @@ async fn slow_clients_hinder_nobody_for_long() -> Outcome {
 
 #[tokio::test]
 async fn many_ask_at_once() -> Outcome {
-    let scene = Scene::without_hdfs().await?;
-    let agent = start_live(&scene).await?;
+    let testbed = Testbed::without_hdfs().await?;
+    let agent = start_live(&testbed).await?;
     let paths = ["/livez", "/status", "/metrics"].iter().cycle().take(300);
     let answers = try_join_all(paths.map(|path| http::get(agent.address(), path))).await?;
     assert!(answers.iter().all(|answer| answer.status == StatusCode::OK));
@@ -180,8 +180,8 @@ async fn many_ask_at_once() -> Outcome {
 
 #[tokio::test]
 async fn metrics_are_prometheus_text() -> Outcome {
-    let Some((scene, _published)) = Scene::with_hdfs().await? else { return Ok(()) };
-    let agent = scene.start_ready().await?;
+    let Some((testbed, _published)) = Testbed::with_hdfs().await? else { return Ok(()) };
+    let agent = testbed.start_ready().await?;
     let answer = agent.get("/metrics").await?;
     assert_eq!(header(&answer, "content-type"), "text/plain; version=0.0.4; charset=utf-8");
     let text = answer.text();
@@ -238,7 +238,7 @@ async fn metrics_are_prometheus_text() -> Outcome {
     ] {
         assert!(seen.contains(name), "{name}: {text}");
     }
-    let expires_at = scene.ecr.newest("us-east-1").ok_or("no token issued")?.expires_at.as_second();
+    let expires_at = testbed.ecr.newest("us-east-1").ok_or("no token issued")?.expires_at.as_second();
     let expiry = format!(
         "emr_ecr_agent_token_expiration_timestamp_seconds{{registry=\"{TRUSTED_REGISTRY}\"}} {expires_at}"
     );
@@ -265,8 +265,8 @@ fn is_name(text: &str) -> bool {
         && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-async fn start_live(scene: &Scene) -> Outcome<Agent> {
-    let agent = scene.start()?;
+async fn start_live(testbed: &Testbed) -> Outcome<Agent> {
+    let agent = testbed.start()?;
     wait::until("/livez", SOON, async || agent.get("/livez").await).await?;
     Ok(agent)
 }

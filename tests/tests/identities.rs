@@ -15,19 +15,19 @@ use serde_json::Value;
 
 #[tokio::test]
 async fn a_role_of_another_account_is_assumed_with_what_was_agreed() -> Outcome {
-    let mut world = Identities::new().await?;
-    world.sts.allow(READER);
+    let mut testbed = Identities::new().await?;
+    testbed.sts.allow(READER);
     let keys = [("role_arn", READER.arn), ("external_id", "agreed:42"), ("session_name", "cluster-7")];
-    world.settings.registry_with(OTHERS, &keys);
-    let agent = world.start()?;
+    testbed.settings.registry_with(OTHERS, &keys);
+    let agent = testbed.start()?;
     shown(&agent, "both tokens", |s| has_token(s, OTHERS).and(has_token(s, TRUSTED_REGISTRY))).await?;
     passes(&agent, 2).await?;
 
-    assert_eq!(world.keys(), [ACCESS_KEY, READER.access_key], "one call for each identity, in one Region");
-    let [call] = world.sts.calls().try_into().map_err(|calls| format!("one call was due: {calls:?}"))?;
+    assert_eq!(testbed.keys(), [ACCESS_KEY, READER.access_key], "one call for each identity, in one Region");
+    let [call] = testbed.sts.calls().try_into().map_err(|calls| format!("one call was due: {calls:?}"))?;
     assert_eq!((call.role_arn.as_str(), call.session_name.as_str()), (READER.arn, "cluster-7"));
     assert_eq!((call.external_id.as_deref(), call.access_key.as_str()), (Some("agreed:42"), ACCESS_KEY));
-    assert_ne!(world.auth(OTHERS), world.auth(TRUSTED_REGISTRY));
+    assert_ne!(testbed.auth(OTHERS), testbed.auth(TRUSTED_REGISTRY));
 
     let status = agent.status().await?;
     let shown = registry(&status, OTHERS).ok_or("not shown")?;
@@ -39,9 +39,9 @@ async fn a_role_of_another_account_is_assumed_with_what_was_agreed() -> Outcome 
 
 #[tokio::test]
 async fn a_role_that_is_denied_touches_no_other_registry() -> Outcome {
-    let mut world = Identities::new().await?;
-    world.settings.registry_with(OTHERS, &[("role_arn", READER.arn), ("external_id", "guessed")]);
-    let agent = world.start()?;
+    let mut testbed = Identities::new().await?;
+    testbed.settings.registry_with(OTHERS, &[("role_arn", READER.arn), ("external_id", "guessed")]);
+    let agent = testbed.start()?;
     let error = shown(&agent, "the refusal", |status| {
         has_token(status, TRUSTED_REGISTRY)?;
         registry(status, OTHERS)?["last_error"].as_str().map(str::to_owned)
@@ -55,23 +55,23 @@ async fn a_role_that_is_denied_touches_no_other_registry() -> Outcome {
     assert_eq!((&healthy["consecutive_failures"], &healthy["last_error"]), (&0.into(), &Value::Null));
     assert!(status["waiting_for"].to_string().contains("sts:AssumeRole"), "{}", status["waiting_for"]);
     passes(&agent, 1).await?;
-    assert!(world.auth(TRUSTED_REGISTRY).is_some() && world.auth(OTHERS).is_none());
+    assert!(testbed.auth(TRUSTED_REGISTRY).is_some() && testbed.auth(OTHERS).is_none());
 
-    world.sts.allow(Role { external_id: Some("guessed"), ..READER });
+    testbed.sts.allow(Role { external_id: Some("guessed"), ..READER });
     shown(&agent, "the other token", |status| has_token(status, OTHERS)).await?;
     Ok(())
 }
 
 #[tokio::test]
 async fn a_profile_takes_the_place_of_the_nodes_own_identity() -> Outcome {
-    let mut world = Identities::new().await?;
-    world.sts.allow(Role { external_id: None, ..READER });
-    world.settings.registry_with(OTHERS, &[("profile", PROFILE)]);
-    world.settings.registry_with(THIRD, &[("profile", PROFILE), ("role_arn", READER.arn)]);
-    let agent = world.start()?;
+    let mut testbed = Identities::new().await?;
+    testbed.sts.allow(Role { external_id: None, ..READER });
+    testbed.settings.registry_with(OTHERS, &[("profile", PROFILE)]);
+    testbed.settings.registry_with(THIRD, &[("profile", PROFILE), ("role_arn", READER.arn)]);
+    let agent = testbed.start()?;
     shown(&agent, "all tokens", |s| has_token(s, OTHERS).and(has_token(s, THIRD))).await?;
-    assert_eq!(world.keys(), [PROFILE_KEY, ACCESS_KEY, READER.access_key]);
-    assert_eq!(world.sts.calls()[0].access_key, PROFILE_KEY, "the role is assumed from the profile");
+    assert_eq!(testbed.keys(), [PROFILE_KEY, ACCESS_KEY, READER.access_key]);
+    assert_eq!(testbed.sts.calls()[0].access_key, PROFILE_KEY, "the role is assumed from the profile");
     let status = agent.status().await?;
     assert_eq!(registry(&status, OTHERS).ok_or("not shown")?["profile"], PROFILE);
     Ok(())
@@ -79,28 +79,28 @@ async fn a_profile_takes_the_place_of_the_nodes_own_identity() -> Outcome {
 
 #[tokio::test]
 async fn an_endpoint_and_a_region_of_ones_own_are_asked_instead() -> Outcome {
-    let mut world = Identities::new().await?;
+    let mut testbed = Identities::new().await?;
     let elsewhere = Ecr::start(TWELVE_HOURS).await?;
     let endpoint = format!("http://{}", elsewhere.address());
-    world.settings.registry_with(OTHERS, &[("endpoint", &endpoint), ("region", "eu-west-3")]);
-    let agent = world.start()?;
+    testbed.settings.registry_with(OTHERS, &[("endpoint", &endpoint), ("region", "eu-west-3")]);
+    let agent = testbed.start()?;
     shown(&agent, "both tokens", |s| has_token(s, OTHERS).and(has_token(s, TRUSTED_REGISTRY))).await?;
     passes(&agent, 1).await?;
     let regions = |ecr: &Ecr| ecr.calls().into_iter().map(|call| call.region).collect::<Vec<_>>();
     assert_eq!(
-        (regions(&elsewhere), regions(&world.ecr)),
+        (regions(&elsewhere), regions(&testbed.ecr)),
         (vec!["eu-west-3".into()], vec!["us-east-1".into()])
     );
-    assert_eq!(world.auth(OTHERS), elsewhere.newest("eu-west-3").map(|token| token.auth()));
+    assert_eq!(testbed.auth(OTHERS), elsewhere.newest("eu-west-3").map(|token| token.auth()));
     Ok(())
 }
 
 #[tokio::test]
 async fn ecr_public_is_asked_by_its_own_api() -> Outcome {
-    let mut world = Identities::new().await?;
-    world.settings.registry(PUBLIC, &["mirror.example.com:5000"]);
-    world.public.fail_next([Fault::AccessDenied, Fault::AccessDenied]);
-    let agent = world.start()?;
+    let mut testbed = Identities::new().await?;
+    testbed.settings.registry(PUBLIC, &["mirror.example.com:5000"]);
+    testbed.public.fail_next([Fault::AccessDenied, Fault::AccessDenied]);
+    let agent = testbed.start()?;
     let error = shown(&agent, "a refusal", |status| {
         registry(status, PUBLIC)?["last_error"].as_str().map(str::to_owned)
     })
@@ -110,10 +110,10 @@ async fn ecr_public_is_asked_by_its_own_api() -> Outcome {
     }
     shown(&agent, "both tokens", |s| has_token(s, PUBLIC).and(has_token(s, TRUSTED_REGISTRY))).await?;
     passes(&agent, 1).await?;
-    assert!(world.public.calls().iter().all(|call| call.public && call.region == "us-east-1"));
-    let token = world.public.newest_public().ok_or("no token of ECR Public")?.auth();
-    assert_eq!(world.auth(PUBLIC).as_ref(), Some(&token));
-    assert_eq!(world.auth("mirror.example.com:5000").as_ref(), Some(&token));
+    assert!(testbed.public.calls().iter().all(|call| call.public && call.region == "us-east-1"));
+    let token = testbed.public.newest_public().ok_or("no token of ECR Public")?.auth();
+    assert_eq!(testbed.auth(PUBLIC).as_ref(), Some(&token));
+    assert_eq!(testbed.auth("mirror.example.com:5000").as_ref(), Some(&token));
     let status = agent.status().await?;
     let shown = registry(&status, PUBLIC).ok_or("not shown")?;
     assert_eq!((&shown["region"], &shown["account"]), (&"us-east-1".into(), &Value::Null));
@@ -122,33 +122,33 @@ async fn ecr_public_is_asked_by_its_own_api() -> Outcome {
 
 #[tokio::test]
 async fn a_new_instance_role_means_a_new_token_at_once_on_reload() -> Outcome {
-    let world = Identities::new().await?;
-    let agent = world.start()?;
+    let testbed = Identities::new().await?;
+    let agent = testbed.start()?;
     shown(&agent, "a token", |status| has_token(status, TRUSTED_REGISTRY)).await?;
     agent.signal(Signal::SIGHUP)?;
     passes(&agent, 2).await?;
-    assert_eq!(world.keys(), [ACCESS_KEY], "the same role needs no new token");
+    assert_eq!(testbed.keys(), [ACCESS_KEY], "the same role needs no new token");
 
-    world.imds.set_role("replaced");
+    testbed.imds.set_role("replaced");
     agent.signal(Signal::SIGHUP)?;
-    let calls = world.ecr.wait_for_calls(2, SOON).await?;
+    let calls = testbed.ecr.wait_for_calls(2, SOON).await?;
     assert_eq!(calls[1].access_key, access_key_of("replaced"));
     Ok(())
 }
 
 #[tokio::test]
 async fn another_identity_in_the_settings_means_a_new_token() -> Outcome {
-    let mut world = Identities::new().await?;
-    world.sts.allow(Role { external_id: None, ..READER });
-    let agent = world.start()?;
+    let mut testbed = Identities::new().await?;
+    testbed.sts.allow(Role { external_id: None, ..READER });
+    let agent = testbed.start()?;
     shown(&agent, "a token", |status| has_token(status, TRUSTED_REGISTRY)).await?;
-    let before = world.auth(TRUSTED_REGISTRY);
-    world.settings.registry_with(TRUSTED_REGISTRY, &[("role_arn", READER.arn)]);
-    world.write_settings()?;
-    let calls = world.ecr.wait_for_calls(2, SOON).await?;
+    let before = testbed.auth(TRUSTED_REGISTRY);
+    testbed.settings.registry_with(TRUSTED_REGISTRY, &[("role_arn", READER.arn)]);
+    testbed.write_settings()?;
+    let calls = testbed.ecr.wait_for_calls(2, SOON).await?;
     assert_eq!(calls[1].access_key, READER.access_key);
     shown(&agent, "the new token in the document", |_| {
-        (world.auth(TRUSTED_REGISTRY) != before).then_some(())
+        (testbed.auth(TRUSTED_REGISTRY) != before).then_some(())
     })
     .await?;
     Ok(())
@@ -156,10 +156,10 @@ async fn another_identity_in_the_settings_means_a_new_token() -> Outcome {
 
 #[tokio::test]
 async fn a_token_is_renewed_when_the_credentials_behind_it_end() -> Outcome {
-    let world = Identities::new().await?;
-    world.imds.set_credential_life(SignedDuration::from_secs(4));
-    let agent = world.start()?;
-    let calls = world.ecr.wait_for_calls(2, SOON).await?;
+    let testbed = Identities::new().await?;
+    testbed.imds.set_credential_life(SignedDuration::from_secs(4));
+    let agent = testbed.start()?;
+    let calls = testbed.ecr.wait_for_calls(2, SOON).await?;
     // The service counts whole seconds.
     let apart = calls[1].at.duration_since(calls[0].at);
     assert!(apart >= SignedDuration::from_secs(2), "renewed too early: {apart}");

@@ -10,7 +10,7 @@ use emr_ecr_agent_tests::hdfs::Hdfs;
 use emr_ecr_agent_tests::kerberos::{AGENT, Realm};
 use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
 use emr_ecr_agent_tests::parts::{self, Part};
-use emr_ecr_agent_tests::testbed::{Outcome, SOON, Scene, hdfs_error, recovers, shown};
+use emr_ecr_agent_tests::testbed::{Outcome, SOON, Testbed, hdfs_error, recovers, shown};
 use jiff::SignedDuration;
 use serde_json::Value;
 
@@ -24,13 +24,13 @@ async fn tickets_come_from_the_keytab_and_are_renewed() -> Outcome {
     }
     let mut realm = Realm::start(TICKET_LIFE).await?;
     let hdfs = Hdfs::start_in(&realm).await?;
-    let mut scene = Scene::on(hdfs.client().conf_dir(), "/user/hadoop/config.json").await?;
-    scene.environment = vec![("KRB5_CONFIG", realm.krb5_conf()), ("LD_LIBRARY_PATH", realm.libraries())];
-    let keytab = scene.node.path("agent.keytab");
-    scene.settings.set("published.principal", AGENT).set("published.keytab", keytab.display().to_string());
-    scene.settings.set("log.level", "trace").set("log.libraries", "info");
-    scene.ecr.set_token_life(SignedDuration::from_secs(2 * TICKET_LIFE.as_secs() as i64));
-    let mut agent = scene.start()?;
+    let mut testbed = Testbed::on(hdfs.client().conf_dir(), "/user/hadoop/config.json").await?;
+    testbed.environment = vec![("KRB5_CONFIG", realm.krb5_conf()), ("LD_LIBRARY_PATH", realm.libraries())];
+    let keytab = testbed.node.path("agent.keytab");
+    testbed.settings.set("published.principal", AGENT).set("published.keytab", keytab.display().to_string());
+    testbed.settings.set("log.level", "trace").set("log.libraries", "info");
+    testbed.ecr.set_token_life(SignedDuration::from_secs(2 * TICKET_LIFE.as_secs() as i64));
+    let mut agent = testbed.start()?;
 
     shown(&agent, "waiting for the keytab", |status| {
         status["waiting_for"].to_string().contains(&format!("the keytab {}", keytab.display())).then_some(())

@@ -6,7 +6,7 @@ use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
 use emr_ecr_agent_tests::parts::{self, Part};
 use emr_ecr_agent_tests::registry::Registry;
 use emr_ecr_agent_tests::skopeo;
-use emr_ecr_agent_tests::testbed::{Outcome, Published, SOON, Scene};
+use emr_ecr_agent_tests::testbed::{Outcome, Published, SOON, Testbed};
 use emr_ecr_agent_tests::wait;
 use emr_ecr_agent_tests::yarn::{HandOver, Launch, YarnReader};
 use jiff::SignedDuration;
@@ -17,14 +17,14 @@ async fn every_token_reaches_docker_and_pulls_until_the_next_has_come() -> Outco
         return Ok(());
     }
     let registry = Registry::start().await?;
-    let Some((mut scene, published)) = Scene::with_hdfs().await? else { return Ok(()) };
-    registry.follow(&scene.ecr);
-    scene.ecr.set_token_life(SignedDuration::from_secs(20));
-    scene.settings.registry(TRUSTED_REGISTRY, &[&registry.host()]);
+    let Some((mut testbed, published)) = Testbed::with_hdfs().await? else { return Ok(()) };
+    registry.follow(&testbed.ecr);
+    testbed.ecr.set_token_life(SignedDuration::from_secs(20));
+    testbed.settings.registry(TRUSTED_REGISTRY, &[&registry.host()]);
     let mut yarn = YarnReader::start(published.client())?;
-    let mut agent = scene.start()?;
+    let mut agent = testbed.start()?;
 
-    let mut issued = scene.ecr.issued();
+    let mut issued = testbed.ecr.issued();
     let mut before: Option<HandOver> = None;
     for _ in 0..2 {
         let token = wait::until("the next token", SOON, async || match issued.has_changed() {
@@ -38,7 +38,7 @@ async fn every_token_reaches_docker_and_pulls_until_the_next_has_come() -> Outco
         let report = skopeo::inspect(&registry.image(), &handed.config_json).await?;
         assert_eq!(report["Labels"]["sandbox"], "emr-ecr-agent");
         agent.wait_ready(SOON).await?;
-        let pulled = skopeo::inspect(&registry.image(), &scene.node.docker_config()).await?;
+        let pulled = skopeo::inspect(&registry.image(), &testbed.node.docker_config()).await?;
         assert_eq!(pulled["Digest"], report["Digest"]);
 
         if let Some(before) = before.replace(handed) {
@@ -52,10 +52,10 @@ async fn every_token_reaches_docker_and_pulls_until_the_next_has_come() -> Outco
 /// A NodeManager launches all the time while the agent renews: no launch may ever fail, and none may get less.
 #[tokio::test]
 async fn no_launch_fails_while_tokens_are_renewed() -> Outcome {
-    let Some((scene, published)) = Scene::with_hdfs().await? else { return Ok(()) };
-    scene.ecr.set_token_life(SignedDuration::from_secs(4));
+    let Some((testbed, published)) = Testbed::with_hdfs().await? else { return Ok(()) };
+    testbed.ecr.set_token_life(SignedDuration::from_secs(4));
     let mut yarn = YarnReader::start(published.client())?;
-    let _agent = scene.start_ready().await?;
+    let _agent = testbed.start_ready().await?;
     let uri = published.client().uri(published.path());
     let mut seen = Vec::new();
     wait::until("four tokens handed over", SOON, async || {

@@ -5,7 +5,7 @@ use emr_ecr_agent_tests::ecr::{BadToken, Fault};
 use emr_ecr_agent_tests::http;
 use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
 use emr_ecr_agent_tests::parts::{self, Part};
-use emr_ecr_agent_tests::testbed::{Outcome, Published, SOON, Scene, hdfs_error, passes, shown};
+use emr_ecr_agent_tests::testbed::{Outcome, Published, SOON, Testbed, hdfs_error, passes, shown};
 use emr_ecr_agent_tests::wait;
 use emr_ecr_agent_tests::watch::Watch;
 use hyper::StatusCode;
@@ -15,9 +15,9 @@ use serde_json::{Value, json};
 
 #[tokio::test]
 async fn it_holds_what_yarn_uses_and_who_published_when() -> Outcome {
-    let Some((scene, published)) = Scene::with_hdfs().await? else { return Ok(()) };
-    let agent = scene.start_ready().await?;
-    let newest = scene.ecr.newest("us-east-1").ok_or("no token issued")?;
+    let Some((testbed, published)) = Testbed::with_hdfs().await? else { return Ok(()) };
+    let agent = testbed.start_ready().await?;
+    let newest = testbed.ecr.newest("us-east-1").ok_or("no token issued")?;
     let document = published.json().await?;
     assert_eq!(document["auths"], json!({ TRUSTED_REGISTRY: { "auth": newest.auth() } }));
 
@@ -46,9 +46,9 @@ async fn a_poisonous_document_is_set_aside_and_its_good_entries_stay() -> Outcom
             Some(json!({ "auth": "aHViOmh1Yg==" })),
         ),
     ] {
-        let Some((scene, published)) = Scene::with_hdfs().await? else { return Ok(()) };
+        let Some((testbed, published)) = Testbed::with_hdfs().await? else { return Ok(()) };
         published.put(content).await?;
-        let _agent = scene.start_ready().await?;
+        let _agent = testbed.start_ready().await?;
 
         let document = published.json().await?;
         assert!(document["auths"][TRUSTED_REGISTRY]["auth"].is_string());
@@ -66,12 +66,12 @@ async fn a_poisonous_document_is_set_aside_and_its_good_entries_stay() -> Outcom
 
 #[tokio::test]
 async fn a_fresh_file_of_another_node_is_left_as_it_is() -> Outcome {
-    let Some((scene, published)) = Scene::with_hdfs().await? else { return Ok(()) };
-    let mut first = scene.start_ready().await?;
+    let Some((testbed, published)) = Testbed::with_hdfs().await? else { return Ok(()) };
+    let mut first = testbed.start_ready().await?;
     first.terminate(SOON).await?;
     let before = (published.text().await?, published.attributes().await?);
 
-    let second = Scene::publishing(&published).await?;
+    let second = Testbed::publishing(&published).await?;
     let agent = second.start_ready().await?;
     passes(&agent, 2).await?;
     assert_eq!((published.text().await?, published.attributes().await?), before);
@@ -82,11 +82,11 @@ async fn a_fresh_file_of_another_node_is_left_as_it_is() -> Outcome {
 
 #[tokio::test]
 async fn every_drift_is_healed_at_the_next_pass() -> Outcome {
-    let Some((mut scene, published)) = Scene::with_hdfs().await? else { return Ok(()) };
+    let Some((mut testbed, published)) = Testbed::with_hdfs().await? else { return Ok(()) };
     // Passes are provoked, so that none comes between a disturbance and its look at it.
-    scene.settings.no_timer();
-    let agent = scene.start_ready().await?;
-    let auth = scene.ecr.newest("us-east-1").ok_or("no token issued")?.auth();
+    testbed.settings.no_timer();
+    let agent = testbed.start_ready().await?;
+    let auth = testbed.ecr.newest("us-east-1").ok_or("no token issued")?.auth();
     let path = published.path();
 
     published.shell(&["-rm", path]).await?;
@@ -100,7 +100,7 @@ async fn every_drift_is_healed_at_the_next_pass() -> Outcome {
 
     published.put("broken").await?;
     heal(&agent, &published, &auth).await?;
-    assert_eq!(scene.ecr.calls().len(), 1, "the token at hand was good enough");
+    assert_eq!(testbed.ecr.calls().len(), 1, "the token at hand was good enough");
     Ok(())
 }
 
@@ -118,12 +118,12 @@ async fn heal(agent: &Agent, published: &Published, auth: &str) -> Outcome {
 
 #[tokio::test]
 async fn a_failed_renewal_leaves_what_lives() -> Outcome {
-    let Some((scene, published)) = Scene::with_hdfs().await? else { return Ok(()) };
-    scene.ecr.set_token_life(SignedDuration::from_secs(12));
-    let agent = scene.start_ready().await?;
-    let watch = Watch::over(&scene, &published)?;
+    let Some((testbed, published)) = Testbed::with_hdfs().await? else { return Ok(()) };
+    testbed.ecr.set_token_life(SignedDuration::from_secs(12));
+    let agent = testbed.start_ready().await?;
+    let watch = Watch::over(&testbed, &published)?;
     let before = published.text().await?;
-    scene.ecr.fail_always(Fault::Content(BadToken::AlreadyExpired));
+    testbed.ecr.fail_always(Fault::Content(BadToken::AlreadyExpired));
     let registry = shown(&agent, "a failed renewal", |status| {
         let registry = &status["registries"][0];
         (registry["consecutive_failures"].as_u64()? >= 1).then(|| registry.clone())
@@ -133,9 +133,9 @@ async fn a_failed_renewal_leaves_what_lives() -> Outcome {
     passes(&agent, 1).await?;
     assert_eq!(published.text().await?, before);
 
-    scene.ecr.heal();
+    testbed.ecr.heal();
     let renewed = wait::until("a new token", SOON, async || {
-        let newest = scene.ecr.newest("us-east-1").map(|token| token.auth()).unwrap_or_default();
+        let newest = testbed.ecr.newest("us-east-1").map(|token| token.auth()).unwrap_or_default();
         if before.contains(&newest) { Err("none yet") } else { Ok(newest) }
     })
     .await?;
@@ -146,9 +146,9 @@ async fn a_failed_renewal_leaves_what_lives() -> Outcome {
 
 #[tokio::test]
 async fn a_directory_in_its_place_is_named() -> Outcome {
-    let Some((scene, published)) = Scene::with_hdfs().await? else { return Ok(()) };
+    let Some((testbed, published)) = Testbed::with_hdfs().await? else { return Ok(()) };
     published.shell(&["-mkdir", published.path()]).await?;
-    let mut agent = scene.start()?;
+    let mut agent = testbed.start()?;
     let error = hdfs_error(&agent).await?;
     assert!(error.contains(&format!("{} is a directory, not a file", published.path())), "{error}");
 
@@ -159,10 +159,10 @@ async fn a_directory_in_its_place_is_named() -> Outcome {
 
 #[tokio::test]
 async fn a_missing_directory_is_waited_for() -> Outcome {
-    let Some((mut scene, published)) = Scene::with_hdfs().await? else { return Ok(()) };
+    let Some((mut testbed, published)) = Testbed::with_hdfs().await? else { return Ok(()) };
     let directory = published.beside("later");
-    scene.settings.set("published.path", format!("{directory}/config.json"));
-    let mut agent = scene.start()?;
+    testbed.settings.set("published.path", format!("{directory}/config.json"));
+    let mut agent = testbed.start()?;
     let waiting_for = waiting_for(&agent, "directory").await?;
     assert!(waiting_for.contains(&directory), "{waiting_for}");
 
@@ -177,8 +177,8 @@ async fn a_refused_permission_is_told_with_the_path() -> Outcome {
         return Ok(());
     }
     let published = Published::shared("hdfs", "0755").await?;
-    let scene = Scene::publishing(&published).await?;
-    let mut agent = scene.start()?;
+    let testbed = Testbed::publishing(&published).await?;
+    let mut agent = testbed.start()?;
     let error = hdfs_error(&agent).await?;
     for part in ["cannot create", &published.beside(".config.json"), "Permission denied: user=hadoop"] {
         assert!(error.contains(part), "{part}: {error}");
@@ -194,9 +194,9 @@ async fn a_refused_permission_is_told_with_the_path() -> Outcome {
 
 #[tokio::test]
 async fn a_silent_namenode_holds_up_nothing_else() -> Outcome {
-    let (mut scene, _namenode) = Scene::with_silent_namenode().await?;
-    scene.settings.set("deadlines.hdfs", "2s");
-    let agent = scene.start()?;
+    let (mut testbed, _namenode) = Testbed::with_silent_namenode().await?;
+    testbed.settings.set("deadlines.hdfs", "2s");
+    let agent = testbed.start()?;
 
     // The endpoint answers while the first visit is under way, and the local file is in place before it ends.
     let live = wait::until("/livez", SOON, async || http::get(agent.address(), "/livez").await).await?;
@@ -208,36 +208,36 @@ async fn a_silent_namenode_holds_up_nothing_else() -> Outcome {
     })
     .await?;
     assert_eq!((&status["live"], &status["ready"]), (&json!(true), &json!(false)));
-    assert!(scene.docker_config()?["auths"][TRUSTED_REGISTRY]["auth"].is_string());
+    assert!(testbed.docker_config()?["auths"][TRUSTED_REGISTRY]["auth"].is_string());
     assert!(status["waiting_for"].to_string().contains("HDFS to answer"));
     passes(&agent, 2).await?;
-    assert_eq!(scene.ecr.calls().len(), 1);
+    assert_eq!(testbed.ecr.calls().len(), 1);
     Ok(())
 }
 
 #[tokio::test]
 async fn a_safe_mode_is_waited_out() -> Outcome {
-    let Some((scene, published, hdfs)) = Scene::with_own_hdfs().await? else { return Ok(()) };
+    let Some((testbed, published, hdfs)) = Testbed::with_own_hdfs().await? else { return Ok(()) };
     hdfs.client().safe_mode(true).await?;
-    let mut agent = scene.start()?;
+    let mut agent = testbed.start()?;
     let waiting_for = waiting_for(&agent, "safe mode").await?;
     assert!(waiting_for.contains("HDFS to leave safe mode"), "{waiting_for}");
 
     hdfs.client().safe_mode(false).await?;
     agent.wait_ready(SOON).await?;
-    assert_eq!(scene.ecr.calls().len(), 1);
+    assert_eq!(testbed.ecr.calls().len(), 1);
     assert_eq!(published.names().await?, ["config.json"]);
     Ok(())
 }
 
 #[tokio::test]
 async fn an_hdfs_that_comes_late_gets_the_token_at_hand() -> Outcome {
-    let Some((scene, published, mut hdfs)) = Scene::with_own_hdfs().await? else { return Ok(()) };
+    let Some((testbed, published, mut hdfs)) = Testbed::with_own_hdfs().await? else { return Ok(()) };
     hdfs.stop_namenode();
-    let mut agent = scene.start()?;
+    let mut agent = testbed.start()?;
     waiting_for(&agent, "HDFS").await?;
     shown(&agent, "a token", |status| status["registries"][0]["expires_at"].as_str().map(|_| ())).await?;
-    let auth = scene.ecr.newest("us-east-1").ok_or("no token issued")?.auth();
+    let auth = testbed.ecr.newest("us-east-1").ok_or("no token issued")?.auth();
 
     hdfs.start_namenode().await?;
     published.wait_for_auth(TRUSTED_REGISTRY, &auth).await?;
@@ -251,7 +251,7 @@ async fn an_hdfs_that_comes_late_gets_the_token_at_hand() -> Outcome {
     hdfs.start_datanode().await?;
     published.wait_for_auth(TRUSTED_REGISTRY, &auth).await?;
     agent.wait_ready(SOON).await?;
-    assert_eq!(scene.ecr.calls().len(), 1);
+    assert_eq!(testbed.ecr.calls().len(), 1);
     assert_eq!(published.names().await?, ["config.json"]);
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
 use emr_ecr_agent_tests::process;
 use emr_ecr_agent_tests::readers::{Bad, Readers};
-use emr_ecr_agent_tests::testbed::{Outcome, SOON, Scene};
+use emr_ecr_agent_tests::testbed::{Outcome, SOON, Testbed};
 use emr_ecr_agent_tests::wait;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -17,14 +17,14 @@ const SPAN: u32 = 48;
 
 #[tokio::test]
 async fn fifty_agents_write_about_once_a_period_and_never_set_an_entry_back() -> Outcome {
-    let Some((mut scene, published)) = Scene::with_hdfs().await? else { return Ok(()) };
-    scene.ecr.set_token_life(TOKEN_LIFE);
-    scene.settings.set("discover_registries", false).registry(TRUSTED_REGISTRY, &[]);
-    scene.write_settings()?;
+    let Some((mut testbed, published)) = Testbed::with_hdfs().await? else { return Ok(()) };
+    testbed.ecr.set_token_life(TOKEN_LIFE);
+    testbed.settings.set("discover_registries", false).registry(TRUSTED_REGISTRY, &[]);
+    testbed.write_settings()?;
     let mut agents = process::bound_to_parent(env!("CARGO_BIN_EXE_bench").as_ref());
     let span = SPAN.to_string();
-    agents.arg("clients").arg(scene.node.agent_toml()).args([&AGENTS.to_string(), "2", &span]);
-    agents.env_clear().env("HOME", scene.node.home_dir()).envs(scene.environment.iter().cloned());
+    agents.arg("clients").arg(testbed.node.agent_toml()).args([&AGENTS.to_string(), "2", &span]);
+    agents.env_clear().env("HOME", testbed.node.home_dir()).envs(testbed.environment.iter().cloned());
     agents.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut agents = tokio::process::Command::from(agents).kill_on_drop(true).spawn()?;
 
@@ -46,12 +46,12 @@ async fn fifty_agents_write_about_once_a_period_and_never_set_an_entry_back() ->
     assert!(seen.reads > 10, "{seen:?}");
 
     let output = agents.wait_with_output().await?;
-    let deeds: Value = serde_json::from_slice(&output.stdout)?;
+    let totals: Value = serde_json::from_slice(&output.stdout)?;
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     // Renewed halfway through their lives: four periods, and the first document.
     let most = 2 * (u64::from(SPAN) / 12 + 1);
-    let calls = scene.ecr.calls().len() as u64;
-    assert!((2..=most).contains(&calls), "{calls} calls, {deeds}");
-    assert!(deeds["writes"].as_u64().is_some_and(|writes| (2..=most).contains(&writes)), "{deeds}");
+    let calls = testbed.ecr.calls().len() as u64;
+    assert!((2..=most).contains(&calls), "{calls} calls, {totals}");
+    assert!(totals["writes"].as_u64().is_some_and(|writes| (2..=most).contains(&writes)), "{totals}");
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use emr_ecr_agent_tests::ecr::{Ecr, Fault};
 use emr_ecr_agent_tests::hdfs::{Hdfs, HdfsClient, SharedHdfs};
 use emr_ecr_agent_tests::http::{self, Answer, Call};
-use emr_ecr_agent_tests::imds::{Imds, Mood};
+use emr_ecr_agent_tests::imds::{Behavior, Imds};
 use emr_ecr_agent_tests::parts::{self, Part};
 use emr_ecr_agent_tests::registry::{Registry, USER};
 use emr_ecr_agent_tests::scratch;
@@ -141,7 +141,7 @@ async fn imds_gives_the_role_only_within_a_session() -> Outcome {
     let expiration: Timestamp = document["Expiration"].as_str().ok_or("no expiration")?.parse()?;
     assert!(expiration > Timestamp::now());
 
-    imds.set_mood(Mood::NoRole);
+    imds.set_behavior(Behavior::NoRole);
     assert_eq!(get(CREDENTIALS).await?.status, StatusCode::NOT_FOUND);
     Ok(())
 }

@@ -15,7 +15,7 @@ use emr_ecr_agent_tests::testbed::identities::{
     Identities, OTHERS, PROFILE, PROFILE_KEY, PROFILE_SECRET_KEY, PUBLIC, READER, THIRD, has_token, registry,
 };
 use emr_ecr_agent_tests::testbed::{
-    Outcome, SOON, Scene, docker_config_fresh, passes, shown, wait_for_token,
+    Outcome, SOON, Testbed, docker_config_fresh, passes, shown, wait_for_token,
 };
 use jiff::SignedDuration;
 use nix::unistd::geteuid;
@@ -27,61 +27,61 @@ const STATIC_AUTH: &str = "b3BlcmF0b3I6aHVudGVyMi1vZi10aGUtb3BlcmF0b3I=";
 
 #[tokio::test]
 async fn nothing_the_agent_says_holds_a_secret() -> Outcome {
-    let Some((scene, published)) = Scene::with_hdfs().await? else { return Ok(()) };
-    let mut scene = Identities::around(scene).await?;
-    scene.add_others_by_role();
-    scene.settings.registry_with(THIRD, &[("profile", PROFILE)]).registry(PUBLIC, &[]);
-    let log_file = scene.node.path("agent-own.log");
-    scene.settings.set("log.level", "trace").set("log.libraries", "info");
-    scene.settings.set("log.file", log_file.display().to_string());
-    let temporary = scene.node.path("temporary");
+    let Some((testbed, published)) = Testbed::with_hdfs().await? else { return Ok(()) };
+    let mut testbed = Identities::around(testbed).await?;
+    testbed.add_others_by_role();
+    testbed.settings.registry_with(THIRD, &[("profile", PROFILE)]).registry(PUBLIC, &[]);
+    let log_file = testbed.node.path("agent-own.log");
+    testbed.settings.set("log.level", "trace").set("log.libraries", "info");
+    testbed.settings.set("log.file", log_file.display().to_string());
+    let temporary = testbed.node.path("temporary");
     fs::create_dir(&temporary)?;
-    scene.environment.push(("TMPDIR", temporary.clone()));
-    let static_credentials = scene.node.path("static.json");
-    scene.settings.set("static_credentials", static_credentials.display().to_string());
-    scene
+    testbed.environment.push(("TMPDIR", temporary.clone()));
+    let static_credentials = testbed.node.path("static.json");
+    testbed.settings.set("static_credentials", static_credentials.display().to_string());
+    testbed
         .node
         .write("static.json", &format!(r#"{{"auths":{{"hub.example.com":{{"auth":"{STATIC_AUTH}"}}}}}}"#))?;
     fs::set_permissions(&static_credentials, fs::Permissions::from_mode(0o600))?;
-    scene.ecr.set_token_life(SignedDuration::from_secs(4));
-    scene.node.write("root/.docker/config.json", &format!("{{\"auths\": {STRANGERS}"))?;
+    testbed.ecr.set_token_life(SignedDuration::from_secs(4));
+    testbed.node.write("root/.docker/config.json", &format!("{{\"auths\": {STRANGERS}"))?;
     published.put(&format!("{{\"auths\": {STRANGERS}")).await?;
-    scene.public.set_token_life(SignedDuration::from_secs(4));
+    testbed.public.set_token_life(SignedDuration::from_secs(4));
     let tokens = Arc::new(Mutex::new(Vec::new()));
-    for ecr in [&scene.ecr, &scene.public] {
+    for ecr in [&testbed.ecr, &testbed.public] {
         let tokens = Arc::clone(&tokens);
         ecr.on_issue(move |token| {
             tokens.lock().unwrap_or_else(PoisonError::into_inner).push(token.clone());
         });
     }
-    let agent = scene.start()?;
+    let agent = testbed.start()?;
 
     // Good days and bad days: each has its own words.
     wait_for_tokens(&agent).await?;
     let mut said = answers(&agent).await?;
     for fault in [Fault::Content(BadToken::NotAwsUser), Fault::Content(BadToken::NotBase64), Fault::Garbage] {
-        let calls = scene.ecr.calls().len();
-        scene.ecr.fail_always(fault);
-        scene.ecr.wait_for_calls(calls + 1, SOON).await?;
+        let calls = testbed.ecr.calls().len();
+        testbed.ecr.fail_always(fault);
+        testbed.ecr.wait_for_calls(calls + 1, SOON).await?;
         passes(&agent, 1).await?;
         said.push_str(&answers(&agent).await?);
-        scene.ecr.heal();
+        testbed.ecr.heal();
         wait_for_tokens(&agent).await?;
     }
     for fault in [sts::Fault::Torn, sts::Fault::Content(sts::NoCredentials), sts::Fault::ExpiredCredentials] {
-        scene.sts.fail_always(fault);
+        testbed.sts.fail_always(fault);
         shown(&agent, "a failure", |s| registry(s, OTHERS)?["last_error"].as_str().map(drop)).await?;
         said.push_str(&answers(&agent).await?);
-        scene.sts.heal();
+        testbed.sts.heal();
         wait_for_tokens(&agent).await?;
     }
-    scene.node.write("root/.docker/config.json", "{}")?;
+    testbed.node.write("root/.docker/config.json", "{}")?;
     published.put("{}").await?;
     passes(&agent, 2).await?;
     said.push_str(&answers(&agent).await?);
     said.push_str(&process(&agent)?);
     for command in [&["status"] as &[&str], &["status", "--json"], &["once", "--json"], &["check"]] {
-        let finished = scene.run(command).await?;
+        let finished = testbed.run(command).await?;
         said.push_str(&(finished.out + &finished.err));
     }
     said.push_str(&agent.log_text());
@@ -92,9 +92,9 @@ async fn nothing_the_agent_says_holds_a_secret() -> Outcome {
     // Killed in the middle of its work: no file but the documents themselves may hold anything.
     drop(agent);
     assert_eq!(fs::read_dir(&temporary)?.count(), 0, "nothing is kept in the directory for temporary files");
-    let documents = [scene.node.path("root/.docker"), scene.node.path("aws/.aws"), static_credentials];
+    let documents = [testbed.node.path("root/.docker"), testbed.node.path("aws/.aws"), static_credentials];
     let mut said = said.into_bytes();
-    said.extend(canary::contents(&scene.node.path(""), &documents)?);
+    said.extend(canary::contents(&testbed.node.path(""), &documents)?);
 
     let fixed = [
         imds::SECRET_KEY,
@@ -107,7 +107,7 @@ async fn nothing_the_agent_says_holds_a_secret() -> Outcome {
         "not-a-token-of-ecr",
         "<html><body>It works!",
     ];
-    let identities: BTreeSet<String> = scene.keys().into_iter().collect();
+    let identities: BTreeSet<String> = testbed.keys().into_iter().collect();
     assert!([READER.access_key, PROFILE_KEY].iter().all(|key| identities.contains(*key)), "{identities:?}");
     let tokens = tokens.lock().unwrap_or_else(PoisonError::into_inner).clone();
     assert!(tokens.len() > 4, "{}", tokens.len());
@@ -120,22 +120,22 @@ async fn nothing_the_agent_says_holds_a_secret() -> Outcome {
 
 #[tokio::test]
 async fn files_with_secrets_are_never_open_to_others() -> Outcome {
-    let scene = Scene::without_hdfs().await?;
+    let testbed = Testbed::without_hdfs().await?;
     // Even where the directory lets everybody look, and the umask is the machine's.
-    fs::set_permissions(scene.node.path("root/.docker"), fs::Permissions::from_mode(0o777))?;
-    scene.node.write("root/.docker/config.json", "{}")?;
-    fs::set_permissions(scene.node.docker_config(), fs::Permissions::from_mode(0o666))?;
-    let agent = scene.start()?;
+    fs::set_permissions(testbed.node.path("root/.docker"), fs::Permissions::from_mode(0o777))?;
+    testbed.node.write("root/.docker/config.json", "{}")?;
+    fs::set_permissions(testbed.node.docker_config(), fs::Permissions::from_mode(0o666))?;
+    let agent = testbed.start()?;
     wait_for_token(&agent).await?;
     docker_config_fresh(&agent).await?;
-    assert_eq!(fs::metadata(scene.node.docker_config())?.permissions().mode() & 0o7777, 0o600);
+    assert_eq!(fs::metadata(testbed.node.docker_config())?.permissions().mode() & 0o7777, 0o600);
     Ok(())
 }
 
 #[tokio::test]
 async fn memory_is_kept_out_of_core_files() -> Outcome {
-    let scene = Scene::without_hdfs().await?;
-    let agent = scene.start()?;
+    let testbed = Testbed::without_hdfs().await?;
+    let agent = testbed.start()?;
     wait_for_token(&agent).await?;
     let id = agent.process_id().ok_or("the agent has ended")?;
     let limits = fs::read_to_string(format!("/proc/{id}/limits"))?;

@@ -4,7 +4,7 @@ use std::fs::Permissions;
 use std::os::unix::fs::{PermissionsExt, chown};
 
 use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
-use emr_ecr_agent_tests::testbed::{Outcome, SOON, Scene, passes, shown};
+use emr_ecr_agent_tests::testbed::{Outcome, SOON, Testbed, passes, shown};
 use emr_ecr_agent_tests::wait;
 
 const DOCKER_HUB: &str = "https://index.docker.io/v1/";
@@ -14,12 +14,12 @@ const FIRST: &str = "bWU6Zmlyc3QtcGFzc3dvcmQ=";
 /// `me:second-password`.
 const SECOND: &str = "bWU6c2Vjb25kLXBhc3N3b3Jk";
 
-fn write(scene: &mut Scene, text: &str, mode: u32) -> Outcome {
-    let path = scene.node.path("credentials.json");
-    scene.settings.set("static_credentials", path.display().to_string());
+fn write(testbed: &mut Testbed, text: &str, mode: u32) -> Outcome {
+    let path = testbed.node.path("credentials.json");
+    testbed.settings.set("static_credentials", path.display().to_string());
     // Under another name first, so that nobody reads it with a mode that it is not to have.
-    scene.node.write("credentials.new", text)?;
-    let new = scene.node.path("credentials.new");
+    testbed.node.write("credentials.new", text)?;
+    let new = testbed.node.path("credentials.new");
     std::fs::set_permissions(&new, Permissions::from_mode(mode))?;
     std::fs::rename(new, path)?;
     Ok(())
@@ -31,11 +31,11 @@ fn entries(auth: &str) -> String {
 
 #[tokio::test]
 async fn they_are_in_both_documents_and_follow_the_file() -> Outcome {
-    let Some((mut scene, published)) = Scene::with_hdfs().await? else { return Ok(()) };
-    write(&mut scene, &entries(FIRST), 0o600)?;
-    scene.settings.no_timer();
-    let agent = scene.start_ready().await?;
-    for document in [scene.docker_config()?, published.json().await?] {
+    let Some((mut testbed, published)) = Testbed::with_hdfs().await? else { return Ok(()) };
+    write(&mut testbed, &entries(FIRST), 0o600)?;
+    testbed.settings.no_timer();
+    let agent = testbed.start_ready().await?;
+    for document in [testbed.docker_config()?, published.json().await?] {
         assert_eq!(document["auths"][DOCKER_HUB]["auth"], FIRST);
         assert_eq!(document["auths"][HARBOR]["auth"], FIRST);
         assert!(document["auths"][TRUSTED_REGISTRY]["auth"].is_string());
@@ -43,10 +43,11 @@ async fn they_are_in_both_documents_and_follow_the_file() -> Outcome {
     let status = agent.status().await?;
     assert_eq!(status["static_credentials"]["names"], serde_json::json!([HARBOR, DOCKER_HUB]));
 
-    write(&mut scene, &entries(SECOND), 0o400)?;
+    write(&mut testbed, &entries(SECOND), 0o400)?;
     published.wait_for_auth(DOCKER_HUB, SECOND).await?;
     wait::until("the node's own file to follow", SOON, async || {
-        let auth = scene.docker_config().map_err(|error| error.to_string())?["auths"][HARBOR]["auth"].clone();
+        let auth =
+            testbed.docker_config().map_err(|error| error.to_string())?["auths"][HARBOR]["auth"].clone();
         if auth == SECOND { Ok(()) } else { Err(auth.to_string()) }
     })
     .await?;
@@ -55,27 +56,27 @@ async fn they_are_in_both_documents_and_follow_the_file() -> Outcome {
 
 #[tokio::test]
 async fn a_file_that_others_could_have_read_or_written_is_refused_until_mended() -> Outcome {
-    let mut scene = Scene::without_hdfs().await?;
-    write(&mut scene, &entries(FIRST), 0o640)?;
-    let agent = scene.start()?;
+    let mut testbed = Testbed::without_hdfs().await?;
+    write(&mut testbed, &entries(FIRST), 0o640)?;
+    let agent = testbed.start()?;
     let error = shown(&agent, "the refusal", |status| {
         status["static_credentials"]["error"].as_str().map(str::to_owned)
     })
     .await?;
     assert!(error.contains("mode 0640") && error.contains("chmod 0600"), "{error}");
     passes(&agent, 1).await?;
-    assert!(scene.docker_config()?["auths"][DOCKER_HUB].is_null(), "nothing of it is taken");
+    assert!(testbed.docker_config()?["auths"][DOCKER_HUB].is_null(), "nothing of it is taken");
     let readiness = agent.get("/readyz?verbose").await?.text();
     assert!(readiness.contains("static_credentials:"), "{readiness}");
 
-    write(&mut scene, &entries(FIRST), 0o600)?;
+    write(&mut testbed, &entries(FIRST), 0o600)?;
     shown(&agent, "its entries", |status| {
         let known = &status["static_credentials"];
         (known["names"].as_array()?.len() == 2 && known["error"].is_null()).then_some(())
     })
     .await?;
     passes(&agent, 1).await?;
-    assert_eq!(scene.docker_config()?["auths"][DOCKER_HUB]["auth"], FIRST);
+    assert_eq!(testbed.docker_config()?["auths"][DOCKER_HUB]["auth"], FIRST);
     Ok(())
 }
 
@@ -85,10 +86,10 @@ async fn a_file_of_another_user_is_refused() -> Outcome {
         eprintln!("not run: only root can give a file away");
         return Ok(());
     }
-    let mut scene = Scene::without_hdfs().await?;
-    write(&mut scene, &entries(FIRST), 0o600)?;
-    chown(scene.node.path("credentials.json"), Some(12345), None)?;
-    let agent = scene.start()?;
+    let mut testbed = Testbed::without_hdfs().await?;
+    write(&mut testbed, &entries(FIRST), 0o600)?;
+    chown(testbed.node.path("credentials.json"), Some(12345), None)?;
+    let agent = testbed.start()?;
     let error = shown(&agent, "the refusal", |status| {
         status["static_credentials"]["error"].as_str().map(str::to_owned)
     })
@@ -99,9 +100,9 @@ async fn a_file_of_another_user_is_refused() -> Outcome {
 
 #[tokio::test]
 async fn a_broken_file_leaves_the_entries_before_in_force_and_tells_no_secret() -> Outcome {
-    let mut scene = Scene::without_hdfs().await?;
-    write(&mut scene, &entries(FIRST), 0o600)?;
-    let agent = scene.start()?;
+    let mut testbed = Testbed::without_hdfs().await?;
+    write(&mut testbed, &entries(FIRST), 0o600)?;
+    let agent = testbed.start()?;
     shown(&agent, "the entries", |status| {
         (status["static_credentials"]["names"].as_array()?.len() == 2).then_some(())
     })
@@ -112,7 +113,7 @@ async fn a_broken_file_leaves_the_entries_before_in_force_and_tells_no_secret() 
         (format!(r#"{{"auths":"{SECOND}"}}"#), "\"auths\""),
     ];
     for (text, words) in broken {
-        write(&mut scene, &text, 0o600)?;
+        write(&mut testbed, &text, 0o600)?;
         let known = shown(&agent, "the refusal", |status| {
             let known = &status["static_credentials"];
             known["error"].as_str()?.contains(words).then(|| known.clone())
@@ -120,7 +121,7 @@ async fn a_broken_file_leaves_the_entries_before_in_force_and_tells_no_secret() 
         .await?;
         assert_eq!(known["names"].as_array().map(Vec::len), Some(2), "{known}");
         passes(&agent, 1).await?;
-        assert_eq!(scene.docker_config()?["auths"][HARBOR]["auth"], FIRST, "{words}");
+        assert_eq!(testbed.docker_config()?["auths"][HARBOR]["auth"], FIRST, "{words}");
     }
     let metrics = agent.get("/metrics").await?.text();
     let status = agent.status().await?.to_string();

@@ -3,7 +3,7 @@
 use std::fs;
 
 use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
-use emr_ecr_agent_tests::testbed::{Outcome, SOON, Scene, docker_config_fresh, shown};
+use emr_ecr_agent_tests::testbed::{Outcome, SOON, Testbed, docker_config_fresh, shown};
 use emr_ecr_agent_tests::wait;
 use nix::sys::signal::Signal;
 use serde_json::json;
@@ -12,40 +12,40 @@ const IRELAND: &str = "123456789123.dkr.ecr.eu-west-1.amazonaws.com";
 
 #[tokio::test]
 async fn a_docker_config_that_somebody_changed() -> Outcome {
-    let mut scene = Scene::without_hdfs().await?;
-    scene.settings.no_timer();
-    let agent = scene.start()?;
+    let mut testbed = Testbed::without_hdfs().await?;
+    testbed.settings.no_timer();
+    let agent = testbed.start()?;
     docker_config_fresh(&agent).await?;
 
     // As `docker logout` writes it: whole, by way of another file.
-    scene.node.write("root/.docker/other", r#"{"auths":{},"detachKeys":"ctrl-e"}"#)?;
-    fs::rename(scene.node.path("root/.docker/other"), scene.node.docker_config())?;
-    scene.wait_for_docker_config(|config| config["detachKeys"] == "ctrl-e").await?;
+    testbed.node.write("root/.docker/other", r#"{"auths":{},"detachKeys":"ctrl-e"}"#)?;
+    fs::rename(testbed.node.path("root/.docker/other"), testbed.node.docker_config())?;
+    testbed.wait_for_docker_config(|config| config["detachKeys"] == "ctrl-e").await?;
 
     // And as an editor does that keeps the file.
-    scene.node.write("root/.docker/config.json", r#"{"detachKeys":"ctrl-f"}"#)?;
-    scene.wait_for_docker_config(|config| config["detachKeys"] == "ctrl-f").await?;
+    testbed.node.write("root/.docker/config.json", r#"{"detachKeys":"ctrl-f"}"#)?;
+    testbed.wait_for_docker_config(|config| config["detachKeys"] == "ctrl-f").await?;
 
-    fs::remove_file(scene.node.docker_config())?;
-    scene.wait_for_docker_config(|_| true).await?;
-    assert_eq!(scene.ecr.calls().len(), 1);
+    fs::remove_file(testbed.node.docker_config())?;
+    testbed.wait_for_docker_config(|_| true).await?;
+    assert_eq!(testbed.ecr.calls().len(), 1);
     Ok(())
 }
 
 #[tokio::test]
 async fn a_registry_that_becomes_trusted() -> Outcome {
-    let mut scene = Scene::without_hdfs().await?;
-    scene.settings.no_timer();
-    let agent = scene.start()?;
+    let mut testbed = Testbed::without_hdfs().await?;
+    testbed.settings.no_timer();
+    let agent = testbed.start()?;
     docker_config_fresh(&agent).await?;
 
-    let path = scene.node.conf_dir().join("container-executor.cfg");
+    let path = testbed.node.conf_dir().join("container-executor.cfg");
     let text = fs::read_to_string(&path)?;
     let more = text.replace(TRUSTED_REGISTRY, &format!("{TRUSTED_REGISTRY},{IRELAND}"));
-    scene.node.write("conf/container-executor.cfg", &more)?;
-    scene.wait_for_docker_config(|config| config["auths"][IRELAND]["auth"].is_string()).await?;
+    testbed.node.write("conf/container-executor.cfg", &more)?;
+    testbed.wait_for_docker_config(|config| config["auths"][IRELAND]["auth"].is_string()).await?;
 
-    scene.node.write("conf/container-executor.cfg", "[docker\n")?;
+    testbed.node.write("conf/container-executor.cfg", "[docker\n")?;
     let why = shown(&agent, "a file that Hadoop would refuse", |status| {
         let check =
             status["checks"].as_array()?.iter().find(|check| check["name"] == "container-executor.cfg")?;
@@ -58,19 +58,19 @@ async fn a_registry_that_becomes_trusted() -> Outcome {
 
 #[tokio::test]
 async fn a_conf_directory_that_appears_later() -> Outcome {
-    let Some((mut scene, published)) = Scene::with_hdfs().await? else { return Ok(()) };
-    scene.settings.no_timer();
-    fs::rename(scene.node.conf_dir(), scene.node.path("not-yet"))?;
-    let mut agent = scene.start()?;
+    let Some((mut testbed, published)) = Testbed::with_hdfs().await? else { return Ok(()) };
+    testbed.settings.no_timer();
+    fs::rename(testbed.node.conf_dir(), testbed.node.path("not-yet"))?;
+    let mut agent = testbed.start()?;
     shown(&agent, "what is waited for", |status| {
         let waiting_for = status["waiting_for"].to_string();
         (waiting_for.contains("container-executor.cfg") && waiting_for.contains("core-site.xml"))
             .then_some(())
     })
     .await?;
-    assert!(scene.ecr.calls().is_empty(), "no registry is known yet");
+    assert!(testbed.ecr.calls().is_empty(), "no registry is known yet");
 
-    fs::rename(scene.node.path("not-yet"), scene.node.conf_dir())?;
+    fs::rename(testbed.node.path("not-yet"), testbed.node.conf_dir())?;
     agent.wait_ready(SOON).await?;
     assert!(published.json().await?["auths"][TRUSTED_REGISTRY]["auth"].is_string());
     Ok(())
@@ -78,40 +78,40 @@ async fn a_conf_directory_that_appears_later() -> Outcome {
 
 #[tokio::test]
 async fn settings_that_change() -> Outcome {
-    let mut scene = Scene::without_hdfs().await?;
-    scene.settings.no_timer();
-    let agent = scene.start()?;
+    let mut testbed = Testbed::without_hdfs().await?;
+    testbed.settings.no_timer();
+    let agent = testbed.start()?;
     docker_config_fresh(&agent).await?;
 
-    let second = scene.node.path("second/config.json");
-    scene.settings.docker_config(&second, "0644").registry(TRUSTED_REGISTRY, &["alias.example.com"]);
-    scene.write_settings()?;
-    scene.wait_for_docker_config(|config| config["auths"]["alias.example.com"]["auth"].is_string()).await?;
+    let second = testbed.node.path("second/config.json");
+    testbed.settings.docker_config(&second, "0644").registry(TRUSTED_REGISTRY, &["alias.example.com"]);
+    testbed.write_settings()?;
+    testbed.wait_for_docker_config(|config| config["auths"]["alias.example.com"]["auth"].is_string()).await?;
     wait::until("the second file", SOON, async || fs::read(&second)).await?;
-    assert_eq!(scene.ecr.calls().len(), 1, "the token at hand serves the alias too");
+    assert_eq!(testbed.ecr.calls().len(), 1, "the token at hand serves the alias too");
     Ok(())
 }
 
 #[tokio::test]
 async fn bad_settings_leave_the_old_in_force_and_say_so() -> Outcome {
-    let Some((mut scene, _published)) = Scene::with_hdfs().await? else { return Ok(()) };
-    scene.settings.no_timer();
-    let mut agent = scene.start_ready().await?;
+    let Some((mut testbed, _published)) = Testbed::with_hdfs().await? else { return Ok(()) };
+    testbed.settings.no_timer();
+    let mut agent = testbed.start_ready().await?;
 
-    scene.node.write("agent.toml", "discover_registries = 1\nunknown = true\n")?;
+    testbed.node.write("agent.toml", "discover_registries = 1\nunknown = true\n")?;
     let error =
         shown(&agent, "the refusal", |status| status["settings_error"].as_str().map(str::to_owned)).await?;
-    let path = scene.node.agent_toml().display().to_string();
+    let path = testbed.node.agent_toml().display().to_string();
     assert!(error.contains(&format!("{path}:1: discover_registries: must be true or false")), "{error}");
     assert!(error.contains(&format!("{path}:2: unknown: is not a known key")), "{error}");
     assert!(agent.get("/metrics").await?.text().contains("\nemr_ecr_agent_config_valid 0\n"));
     agent.wait_ready(SOON).await?;
 
     // The old ones are in force: what they name is still brought in order.
-    scene.node.write("root/.docker/config.json", "{}")?;
-    scene.wait_for_docker_config(|_| true).await?;
+    testbed.node.write("root/.docker/config.json", "{}")?;
+    testbed.wait_for_docker_config(|_| true).await?;
 
-    scene.write_settings()?;
+    testbed.write_settings()?;
     shown(&agent, "the mended settings", |status| status["settings_error"].is_null().then_some(())).await?;
     agent.wait_ready(SOON).await?;
     Ok(())
@@ -119,9 +119,9 @@ async fn bad_settings_leave_the_old_in_force_and_say_so() -> Outcome {
 
 #[tokio::test]
 async fn a_hangup_reads_all_anew() -> Outcome {
-    let mut scene = Scene::without_hdfs().await?;
-    scene.settings.no_timer();
-    let agent = scene.start()?;
+    let mut testbed = Testbed::without_hdfs().await?;
+    testbed.settings.no_timer();
+    let agent = testbed.start()?;
     docker_config_fresh(&agent).await?;
     agent.signal(Signal::SIGHUP)?;
     wait::until("a pass that the signal woke", SOON, async || {

@@ -35,9 +35,9 @@ pub enum Side {
 
 /// What the proxy does with calls.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Mood {
+pub enum Behavior {
     #[default]
-    Honest,
+    Normal,
     /// Accepts connections and never answers.
     Silent,
     /// Holds back the first such call; from then on its connection passes nothing either way.
@@ -51,7 +51,7 @@ struct Shared {
     namenode: SocketAddr,
     /// Calls that contain this text always pass.
     spared: &'static str,
-    mood: Mutex<Mood>,
+    behavior: Mutex<Behavior>,
     calls: Mutex<BTreeMap<String, u64>>,
     caught: watch::Sender<bool>,
 }
@@ -60,8 +60,13 @@ impl NameNodeProxy {
     /// Initially passes everything on to `namenode`. Calls that contain the text `spared` are never caught or reset.
     pub async fn start(namenode: SocketAddr, spared: &'static str) -> Result<Self, Error> {
         let (caught, _) = watch::channel(false);
-        let shared =
-            Arc::new(Shared { namenode, spared, mood: Mutex::default(), calls: Mutex::default(), caught });
+        let shared = Arc::new(Shared {
+            namenode,
+            spared,
+            behavior: Mutex::default(),
+            calls: Mutex::default(),
+            caught,
+        });
         let mut proxy = Self { port: Port::reserve()?, shared, task: None };
         proxy.accept().await?;
         Ok(proxy)
@@ -72,9 +77,9 @@ impl NameNodeProxy {
     }
 
     /// Applies to all later calls, also on existing connections.
-    pub fn set_mood(&self, mood: Mood) {
+    pub fn set_behavior(&self, behavior: Behavior) {
         self.shared.caught.send_replace(false);
-        *self.shared.mood() = mood;
+        *self.shared.behavior() = behavior;
     }
 
     /// The number of calls so far by method.
@@ -120,8 +125,8 @@ impl Drop for NameNodeProxy {
 }
 
 impl Shared {
-    fn mood(&self) -> MutexGuard<'_, Mood> {
-        self.mood.lock().unwrap_or_else(PoisonError::into_inner)
+    fn behavior(&self) -> MutexGuard<'_, Behavior> {
+        self.behavior.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn calls(&self) -> MutexGuard<'_, BTreeMap<String, u64>> {
@@ -133,15 +138,15 @@ impl Shared {
         let call = method(message)?;
         *self.calls().entry(call.to_owned()).or_default() += 1;
         let is_spared = message.windows(self.spared.len()).any(|text| text == self.spared.as_bytes());
-        let mut mood = self.mood();
-        match *mood {
-            Mood::Silent => Some((Harm::Silence, Side::Before)),
+        let mut behavior = self.behavior();
+        match *behavior {
+            Behavior::Silent => Some((Harm::Silence, Side::Before)),
             _ if is_spared => None,
-            Mood::Catch { call: wanted, side } if wanted == call => {
-                *mood = Mood::Honest;
+            Behavior::Catch { call: wanted, side } if wanted == call => {
+                *behavior = Behavior::Normal;
                 Some((Harm::Catch, side))
             }
-            Mood::Reset { call: wanted, side } if wanted == call => Some((Harm::Reset, side)),
+            Behavior::Reset { call: wanted, side } if wanted == call => Some((Harm::Reset, side)),
             _ => None,
         }
     }
@@ -155,7 +160,7 @@ enum Harm {
 }
 
 async fn pass(client: TcpStream, shared: &Shared) -> io::Result<()> {
-    if *shared.mood() == Mood::Silent {
+    if *shared.behavior() == Behavior::Silent {
         return std::future::pending().await;
     }
     let server = TcpStream::connect(shared.namenode).await?;

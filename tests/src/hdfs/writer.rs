@@ -17,7 +17,7 @@ use crate::wait;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Manner {
     /// Overwrites it in place, as `-put -f -d` does.
-    Anew,
+    Overwrite,
     /// Appends to it, as `-appendToFile` does.
     Append,
 }
@@ -41,7 +41,7 @@ impl HalfWriter {
         let directory = scratch::directory("writer")?;
         let mut command = client.java(user, FS_SHELL);
         match manner {
-            Manner::Anew => command.args(["-put", "-f", "-d", "-", path]),
+            Manner::Overwrite => command.args(["-put", "-f", "-d", "-", path]),
             Manner::Append => command.args(["-appendToFile", "-", path]),
         };
         let log = directory.path().join("writer.log");

@@ -18,12 +18,12 @@ pub enum Error {
 
 /// Decides whom the registry accepts; copies decide the same.
 #[derive(Debug, Clone)]
-pub struct Door {
+pub struct PasswordFile {
     path: PathBuf,
     changed: Arc<Mutex<SystemTime>>,
 }
 
-impl Door {
+impl PasswordFile {
     pub(super) fn new(path: PathBuf) -> Self {
         Self { path, changed: Arc::new(Mutex::new(SystemTime::UNIX_EPOCH)) }
     }

@@ -5,7 +5,7 @@ use std::ops::{Deref, DerefMut};
 use jiff::SignedDuration;
 use serde_json::Value;
 
-use super::{Error, Scene, TWELVE_HOURS};
+use super::{Error, TWELVE_HOURS, Testbed};
 use crate::ecr::Ecr;
 use crate::sts::{Role, Sts};
 
@@ -26,10 +26,10 @@ pub const PROFILE: &str = "other";
 pub const PROFILE_KEY: &str = "AKIAOFTHEPROFILE";
 pub const PROFILE_SECRET_KEY: &str = "profile-secret-K7MDENGbPxRfiCYEXAMPLE";
 
-/// The scene of such a node, with STS, and ECR Public by a server of its own.
+/// The testbed of such a node, with STS, and ECR Public by a server of its own.
 #[derive(Debug)]
 pub struct Identities {
-    scene: Scene,
+    testbed: Testbed,
     pub sts: Sts,
     pub public: Ecr,
 }
@@ -37,12 +37,12 @@ pub struct Identities {
 impl Identities {
     /// On a node without HDFS.
     pub async fn new() -> Result<Self, Error> {
-        Self::around(Scene::without_hdfs().await?).await
+        Self::around(Testbed::without_hdfs().await?).await
     }
 
-    pub async fn around(scene: Scene) -> Result<Self, Error> {
+    pub async fn around(testbed: Testbed) -> Result<Self, Error> {
         let (sts, public) = (Sts::start().await?, Ecr::start(TWELVE_HOURS).await?);
-        let identities = Self { scene, sts, public };
+        let identities = Self { testbed, sts, public };
         identities.write_aws_config()?;
         Ok(identities)
     }
@@ -51,23 +51,24 @@ impl Identities {
     pub fn add_others_by_role(&mut self) {
         self.sts.allow(READER);
         let keys = [("role_arn", READER.arn), ("external_id", READER.external_id.unwrap_or_default())];
-        self.scene.settings.registry_with(OTHERS, &keys);
+        self.testbed.settings.registry_with(OTHERS, &keys);
     }
 
     /// The access keys that signed calls to private ECR, sorted.
     pub fn keys(&self) -> Vec<String> {
-        let mut keys: Vec<String> = self.scene.ecr.calls().into_iter().map(|call| call.access_key).collect();
+        let mut keys: Vec<String> =
+            self.testbed.ecr.calls().into_iter().map(|call| call.access_key).collect();
         keys.sort();
         keys
     }
 
     /// What the node's Docker config holds for a registry.
     pub fn auth(&self, name: &str) -> Option<String> {
-        self.scene.docker_config().ok()?["auths"][name]["auth"].as_str().map(str::to_owned)
+        self.testbed.docker_config().ok()?["auths"][name]["auth"].as_str().map(str::to_owned)
     }
 
     fn write_aws_config(&self) -> Result<(), Error> {
-        let (ecr, imds) = (self.scene.ecr.address(), self.scene.imds.address());
+        let (ecr, imds) = (self.testbed.ecr.address(), self.testbed.imds.address());
         let (public, sts) = (self.public.address(), self.sts.address());
         let text = format!(
             "[default]
@@ -88,21 +89,21 @@ sts =
   endpoint_url = http://{sts}
 "
         );
-        Ok(self.scene.node.write("aws/.aws/config", &text)?)
+        Ok(self.testbed.node.write("aws/.aws/config", &text)?)
     }
 }
 
 impl Deref for Identities {
-    type Target = Scene;
+    type Target = Testbed;
 
-    fn deref(&self) -> &Scene {
-        &self.scene
+    fn deref(&self) -> &Testbed {
+        &self.testbed
     }
 }
 
 impl DerefMut for Identities {
-    fn deref_mut(&mut self) -> &mut Scene {
-        &mut self.scene
+    fn deref_mut(&mut self) -> &mut Testbed {
+        &mut self.testbed
     }
 }
 

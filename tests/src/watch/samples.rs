@@ -7,7 +7,7 @@ use serde_json::Value;
 
 /// Why a launch would have failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Wrong {
+pub(super) enum Flaw {
     Missing,
     /// Not a whole JSON document of so many bytes.
     Torn(usize),
@@ -21,7 +21,7 @@ pub(super) enum Wrong {
 /// One read, and what health said before and after it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Sample {
-    pub launch: Result<(), Wrong>,
+    pub launch: Result<(), Flaw>,
     /// Both times.
     pub ready: bool,
     /// How often the agent had gone round, if it answered.
@@ -30,13 +30,13 @@ pub(super) struct Sample {
 
 /// All that was seen, in short.
 #[derive(Debug, Default)]
-pub(super) struct Story {
+pub(super) struct Summary {
     pub reads: u64,
     pub outages: u64,
-    /// What was wrong with the file after the first good read, each kind once in a row.
-    pub wrong: Vec<Wrong>,
+    /// What was flaw with the file after the first good read, each kind once in a row.
+    pub flaws: Vec<Flaw>,
     /// What health called ready.
-    pub lies: Vec<Wrong>,
+    pub false_ready: Vec<Flaw>,
     was_good: bool,
     /// How often the agent had gone round when launches began to fail.
     failing_since: Option<u64>,
@@ -45,10 +45,10 @@ pub(super) struct Story {
 /// Looks at the next pass, and the one under way; and one that only just began.
 const PASSES_TO_NOTICE: u64 = 3;
 
-impl Story {
+impl Summary {
     pub fn note(&mut self, Sample { launch, ready, passes }: Sample) {
         self.reads += 1;
-        let Err(wrong) = launch else {
+        let Err(flaw) = launch else {
             self.was_good = true;
             self.failing_since = None;
             return;
@@ -62,28 +62,28 @@ impl Story {
             }
             (None, _) => false,
         };
-        if ready && (had_time || matches!(wrong, Wrong::Expired(_))) {
-            push_new(&mut self.lies, &wrong);
+        if ready && (had_time || matches!(flaw, Flaw::Expired(_))) {
+            push_new(&mut self.false_ready, &flaw);
         }
-        match wrong {
-            Wrong::Outage(_) => self.outages += 1,
-            Wrong::Torn(_) => push_new(&mut self.wrong, &wrong),
-            _ if self.was_good => push_new(&mut self.wrong, &wrong),
+        match flaw {
+            Flaw::Outage(_) => self.outages += 1,
+            Flaw::Torn(_) => push_new(&mut self.flaws, &flaw),
+            _ if self.was_good => push_new(&mut self.flaws, &flaw),
             _ => {}
         }
     }
 }
 
 /// Whether YARN and docker get a living credential for `registry` from this content.
-pub(super) fn judge(bytes: &[u8], registry: &str, now: Timestamp) -> Result<(), Wrong> {
-    let document: Value = serde_json::from_slice(bytes).map_err(|_| Wrong::Torn(bytes.len()))?;
-    let auths = document["auths"].as_object().ok_or(Wrong::Lacking)?;
+pub(super) fn check_launch(bytes: &[u8], registry: &str, now: Timestamp) -> Result<(), Flaw> {
+    let document: Value = serde_json::from_slice(bytes).map_err(|_| Flaw::Torn(bytes.len()))?;
+    let auths = document["auths"].as_object().ok_or(Flaw::Lacking)?;
     if auths.values().any(|entry| !entry["auth"].is_string()) {
-        return Err(Wrong::Lacking);
+        return Err(Flaw::Lacking);
     }
-    let auth = auths.get(registry).and_then(|entry| entry["auth"].as_str()).ok_or(Wrong::Lacking)?;
+    let auth = auths.get(registry).and_then(|entry| entry["auth"].as_str()).ok_or(Flaw::Lacking)?;
     match end(auth) {
-        Some(end) if end <= now => Err(Wrong::Expired(end)),
+        Some(end) if end <= now => Err(Flaw::Expired(end)),
         _ => Ok(()),
     }
 }
@@ -96,9 +96,9 @@ fn end(auth: &str) -> Option<Timestamp> {
     Timestamp::from_second(stated["expiration"].as_i64()?).ok()
 }
 
-fn push_new(list: &mut Vec<Wrong>, wrong: &Wrong) {
-    if list.last() != Some(wrong) {
-        list.push(wrong.clone());
+fn push_new(list: &mut Vec<Flaw>, flaw: &Flaw) {
+    if list.last() != Some(flaw) {
+        list.push(flaw.clone());
     }
 }
 
@@ -108,7 +108,7 @@ mod tests {
     use base64::engine::general_purpose::STANDARD as BASE64;
     use jiff::Timestamp;
 
-    use super::{Sample, Story, Wrong, judge};
+    use super::{Flaw, Sample, Summary, check_launch};
 
     fn auth(expiration: i64) -> String {
         let password = BASE64.encode(format!("{{\"expiration\":{expiration}}}"));
@@ -117,32 +117,32 @@ mod tests {
 
     #[test]
     fn a_launch_takes_a_whole_document_with_a_living_credential() {
-        let check = |text: &str, expected: Result<(), Wrong>| {
-            assert_eq!(judge(text.as_bytes(), "r", Timestamp::constant(100, 0)), expected, "{text}");
+        let check = |text: &str, expected: Result<(), Flaw>| {
+            assert_eq!(check_launch(text.as_bytes(), "r", Timestamp::constant(100, 0)), expected, "{text}");
         };
         let entry = |expiration| format!(r#"{{"auths":{{"r":{{"auth":"{}"}}}}}}"#, auth(expiration));
         check(&entry(101), Ok(()));
-        check(&entry(100), Err(Wrong::Expired(Timestamp::constant(100, 0))));
+        check(&entry(100), Err(Flaw::Expired(Timestamp::constant(100, 0))));
         check(r#"{"auths":{"r":{"auth":"aHViOmh1Yg=="}}}"#, Ok(()));
-        check(r#"{"auths":{"r":{"auth":"x"},"s":{}}}"#, Err(Wrong::Lacking));
-        check(r#"{"auths":{}}"#, Err(Wrong::Lacking));
-        check("", Err(Wrong::Torn(0)));
-        check("{", Err(Wrong::Torn(1)));
+        check(r#"{"auths":{"r":{"auth":"x"},"s":{}}}"#, Err(Flaw::Lacking));
+        check(r#"{"auths":{}}"#, Err(Flaw::Lacking));
+        check("", Err(Flaw::Torn(0)));
+        check("{", Err(Flaw::Torn(1)));
     }
 
     #[test]
     fn health_may_take_some_passes_to_notice_but_not_to_foresee() {
-        let ended = Wrong::Expired(Timestamp::UNIX_EPOCH);
-        let check = |samples: &[(Result<(), Wrong>, bool, u64)], wrong: usize, lies: usize| {
-            let mut story = Story::default();
+        let ended = Flaw::Expired(Timestamp::UNIX_EPOCH);
+        let check = |samples: &[(Result<(), Flaw>, bool, u64)], flaw: usize, false_ready: usize| {
+            let mut summary = Summary::default();
             for (launch, ready, passes) in samples.iter().cloned() {
-                story.note(Sample { launch, ready, passes: Some(passes) });
+                summary.note(Sample { launch, ready, passes: Some(passes) });
             }
-            assert_eq!((story.wrong.len(), story.lies.len()), (wrong, lies), "{samples:?}");
+            assert_eq!((summary.flaws.len(), summary.false_ready.len()), (flaw, false_ready), "{samples:?}");
         };
-        let missing = || Err(Wrong::Missing);
+        let missing = || Err(Flaw::Missing);
         check(&[(missing(), false, 0), (Ok(()), true, 1)], 0, 0);
-        check(&[(Err(Wrong::Torn(1)), false, 0)], 1, 0);
+        check(&[(Err(Flaw::Torn(1)), false, 0)], 1, 0);
         check(&[(Ok(()), true, 1), (missing(), true, 2), (missing(), true, 4), (Ok(()), true, 5)], 1, 0);
         check(&[(Ok(()), true, 1), (missing(), true, 2), (missing(), true, 5)], 1, 1);
         check(&[(missing(), true, 9), (missing(), true, 1), (missing(), true, 3)], 0, 0);

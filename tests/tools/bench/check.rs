@@ -4,19 +4,19 @@ use crate::Outcome;
 use crate::figures::{Figure, Section, Unit};
 use crate::meter::medians;
 use crate::plan::{Measure, Plan};
-use crate::setup::{Stage, read};
+use crate::setup::{Setup, read};
 
 /// As large as a file may be to be read at all.
 const LARGEST: usize = 16 << 20;
 
-pub async fn measure(stage: &Stage, plan: &Plan) -> Outcome<Section> {
-    let typical = read(&stage.scene.node.conf_dir().join("container-executor.cfg"))?;
-    stage.scene.node.write("typical.cfg", &typical)?;
-    stage.scene.node.write("large.cfg", &enlarged(&typical))?;
+pub async fn measure(setup: &Setup, plan: &Plan) -> Outcome<Section> {
+    let typical = read(&setup.testbed.node.conf_dir().join("container-executor.cfg"))?;
+    setup.testbed.node.write("typical.cfg", &typical)?;
+    setup.testbed.node.write("large.cfg", &enlarged(&typical))?;
     let mut section = Section::new(Measure::Check.title());
     for (name, file) in [("typical", "typical.cfg"), ("16 MiB", "large.cfg")] {
-        let path = stage.scene.node.path(file).display().to_string();
-        let check = stage.agent(&["check", "--offline", "--executor-cfg", &path])?;
+        let path = setup.testbed.node.path(file).display().to_string();
+        let check = setup.agent(&["check", "--offline", "--executor-cfg", &path])?;
         let mut usages = Vec::new();
         for _ in 0..plan.runs {
             usages.push(check.run().await?);

@@ -1,4 +1,4 @@
-//! Many agents in one process: each makes the real passes of the real loop, and visits HDFS as the daemon does. What
+//! Many agents in one process: each makes the real passes of the real loop, and passs HDFS as the daemon does. What
 //! a node has besides is left out: its files are not judged, no local Docker config is written, and its registry
 //! takes every token.
 
@@ -42,7 +42,7 @@ pub struct Load {
 
 /// What all of them did.
 #[derive(Debug, Default, Serialize, Deserialize)]
-pub struct Deeds {
+pub struct Totals {
     pub passes: u64,
     pub writes: u64,
     pub refreshes: u64,
@@ -67,10 +67,10 @@ impl Load {
     }
 }
 
-/// Runs them and prints their deeds as JSON.
+/// Runs them and prints their totals as JSON.
 pub async fn run(load: Load) -> Outcome<ExitCode> {
     let mut settings = SettingsFile::new(Some(load.config.clone())).read()?;
-    // So that a pass that begins a little early still visits.
+    // So that a pass that begins a little early still passs.
     settings.refresh.pass_interval = load.interval.saturating_sub(Duration::from_secs(1));
     let started = Instant::now();
     let mut agents = JoinSet::new();
@@ -81,27 +81,27 @@ pub async fn run(load: Load) -> Outcome<ExitCode> {
         let agent = Agent::new(settings.clone(), Box::new(node), Metrics::new()?);
         agents.spawn_local(live(agent, first, started + load.length, load.interval));
     }
-    let mut all = Deeds::default();
-    while let Some(deeds) = agents.join_next().await {
-        all.add(deeds?);
+    let mut all = Totals::default();
+    while let Some(totals) = agents.join_next().await {
+        all.add(totals?);
     }
     println!("{}", serde_json::to_string(&all)?);
     Ok(ExitCode::SUCCESS)
 }
 
-async fn live(mut agent: Agent, first: Instant, end: Instant, interval: Duration) -> Deeds {
+async fn live(mut agent: Agent, first: Instant, end: Instant, interval: Duration) -> Totals {
     let mut ticks = interval_at(first, interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    let mut deeds = Deeds::default();
+    let mut totals = Totals::default();
     let mut wake = Wake::Start;
     while ticks.tick().await < end {
-        deeds.note(agent.pass(wake, Intent::Apply).await);
+        totals.note(agent.pass(wake, Intent::Apply).await);
         wake = Wake::Timer;
     }
-    deeds
+    totals
 }
 
-impl Deeds {
+impl Totals {
     fn note(&mut self, report: PassReport) {
         self.passes += 1;
         self.writes += report.changes.len() as u64;

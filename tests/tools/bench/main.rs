@@ -1,7 +1,7 @@
 //! `make bench`: what the agent costs, on real parts, beside what is done without it. Prints the figures as a table,
 //! writes them as JSON, and keeps the table in docs/performance.md.
 //!
-//! It judges by ratios within one run and by medians; absolute times belong to the machine and its mood. A bar that
+//! It judges by ratios within one run and by medians; absolute times belong to the machine and its behavior. A bar that
 //! is missed is told, and fails nothing unless BENCH_STRICT=1.
 
 mod check;
@@ -27,7 +27,7 @@ use tokio::task::LocalSet;
 
 use figures::{Results, Section};
 use plan::{Measure, Plan};
-use setup::Stage;
+use setup::Setup;
 
 /// What a measure returns; its errors end the run.
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
@@ -58,11 +58,11 @@ fn run_here<T>(future: impl Future<Output = Outcome<T>>) -> Outcome<T> {
 }
 
 async fn bench(plan: Plan) -> Outcome<ExitCode> {
-    let mut stage = Stage::build().await?;
+    let mut setup = Setup::build().await?;
     let mut sections = Vec::new();
     for measure in plan.measures() {
         eprintln!("bench: {}", measure.title());
-        let section = measured(measure, &mut stage, &plan).await?;
+        let section = measured(measure, &mut setup, &plan).await?;
         eprintln!("{section}");
         sections.push(section);
     }
@@ -74,13 +74,13 @@ async fn bench(plan: Plan) -> Outcome<ExitCode> {
     Ok(if plan.strict && missed > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-async fn measured(measure: Measure, stage: &mut Stage, plan: &Plan) -> Outcome<Section> {
+async fn measured(measure: Measure, setup: &mut Setup, plan: &Plan) -> Outcome<Section> {
     match measure {
-        Measure::Refresh => refresh::measure(stage, plan).await,
-        Measure::Rest => rest::measure(stage, plan).await,
-        Measure::Start => start::measure(stage, plan).await,
-        Measure::Scale => scale::measure(stage, plan).await,
-        Measure::Check => check::measure(stage, plan).await,
+        Measure::Refresh => refresh::measure(setup, plan).await,
+        Measure::Rest => rest::measure(setup, plan).await,
+        Measure::Start => start::measure(setup, plan).await,
+        Measure::Scale => scale::measure(setup, plan).await,
+        Measure::Check => check::measure(setup, plan).await,
         Measure::Size => size::measure(plan),
     }
 }

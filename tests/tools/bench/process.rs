@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 /// One look at a process.
 #[derive(Debug, Clone, Default)]
-pub struct Look {
+pub struct Snapshot {
     /// Bytes.
     pub resident: f64,
     /// Bytes, shared pages counted in part; none where the kernel does not tell.
@@ -23,7 +23,7 @@ pub struct Look {
     pub threads: BTreeMap<String, usize>,
 }
 
-impl Look {
+impl Snapshot {
     pub fn at(process: u32) -> io::Result<Self> {
         let directory = PathBuf::from(format!("/proc/{process}"));
         let stat = fs::read_to_string(directory.join("stat"))?;

@@ -8,33 +8,33 @@ use crate::Outcome;
 use crate::figures::{Bar, Figure, Section, Unit, median};
 use crate::meter::{Measured, Usage, medians};
 use crate::plan::{Measure, Plan};
-use crate::setup::Stage;
+use crate::setup::Setup;
 
 /// Files that a refresh closes: the turn's and the document's.
 const CLOSED_FILES: u64 = 2;
 
-pub async fn measure(stage: &Stage, plan: &Plan) -> Outcome<Section> {
-    stage.scene.write_settings()?;
-    let config = stage.scene.node.agent_toml().display().to_string();
-    let agent = stage.agent(&["once", "--config", &config])?;
-    let (script, quick, go) = (script(stage, false)?, script(stage, true)?, go_put(stage)?);
+pub async fn measure(setup: &Setup, plan: &Plan) -> Outcome<Section> {
+    setup.testbed.write_settings()?;
+    let config = setup.testbed.node.agent_toml().display().to_string();
+    let agent = setup.agent(&["once", "--config", &config])?;
+    let (script, quick, go) = (script(setup, false)?, script(setup, true)?, go_put(setup)?);
 
     let [mut by_agent, mut by_script, mut by_quick, mut by_go] = [const { Vec::<Usage>::new() }; 4];
     let (mut held_up, mut plain) = (Vec::new(), Vec::new());
     // The first run of each only warms the page cache.
     for run in 0..=plan.runs {
-        stage.clear().await?;
-        let before = stage.calls_of("complete");
+        setup.clear().await?;
+        let before = setup.calls_of("complete");
         let usage = agent.run().await?;
-        let completes = stage.calls_of("complete") - before;
+        let completes = setup.calls_of("complete") - before;
         let walls = if completes > CLOSED_FILES { &mut held_up } else { &mut plain };
         walls.push(usage.wall);
         by_agent.push(usage);
-        stage.clear().await?;
+        setup.clear().await?;
         by_script.push(script.run().await?);
-        stage.clear().await?;
+        setup.clear().await?;
         by_quick.push(quick.run().await?);
-        stage.clear().await?;
+        setup.clear().await?;
         by_go.push(go.run().await?);
         if run == 0 {
             let all = [&mut by_agent, &mut by_script, &mut by_quick, &mut by_go];
@@ -75,10 +75,10 @@ pub async fn measure(stage: &Stage, plan: &Plan) -> Outcome<Section> {
 }
 
 /// What is run from cron or a bootstrap action without the agent.
-fn script(stage: &Stage, quick: bool) -> Outcome<Measured> {
-    let node = &stage.scene.node;
+fn script(setup: &Setup, quick: bool) -> Outcome<Measured> {
+    let node = &setup.testbed.node;
     let (config, part) = (node.docker_config().display().to_string(), Part::bench()?);
-    let upload = stage.hadoop_fs(quick, &["-put", "-f", &config, stage.published.path()])?;
+    let upload = setup.hadoop_fs(quick, &["-put", "-f", &config, setup.published.path()])?;
     let hadoop = upload.args.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" ");
     let text = format!(
         "set -eu
@@ -93,17 +93,17 @@ exec {hadoop}
     node.write(name, &text)?;
     let path = node.path(name).display().to_string();
     let script = Measured::new("/bin/sh".as_ref(), [path.as_str()]);
-    Ok(stage.with_aws(script).env("HADOOP_USER_NAME", "hadoop"))
+    Ok(setup.with_aws(script).env("HADOOP_USER_NAME", "hadoop"))
 }
 
-fn go_put(stage: &Stage) -> Outcome<Measured> {
-    let document = stage.scene.node.path("upload.json");
+fn go_put(setup: &Setup) -> Outcome<Measured> {
+    let document = setup.testbed.node.path("upload.json");
     let text = format!("{{\"auths\":{{\"{TRUSTED_REGISTRY}\":{{\"auth\":\"{}\"}}}}}}", "A".repeat(2600));
-    stage.scene.node.write("upload.json", &text)?;
+    setup.testbed.node.write("upload.json", &text)?;
     let program = Part::bench()?.path("bin/hdfs");
-    let args = ["put", &document.display().to_string(), stage.published.path()];
+    let args = ["put", &document.display().to_string(), setup.published.path()];
     Ok(Measured::new(&program, args)
-        .env("HADOOP_NAMENODE", stage.hdfs.client().authority())
-        .env("HADOOP_CONF_DIR", stage.hdfs.client().conf_dir().display().to_string())
+        .env("HADOOP_NAMENODE", setup.hdfs.client().authority())
+        .env("HADOOP_CONF_DIR", setup.hdfs.client().conf_dir().display().to_string())
         .env("HADOOP_USER_NAME", "hadoop"))
 }

@@ -12,8 +12,8 @@ use tokio::time::{Instant, sleep};
 use crate::Outcome;
 use crate::figures::{Bar, Figure, Section, Unit};
 use crate::plan::{Measure, Plan};
-use crate::process::Look;
-use crate::setup::{Stage, Wired};
+use crate::process::Snapshot;
+use crate::setup::{Setup, Wired};
 
 /// Threads that a library keeps, and which.
 const FORCED: [(&str, &str); 1] = [("notify-rs inotify loop", "notify")];
@@ -27,27 +27,27 @@ enum Error {
     TooSlow { done: usize, wanted: u32, within: Duration },
 }
 
-pub async fn measure(stage: &mut Stage, plan: &Plan) -> Outcome<Section> {
+pub async fn measure(setup: &mut Setup, plan: &Plan) -> Outcome<Section> {
     let mut section = Section::new(Measure::Rest.title());
-    stage.clear().await?;
-    steady(stage, plan, &mut section).await?;
-    stage.clear().await?;
-    refreshes(stage, plan, &mut section).await?;
+    setup.clear().await?;
+    steady(setup, plan, &mut section).await?;
+    setup.clear().await?;
+    refreshes(setup, plan, &mut section).await?;
     Ok(section)
 }
 
-async fn steady(stage: &Stage, plan: &Plan, section: &mut Section) -> Outcome<()> {
+async fn steady(setup: &Setup, plan: &Plan, section: &mut Section) -> Outcome<()> {
     let switches = switches_of_children()?;
     let began = Instant::now();
-    let mut agent = stage.scene.start_ready().await?;
-    // The second visit of the published copy is the first that finds everything as it was.
+    let mut agent = setup.testbed.start_ready().await?;
+    // The second pass of the published copy is the first that finds everything as it was.
     sleep(PASS_INTERVAL.min(plan.rest) + SETTLING).await;
-    let (before, wired, calls) = (look_at(&agent)?, stage.wired(), stage.namenode.calls());
-    let ecr_calls = stage.scene.ecr.calls().len();
+    let (before, wired, calls) = (snapshot(&agent)?, setup.wired(), setup.namenode.calls());
+    let ecr_calls = setup.testbed.ecr.calls().len();
     sleep(plan.rest).await;
-    let (after, now_wired) = (look_at(&agent)?, stage.wired());
-    let rpcs = since(&calls, &stage.namenode.calls());
-    let ecr_calls = stage.scene.ecr.calls().len() - ecr_calls;
+    let (after, now_wired) = (snapshot(&agent)?, setup.wired());
+    let rpcs = since(&calls, &setup.namenode.calls());
+    let ecr_calls = setup.testbed.ecr.calls().len() - ecr_calls;
     agent.terminate(SOON).await?;
     let switches = (switches_of_children()? - switches) / began.elapsed().as_secs_f64();
 
@@ -108,13 +108,13 @@ fn add_traffic(section: &mut Section, intervals: f64, before: Wired, after: Wire
     }
 }
 
-async fn refreshes(stage: &mut Stage, plan: &Plan, section: &mut Section) -> Outcome<()> {
+async fn refreshes(setup: &mut Setup, plan: &Plan, section: &mut Section) -> Outcome<()> {
     // Due soon after its issue, and alive for as long as HDFS may take to publish it.
-    stage.scene.ecr.set_token_life(SignedDuration::from_secs(2));
-    stage.scene.settings.set("refresh.renew_at", 0.1);
-    let outcome = grow(stage, plan).await;
-    stage.scene.ecr.set_token_life(TWELVE_HOURS);
-    stage.scene.settings.set("refresh.renew_at", 0.5);
+    setup.testbed.ecr.set_token_life(SignedDuration::from_secs(2));
+    setup.testbed.settings.set("refresh.renew_at", 0.1);
+    let outcome = grow(setup, plan).await;
+    setup.testbed.ecr.set_token_life(TWELVE_HOURS);
+    setup.testbed.settings.set("refresh.renew_at", 0.5);
     let [early, middle, late] = outcome?;
 
     let (half, all) = (plan.refreshes / 2, plan.refreshes);
@@ -132,15 +132,15 @@ async fn refreshes(stage: &mut Stage, plan: &Plan, section: &mut Section) -> Out
 }
 
 /// Looks after a tenth, after half, and after all of the refreshes.
-async fn grow(stage: &Stage, plan: &Plan) -> Outcome<[Look; 3]> {
-    let mut agent = stage.scene.start()?;
-    let mut looks = Vec::new();
-    let calls_before = stage.scene.ecr.calls().len();
+async fn grow(setup: &Setup, plan: &Plan) -> Outcome<[Snapshot; 3]> {
+    let mut agent = setup.testbed.start()?;
+    let mut snapshots = Vec::new();
+    let calls_before = setup.testbed.ecr.calls().len();
     for wanted in [plan.refreshes / 10, plan.refreshes / 2, plan.refreshes] {
         let began = Instant::now();
         loop {
             agent.still_runs()?;
-            let done = stage.scene.ecr.calls().len() - calls_before;
+            let done = setup.testbed.ecr.calls().len() - calls_before;
             if done >= wanted as usize {
                 break;
             }
@@ -150,18 +150,18 @@ async fn grow(stage: &Stage, plan: &Plan) -> Outcome<[Look; 3]> {
             }
             sleep(BEAT).await;
         }
-        looks.push(idle_look(&agent).await?);
+        snapshots.push(idle_snapshot(&agent).await?);
     }
     agent.terminate(SOON).await?;
-    looks.try_into().map_err(|_| Error::Gone.into())
+    snapshots.try_into().map_err(|_| Error::Gone.into())
 }
 
-/// The look with the fewest open files of several: a visit that is under way has some more.
-async fn idle_look(agent: &Agent) -> Outcome<Look> {
-    let mut least = look_at(agent)?;
+/// The look with the fewest open files of several: a pass that is under way has some more.
+async fn idle_snapshot(agent: &Agent) -> Outcome<Snapshot> {
+    let mut least = snapshot(agent)?;
     for _ in 0..20 {
         sleep(BEAT).await;
-        let look = look_at(agent)?;
+        let look = snapshot(agent)?;
         if look.open_files < least.open_files {
             least = look;
         }
@@ -174,8 +174,8 @@ const SETTLING: Duration = Duration::from_secs(5);
 const BEAT: Duration = Duration::from_millis(100);
 const SLOWEST: Duration = Duration::from_secs(3);
 
-fn look_at(agent: &Agent) -> Outcome<Look> {
-    Ok(Look::at(agent.process_id().ok_or(Error::Gone)?)?)
+fn snapshot(agent: &Agent) -> Outcome<Snapshot> {
+    Ok(Snapshot::at(agent.process_id().ok_or(Error::Gone)?)?)
 }
 
 /// Of all threads of all children that have ended, which /proc no longer tells.

@@ -12,7 +12,7 @@ use emr_ecr_agent_tests::listener::{Listener, Reply};
 use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
 use emr_ecr_agent_tests::parts::Part;
 use emr_ecr_agent_tests::relay::{Relay, Traffic};
-use emr_ecr_agent_tests::testbed::{Published, Scene};
+use emr_ecr_agent_tests::testbed::{Published, Testbed};
 use emr_ecr_agent_tests::tls::{Route, TlsProxy};
 use hyper::Response;
 
@@ -20,8 +20,8 @@ use crate::Outcome;
 use crate::meter::Measured;
 
 /// Everything but the programs that are measured.
-pub struct Stage {
-    pub scene: Scene,
+pub struct Setup {
+    pub testbed: Testbed,
     pub published: Published,
     pub namenode: NameNodeProxy,
     pub hdfs: Hdfs,
@@ -58,17 +58,17 @@ const DATANODE_HOST: &str = "127.0.0.2";
 /// Where certificate stores lie on Debian and on Amazon Linux.
 const CERTIFICATES: [&str; 2] = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"];
 
-impl Stage {
+impl Setup {
     pub async fn build() -> Outcome<Self> {
         let hdfs = Hdfs::start_with_datanode_host(DATANODE_HOST).await?;
         let datanode = hdfs.datanode_address().ok_or(Error::NoDataNode)?;
         // No call is to be spared, for none is to be harmed.
         let namenode = NameNodeProxy::start(hdfs.client().authority().parse()?, "harmless").await?;
         let published = Published::on(hdfs.client().clone(), "/user/hadoop");
-        let mut scene = Scene::publishing(&published).await?;
+        let mut testbed = Testbed::publishing(&published).await?;
 
         let registry = Listener::start(|_| Reply::Whole(Response::new(Bytes::from_static(b"{}")))).await?;
-        let ecr = Route { host: "localhost".to_owned(), server: scene.ecr.address() };
+        let ecr = Route { host: "localhost".to_owned(), server: testbed.ecr.address() };
         let docker = Route { host: TRUSTED_REGISTRY.to_owned(), server: registry.address() };
         let tls = TlsProxy::start(vec![ecr, docker]).await?;
         let ip: IpAddr = DATANODE_HOST.parse()?;
@@ -77,9 +77,9 @@ impl Stage {
             datanode: Relay::start_on(ip, datanode).await?,
             aws: Relay::start(tls.address()).await?,
         };
-        scene.settings.set("refresh.pass_interval", "60s");
-        lead_to(&mut scene, &wires, hdfs.client().authority(), tls.authority())?;
-        Ok(Self { scene, published, namenode, hdfs, wires, _registry: registry, _tls: tls })
+        testbed.settings.set("refresh.pass_interval", "60s");
+        lead_to(&mut testbed, &wires, hdfs.client().authority(), tls.authority())?;
+        Ok(Self { testbed, published, namenode, hdfs, wires, _registry: registry, _tls: tls })
     }
 
     pub fn wired(&self) -> Wired {
@@ -96,8 +96,8 @@ impl Stage {
     /// Gives a program the node's way to AWS.
     pub fn with_aws(&self, program: Measured) -> Measured {
         let variables =
-            self.scene.environment.iter().map(|(name, value)| (*name, value.display().to_string()));
-        let home = self.scene.node.home_dir().display().to_string();
+            self.testbed.environment.iter().map(|(name, value)| (*name, value.display().to_string()));
+        let home = self.testbed.node.home_dir().display().to_string();
         variables.fold(program.env("HOME", home), |program, (name, value)| program.env(name, value))
     }
 
@@ -121,7 +121,7 @@ impl Stage {
     pub async fn clear(&self) -> Outcome<()> {
         self.published.shell(&["-rm", "-f", "-skipTrash", self.published.path()]).await?;
         // It may not be there.
-        let _ = fs::remove_file(self.scene.node.docker_config());
+        let _ = fs::remove_file(self.testbed.node.docker_config());
         Ok(())
     }
 
@@ -132,19 +132,19 @@ impl Stage {
 }
 
 /// Puts the relays in the node's way to everything outside.
-fn lead_to(scene: &mut Scene, wires: &Wires, namenode: &str, authority: &str) -> Outcome<()> {
-    let node = &scene.node;
+fn lead_to(testbed: &mut Testbed, wires: &Wires, namenode: &str, authority: &str) -> Outcome<()> {
+    let node = &testbed.node;
     let core_site = read(&node.conf_dir().join("core-site.xml"))?;
     node.write("conf/core-site.xml", &core_site.replace(namenode, &wires.namenode.address().to_string()))?;
     let hdfs_site = read(&node.conf_dir().join("hdfs-site.xml"))?;
     node.write("conf/hdfs-site.xml", &hdfs_site.replace("</configuration>", BY_NAME))?;
 
     let aws = wires.aws.address();
-    node.write("aws/.aws/config", &aws_config(scene.imds.address(), aws))?;
+    node.write("aws/.aws/config", &aws_config(testbed.imds.address(), aws))?;
     let store = CERTIFICATES.iter().find_map(|path| fs::read_to_string(path).ok()).unwrap_or_default();
     node.write("certificates.pem", &format!("{store}\n{authority}"))?;
     let proxy = format!("http://{aws}");
-    scene.environment = vec![
+    testbed.environment = vec![
         ("HTTPS_PROXY", proxy.into()),
         ("SSL_CERT_FILE", node.path("certificates.pem")),
         ("AWS_CA_BUNDLE", node.path("certificates.pem")),

@@ -9,7 +9,7 @@ use tokio::time::sleep;
 use crate::Outcome;
 use crate::figures::{Bar, Figure, Section, Unit, median};
 use crate::plan::{Measure, Plan};
-use crate::setup::Stage;
+use crate::setup::Setup;
 
 #[derive(Debug, thiserror::Error)]
 #[error("{what} was waited for in vain")]
@@ -17,13 +17,13 @@ struct TooLate {
     what: &'static str,
 }
 
-pub async fn measure(stage: &Stage, plan: &Plan) -> Outcome<Section> {
-    let help = stage.hadoop_fs(false, &["-help"])?;
-    let quick_help = stage.hadoop_fs(true, &["-help"])?;
+pub async fn measure(setup: &Setup, plan: &Plan) -> Outcome<Section> {
+    let help = setup.hadoop_fs(false, &["-help"])?;
+    let quick_help = setup.hadoop_fs(true, &["-help"])?;
     let [mut listening, mut published, mut jvm, mut quick_jvm] = [const { Vec::new() }; 4];
     for _ in 0..plan.runs {
-        stage.clear().await?;
-        let (listens_after, publishes_after) = start(stage).await?;
+        setup.clear().await?;
+        let (listens_after, publishes_after) = start(setup).await?;
         listening.push(listens_after.as_secs_f64());
         published.push(publishes_after.as_secs_f64());
         jvm.push(help.run().await?.wall);
@@ -41,13 +41,13 @@ pub async fn measure(stage: &Stage, plan: &Plan) -> Outcome<Section> {
     Ok(section)
 }
 
-async fn start(stage: &Stage) -> Outcome<(Duration, Duration)> {
-    let renames = stage.calls_of("rename2");
+async fn start(setup: &Setup) -> Outcome<(Duration, Duration)> {
+    let renames = setup.calls_of("rename2");
     let began = Instant::now();
-    let mut agent = stage.scene.start()?;
+    let mut agent = setup.testbed.start()?;
     // Until it listens it asks nobody, so the stand-ins, which share this thread, can wait.
-    let listens_after = listened(stage.scene.listen(), began)?;
-    while stage.calls_of("rename2") == renames {
+    let listens_after = listened(setup.testbed.listen(), began)?;
+    while setup.calls_of("rename2") == renames {
         if began.elapsed() > SOON {
             return Err(TooLate { what: "the published file" }.into());
         }

@@ -35,7 +35,7 @@ pub struct State {
     pub document: Option<Document>,
     pub revision: u64,
     /// The turn's mark, if some node has it.
-    turn: Option<u64>,
+    lock: Option<u64>,
     marks: u64,
     published: Option<Publication>,
     pub counts: Counts,
@@ -88,7 +88,7 @@ impl Cluster {
             bucket: Bucket { tokens: BURST, at: Duration::ZERO },
             document: None,
             revision: 0,
-            turn: None,
+            lock: None,
             marks: 0,
             published: None,
             counts: Counts::default(),
@@ -129,11 +129,11 @@ impl Cluster {
     pub fn create_lock(&self) -> Result<(), u64> {
         let mut state = self.state();
         state.counts.extra_rpcs += 2;
-        match state.turn {
+        match state.lock {
             Some(mark) => Err(mark),
             None => {
                 state.marks += 1;
-                state.turn = Some(state.marks);
+                state.lock = Some(state.marks);
                 Ok(())
             }
         }
@@ -142,7 +142,7 @@ impl Cluster {
     pub fn remove_lock(&self) {
         let mut state = self.state();
         state.counts.extra_rpcs += 1;
-        state.turn = None;
+        state.lock = None;
     }
 
     /// Tells every node that a look is worth while.

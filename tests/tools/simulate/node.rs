@@ -36,7 +36,7 @@ const REFUSAL: Duration = Duration::from_secs(3);
 const RPCS_OF_WRITE: u64 = 9;
 /// All nodes boot within this time.
 const BOOT_SPAN: Duration = Duration::from_secs(30);
-/// A node lives for about so long, and another takes its place.
+/// A node lives for about so long, and another takes its site.
 const MEAN_LIFE: Duration = Duration::from_secs(10 * 24 * 3600);
 /// A fifth of the nodes comes later, as by managed scaling.
 const LATE_SHARE: usize = 5;
@@ -71,14 +71,14 @@ pub async fn live(
             true => BOOT_SPAN.mul_f64(random.f64()),
             false => span.mul_f64(random.f64()),
         };
-        let place = Site {
+        let site = Site {
             cluster: cluster.clone(),
             metrics: metrics.clone(),
             number,
             awaited: (number < nodes - late).then(|| Rc::clone(&awaited)),
             random: random.fork(),
         };
-        tokio::task::spawn_local(place.inhabit(boots));
+        tokio::task::spawn_local(site.run(boots));
     }
     drop(awaited);
     for change in cluster.changes_of_hdfs() {
@@ -114,7 +114,7 @@ impl Drop for Awaited {
 }
 
 impl Site {
-    async fn inhabit(mut self, boots: Duration) {
+    async fn run(mut self, boots: Duration) {
         sleep(boots).await;
         for generation in 0_u32.. {
             let node = Node {
