@@ -216,7 +216,7 @@ impl Agent {
     pub fn renewal_in(&self) -> Option<Duration> {
         let now = self.world.now();
         let tokens = self.state.tokens.quiet_for(self.renewal(), self.coordination(), now, self.server_now());
-        [tokens, self.state.probes.quiet_for(now)].into_iter().flatten().min()
+        [tokens, self.state.probe_in(now)].into_iter().flatten().min()
     }
 }
 

@@ -6,5 +6,5 @@ pub mod schedule;
 mod tokens;
 
 pub use lock_state::LockState;
-pub use probes::{Probe, ProbeResult, Probes};
-pub use tokens::{Attempts, Tokens};
+pub use probes::{Probe, ProbeResult, Probes, Rejections, Verdict};
+pub use tokens::{Attempts, Proof, Tokens};

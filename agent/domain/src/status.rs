@@ -3,6 +3,7 @@
 
 mod report;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -12,7 +13,7 @@ use crate::documents::Publication;
 use crate::documents::plan::Held;
 use crate::findings::Finding;
 use crate::problem::Problem;
-use crate::refresh::ProbeResult;
+use crate::refresh::{ProbeResult, Proof};
 use crate::registry::{EcrRegistry, HostName};
 use crate::time::{Moment, ServerClock};
 pub use report::{Check, CheckId, RegistryReport, Report, SinkReport, StaticReport};
@@ -50,8 +51,8 @@ pub struct RegistryStatus {
     pub last_attempt_at: Option<Timestamp>,
     pub consecutive_failures: u32,
     pub last_error: Option<Problem>,
-    /// Another node fetched the token.
-    pub adopted: bool,
+    /// Why the token is believed.
+    pub proof: Proof,
     /// How the registry itself answered the token, if it was probed here.
     pub probe: Option<ProbeResult>,
     /// `None` without a container-executor.cfg.
@@ -85,6 +86,8 @@ pub struct SinkStatus {
     pub error: Option<Problem>,
     /// When the credentials end that were found there at last.
     pub held: Held,
+    /// How their registries answered those of them that were probed here.
+    pub probes: BTreeMap<EntryName, ProbeResult>,
     pub publication: Option<Publication>,
 }
 
@@ -196,6 +199,11 @@ impl Status {
             Some(_) if matches!(registry.probe, Some(ProbeResult::Rejected(_))) => {
                 Some("the registry rejects the token".to_owned())
             }
+            Some(_) if registry.proof == Proof::Unproven => {
+                let unproven =
+                    "another node published the token, and no registry can be asked whether it is good";
+                Some(format!("{unproven}{}", because()))
+            }
             Some(at) if self.outlives_minimum(at, now) => None,
             Some(at) => Some(format!("the token ends at {at}{}", because())),
         }
@@ -214,6 +222,9 @@ impl Status {
         let mut names = hosts.map(EntryName::from).chain(others);
         names.find_map(|name| match sink.held.get(&name) {
             None => Some(format!("holds no credential for {name}{}", because())),
+            Some(_) if matches!(sink.probes.get(&name), Some(ProbeResult::Rejected(_))) => {
+                Some(format!("the registry rejects its credential for {name}"))
+            }
             Some(None) => None,
             Some(Some(at)) if self.outlives_minimum(*at, now) => None,
             Some(Some(at)) => Some(format!("its credential for {name} ends at {at}")),

@@ -1,13 +1,13 @@
 //! Tokens are renewed: whether one is due, which node fetches it, and whether its registry accepts it.
 //!
-//! A token that another node published is as good as one's own. So the nodes take turns renewing it under the refresh
-//! lock, and a cluster of any size makes no more calls than one node.
+//! A token that another node published is as good as one's own once this node's registry accepts it. So the nodes take
+//! turns renewing it under the refresh lock, and a cluster of any size makes no more calls than one node.
 
-use domain::credentials::{Token, TokenScope};
+use domain::credentials::{Secret, Token, TokenScope};
 use domain::documents::PublishedDocument;
 use domain::documents::plan::Found;
 use domain::refresh::schedule::{Coordination, Renewal, lock_wait};
-use domain::refresh::{Probe, ProbeResult};
+use domain::refresh::{Probe, ProbeResult, Proof, Verdict};
 use domain::registry::HostName;
 use domain::settings::RegistrySettings;
 use domain::time::ServerClock;
@@ -17,6 +17,9 @@ use tokio::task::JoinSet;
 use super::sinks::Which;
 use super::{Agent, Fetched, PassContext, PassReport, Wake};
 use crate::sink::{Intent, RefreshLock};
+
+/// A token to be probed at the registry of this name.
+type ProbeTask = (TokenScope, HostName, Token);
 
 impl Agent {
     /// Fetches the tokens that are due, unless another node holds the refresh lock.
@@ -64,26 +67,87 @@ impl Agent {
     /// Reads the published copy again, and adopts what is better there.
     pub(super) async fn refresh_from_published(&mut self, context: PassContext<'_>, report: &mut PassReport) {
         self.reconcile(Which::Published, context, report).await;
-        self.adopt(context.registries, report);
+        self.adopt(context.registries, report).await;
     }
 
-    pub(super) fn adopt(&mut self, registries: &[RegistrySettings], report: &mut PassReport) {
-        let Found::File { document, .. } = &self.state.sinks.published.left else { return };
+    /// Takes over what is published and better than the tokens in hand, once this node's own probes accept it.
+    /// Anyone who can write the file can publish anything, for as long as he likes.
+    pub(super) async fn adopt(&mut self, registries: &[RegistrySettings], report: &mut PassReport) {
+        let candidates = self.candidates(registries);
+        let mut due = Vec::new();
+        for (scope, token) in &candidates {
+            for name in registries.iter().filter(|wanted| wanted.scope == *scope).flat_map(|r| r.names()) {
+                if self.state.probes.is_due(name, &token.auth, self.world.now()) {
+                    due.push((scope.clone(), name.clone(), token.clone()));
+                }
+            }
+        }
+        for (scope, name, _, result) in self.run_probes(due).await {
+            if let ProbeResult::Rejected(status) = result {
+                let error = format!("{name} rejected the published token of {scope} with HTTP {status}");
+                report.errors.push(error);
+                // The entry gives way at the end of this pass.
+                self.state.sinks.published.reconciled_at = None;
+            }
+        }
+        for (scope, token) in candidates {
+            let proof = match self.verdict(&scope, &token.auth) {
+                Verdict::Accepted => Proof::Accepted,
+                Verdict::Unknown if self.has_no_token(&scope) => Proof::Unproven,
+                Verdict::Rejected | Verdict::Unknown => continue,
+            };
+            if self.is_better(&scope, &token) && self.state.tokens.adopt(&scope, token, proof) {
+                report.adopted.push(scope.to_string());
+                for wanted in registries.iter().filter(|wanted| wanted.scope == scope) {
+                    self.metrics.count_adoption(wanted.registry.host().as_str());
+                }
+            }
+        }
+    }
+
+    /// The published tokens that would be better than those in hand if they were proven, the best last.
+    fn candidates(&self, registries: &[RegistrySettings]) -> Vec<(TokenScope, Token)> {
+        let Found::File { document, .. } = &self.state.sinks.published.left else { return Vec::new() };
         if !self.state.sinks.published.is_in_order() {
-            return;
+            return Vec::new();
         }
         let (published, _) = PublishedDocument::read(document);
         let now = self.server_now();
+        let mut candidates: Vec<(TokenScope, Token)> = Vec::new();
         for wanted in registries {
-            let better = wanted
-                .names()
-                .filter_map(|name| published.token(&name.into(), now))
-                .max_by_key(|t| t.expires_at);
-            if better.is_some_and(|token| self.state.tokens.adopt(&wanted.scope, token)) {
-                report.adopted.push(wanted.scope.to_string());
-                self.metrics.count_adoption(wanted.registry.host().as_str());
+            for token in wanted.names().filter_map(|name| published.token(&name.into(), now)) {
+                let is_known = candidates
+                    .iter()
+                    .any(|(scope, other)| *scope == wanted.scope && other.auth == token.auth);
+                if !is_known && self.is_better(&wanted.scope, &token) {
+                    candidates.push((wanted.scope.clone(), token));
+                }
             }
         }
+        candidates.sort_by_key(|(_, token)| token.expires_at);
+        candidates
+    }
+
+    fn is_better(&self, scope: &TokenScope, token: &Token) -> bool {
+        self.state.tokens.would_adopt(scope, token, self.server_now())
+            || self.may_replace_rejected(scope, token)
+    }
+
+    /// Whether the token in hand is rejected, and `token` is not the one that was due before it.
+    fn may_replace_rejected(&self, scope: &TokenScope, token: &Token) -> bool {
+        let ours = self.state.tokens.get(scope).and_then(|attempts| attempts.token.as_ref());
+        ours.is_some_and(|ours| {
+            ![Some(&ours.auth), ours.predecessor.as_ref()].contains(&Some(&token.auth))
+                && self.verdict(scope, &ours.auth) == Verdict::Rejected
+        })
+    }
+
+    fn has_no_token(&self, scope: &TokenScope) -> bool {
+        self.state.tokens.left(scope, self.server_now()).is_zero()
+    }
+
+    fn verdict(&self, scope: &TokenScope, auth: &Secret) -> Verdict {
+        self.state.verdict(scope, auth)
     }
 
     /// Releases the refresh lock after a success. A failed holder lets the lock expire, which throttles retries.
@@ -141,46 +205,61 @@ impl Agent {
         }
     }
 
-    /// Probes at their registries the tokens that nobody has probed, and those that were rejected before.
+    /// Probes at their registries the tokens in hand that were not probed yet, or rejected before.
     pub(super) async fn probe_tokens(&mut self, context: PassContext<'_>, report: &mut PassReport) {
-        let mut running = JoinSet::new();
-        for (scope, name, token) in self.unprobed(context) {
-            let probe = self.parts.registries.probe(name.clone(), token.clone());
-            running.spawn(async move { (scope, name, token, probe.await) });
-        }
-        while let Some(ended) = running.join_next().await {
-            let Ok((scope, name, token, Probe { result, clock_skew })) = ended else { continue };
-            let now = self.world.now();
-            self.take_clock_skew(clock_skew);
-            self.metrics.count_probe(name.as_str(), result.as_str());
-            if let ProbeResult::Rejected(status) = result {
-                report.failed_calls += 1;
-                report.errors.push(format!("{name} rejected the token of {scope} with HTTP {status}"));
+        for (scope, name, token, result) in self.run_probes(self.unprobed(context)).await {
+            let ProbeResult::Rejected(status) = result else { continue };
+            report.failed_calls += 1;
+            report.errors.push(format!("{name} rejected the token of {scope} with HTTP {status}"));
+            let Some(attempts) = self.state.tokens.get(&scope) else { continue };
+            let is_published = attempts.token.as_ref().is_some_and(|ours| ours.auth == token.auth)
+                && attempts.proof != Proof::Issued;
+            if is_published && self.verdict(&scope, &token.auth) == Verdict::Rejected {
+                self.state.tokens.discard(&scope);
+                self.state.sinks.published.reconciled_at = None;
+            } else if context.wake == Wake::Reload {
                 // It was good once: a bad one is not published.
-                if context.wake == Wake::Reload {
-                    self.state.tokens.supersede(&scope);
-                }
+                self.state.tokens.supersede(&scope);
             }
-            self.state.probes.record(&name, &token, result, now, self.world.random());
         }
     }
 
-    fn unprobed(&self, context: PassContext<'_>) -> Vec<(TokenScope, HostName, Token)> {
+    /// Probes the tokens under these names, all at once, and remembers how they were answered.
+    async fn run_probes(&mut self, due: Vec<ProbeTask>) -> Vec<(TokenScope, HostName, Token, ProbeResult)> {
+        let mut running = JoinSet::new();
+        for (scope, name, token) in due {
+            let probe = self.parts.registries.probe(name.clone(), token.clone());
+            running.spawn(async move { (scope, name, token, probe.await) });
+        }
+        let mut probed = Vec::new();
+        while let Some(ended) = running.join_next().await {
+            let Ok((scope, name, token, Probe { result, clock_skew })) = ended else { continue };
+            self.take_clock_skew(clock_skew);
+            self.metrics.count_probe(name.as_str(), result.as_str());
+            let (now, random) = (self.world.now(), self.world.random());
+            self.state.probes.record(&name, &token.auth, result.clone(), now, random);
+            probed.push((scope, name, token, result));
+        }
+        probed
+    }
+
+    fn unprobed(&self, context: PassContext<'_>) -> Vec<ProbeTask> {
         let (now, server_now) = (self.world.now(), self.server_now());
-        let clock_is_known = self.state.server_clock.is_known();
         let mut unprobed = Vec::new();
         for wanted in context.registries {
             let Some(attempts) = self.state.tokens.get(&wanted.scope) else { continue };
             let Some(token) = attempts.token.as_ref().filter(|token| token.expires_at > server_now) else {
                 continue;
             };
-            // Whoever published a token has probed it; but a node that never asked anyone may have a wrong
-            // clock, and would then renew too early for all.
-            let probes = !attempts.adopted || !clock_is_known || context.wake == Wake::Reload;
-            let wanted_here = |name: &&HostName| probes || self.state.probes.result(name, token).is_some();
-            let due =
-                wanted.names().filter(wanted_here).filter(|name| self.state.probes.is_due(name, token, now));
-            unprobed.extend(due.map(|name| (wanted.scope.clone(), name.clone(), token.clone())));
+            let is_wanted = |name: &&HostName| match self.state.probes.result(name, &token.auth) {
+                // What was adopted was probed for that, and is probed again with what is published.
+                None => attempts.proof == Proof::Issued || context.wake == Wake::Reload,
+                Some(ProbeResult::Rejected(_)) => self.state.probes.is_due(name, &token.auth, now),
+                // What ECR gave to this node needs no proof.
+                Some(ProbeResult::Accepted | ProbeResult::Unknown(_)) => false,
+            };
+            let names = wanted.names().filter(is_wanted);
+            unprobed.extend(names.map(|name| (wanted.scope.clone(), name.clone(), token.clone())));
         }
         unprobed
     }

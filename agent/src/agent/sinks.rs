@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use domain::credentials::{Credential, Credentials, EntryName, StaticCredentials};
+use domain::credentials::{Credential, Credentials, EntryName, Secret, StaticCredentials};
 use domain::documents::plan::{self, Found, Plan};
-use domain::documents::{Document, Publication, PublishedDocument};
+use domain::documents::{Document, Judgement, Publication, PublishedDocument};
 use domain::problem::Problem;
+use domain::refresh::Proof;
 use domain::settings::RegistrySettings;
 use domain::status::{SinkKind, SinkStatus};
 use domain::time::Moment;
@@ -32,6 +33,8 @@ pub(super) struct SinkState {
     wanted: Credentials,
     /// As the last reconciliation left it.
     pub left: Found,
+    /// The credentials that were found there at last, under the names that are served.
+    pub auths: BTreeMap<EntryName, Secret>,
 }
 
 /// One of the sinks.
@@ -84,8 +87,15 @@ impl SinkState {
             error: None,
             held: BTreeMap::new(),
             publication: None,
+            probes: BTreeMap::new(),
         };
-        Self { status, reconciled_at: None, wanted: Credentials::new(), left: Found::Absent }
+        Self {
+            status,
+            reconciled_at: None,
+            wanted: Credentials::new(),
+            left: Found::Absent,
+            auths: BTreeMap::new(),
+        }
     }
 
     /// Whether the last reconciliation succeeded.
@@ -118,6 +128,7 @@ impl SinkState {
             SinkKind::Local => plan::held_locally(&reconciled.found, &names, wanted),
             SinkKind::Hdfs => plan::held_published(&reconciled.found, &names, wanted),
         };
+        self.auths = plan::auths(&reconciled.found, self.status.kind, &names);
         self.status.publication = match (&reconciled.found, self.status.kind) {
             (Found::File { document, .. }, SinkKind::Hdfs) => publication(document),
             _ => None,
@@ -131,6 +142,7 @@ impl SinkState {
         report.errors.push(problem.message.clone());
         if problem.leaves_nothing {
             self.status.held.clear();
+            self.auths.clear();
         }
         self.status.error = Some(problem);
     }
@@ -145,7 +157,7 @@ impl Agent {
         report: &mut PassReport,
     ) {
         let now = self.world.now();
-        let wanted = self.living_credentials(context.registries);
+        let wanted = self.living_credentials(which, context.registries);
         let interval = self.settings.refresh.pass_interval;
         let sink = self.sink_state(which);
         let first_of_kind = matches!(context.wake, Wake::Start | Wake::Reload)
@@ -163,7 +175,7 @@ impl Agent {
     ) {
         self.beat();
         let started = self.world.now();
-        let wanted = self.living_credentials(context.registries);
+        let wanted = self.living_credentials(which, context.registries);
         let planner = self.planner(which, wanted.clone());
         let reconciled = self.sink(which).reconcile(planner, context.intent).await;
 
@@ -217,24 +229,28 @@ impl Agent {
             Which::Local(_) => Box::new(move |found: &Found| -> Plan { plan::local(found, &wanted) }),
             Which::Published => {
                 let node = self.state.node.clone();
-                let (renewal, now) = (self.renewal(), self.server_now());
-                Box::new(move |found: &Found| -> Plan {
-                    plan::published(found, &wanted, &node, renewal, now)
-                })
+                let by = Judgement {
+                    renewal: self.renewal(),
+                    now: self.server_now(),
+                    rejections: self.state.rejections(),
+                };
+                Box::new(move |found: &Found| -> Plan { plan::published(found, &wanted, &node, &by) })
             }
         }
     }
 
-    /// What every document is to hold: the static credentials, and the tokens that live and are not
-    /// rejected, under each of their registries' names.
-    fn living_credentials(&self, registries: &[RegistrySettings]) -> Credentials {
+    /// What the document is to hold: the static credentials, and the tokens that live and are not rejected, under
+    /// each of their registries' names. What only others vouch for is not published in their stead.
+    fn living_credentials(&self, which: Which, registries: &[RegistrySettings]) -> Credentials {
         let now = self.server_now();
         let file = self.state.static_credentials.as_ref();
         let mut credentials = file.map_or_else(Credentials::new, StaticCredentials::credentials);
         for wanted in registries {
-            let token = self.state.tokens.get(&wanted.scope).and_then(|attempts| attempts.token.as_ref());
-            if let Some(token) = token.filter(|token| token.expires_at > now) {
-                let names = wanted.names().filter(|name| !self.state.probes.rejects(name, token));
+            let Some(attempts) = self.state.tokens.get(&wanted.scope) else { continue };
+            let is_hearsay = attempts.proof == Proof::Unproven && matches!(which, Which::Published);
+            let token = attempts.token.as_ref().filter(|token| token.expires_at > now && !is_hearsay);
+            if let Some(token) = token {
+                let names = wanted.names().filter(|name| !self.state.probes.rejects(name, &token.auth));
                 credentials
                     .extend(names.map(|name| (EntryName::from(name), Credential::Token(token.clone()))));
             }

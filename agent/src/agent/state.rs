@@ -4,17 +4,17 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use domain::check::AwsOutcome;
-use domain::credentials::{StaticCredentials, TokenScope};
+use domain::credentials::{EntryName, Secret, StaticCredentials, TokenScope};
 use domain::findings::Finding;
 use domain::problem::Problem;
 use domain::refresh::schedule::{Coordination, Renewal, jitter_fraction};
-use domain::refresh::{Probes, Tokens};
+use domain::refresh::{Probes, Rejections, Tokens, Verdict};
 use domain::registry::{EcrRegistry, HostName};
 use domain::settings::{RegistrySettings, Settings};
-use domain::status::{ExecutorCfg, RegistryStatus, StaticStatus, Status, Trust};
-use domain::time::ServerClock;
+use domain::status::{ExecutorCfg, RegistryStatus, SinkStatus, StaticStatus, Status, Trust};
+use domain::time::{Moment, ServerClock};
 
-use super::sinks::SinkStates;
+use super::sinks::{SinkState, SinkStates};
 
 /// On top of what a pass may wait for others, before the main loop counts as stuck.
 const HEARTBEAT_SLACK: Duration = Duration::from_secs(30);
@@ -82,7 +82,7 @@ impl State {
                 names: self.static_credentials.iter().flat_map(|file| file.names().cloned()).collect(),
                 error: self.static_credentials_error.clone(),
             }),
-            sinks: self.sinks.iter().map(|sink| sink.status.clone()).collect(),
+            sinks: self.sinks.iter().map(|sink| self.sink_status(sink)).collect(),
             executor_cfg: self.executor_cfg.clone(),
             findings: self.findings.clone(),
             server_clock: self.server_clock,
@@ -98,7 +98,7 @@ impl State {
     fn registry_status(&self, wanted: &RegistrySettings, renewal: Renewal) -> RegistryStatus {
         let attempts = self.tokens.get(&wanted.scope).cloned().unwrap_or_default();
         let token = attempts.token.as_ref();
-        let probe = token.and_then(|token| self.probes.result(wanted.registry.host(), token));
+        let probe = token.and_then(|token| self.probes.result(wanted.registry.host(), &token.auth));
         RegistryStatus {
             registry: wanted.registry.clone(),
             aliases: wanted.aliases.clone(),
@@ -110,9 +110,61 @@ impl State {
             consecutive_failures: attempts.consecutive_failures,
             probe: probe.cloned(),
             trust: self.trust.get(wanted.registry.host()).copied(),
-            adopted: attempts.adopted,
+            proof: attempts.proof,
             last_error: attempts.last_error,
         }
+    }
+
+    /// With how its registries answered what lies in the file, whoever put it there.
+    fn sink_status(&self, sink: &SinkState) -> SinkStatus {
+        let probe = |wanted: &RegistrySettings, name: &HostName| {
+            let auth = sink.auths.get(&name.into())?;
+            let result = match self.verdict(&wanted.scope, auth) {
+                Verdict::Rejected => self.probes.rejection(self.names(&wanted.scope), auth),
+                Verdict::Accepted | Verdict::Unknown => self.probes.result(name, auth).cloned(),
+            };
+            Some((EntryName::from(name), result?))
+        };
+        let probes = self.registries.iter().flat_map(|r| r.names().filter_map(move |name| probe(r, name)));
+        SinkStatus { probes: probes.collect(), ..sink.status.clone() }
+    }
+
+    /// What the probes of `auth` prove, at all registries of the scope.
+    pub(super) fn verdict(&self, scope: &TokenScope, auth: &Secret) -> Verdict {
+        let of_scope = || self.registries.iter().filter(|wanted| wanted.scope == *scope);
+        let hosts = of_scope().map(|wanted| wanted.registry.host());
+        self.probes.verdict(hosts, of_scope().flat_map(|wanted| &wanted.aliases), auth)
+    }
+
+    /// What is to give way to anything.
+    pub(super) fn rejections(&self) -> Rejections {
+        let mut rejections = Rejections::default();
+        for wanted in &self.registries {
+            for auth in self.names(&wanted.scope).flat_map(|name| self.probes.rejected(name)) {
+                let is_rejected = self.verdict(&wanted.scope, auth) == Verdict::Rejected;
+                for name in wanted.names().filter(|name| is_rejected || self.probes.rejects(name, auth)) {
+                    rejections.add(name.into(), auth.clone());
+                }
+            }
+        }
+        rejections
+    }
+
+    fn names(&self, scope: &TokenScope) -> impl Iterator<Item = &HostName> {
+        self.registries.iter().filter(move |wanted| wanted.scope == *scope).flat_map(RegistrySettings::names)
+    }
+
+    /// How long no rejected token in hand is to be probed; `None` if there is none.
+    pub(super) fn probe_in(&self, now: Moment) -> Option<Duration> {
+        let waits = self.registries.iter().flat_map(|wanted| {
+            let token = self.tokens.get(&wanted.scope).and_then(|attempts| attempts.token.as_ref());
+            let wait = move |name: &HostName| {
+                let auth = &token?.auth;
+                self.probes.wait(name, auth, now).filter(|_| self.probes.rejects(name, auth))
+            };
+            wanted.names().filter_map(wait)
+        });
+        waits.min()
     }
 
     pub(super) fn renewal(&self, settings: &Settings) -> Renewal {

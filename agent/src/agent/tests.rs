@@ -8,6 +8,8 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use domain::check::{AwsOutcome, Content, HadoopVersion, Inputs, TextFile};
 use domain::credentials::{EntryName, Origin, Principal, Secret, StaticCredentials, Token, TokenScope};
 use domain::documents::plan::{Attributes, Found, Plan};
@@ -20,6 +22,7 @@ use domain::status::{Report, SinkKind};
 use domain::time::Moment;
 use hadoop_rules::Rules;
 use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
 
 use super::{Agent, Fetched, Parts, PassReport, RegistryProbe, TokenSource, Wake, World};
 use crate::io::metrics::Metrics;
@@ -45,6 +48,8 @@ struct Environment {
     probes: RefCell<Vec<String>>,
     /// How registries answer; they accept if nothing is set.
     probe_result: RefCell<Option<ProbeResult>>,
+    /// Tokens that they reject in any case.
+    rejected: RefCell<Vec<Secret>>,
     local: Shared,
     hdfs: Shared,
 }
@@ -146,9 +151,12 @@ impl TokenSource for TestAws {
 }
 
 impl RegistryProbe for TestAws {
-    fn probe(&self, name: HostName, _: Token) -> Pin<Box<dyn Future<Output = Probe> + Send>> {
+    fn probe(&self, name: HostName, token: Token) -> Pin<Box<dyn Future<Output = Probe> + Send>> {
         self.0.probes.borrow_mut().push(name.to_string());
-        let result = self.0.probe_result.borrow().clone().unwrap_or(ProbeResult::Accepted);
+        let result = match self.0.rejected.borrow().contains(&token.auth) {
+            true => ProbeResult::Rejected(401),
+            false => self.0.probe_result.borrow().clone().unwrap_or(ProbeResult::Accepted),
+        };
         let clock_skew = Some(self.0.skew.get() - self.0.jump.get());
         Box::pin(std::future::ready(Probe { result, clock_skew }))
     }
@@ -248,6 +256,26 @@ impl Harness {
             _ => None,
         }
     }
+}
+
+/// Publishes what no agent did: `password` for both registries, said to be issued now and to live for `life`.
+fn plant(env: &Environment, password: &str, life: Duration) -> Secret {
+    let auth = STANDARD.encode(format!("AWS:{password}"));
+    let now = env.now().wall;
+    let other = HOST.replace("123456789123", "210987654321");
+    let times = |at: Timestamp| json!({ HOST: at, &other: at });
+    let text = json!({
+        "auths": { HOST: { "auth": auth }, &other: { "auth": auth } },
+        "emr-ecr-agent": { "issued_at": times(now), "expires_at": times(now + life) },
+    });
+    let document = Document::new(text.to_string().into_bytes());
+    *env.hdfs.found.borrow_mut() = Some(Found::File { document, attributes: Attributes::AS_SET });
+    Secret::new(auth)
+}
+
+fn auth_in(file: &File) -> Option<Secret> {
+    let Some(Found::File { document, .. }) = &*file.found.borrow() else { return None };
+    PublishedDocument::read(document).0.auth(&EntryName::parse(HOST)?).cloned()
 }
 
 fn down() -> Problem {
@@ -562,4 +590,83 @@ fn the_next_pass_repairs_what_another_writer_did() {
         assert!(published.expires_at(&EntryName::parse(HOST).expect("a name")).is_some());
         assert!(harness.report().ready);
     }
+}
+
+#[test]
+fn a_planted_token_is_refused_and_replaced() {
+    let mut harness = Harness::new();
+    harness.pass(Wake::Start);
+    let ours = auth_in(&harness.env.local);
+    for password in ["first", "second"] {
+        harness.live_for(MINUTE);
+        let planted = plant(&harness.env, password, 12 * HOUR);
+        harness.env.rejected.borrow_mut().push(planted);
+        let report = harness.pass(Wake::Changed);
+        assert_eq!(report.adopted, [""; 0]);
+        harness.live_for(MINUTE);
+        assert_eq!((auth_in(&harness.env.local), auth_in(&harness.env.hdfs)), (ours.clone(), ours.clone()));
+        assert!(harness.report().ready, "{:?}", harness.report().checks);
+    }
+    assert_eq!(harness.calls(), 1, "the token at hand was good enough");
+}
+
+#[test]
+fn a_token_planted_before_the_start_costs_one_call() {
+    let mut harness = Harness::new();
+    let planted = plant(&harness.env, "planted", 12 * HOUR);
+    harness.env.rejected.borrow_mut().push(planted.clone());
+    harness.pass(Wake::Start);
+    assert_eq!(harness.calls(), 1);
+    assert_ne!(auth_in(&harness.env.hdfs), Some(planted));
+    assert_eq!(auth_in(&harness.env.local), auth_in(&harness.env.hdfs));
+    assert!(harness.report().ready, "{:?}", harness.report().checks);
+}
+
+#[test]
+fn readiness_speaks_of_the_entry_that_lies_in_the_file() {
+    let mut harness = Harness::new();
+    harness.env.answers.borrow_mut().extend(std::iter::repeat_n(down(), 1_000));
+    let planted = plant(&harness.env, "planted", 12 * HOUR);
+    harness.env.rejected.borrow_mut().push(planted.clone());
+    harness.pass(Wake::Start);
+    let report = harness.report();
+    let failing: Vec<&str> = report.checks.iter().filter(|c| !c.ok).map(|c| c.name.as_str()).collect();
+    assert!(failing.contains(&"hdfs:/config.json"), "{failing:?}");
+    assert_eq!(report.sinks[1].entries[HOST].probe.as_deref(), Some("rejected"));
+    assert_eq!(auth_in(&harness.env.local), None);
+    harness.env.answers.borrow_mut().clear();
+    harness.live_for(5 * MINUTE);
+    assert!(harness.report().ready, "{:?}", harness.report().checks);
+}
+
+#[test]
+fn an_unproven_token_is_used_only_until_ecr_gives_another() {
+    let mut harness = Harness::new();
+    *harness.env.probe_result.borrow_mut() = Some(ProbeResult::Unknown("no route".to_owned()));
+    harness.env.answers.borrow_mut().extend(std::iter::repeat_n(down(), 3));
+    let planted = plant(&harness.env, "theirs", 11 * HOUR);
+    harness.pass(Wake::Start);
+    let report = harness.report();
+    assert_eq!((report.ready, report.registries[0].source.as_deref()), (false, Some("unproven")));
+    assert_eq!((harness.calls(), auth_in(&harness.env.local)), (1, Some(planted.clone())));
+    harness.live_for(5 * MINUTE);
+    let report = harness.report();
+    assert_eq!((report.ready, report.registries[0].source.as_deref()), (true, Some("ecr")));
+    assert_ne!(auth_in(&harness.env.local), Some(planted.clone()));
+    assert_eq!(auth_in(&harness.env.hdfs), Some(planted), "nobody knows that it is bad");
+}
+
+#[test]
+fn what_cannot_be_probed_never_displaces_a_living_token() {
+    let mut harness = Harness::new();
+    harness.pass(Wake::Start);
+    let ours = auth_in(&harness.env.local);
+    harness.live_for(HOUR);
+    *harness.env.probe_result.borrow_mut() = Some(ProbeResult::Unknown("no route".to_owned()));
+    plant(&harness.env, "theirs", 12 * HOUR);
+    harness.live_for(3 * HOUR);
+    assert_eq!(auth_in(&harness.env.local), ours);
+    assert_eq!(harness.report().registries[0].source.as_deref(), Some("ecr"));
+    harness.live_for(4 * HOUR);
+    assert_eq!(harness.calls(), 2, "its own token is renewed in time");
 }

@@ -142,6 +142,7 @@ mod tests {
 
     use domain::credentials::TokenScope;
     use domain::problem::Problem;
+    use domain::refresh::Proof;
     use domain::registry::EcrRegistry;
     use domain::status::{ExecutorCfg, RegistryStatus, Report, Status};
     use domain::time::Moment;
@@ -167,7 +168,7 @@ mod tests {
             last_attempt_at: None,
             consecutive_failures: 2,
             last_error: Some(Problem::waiting("ECR", "no answer")),
-            adopted: false,
+            proof: Proof::Issued,
             probe: None,
             trust: None,
         });

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use crate::credentials::{Credential, Credentials, EntryName, stated_expiry};
-use crate::documents::{DockerConfig, Document, NotDockerConfig, Publication, PublishedDocument};
-use crate::refresh::schedule::Renewal;
+use crate::credentials::{Credential, Credentials, EntryName, Secret, stated_expiry};
+use crate::documents::{DockerConfig, Document, Judgement, NotDockerConfig, Publication, PublishedDocument};
+use crate::status::SinkKind;
 
 /// What is at a sink.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,21 +85,21 @@ pub fn local(found: &Found, wanted: &Credentials) -> Plan {
     Plan::Replace { document: config.render(), set_aside: false }
 }
 
-/// Plans for the published copy, as `node` would publish it at `now`.
-pub fn published(found: &Found, wanted: &Credentials, node: &str, renewal: Renewal, now: Timestamp) -> Plan {
+/// Plans for the published copy, as `node` would publish it.
+pub fn published(found: &Found, wanted: &Credentials, node: &str, by: &Judgement) -> Plan {
     let publish = |document: PublishedDocument, set_aside| {
-        let publication = Publication { publisher: node.to_owned(), published_at: now };
+        let publication = Publication { publisher: node.to_owned(), published_at: by.now };
         Plan::Replace { document: document.signed(publication).render(), set_aside }
     };
     match found {
-        Found::Absent => match PublishedDocument::default().merged(wanted, renewal, now) {
+        Found::Absent => match PublishedDocument::default().merged(wanted, by) {
             Some(document) => publish(document, false),
             None => Plan::Keep,
         },
         Found::Unreadable { last_known } => {
             let known = last_known.as_ref().map(|document| PublishedDocument::read(document).0);
             let known = known.unwrap_or_default();
-            match known.merged(wanted, renewal, now) {
+            match known.merged(wanted, by) {
                 Some(merged) => publish(merged, false),
                 None if known == PublishedDocument::default() => Plan::Keep,
                 None => publish(known, false),
@@ -107,7 +107,7 @@ pub fn published(found: &Found, wanted: &Credentials, node: &str, renewal: Renew
         }
         Found::File { document, attributes } => {
             let (in_place, poison) = PublishedDocument::read(document);
-            match (in_place.merged(wanted, renewal, now), poison) {
+            match (in_place.merged(wanted, by), poison) {
                 (Some(merged), poison) => publish(merged, poison.is_some()),
                 (None, Some(_)) => publish(in_place, true),
                 (None, None) => keep_with(*attributes),
@@ -155,6 +155,22 @@ pub fn held_published(found: &Found, names: &[EntryName], ours: &Credentials) ->
         _ => document.expires_at(name).map(Some),
     };
     names.iter().filter_map(|name| Some((name.clone(), expiry(name)?))).collect()
+}
+
+/// The credentials under `names`, as they lie there.
+pub fn auths(found: &Found, kind: SinkKind, names: &[EntryName]) -> BTreeMap<EntryName, Secret> {
+    let Some(document) = document_of(found) else { return BTreeMap::new() };
+    let of_all = |auth: &dyn Fn(&EntryName) -> Option<Secret>| {
+        names.iter().filter_map(|name| Some((name.clone(), auth(name)?))).collect()
+    };
+    match kind {
+        SinkKind::Local => DockerConfig::parse(document)
+            .map_or_else(|_| BTreeMap::new(), |config| of_all(&|name| config.auth(name).map(Secret::new))),
+        SinkKind::Hdfs => {
+            let (document, _) = PublishedDocument::read(document);
+            of_all(&|name| document.auth(name).cloned())
+        }
+    }
 }
 
 fn document_of(found: &Found) -> Option<&Document> {

@@ -13,6 +13,7 @@ use crate::credentials::{
 };
 use crate::documents::Document;
 use crate::documents::docker_config::render_json;
+use crate::refresh::Rejections;
 use crate::refresh::schedule::Renewal;
 use crate::time::saturating_add;
 
@@ -24,6 +25,16 @@ const OWN_KEY: &str = "emr-ecr-agent";
 pub struct PublishedDocument {
     entries: BTreeMap<String, Entry>,
     publication: Option<Publication>,
+}
+
+/// By what an entry in place is judged.
+#[derive(Debug, Clone, Default)]
+pub struct Judgement {
+    pub renewal: Renewal,
+    /// By the server's clock.
+    pub now: Timestamp,
+    /// What this node's registries rejected.
+    pub rejections: Rejections,
 }
 
 /// Who published a document, and when by the server's clock.
@@ -69,11 +80,10 @@ impl PublishedDocument {
     }
 
     /// What the document becomes when `wanted` is merged in: an entry is replaced by a better one
-    /// once it is due; nothing is ever replaced by what ends sooner, or was set sooner. `None` if nothing
-    /// changes.
-    pub fn merged(&self, wanted: &Credentials, renewal: Renewal, now: Timestamp) -> Option<Self> {
-        let better: Vec<_> =
-            wanted.iter().filter(|(name, wanted)| self.yields(name, wanted, renewal, now)).collect();
+    /// once it is due. Nothing is ever replaced by what ends sooner, or was set sooner, unless its registry
+    /// rejects it. `None` if nothing changes.
+    pub fn merged(&self, wanted: &Credentials, by: &Judgement) -> Option<Self> {
+        let better: Vec<_> = wanted.iter().filter(|(name, wanted)| self.yields(name, wanted, by)).collect();
         if better.is_empty() {
             return None;
         }
@@ -85,12 +95,15 @@ impl PublishedDocument {
     }
 
     /// Whether the entry under `name` is to give way to `wanted`.
-    fn yields(&self, name: &EntryName, wanted: &Credential, renewal: Renewal, now: Timestamp) -> bool {
-        let entry = self.entries.get(name.as_str());
-        entry.is_none_or(|entry| match wanted {
-            Credential::Token(token) => entry.yields_to_token(token, renewal, now),
-            Credential::Static(credential) => entry.yields_to_static(credential, now),
-        })
+    fn yields(&self, name: &EntryName, wanted: &Credential, by: &Judgement) -> bool {
+        let Some(entry) = self.entries.get(name.as_str()) else { return true };
+        if entry.auth != *wanted.auth() && by.rejections.contain(name, &entry.auth) {
+            return true;
+        }
+        match wanted {
+            Credential::Token(token) => entry.yields_to_token(token, by.renewal, by.now),
+            Credential::Static(credential) => entry.yields_to_static(credential, by.now),
+        }
     }
 
     /// The same credentials, published by `publication`.
@@ -106,6 +119,11 @@ impl PublishedDocument {
     /// Whether there is any credential under `name`.
     pub fn holds(&self, name: &EntryName) -> bool {
         self.entries.contains_key(name.as_str())
+    }
+
+    /// The credential under `name`.
+    pub fn auth(&self, name: &EntryName) -> Option<&Secret> {
+        self.entries.get(name.as_str()).map(|entry| &entry.auth)
     }
 
     /// When the credential under `name` ends; `None` if there is none or it does not say.
@@ -215,7 +233,7 @@ mod tests {
 
     use hadoop_rules::client_config::{self, ClientConfigError};
 
-    use super::{Publication, PublishedDocument};
+    use super::{Judgement, Publication, PublishedDocument};
     use crate::credentials::{Credential, Credentials, EntryName, Origin, Secret, StaticCredential, Token};
     use crate::documents::Document;
     use crate::refresh::schedule::Renewal;
@@ -224,6 +242,10 @@ mod tests {
 
     fn at(second: i64) -> Timestamp {
         Timestamp::constant(second, 0)
+    }
+
+    fn judged(now: i64) -> Judgement {
+        Judgement { renewal: HALF, now: at(now), ..Judgement::default() }
     }
 
     fn host(name: &str) -> EntryName {
@@ -240,14 +262,14 @@ mod tests {
 
     fn published(name: &str, expires: i64) -> PublishedDocument {
         PublishedDocument::default()
-            .merged(&wanted(name, expires), HALF, at(0))
+            .merged(&wanted(name, expires), &judged(0))
             .expect("an empty document takes any")
     }
 
     #[test]
     fn an_entry_gives_way_only_to_a_better_one_and_only_when_due() {
         let check = |in_place: i64, offered: i64, now: i64, changes: bool| {
-            let merged = published("a", in_place).merged(&wanted("a", offered), HALF, at(now));
+            let merged = published("a", in_place).merged(&wanted("a", offered), &judged(now));
             assert_eq!(merged.is_some(), changes, "{in_place} {offered} {now}");
             let kept =
                 merged.map_or(in_place, |merged| merged.expires_at(&host("a")).expect("known").as_second());
@@ -263,7 +285,7 @@ mod tests {
     #[test]
     fn a_claim_that_no_token_can_meet_keeps_nothing_away() {
         let check = |claimed: i64, changes: bool| {
-            let merged = published("a", claimed).merged(&wanted("a", 1049), HALF, at(949));
+            let merged = published("a", claimed).merged(&wanted("a", 1049), &judged(949));
             assert_eq!(merged.is_some(), changes, "{claimed}");
         };
         check(1149, false);
@@ -277,7 +299,7 @@ mod tests {
             r#"{"auths":{"hub.example":{"auth":"aHVi","email":"x"},"a":{"auth":"b2xk"}},"credsStore":"y"}"#;
         let (document, poison) = PublishedDocument::read(&Document::new(text.as_bytes().to_vec()));
         assert_eq!(poison, None);
-        let merged = document.merged(&wanted("a", 1000), HALF, at(950)).expect("a is replaced");
+        let merged = document.merged(&wanted("a", 1000), &judged(950)).expect("a is replaced");
         let rendered = String::from_utf8(merged.render().bytes().to_vec()).expect("UTF-8");
         let value: serde_json::Value = serde_json::from_str(&rendered).expect("JSON");
         assert_eq!(
@@ -294,12 +316,12 @@ mod tests {
             let credential = StaticCredential { auth: Secret::new(auth), set_at: at(set_at) };
             [(host(hub), Credential::Static(credential))].into()
         };
-        let in_place = PublishedDocument::default().merged(&wanted("old", 100), HALF, at(200)).expect("new");
+        let in_place = PublishedDocument::default().merged(&wanted("old", 100), &judged(200)).expect("new");
         let (in_place, poison) = PublishedDocument::read(&in_place.render());
         assert_eq!((poison, in_place.expires_at(&host(hub))), (None, None));
         assert!(in_place.holds(&host(hub)));
         let check = |auth: &str, set_at: i64, now: i64, changes: bool| {
-            let merged = in_place.merged(&wanted(auth, set_at), HALF, at(now));
+            let merged = in_place.merged(&wanted(auth, set_at), &judged(now));
             assert_eq!(merged.is_some(), changes, "{auth} {set_at} {now}");
         };
         check("old", 150, 200, false);
@@ -308,7 +330,7 @@ mod tests {
         check("new", 99, 200, false);
         check("new", 50, 90, true);
         let foreign = Document::new(format!(r#"{{"auths":{{"{hub}":{{"auth":"by hand"}}}}}}"#).into_bytes());
-        assert!(PublishedDocument::read(&foreign).0.merged(&wanted("new", 1), HALF, at(2)).is_some());
+        assert!(PublishedDocument::read(&foreign).0.merged(&wanted("new", 1), &judged(2)).is_some());
     }
 
     #[test]
@@ -382,6 +404,16 @@ mod tests {
     }
 
     #[test]
+    fn a_rejected_entry_gives_way_to_anything() {
+        let mut by = judged(150);
+        assert_eq!(published("a", 250).merged(&wanted("a", 200), &by), None);
+        by.rejections.add(host("a"), Secret::new("token-250"));
+        let merged = published("a", 250).merged(&wanted("a", 200), &by).expect("it yields");
+        assert_eq!(merged.expires_at(&host("a")), Some(at(200)));
+        assert_eq!(published("a", 250).merged(&wanted("a", 250), &by), None, "nothing yields to itself");
+    }
+
+    #[test]
     fn a_token_does_not_give_way_to_itself() {
         use base64::Engine as _;
         use base64::engine::general_purpose::STANDARD;
@@ -396,10 +428,10 @@ mod tests {
         };
         let wanted: Credentials = [(host("a"), Credential::Token(token))].into();
         let merged =
-            PublishedDocument::default().merged(&wanted, HALF, at(900)).expect("an empty one takes any");
+            PublishedDocument::default().merged(&wanted, &judged(900)).expect("an empty one takes any");
         let (in_place, _) = PublishedDocument::read(&merged.render());
         for now in [900, 950, 999, 1001] {
-            assert_eq!(in_place.merged(&wanted, HALF, at(now)), None, "{now}");
+            assert_eq!(in_place.merged(&wanted, &judged(now)), None, "{now}");
         }
     }
 }

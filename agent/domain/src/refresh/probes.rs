@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
-use crate::credentials::{Secret, Token};
+use crate::credentials::{EntryName, Secret};
 use crate::refresh::schedule::retry_after;
 use crate::registry::HostName;
 use crate::time::Moment;
@@ -29,54 +29,104 @@ pub struct Probe {
     pub clock_skew: Option<SignedDuration>,
 }
 
-/// The last probe at each registry.
+/// The last probe of each token at each registry.
 #[derive(Debug, Clone, Default)]
 pub struct Probes {
-    registries: BTreeMap<HostName, LastProbe>,
+    registries: BTreeMap<HostName, Vec<LastProbe>>,
 }
+
+/// Tokens remembered for each registry: others can publish any number of them.
+const MOST_TOKENS: usize = 8;
 
 #[derive(Debug, Clone)]
 struct LastProbe {
     auth: Secret,
     result: ProbeResult,
-    rejections: u32,
-    /// A rejected token is not probed again before this uptime.
+    /// Probes in a row that did not accept it.
+    failures: u32,
+    /// Not probed again before this uptime, unless accepted.
     not_before: Duration,
 }
 
 impl Probes {
-    /// Whether `token` is to be probed at `name` now: once, and again from time to time while rejected.
-    pub fn is_due(&self, name: &HostName, token: &Token, now: Moment) -> bool {
-        self.of(name, token).is_none_or(|probe| {
-            matches!(probe.result, ProbeResult::Rejected(_)) && probe.not_before <= now.uptime
-        })
+    /// Whether `auth` is to be probed at `name` now: once, and again from time to time until it is accepted.
+    pub fn is_due(&self, name: &HostName, auth: &Secret, now: Moment) -> bool {
+        self.wait(name, auth, now).is_none_or(|wait| wait.is_zero())
+            && !matches!(self.result(name, auth), Some(ProbeResult::Accepted))
     }
 
-    /// Records a probe; the time of the next one, should it be rejected, is drawn from `random`.
-    pub fn record(&mut self, name: &HostName, token: &Token, result: ProbeResult, now: Moment, random: f64) {
-        let rejections = match (&result, self.of(name, token)) {
-            (ProbeResult::Rejected(_), Some(before)) => before.rejections.saturating_add(1),
-            (ProbeResult::Rejected(_), None) => 1,
-            _ => 0,
+    /// Records a probe; the time of the next one, should it not be accepted, is drawn from `random`.
+    pub fn record(&mut self, name: &HostName, auth: &Secret, result: ProbeResult, now: Moment, random: f64) {
+        let known = self.registries.entry(name.clone()).or_default();
+        let before = known.iter().position(|probe| probe.auth == *auth).map(|index| known.remove(index));
+        let failures = match result {
+            ProbeResult::Accepted => 0,
+            _ => before.map_or(0, |before| before.failures).saturating_add(1),
         };
-        let not_before = now.uptime + retry_after(rejections, random);
-        let probe = LastProbe { auth: token.auth.clone(), result, rejections, not_before };
-        self.registries.insert(name.clone(), probe);
+        let not_before = now.uptime + retry_after(failures, random);
+        if known.len() >= MOST_TOKENS {
+            known.remove(0);
+        }
+        known.push(LastProbe { auth: auth.clone(), result, failures, not_before });
     }
 
     /// How the registry last answered this very token.
-    pub fn result(&self, name: &HostName, token: &Token) -> Option<&ProbeResult> {
-        self.of(name, token).map(|probe| &probe.result)
+    pub fn result(&self, name: &HostName, auth: &Secret) -> Option<&ProbeResult> {
+        self.of(name, auth).map(|probe| &probe.result)
     }
 
-    pub fn rejects(&self, name: &HostName, token: &Token) -> bool {
-        matches!(self.result(name, token), Some(ProbeResult::Rejected(_)))
+    pub fn rejects(&self, name: &HostName, auth: &Secret) -> bool {
+        matches!(self.result(name, auth), Some(ProbeResult::Rejected(_)))
     }
 
-    /// How long until a rejected token is to be probed again.
-    pub fn quiet_for(&self, now: Moment) -> Option<Duration> {
-        let rejected = self.registries.values().filter(|probe| probe.rejections > 0);
-        rejected.map(|probe| probe.not_before.saturating_sub(now.uptime)).min()
+    /// What the probes at all names of one scope prove. A registry of its own decides; an alias, such as a
+    /// pull-through proxy, only where no registry can be reached.
+    pub fn verdict<'n>(
+        &self,
+        hosts: impl IntoIterator<Item = &'n HostName>,
+        aliases: impl IntoIterator<Item = &'n HostName>,
+        auth: &Secret,
+    ) -> Verdict {
+        let of = |name: &HostName| match self.result(name, auth) {
+            Some(ProbeResult::Accepted) => Verdict::Accepted,
+            Some(ProbeResult::Rejected(_)) => Verdict::Rejected,
+            Some(ProbeResult::Unknown(_)) | None => Verdict::Unknown,
+        };
+        let hosts: Vec<Verdict> = hosts.into_iter().map(of).collect();
+        let aliases: Vec<Verdict> = aliases.into_iter().map(of).collect();
+        [
+            (&hosts, Verdict::Accepted),
+            (&hosts, Verdict::Rejected),
+            (&aliases, Verdict::Rejected),
+            (&aliases, Verdict::Accepted),
+        ]
+        .into_iter()
+        .find_map(|(verdicts, verdict)| verdicts.contains(&verdict).then_some(verdict))
+        .unwrap_or(Verdict::Unknown)
+    }
+
+    /// How the first of these registries rejected the token that does so.
+    pub fn rejection<'n>(
+        &self,
+        names: impl IntoIterator<Item = &'n HostName>,
+        auth: &Secret,
+    ) -> Option<ProbeResult> {
+        names
+            .into_iter()
+            .find(|name| self.rejects(name, auth))
+            .and_then(|name| self.result(name, auth))
+            .cloned()
+    }
+
+    /// The tokens that the registry rejected.
+    pub fn rejected<'p>(&'p self, name: &HostName) -> impl Iterator<Item = &'p Secret> {
+        let known = self.registries.get(name).into_iter().flatten();
+        known.filter(|probe| matches!(probe.result, ProbeResult::Rejected(_))).map(|probe| &probe.auth)
+    }
+
+    /// How long until a token that was probed is to be probed again, should it not be accepted.
+    pub fn wait(&self, name: &HostName, auth: &Secret, now: Moment) -> Option<Duration> {
+        self.of(name, auth).map(|probe| probe.not_before.saturating_sub(now.uptime))
     }
 
     /// Forgets all other registries.
@@ -89,8 +139,31 @@ impl Probes {
         self.registries.clear();
     }
 
-    fn of(&self, name: &HostName, token: &Token) -> Option<&LastProbe> {
-        self.registries.get(name).filter(|probe| probe.auth == token.auth)
+    fn of(&self, name: &HostName, auth: &Secret) -> Option<&LastProbe> {
+        self.registries.get(name)?.iter().find(|probe| probe.auth == *auth)
+    }
+}
+
+/// What all probes of one token prove.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    Accepted,
+    Rejected,
+    /// No registry could be asked, or none has been yet.
+    Unknown,
+}
+
+/// Entries that registries rejected when this node probed them: they give way to anything.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rejections(BTreeMap<EntryName, Vec<Secret>>);
+
+impl Rejections {
+    pub fn add(&mut self, name: EntryName, auth: Secret) {
+        self.0.entry(name).or_default().push(auth);
+    }
+
+    pub fn contain(&self, name: &EntryName, auth: &Secret) -> bool {
+        self.0.get(name).is_some_and(|rejected| rejected.contains(auth))
     }
 }
 
@@ -111,14 +184,17 @@ mod tests {
 
     use jiff::Timestamp;
 
-    use super::{ProbeResult, Probes};
-    use crate::credentials::{Origin, Secret, Token};
+    use super::{MOST_TOKENS, ProbeResult, Probes, Verdict};
+    use crate::credentials::Secret;
     use crate::registry::HostName;
     use crate::time::Moment;
 
-    fn token(auth: &str) -> Token {
-        let (issued_at, expires_at) = (Timestamp::UNIX_EPOCH, Timestamp::MAX);
-        Token { auth: Secret::new(auth), issued_at, expires_at, origin: Origin::default(), predecessor: None }
+    fn auth(text: &str) -> Secret {
+        Secret::new(text)
+    }
+
+    fn host(name: &str) -> HostName {
+        HostName::parse(name).expect("a name")
     }
 
     fn at(second: u64) -> Moment {
@@ -126,33 +202,66 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_probed_once_unless_rejected() {
-        let name = HostName::parse("registry.example").expect("a name");
-        let check = |result: ProbeResult, refuses: bool, due_later: bool| {
+    fn a_token_is_probed_until_it_is_accepted() {
+        let name = host("registry.example");
+        let check = |result: ProbeResult, rejects: bool, due_later: bool| {
             let mut probes = Probes::default();
-            assert!(probes.is_due(&name, &token("new"), at(0)));
-            probes.record(&name, &token("new"), result.clone(), at(0), 0.5);
-            assert_eq!(probes.rejects(&name, &token("new")), refuses, "{result:?}");
-            assert!(!probes.is_due(&name, &token("new"), at(0)), "{result:?}");
-            assert_eq!(probes.is_due(&name, &token("new"), at(2)), due_later, "{result:?}");
-            assert_eq!(probes.quiet_for(at(0)), refuses.then_some(Duration::from_secs(2)), "{result:?}");
-            assert!(probes.is_due(&name, &token("newer"), at(0)), "another token is another matter");
-            assert!(!probes.rejects(&name, &token("newer")));
+            assert!(probes.is_due(&name, &auth("new"), at(0)));
+            probes.record(&name, &auth("new"), result.clone(), at(0), 0.5);
+            assert_eq!(probes.rejects(&name, &auth("new")), rejects, "{result:?}");
+            assert!(!probes.is_due(&name, &auth("new"), at(0)), "{result:?}");
+            assert_eq!(probes.is_due(&name, &auth("new"), at(2)), due_later, "{result:?}");
+            assert!(probes.is_due(&name, &auth("newer"), at(0)), "another token is another matter");
+            assert!(!probes.rejects(&name, &auth("newer")));
         };
         check(ProbeResult::Accepted, false, false);
-        check(ProbeResult::Unknown("no route".to_owned()), false, false);
+        check(ProbeResult::Unknown("no route".to_owned()), false, true);
         check(ProbeResult::Rejected(401), true, true);
     }
 
     #[test]
-    fn rejections_are_probed_ever_more_rarely() {
-        let name = HostName::parse("registry.example").expect("a name");
+    fn failed_probes_are_repeated_ever_more_rarely() {
+        let name = host("registry.example");
         let mut probes = Probes::default();
         let mut waits = Vec::new();
         for _ in 0..4 {
-            probes.record(&name, &token("new"), ProbeResult::Rejected(403), at(0), 0.5);
-            waits.extend(probes.quiet_for(at(0)));
+            probes.record(&name, &auth("new"), ProbeResult::Rejected(403), at(0), 0.5);
+            waits.extend(probes.wait(&name, &auth("new"), at(0)));
         }
         assert_eq!(waits, [2, 4, 8, 16].map(Duration::from_secs));
+    }
+
+    #[test]
+    fn others_tokens_neither_fill_the_memory_nor_hide_ones_own() {
+        let name = host("registry.example");
+        let mut probes = Probes::default();
+        for number in 0..100 {
+            probes.record(&name, &auth("own"), ProbeResult::Accepted, at(0), 0.5);
+            probes.record(&name, &auth(&number.to_string()), ProbeResult::Rejected(401), at(0), 0.5);
+            assert_eq!(probes.result(&name, &auth("own")), Some(&ProbeResult::Accepted));
+        }
+        assert!(probes.rejected(&name).count() < MOST_TOKENS);
+    }
+
+    #[test]
+    fn an_alias_decides_only_where_no_registry_can_be_reached() {
+        let (own, alias) = (host("own.example"), host("alias.example"));
+        let check = |at_own: Option<ProbeResult>, at_alias: Option<ProbeResult>, expected: Verdict| {
+            let mut probes = Probes::default();
+            for (name, result) in [(&own, at_own.clone()), (&alias, at_alias.clone())] {
+                if let Some(result) = result {
+                    probes.record(name, &auth("x"), result, at(0), 0.5);
+                }
+            }
+            assert_eq!(probes.verdict([&own], [&alias], &auth("x")), expected, "{at_own:?} {at_alias:?}");
+        };
+        let unknown = || Some(ProbeResult::Unknown("no route".to_owned()));
+        let (accepted, rejected) = (Some(ProbeResult::Accepted), Some(ProbeResult::Rejected(401)));
+        check(accepted.clone(), rejected.clone(), Verdict::Accepted);
+        check(rejected.clone(), accepted.clone(), Verdict::Rejected);
+        check(unknown(), accepted, Verdict::Accepted);
+        check(unknown(), rejected, Verdict::Rejected);
+        check(unknown(), None, Verdict::Unknown);
+        check(None, None, Verdict::Unknown);
     }
 }

@@ -22,7 +22,7 @@ const SHORTEST_RETRY: Duration = Duration::from_secs(1);
 const READS_PER_CONTENT: u32 = 2;
 
 /// At which part of a credential's life it is renewed by one node.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Renewal {
     /// Fraction of the life after which the first node renews.
     pub renew_at: f64,

@@ -25,14 +25,26 @@ pub struct Attempts {
     pub last_attempt_at: Option<Timestamp>,
     pub consecutive_failures: u32,
     pub last_error: Option<Problem>,
-    /// Another node fetched the token in hand.
-    pub adopted: bool,
+    /// Why the token in hand is believed.
+    pub proof: Proof,
     /// Since when the agent has wanted a token, by its uptime.
     wanted_since: Duration,
     /// The token in hand was given to another principal than the present one.
     superseded: bool,
     /// Not asked again before this uptime.
     not_before: Duration,
+}
+
+/// Why a token is believed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Proof {
+    /// ECR gave it to this node.
+    #[default]
+    Issued,
+    /// Another node published it, and its registry accepted it from this node.
+    Accepted,
+    /// Another node published it, and no registry could be asked: better than nothing until ECR gives another.
+    Unproven,
 }
 
 impl Tokens {
@@ -78,27 +90,47 @@ impl Tokens {
         self.scopes.values().map(|attempts| attempts.quiet_for(renewal, coordination, now, server_now)).min()
     }
 
-    /// Takes over a token that another node published, if it is better than the one in hand.
-    pub fn adopt(&mut self, scope: &TokenScope, token: Token) -> bool {
+    /// Whether `token`, which another node published, would be of more use than the one in hand if its registry
+    /// accepted it.
+    pub fn would_adopt(&self, scope: &TokenScope, token: &Token, server_now: Timestamp) -> bool {
+        let Some(attempts) = self.scopes.get(scope) else { return false };
+        let Some(ours) = attempts.believed(server_now) else { return true };
+        token.auth != ours.auth && token.expires_at > ours.expires_at
+    }
+
+    /// Takes over a token that another node published, in place of whatever is in hand.
+    pub fn adopt(&mut self, scope: &TokenScope, token: Token, proof: Proof) -> bool {
         let Some(attempts) = self.scopes.get_mut(scope) else { return false };
-        let better = attempts.token.as_ref().is_none_or(|ours| token.expires_at > ours.expires_at);
-        if !better || attempts.token.as_ref().is_some_and(|ours| ours.auth == token.auth) {
+        let is_known = attempts.token.as_ref().is_some_and(|ours| ours.auth == token.auth);
+        if is_known && attempts.proof == proof {
             return false;
         }
-        *attempts = Attempts {
-            token: Some(token),
-            adopted: true,
-            last_success_at: attempts.last_success_at,
-            last_attempt_at: attempts.last_attempt_at,
-            wanted_since: attempts.wanted_since,
-            ..Attempts::default()
+        *attempts = match proof {
+            // It ends no attempt to get a better one, nor the wait for it.
+            Proof::Unproven => Attempts { token: Some(token), proof, ..std::mem::take(attempts) },
+            Proof::Issued | Proof::Accepted => Attempts {
+                token: Some(token),
+                proof,
+                last_success_at: attempts.last_success_at,
+                last_attempt_at: attempts.last_attempt_at,
+                wanted_since: attempts.wanted_since,
+                ..Attempts::default()
+            },
         };
         true
     }
 
+    /// Forgets the token in hand, because its registry rejects it.
+    pub fn discard(&mut self, scope: &TokenScope) {
+        if let Some(attempts) = self.scopes.get_mut(scope) {
+            attempts.token = None;
+            attempts.proof = Proof::default();
+        }
+    }
+
     /// How long the token in hand lives after `server_now`.
     pub fn left(&self, scope: &TokenScope, server_now: Timestamp) -> Duration {
-        let token = self.get(scope).and_then(|attempts| attempts.token.as_ref());
+        let token = self.get(scope).and_then(|attempts| attempts.believed(server_now));
         let left = token.map(|token| token.expires_at.duration_since(server_now));
         left.and_then(|left| Duration::try_from(left).ok()).unwrap_or_default()
     }
@@ -112,7 +144,9 @@ impl Tokens {
 
     pub fn succeeded(&mut self, scope: &TokenScope, token: Token, at: Timestamp) {
         let attempts = self.scopes.entry(scope.clone()).or_default();
-        let predecessor = attempts.token.take().map(|token| token.auth);
+        // Nodes that cannot reach the registry would otherwise replace the published token one after the other.
+        let is_proven = attempts.proof != Proof::Unproven;
+        let predecessor = attempts.token.take().filter(|_| is_proven).map(|token| token.auth);
         *attempts = Attempts {
             token: Some(Token { predecessor, ..token }),
             last_success_at: Some(at),
@@ -153,6 +187,12 @@ impl Tokens {
 }
 
 impl Attempts {
+    /// The token in hand, if it lives and there is a reason to believe it.
+    fn believed(&self, server_now: Timestamp) -> Option<&Token> {
+        let lives = |token: &&Token| token.expires_at > server_now;
+        self.token.as_ref().filter(|_| self.proof != Proof::Unproven).filter(lives)
+    }
+
     fn quiet_for(
         &self,
         renewal: Renewal,
@@ -171,7 +211,7 @@ impl Attempts {
     /// When the token in hand is to be renewed, by the server's clock: when its own life says so, or when
     /// the AWS credentials end that it was asked for with. It may outlive them, but its rights are theirs.
     pub fn refresh_at(&self, renewal: Renewal) -> Option<Timestamp> {
-        let token = self.token.as_ref()?;
+        let token = self.token.as_ref().filter(|_| self.proof != Proof::Unproven)?;
         if self.superseded {
             return Some(token.issued_at);
         }
@@ -188,7 +228,7 @@ mod tests {
 
     use jiff::Timestamp;
 
-    use super::Tokens;
+    use super::{Proof, Tokens};
     use crate::credentials::{Origin, Principal, Secret, Token, TokenScope};
     use crate::problem::Problem;
     use crate::refresh::schedule::{Coordination, Renewal};
@@ -284,6 +324,26 @@ mod tests {
         assert!(tokens.get(&scope("r")).is_some_and(|attempts| attempts.token.is_some()));
         tokens.succeeded(&scope("r"), token(1, 101), at(1).wall);
         assert_eq!(due(&tokens, 2), []);
+    }
+
+    #[test]
+    fn an_unproven_token_is_a_stopgap() {
+        let named = |auth: &str, expires| Token { auth: Secret::new(auth), ..token(0, expires) };
+        let mut tokens = Tokens::default();
+        tokens.retain([&scope("r")], at(0));
+        tokens.failed(&scope("r"), Problem::new("down"), Coordination::Coordinated, at(0), 0.5);
+        assert!(tokens.would_adopt(&scope("r"), &named("theirs", 100), at(0).wall));
+        assert!(tokens.adopt(&scope("r"), named("theirs", 100), Proof::Unproven));
+        assert_eq!((due(&tokens, 1), due(&tokens, 2)), (vec![], vec![scope("r")]), "it ends no wait");
+        assert!(tokens.would_adopt(&scope("r"), &named("sooner", 90), at(2).wall), "anything may replace it");
+        tokens.succeeded(&scope("r"), named("ours", 95), at(2).wall);
+        let attempts = tokens.get(&scope("r")).expect("wanted");
+        let predecessor = attempts.token.as_ref().and_then(|token| token.predecessor.clone());
+        assert_eq!((attempts.proof, predecessor), (Proof::Issued, None));
+        assert!(!tokens.would_adopt(&scope("r"), &named("sooner", 90), at(2).wall));
+        assert!(tokens.would_adopt(&scope("r"), &named("later", 100), at(2).wall));
+        tokens.discard(&scope("r"));
+        assert!(tokens.would_adopt(&scope("r"), &named("sooner", 90), at(2).wall));
     }
 
     #[test]

@@ -1,11 +1,15 @@
 //! The status as `/status` and `status --json` give it. Fields are stable; times are RFC 3339 UTC.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{RegistryStatus, SinkKind, SinkStatus, StaticStatus, Status, Trust};
+use crate::credentials::EntryName;
 use crate::documents::Publication;
 use crate::findings::Finding;
+use crate::refresh::Proof;
 use crate::time::Moment;
 
 /// The whole answer.
@@ -78,7 +82,8 @@ pub struct RegistryReport {
     pub last_attempt_at: Option<Timestamp>,
     pub consecutive_failures: u32,
     pub last_error: Option<String>,
-    /// `ecr`, or `published` if another node fetched the token; null without one.
+    /// `ecr`, `published` if another node fetched the token and its registry accepted it here, or `unproven` if
+    /// none could be asked; null without a token.
     pub source: Option<String>,
     /// How the registry answered the token: `accepted`, `rejected` or `unknown`; null if it was not probed here.
     pub probe: Option<String>,
@@ -107,8 +112,19 @@ pub struct SinkReport {
     pub error: Option<String>,
     /// When the soonest of the credentials that were found there ends.
     pub expires_at: Option<Timestamp>,
+    /// The credentials that were found there for the registries that are served, by name.
+    pub entries: BTreeMap<String, EntryReport>,
     #[serde(flatten)]
     pub published: Option<PublicationReport>,
+}
+
+/// One credential as it lies in a document, whoever put it there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EntryReport {
+    /// Null if it does not end, as for static credentials.
+    pub expires_at: Option<Timestamp>,
+    /// How its registry answered it: `accepted`, `rejected` or `unknown`; null if it was not probed here.
+    pub probe: Option<String>,
 }
 
 /// What only the copy on HDFS tells.
@@ -162,10 +178,18 @@ impl RegistryReport {
             last_attempt_at: status.last_attempt_at,
             consecutive_failures: status.consecutive_failures,
             last_error: status.last_error.as_ref().map(|error| error.message.clone()),
-            source: status.expires_at.map(|_| if status.adopted { "published" } else { "ecr" }.to_owned()),
+            source: status.expires_at.map(|_| source(status.proof).to_owned()),
             probe: status.probe.as_ref().map(|probe| probe.as_str().to_owned()),
             trusted: status.trust,
         }
+    }
+}
+
+fn source(proof: Proof) -> &'static str {
+    match proof {
+        Proof::Issued => "ecr",
+        Proof::Accepted => "published",
+        Proof::Unproven => "unproven",
     }
 }
 
@@ -185,6 +209,10 @@ impl SinkReport {
             publisher: publication.map(|p| p.publisher.clone()),
             published_at: publication.map(|p| p.published_at),
         };
+        let entry = |name: &EntryName, expires_at| {
+            let probe = sink.probes.get(name).map(|probe| probe.as_str().to_owned());
+            (name.to_string(), EntryReport { expires_at, probe })
+        };
         Self {
             kind: sink.kind,
             path: sink.path.clone(),
@@ -192,6 +220,7 @@ impl SinkReport {
             verified_at: sink.verified_at.map(|at| at.wall),
             error: sink.error.as_ref().map(|error| error.message.clone()),
             expires_at: sink.held.values().flatten().min().copied(),
+            entries: sink.held.iter().map(|(name, expires_at)| entry(name, *expires_at)).collect(),
             published: (sink.kind == SinkKind::Hdfs).then(|| publication(sink.publication.as_ref())),
         }
     }

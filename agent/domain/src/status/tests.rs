@@ -6,6 +6,7 @@ use super::{
     ExecutorCfg, Moment, Problem, RegistryStatus, Report, ServerClock, SinkKind, SinkStatus, Status,
 };
 use crate::credentials::{EntryName, TokenScope};
+use crate::refresh::{ProbeResult, Proof};
 use crate::registry::EcrRegistry;
 
 const HOST: &str = "123456789123.dkr.ecr.us-east-1.amazonaws.com";
@@ -27,6 +28,7 @@ fn sound() -> Status {
         error: None,
         held: [(EntryName::from(registry.host()), Some(expires_at))].into(),
         publication: None,
+        probes: Default::default(),
     };
     let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
     Status {
@@ -41,7 +43,7 @@ fn sound() -> Status {
             last_attempt_at: None,
             consecutive_failures: 0,
             last_error: None,
-            adopted: false,
+            proof: Proof::Issued,
             probe: None,
             trust: None,
         }],
@@ -123,6 +125,15 @@ fn each_thing_out_of_order_is_named() {
         &["container-executor.cfg"],
     );
     check(|status| status.registries.clear(), &["registries"]);
+    let token = format!("token:{HOST}");
+    check(|status| status.registries[0].proof = Proof::Unproven, &[&token]);
+    check(
+        |status| {
+            let name = EntryName::from(status.registries[0].registry.host());
+            status.sinks[1].probes.insert(name, ProbeResult::Rejected(401));
+        },
+        &["hdfs:/h"],
+    );
     // An error of the last reconciliation alone does not void what was verified just before.
     check(|status| status.sinks[1].error = Some(Problem::new("down")), &[]);
 }
@@ -168,7 +179,10 @@ fn the_report_has_the_documented_fields() {
     }
     let registry = "host aliases region account role_arn profile endpoint expires_at refresh_at last_success_at last_attempt_at consecutive_failures last_error source probe";
     assert_eq!(keys(&json["registries"][0]), registry.split(' ').collect::<Vec<_>>());
-    assert_eq!(keys(&json["sinks"][0]), ["kind", "path", "fresh", "verified_at", "error", "expires_at"]);
+    assert_eq!(
+        keys(&json["sinks"][0]),
+        ["kind", "path", "fresh", "verified_at", "error", "expires_at", "entries"]
+    );
     for field in ["publisher", "published_at"] {
         assert!(keys(&json["sinks"][1]).contains(&field.to_owned()), "{field}");
     }

@@ -2,7 +2,9 @@ use hadoop_rules::client_config;
 use jiff::Timestamp;
 use proptest::prelude::*;
 
-use super::{Attributes, Credentials, Document, Found, Plan, held_locally, held_published, local, published};
+use super::{
+    Attributes, Credentials, Document, Found, Judgement, Plan, held_locally, held_published, local, published,
+};
 use crate::credentials::{Credential, EntryName, Origin, Secret, Token};
 use crate::refresh::schedule::Renewal;
 
@@ -40,7 +42,7 @@ fn carried_out(found: Found, plan: Plan) -> Found {
 }
 
 fn publish(found: &Found, wanted: &Credentials) -> Plan {
-    published(found, wanted, "node-1", HALF, NOW)
+    published(found, wanted, "node-1", &Judgement { renewal: HALF, now: NOW, ..Judgement::default() })
 }
 
 #[test]
