@@ -32,6 +32,9 @@ const STOP_DEADLINE: Duration = Duration::from_secs(4);
 /// over a file must not spin.
 const CHANGE_REST: Duration = Duration::from_millis(250);
 
+/// Whatever is due, the loop rests between two passes.
+const SHORTEST_REST: Duration = Duration::from_millis(250);
+
 /// Why a pass begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wake {
@@ -123,7 +126,7 @@ impl Agent {
             // Every arm is cancel-safe: a timer, a watch, a channel, a signal.
             wake = tokio::select! {
                 () = &mut stop => return Ok(()),
-                () = tokio::time::sleep(self.quiet_for()) => Wake::Timer,
+                () = tokio::time::sleep(self.quiet_for().max(SHORTEST_REST)) => Wake::Timer,
                 () = self.settled_change() => Wake::Changed,
                 Some(()) = hangups.recv() => Wake::Reload,
             };

@@ -8,7 +8,7 @@ mod token_scope;
 pub use credential::{Credential, Credentials, EntryName, StaticCredential};
 pub use hadoop_rules::Secret;
 pub use static_credentials::{BadCredentials, StaticCredentials};
-pub use token::{BadToken, LONGEST_LIFE, Origin, Principal, Token, stated_expiry};
+pub use token::{BadToken, LONGEST_LIFE, Origin, Principal, Token, is_of_aws, stated_expiry};
 pub use token_scope::{
     AwsIdentity, Endpoint, ExternalId, ProfileName, Role, RoleArn, SessionName, TokenScope,
 };

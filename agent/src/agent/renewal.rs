@@ -73,23 +73,12 @@ impl Agent {
     /// Takes over what is published and better than the tokens in hand, once this node's own probes accept it.
     /// Anyone who can write the file can publish anything, for as long as he likes.
     pub(super) async fn adopt(&mut self, registries: &[RegistrySettings], report: &mut PassReport) {
-        let candidates = self.candidates(registries);
-        let mut due = Vec::new();
-        for (scope, token) in &candidates {
-            for name in registries.iter().filter(|wanted| wanted.scope == *scope).flat_map(|r| r.names()) {
-                if self.state.probes.is_due(name, &token.auth, self.world.now()) {
-                    due.push((scope.clone(), name.clone(), token.clone()));
-                }
-            }
+        if !self.state.server_clock.is_known() {
+            // The answers tell the time, which decides what is possible.
+            self.probe_candidates(&self.candidates(registries, None), registries, report).await;
         }
-        for (scope, name, _, result) in self.run_probes(due).await {
-            if let ProbeResult::Rejected(status) = result {
-                let error = format!("{name} rejected the published token of {scope} with HTTP {status}");
-                report.errors.push(error);
-                // The entry gives way at the end of this pass.
-                self.state.sinks.published.reconciled_at = None;
-            }
-        }
+        let candidates = self.candidates(registries, Some(self.server_now()));
+        self.probe_candidates(&candidates, registries, report).await;
         for (scope, token) in candidates {
             let proof = match self.verdict(&scope, &token.auth) {
                 Verdict::Accepted => Proof::Accepted,
@@ -105,14 +94,41 @@ impl Agent {
         }
     }
 
+    /// Probes what was not probed yet; a rejected entry gives way at the end of this pass.
+    async fn probe_candidates(
+        &mut self,
+        candidates: &[(TokenScope, Token)],
+        registries: &[RegistrySettings],
+        report: &mut PassReport,
+    ) {
+        let mut due = Vec::new();
+        for (scope, token) in candidates {
+            for name in registries.iter().filter(|wanted| wanted.scope == *scope).flat_map(|r| r.names()) {
+                if self.state.probes.is_due(name, &token.auth, self.world.now()) {
+                    due.push((scope.clone(), name.clone(), token.clone()));
+                }
+            }
+        }
+        for (scope, name, _, result) in self.run_probes(due).await {
+            if let ProbeResult::Rejected(status) = result {
+                let error = format!("{name} rejected the published token of {scope} with HTTP {status}");
+                report.errors.push(error);
+                self.state.sinks.published.reconciled_at = None;
+            }
+        }
+    }
+
     /// The published tokens that would be better than those in hand if they were proven, the best last.
-    fn candidates(&self, registries: &[RegistrySettings]) -> Vec<(TokenScope, Token)> {
+    fn candidates(
+        &self,
+        registries: &[RegistrySettings],
+        now: Option<Timestamp>,
+    ) -> Vec<(TokenScope, Token)> {
         let Found::File { document, .. } = &self.state.sinks.published.left else { return Vec::new() };
         if !self.state.sinks.published.is_in_order() {
             return Vec::new();
         }
         let (published, _) = PublishedDocument::read(document);
-        let now = self.server_now();
         let mut candidates: Vec<(TokenScope, Token)> = Vec::new();
         for wanted in registries {
             for token in wanted.names().filter_map(|name| published.token(&name.into(), now)) {
@@ -188,7 +204,7 @@ impl Agent {
         self.take_clock_skew(fetched.clock_skew);
         match fetched.token {
             Ok(token) => {
-                self.state.tokens.succeeded(scope, token, now.wall);
+                self.state.tokens.succeeded(scope, token, now);
                 report.refreshed.push(scope.to_string());
             }
             Err(problem) => {

@@ -81,7 +81,7 @@ impl Environment {
     fn issue(&self) -> Token {
         let now = self.now().wall + self.skew.get() - self.jump.get();
         Token {
-            auth: Secret::new(format!("token-{}", now.as_second())),
+            auth: Secret::new(STANDARD.encode(format!("AWS:token-{}", now.as_second()))),
             issued_at: now,
             expires_at: now + 12 * HOUR,
             origin: Origin { ends_at: None, principal: self.principal.borrow().clone() },
@@ -319,6 +319,7 @@ fn a_changed_aws_identity_means_a_new_token() {
         harness.pass(Wake::Start);
         harness.pass(wake);
         assert_eq!(harness.calls(), 1);
+        harness.live_for(MINUTE);
         harness.env.principal.replace(role("second"));
         harness.live_for(wait);
         let report = harness.pass(wake);
@@ -669,4 +670,20 @@ fn what_cannot_be_probed_never_displaces_a_living_token() {
     assert_eq!(harness.report().registries[0].source.as_deref(), Some("ecr"));
     harness.live_for(4 * HOUR);
     assert_eq!(harness.calls(), 2, "its own token is renewed in time");
+}
+
+#[test]
+fn no_claim_makes_ecr_be_asked_more_than_once_a_minute() {
+    let mut harness = Harness::new();
+    harness.pass(Wake::Start);
+    for number in 0..120 {
+        plant(&harness.env, &format!("planted-{number}"), 12 * HOUR);
+        harness.env.rejected.borrow_mut().extend(auth_in(&harness.env.hdfs));
+        if number % 2 == 0 {
+            harness.env.rejected.borrow_mut().extend(auth_in(&harness.env.local));
+            harness.pass(Wake::Reload);
+        }
+        harness.live_for(Duration::from_secs(5));
+    }
+    assert!(harness.calls() <= 11, "{} calls in ten minutes", harness.calls());
 }

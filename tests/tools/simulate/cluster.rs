@@ -1,5 +1,7 @@
 //! What all nodes share: ECR with its limit, HDFS with the published document and the turn, and the counts.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -177,7 +179,7 @@ impl State {
         }
         let issued_at = BOOT + now;
         Answer::Token {
-            auth: format!("token-{}-{}", now.as_millis(), self.counts.calls),
+            auth: STANDARD.encode(format!("AWS:token-{}-{}", now.as_millis(), self.counts.calls)),
             issued_at,
             expires_at: issued_at + TOKEN_LIFE,
         }

@@ -54,9 +54,8 @@ pub(super) fn check(config: &ClientConfig, inputs: &Inputs<'_>, found: &mut Find
         Ok(credentials) => {
             let claimed = claimed_expiries(bytes);
             let credentials = credentials.into_iter().map(|(registry, auth)| {
-                // Anyone may write what the file claims; the token's own expiry can only shorten it.
-                let claims = [stated_expiry(auth.expose()), claimed.get(&registry).copied()];
-                let expires_at = claims.into_iter().flatten().min();
+                // Anyone may write what the file claims: the token's own word counts where it can be read.
+                let expires_at = stated_expiry(auth.expose()).or_else(|| claimed.get(&registry).copied());
                 (registry, CredentialReport { expires_at })
             });
             report.credentials = credentials.collect();

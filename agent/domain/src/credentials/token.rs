@@ -23,8 +23,8 @@ pub struct Token {
     pub predecessor: Option<Secret>,
 }
 
-/// ECR issues tokens for half of it: a later expiry is not believed.
-pub const LONGEST_LIFE: SignedDuration = SignedDuration::from_hours(24);
+/// ECR issues tokens for 12 h; whoever claims more than that and a little for the way is not believed.
+pub const LONGEST_LIFE: SignedDuration = SignedDuration::from_mins(12 * 60 + 10);
 
 /// The AWS credentials that a token was requested with.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -60,7 +60,7 @@ impl Token {
         now: Timestamp,
     ) -> Result<Self, BadToken> {
         let auth = authorization_token.ok_or(BadToken::Absent)?;
-        if aws_password(auth).is_none_or(|password| password.is_empty()) {
+        if !is_of_aws(auth) {
             return Err(BadToken::NotAws);
         }
         let expires_at = expires_at.ok_or(BadToken::NoExpiry)?;
@@ -109,6 +109,11 @@ pub fn stated_expiry(auth: &str) -> Option<Timestamp> {
     let json = STANDARD.decode(aws_password(auth)?).ok()?;
     let password: Password = serde_json::from_slice(&json).ok()?;
     Timestamp::from_second(password.expiration).ok()
+}
+
+/// Whether `auth` is base64 of the user that all of ECR's tokens are for, and a password.
+pub fn is_of_aws(auth: &str) -> bool {
+    aws_password(auth).is_some_and(|password| !password.is_empty())
 }
 
 fn aws_password(auth: &str) -> Option<Vec<u8>> {

@@ -4,12 +4,13 @@
 use std::collections::BTreeMap;
 
 use hadoop_rules::client_config::{self, ClientConfigError};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::credentials::{
-    Credential, Credentials, EntryName, LONGEST_LIFE, Origin, Secret, StaticCredential, Token, stated_expiry,
+    Credential, Credentials, EntryName, LONGEST_LIFE, Origin, Secret, StaticCredential, Token, is_of_aws,
+    stated_expiry,
 };
 use crate::documents::Document;
 use crate::documents::docker_config::render_json;
@@ -17,6 +18,10 @@ use crate::refresh::Rejections;
 use crate::refresh::schedule::Renewal;
 use crate::time::saturating_add;
 
+/// How far another node's idea of the server's clock may be ahead of this one's.
+const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_mins(5);
+/// What others say of the end of their AWS credentials renews a token no sooner than this.
+const SOONEST_END: SignedDuration = SignedDuration::from_mins(10);
 /// Name of our object at the top level.
 const OWN_KEY: &str = "emr-ecr-agent";
 
@@ -64,11 +69,9 @@ impl PublishedDocument {
         let (credentials, error) = client_config::salvage(document.bytes());
         let own = Own::read(document.bytes());
         let entry = |(name, auth): (String, Secret)| {
-            // Anyone may write what our object says; the token's own expiry can only shorten it.
-            let expires_at = [stated_expiry(auth.expose()), own.expires_at.get(&name).copied()];
             let of = |times: &BTreeMap<String, Timestamp>| times.get(&name).copied();
             let entry = Entry {
-                expires_at: expires_at.into_iter().flatten().min(),
+                expires_at: expiry(&auth, of(&own.expires_at)),
                 issued_at: of(&own.issued_at),
                 credentials_expire_at: of(&own.credentials_expire_at),
                 set_at: of(&own.set_at),
@@ -131,14 +134,14 @@ impl PublishedDocument {
         self.entries.get(name.as_str())?.expires_at
     }
 
-    /// The token that an agent published under `name`, if it lives.
-    pub fn token(&self, name: &EntryName, now: Timestamp) -> Option<Token> {
+    /// The token that an agent published under `name`, if it lives and ECR can have issued it; `now` is the
+    /// server's clock, if it is known.
+    pub fn token(&self, name: &EntryName, now: Option<Timestamp>) -> Option<Token> {
         let entry = self.entries.get(name.as_str())?;
-        let (issued_at, expires_at) = (entry.issued_at?, entry.expires_at?);
-        let lives = now < expires_at && expires_at <= saturating_add(now, LONGEST_LIFE);
-        let origin = Origin { ends_at: entry.credentials_expire_at, principal: None };
-        let token = Token { auth: entry.auth.clone(), issued_at, expires_at, origin, predecessor: None };
-        (lives && issued_at < expires_at).then_some(token)
+        match now {
+            Some(now) => entry.token_at(now).filter(|token| now < token.expires_at),
+            None => entry.token(),
+        }
     }
 
     pub fn render(&self) -> Document {
@@ -161,29 +164,60 @@ impl PublishedDocument {
     }
 }
 
+/// Anyone may write what our object says: the token's own word counts where it can be read.
+fn expiry(auth: &Secret, claimed: Option<Timestamp>) -> Option<Timestamp> {
+    stated_expiry(auth.expose()).or(claimed)
+}
+
 impl Entry {
     fn of(credential: &Credential) -> Self {
         let (issued_at, credentials_expire_at, set_at) = match credential {
             Credential::Token(token) => (Some(token.issued_at), token.origin.ends_at, None),
             Credential::Static(credential) => (None, None, Some(credential.set_at)),
         };
-        let (auth, expires_at) = (credential.auth().clone(), credential.expires_at());
+        let auth = credential.auth().clone();
+        let expires_at = credential.expires_at().and_then(|at| expiry(&auth, Some(at)));
         Self { auth, expires_at, issued_at, credentials_expire_at, set_at }
     }
 
+    /// The token that it claims to be, if ECR can have issued it at the time it says.
+    fn token(&self) -> Option<Token> {
+        let (issued_at, expires_at) = (self.issued_at?, self.expires_at?);
+        let life = expires_at.duration_since(issued_at);
+        let is_possible = is_of_aws(self.auth.expose()) && life.is_positive() && life <= LONGEST_LIFE;
+        let origin = Origin { ends_at: self.credentials_expire_at, principal: None };
+        let token = Token { auth: self.auth.clone(), issued_at, expires_at, origin, predecessor: None };
+        is_possible.then_some(token)
+    }
+
+    /// The same, if its times are possible at `now`.
+    fn token_at(&self, now: Timestamp) -> Option<Token> {
+        let mut token = self.token()?;
+        let is_possible = token.issued_at <= saturating_add(now, CLOCK_TOLERANCE)
+            && token.expires_at <= saturating_add(now, LONGEST_LIFE);
+        // Else whoever writes the file could have a token asked for at any moment.
+        token.origin.ends_at = token.origin.ends_at.filter(|at| *at >= saturating_add(now, SOONEST_END));
+        is_possible.then_some(token)
+    }
+
     fn yields_to_token(&self, token: &Token, renewal: Renewal, now: Timestamp) -> bool {
-        let Some(expires_at) = self.expires_at else { return true };
-        // No token of this scope ends that late: the claim is not to keep ours away.
-        let implausible = expires_at > saturating_add(now, token.life() * 2);
-        // A token's own word counts whole seconds, by which it would be better than itself.
-        let better = token.expires_at > expires_at && token.auth != self.auth;
+        let ours = Self::of(&Credential::Token(token.clone()));
+        let (Some(expires_at), Some(ours_expires_at)) = (self.expires_at, ours.expires_at) else {
+            return true;
+        };
+        if *self == ours {
+            return false;
+        }
+        // What claims the impossible is not an agent's, and must not keep ours away.
+        let is_possible = self.token_at(now).is_some();
+        let better = ours_expires_at > expires_at && self.auth != ours.auth;
         let due = || renewal.due_at(expires_at, token.life()) <= now;
         // Nodes that once asked for themselves hold tokens minutes apart: publishing one after the other
         // would gain nothing.
         let worth_it =
-            || expires_at <= now || token.expires_at >= saturating_add(expires_at, token.life() / 10);
+            || expires_at <= now || ours_expires_at >= saturating_add(expires_at, token.life() / 10);
         let succeeds = || token.predecessor.as_ref() == Some(&self.auth);
-        implausible || (better && (succeeds() || (due() && worth_it())))
+        !is_possible || (better && (succeeds() || (due() && worth_it())))
     }
 
     /// Nodes whose files differ would overwrite each other for ever: the later file wins. A time to come
@@ -229,6 +263,8 @@ impl Own {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
     use jiff::Timestamp;
 
     use hadoop_rules::client_config::{self, ClientConfigError};
@@ -252,9 +288,13 @@ mod tests {
         EntryName::parse(name).expect("a name")
     }
 
+    fn auth_of(expires: i64) -> Secret {
+        Secret::new(STANDARD.encode(format!("AWS:token-{expires}")))
+    }
+
     /// A token that lives for 100 s and ends at `expires`.
     fn wanted(name: &str, expires: i64) -> Credentials {
-        let auth = Secret::new(format!("token-{expires}"));
+        let auth = auth_of(expires);
         let (issued_at, expires_at) = (at(expires - 100), at(expires));
         let token = Token { auth, issued_at, expires_at, origin: Origin::default(), predecessor: None };
         [(host(name), Credential::Token(token))].into()
@@ -283,14 +323,55 @@ mod tests {
     }
 
     #[test]
-    fn a_claim_that_no_token_can_meet_keeps_nothing_away() {
-        let check = |claimed: i64, changes: bool| {
-            let merged = published("a", claimed).merged(&wanted("a", 1049), &judged(949));
-            assert_eq!(merged.is_some(), changes, "{claimed}");
+    fn claims_are_judged_by_what_is_possible() {
+        let auth = auth_of(0);
+        let auth = auth.expose();
+        let read = |auth: &str, issued: Option<i64>, expires: Option<i64>| {
+            let times = |time: Option<i64>| -> serde_json::Value {
+                time.map_or_else(|| serde_json::json!({}), |second| serde_json::json!({ "a": at(second) }))
+            };
+            let text = serde_json::json!({
+                "auths": { "a": { "auth": auth } },
+                "emr-ecr-agent": { "issued_at": times(issued), "expires_at": times(expires) },
+            });
+            PublishedDocument::read(&Document::new(text.to_string().into_bytes())).0
         };
-        check(1149, false);
-        check(1150, true);
-        check(9_999_999, true);
+        let now = 1_000_000;
+        let check = |auth: &str, issued: Option<i64>, expires: Option<i64>, possible: bool| {
+            let document = read(auth, issued, expires);
+            let token = document.token(&host("a"), Some(at(now)));
+            assert_eq!(token.is_some(), possible, "{auth} {issued:?} {expires:?}");
+            let yields = document.merged(&wanted("a", now + 50), &judged(now)).is_some();
+            assert_eq!(yields, !possible, "{auth} {issued:?} {expires:?}");
+        };
+        let twelve_hours = 12 * 3600;
+        check(auth, Some(now), Some(now + twelve_hours), true);
+        check(auth, Some(now + 299), Some(now + twelve_hours), true);
+        check(auth, Some(now + 301), Some(now + twelve_hours), false);
+        check(auth, Some(now), Some(now + twelve_hours + 601), false);
+        check(auth, Some(now - twelve_hours), Some(now + 700), false);
+        check(auth, Some(now), None, false);
+        check(auth, None, Some(now + 100), false);
+        for foreign in ["garbage", "aHViOmh1Yg==", "QVdTOg=="] {
+            check(foreign, Some(now), Some(now + twelve_hours), false);
+        }
+    }
+
+    #[test]
+    fn others_aws_credentials_renew_nothing_at_once() {
+        let check = |ends: i64, expected: Option<i64>| {
+            let Credential::Token(token) = wanted("a", 1_000_000).remove(&host("a")).expect("a token") else {
+                panic!("a token");
+            };
+            let token = Token { origin: Origin { ends_at: Some(at(ends)), principal: None }, ..token };
+            let wanted: Credentials = [(host("a"), Credential::Token(token))].into();
+            let document = PublishedDocument::default().merged(&wanted, &judged(0)).expect("an empty one");
+            let token = document.token(&host("a"), Some(at(999_950))).expect("it lives");
+            assert_eq!(token.origin.ends_at, expected.map(at));
+        };
+        check(999_000, None);
+        check(999_951, None);
+        check(1_000_550, Some(1_000_550));
     }
 
     #[test]
@@ -304,7 +385,7 @@ mod tests {
         let value: serde_json::Value = serde_json::from_str(&rendered).expect("JSON");
         assert_eq!(
             value["auths"],
-            serde_json::json!({"a": {"auth": "token-1000"}, "hub.example": {"auth": "aHVi"}})
+            serde_json::json!({"a": {"auth": auth_of(1000).expose()}, "hub.example": {"auth": "aHVi"}})
         );
         assert_eq!(value.as_object().map(serde_json::Map::len), Some(2));
     }
@@ -366,8 +447,6 @@ mod tests {
 
     #[test]
     fn the_daemon_reads_every_recorded_case_as_yarn_does() {
-        use base64::Engine as _;
-        use base64::engine::general_purpose::STANDARD;
         let cases = include_str!("../../../hadoop-rules/testdata/docker_config.jsonl");
         for line in cases.lines() {
             let case: serde_json::Value = serde_json::from_str(line).expect("a case");
@@ -387,9 +466,7 @@ mod tests {
     }
 
     #[test]
-    fn the_tokens_own_word_can_only_shorten_what_our_object_says() {
-        use base64::Engine as _;
-        use base64::engine::general_purpose::STANDARD;
+    fn the_tokens_own_word_counts_more_than_our_object() {
         let password = STANDARD.encode(r#"{"expiration":500}"#);
         let auth = STANDARD.encode(format!("AWS:{password}"));
         let check = |said: &str, expected: i64| {
@@ -400,14 +477,14 @@ mod tests {
             assert_eq!(document.expires_at(&host("a")), Some(at(expected)), "{said}");
         };
         check("9999-01-01T00:00:00Z", 500);
-        check("1970-01-01T00:01:00Z", 60);
+        check("1970-01-01T00:01:00Z", 500);
     }
 
     #[test]
     fn a_rejected_entry_gives_way_to_anything() {
         let mut by = judged(150);
         assert_eq!(published("a", 250).merged(&wanted("a", 200), &by), None);
-        by.rejections.add(host("a"), Secret::new("token-250"));
+        by.rejections.add(host("a"), auth_of(250));
         let merged = published("a", 250).merged(&wanted("a", 200), &by).expect("it yields");
         assert_eq!(merged.expires_at(&host("a")), Some(at(200)));
         assert_eq!(published("a", 250).merged(&wanted("a", 250), &by), None, "nothing yields to itself");
@@ -415,8 +492,6 @@ mod tests {
 
     #[test]
     fn a_token_does_not_give_way_to_itself() {
-        use base64::Engine as _;
-        use base64::engine::general_purpose::STANDARD;
         let password = STANDARD.encode(r#"{"expiration":1000}"#);
         let auth = Secret::new(STANDARD.encode(format!("AWS:{password}")));
         let token = Token {

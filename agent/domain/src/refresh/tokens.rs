@@ -33,7 +33,14 @@ pub struct Attempts {
     superseded: bool,
     /// Not asked again before this uptime.
     not_before: Duration,
+    /// The same, after ECR gave a token; nothing that others publish shortens it.
+    rests_until: Duration,
 }
+
+/// Between two tokens that ECR gives for one scope.
+const SHORTEST_REST: Duration = Duration::from_secs(60);
+/// Even if they live no longer than a moment.
+const SHORTEST_WAIT: Duration = Duration::from_secs(1);
 
 /// Why a token is believed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -114,6 +121,7 @@ impl Tokens {
                 last_success_at: attempts.last_success_at,
                 last_attempt_at: attempts.last_attempt_at,
                 wanted_since: attempts.wanted_since,
+                rests_until: attempts.rests_until,
                 ..Attempts::default()
             },
         };
@@ -142,16 +150,20 @@ impl Tokens {
         }
     }
 
-    pub fn succeeded(&mut self, scope: &TokenScope, token: Token, at: Timestamp) {
+    /// Takes the token that ECR gave at `at`.
+    pub fn succeeded(&mut self, scope: &TokenScope, token: Token, at: Moment) {
         let attempts = self.scopes.entry(scope.clone()).or_default();
         // Nodes that cannot reach the registry would otherwise replace the published token one after the other.
         let is_proven = attempts.proof != Proof::Unproven;
         let predecessor = attempts.token.take().filter(|_| is_proven).map(|token| token.auth);
+        let half_of_life = Duration::try_from(token.life() / 2).unwrap_or_default();
+        let rest = SHORTEST_REST.min(half_of_life).max(SHORTEST_WAIT);
         *attempts = Attempts {
             token: Some(Token { predecessor, ..token }),
-            last_success_at: Some(at),
-            last_attempt_at: Some(at),
+            last_success_at: Some(at.wall),
+            last_attempt_at: Some(at.wall),
             wanted_since: attempts.wanted_since,
+            rests_until: at.uptime + rest,
             ..Attempts::default()
         };
     }
@@ -205,7 +217,7 @@ impl Attempts {
             None => (self.wanted_since + coordination.first_wait(renewal.jitter_fraction))
                 .saturating_sub(now.uptime),
         };
-        until.max(self.not_before.saturating_sub(now.uptime))
+        until.max(self.not_before.max(self.rests_until).saturating_sub(now.uptime))
     }
 
     /// When the token in hand is to be renewed, by the server's clock: when its own life says so, or when
@@ -266,7 +278,7 @@ mod tests {
         let mut tokens = Tokens::default();
         tokens.retain([&scope("r")], at(0));
         assert_eq!(due(&tokens, 0), [scope("r")]);
-        tokens.succeeded(&scope("r"), token(0, 100), at(0).wall);
+        tokens.succeeded(&scope("r"), token(0, 100), at(0));
         assert_eq!(due(&tokens, 49), []);
         assert_eq!(
             tokens.quiet_for(HALF, Coordination::Coordinated, at(20), at(20).wall),
@@ -279,7 +291,7 @@ mod tests {
     fn a_failure_keeps_the_token_and_waits() {
         let mut tokens = Tokens::default();
         tokens.retain([&scope("r")], at(0));
-        tokens.succeeded(&scope("r"), token(0, 100), at(0).wall);
+        tokens.succeeded(&scope("r"), token(0, 100), at(0));
         tokens.failed(&scope("r"), Problem::new("down"), Coordination::Coordinated, at(50), 0.5);
         tokens.failed(&scope("r"), Problem::new("down"), Coordination::Coordinated, at(53), 0.5);
         let attempts = tokens.get(&scope("r")).expect("wanted");
@@ -290,7 +302,7 @@ mod tests {
             Some(Duration::from_secs(2))
         );
         assert_eq!(due(&tokens, 57), [scope("r")]);
-        tokens.succeeded(&scope("r"), token(57, 157), at(57).wall);
+        tokens.succeeded(&scope("r"), token(57, 157), at(57));
         assert_eq!(tokens.get(&scope("r")).map(|attempts| attempts.consecutive_failures), Some(0));
     }
 
@@ -299,7 +311,7 @@ mod tests {
         let check = |ends_at: Option<u32>, expected: u32| {
             let origin = Origin { ends_at: ends_at.map(|second| at(second).wall), principal: None };
             let mut tokens = Tokens::default();
-            tokens.succeeded(&scope("r"), Token { origin, ..token(20, 120) }, at(20).wall);
+            tokens.succeeded(&scope("r"), Token { origin, ..token(20, 120) }, at(20));
             let attempts = tokens.get(&scope("r")).expect("known");
             assert_eq!(attempts.refresh_at(HALF), Some(at(expected).wall), "{ends_at:?}");
             assert_eq!(attempts.token.as_ref().map(|token| token.expires_at), Some(at(120).wall));
@@ -316,14 +328,31 @@ mod tests {
         let principal = Principal::instance_role("first");
         let origin = Origin { ends_at: None, principal: Some(principal.clone()) };
         let mut tokens = Tokens::default();
-        tokens.succeeded(&scope("r"), Token { origin, ..token(0, 100) }, at(0).wall);
-        tokens.succeeded(&scope("s"), token(0, 100), at(0).wall);
+        tokens.succeeded(&scope("r"), Token { origin, ..token(0, 100) }, at(0));
+        tokens.succeeded(&scope("s"), token(0, 100), at(0));
         assert_eq!(tokens.principals(), [(scope("r"), principal)]);
+        tokens.succeeded(&scope("s"), token(30, 130), at(30));
         tokens.supersede(&scope("r"));
-        assert_eq!(due(&tokens, 1), [scope("r")]);
+        assert_eq!((due(&tokens, 49), due(&tokens, 50)), (vec![], vec![scope("r")]));
         assert!(tokens.get(&scope("r")).is_some_and(|attempts| attempts.token.is_some()));
-        tokens.succeeded(&scope("r"), token(1, 101), at(1).wall);
-        assert_eq!(due(&tokens, 2), []);
+        tokens.succeeded(&scope("r"), token(50, 150), at(50));
+        assert_eq!(due(&tokens, 51), []);
+    }
+
+    #[test]
+    fn nothing_published_makes_ecr_be_asked_again_at_once() {
+        let check = |life: u32, rest: u32| {
+            let mut tokens = Tokens::default();
+            tokens.retain([&scope("r")], at(0));
+            tokens.succeeded(&scope("r"), token(0, life), at(0));
+            let hurried = Origin { ends_at: Some(at(1).wall), principal: None };
+            let hurried = Token { auth: Secret::new("y"), origin: hurried, ..token(0, 2 * life) };
+            assert!(tokens.adopt(&scope("r"), hurried, Proof::Accepted));
+            assert_eq!((due(&tokens, rest - 1), due(&tokens, rest)), (vec![], vec![scope("r")]), "{life}");
+        };
+        check(43_200, 60);
+        check(100, 50);
+        check(1, 1);
     }
 
     #[test]
@@ -336,7 +365,7 @@ mod tests {
         assert!(tokens.adopt(&scope("r"), named("theirs", 100), Proof::Unproven));
         assert_eq!((due(&tokens, 1), due(&tokens, 2)), (vec![], vec![scope("r")]), "it ends no wait");
         assert!(tokens.would_adopt(&scope("r"), &named("sooner", 90), at(2).wall), "anything may replace it");
-        tokens.succeeded(&scope("r"), named("ours", 95), at(2).wall);
+        tokens.succeeded(&scope("r"), named("ours", 95), at(2));
         let attempts = tokens.get(&scope("r")).expect("wanted");
         let predecessor = attempts.token.as_ref().and_then(|token| token.predecessor.clone());
         assert_eq!((attempts.proof, predecessor), (Proof::Issued, None));
@@ -350,7 +379,7 @@ mod tests {
     fn only_wanted_scopes_stay() {
         let mut tokens = Tokens::default();
         tokens.retain([&scope("a"), &scope("b"), &scope("a")], at(0));
-        tokens.succeeded(&scope("a"), token(0, 100), at(0).wall);
+        tokens.succeeded(&scope("a"), token(0, 100), at(0));
         tokens.retain([&scope("a"), &scope("c")], at(0));
         assert!(tokens.get(&scope("a")).is_some_and(|attempts| attempts.token.is_some()));
         assert!(tokens.get(&scope("b")).is_none());

@@ -1,3 +1,5 @@
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use hadoop_rules::client_config;
 use jiff::Timestamp;
 use proptest::prelude::*;
@@ -17,7 +19,7 @@ fn host(name: &str) -> EntryName {
 
 fn wanted(names: &[&str]) -> Credentials {
     let token = |name: &str| Token {
-        auth: Secret::new(format!("auth-of-{name}")),
+        auth: Secret::new(STANDARD.encode(format!("AWS:token-of-{name}"))),
         issued_at: NOW,
         expires_at: Timestamp::constant(1_043_200, 0),
         origin: Origin::default(),
