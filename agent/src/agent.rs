@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use domain::settings::{RegistrySettings, Settings};
 use domain::status::Status;
+use domain::time::Moment;
 use tokio::sync::{mpsc, watch};
 
 use crate::io::metrics::Metrics;
@@ -111,10 +112,21 @@ impl Agent {
     /// rejected ones leave the previous ones in force, and the status shows why until the next reload.
     pub async fn run(
         mut self,
-        mut hangups: mpsc::Receiver<()>,
+        hangups: mpsc::Receiver<()>,
         stop: impl Future<Output = ()>,
     ) -> Result<(), Fatal> {
         tokio::pin!(stop);
+        let ended = self.make_passes(hangups, stop).await;
+        // A lock that is left behind holds others up.
+        let _ = tokio::time::timeout(STOP_DEADLINE, self.parts.published.release()).await;
+        ended
+    }
+
+    async fn make_passes(
+        &mut self,
+        mut hangups: mpsc::Receiver<()>,
+        mut stop: Pin<&mut impl Future<Output = ()>>,
+    ) -> Result<(), Fatal> {
         let mut wake = Wake::Start;
         loop {
             if self.pass_until(wake, stop.as_mut()).await.is_break() {
@@ -162,7 +174,7 @@ impl Agent {
         // that pass then finds nothing to do.
         self.world.settle(&self.settings);
         let report = self.pass(wake, Intent::Apply).await;
-        report.log(wake, &self.state.status(&self.settings));
+        report.log(wake, &self.state.status(&self.settings), self.world.now());
     }
 
     /// Shows the state as it is now.
@@ -237,7 +249,7 @@ impl Wake {
 
 impl PassReport {
     /// One line, above debug only if something changed or failed.
-    fn log(&self, wake: Wake, status: &Status) {
+    fn log(&self, wake: Wake, status: &Status, now: Moment) {
         let wake = wake.as_str();
         let changes: Vec<String> =
             self.changes.iter().map(|(sink, change)| format!("{sink} {change}")).collect();
@@ -249,7 +261,7 @@ impl PassReport {
             tracing::info!(superseded, "AWS identity changed; fetching new tokens");
         }
         if let Some(errors) = in_one(&self.errors) {
-            let waiting_for = in_one(&status.waiting_for());
+            let waiting_for = in_one(&status.waiting_for(now));
             tracing::warn!(wake, refreshed, adopted, changes, soonest_expiry, waiting_for, errors, "pass");
         } else if changes.is_some() || refreshed.is_some() || adopted.is_some() {
             tracing::info!(wake, refreshed, adopted, changes, soonest_expiry, "pass");

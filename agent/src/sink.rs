@@ -8,6 +8,7 @@ use std::pin::Pin;
 use domain::documents::Document;
 use domain::documents::plan::{Found, Plan};
 use domain::problem::Problem;
+use domain::refresh::LockHolder;
 use domain::status::SinkKind;
 
 /// Decides what to change, given what was found.
@@ -30,17 +31,18 @@ pub trait Sink {
 
 /// A sink that the nodes of a cluster share, with the lock under which one of them at a time renews it.
 pub trait SharedSink: Sink {
-    /// Acquires the refresh lock if no other node holds it. It ends by [`SharedSink::release`], or expires.
+    /// Acquires the refresh lock if no other node holds it; one that this node left behind counts as its own. It ends
+    /// by [`SharedSink::release`], or expires.
     fn try_acquire(&mut self) -> Pin<Box<dyn Future<Output = Result<RefreshLock, Problem>> + '_>>;
 
     fn release(&mut self) -> Pin<Box<dyn Future<Output = ()> + '_>>;
 }
 
 /// The outcome of trying to acquire the refresh lock.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RefreshLock {
     Acquired,
-    HeldElsewhere,
+    HeldElsewhere(LockHolder),
 }
 
 /// Whether plans are applied.

@@ -7,4 +7,4 @@ mod tokens;
 
 pub use lock_state::LockState;
 pub use probes::{Probe, ProbeResult, Probes, Rejections, Verdict};
-pub use tokens::{Attempts, Proof, Tokens};
+pub use tokens::{Attempts, LockHolder, LockWait, Proof, Tokens};

@@ -6,16 +6,16 @@ mod report;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp, Unit};
 
 use crate::credentials::{EntryName, TokenScope};
 use crate::documents::Publication;
 use crate::documents::plan::Held;
 use crate::findings::Finding;
 use crate::problem::Problem;
-use crate::refresh::{ProbeResult, Proof};
+use crate::refresh::{LockWait, ProbeResult, Proof};
 use crate::registry::{EcrRegistry, HostName};
-use crate::time::{Moment, ServerClock};
+use crate::time::{Moment, ServerClock, saturating_add};
 pub use report::{Check, CheckId, RegistryReport, Report, SinkReport, StaticReport};
 
 /// All that passes have found out so far.
@@ -47,6 +47,10 @@ pub struct RegistryStatus {
     pub scope: TokenScope,
     pub expires_at: Option<Timestamp>,
     pub refresh_at: Option<Timestamp>,
+    /// The uptime before which ECR is not asked.
+    pub asks_after: Duration,
+    /// Another node holds the refresh lock.
+    pub lock_wait: Option<LockWait>,
     pub last_success_at: Option<Timestamp>,
     pub last_attempt_at: Option<Timestamp>,
     pub consecutive_failures: u32,
@@ -170,8 +174,8 @@ impl Status {
         checks
     }
 
-    /// What has to appear before all can be well.
-    pub fn waiting_for(&self) -> Vec<String> {
+    /// What has to appear, or end, before all can be well.
+    pub fn waiting_for(&self, now: Moment) -> Vec<String> {
         let executor_cfg = match &self.executor_cfg {
             ExecutorCfg::Absent(problem) => Some(problem),
             ExecutorCfg::Sound | ExecutorCfg::Fatal(_) => None,
@@ -186,9 +190,25 @@ impl Status {
             .chain(others)
             .filter_map(|p| p.waits_for.clone())
             .collect();
+        let locks = self.registries.iter().filter_map(|registry| registry.lock_wait.as_ref());
+        waiting.extend(locks.map(|wait| self.lock_text(wait, now)));
         waiting.sort();
         waiting.dedup();
         waiting
+    }
+
+    fn lock_text(&self, wait: &LockWait, now: Moment) -> String {
+        let whose = wait.holder.node.as_ref().map_or_else(String::new, |node| format!(" of {node}"));
+        let since = wait.holder.since.map_or_else(String::new, |at| format!(", held since {at}"));
+        let until = self.server_time_at(wait.deadline, now);
+        format!("the refresh lock{whose}{since}, until {until} at the latest")
+    }
+
+    /// The server's clock at a later uptime; now, if that has passed.
+    pub(crate) fn server_time_at(&self, uptime: Duration, now: Moment) -> Timestamp {
+        let left = SignedDuration::try_from(uptime.saturating_sub(now.uptime)).unwrap_or(SignedDuration::MAX);
+        let at = saturating_add(self.server_time(now), left);
+        at.round(Unit::Second).unwrap_or(at)
     }
 
     fn token_fault(&self, registry: &RegistryStatus, now: Moment) -> Option<String> {

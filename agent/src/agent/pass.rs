@@ -14,11 +14,11 @@ use crate::sink::Intent;
 const LOCK_PAUSE: Duration = Duration::from_secs(1);
 
 impl Agent {
-    /// Makes passes until none waits for another node's refresh lock, which a dead holder keeps for a while.
+    /// Makes passes until none waits for another node's refresh lock, which nobody can keep for more than two lengths.
     pub async fn once(&mut self, intent: Intent) -> PassReport {
         // Whoever asks for one pass wants it now.
         self.settings.refresh.isolated_jitter = Duration::ZERO;
-        let patience = self.settings.deadlines.refresh_lock() + 2 * LOCK_PAUSE;
+        let patience = 2 * (self.settings.deadlines.refresh_lock() + LOCK_PAUSE);
         let began = self.world.now().uptime;
         let mut report = self.pass(Wake::Start, intent).await;
         while report.waits_for_lock && self.world.now().uptime.saturating_sub(began) < patience {

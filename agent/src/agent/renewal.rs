@@ -6,7 +6,7 @@
 use domain::credentials::{Secret, Token, TokenScope};
 use domain::documents::PublishedDocument;
 use domain::documents::plan::Found;
-use domain::refresh::schedule::{Coordination, Renewal, lock_wait};
+use domain::refresh::schedule::{Coordination, Renewal, lock_patience, lock_wait};
 use domain::refresh::{Probe, ProbeResult, Proof, Verdict};
 use domain::registry::HostName;
 use domain::settings::RegistrySettings;
@@ -22,18 +22,19 @@ use crate::sink::{Intent, RefreshLock};
 type ProbeTask = (TokenScope, HostName, Token);
 
 impl Agent {
-    /// Fetches the tokens that are due, unless another node holds the refresh lock.
+    /// Fetches the tokens that are due, unless another node holds the refresh lock, and not for too long.
     pub(super) async fn renew(&mut self, context: PassContext<'_>, report: &mut PassReport) {
         if self.due().is_empty() {
+            report.waits_for_lock = self.state.tokens.waits_for_lock();
             return;
         }
         if self.coordination() == Coordination::Coordinated && context.intent == Intent::Apply {
             self.try_acquire(context, report).await;
         }
-        if report.waits_for_lock {
-            return;
-        }
-        self.fetch(self.due(), context.registries, report).await;
+        let now = self.world.now();
+        let mut due = self.due();
+        due.retain(|scope| !report.waits_for_lock || self.state.tokens.is_impatient(scope, now));
+        self.fetch(due, context.registries, report).await;
     }
 
     /// Acquires the refresh lock if anything is still due by what is published now.
@@ -51,13 +52,17 @@ impl Agent {
                 report.holds_lock = true;
                 self.refresh_from_published(context, report).await;
             }
-            Ok(RefreshLock::HeldElsewhere) => {
+            Ok(RefreshLock::HeldElsewhere(holder)) => {
                 report.waits_for_lock = true;
                 let now = self.world.now();
-                for scope in &due {
-                    let wait =
-                        lock_wait(self.state.tokens.left(scope, self.server_now()), self.world.random());
-                    self.state.tokens.wait_for_lock(scope, now, wait);
+                let (length, fraction) =
+                    (self.settings.deadlines.refresh_lock(), self.renewal().jitter_fraction);
+                let patient = due.iter().filter(|scope| !self.state.tokens.is_impatient(scope, now));
+                for scope in patient.collect::<Vec<_>>() {
+                    let left = self.state.tokens.left(scope, self.server_now());
+                    let wait = lock_wait(left, self.world.random());
+                    let patience = lock_patience(left, length, fraction);
+                    self.state.tokens.wait_for_lock(scope, now, wait, patience, holder.clone());
                 }
             }
             Err(problem) => self.state.sinks.published.note_failure(problem, report),
@@ -210,7 +215,12 @@ impl Agent {
             Err(problem) => {
                 report.failed_calls += 1;
                 report.errors.push(problem.message.clone());
-                self.state.tokens.failed(scope, problem, self.coordination(), now, self.world.random());
+                // Those who no longer wait for each other spread their calls like those who cannot see each other.
+                let coordination = match self.state.tokens.is_impatient(scope, now) {
+                    true => Coordination::Isolated { jitter: self.settings.refresh.isolated_jitter },
+                    false => self.coordination(),
+                };
+                self.state.tokens.failed(scope, problem, coordination, now, self.world.random());
             }
         }
     }

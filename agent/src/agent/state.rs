@@ -71,12 +71,11 @@ impl State {
 
     /// What the endpoints, systemd, the commands and the log show.
     pub(super) fn status(&self, settings: &Settings) -> Status {
-        let renewal = self.renewal(settings);
         Status {
             node: self.node.clone(),
             minimum_validity: settings.refresh.minimum_validity,
             pass_interval: settings.refresh.pass_interval,
-            registries: self.registries.iter().map(|wanted| self.registry_status(wanted, renewal)).collect(),
+            registries: self.registries.iter().map(|wanted| self.registry_status(wanted, settings)).collect(),
             static_credentials: settings.static_credentials.as_ref().map(|path| StaticStatus {
                 path: path.display().to_string(),
                 names: self.static_credentials.iter().flat_map(|file| file.names().cloned()).collect(),
@@ -95,11 +94,15 @@ impl State {
         }
     }
 
-    fn registry_status(&self, wanted: &RegistrySettings, renewal: Renewal) -> RegistryStatus {
+    fn registry_status(&self, wanted: &RegistrySettings, settings: &Settings) -> RegistryStatus {
+        let renewal = self.renewal(settings);
         let attempts = self.tokens.get(&wanted.scope).cloned().unwrap_or_default();
         let token = attempts.token.as_ref();
         let probe = token.and_then(|token| self.probes.result(wanted.registry.host(), &token.auth));
+        let coordination = self.coordination(settings);
         RegistryStatus {
+            asks_after: attempts.asks_after(renewal, coordination),
+            lock_wait: attempts.lock_wait.clone(),
             registry: wanted.registry.clone(),
             aliases: wanted.aliases.clone(),
             scope: wanted.scope.clone(),

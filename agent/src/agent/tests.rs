@@ -15,7 +15,7 @@ use domain::credentials::{EntryName, Origin, Principal, Secret, StaticCredential
 use domain::documents::plan::{Attributes, Found, Plan};
 use domain::documents::{Document, PublishedDocument};
 use domain::problem::Problem;
-use domain::refresh::{Probe, ProbeResult};
+use domain::refresh::{LockHolder, Probe, ProbeResult};
 use domain::registry::HostName;
 use domain::settings::Settings;
 use domain::status::{Report, SinkKind};
@@ -164,7 +164,11 @@ impl RegistryProbe for TestAws {
 
 impl SharedSink for MemorySink {
     fn try_acquire(&mut self) -> Pin<Box<dyn Future<Output = Result<RefreshLock, Problem>> + '_>> {
-        let lock = if self.1.lock_is_held.get() { RefreshLock::HeldElsewhere } else { RefreshLock::Acquired };
+        let lock = if self.1.lock_is_held.get() {
+            RefreshLock::HeldElsewhere(holder())
+        } else {
+            RefreshLock::Acquired
+        };
         Box::pin(std::future::ready(Ok(lock)))
     }
 
@@ -220,7 +224,7 @@ impl Harness {
         let metrics = Metrics::new().expect("metrics");
         let world = Box::new(TestWorld(Rc::clone(&env)));
         let agent = Agent::new(Settings::default(), world, metrics.clone());
-        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
         Self { env, agent, metrics, runtime }
     }
 
@@ -276,6 +280,10 @@ fn plant(env: &Environment, password: &str, life: Duration) -> Secret {
 fn auth_in(file: &File) -> Option<Secret> {
     let Some(Found::File { document, .. }) = &*file.found.borrow() else { return None };
     PublishedDocument::read(document).0.auth(&EntryName::parse(HOST)?).cloned()
+}
+
+fn holder() -> LockHolder {
+    LockHolder { node: Some("ip-10-0-0-1".to_owned()), since: None }
 }
 
 fn down() -> Problem {
@@ -424,12 +432,41 @@ fn nothing_is_fetched_while_another_node_holds_the_lock() {
     let mut harness = Harness::new();
     harness.env.hdfs.lock_is_held.set(true);
     assert!(harness.pass(Wake::Start).waits_for_lock);
-    harness.live_for(MINUTE);
+    harness.live_for(Duration::from_secs(30));
     assert_eq!(harness.calls(), 0);
+    let waiting_for = harness.report().waiting_for;
+    assert!(waiting_for[0].starts_with("the refresh lock of ip-10-0-0-1"), "{waiting_for:?}");
     harness.env.hdfs.lock_is_held.set(false);
     harness.live_for(MINUTE);
     assert_eq!((harness.calls(), harness.env.hdfs.locks_released.get()), (1, 1));
     assert!(harness.report().ready);
+    assert_eq!(harness.report().waiting_for, [""; 0]);
+}
+
+#[test]
+fn a_lock_that_never_ends_holds_nobody_up() {
+    let mut harness = Harness::new();
+    harness.env.hdfs.lock_is_held.set(true);
+    harness.pass(Wake::Start);
+    let length = Settings::default().deadlines.refresh_lock();
+    harness.live_for(2 * length);
+    assert_eq!(harness.calls(), 1);
+    assert!(harness.report().ready, "{:?}", harness.report().checks);
+    for _ in 0..2 * 24 {
+        harness.live_for(HOUR);
+        assert!(harness.report().ready, "{:?}", harness.report().checks);
+    }
+    assert!(harness.calls() <= 7, "{}", harness.calls());
+}
+
+#[test]
+fn a_stopped_agent_releases_the_lock() {
+    let harness = Harness::new();
+    harness.env.answers.borrow_mut().push_back(down());
+    let (_hangups, receiver) = tokio::sync::mpsc::channel(1);
+    let ended = harness.runtime.block_on(harness.agent.run(receiver, std::future::ready(())));
+    assert!(ended.is_ok());
+    assert_eq!(harness.env.hdfs.locks_released.get(), 1);
 }
 
 #[test]

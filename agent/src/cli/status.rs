@@ -164,6 +164,8 @@ mod tests {
             aliases: Vec::new(),
             expires_at: Some("2026-01-01T11:59:30Z".parse().expect("a time")),
             refresh_at: None,
+            asks_after: Duration::ZERO,
+            lock_wait: None,
             last_success_at: None,
             last_attempt_at: None,
             consecutive_failures: 2,

@@ -12,7 +12,7 @@ use domain::credentials::{Origin, Principal, Secret, StaticCredentials, Token, T
 use domain::documents::Document;
 use domain::documents::plan::{Attributes, Found, Plan};
 use domain::problem::Problem;
-use domain::refresh::{LockState, Probe, ProbeResult};
+use domain::refresh::{LockHolder, LockState, Probe, ProbeResult};
 use domain::registry::HostName;
 use domain::settings::Settings;
 use domain::status::SinkKind;
@@ -378,7 +378,7 @@ impl SharedSink for SharedFile {
                 other => other,
             };
             if created.is_err() {
-                return Ok(RefreshLock::HeldElsewhere);
+                return Ok(RefreshLock::HeldElsewhere(LockHolder::default()));
             }
             self.lock.acquired(self.cluster.now());
             Ok(RefreshLock::Acquired)

@@ -76,6 +76,14 @@ pub fn lock_wait(left: Duration, random: f64) -> Duration {
     (left / 60).clamp(SHORTEST_LOCK_WAIT, LONGEST_LOCK_WAIT).mul_f64(0.5 + random)
 }
 
+/// How long a node waits in all for others to renew a credential that lived for `left` when the need arose, if a
+/// living holder keeps the lock for `lock` at most. Anyone may hold or touch the lock: after that, the node asks ECR
+/// whoever holds it, and `jitter_fraction` keeps a cluster from doing so at once.
+pub fn lock_patience(left: Duration, lock: Duration, jitter_fraction: f64) -> Duration {
+    let of_life = left.mul_f64(0.25 + 0.25 * jitter_fraction);
+    lock.mul_f64(1.0 + jitter_fraction).max(of_life)
+}
+
 /// Whether the `count`-th read in a row of an unchanged file reads its content, because blocks can be lost
 /// under an unchanged stamp; otherwise its stamp, because the mode can change under an unchanged
 /// content. `jitter_fraction` is the node's own: some node of a large cluster reads the content in each interval.
@@ -103,9 +111,11 @@ mod tests {
     use jiff::{SignedDuration, Timestamp};
     use proptest::prelude::*;
 
+    use std::time::Duration;
+
     use super::{
-        LONGEST_RETRY, READS_PER_CONTENT, Renewal, SHORTEST_RETRY, jitter_fraction, reads_content,
-        retry_after,
+        LONGEST_RETRY, READS_PER_CONTENT, Renewal, SHORTEST_RETRY, jitter_fraction, lock_patience,
+        reads_content, retry_after,
     };
 
     fn at(second: i64) -> Timestamp {
@@ -130,6 +140,13 @@ mod tests {
         fn retries_stay_in_bounds_and_never_overflow(failures: u32, unit in 0.0..1.0) {
             let wait = retry_after(failures, unit);
             prop_assert!(wait >= SHORTEST_RETRY && wait <= LONGEST_RETRY);
+        }
+
+        #[test]
+        fn patience_ends_before_the_credential_does(left in 0..43_200_u64, lock in 1..100_u64, unit in 0.0..1.0) {
+            let (left, lock) = (Duration::from_secs(left), Duration::from_secs(lock));
+            let patience = lock_patience(left, lock, unit);
+            prop_assert!(patience >= lock && patience <= (2 * lock).max(left / 2));
         }
 
         #[test]

@@ -35,6 +35,24 @@ pub struct Attempts {
     not_before: Duration,
     /// The same, after ECR gave a token; nothing that others publish shortens it.
     rests_until: Duration,
+    /// Another node holds the refresh lock.
+    pub lock_wait: Option<LockWait>,
+}
+
+/// A wait for another node to renew the token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LockWait {
+    pub holder: LockHolder,
+    /// The uptime at which it ends, whoever holds the lock then.
+    pub deadline: Duration,
+}
+
+/// Who holds the refresh lock, by what stands in it: anyone may have written that.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LockHolder {
+    pub node: Option<String>,
+    /// When the lock was last written, by the NameNode's clock.
+    pub since: Option<Timestamp>,
 }
 
 /// Between two tokens that ECR gives for one scope.
@@ -143,11 +161,32 @@ impl Tokens {
         left.and_then(|left| Duration::try_from(left).ok()).unwrap_or_default()
     }
 
-    /// Leaves the scope alone for `wait`, because another node is fetching its token.
-    pub fn wait_for_lock(&mut self, scope: &TokenScope, now: Moment, wait: Duration) {
-        if let Some(attempts) = self.scopes.get_mut(scope) {
-            attempts.not_before = now.uptime + wait;
-        }
+    /// Leaves the scope alone for `wait`, because `holder` is fetching its token; in all for `patience`, counted from
+    /// the first time.
+    pub fn wait_for_lock(
+        &mut self,
+        scope: &TokenScope,
+        now: Moment,
+        wait: Duration,
+        patience: Duration,
+        holder: LockHolder,
+    ) {
+        let Some(attempts) = self.scopes.get_mut(scope) else { return };
+        let known = attempts.lock_wait.take().map(|wait| wait.deadline);
+        let deadline = known.unwrap_or(now.uptime + patience);
+        attempts.not_before = (now.uptime + wait).min(deadline).max(now.uptime + SHORTEST_WAIT);
+        attempts.lock_wait = Some(LockWait { holder, deadline });
+    }
+
+    /// Whether the scope has waited for the lock for long enough.
+    pub fn is_impatient(&self, scope: &TokenScope, now: Moment) -> bool {
+        let wait = self.get(scope).and_then(|attempts| attempts.lock_wait.as_ref());
+        wait.is_some_and(|wait| wait.deadline <= now.uptime)
+    }
+
+    /// Whether any scope waits for the lock.
+    pub fn waits_for_lock(&self) -> bool {
+        self.scopes.values().any(|attempts| attempts.lock_wait.is_some())
     }
 
     /// Takes the token that ECR gave at `at`.
@@ -212,12 +251,18 @@ impl Attempts {
         now: Moment,
         server_now: Timestamp,
     ) -> Duration {
-        let until = match self.refresh_at(renewal) {
-            Some(at) => Duration::try_from(at.duration_since(server_now)).unwrap_or_default(),
-            None => (self.wanted_since + coordination.first_wait(renewal.jitter_fraction))
-                .saturating_sub(now.uptime),
+        let due = self.refresh_at(renewal).map(|at| Duration::try_from(at.duration_since(server_now)));
+        let until = due.map_or(Duration::ZERO, Result::unwrap_or_default);
+        until.max(self.asks_after(renewal, coordination).saturating_sub(now.uptime))
+    }
+
+    /// The uptime before which ECR is not asked, whatever else is due.
+    pub fn asks_after(&self, renewal: Renewal, coordination: Coordination) -> Duration {
+        let first = match self.refresh_at(renewal) {
+            Some(_) => Duration::ZERO,
+            None => self.wanted_since + coordination.first_wait(renewal.jitter_fraction),
         };
-        until.max(self.not_before.max(self.rests_until).saturating_sub(now.uptime))
+        first.max(self.not_before).max(self.rests_until)
     }
 
     /// When the token in hand is to be renewed, by the server's clock: when its own life says so, or when
@@ -240,7 +285,7 @@ mod tests {
 
     use jiff::Timestamp;
 
-    use super::{Proof, Tokens};
+    use super::{LockHolder, Proof, Tokens};
     use crate::credentials::{Origin, Principal, Secret, Token, TokenScope};
     use crate::problem::Problem;
     use crate::refresh::schedule::{Coordination, Renewal};
@@ -353,6 +398,26 @@ mod tests {
         check(43_200, 60);
         check(100, 50);
         check(1, 1);
+    }
+
+    #[test]
+    fn whoever_holds_the_lock_the_wait_for_it_ends() {
+        let mut tokens = Tokens::default();
+        tokens.retain([&scope("r")], at(0));
+        let seconds = |count| Duration::from_secs(count);
+        let mut now = 0;
+        while !tokens.is_impatient(&scope("r"), at(now)) {
+            assert_eq!(due(&tokens, now), [scope("r")]);
+            // Another holder each time, and each of them just now.
+            let holder = LockHolder { node: Some(now.to_string()), since: Some(at(now).wall) };
+            tokens.wait_for_lock(&scope("r"), at(now), seconds(20), seconds(50), holder);
+            assert!(tokens.waits_for_lock());
+            let wait = tokens.quiet_for(HALF, Coordination::Coordinated, at(now), at(now).wall);
+            now += u32::try_from(wait.expect("it is wanted").as_secs()).expect("a short wait");
+        }
+        assert_eq!(now, 50);
+        tokens.succeeded(&scope("r"), token(50, 150), at(50));
+        assert!(!tokens.waits_for_lock());
     }
 
     #[test]

@@ -78,6 +78,8 @@ pub struct RegistryReport {
     /// By the server's clock.
     pub expires_at: Option<Timestamp>,
     pub refresh_at: Option<Timestamp>,
+    /// When ECR is asked next, unless another node is faster.
+    pub next_attempt_at: Timestamp,
     pub last_success_at: Option<Timestamp>,
     pub last_attempt_at: Option<Timestamp>,
     pub consecutive_failures: u32,
@@ -145,8 +147,12 @@ impl Report {
             live: status.live(now),
             ready: status.ready(now),
             checks: status.checks(now),
-            waiting_for: status.waiting_for(),
-            registries: status.registries.iter().map(RegistryReport::new).collect(),
+            waiting_for: status.waiting_for(now),
+            registries: status
+                .registries
+                .iter()
+                .map(|registry| RegistryReport::new(status, registry, now))
+                .collect(),
             static_credentials: status.static_credentials.as_ref().map(StaticReport::new),
             sinks: status.sinks.iter().map(|sink| SinkReport::new(sink, status.fresh(sink, now))).collect(),
             settings_error: status.settings_error.clone(),
@@ -162,8 +168,9 @@ impl Check {
 }
 
 impl RegistryReport {
-    fn new(status: &RegistryStatus) -> Self {
+    fn new(all: &Status, status: &RegistryStatus, now: Moment) -> Self {
         let scope = &status.scope;
+        let allowed_at = all.server_time_at(status.asks_after, now);
         Self {
             host: status.registry.host().to_string(),
             aliases: status.aliases.iter().map(ToString::to_string).collect(),
@@ -174,6 +181,7 @@ impl RegistryReport {
             endpoint: scope.endpoint.as_ref().map(ToString::to_string),
             expires_at: status.expires_at,
             refresh_at: status.refresh_at,
+            next_attempt_at: status.refresh_at.map_or(allowed_at, |at| at.max(allowed_at)),
             last_success_at: status.last_success_at,
             last_attempt_at: status.last_attempt_at,
             consecutive_failures: status.consecutive_failures,

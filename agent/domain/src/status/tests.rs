@@ -6,7 +6,7 @@ use super::{
     ExecutorCfg, Moment, Problem, RegistryStatus, Report, ServerClock, SinkKind, SinkStatus, Status,
 };
 use crate::credentials::{EntryName, TokenScope};
-use crate::refresh::{ProbeResult, Proof};
+use crate::refresh::{LockHolder, LockWait, ProbeResult, Proof};
 use crate::registry::EcrRegistry;
 
 const HOST: &str = "123456789123.dkr.ecr.us-east-1.amazonaws.com";
@@ -39,6 +39,8 @@ fn sound() -> Status {
             aliases: Vec::new(),
             expires_at: Some(expires_at),
             refresh_at: None,
+            asks_after: Duration::ZERO,
+            lock_wait: None,
             last_success_at: None,
             last_attempt_at: None,
             consecutive_failures: 0,
@@ -145,7 +147,19 @@ fn what_is_waited_for_is_told_once() {
     status.sinks[0].error = waiting();
     status.sinks[1].error = waiting();
     status.registries[0].last_error = Some(Problem::waiting("AWS credentials", "none"));
-    assert_eq!(status.waiting_for(), ["AWS credentials", "HDFS"]);
+    assert_eq!(status.waiting_for(at(0)), ["AWS credentials", "HDFS"]);
+}
+
+#[test]
+fn the_wait_for_another_nodes_lock_is_told() {
+    let mut status = sound();
+    let holder = LockHolder { node: Some("ip-10-0-0-1".to_owned()), since: Some(at(5).wall) };
+    status.registries[0].lock_wait = Some(LockWait { holder, deadline: at(90).uptime });
+    status.registries[0].asks_after = at(40).uptime;
+    let told = "the refresh lock of ip-10-0-0-1, held since 1970-01-12T13:46:45Z, until 1970-01-12T13:48:10Z at the latest";
+    assert_eq!(status.waiting_for(at(10)), [told]);
+    let report = Report::new(&status, at(10));
+    assert_eq!(report.registries[0].next_attempt_at, at(40).wall);
 }
 
 #[test]
@@ -177,7 +191,7 @@ fn the_report_has_the_documented_fields() {
     ] {
         assert!(keys(&json).contains(&field.to_owned()), "{field}");
     }
-    let registry = "host aliases region account role_arn profile endpoint expires_at refresh_at last_success_at last_attempt_at consecutive_failures last_error source probe";
+    let registry = "host aliases region account role_arn profile endpoint expires_at refresh_at next_attempt_at last_success_at last_attempt_at consecutive_failures last_error source probe";
     assert_eq!(keys(&json["registries"][0]), registry.split(' ').collect::<Vec<_>>());
     assert_eq!(
         keys(&json["sinks"][0]),

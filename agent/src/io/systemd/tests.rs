@@ -36,6 +36,7 @@ fn registry(host: &str, expires_at: Option<i64>) -> RegistryReport {
         endpoint: None,
         expires_at: expires_at.map(|second| Timestamp::constant(second, 900_000_000)),
         refresh_at: None,
+        next_attempt_at: Timestamp::UNIX_EPOCH,
         last_success_at: None,
         last_attempt_at: None,
         consecutive_failures: 0,
