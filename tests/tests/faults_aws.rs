@@ -121,8 +121,11 @@ async fn trouble_of_sts() -> Outcome {
     check_all(table.map(|(fault, kind, words)| (Trouble::Sts(fault), kind, words))).await
 }
 
+/// A few rows at a time: metadata that takes a second to answer is a failed call, and one thread answers for all rows.
 async fn check_all<const N: usize>(table: [(Trouble, &str, &str); N]) -> Outcome {
-    try_join_all(table.map(|(trouble, kind, words)| check(trouble, kind, words))).await?;
+    for rows in table.chunks(4) {
+        try_join_all(rows.iter().map(|(trouble, kind, words)| check(*trouble, kind, words))).await?;
+    }
     Ok(())
 }
 
