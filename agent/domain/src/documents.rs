@@ -8,5 +8,5 @@ mod published_path;
 
 pub use docker_config::{DockerConfig, NotDockerConfig};
 pub use document::Document;
-pub use published_document::{Judgement, Publication, PublishedDocument, claimed_expiries};
+pub use published_document::{Judgement, Keep, Publication, PublishedDocument, claimed_expiries};
 pub use published_path::PublishedPath;

@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::credentials::EntryName;
 use crate::documents::PublishedPath;
 use crate::registry::{EcrRegistry, HostName};
 pub use reader::Mistake;
@@ -61,6 +62,8 @@ pub struct PublishedSettings {
     pub owner: Option<String>,
     pub group: Option<String>,
     pub replication: u16,
+    /// The entries of other registries that stay; `None` keeps all.
+    pub keep_entries: Option<Vec<EntryName>>,
     /// The HDFS user the agent acts as on a cluster without Kerberos.
     pub user: String,
     /// The Kerberos principal; `None` uses the tickets that the process finds.
@@ -166,6 +169,7 @@ impl Default for Settings {
                 owner: None,
                 group: None,
                 replication: 3,
+                keep_entries: None,
                 user: "hadoop".to_owned(),
                 kerberos: None,
             },
@@ -253,6 +257,7 @@ impl Settings {
             table.set("owner", &mut published.owner, |v| account(v).map(Some));
             table.set("group", &mut published.group, |v| account(v).map(Some));
             table.set("replication", &mut published.replication, replication);
+            table.set("keep_entries", &mut published.keep_entries, |v| entry_names(v).map(Some));
             table.set("user", &mut published.user, account);
             let (mut keytab, mut principal) = (None, None);
             table.set("keytab", &mut keytab, |v| absolute_path(v).map(Some));
@@ -336,6 +341,12 @@ fn host_names(value: &Value<'_>) -> Result<Vec<HostName>, String> {
         "must be a list of host names, each with or without a port, such as [\"registry.example.com:5000\"]";
     let hosts = value.strings().ok_or(ALLOWED)?;
     hosts.into_iter().map(|host| HostName::parse(host).ok_or_else(|| ALLOWED.to_owned())).collect()
+}
+
+fn entry_names(value: &Value<'_>) -> Result<Vec<EntryName>, String> {
+    const ALLOWED: &str = "must be a list of names as in \"auths\", such as [\"harbor.example.com\"], or []";
+    let names = value.strings().ok_or(ALLOWED)?;
+    names.into_iter().map(|name| EntryName::parse(name).ok_or_else(|| ALLOWED.to_owned())).collect()
 }
 
 fn absolute_path(value: &Value<'_>) -> Result<PathBuf, String> {

@@ -92,6 +92,8 @@ pub struct SinkStatus {
     pub held: Held,
     /// How their registries answered those of them that were probed here.
     pub probes: BTreeMap<EntryName, ProbeResult>,
+    /// Names of the other entries, as others wrote them.
+    pub strangers: Vec<String>,
     pub publication: Option<Publication>,
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use domain::credentials::{Credential, Credentials, EntryName, Secret, StaticCredentials};
 use domain::documents::plan::{self, Found, Plan};
-use domain::documents::{Document, Judgement, Publication, PublishedDocument};
+use domain::documents::{Document, Judgement, Keep, Publication, PublishedDocument};
 use domain::problem::Problem;
 use domain::refresh::Proof;
 use domain::settings::RegistrySettings;
@@ -88,6 +88,7 @@ impl SinkState {
             held: BTreeMap::new(),
             publication: None,
             probes: BTreeMap::new(),
+            strangers: Vec::new(),
         };
         Self {
             status,
@@ -128,6 +129,10 @@ impl SinkState {
             SinkKind::Local => plan::held_locally(&reconciled.found, &names, wanted),
             SinkKind::Hdfs => plan::held_published(&reconciled.found, &names, wanted),
         };
+        self.status.strangers = match self.status.kind {
+            SinkKind::Local => Vec::new(),
+            SinkKind::Hdfs => plan::strangers(&reconciled.found, &names),
+        };
         self.auths = plan::auths(&reconciled.found, self.status.kind, &names);
         self.status.publication = match (&reconciled.found, self.status.kind) {
             (Found::File { document, .. }, SinkKind::Hdfs) => publication(document),
@@ -143,6 +148,7 @@ impl SinkState {
         if problem.leaves_nothing {
             self.status.held.clear();
             self.auths.clear();
+            self.status.strangers.clear();
         }
         self.status.error = Some(problem);
     }
@@ -233,10 +239,18 @@ impl Agent {
                     renewal: self.renewal(),
                     now: self.server_now(),
                     rejections: self.state.rejections(),
+                    keep: self.keep(&wanted),
                 };
                 Box::new(move |found: &Found| -> Plan { plan::published(found, &wanted, &node, &by) })
             }
         }
+    }
+
+    /// Which entries stay in the published copy: what is served or wanted, also while no token is at hand.
+    fn keep(&self, wanted: &Credentials) -> Keep {
+        let Some(named) = &self.settings.published.keep_entries else { return Keep::All };
+        let served = self.state.registries.iter().flat_map(RegistrySettings::names).map(EntryName::from);
+        Keep::Only(served.chain(wanted.keys().cloned()).chain(named.iter().cloned()).collect())
     }
 
     /// What the document is to hold: the static credentials, and the tokens that live and are not rejected, under

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
+use base64::{Engine as _, alphabet};
 use jiff::Timestamp;
+use zeroize::Zeroizing;
 
 use crate::credentials::{Secret, Token};
 use crate::registry::HostName;
@@ -48,6 +51,19 @@ impl From<&HostName> for EntryName {
     }
 }
 
+/// Whether Docker takes `auth`: one entry that it does not take makes it reject the whole config.
+pub fn docker_accepts(auth: &str) -> bool {
+    // Go skips line breaks, and does not look at the bits that the last byte leaves over.
+    const GO: GeneralPurpose = GeneralPurpose::new(
+        &alphabet::STANDARD,
+        GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
+    );
+    let text: Vec<u8> = auth.bytes().filter(|byte| !matches!(byte, b'\r' | b'\n')).collect();
+    let Ok(decoded) = GO.decode(&text).map(Zeroizing::new) else { return false };
+    // An empty one is no credential, and no mistake.
+    auth.is_empty() || decoded.iter().position(|byte| *byte == b':').is_some_and(|colon| colon > 0)
+}
+
 impl fmt::Display for EntryName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -68,6 +84,21 @@ impl Credential {
         match self {
             Credential::Token(token) => Some(token.expires_at),
             Credential::Static(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::docker_accepts;
+
+    #[test]
+    fn an_auth_is_judged_as_docker_does() {
+        for accepted in ["", "bWU6cA==", "bWU6cB==", "bWU6\r\ncA==", "bWU6"] {
+            assert!(docker_accepts(accepted), "{accepted:?}");
+        }
+        for rejected in ["bWU6cA", "null", "bm9ib2R5", "OnA=", "bWU6cA== ", "bWU6cA==bWU6cA==", "me:p", "="] {
+            assert!(!docker_accepts(rejected), "{rejected:?}");
         }
     }
 }

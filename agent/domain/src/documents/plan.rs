@@ -98,7 +98,8 @@ pub fn published(found: &Found, wanted: &Credentials, node: &str, by: &Judgement
         },
         Found::Unreadable { last_known } => {
             let known = last_known.as_ref().map(|document| PublishedDocument::read(document).0);
-            let known = known.unwrap_or_default();
+            let (known, _) = known.unwrap_or_default().without_poison();
+            let (known, _) = known.without_strangers(&by.keep);
             match known.merged(wanted, by) {
                 Some(merged) => publish(merged, false),
                 None if known == PublishedDocument::default() => Plan::Keep,
@@ -106,11 +107,14 @@ pub fn published(found: &Found, wanted: &Credentials, node: &str, by: &Judgement
             }
         }
         Found::File { document, attributes } => {
-            let (in_place, poison) = PublishedDocument::read(document);
-            match (in_place.merged(wanted, by), poison) {
-                (Some(merged), poison) => publish(merged, poison.is_some()),
-                (None, Some(_)) => publish(in_place, true),
-                (None, None) => keep_with(*attributes),
+            let (in_place, error) = PublishedDocument::read(document);
+            let (in_place, docker_rejects) = in_place.without_poison();
+            let (in_place, had_strangers) = in_place.without_strangers(&by.keep);
+            let is_poisonous = error.is_some() || docker_rejects;
+            match in_place.merged(wanted, by) {
+                Some(merged) => publish(merged, is_poisonous),
+                None if is_poisonous || had_strangers => publish(in_place, is_poisonous),
+                None => keep_with(*attributes),
             }
         }
     }
@@ -149,12 +153,21 @@ pub fn held_published(found: &Found, names: &[EntryName], ours: &Credentials) ->
     let Some((document, None)) = document_of(found).map(PublishedDocument::read) else {
         return BTreeMap::new();
     };
+    let (document, false) = document.without_poison() else { return BTreeMap::new() };
     let expiry = |name: &EntryName| match ours.get(name) {
         // Another node's file may be newer than ours: any will do.
         Some(Credential::Static(_)) => document.holds(name).then_some(None),
         _ => document.expires_at(name).map(Some),
     };
     names.iter().filter_map(|name| Some((name.clone(), expiry(name)?))).collect()
+}
+
+/// Names of the entries that are handed to jobs along with `names`, whoever put them there.
+pub fn strangers(found: &Found, names: &[EntryName]) -> Vec<String> {
+    let Some(document) = document_of(found) else { return Vec::new() };
+    let (document, _) = PublishedDocument::read(document);
+    let is_ours = |name: &&str| names.iter().any(|ours| ours.as_str() == *name);
+    document.names().filter(|name| !is_ours(name)).map(str::to_owned).collect()
 }
 
 /// The credentials under `names`, as they lie there.

@@ -1,7 +1,7 @@
 //! The published document: `auths` entries with a string `auth`, which is all that YARN uses, and
 //! one object of ours that YARN ignores, saying who published, when, and when each entry ends.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hadoop_rules::client_config::{self, ClientConfigError};
 use jiff::{SignedDuration, Timestamp};
@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::credentials::{
-    Credential, Credentials, EntryName, LONGEST_LIFE, Origin, Secret, StaticCredential, Token, is_of_aws,
-    stated_expiry,
+    Credential, Credentials, EntryName, LONGEST_LIFE, Origin, Secret, StaticCredential, Token,
+    docker_accepts, is_of_aws, stated_expiry,
 };
 use crate::documents::Document;
 use crate::documents::docker_config::render_json;
@@ -40,10 +40,22 @@ pub struct Judgement {
     pub now: Timestamp,
     /// What this node's registries rejected.
     pub rejections: Rejections,
+    /// Which entries of others stay.
+    pub keep: Keep,
+}
+
+/// Which entries of registries that are not served stay in the document.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Keep {
+    /// An operator may have put them there.
+    #[default]
+    All,
+    /// These, and no others.
+    Only(BTreeSet<EntryName>),
 }
 
 /// Who published a document, and when by the server's clock.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Publication {
     pub publisher: String,
     pub published_at: Timestamp,
@@ -79,7 +91,34 @@ impl PublishedDocument {
             };
             (name, entry)
         };
-        (Self { entries: credentials.into_iter().map(entry).collect(), publication: own.publication }, error)
+        let entries = credentials.into_iter().map(entry).collect();
+        let publication = own.publisher.clone().zip(own.published_at);
+        let publication =
+            publication.map(|(publisher, published_at)| Publication { publisher, published_at });
+        (Self { entries, publication }, error)
+    }
+
+    /// The document without the entries that Docker rejects, which would take all others with them, and whether
+    /// there were any.
+    pub fn without_poison(mut self) -> (Self, bool) {
+        let before = self.entries.len();
+        self.entries.retain(|_, entry| docker_accepts(entry.auth.expose()));
+        let is_poisonous = self.entries.len() < before;
+        (self, is_poisonous)
+    }
+
+    /// The document without the entries that are not to be kept, and whether there were any.
+    pub fn without_strangers(mut self, keep: &Keep) -> (Self, bool) {
+        let Keep::Only(kept) = keep else { return (self, false) };
+        let before = self.entries.len();
+        self.entries.retain(|name, _| kept.iter().any(|kept| kept.as_str() == name));
+        let had_strangers = self.entries.len() < before;
+        (self, had_strangers)
+    }
+
+    /// The names of all entries.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.entries.keys().map(String::as_str)
     }
 
     /// What the document becomes when `wanted` is merged in: an entry is replaced by a better one
@@ -154,7 +193,8 @@ impl PublishedDocument {
             self.entries.iter().filter_map(|(name, entry)| Some((name.clone(), time(entry)?))).collect()
         };
         let own = Own {
-            publication: self.publication.clone(),
+            publisher: self.publication.as_ref().map(|publication| publication.publisher.clone()),
+            published_at: self.publication.as_ref().map(|publication| publication.published_at),
             expires_at: times(|entry| entry.expires_at),
             issued_at: times(|entry| entry.issued_at),
             credentials_expire_at: times(|entry| entry.credentials_expire_at),
@@ -235,8 +275,11 @@ pub fn claimed_expiries(bytes: &[u8]) -> BTreeMap<String, Timestamp> {
 
 #[derive(Default, Serialize, Deserialize)]
 struct Own {
-    #[serde(flatten)]
-    publication: Option<Publication>,
+    // Flattened, the whole object would be kept in memory, with all that others put there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    publisher: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    published_at: Option<Timestamp>,
     #[serde(default)]
     expires_at: BTreeMap<String, Timestamp>,
     #[serde(default)]

@@ -12,6 +12,7 @@ fn uncommented() -> String {
         "group =",
         "principal =",
         "keytab =",
+        "keep_entries =",
         "file =",
         "static_credentials =",
         "region =",
@@ -71,6 +72,7 @@ fn every_value_is_taken_over() {
         path = "hdfs://nn:8020/x/config.json"
         group = "yarn"
         replication = 1
+        keep_entries = ["https://index.docker.io/v1/"]
         principal = "hadoop@EXAMPLE.COM"
         keytab = "/etc/hadoop.keytab"
         [refresh]
@@ -91,6 +93,8 @@ fn every_value_is_taken_over() {
     assert_eq!(settings.docker_configs[0].mode.bits(), 0o640);
     assert_eq!(settings.published.path.file_system(), Some("hdfs://nn:8020"));
     assert_eq!(settings.published.group.as_deref(), Some("yarn"));
+    let kept = settings.published.keep_entries.as_ref().expect("a list");
+    assert_eq!(kept[0].as_str(), "https://index.docker.io/v1/");
     let kerberos = settings.published.kerberos.expect("a login");
     assert_eq!(kerberos.principal, "hadoop@EXAMPLE.COM");
     assert_eq!(kerberos.keytab.as_deref(), Some(Path::new("/etc/hadoop.keytab")));

@@ -132,8 +132,22 @@ pub struct EntryReport {
 /// What only the copy on HDFS tells.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PublicationReport {
+    /// As the file says, which anyone may have written.
     pub publisher: Option<String>,
     pub published_at: Option<Timestamp>,
+    /// Names of the entries of registries that are not served, the first of them.
+    pub other_entries: Vec<String>,
+    pub other_entries_count: usize,
+}
+
+/// How much is shown of what others wrote.
+const MOST_SHOWN: usize = 20;
+const LONGEST_SHOWN: usize = 128;
+
+/// What others wrote, short and in one line.
+fn capped(text: &str) -> String {
+    let shown: String = text.chars().filter(|c| !c.is_control()).take(LONGEST_SHOWN).collect();
+    if shown.len() < text.len() { shown + "..." } else { shown }
 }
 
 impl Report {
@@ -214,8 +228,10 @@ impl StaticReport {
 impl SinkReport {
     fn new(sink: &SinkStatus, fresh: bool) -> Self {
         let publication = |publication: Option<&Publication>| PublicationReport {
-            publisher: publication.map(|p| p.publisher.clone()),
+            publisher: publication.map(|p| capped(&p.publisher)),
             published_at: publication.map(|p| p.published_at),
+            other_entries: sink.strangers.iter().take(MOST_SHOWN).map(|name| capped(name)).collect(),
+            other_entries_count: sink.strangers.len(),
         };
         let entry = |name: &EntryName, expires_at| {
             let probe = sink.probes.get(name).map(|probe| probe.as_str().to_owned());

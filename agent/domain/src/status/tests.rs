@@ -6,6 +6,7 @@ use super::{
     ExecutorCfg, Moment, Problem, RegistryStatus, Report, ServerClock, SinkKind, SinkStatus, Status,
 };
 use crate::credentials::{EntryName, TokenScope};
+use crate::documents::Publication;
 use crate::refresh::{LockHolder, LockWait, ProbeResult, Proof};
 use crate::registry::EcrRegistry;
 
@@ -29,6 +30,7 @@ fn sound() -> Status {
         held: [(EntryName::from(registry.host()), Some(expires_at))].into(),
         publication: None,
         probes: Default::default(),
+        strangers: Vec::new(),
     };
     let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
     Status {
@@ -197,8 +199,21 @@ fn the_report_has_the_documented_fields() {
         keys(&json["sinks"][0]),
         ["kind", "path", "fresh", "verified_at", "error", "expires_at", "entries"]
     );
-    for field in ["publisher", "published_at"] {
+    for field in ["publisher", "published_at", "other_entries", "other_entries_count"] {
         assert!(keys(&json["sinks"][1]).contains(&field.to_owned()), "{field}");
     }
     assert_eq!(json["now"], "1970-01-12T13:46:40Z");
+}
+
+#[test]
+fn what_others_wrote_is_capped() {
+    let mut status = sound();
+    status.sinks[1].strangers = (0..1_000).map(|number| format!("{number}-{}", "x".repeat(1_000))).collect();
+    let publisher = "evil\n".repeat(10_000);
+    status.sinks[1].publication = Some(Publication { publisher, published_at: at(0).wall });
+    let report = Report::new(&status, at(0));
+    let published = report.sinks[1].published.as_ref().expect("of the published copy");
+    assert_eq!((published.other_entries.len(), published.other_entries_count), (20, 1_000));
+    let json = serde_json::to_string(&report).expect("a report renders");
+    assert!(json.len() < 8_000 && !json.contains("evil\\n"), "{}", json.len());
 }

@@ -15,8 +15,8 @@ use super::login::Login;
 use super::worker::{Threads, WorkerError};
 use crate::io::hadoop_conf;
 
-/// Larger documents are not read: a NodeManager would have to hold them at each launch.
-const LARGEST: usize = 16 << 20;
+/// Larger documents are not read: a NodeManager would have to hold them at each launch, and anyone may write them.
+const LARGEST: usize = 256 << 10;
 /// A directory without files: keeps hdfs-native from reading the environment's configuration, which it
 /// understands less of than Hadoop; it is given what was resolved by Hadoop's rules instead.
 const NO_CONF_DIR: &str = "/dev/null";

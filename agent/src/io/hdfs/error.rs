@@ -85,9 +85,21 @@ impl StoreError for HdfsError {
 }
 
 impl HdfsError {
-    /// Whether the file has content that cannot be read whole; a NameNode's refusal is something else.
+    /// Whether the file has content that nobody can use whole, here or at a launch.
     pub(super) fn is_loss_of_content(&self) -> bool {
-        self.is_unreadable() || matches!(self, HdfsError::HeldOpen { .. })
+        self.is_unreadable() || self.is_unusable() || matches!(self, HdfsError::HeldOpen { .. })
+    }
+
+    /// Whether somebody put a file there that is too large, or closed to others: replacing it needs no more than
+    /// the directory.
+    pub(super) fn is_unusable(&self) -> bool {
+        match self {
+            HdfsError::TooLarge { .. } => true,
+            HdfsError::Call { operation: "open", source: Cause::Remote { class, .. }, .. } => {
+                short_class(class) == "AccessControlException"
+            }
+            _ => false,
+        }
     }
 
     /// Whether no DataNode gave a block of the file: it is lost, or not reported yet.
@@ -142,4 +154,25 @@ impl<T> Call<T> for Result<T, hdfs_native::HdfsError> {
 
 fn short_class(class: &str) -> &str {
     class.rsplit(['.', '$']).next().unwrap_or(class)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Cause, HdfsError};
+
+    #[test]
+    fn only_what_is_in_the_way_counts_as_unusable() {
+        let refused = |operation, class: &str| HdfsError::Call {
+            operation,
+            uri: "hdfs://nn/a".to_owned(),
+            source: Cause::Remote { class: class.to_owned(), message: String::new() },
+        };
+        let denied = "org.apache.hadoop.security.AccessControlException";
+        let check = |error: HdfsError, expected: bool| assert_eq!(error.is_unusable(), expected, "{error}");
+        check(HdfsError::TooLarge { uri: "hdfs://nn/a".to_owned(), length: 1 << 20 }, true);
+        check(refused("open", denied), true);
+        check(refused("create", denied), false);
+        check(refused("open", "org.apache.hadoop.ipc.StandbyException"), false);
+        check(HdfsError::IsDirectory { uri: "hdfs://nn/a".to_owned() }, false);
+    }
 }

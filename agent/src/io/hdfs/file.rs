@@ -14,6 +14,9 @@ use crate::sink::{Replacement, Store};
 
 /// Temporary files of this age, by the NameNode's clock, were left by a dead writer.
 const ABANDONED_AFTER_MILLIS: u64 = 10 * 60 * 1000;
+/// Copies of broken documents are kept for so long, and so many of them.
+const ASIDE_KEPT_MILLIS: u64 = 7 * 24 * 3600 * 1000;
+const MOST_ASIDE: usize = 3;
 
 /// The published file.
 pub(super) struct PublishedFile {
@@ -133,8 +136,10 @@ impl PublishedFile {
         if held_open && before.is_none() && self.is_being_closed().await {
             return Err(why);
         }
-        // What somebody writes in place is worth nothing yet; what was replaced as a whole is newer than before.
-        let last_known = before.filter(|before| held_open || before.stamp == stamp);
+        // What somebody writes in place is worth nothing yet, and what no launch can use never; what was replaced as
+        // a whole is newer than before.
+        let is_worthless = held_open || why.is_unusable();
+        let last_known = before.filter(|before| is_worthless || before.stamp == stamp);
         let last_known = last_known.map(|before| before.document);
         self.remembered = Some(Remembered {
             file_system: self.hdfs.file_system().to_owned(),
@@ -206,19 +211,27 @@ impl PublishedFile {
         }
     }
 
-    /// Removes what dead writers left, by the clock that wrote the times.
+    /// Removes what dead writers left, and old copies of broken documents, by the clock that wrote the times.
     async fn sweep(&self, now_millis: u64) {
         let Ok(listing) = self.hdfs.list(self.path().directory()).await else { return };
-        let prefix = self.path().sibling(&self.temporary_prefix());
-        let abandoned = listing.iter().filter(|file| {
-            file.path.starts_with(&prefix)
-                && now_millis.saturating_sub(file.modification_time) > ABANDONED_AFTER_MILLIS
-        });
-        for file in abandoned {
+        let age = |file: &FileStatus| now_millis.saturating_sub(file.modification_time);
+        let temporary = self.path().sibling(&self.temporary_prefix());
+        let is_abandoned =
+            |file: &&FileStatus| file.path.starts_with(&temporary) && age(file) > ABANDONED_AFTER_MILLIS;
+        let aside = self.path().sibling(&self.aside_prefix());
+        let mut aside: Vec<&FileStatus> =
+            listing.iter().filter(|file| file.path.starts_with(&aside) && !file.isdir).collect();
+        aside.sort_by_key(|file| age(file));
+        let kept = aside.iter().take(MOST_ASIDE).take_while(|file| age(file) <= ASIDE_KEPT_MILLIS).count();
+        for file in listing.iter().filter(is_abandoned).chain(aside.split_off(kept)) {
             if let Err(error) = self.hdfs.delete(&file.path).await {
-                tracing::warn!(error = %chain(&error), "cannot remove an abandoned temporary file");
+                tracing::warn!(error = %chain(&error), "cannot remove an old file of the agent's");
             }
         }
+    }
+
+    fn aside_prefix(&self) -> String {
+        format!("{}.set-aside-", self.path().file_name())
     }
 
     fn found(&self, Remembered { stamp, document, .. }: &Remembered) -> Found {
@@ -282,9 +295,8 @@ impl Store for PublishedFile {
     }
 
     async fn set_aside(&mut self, document: &Document) -> Result<String, HdfsError> {
-        let now = jiff::Timestamp::now().as_second();
-        let aside =
-            self.path().sibling(&format!("{}.set-aside-{now}-{}", self.path().file_name(), self.node));
+        let now = jiff::Timestamp::now().as_nanosecond();
+        let aside = self.path().sibling(&format!("{}{now}-{}", self.aside_prefix(), self.node));
         self.write(&aside, 0o600, document).await?;
         Ok(aside)
     }

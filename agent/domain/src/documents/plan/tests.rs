@@ -5,9 +5,11 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 
 use super::{
-    Attributes, Credentials, Document, Found, Judgement, Plan, held_locally, held_published, local, published,
+    Attributes, Credentials, Document, Found, Judgement, Plan, held_locally, held_published, local,
+    published, strangers,
 };
 use crate::credentials::{Credential, EntryName, Origin, Secret, Token};
+use crate::documents::Keep;
 use crate::refresh::schedule::Renewal;
 
 const HALF: Renewal = Renewal { renew_at: 0.5, jitter: 0.0, jitter_fraction: 0.0 };
@@ -63,7 +65,7 @@ fn what_no_reader_gets_any_more_is_published_again() {
             }
         }
     };
-    let strangers = r#"{"auths":{"hub.example":{"auth":"aHVi"}}}"#;
+    let strangers = r#"{"auths":{"hub.example":{"auth":"aHViOmh1Yg=="}}}"#;
     check(Some(strangers), &wanted(&["a"]), &["a", "hub.example"]);
     check(Some(strangers), &wanted(&[]), &["hub.example"]);
     check(None, &wanted(&["a"]), &["a"]);
@@ -84,7 +86,7 @@ fn drifted_attributes_are_set_without_writing() {
 
 #[test]
 fn poison_is_set_aside_when_published_and_left_alone_locally() {
-    for poison in ["{", "", r#"{"auths":{"x":{}}}"#, "\u{feff}{}"] {
+    for poison in ["{", "", r#"{"auths":{"x":{}}}"#, r#"{"auths":{"x":{"auth":"eA=="}}}"#, "\u{feff}{}"] {
         let plan = publish(&file(poison), &wanted(&["a"]));
         assert!(matches!(plan, Plan::Replace { set_aside: true, .. }), "{poison}");
     }
@@ -99,10 +101,28 @@ fn nothing_wanted_writes_nothing_but_heals_poison() {
     let none = Credentials::new();
     assert!(matches!(local(&Found::Absent, &none), Plan::Keep));
     assert!(matches!(publish(&Found::Absent, &none), Plan::Keep));
-    assert!(matches!(publish(&file(r#"{"auths":{"x":{"auth":"eA=="}}}"#), &none), Plan::Keep));
+    assert!(matches!(publish(&file(r#"{"auths":{"x":{"auth":"eDp5"}}}"#), &none), Plan::Keep));
     let healed =
-        carried_out(Found::Absent, publish(&file(r#"{"auths":{"x":{"auth":"eA=="},"y":{}}}"#), &none));
-    assert_eq!(handed_over(&healed), Ok(vec![("x".to_owned(), "eA==".to_owned())]));
+        carried_out(Found::Absent, publish(&file(r#"{"auths":{"x":{"auth":"eDp5"},"y":{}}}"#), &none));
+    assert_eq!(handed_over(&healed), Ok(vec![("x".to_owned(), "eDp5".to_owned())]));
+}
+
+#[test]
+fn entries_of_others_stay_unless_restricted() {
+    let others = r#"{"auths":{"docker.io":{"auth":"eDp5"},"hub.example":{"auth":"eDp5"}}}"#;
+    let check = |keep: Keep, expected: &[&str]| {
+        let by = Judgement { renewal: HALF, now: NOW, keep, ..Judgement::default() };
+        let plan = |found: &Found| published(found, &wanted(&["a"]), "node-1", &by);
+        let after = carried_out(file(others), plan(&file(others)));
+        let names: Vec<String> =
+            handed_over(&after).expect("YARN takes it").into_iter().map(|e| e.0).collect();
+        assert_eq!(names, expected);
+        assert!(matches!(plan(&after), Plan::Keep));
+        assert_eq!(strangers(&after, &[host("a")]), expected[1..]);
+    };
+    check(Keep::All, &["a", "docker.io", "hub.example"]);
+    check(Keep::Only([host("a"), host("hub.example")].into()), &["a", "hub.example"]);
+    check(Keep::Only([host("a")].into()), &["a"]);
 }
 
 #[test]
@@ -114,7 +134,9 @@ fn expiry_is_told_of_what_is_held() {
     assert_eq!(held_locally(&local_file, &names, &wanted), expected);
     let published_file = carried_out(Found::Absent, publish(&Found::Absent, &wanted));
     assert_eq!(held_published(&published_file, &names, &wanted), expected);
-    assert_eq!(held_published(&file(r#"{"auths":{"x":{}}}"#), &names, &wanted), Default::default());
+    for poison in [r#"{"auths":{"x":{}}}"#, r#"{"auths":{"a":{"auth":"eDp5"},"x":{"auth":"eA=="}}}"#] {
+        assert_eq!(held_published(&file(poison), &names, &wanted), Default::default());
+    }
 }
 
 /// What YARN would hand to Docker.

@@ -1,0 +1,177 @@
+//! An attacker with an HDFS identity and write access to the published file's directory, as anyone has on EMR without
+//! Kerberos: what he plants reaches no node, holds nobody up, and is gone at the next pass.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use emr_ecr_agent_tests::node::{REGION, TRUSTED_REGISTRY};
+use emr_ecr_agent_tests::parts::{self, Part};
+use emr_ecr_agent_tests::registry::Registry;
+use emr_ecr_agent_tests::scene::{Outcome, Published, SOON, Scene, passes, shown};
+use emr_ecr_agent_tests::tls::{Route, TlsProxy};
+use emr_ecr_agent_tests::wait;
+use jiff::{SignedDuration, Timestamp};
+use nix::sys::signal::Signal;
+use serde_json::json;
+
+/// What an agent would have published, but for the password.
+fn planted(auth: &str, issued_at: Timestamp, expires_at: Timestamp) -> String {
+    json!({
+        "auths": { TRUSTED_REGISTRY: { "auth": auth } },
+        "emr-ecr-agent": {
+            "publisher": "mallory",
+            "published_at": issued_at,
+            "issued_at": { TRUSTED_REGISTRY: issued_at },
+            "expires_at": { TRUSTED_REGISTRY: expires_at },
+        },
+    })
+    .to_string()
+}
+
+/// What of a bad credential is in the way of telling it from a good one.
+fn bad_credentials() -> Vec<String> {
+    let now = Timestamp::now();
+    let hours = SignedDuration::from_hours;
+    let auth = STANDARD.encode("AWS:planted");
+    vec![
+        planted(&auth, now, now + hours(12)),
+        planted(&auth, now - hours(1), now + hours(10)),
+        planted(&auth, now + hours(1), now + hours(12)),
+        planted(&auth, now, now + hours(24 * 365)),
+        planted("neither base64 nor a token", now, now + hours(12)),
+    ]
+}
+
+/// Waits until what ECR gave last lies in the file, and nothing else.
+async fn healed(scene: &Scene, published: &Published) -> Outcome {
+    let newest = scene.ecr.newest(REGION).ok_or("no token issued")?;
+    published.wait_for_auth(TRUSTED_REGISTRY, &newest.auth()).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_planted_credential_reaches_no_node() -> Outcome {
+    if !parts::present([Part::hadoop(), Part::registry()]) {
+        return Ok(());
+    }
+    let registry = Registry::start().await?;
+    let Some((mut scene, published)) = Scene::with_hdfs().await? else { return Ok(()) };
+    let route = Route { host: TRUSTED_REGISTRY.to_owned(), server: registry.address() };
+    let proxy = TlsProxy::start(vec![route]).await?;
+    scene.node.write("authority.pem", proxy.authority())?;
+    scene.environment = vec![
+        ("HTTPS_PROXY", format!("http://{}", proxy.address()).into()),
+        ("SSL_CERT_FILE", scene.node.path("authority.pem")),
+    ];
+    registry.follow(&scene.ecr);
+
+    // Before a fresh start, and beneath a running agent.
+    published.put(&bad_credentials()[0]).await?;
+    let mut agent = scene.start_ready().await?;
+    healed(&scene, &published).await?;
+    let ours = scene.ecr.newest(REGION).ok_or("no token issued")?.auth();
+    for bad in bad_credentials() {
+        published.put(&bad).await?;
+        healed(&scene, &published).await?;
+        assert_eq!(scene.docker_config()?["auths"][TRUSTED_REGISTRY]["auth"], ours);
+    }
+    agent.wait_ready(SOON).await?;
+    assert_eq!(scene.ecr.calls().len(), 1, "the token at hand was good enough");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_lock_that_is_touched_for_ever_holds_nobody_up() -> Outcome {
+    let Some((mut scene, published)) = Scene::with_hdfs().await? else { return Ok(()) };
+    // Two lengths of the lock are 32 s.
+    scene.settings.set("deadlines.ecr", "3s").set("deadlines.hdfs", "8s");
+    let lock = published.beside(".config.json.emr-ecr-agent-lock");
+    published.shell(&["-touchz", &lock]).await?;
+    let mut agent = scene.start()?;
+    let touching = async {
+        loop {
+            published.shell(&["-touchz", &lock]).await?;
+        }
+    };
+    let waiting = async {
+        shown(&agent, "whose lock is waited for", |status| {
+            let waiting_for = status["waiting_for"].as_array()?;
+            waiting_for
+                .iter()
+                .any(|thing| thing.as_str().is_some_and(|t| t.starts_with("the refresh lock")))
+                .then_some(())
+        })
+        .await?;
+        agent.wait_ready(SOON).await?;
+        Outcome::Ok(())
+    };
+    let touched: Result<Outcome, Outcome> = tokio::select! {
+        touched = touching => { let touched: Outcome = touched; Err(touched) }
+        waited = waiting => Ok(waited),
+    };
+    touched.unwrap_or_else(|touched| touched)?;
+    assert_eq!(scene.ecr.calls().len(), 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_no_launch_could_use_is_replaced() -> Outcome {
+    let Some((mut scene, published)) = Scene::with_hdfs().await? else { return Ok(()) };
+    // Passes are provoked, so that none comes while the shell has deleted the file.
+    scene.settings.no_timer();
+    let strangers = r#""hub.example.com":{"auth":"aHViOmh1Yg=="}"#;
+    published.put(&format!(r#"{{"auths":{{{strangers}}}}}"#)).await?;
+    let mut agent = scene.start_ready().await?;
+
+    let large = format!(r#"{{"auths":{{}},"padding":{:?}}}"#, "x".repeat(3 << 20));
+    published.put(&large).await?;
+    agent.signal(Signal::SIGHUP)?;
+    healed(&scene, &published).await?;
+    assert_eq!(published.json().await?["auths"]["hub.example.com"]["auth"], "aHViOmh1Yg==");
+    assert_eq!(published.names().await?, ["config.json"], "a copy of it would be as large");
+
+    // Docker would reject the whole config for its sake.
+    for number in 0..5 {
+        let poison = format!(r#"{{"auths":{{{strangers},"evil-{number}.example":{{"auth":"bm8="}}}}}}"#);
+        published.put(&poison).await?;
+        agent.signal(Signal::SIGHUP)?;
+        wait::until("the good entries alone", SOON, async || {
+            let document = published.json().await.map_err(|error| error.to_string())?;
+            let names: Vec<_> =
+                document["auths"].as_object().into_iter().flat_map(|auths| auths.keys()).collect();
+            if names == [TRUSTED_REGISTRY, "hub.example.com"] { Ok(()) } else { Err(format!("{names:?}")) }
+        })
+        .await?;
+    }
+    let names = published.names().await?;
+    let aside = names.iter().filter(|name| name.starts_with("config.json.set-aside-")).count();
+    assert_eq!((names.len(), aside), (4, 3), "{names:?}");
+    agent.wait_ready(SOON).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn entries_of_others_are_listed_and_can_be_restricted() -> Outcome {
+    let Some((mut scene, published)) = Scene::with_hdfs().await? else { return Ok(()) };
+    published
+        .put(r#"{"auths":{"docker.io":{"auth":"bWU6cA=="},"kept.example":{"auth":"bWU6cA=="}}}"#)
+        .await?;
+    let agent = scene.start_ready().await?;
+    shown(&agent, "the entries of others", |status| {
+        let sinks = status["sinks"].as_array()?;
+        sinks.iter().any(|sink| sink["other_entries"] == json!(["docker.io", "kept.example"])).then_some(())
+    })
+    .await?;
+
+    scene.settings.set("published.keep_entries", json!(["kept.example"]));
+    scene.write_settings()?;
+    agent.signal(Signal::SIGHUP)?;
+    wait::until("the entry that is not kept to go", SOON, async || {
+        let document = published.json().await.map_err(|error| error.to_string())?;
+        let names: Vec<_> =
+            document["auths"].as_object().into_iter().flat_map(|auths| auths.keys()).collect();
+        if names == [TRUSTED_REGISTRY, "kept.example"] { Ok(()) } else { Err(format!("{names:?}")) }
+    })
+    .await?;
+    passes(&agent, 2).await?;
+    Ok(())
+}
