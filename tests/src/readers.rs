@@ -1,6 +1,6 @@
-//! Readers of a published file at full speed: plain HDFS streams in one JVM, every read judged.
+//! Reads a published file at full speed, with plain HDFS streams in one JVM, and checks every read.
 //!
-//! A read is good if it gives a whole document with a living credential for each registry asked for.
+//! A read is good if it yields a complete document with a valid credential for each requested registry.
 
 use std::ops::Sub;
 use std::time::Duration;
@@ -33,10 +33,10 @@ pub struct Readers {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 pub struct Seen {
     pub reads: u64,
-    /// Different good contents, which is how often the file was published at least.
+    /// Distinct good contents: the file was published at least this often.
     pub versions: u64,
     pub bad: Bad,
-    /// What was wrong with some of the bad reads.
+    /// Descriptions of some bad reads.
     pub examples: Vec<String>,
 }
 
@@ -45,13 +45,13 @@ pub struct Seen {
 pub struct Bad {
     /// No file.
     pub missing: u64,
-    /// Not a whole JSON document.
+    /// Not a complete JSON document.
     pub torn: u64,
-    /// A document with which a launch would fail, or get no credential.
+    /// A document that would make a launch fail or leave it without a credential.
     pub poisonous: u64,
-    /// A credential that had ended.
+    /// An expired credential.
     pub expired: u64,
-    /// Another failure of the read.
+    /// The read failed otherwise.
     pub other: u64,
 }
 
@@ -76,7 +76,7 @@ impl Sub for Bad {
 }
 
 impl Readers {
-    /// Starts `threads` readers of the file at `uri` as the NodeManagers' user; it is to be there already.
+    /// Starts `threads` readers of the existing file at `uri` as the NodeManagers' user.
     pub fn start(hdfs: &HdfsClient, uri: &str, threads: usize, registries: &[&str]) -> Result<Self, Error> {
         let directory = scratch::directory("readers")?;
         let mut command = hdfs.optimized_java(yarn::USER, "Readers");
@@ -91,8 +91,8 @@ impl Readers {
         serde_json::from_str(&answer).map_err(|source| Error::Answer { answer, source })
     }
 
-    /// Puts an older version whose credentials live for at least `remaining` in the file's stead, as a writer that
-    /// lost a race might; whether there was one.
+    /// Replaces the file with an older version whose credentials live for at least `remaining`, as a writer that lost a
+    /// race might. Returns whether there was one.
     pub async fn set_back(&mut self, remaining: Duration) -> Result<bool, Error> {
         #[derive(Deserialize)]
         struct Outcome {

@@ -1,6 +1,6 @@
-//! Cleans up after this process however it ends, also by SIGKILL: another process, started on first use, kills the
-//! processes and removes the mounts and directories that were entrusted to it once this one is gone. It also ends this
-//! process when its parent does, so that nothing survives the test runner.
+//! Cleans up after this process however it ends, even by SIGKILL. A helper process, started on first use, waits for the
+//! end of this one; then it kills the registered processes and removes the registered directories with their mounts. It
+//! also kills this process when its parent ends, so that nothing survives the test runner.
 
 use std::fs;
 use std::io::{self, Write};
@@ -19,18 +19,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::agent::program_directory;
 
-/// Something that must not outlive this process.
+/// A resource that must not outlive this process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Resource {
-    /// A directory, with all that is mounted below it.
+    /// A directory and all mounts below it.
     Directory(PathBuf),
-    /// A process and, if it leads one, its group. The start time tells it from a later one of the same number.
+    /// A process and, if it leads one, its group. The start time distinguishes it from a later process with the same
+    /// id.
     Process { id: i32, started: u64 },
 }
 
 impl Resource {
-    /// `None` if there is no such process any more.
+    /// `None` if the process no longer exists.
     pub fn process(id: u32) -> Option<Self> {
         let id = i32::try_from(id).ok()?;
         Some(Self::Process { id, started: started(id)? })
@@ -44,17 +45,17 @@ enum Message {
     Release(Resource),
 }
 
-/// Entrusts `resource` to the reaper until [`release`].
+/// Makes the reaper clean up `resource`, until [`release`].
 pub fn register(resource: &Resource) -> io::Result<()> {
     send(&Message::Register(resource.clone()))
 }
 
-/// Tells the reaper that `resource` is gone already. If it cannot be told, it will find that out by itself.
+/// Takes back [`register`]. If the message is lost, the reaper finds nothing to clean up.
 pub fn release(resource: &Resource) {
     let _ = send(&Message::Release(resource.clone()));
 }
 
-/// Makes this process outlive its parent: for one that several test processes share. Call it first of all.
+/// Lets this process, which several test processes share, outlive its parent. Call it before anything else.
 pub fn outlive_parent() -> io::Result<()> {
     start(None).map(|reaper| drop(REAPER.set(reaper)))
 }
@@ -82,7 +83,7 @@ fn start(parent: Option<u32>) -> io::Result<Mutex<ChildStdin>> {
     command
         .arg(process::id().to_string())
         .args(parent.map(|parent| parent.to_string()))
-        // Apart from this process's group, which a runner kills as a whole.
+        // Not in this process's group, which a test runner kills as a whole.
         .process_group(0)
         .current_dir("/")
         .stdin(Stdio::piped())
@@ -92,11 +93,11 @@ fn start(parent: Option<u32>) -> io::Result<Mutex<ChildStdin>> {
     reaper.stdin.take().map(Mutex::new).ok_or_else(|| io::ErrorKind::BrokenPipe.into())
 }
 
-/// The reaper's whole life: takes messages until `owner` is gone, or ends it when `parent` is, and then cleans up.
+/// The reaper: reads messages until `owner` ends, or kills it when `parent` ends, and then cleans up.
 pub fn reap(owner: i32, parent: Option<i32>) -> io::Result<()> {
     let mut messages = Messages::default();
     if let (Some(owner), Some(parent)) = (open(owner), parent) {
-        // No such process: it has ended already.
+        // `None` if it has already ended.
         let parent = open(parent);
         while parent.as_ref().is_some_and(|parent| !messages.or_end_of(parent)) && messages.read()? {}
         let _ = pidfd_send_signal(owner, Signal::KILL);
@@ -110,7 +111,7 @@ fn open(process: i32) -> Option<OwnedFd> {
     Pid::from_raw(process).and_then(|process| pidfd_open(process, PidfdFlags::empty()).ok())
 }
 
-/// What was entrusted and not released so far.
+/// The resources registered and not released so far.
 #[derive(Debug, Default)]
 struct Messages {
     resources: Vec<Resource>,
@@ -118,7 +119,7 @@ struct Messages {
 }
 
 impl Messages {
-    /// Waits for an message or for the end of `process`; whether it has ended.
+    /// Waits for a message or the end of `process`; returns whether it has ended.
     fn or_end_of(&self, process: &OwnedFd) -> bool {
         let stdin = io::stdin();
         let mut events = [PollFd::new(&stdin, PollFlags::IN), PollFd::new(process, PollFlags::IN)];
@@ -126,7 +127,7 @@ impl Messages {
         events[1].revents().contains(PollFlags::IN)
     }
 
-    /// Takes what the pipe holds, or waits for it; false at its end, which is that of the owner.
+    /// Reads from the pipe; returns false at its end, when the owner has ended.
     fn read(&mut self) -> io::Result<bool> {
         let mut buffer = [0; 4096];
         let count = retry_on_intr(|| read(io::stdin(), &mut buffer))?;
@@ -135,14 +136,14 @@ impl Messages {
             let line: Vec<u8> = self.unread.drain(..=end).collect();
             match serde_json::from_slice(&line)? {
                 Message::Register(resource) => self.resources.push(resource),
-                Message::Release(resource) => self.resources.retain(|taken| *taken != resource),
+                Message::Release(resource) => self.resources.retain(|registered| *registered != resource),
             }
         }
         Ok(count > 0)
     }
 }
 
-/// As far as it goes: what fails here has nobody left to hear of it.
+/// Ignores errors: nobody is left to report them to.
 fn clean_up(resource: &Resource) {
     match resource {
         Resource::Process { id, started: expected } => {
@@ -158,7 +159,7 @@ fn clean_up(resource: &Resource) {
             for mount in mounts_below(path) {
                 let _ = Command::new("umount").args(["--lazy", "--"]).arg(mount).status();
             }
-            // Processes that are still ending may write there.
+            // Processes that are ending may still write there.
             while fs::remove_dir_all(path)
                 .is_err_and(|error| error.kind() == io::ErrorKind::DirectoryNotEmpty)
             {}
@@ -166,7 +167,7 @@ fn clean_up(resource: &Resource) {
     }
 }
 
-/// The innermost first.
+/// Innermost first.
 fn mounts_below(path: &Path) -> Vec<PathBuf> {
     let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let points = table.lines().filter_map(|line| line.split(' ').nth(4)).map(PathBuf::from);
@@ -178,7 +179,7 @@ fn mounts_below(path: &Path) -> Vec<PathBuf> {
 /// When a process started, in clock ticks since boot.
 fn started(id: i32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
-    // The name before the last parenthesis may hold spaces.
+    // The name, in parentheses, may contain spaces.
     let (_, after_name) = stat.rsplit_once(')')?;
     after_name.split_whitespace().nth(19)?.parse().ok()
 }

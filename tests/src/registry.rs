@@ -1,4 +1,4 @@
-//! A real docker-registry with a tiny image in it, which accepts exactly one user and password at a time.
+//! A real docker-registry with a tiny image, which accepts exactly one user and password at a time.
 
 mod htpasswd;
 mod image;
@@ -25,7 +25,7 @@ use crate::scratch;
 
 /// The user name of every ECR token.
 pub const USER: &str = "AWS";
-/// The repository and tag of the image that is always there.
+/// The repository and tag of its image.
 pub const IMAGE: (&str, &str) = ("app", "v1");
 
 #[derive(Debug, thiserror::Error)]
@@ -46,11 +46,11 @@ pub enum Error {
     Configuration { path: PathBuf, source: io::Error },
     #[error("cannot build the image")]
     Image { source: io::Error },
-    #[error("the registry answered {status} to {what}")]
+    #[error("the registry returned {status} for {what}")]
     Refused { what: String, status: StatusCode },
 }
 
-/// The running registry; it ends and its files vanish when dropped.
+/// The running registry. Dropping it ends it and removes its files.
 #[derive(Debug)]
 pub struct Registry {
     // Fields drop in this order: the server ends before its files go.
@@ -61,7 +61,7 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Starts it with the image in it. It accepts nobody until told whom.
+    /// Starts it with the image. It accepts no credentials at first.
     pub async fn start() -> Result<Self, Error> {
         let part = Part::registry()?;
         let home = scratch::directory("registry")?;
@@ -79,7 +79,7 @@ impl Registry {
         let mut server = Server::start("docker-registry", command, &log)?;
         let address = port.address();
         server
-            .wait_until("the registry's first answer", START, async |_| {
+            .wait_until("the registry's first response", START, async |_| {
                 probe(address, USER, "nobody").await.map(drop)
             })
             .await?;
@@ -104,23 +104,23 @@ impl Registry {
         format!("{}/{repository}:{tag}", self.host())
     }
 
-    /// From now on accepts the newest token of `ecr` alone, already when its client first sees it.
+    /// Accepts only the newest token of `ecr` from now on, before ECR's client sees it.
     pub fn follow(&self, ecr: &Ecr) {
         let passwords = self.passwords.clone();
         ecr.on_issue(move |token| {
             if let Err(error) = passwords.accept_only(USER, token.password()) {
-                // There is nobody to return it to; the registry then refuses the token, which shows.
-                eprintln!("the registry does not follow ECR: {error}");
+                // No caller to return it to; the test then sees the registry reject the token.
+                eprintln!("the registry cannot accept the new token: {error}");
             }
         });
     }
 
-    /// Decides whom the registry accepts.
+    /// Determines the accepted credentials.
     pub fn password_file(&self) -> &PasswordFile {
         &self.passwords
     }
 
-    /// What the registry says to these credentials: 200 or 401.
+    /// The registry's response to these credentials: 200 or 401.
     pub async fn answer_to(&self, user: &str, password: &str) -> Result<StatusCode, Error> {
         Ok(probe(self.address(), user, password).await?)
     }

@@ -1,4 +1,4 @@
-//! Passes connections on to a server and counts what goes over the wire, both ways.
+//! Relays connections to a server and counts the bytes in both directions.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -27,11 +27,11 @@ pub struct Relay {
     task: JoinHandle<()>,
 }
 
-/// What has gone through so far.
+/// The traffic so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Traffic {
     pub connections: u64,
-    /// Bytes of both directions, without the headers of TCP and IP.
+    /// Bytes in both directions, without TCP and IP headers.
     pub bytes: u64,
 }
 
@@ -85,7 +85,7 @@ impl Drop for Relay {
 }
 
 impl Traffic {
-    /// What has come since `before`.
+    /// The traffic since `before`.
     pub fn since(self, before: Self) -> Self {
         Self { connections: self.connections - before.connections, bytes: self.bytes - before.bytes }
     }

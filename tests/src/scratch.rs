@@ -1,5 +1,5 @@
-//! Fresh directories for what runs in the sandbox. They lie in the cache directory and not under /tmp, because YARN's
-//! container-executor accepts its configuration only below directories that nobody but their owner can write.
+//! Temporary directories. They are in the cache directory, not in /tmp, because YARN's container-executor accepts its
+//! configuration only below directories that nobody but their owner can write.
 
 use std::fs;
 use std::io;
@@ -12,17 +12,17 @@ use crate::parts;
 use crate::reaper::{self, Resource};
 
 #[derive(Debug, thiserror::Error)]
-#[error("cannot make a fresh directory in {}", root.display())]
+#[error("cannot create a temporary directory in {}", root.display())]
 pub struct Error {
     root: PathBuf,
     source: io::Error,
 }
 
-/// A fresh directory; it is removed when dropped, or by the [`reaper`] when this process ends otherwise.
+/// A new directory, removed when dropped, or by the [`reaper`] if this process ends first.
 #[derive(Debug)]
 pub struct Directory {
     path: PathBuf,
-    // None only while it is being dropped.
+    // `None` only while it is dropped.
     directory: Option<TempDir>,
 }
 
@@ -39,7 +39,7 @@ impl Drop for Directory {
     }
 }
 
-/// Makes a fresh directory whose name begins with `name`.
+/// Creates a new directory whose name begins with `name`.
 pub fn directory(name: &str) -> Result<Directory, Error> {
     let root = root()?;
     sweep(&root);
@@ -50,7 +50,7 @@ pub fn directory(name: &str) -> Result<Directory, Error> {
     Ok(Directory { path, directory: Some(directory) })
 }
 
-/// The directory that holds all of them.
+/// The parent of all of them.
 pub fn root() -> Result<PathBuf, Error> {
     let root = parts::cache().join("run");
     match fs::create_dir_all(&root) {
@@ -59,7 +59,7 @@ pub fn root() -> Result<PathBuf, Error> {
     }
 }
 
-/// Removes what a machine that lost its power left behind.
+/// Removes what was left behind when the machine lost power.
 fn sweep(root: &Path) {
     let Ok(entries) = fs::read_dir(root) else {
         return;
@@ -70,7 +70,7 @@ fn sweep(root: &Path) {
             .and_then(|metadata| metadata.modified())
             .is_ok_and(|modified| modified.elapsed().is_ok_and(|age| age > KEPT));
         if old {
-            // Somebody else may be sweeping the same directory; what is left is tried again next time.
+            // Another process may be removing the same directory; the next sweep removes the rest.
             let _ = fs::remove_dir_all(entry.path());
         }
     }

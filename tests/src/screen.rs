@@ -1,6 +1,4 @@
-//! What the demo and the node test show: steps with a ticking clock on a terminal, plain lines in a pipe.
-//!
-//! It never decides whether to go on: a failed step is told, and given back.
+//! The output of the demo and the node test: steps with a running timer on a terminal, plain lines in a pipe.
 
 use std::error::Error;
 use std::fmt::{self, Display};
@@ -28,7 +26,7 @@ impl Error for Failure {
     }
 }
 
-/// Standard output for steps, standard error for what went wrong.
+/// Standard output for steps, standard error for failures.
 #[derive(Debug)]
 pub struct Screen {
     terminal: bool,
@@ -51,11 +49,11 @@ impl Screen {
     }
 
     pub fn line(&self, text: &str) {
-        // A reader of the pipe that has gone away is no reason to stop.
+        // A closed pipe is no reason to stop.
         let _ = writeln!(io::stdout(), "{text}");
     }
 
-    /// A remark on the step above.
+    /// A note on the step above.
     pub fn note(&self, text: &str) {
         self.line(&format!("         {text}"));
     }
@@ -65,7 +63,7 @@ impl Screen {
         let _ = writeln!(io::stderr(), "\n{}", self.colored(RED, text));
     }
 
-    /// The error with all its causes.
+    /// Prints the error with all its causes.
     pub fn failed(&self, error: &dyn Error) {
         let mut text = error.to_string();
         let mut cause = error.source();
@@ -76,7 +74,7 @@ impl Screen {
         self.warn(&text);
     }
 
-    /// Does `work` as a step of this name.
+    /// Runs `work`, prints its outcome under this name, and returns it.
     pub async fn step<T, E: Into<Box<dyn Error>>>(
         &self,
         name: &str,

@@ -1,5 +1,5 @@
-//! What the stand-ins for AWS read in a request's signature: who signed, where for, and when. They do not verify it,
-//! but refuse it for its time, as AWS does.
+//! Parses a request's signature for the stand-ins: access key, Region and time. They do not verify the signature, but
+//! reject a wrong time, as AWS does.
 
 use bytes::Bytes;
 use hyper::header::{AUTHORIZATION, DATE};
@@ -9,7 +9,7 @@ use jiff::fmt::rfc2822::DateTimePrinter;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
-/// What stands in an `Authorization` header of Signature Version 4.
+/// From an `Authorization` header of Signature Version 4.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signer {
     pub access_key: String,
@@ -32,7 +32,7 @@ impl Signer {
     }
 }
 
-/// Why a service whose clock shows `now` refuses the time of the signature, in AWS's words.
+/// AWS's error message if a service whose clock shows `now` rejects the time of the signature.
 pub fn stale(request: &Request<Bytes>, now: Timestamp) -> Option<String> {
     let signed = request.headers().get("x-amz-date")?.to_str().ok()?;
     let at = DateTime::strptime("%Y%m%dT%H%M%SZ", signed).ok()?.to_zoned(TimeZone::UTC).ok()?.timestamp();
@@ -44,7 +44,7 @@ pub fn stale(request: &Request<Bytes>, now: Timestamp) -> Option<String> {
         .then(|| format!("Signature not yet current: {signed} is still later than {now_text} + 5 min."))
 }
 
-/// Tells the service's clock in its answer.
+/// Sets the response's `Date` header to the service's clock.
 pub fn set_date(response: &mut Response<Bytes>, now: Timestamp) {
     let date = DateTimePrinter::new().timestamp_to_rfc9110_string(&now).ok();
     if let Some(date) = date.and_then(|date| date.parse().ok()) {
@@ -72,14 +72,14 @@ mod tests {
     }
 
     #[test]
-    fn the_signer_is_read() {
+    fn signer_is_parsed() {
         let expected = Signer { access_key: "AKIA".to_owned(), region: "eu-west-1".to_owned() };
         assert_eq!(Signer::of(&request()), Some(expected));
         assert_eq!(Signer::of(&Request::new(Bytes::new())), None);
     }
 
     #[test]
-    fn a_signature_counts_for_five_minutes_around_its_time() {
+    fn signatures_are_valid_for_five_minutes_either_way() {
         let signed: Timestamp = "2026-01-02T03:04:05Z".parse().expect("a time");
         let check = |seconds: i64, expected: Option<&str>| {
             let refusal = stale(&request(), signed + SignedDuration::from_secs(seconds));

@@ -1,10 +1,10 @@
-//! Writes Hadoop's site files: flat XML of names and values.
+//! Writes Hadoop's site files, which are XML lists of names and values.
 
 use std::fs;
 use std::io;
 use std::path::Path;
 
-/// Writes `properties` to `path`, replacing what is there.
+/// Writes `properties` to `path`, replacing the file.
 pub fn write(path: &Path, properties: &[(&str, &str)]) -> io::Result<()> {
     let mut xml = String::from("<?xml version=\"1.0\"?>\n<configuration>\n");
     for (name, value) in properties {

@@ -1,4 +1,4 @@
-//! skopeo, an independent registry client: what it can fetch with a Docker config, Docker can pull.
+//! skopeo, an independent registry client: Docker can pull with a Docker config if skopeo can fetch with it.
 
 use std::io;
 use std::path::Path;

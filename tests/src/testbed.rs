@@ -1,7 +1,7 @@
-//! One test's world: a node of its own, stand-ins for AWS, and the agent's settings, all to be changed before the
-//! agent starts and while it runs.
+//! The environment of one test: a node, stand-ins for AWS, and the agent's settings, which the test can change before
+//! the agent starts and while it runs.
 //!
-//! [`Testbed`] needs no real part; [`Published`] is the agent's file on a real HDFS, for tests that want one.
+//! [`Testbed`] needs no real part; [`Published`] is the agent's file on a real HDFS.
 
 pub mod identities;
 mod published;
@@ -35,7 +35,7 @@ use crate::wait::{self, TimedOut};
 /// What tests and their helpers return. The errors may cross threads, so that the rows of a table can run in parallel.
 pub type Outcome<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-/// Long enough for anything that the agent does by itself, on a machine that is busy with other tests.
+/// Long enough for anything the agent does on its own, on a machine that is busy with other tests.
 pub const SOON: Duration = Duration::from_secs(90);
 /// The life of a token on the real service.
 pub const TWELVE_HOURS: SignedDuration = SignedDuration::from_hours(12);
@@ -66,21 +66,21 @@ pub enum Error {
     NotJson { what: String, text: String, source: serde_json::Error },
 }
 
-/// The world around one agent.
+/// The environment of one agent.
 #[derive(Debug)]
 pub struct Testbed {
     pub ecr: Ecr,
     pub imds: Imds,
     pub node: Node,
     pub settings: Settings,
-    /// Variables that the daemon has besides the few of every agent.
+    /// Additional environment variables of the daemon.
     pub environment: Vec<(&'static str, PathBuf)>,
     port: Port,
     _conf: Option<scratch::Directory>,
 }
 
 impl Testbed {
-    /// A node whose core-site.xml names no file system: all but the published copy can be well.
+    /// A node whose core-site.xml names no file system: everything but the published file can be fresh.
     pub async fn without_hdfs() -> Result<Self, Error> {
         Self::with_core_site(&[]).await
     }
@@ -95,7 +95,7 @@ impl Testbed {
         Ok(Self { _conf: Some(conf), ..testbed })
     }
 
-    /// A node that publishes in a directory of its own on the common HDFS. `None`, said loudly, where the part lacks.
+    /// A node that publishes in a private directory on the shared HDFS. `None`, with a message, if the part is missing.
     pub async fn with_hdfs() -> Result<Option<(Self, Published)>, Error> {
         if !parts::present([Part::hadoop()]) {
             return Ok(None);
@@ -104,8 +104,7 @@ impl Testbed {
         Ok(Some((Self::publishing(&published).await?, published)))
     }
 
-    /// A node that publishes on an HDFS of its own, which the test may harm. `None`, with a message, if the part is
-    /// missing.
+    /// A node that publishes on an HDFS for this test alone. `None`, with a message, if the part is missing.
     pub async fn with_own_hdfs() -> Result<Option<(Self, Published, Hdfs)>, Error> {
         if !parts::present([Part::hadoop()]) {
             return Ok(None);
@@ -115,7 +114,7 @@ impl Testbed {
         Ok(Some((Self::publishing(&published).await?, published, hdfs)))
     }
 
-    /// A node whose NameNode accepts connections and never answers: the listener is it.
+    /// A node whose NameNode, the listener, accepts connections and never answers.
     pub async fn with_silent_namenode() -> Result<(Self, TcpListener), Error> {
         let failed = |source| Error::Listener(listener::Error::Bind { source });
         let namenode = TcpListener::bind("127.0.0.1:0").await.map_err(failed)?;
@@ -123,7 +122,7 @@ impl Testbed {
         Ok((Self::with_core_site(&[("fs.defaultFS", &uri)]).await?, namenode))
     }
 
-    /// A node that publishes there.
+    /// A node that publishes to this file.
     pub async fn publishing(published: &Published) -> Result<Self, Error> {
         Self::on(published.client().conf_dir(), published.path()).await
     }
@@ -142,25 +141,25 @@ impl Testbed {
         Ok(self.node.write_settings(&self.settings)?)
     }
 
-    /// Runs the daemon with the settings as they are now.
+    /// Starts the daemon with the current settings.
     pub fn start(&self) -> Result<Agent, Error> {
         self.write_settings()?;
         Ok(Agent::start_with(&self.node, self.port.address(), &self.environment)?)
     }
 
-    /// Runs the daemon and waits until it is ready.
+    /// Starts the daemon and waits until it is ready.
     pub async fn start_ready(&self) -> Result<Agent, Error> {
         let mut agent = self.start()?;
         agent.wait_ready(SOON).await?;
         Ok(agent)
     }
 
-    /// Where the settings put the health endpoint.
+    /// The address of the health endpoint.
     pub fn listen(&self) -> std::net::SocketAddr {
         self.port.address()
     }
 
-    /// Runs another command of the program to its end, with the settings as they are now.
+    /// Runs another command of the program to its end, with the current settings.
     pub async fn run(&self, args: &[&str]) -> Result<Finished, Error> {
         self.write_settings()?;
         let config = self.node.agent_toml().display().to_string();
@@ -168,7 +167,7 @@ impl Testbed {
         self.run_plainly(&args).await
     }
 
-    /// Runs the program with these arguments alone.
+    /// Runs the program with only these arguments.
     pub async fn run_plainly(&self, args: &[&str]) -> Result<Finished, Error> {
         let failed = |source| Error::Run { args: args.join(" "), source };
         let mut command = agent::command(&self.node)?;
@@ -203,7 +202,7 @@ impl Finished {
     }
 }
 
-/// Waits until the agent's status shows what `wanted` looks for.
+/// Waits until `wanted` finds something in the agent's status, and returns it.
 pub async fn shown<T>(
     agent: &Agent,
     what: &str,
@@ -263,12 +262,12 @@ pub async fn recovers_until(
     Ok(())
 }
 
-/// Waits until the loop has gone round `count` times more, so that what it would do has been done.
+/// Waits for `count` more passes, after which the agent has done whatever it would do.
 pub async fn passes(agent: &Agent, count: u64) -> Result<(), Error> {
     passes_after(agent, passes_so_far(agent).await?, count).await
 }
 
-/// Asks for a pass as an operator does, and waits until it is over.
+/// Triggers a pass with SIGHUP and waits for its end.
 pub async fn provoke_pass(agent: &Agent) -> Result<(), Error> {
     let before = passes_so_far(agent).await?;
     agent.signal(Signal::SIGHUP)?;
@@ -276,7 +275,7 @@ pub async fn provoke_pass(agent: &Agent) -> Result<(), Error> {
 }
 
 async fn passes_after(agent: &Agent, before: u64, count: u64) -> Result<(), Error> {
-    wait::until("further passes", SOON, async || match passes_so_far(agent).await {
+    wait::until("more passes", SOON, async || match passes_so_far(agent).await {
         Ok(now) if now >= before + count => Ok(()),
         Ok(now) => Err(format!("{} of {count}", now - before)),
         Err(error) => Err(error.to_string()),
@@ -289,7 +288,7 @@ async fn passes_so_far(agent: &Agent) -> Result<u64, Error> {
     Ok(count_passes(&agent.get("/metrics").await?.text()))
 }
 
-/// How often the loop has gone round, by its metrics.
+/// The number of passes, from the metrics.
 pub(crate) fn count_passes(metrics: &str) -> u64 {
     let counts = metrics.lines().filter_map(|line| line.strip_prefix("emr_ecr_agent_passes_total{"));
     counts.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()

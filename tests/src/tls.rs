@@ -1,5 +1,5 @@
-//! AWS by TLS under its real names: takes TLS as it comes, and behind a CONNECT, as clients send it to what HTTPS_PROXY
-//! names. It answers itself, with certificates of an authority of its own, and passes on in the clear what it is asked.
+//! A TLS server for AWS's real host names. It accepts TLS directly and through HTTPS_PROXY's CONNECT, presents
+//! certificates of its own authority, and passes requests on in plain text.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -16,15 +16,15 @@ use crate::listener;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("cannot make certificates")]
+    #[error("cannot create certificates")]
     Certificate(#[from] rcgen::Error),
-    #[error("the certificates cannot be served")]
+    #[error("cannot use the certificates")]
     Tls(#[from] rustls::Error),
     #[error("cannot listen on loopback")]
     Bind(#[source] io::Error),
 }
 
-/// A host name, and the plain server that answers in its stead.
+/// A host name, and the plain-text server that stands in for it.
 #[derive(Debug, Clone)]
 pub struct Route {
     pub host: String,
@@ -57,7 +57,7 @@ impl TlsProxy {
         self.address
     }
 
-    /// The certificate, as PEM, that clients have to trust.
+    /// The certificate that clients have to trust, as PEM.
     pub fn authority(&self) -> &str {
         &self.authority
     }
@@ -80,7 +80,7 @@ fn certified(routes: &[Route]) -> Result<(String, TlsAcceptor), Error> {
     let names: Vec<String> = routes.iter().map(|route| route.host.clone()).collect();
     let key = KeyPair::generate()?;
     let mut params = CertificateParams::new(names)?;
-    // Of the authority's own name it would pass for self-signed.
+    // With the authority's name it would look self-signed.
     params.distinguished_name.push(DnType::CommonName, "stand-in");
     let certificate = params.signed_by(&key, &issuer)?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -110,10 +110,10 @@ async fn pass(client: TcpStream, acceptor: &TlsAcceptor, routes: &[Route]) -> io
     Ok(())
 }
 
-/// How a record of TLS begins that begins a connection.
+/// The first byte of a TLS connection.
 const HANDSHAKE: u8 = 0x16;
 
-/// Reads the head of a request `CONNECT HOST:PORT HTTP/1.1` and agrees to it. Whom it is for, TLS will say as well.
+/// Reads the head of a `CONNECT HOST:PORT HTTP/1.1` request and accepts it; TLS names the host as well.
 async fn take_connect(client: &mut BufReader<TcpStream>) -> io::Result<()> {
     let mut line = String::new();
     while client.read_line(&mut line).await? > 2 {

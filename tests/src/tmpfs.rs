@@ -1,4 +1,4 @@
-//! A disk so small that it can be filled, and that can be made read-only. Mounting takes root.
+//! A file system that a test can fill and make read-only. Mounting requires root.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -20,7 +20,7 @@ pub struct Error {
 }
 
 impl Tmpfs {
-    /// Mounts one on `directory`. `None`, said loudly, where this process may not mount.
+    /// Mounts one on `directory`. `None`, with a message, if this process may not mount.
     pub fn mount(directory: &Path) -> Result<Option<Self>, Error> {
         if !run("mount", &["-t", "tmpfs", "-o", "size=64k,mode=0700", "sandbox"], directory)? {
             eprintln!("SKIPPED: this process may not mount file systems");
@@ -37,7 +37,7 @@ impl Tmpfs {
         }
     }
 
-    /// Writes a file until nothing more fits, and gives its name.
+    /// Fills it with a file and returns the file's name.
     pub fn fill(&self) -> Result<&'static str, Error> {
         let failed = |source| failed("fill", &self.directory, source);
         let mut file = File::create(self.directory.join(BALLAST)).map_err(failed)?;
@@ -53,14 +53,14 @@ impl Tmpfs {
 
 impl Drop for Tmpfs {
     fn drop(&mut self) {
-        // Lazily: an agent that still ends may hold it for a moment more.
+        // Lazily: an agent that is ending may still use it.
         let _ = run("umount", &["--lazy"], &self.directory);
     }
 }
 
 const BALLAST: &str = "ballast";
 
-/// Whether the program did what it was asked to do with `directory`.
+/// Whether the program succeeded on `directory`.
 fn run(program: &'static str, args: &[&str], directory: &Path) -> Result<bool, Error> {
     let status = Command::new(program).args(args).arg(directory).status();
     status.map(|status| status.success()).map_err(|source| failed(program, directory, source))

@@ -1,5 +1,5 @@
-//! Readers at full speed against agents that publish again and again, with kills and drift in between; then the
-//! same readers against `hadoop fs -put -f`, which is how such files are published otherwise.
+//! Readers at full speed while agents publish over and over, are killed, and the file drifts; then the same readers
+//! during `hadoop fs -put -f`, the usual way to publish such a file.
 
 mod report;
 
@@ -20,17 +20,17 @@ use crate::testbed::{self, Published, SOON, Testbed};
 use crate::wait::{self, TimedOut};
 use crate::yarn::{self, Launch, YarnReader};
 
-/// How hard, and for how long.
+/// Load and duration.
 #[derive(Debug, Clone, Copy)]
 pub struct Plan {
     /// How long the agents publish.
     pub length: Duration,
-    /// On a machine that is too busy to reach it in that time they go on, up to `PATIENCE` times as long.
+    /// On a busy machine the agents continue until it is reached, for at most `PATIENCE` times `length`.
     pub bar: Bar,
-    /// How long a token lives: short, so that it is renewed every few seconds, and still long enough to outlive a killed
-    /// publisher.
+    /// How long a token lives: short, so that it is renewed every few seconds, but long enough to last until a killed
+    /// publisher is replaced.
     pub token_life: SignedDuration,
-    /// How long `hadoop fs -put -f` does.
+    /// How long `hadoop fs -put -f` publishes.
     pub comparison: Duration,
     pub agents: usize,
     /// Threads that read.
@@ -57,7 +57,7 @@ pub enum Error {
     Yarn(#[from] yarn::Error),
 }
 
-/// Carries out the plan on the common HDFS.
+/// Runs the plan on the shared HDFS.
 pub async fn run(plan: Plan) -> Result<Report, Error> {
     let published = Published::shared("hadoop", "0755").await?;
     let mut nodes = Nodes::start(&published, &plan).await?;
@@ -119,7 +119,7 @@ impl Nodes {
         for _ in 0..plan.agents {
             let mut testbed = Testbed::publishing(published).await?;
             testbed.ecr.set_token_life(plan.token_life);
-            // A killed agent may hold the turn to renew, for as long as calls may take.
+            // A killed agent may hold the refresh lock for as long as calls may take.
             testbed.settings.set("deadlines.ecr", "2s").set("deadlines.hdfs", "2s");
             testbed.settings.set("refresh.renew_at", 0.1).registry(SECOND, &[]);
             let agent = testbed.start()?;
@@ -129,24 +129,28 @@ impl Nodes {
         wait::until("the published file", SOON, async || {
             let document = published.json().await.map_err(|error| error.to_string())?;
             let has = |name: &str| document["auths"][name]["auth"].is_string();
-            if has(TRUSTED_REGISTRY) && has(SECOND) { Ok(()) } else { Err("credentials lack".to_owned()) }
+            if has(TRUSTED_REGISTRY) && has(SECOND) {
+                Ok(())
+            } else {
+                Err("credentials are missing".to_owned())
+            }
         })
         .await?;
         Ok(nodes)
     }
 
-    /// Kills an agent wherever it just is, and starts it again.
+    /// Kills an agent at a random moment and restarts it.
     fn kill_one(&mut self) -> Result<(), Error> {
         let index = fastrand::usize(..self.running.len());
         let (testbed, agent) = &mut self.running[index];
-        // Dropped means killed. The first must be gone before the second can listen.
+        // Dropping kills it, and must come before the next one listens.
         drop(agent.take());
         *agent = Some(testbed.start()?);
         self.kills += 1;
         Ok(())
     }
 
-    /// Gives the file a mode that harms no reader and is not the set one.
+    /// Gives the file a mode that differs from the configured one but harms no reader.
     async fn drift(&mut self, published: &Published) -> Result<(), Error> {
         published.shell(&["-chmod", "0664", published.path()]).await?;
         self.mode_drifts += 1;
@@ -154,7 +158,7 @@ impl Nodes {
     }
 }
 
-/// Lets the readers go on while Hadoop's shell puts a file that never ends; what they saw before and after, and
+/// Publishes a file that never expires with Hadoop's shell. Returns what the readers have seen before and after, and
 /// the number of puts.
 async fn compare(
     length: Duration,

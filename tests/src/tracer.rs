@@ -1,5 +1,5 @@
-//! Follows what a process does to the files of one directory, system call by system call, and kills it at exactly the
-//! one that it is told. Takes root, or a process that may be traced.
+//! Traces the system calls of a process on the files of one directory, and can kill the process at a chosen one.
+//! Requires root, or a process that may be traced.
 
 use std::fs::{self, File};
 use std::io;
@@ -17,15 +17,15 @@ use nix::unistd::{Pid, getegid, geteuid};
 pub enum Error {
     #[error("cannot {operation} the process {pid}")]
     Trace { operation: &'static str, pid: i32, source: Errno },
-    #[error("cannot see what the process {pid} does")]
-    Look { pid: i32, source: io::Error },
-    #[error("the process {pid} ended by itself: {status:?}")]
+    #[error("cannot inspect the process {pid}")]
+    Inspect { pid: i32, source: io::Error },
+    #[error("the process {pid} ended on its own: {status:?}")]
     Ended { pid: i32, status: WaitStatus },
-    #[error("{} was {found:?}", path.display())]
+    #[error("{} had {found:?}", path.display())]
     Open { path: PathBuf, found: Rights },
 }
 
-/// One thing done to a file of the directory, or to the directory.
+/// A system call on a file of the directory, or on the directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     Create,
@@ -37,7 +37,7 @@ pub enum Step {
     SyncDirectory,
 }
 
-/// Who may do what with a file.
+/// Mode and owner of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rights {
     pub mode: u32,
@@ -46,7 +46,7 @@ pub struct Rights {
 }
 
 impl Rights {
-    /// Whether these can be a new file's rights before it gets the expected ones.
+    /// Whether a new file may have these before it gets the expected ones.
     fn may_become(self, expected: Self) -> bool {
         let own = (geteuid().as_raw(), getegid().as_raw());
         let owner = (self.user, self.group);
@@ -54,7 +54,7 @@ impl Rights {
     }
 }
 
-/// A traced process; only the thread that attached may use it.
+/// A traced process. Only the thread that attached may use it.
 #[derive(Debug)]
 pub struct Tracer {
     pid: Pid,
@@ -74,9 +74,8 @@ impl Tracer {
         Ok(tracer)
     }
 
-    /// Lets the process go on until a document is in place, and gives all steps to it. No file of the directory may
-    /// have other rights than these at any moment, but for one that is still empty, which may be the process's own
-    /// and more closed.
+    /// Lets the process continue until a document is in place, and returns the steps. Every file of the directory must
+    /// have these rights at any moment; one that is still empty may have the process's owner and a stricter mode.
     pub fn record(mut self, rights: Rights) -> Result<Vec<Step>, Error> {
         let mut steps = Vec::new();
         while steps.last() != Some(&Step::SyncDirectory) {
@@ -87,7 +86,7 @@ impl Tracer {
         Ok(steps)
     }
 
-    /// Kills the process just before its step of this index is done.
+    /// Kills the process just before it executes the step with this index.
     pub fn kill_at(mut self, index: usize) -> Result<(), Error> {
         let mut steps = 0;
         while steps <= index {
@@ -101,7 +100,7 @@ impl Tracer {
         }
     }
 
-    /// Goes on to the next stop; a step if the process is about to take one.
+    /// Continues to the next stop; returns the step that the process is about to execute, if any.
     fn next_call(&mut self) -> Result<Option<Step>, Error> {
         let mut signal = None;
         loop {
@@ -117,12 +116,12 @@ impl Tracer {
         }
         self.entering = !self.entering;
         match self.entering {
-            true => self.step().map_err(|source| Error::Look { pid: self.pid.as_raw(), source }),
+            true => self.step().map_err(|source| Error::Inspect { pid: self.pid.as_raw(), source }),
             false => Ok(None),
         }
     }
 
-    /// What the call means that the process has just made.
+    /// The step that the current system call is, if any.
     fn step(&self) -> io::Result<Option<Step>> {
         let text = fs::read_to_string(format!("/proc/{}/syscall", self.pid))?;
         let mut words = text.split_whitespace();
@@ -161,11 +160,11 @@ impl Tracer {
 
     fn check_rights(&self, expected: Rights) -> Result<(), Error> {
         for entry in fs::read_dir(&self.directory).into_iter().flatten().flatten() {
-            // Renamed since.
+            // It may have been renamed meanwhile.
             let Ok(file) = entry.metadata() else { continue };
             let found = Rights { mode: file.mode() & 0o7777, user: file.uid(), group: file.gid() };
-            let is_on_the_way = file.len() == 0 && found.may_become(expected);
-            if found != expected && !is_on_the_way {
+            let is_new = file.len() == 0 && found.may_become(expected);
+            if found != expected && !is_new {
                 return Err(Error::Open { path: entry.path(), found });
             }
         }
@@ -181,7 +180,7 @@ impl Tracer {
     }
 }
 
-/// Newer machines have only the calls that name a directory too.
+/// Newer architectures have only the calls with directory descriptors.
 fn is_plain_rename(number: i64) -> bool {
     #[cfg(target_arch = "x86_64")]
     return number == libc::SYS_rename;

@@ -1,4 +1,4 @@
-//! Waiting for something to become true, instead of sleeping and hoping.
+//! Waits for conditions.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -6,22 +6,22 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout_at};
 
 #[derive(Debug, thiserror::Error)]
-#[error("waited {} s in vain for {what}; at the last look: {last}", deadline.as_secs_f32())]
+#[error("timed out after {} s waiting for {what}; last: {last}", deadline.as_secs_f32())]
 pub struct TimedOut {
     what: String,
     deadline: Duration,
     last: String,
 }
 
-/// Asks `probe` until it succeeds. Its errors say what is still missing; the last one is kept for the message.
-/// A probe that hangs is cut off at the deadline as well.
+/// Calls `probe` until it succeeds. Its errors describe what is still missing; the last one goes into the message.
+/// The deadline also interrupts a probe that hangs.
 pub async fn until<T, E: Display>(
     what: &str,
     deadline: Duration,
     mut probe: impl AsyncFnMut() -> Result<T, E>,
 ) -> Result<T, TimedOut> {
     let end = Instant::now() + deadline;
-    let mut last = "the first look has not ended".to_owned();
+    let mut last = "the first attempt has not ended".to_owned();
     loop {
         match timeout_at(end, probe()).await {
             Ok(Ok(value)) => return Ok(value),

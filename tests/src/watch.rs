@@ -1,8 +1,8 @@
-//! A reader and a look at readiness that never stop while a fault is tested: what anybody would have found in the file
-//! at any moment, and what health said of it just before and just after.
+//! Samples a file and the agent's readiness throughout a fault test: what a launch would have found in the file at any
+//! moment, and what health reported just before and after.
 //!
-//! Start it in one line before the fault, and end it with [`Watch::end_well`] or, if the test itself harms the file,
-//! with [`Watch::end_truthful`]. It is paced; for volume there are [`crate::readers`].
+//! Start it before the fault, and end it with [`Watch::end_well`] or, if the test itself damages the file, with
+//! [`Watch::end_truthful`]. It is paced; for volume use [`crate::readers`].
 
 mod samples;
 
@@ -29,9 +29,9 @@ use samples::{Flaw, Sample, Summary, check_launch};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("cannot start to watch")]
+    #[error("cannot start the watch")]
     Start { source: io::Error },
-    #[error("cannot read HDFS by its own settings")]
+    #[error("cannot create an HDFS client")]
     Hdfs { source: HdfsError },
 }
 
@@ -43,7 +43,7 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Over the published file, as the NodeManagers' user reads it, and the agent of `testbed`, whenever it runs.
+    /// Watches the published file as the NodeManagers' user, and the agent of `testbed` whenever it runs.
     pub fn over(testbed: &Testbed, published: &Published) -> Result<Self, Error> {
         let client = published.client();
         let client = ClientBuilder::new()
@@ -55,13 +55,13 @@ impl Watch {
         Self::start(testbed.listen(), Subject::Published { client, path: published.path().to_owned() })
     }
 
-    /// Over the node's own Docker config.
+    /// Watches the node's own Docker config.
     pub fn over_local(testbed: &Testbed) -> Result<Self, Error> {
         Self::start(testbed.listen(), Subject::Local(testbed.node.docker_config()))
     }
 
-    /// Checks that from the first good read on nobody found the file missing, torn, without a credential or with one
-    /// that had ended; and that health told the truth.
+    /// Asserts that from the first good read on the file was never missing, torn, without a credential or with an
+    /// expired one, and that health was truthful.
     pub fn end_well(self) {
         let summary = self.end();
         assert!(summary.reads > summary.outages, "nothing was read: {summary:?}");
@@ -69,8 +69,8 @@ impl Watch {
         assert!(summary.false_ready.is_empty(), "{summary:?}");
     }
 
-    /// Checks that health never claimed readiness when a launch would have failed: not at all for a credential that
-    /// had ended, and otherwise not after passes enough to have seen it.
+    /// Asserts that health never reported ready when a launch would have failed: not at all with an expired credential,
+    /// and otherwise not after enough passes to notice.
     pub fn end_truthful(self) {
         let summary = self.end();
         assert!(summary.reads > 0 && summary.false_ready.is_empty(), "{summary:?}");
@@ -81,7 +81,7 @@ impl Watch {
         let stopped = Arc::clone(&stop);
         let failed = |source| Error::Start { source };
         let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
-        // A thread of its own: what tests wait for does not hold it up.
+        // A separate thread, which the test does not block.
         let watching = move || {
             let summary = runtime.block_on(watch(agent, &subject, &stopped));
             runtime.shutdown_background();
@@ -93,8 +93,8 @@ impl Watch {
 
     fn end(mut self) -> Summary {
         self.stop.store(true, Ordering::Relaxed);
-        let thread = self.thread.take().expect("it is taken here alone");
-        thread.join().expect("the watch returns whatever it sees")
+        let thread = self.thread.take().expect("only `end` takes it");
+        thread.join().expect("the watch does not panic")
     }
 }
 
@@ -104,7 +104,7 @@ impl Drop for Watch {
     }
 }
 
-/// What is read.
+/// The file to read.
 #[derive(Debug)]
 enum Subject {
     Published { client: Client, path: String },
@@ -159,6 +159,6 @@ async fn passes(agent: SocketAddr) -> Option<u64> {
     Some(count_passes(&answer.text()))
 }
 
-/// Silence for longer is no answer.
+/// How long to wait for a response.
 const PATIENCE: Duration = Duration::from_secs(3);
 const PACE: Duration = Duration::from_millis(15);

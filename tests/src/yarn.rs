@@ -1,4 +1,4 @@
-//! What a NodeManager does with the published config.json at a container launch, done by YARN's own class.
+//! Reads the published config.json as a NodeManager does at a container launch, with YARN's own class.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -29,28 +29,28 @@ pub enum Error {
     File { operation: &'static str, path: PathBuf, source: io::Error },
 }
 
-/// How a launch would have gone on.
+/// The outcome of a launch.
 #[derive(Debug)]
 pub enum Launch {
-    /// Docker is started with these credentials.
+    /// YARN starts docker with these credentials.
     Handed(HandOver),
     /// The container fails with this Java exception.
     Failed { class: String, message: String },
 }
 
-/// The directory that docker gets by `--config`, and what its config.json holds.
+/// The config.json that YARN writes for `docker --config`.
 pub struct HandOver {
     pub config_json: PathBuf,
     auths: BTreeMap<String, String>,
 }
 
 impl HandOver {
-    /// The registries there are credentials for, in order.
+    /// The registries with credentials, in order.
     pub fn registries(&self) -> impl Iterator<Item = &str> {
         self.auths.keys().map(String::as_str)
     }
 
-    /// The `auth` of a registry, as it stands in the file.
+    /// The `auth` of a registry in the file.
     pub fn auth(&self, registry: &str) -> Option<&str> {
         self.auths.get(registry).map(String::as_str)
     }
@@ -69,7 +69,7 @@ impl fmt::Debug for HandOver {
     }
 }
 
-/// A running JVM that launches on demand. Good for some hundreds: YARN's class never closes its streams.
+/// A running JVM that launches on demand, some hundreds of times: YARN's class never closes its streams.
 #[derive(Debug)]
 pub struct YarnReader {
     server: LineServer,
@@ -87,7 +87,7 @@ impl YarnReader {
         Ok(Self { server, launches: 0, directory })
     }
 
-    /// Does what a launch with `YARN_CONTAINER_RUNTIME_DOCKER_CLIENT_CONFIG=uri` does before docker is run.
+    /// Does what a launch with `YARN_CONTAINER_RUNTIME_DOCKER_CLIENT_CONFIG=uri` does before it runs docker.
     pub async fn launch(&mut self, uri: &str) -> Result<Launch, Error> {
         self.launches += 1;
         let dir = self.directory.path().join(self.launches.to_string());
@@ -114,7 +114,7 @@ impl YarnReader {
 
 fn hand_over(path: &Path) -> Result<HandOver, Error> {
     let failed = |source| Error::File { operation: "read", path: path.to_owned(), source };
-    // Without credentials YARN writes no file.
+    // YARN writes no file if there are no credentials.
     let text = match fs::read(path) {
         Ok(text) => text,
         Err(absent) if absent.kind() == io::ErrorKind::NotFound => b"{}".to_vec(),

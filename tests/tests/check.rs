@@ -19,7 +19,7 @@ const TRUST: &str = include_str!("../../agent/hadoop-rules/testdata/trust.jsonl"
 const MOUNTS: &str = include_str!("../../agent/hadoop-rules/testdata/mount.jsonl");
 const DOCKER_CONFIGS: &str = include_str!("../../agent/hadoop-rules/testdata/docker_config.jsonl");
 
-/// Good but for the mount lists.
+/// Valid except that the mount lists are missing.
 const CFG: &str = "\
 yarn.nodemanager.linux-container-executor.group=yarn
 [docker]
@@ -34,7 +34,7 @@ fn run(args: &[&str]) -> Outcome<Output> {
     Ok(Command::new(agent::program()?).args(args).env_clear().output()?)
 }
 
-/// What `check --json` prints with these arguments; the exit code must say the same.
+/// The output of `check --json` with these arguments; asserts that the exit code matches.
 fn check(args: &[&str]) -> Outcome<Value> {
     let output = run(&[&["check", "--json"], args].concat())?;
     let report: Value = serde_json::from_slice(&output.stdout)
@@ -51,7 +51,7 @@ fn codes(report: &Value, severity: &str) -> Vec<String> {
 }
 
 #[test]
-fn trust_is_told_as_hadoop_decides() -> Outcome {
+fn trust_matches_hadoops_recorded_decisions() -> Outcome {
     let directory = scratch::directory("check")?;
     let path = directory.path().join("container-executor.cfg");
     let file = path.display().to_string();
@@ -66,7 +66,7 @@ fn trust_is_told_as_hadoop_decides() -> Outcome {
         for rules in ["3.2", "3.3"] {
             let expected = &case[rules];
             let report = check(&["--executor-cfg", &file, "--rules", rules, "--image", image])?;
-            let (cfg, judged) = (&report["executor_cfg"], &report["images"][0]);
+            let (cfg, checked) = (&report["executor_cfg"], &report["images"][0]);
             assert_eq!(
                 cfg["parse_error"].is_null(),
                 expected["parse_error"].is_null(),
@@ -74,10 +74,10 @@ fn trust_is_told_as_hadoop_decides() -> Outcome {
                 case["id"]
             );
             let found = json!({
-                "trusted": judged["trusted"],
-                "privileged_trust": judged["privileged_trusted"],
-                "privileged_ok": judged["privileged_allowed"],
-                "image_valid": judged["name_valid"],
+                "trusted": checked["trusted"],
+                "privileged_trust": checked["privileged_trusted"],
+                "privileged_ok": checked["privileged_allowed"],
+                "image_valid": checked["name_valid"],
                 "docker_module_enabled": cfg["docker_enabled"],
                 "docker_supported": cfg["docker_supported"],
                 "nm_group": cfg["nm_group"],
@@ -100,7 +100,7 @@ fn trust_is_told_as_hadoop_decides() -> Outcome {
 }
 
 #[test]
-fn mounts_are_judged_by_the_file_system() -> Outcome {
+fn mounts_match_hadoops_recorded_decisions() -> Outcome {
     let directory = scratch::directory("mounts")?;
     let at = |name: &str| directory.path().join(name);
     fs::create_dir_all(at("d/sub"))?;
@@ -113,7 +113,7 @@ fn mounts_are_judged_by_the_file_system() -> Outcome {
     let root = directory.path().display().to_string();
     let path = at("container-executor.cfg");
     let file = path.display().to_string();
-    // One case mounts a directory of the machine that the cases were recorded on.
+    // One case mounts a directory of the machine on which the cases were recorded.
     for line in MOUNTS.lines().filter(|line| !line.contains("ro_parent_of_cfg")) {
         let case: Value = serde_json::from_str(&line.replace("$TMP", &root))?;
         let mut text = CFG.to_owned();
@@ -135,11 +135,11 @@ fn mounts_are_judged_by_the_file_system() -> Outcome {
                 "--mount",
                 mounts,
             ];
-            let judged = &check(&args)?["images"][0];
-            let allowed = judged["mounts"].as_array().ok_or("mounts")?.iter().all(|m| m["allowed"] == true);
+            let checked = &check(&args)?["images"][0];
+            let allowed = checked["mounts"].as_array().ok_or("mounts")?.iter().all(|m| m["allowed"] == true);
             let expected = case[version]["rc"] == 0;
             assert_eq!(
-                (allowed, &judged["would_launch"]),
+                (allowed, &checked["would_launch"]),
                 (expected, &json!(expected)),
                 "{} by {rules}",
                 case["id"]
@@ -150,7 +150,7 @@ fn mounts_are_judged_by_the_file_system() -> Outcome {
 }
 
 #[test]
-fn a_config_json_is_read_as_yarn_does() -> Outcome {
+fn config_json_is_read_as_yarn_reads_it() -> Outcome {
     let directory = scratch::directory("configs")?;
     for line in DOCKER_CONFIGS.lines() {
         let case: Value = serde_json::from_str(line)?;
@@ -161,22 +161,22 @@ fn a_config_json_is_read_as_yarn_does() -> Outcome {
             (None, Some(encoded)) => fs::write(&path, BASE64.decode(encoded)?)?,
             (None, None) => {}
         }
-        let judged = &check(&["--docker-config", &path.display().to_string()])?["docker_config"];
+        let checked = &check(&["--docker-config", &path.display().to_string()])?["docker_config"];
         let expected = &case["3.5.0"];
-        assert_eq!(judged["error"].is_null(), expected["error"].is_null(), "{id}");
-        let credentials = judged["credentials"].as_object().ok_or("credentials")?.len();
+        assert_eq!(checked["error"].is_null(), expected["error"].is_null(), "{id}");
+        let credentials = checked["credentials"].as_object().ok_or("credentials")?.len();
         assert_eq!(credentials as u64, expected["tokens"].as_u64().unwrap_or_default(), "{id}");
     }
     Ok(())
 }
 
 #[test]
-fn nothing_but_the_named_files_is_looked_at() -> Outcome {
+fn only_the_named_files_are_checked() -> Outcome {
     let directory = scratch::directory("named")?;
     let path = directory.path().join("container-executor.cfg");
     fs::write(&path, CFG)?;
     let file = path.display().to_string();
-    // Settings that are not there would end any other command.
+    // Missing settings would end any other command.
     let report = check(&["--executor-cfg", &file, "--config", "/nonexistent", "--rules", "3.3"])?;
     assert_eq!(report["findings"], json!([]));
     assert_eq!(report["docker_config"], Value::Null);
@@ -190,7 +190,7 @@ fn nothing_but_the_named_files_is_looked_at() -> Outcome {
 }
 
 #[test]
-fn a_missing_file_is_an_error_and_wrong_usage_is_2() -> Outcome {
+fn missing_file_exits_1_and_wrong_usage_exits_2() -> Outcome {
     let report = check(&["--executor-cfg", "/nonexistent/cfg"])?;
     assert_eq!(report["executor_cfg"]["present"], false);
     assert_eq!(codes(&report, "error"), ["config-missing"]);
@@ -206,7 +206,7 @@ fn a_missing_file_is_an_error_and_wrong_usage_is_2() -> Outcome {
 }
 
 #[test]
-fn the_text_points_at_the_fault_and_is_plain_in_a_pipe() -> Outcome {
+fn text_marks_the_error_and_has_no_color_in_a_pipe() -> Outcome {
     let directory = scratch::directory("text")?;
     let path = directory.path().join("container-executor.cfg");
     fs::write(&path, CFG.replace("centos,", "centos, "))?;
@@ -255,7 +255,7 @@ fn submit_args_survive_the_shell() -> Outcome {
             assert_eq!(words[at - 1], "--conf");
         }
     }
-    // What needs quotes survives where a shell reads the text.
+    // Values that need quotes survive a shell.
     let strange = shell(r#"eval "printf '%s\n' $("$1" submit-args --image 'a b$HOME' 2>/dev/null)""#)?;
     let strange = String::from_utf8(strange.stdout)?;
     assert!(strange.contains("DOCKER_IMAGE=a b$HOME\n"), "{strange}");
@@ -263,7 +263,7 @@ fn submit_args_survive_the_shell() -> Outcome {
 }
 
 #[test]
-fn strict_submit_args_print_nothing_after_an_error() -> Outcome {
+fn strict_submit_args_print_nothing_on_error() -> Outcome {
     let refused = run(&["submit-args", "--image", "Registry/App", "--strict"])?;
     assert_eq!((refused.status.code(), refused.stdout), (Some(1), Vec::new()));
     let warned = run(&["submit-args", "--image", "Registry/App", "--format", "json"])?;
@@ -275,7 +275,7 @@ fn strict_submit_args_print_nothing_after_an_error() -> Outcome {
 }
 
 #[test]
-fn what_emr_config_writes_passes_its_own_check() -> Outcome {
+fn emr_config_output_passes_check() -> Outcome {
     let directory = scratch::directory("emr")?;
     let path = directory.path().join("configurations.json");
     let file = path.display().to_string();
@@ -292,9 +292,9 @@ fn what_emr_config_writes_passes_its_own_check() -> Outcome {
     Ok(())
 }
 
-/// Files of the largest size that is read, in shapes that punish careless readers.
+/// Files of the largest size that is read, with content that is slow for careless parsers.
 #[test]
-fn large_and_strange_files_are_judged() -> Outcome {
+fn large_and_malformed_files_are_checked() -> Outcome {
     const SIZE: usize = 16 << 20;
     let directory = scratch::directory("large")?;
     let path = directory.path().join("file");
@@ -307,13 +307,13 @@ fn large_and_strange_files_are_judged() -> Outcome {
         }
         fs::write(&path, vec![b' '; SIZE + 1])?;
         let output = run(&["check", option, &file])?;
-        assert_eq!(output.status.code(), Some(1), "{option}: larger than is read");
+        assert_eq!(output.status.code(), Some(1), "{option}: a file over the limit");
     }
     Ok(())
 }
 
 #[tokio::test]
-async fn the_daemon_tells_findings_and_trust() -> Outcome {
+async fn daemon_reports_findings_and_trust() -> Outcome {
     let mut testbed = Testbed::without_hdfs().await?;
     testbed.settings.registry(TRUSTED_REGISTRY, &[]);
     let agent = testbed.start()?;
@@ -343,7 +343,7 @@ async fn the_daemon_tells_findings_and_trust() -> Outcome {
 }
 
 #[tokio::test]
-async fn the_registry_is_asked_for_the_image() -> Outcome {
+async fn image_is_looked_up_at_the_registry() -> Outcome {
     if !parts::present([Part::registry(), Part::hadoop()]) {
         return Ok(());
     }
@@ -361,7 +361,7 @@ async fn the_registry_is_asked_for_the_image() -> Outcome {
         Outcome::Ok(found)
     };
     let here = ask(registry.image(), &[]).await?;
-    assert!(here.contains(&"java-not-found".to_owned()), "found and permitted: {here:?}");
+    assert!(here.contains(&"java-not-found".to_owned()), "the image was not found: {here:?}");
     let amd64 = cfg!(target_arch = "x86_64");
     assert_eq!(here.contains(&"architecture-differs".to_owned()), !amd64, "{here:?}");
     let absent = ask(format!("{}/absent:v1", registry.host()), &[]).await?;
@@ -374,9 +374,8 @@ async fn the_registry_is_asked_for_the_image() -> Outcome {
     Ok(())
 }
 
-/// Whether the directory of published files is writable for all is told.
 #[tokio::test]
-async fn the_published_file_is_judged_where_it_lies() -> Outcome {
+async fn published_file_is_checked_on_hdfs() -> Outcome {
     let Some((testbed, published)) = Testbed::with_hdfs().await? else { return Ok(()) };
     let found = async || {
         let report = testbed.run(&["check", "--json", "--offline"]).await?.json()?;

@@ -5,7 +5,7 @@ use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
 use emr_ecr_agent_tests::testbed::{Outcome, SOON, Testbed};
 
 #[tokio::test]
-async fn help_and_version_are_told_without_settings() -> Outcome {
+async fn help_and_version_need_no_settings() -> Outcome {
     let testbed = Testbed::without_hdfs().await?;
     let help = testbed.run_plainly(&["--help"]).await?;
     assert_eq!(help.code, 0);
@@ -24,7 +24,7 @@ async fn help_and_version_are_told_without_settings() -> Outcome {
 }
 
 #[tokio::test]
-async fn wrong_usage_ends_with_2() -> Outcome {
+async fn wrong_usage_exits_2() -> Outcome {
     let testbed = Testbed::without_hdfs().await?;
     for args in [
         &[] as &[&str],
@@ -47,7 +47,7 @@ async fn wrong_usage_ends_with_2() -> Outcome {
 }
 
 #[tokio::test]
-async fn wrong_settings_end_with_78_and_every_mistake() -> Outcome {
+async fn wrong_settings_exit_78_and_list_every_mistake() -> Outcome {
     let testbed = Testbed::without_hdfs().await?;
     let text = "\
 refresh.renew_at = 2
@@ -87,7 +87,7 @@ mode = \"0200\"
 }
 
 #[tokio::test]
-async fn settings_that_cannot_be_read_end_with_78() -> Outcome {
+async fn unreadable_settings_exit_78() -> Outcome {
     let testbed = Testbed::without_hdfs().await?;
     testbed.node.write("not.toml", "[refresh\n")?;
     std::fs::write(testbed.node.path("not.text"), [0xff, 0xfe])?;
@@ -106,7 +106,7 @@ async fn settings_that_cannot_be_read_end_with_78() -> Outcome {
 }
 
 #[tokio::test]
-async fn once_makes_all_fresh_and_says_so() -> Outcome {
+async fn once_refreshes_every_sink() -> Outcome {
     let Some((testbed, published)) = Testbed::with_hdfs().await? else { return Ok(()) };
     let finished = testbed.run(&["once"]).await?;
     assert_eq!((finished.code, finished.err.as_str()), (0, ""), "{}", finished.out);
@@ -121,7 +121,7 @@ async fn once_makes_all_fresh_and_says_so() -> Outcome {
     assert_eq!(testbed.docker_config()?["auths"][TRUSTED_REGISTRY]["auth"], auth);
     published.wait_for_auth(TRUSTED_REGISTRY, &auth).await?;
 
-    // What is published is as good as a token of one's own, and costs no call.
+    // The published token is adopted, so ECR is not called.
     let again = testbed.run(&["once", "--json"]).await?;
     let report = again.json()?;
     assert_eq!((again.code, &report["fresh"], &report["dry_run"]), (0, &true.into(), &false.into()));
@@ -134,7 +134,7 @@ async fn once_makes_all_fresh_and_says_so() -> Outcome {
 }
 
 #[tokio::test]
-async fn once_ends_with_1_where_something_is_not_fresh() -> Outcome {
+async fn once_exits_1_unless_all_is_fresh() -> Outcome {
     let testbed = Testbed::without_hdfs().await?;
     testbed.ecr.fail_always(Fault::AccessDenied);
     let finished = testbed.run(&["once"]).await?;
@@ -149,25 +149,25 @@ async fn once_ends_with_1_where_something_is_not_fresh() -> Outcome {
 }
 
 #[tokio::test]
-async fn a_dry_run_writes_nothing_and_tells_what_it_would() -> Outcome {
+async fn dry_run_reports_changes_and_writes_nothing() -> Outcome {
     let Some((testbed, published)) = Testbed::with_hdfs().await? else { return Ok(()) };
-    let told = testbed.run(&["once", "--dry-run"]).await?;
-    assert_eq!(told.code, 1, "nothing is fresh yet: {}", told.out);
+    let preview = testbed.run(&["once", "--dry-run"]).await?;
+    assert_eq!(preview.code, 1, "nothing is fresh yet: {}", preview.out);
     for line in [
         format!("local:{} would be replaced", testbed.node.docker_config().display()),
         format!("hdfs:{} would be replaced", published.path()),
     ] {
-        assert!(told.out.contains(&line), "{line}: {}", told.out);
+        assert!(preview.out.contains(&line), "{line}: {}", preview.out);
     }
     assert!(!testbed.node.docker_config().exists());
     assert!(published.names().await?.is_empty());
 
     published.put("broken").await?;
-    let told = testbed.run(&["once", "--dry-run", "--json"]).await?.json()?;
-    assert_eq!(told["dry_run"], true);
+    let preview = testbed.run(&["once", "--dry-run", "--json"]).await?.json()?;
+    assert_eq!(preview["dry_run"], true);
     let hdfs = format!("hdfs:{}", published.path());
     let changes =
-        told["changes"].as_array().ok_or("no changes")?.iter().filter(|change| change["sink"] == hdfs);
+        preview["changes"].as_array().ok_or("no changes")?.iter().filter(|change| change["sink"] == hdfs);
     let changes: Vec<_> = changes.map(|change| change["change"].clone()).collect();
     assert_eq!(changes, ["set aside", "replaced"]);
     assert_eq!(published.text().await?, "broken");
@@ -176,7 +176,7 @@ async fn a_dry_run_writes_nothing_and_tells_what_it_would() -> Outcome {
 }
 
 #[tokio::test]
-async fn status_ends_with_3_1_or_0() -> Outcome {
+async fn status_exits_3_1_or_0() -> Outcome {
     let Some((testbed, published)) = Testbed::with_hdfs().await? else { return Ok(()) };
     let absent = testbed.run(&["status"]).await?;
     assert_eq!((absent.code, absent.out.as_str()), (3, ""));
@@ -203,7 +203,7 @@ async fn status_ends_with_3_1_or_0() -> Outcome {
 }
 
 #[tokio::test]
-async fn check_ends_with_1_where_an_error_is_found() -> Outcome {
+async fn check_exits_1_on_an_error() -> Outcome {
     let testbed = Testbed::without_hdfs().await?;
     let path = testbed.node.conf_dir().join("container-executor.cfg");
     let text = std::fs::read_to_string(&path)?;
@@ -218,9 +218,13 @@ async fn check_ends_with_1_where_an_error_is_found() -> Outcome {
             None => std::fs::remove_file(&path)?,
         }
         let file = path.display().to_string();
-        let told = testbed.run_plainly(&["check", "--executor-cfg", &file, "--offline"]).await?;
-        assert_eq!(told.code, code, "{finding:?}: {}{}", told.out, told.err);
-        assert!(finding.is_none_or(|finding| told.out.contains(&format!("[{finding}]"))), "{}", told.out);
+        let checked = testbed.run_plainly(&["check", "--executor-cfg", &file, "--offline"]).await?;
+        assert_eq!(checked.code, code, "{finding:?}: {}{}", checked.out, checked.err);
+        assert!(
+            finding.is_none_or(|finding| checked.out.contains(&format!("[{finding}]"))),
+            "{}",
+            checked.out
+        );
 
         let json = testbed.run_plainly(&["check", "--executor-cfg", &file, "--offline", "--json"]).await?;
         assert_eq!(json.code, code, "{finding:?}: {}", json.err);

@@ -1,4 +1,4 @@
-//! The node's own Docker config: what the agent changes in it, and what it leaves alone. No HDFS is needed for that.
+//! The node's Docker config: what the agent changes and what it leaves alone. Most tests need no HDFS.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -12,7 +12,7 @@ use emr_ecr_agent_tests::tmpfs::Tmpfs;
 use serde_json::{Value, json};
 
 #[tokio::test]
-async fn what_others_keep_in_it_stays() -> Outcome {
+async fn foreign_keys_stay() -> Outcome {
     let testbed = Testbed::without_hdfs().await?;
     let others = json!({
         "auths": { "hub.example.com": { "auth": "aHViOmh1Yg==", "email": "a@example.com" } },
@@ -32,7 +32,7 @@ async fn what_others_keep_in_it_stays() -> Outcome {
 }
 
 #[tokio::test]
-async fn it_is_made_with_its_directory_and_its_mode() -> Outcome {
+async fn file_and_directory_are_created_with_their_modes() -> Outcome {
     let testbed = Testbed::without_hdfs().await?;
     fs::remove_dir(testbed.node.path("root/.docker"))?;
     let agent = testbed.start()?;
@@ -44,35 +44,35 @@ async fn it_is_made_with_its_directory_and_its_mode() -> Outcome {
 }
 
 #[tokio::test]
-async fn a_drifted_mode_is_mended_without_a_new_file() -> Outcome {
+async fn mode_is_restored_in_place() -> Outcome {
     let testbed = Testbed::without_hdfs().await?;
     let agent = testbed.start()?;
     docker_config_fresh(&agent).await?;
     let path = testbed.node.docker_config();
     let inode = fs::metadata(&path)?.ino();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o666))?;
-    shown(&agent, "the mode of old", |_| (mode(&path).ok()? == 0o600).then_some(())).await?;
+    shown(&agent, "the configured mode", |_| (mode(&path).ok()? == 0o600).then_some(())).await?;
     assert_eq!(fs::metadata(&path)?.ino(), inode);
     Ok(())
 }
 
 #[tokio::test]
-async fn what_is_right_is_not_written_again() -> Outcome {
+async fn unchanged_file_is_not_rewritten() -> Outcome {
     let testbed = Testbed::without_hdfs().await?;
     let agent = testbed.start()?;
     docker_config_fresh(&agent).await?;
-    let print = || {
+    let stamp = || {
         let metadata = fs::metadata(testbed.node.docker_config())?;
         Ok::<_, std::io::Error>((metadata.ino(), metadata.ctime(), metadata.ctime_nsec()))
     };
-    let before = print()?;
+    let before = stamp()?;
     passes(&agent, 3).await?;
-    assert_eq!(print()?, before);
+    assert_eq!(stamp()?, before);
     Ok(())
 }
 
 #[tokio::test]
-async fn a_symbolic_link_stays_and_its_target_is_replaced() -> Outcome {
+async fn symbolic_link_stays_and_its_target_is_replaced() -> Outcome {
     let testbed = Testbed::without_hdfs().await?;
     testbed.node.write("shared-config.json", r#"{"psFormat":"x"}"#)?;
     let link = testbed.node.docker_config();
@@ -87,7 +87,7 @@ async fn a_symbolic_link_stays_and_its_target_is_replaced() -> Outcome {
 }
 
 #[tokio::test]
-async fn what_cannot_be_merged_into_is_left_and_reported() -> Outcome {
+async fn unmergeable_file_is_left_and_reported() -> Outcome {
     for (content, reported) in [
         ("{\"auths\": hunter2", "not JSON at line 1"),
         ("[]", "its top level is not a JSON object"),
@@ -110,13 +110,13 @@ async fn what_cannot_be_merged_into_is_left_and_reported() -> Outcome {
 }
 
 #[tokio::test]
-async fn a_bad_file_does_not_keep_the_others_from_their_tokens() -> Outcome {
+async fn bad_file_does_not_block_other_sinks() -> Outcome {
     let Some((mut testbed, published)) = Testbed::with_hdfs().await? else { return Ok(()) };
     let second = testbed.node.path("second/config.json");
     testbed.settings.docker_config(&second, "0640");
     testbed.node.write("root/.docker/config.json", "not JSON")?;
     let agent = testbed.start()?;
-    shown(&agent, "both other places", |status| {
+    shown(&agent, "both other sinks", |status| {
         let fresh = |index: usize| status["sinks"][index]["fresh"] == true;
         (fresh(1) && fresh(2)).then_some(())
     })
@@ -129,7 +129,7 @@ async fn a_bad_file_does_not_keep_the_others_from_their_tokens() -> Outcome {
 }
 
 #[tokio::test]
-async fn a_directory_in_its_place_is_named() -> Outcome {
+async fn directory_in_its_place_is_reported() -> Outcome {
     let testbed = Testbed::without_hdfs().await?;
     let path = testbed.node.docker_config();
     fs::create_dir(&path)?;
@@ -143,7 +143,7 @@ async fn a_directory_in_its_place_is_named() -> Outcome {
 }
 
 #[tokio::test]
-async fn a_read_only_file_system_is_reported_and_healed() -> Outcome {
+async fn read_only_file_system_is_reported_until_writable() -> Outcome {
     let testbed = Testbed::without_hdfs().await?;
     let directory = testbed.node.path("root/.docker");
     let Some(disk) = Tmpfs::mount(&directory)? else { return Ok(()) };
@@ -159,7 +159,7 @@ async fn a_read_only_file_system_is_reported_and_healed() -> Outcome {
 }
 
 #[tokio::test]
-async fn a_full_disk_costs_nothing_that_is_there() -> Outcome {
+async fn full_disk_loses_nothing() -> Outcome {
     let testbed = Testbed::without_hdfs().await?;
     let directory = testbed.node.path("root/.docker");
     let Some(disk) = Tmpfs::mount(&directory)? else { return Ok(()) };

@@ -1,4 +1,4 @@
-//! What the agent asks ECR for, and what it makes of the answers. No HDFS is needed for that.
+//! The agent's calls to ECR and its use of the responses. These tests need no HDFS.
 
 use emr_ecr_agent_tests::ecr::{BadToken, Fault};
 use emr_ecr_agent_tests::imds::{ACCESS_KEY, Behavior};
@@ -45,7 +45,7 @@ async fn one_call_serves_all_registries_of_a_region() -> Outcome {
 }
 
 #[tokio::test]
-async fn the_lack_of_credentials_is_told_from_all_else() -> Outcome {
+async fn missing_credentials_are_reported_as_such() -> Outcome {
     let testbed = Testbed::without_hdfs().await?;
     testbed.imds.set_behavior(Behavior::NoRole);
     let agent = testbed.start()?;
@@ -66,7 +66,7 @@ async fn the_lack_of_credentials_is_told_from_all_else() -> Outcome {
 }
 
 #[tokio::test]
-async fn a_bad_answer_never_replaces_a_living_token() -> Outcome {
+async fn invalid_response_never_replaces_a_valid_token() -> Outcome {
     for fault in [Fault::Content(BadToken::AlreadyExpired), Fault::Content(BadToken::NotAwsUser)] {
         let testbed = Testbed::without_hdfs().await?;
         testbed.ecr.set_token_life(SignedDuration::from_secs(6));
@@ -82,7 +82,7 @@ async fn a_bad_answer_never_replaces_a_living_token() -> Outcome {
         .await?;
         assert!(registry["last_error"].is_string());
         let expires_at: Timestamp = registry["expires_at"].as_str().ok_or("no expiry")?.parse()?;
-        // On the wire it is a number of seconds with a broken part, which is not exact.
+        // On the wire it is a floating-point number of seconds, which is not exact.
         let apart = expires_at.duration_since(first.expires_at).abs();
         assert!(apart <= SignedDuration::from_millis(1), "{fault:?}: {apart}");
         let auth = &testbed.docker_config()?["auths"][TRUSTED_REGISTRY]["auth"];
@@ -92,10 +92,10 @@ async fn a_bad_answer_never_replaces_a_living_token() -> Outcome {
 }
 
 #[tokio::test]
-async fn expiry_is_judged_by_the_clock_of_the_server() -> Outcome {
+async fn expiry_follows_the_servers_clock() -> Outcome {
     for hours in [-3, 3] {
         let testbed = Testbed::without_hdfs().await?;
-        // By the local clock the token would have ended long ago, or would live for hours.
+        // By the local clock the token would have expired hours ago, or would live for hours more.
         testbed.ecr.set_clock_offset(SignedDuration::from_hours(hours));
         testbed.ecr.set_token_life(SignedDuration::from_mins(30));
         let agent = testbed.start()?;
@@ -107,7 +107,7 @@ async fn expiry_is_judged_by_the_clock_of_the_server() -> Outcome {
         assert_eq!(token["ok"], true, "{hours} h: {token}");
 
         passes(&agent, 2).await?;
-        // The first is refused, since it is signed by the wrong clock.
+        // ECR rejects the first, which is signed with the wrong time.
         assert_eq!(testbed.ecr.calls().len(), 2, "{hours} h: nothing is due yet");
         let local =
             check_named(&agent.status().await?, &format!("local:{}", testbed.node.docker_config().display()))
@@ -118,7 +118,7 @@ async fn expiry_is_judged_by_the_clock_of_the_server() -> Outcome {
 }
 
 #[tokio::test]
-async fn a_token_is_renewed_at_half_of_its_life() -> Outcome {
+async fn token_is_renewed_at_half_of_its_life() -> Outcome {
     let testbed = Testbed::without_hdfs().await?;
     testbed.ecr.set_token_life(SignedDuration::from_secs(8));
     let agent = testbed.start()?;
@@ -126,7 +126,7 @@ async fn a_token_is_renewed_at_half_of_its_life() -> Outcome {
     for pair in calls.windows(2) {
         let apart = pair[1].at.duration_since(pair[0].at);
         assert!(apart >= SignedDuration::from_secs(3), "renewed too early: {apart}");
-        assert!(apart <= SignedDuration::from_secs(8), "renewed after its end: {apart}");
+        assert!(apart <= SignedDuration::from_secs(8), "renewed after its expiry: {apart}");
     }
     let newest = testbed.ecr.newest("us-east-1").ok_or("no token issued")?.auth();
     shown(&agent, "the third token", |_| {
@@ -137,7 +137,7 @@ async fn a_token_is_renewed_at_half_of_its_life() -> Outcome {
 }
 
 #[tokio::test]
-async fn ecr_is_asked_by_tls_and_by_the_proxy_that_the_environment_names() -> Outcome {
+async fn ecr_is_called_over_tls_and_https_proxy() -> Outcome {
     let mut testbed = Testbed::without_hdfs().await?;
     let api = format!("api.ecr.{REGION}.amazonaws.com");
     let proxy = TlsProxy::start(vec![Route { host: api, server: testbed.ecr.address() }]).await?;

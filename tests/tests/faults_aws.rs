@@ -1,6 +1,5 @@
-//! What happens to the services that tokens come from, with a token at hand: ECR, ECR Public and STS, one by one.
-//! Whatever it is, it is named, what lives stays, other registries do not notice, and the next token comes once the
-//! cause is gone.
+//! Faults of ECR, ECR Public and STS, one at a time, mostly while a token is valid. Each is reported, valid tokens
+//! stay, other registries are not affected, and the next token arrives once the fault is gone.
 
 use std::time::Duration;
 
@@ -16,18 +15,18 @@ use futures_util::future::try_join_all;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-/// Which service is in trouble, and how.
+/// The faulty service and its fault.
 #[derive(Debug, Clone, Copy)]
-enum Trouble {
+enum ServiceFault {
     Private(Fault),
     Public(Fault),
     Sts(sts::Fault),
 }
 
-/// Longer than a call may take.
+/// Longer than the deadline of a call.
 const LATE: Duration = Duration::from_secs(60);
 
-/// How private ECR fails; the word, or words, that count it; a part of the error.
+/// ECR's faults, each with the counter's `result` (alternatives separated by `|`) and a part of the error.
 const ECR_FAULTS: [(Fault, &str, &str); 12] = [
     (Fault::Throttled, "throttled", "ThrottlingException: Rate exceeded"),
     (Fault::AccessDenied, "denied", "ecr:GetAuthorizationToken"),
@@ -44,7 +43,7 @@ const ECR_FAULTS: [(Fault, &str, &str); 12] = [
 ];
 
 #[tokio::test]
-async fn a_failed_first_call_is_reported_and_repeated() -> Outcome {
+async fn failed_first_call_is_reported_and_retried() -> Outcome {
     try_join_all(ECR_FAULTS.map(|(fault, kind, words)| check_first_call(fault, kind, words))).await?;
     Ok(())
 }
@@ -69,7 +68,7 @@ fn deadline(kind: &str) -> &'static str {
     if kind == "timeout" { "3s" } else { "15s" }
 }
 
-/// `kind` may be several words with `|` in between.
+/// `kind` may be alternatives separated by `|`.
 async fn assert_counted(agent: &Agent, host: &str, kind: &str) -> Outcome {
     let metrics = agent.get("/metrics").await?.text();
     let counted = kind.split('|').any(|kind| {
@@ -81,12 +80,12 @@ async fn assert_counted(agent: &Agent, host: &str, kind: &str) -> Outcome {
 }
 
 #[tokio::test]
-async fn trouble_of_ecr() -> Outcome {
-    check_all(ECR_FAULTS.map(|(fault, kind, words)| (Trouble::Private(fault), kind, words))).await
+async fn ecr_faults_during_renewal_are_survived() -> Outcome {
+    check_all(ECR_FAULTS.map(|(fault, kind, words)| (ServiceFault::Private(fault), kind, words))).await
 }
 
 #[tokio::test]
-async fn trouble_of_ecr_public() -> Outcome {
+async fn ecr_public_faults_during_renewal_are_survived() -> Outcome {
     let table = [
         (Fault::Throttled, "throttled", "ThrottlingException: Rate exceeded"),
         (Fault::AccessDenied, "denied", "ecr-public:GetAuthorizationToken and sts:GetServiceBearerToken"),
@@ -101,11 +100,11 @@ async fn trouble_of_ecr_public() -> Outcome {
         (Fault::Content(BadToken::NotBase64), "invalid", "not base64 of AWS:password"),
         (Fault::Content(BadToken::Missing), "invalid", "holds no authorization token"),
     ];
-    check_all(table.map(|(fault, kind, words)| (Trouble::Public(fault), kind, words))).await
+    check_all(table.map(|(fault, kind, words)| (ServiceFault::Public(fault), kind, words))).await
 }
 
 #[tokio::test]
-async fn trouble_of_sts() -> Outcome {
+async fn sts_faults_during_renewal_are_survived() -> Outcome {
     use sts::Fault;
     let table = [
         (Fault::Throttled, "throttled", "throttled AssumeRole: Throttling: Rate exceeded"),
@@ -118,33 +117,33 @@ async fn trouble_of_sts() -> Outcome {
         (Fault::Silent, "timeout", "within 3s"),
         (Fault::Content(sts::NoCredentials), "service", "failed AssumeRole: the response has no credentials"),
     ];
-    check_all(table.map(|(fault, kind, words)| (Trouble::Sts(fault), kind, words))).await
+    check_all(table.map(|(fault, kind, words)| (ServiceFault::Sts(fault), kind, words))).await
 }
 
 /// A few rows at a time: metadata that takes a second to answer is a failed call, and one thread answers for all rows.
-async fn check_all<const N: usize>(table: [(Trouble, &str, &str); N]) -> Outcome {
+async fn check_all<const N: usize>(table: [(ServiceFault, &str, &str); N]) -> Outcome {
     for rows in table.chunks(4) {
-        try_join_all(rows.iter().map(|(trouble, kind, words)| check(*trouble, kind, words))).await?;
+        try_join_all(rows.iter().map(|(fault, kind, words)| check(*fault, kind, words))).await?;
     }
     Ok(())
 }
 
-/// `kind` is the word, or words, for counters; `words` a part of what is said.
-async fn check(trouble: Trouble, kind: &str, words: &str) -> Outcome {
+/// `kind` is the counter's `result`, `words` a part of the error.
+async fn check(fault: ServiceFault, kind: &str, words: &str) -> Outcome {
     let mut testbed = Identities::new().await?;
     testbed.settings.set("deadlines.ecr", deadline(kind));
     testbed.settings.registry(PUBLIC, &[]);
     testbed.add_others_by_role();
-    // Renewed halfway, with as much time for the look at what lives.
+    // Renewed at half of its life, which leaves time to check that the valid one stays.
     for ecr in [&testbed.ecr, &testbed.public] {
         ecr.set_token_life(SignedDuration::from_secs(20));
     }
     let agent = testbed.start()?;
     wait_for_tokens(&agent, &[TRUSTED_REGISTRY, OTHERS, PUBLIC]).await?;
-    let host = trouble.host();
+    let host = fault.host();
     let first = testbed.auth(host).ok_or("no token in the Docker config")?;
     let watch = Watch::over_local(&testbed)?;
-    trouble.begin(&testbed);
+    fault.begin(&testbed);
 
     let failing = shown(&agent, "a failure", |status| {
         let registry = registry(status, host)?;
@@ -152,18 +151,18 @@ async fn check(trouble: Trouble, kind: &str, words: &str) -> Outcome {
     })
     .await?;
     let error = failing["last_error"].as_str().unwrap_or_default();
-    assert!(error.contains(words) && !error.contains('\n'), "{trouble:?}: {error}");
+    assert!(error.contains(words) && !error.contains('\n'), "{fault:?}: {error}");
     assert_counted(&agent, host, kind).await?;
-    let ends: Timestamp = failing["expires_at"].as_str().ok_or("what lives was dropped")?.parse()?;
-    assert!(ends > Timestamp::now(), "{trouble:?}: looked at too late to tell");
-    assert_eq!(testbed.auth(host), Some(first.clone()), "{trouble:?}: what lives stays");
+    let ends: Timestamp = failing["expires_at"].as_str().ok_or("the valid token was dropped")?.parse()?;
+    assert!(ends > Timestamp::now(), "{fault:?}: checked too late");
+    assert_eq!(testbed.auth(host), Some(first.clone()), "{fault:?}: the valid token must stay");
     let status = agent.status().await?;
-    for bystander in trouble.bystanders() {
-        let shown = registry(&status, bystander).ok_or("not shown")?;
-        assert_eq!(shown["consecutive_failures"], 0, "{trouble:?}: {shown}");
+    for bystander in fault.bystanders() {
+        let shown = registry(&status, bystander).ok_or("not in the status")?;
+        assert_eq!(shown["consecutive_failures"], 0, "{fault:?}: {shown}");
     }
 
-    trouble.end(&testbed);
+    fault.end(&testbed);
     wait::until("the next token", SOON, async || match testbed.auth(host) {
         Some(next) if next != first => Ok(()),
         _ => Err("none yet"),
@@ -174,8 +173,8 @@ async fn check(trouble: Trouble, kind: &str, words: &str) -> Outcome {
     Ok(())
 }
 
-impl Trouble {
-    /// The registry whose tokens do not come any more.
+impl ServiceFault {
+    /// The registry that gets no more tokens.
     fn host(self) -> &'static str {
         match self {
             Self::Private(_) => TRUSTED_REGISTRY,
@@ -184,7 +183,7 @@ impl Trouble {
         }
     }
 
-    /// Registries that have nothing to do with it.
+    /// Registries that the fault does not affect.
     fn bystanders(self) -> &'static [&'static str] {
         match self {
             Self::Private(_) => &[PUBLIC],
@@ -210,9 +209,9 @@ impl Trouble {
     }
 }
 
-/// All services refuse what is signed by another clock than theirs: the node's is what is wrong.
+/// All services reject what is signed with a wrong time, here the node's.
 #[tokio::test]
-async fn a_clock_wrong_by_hours_hinders_no_call() -> Outcome {
+async fn clock_wrong_by_hours_prevents_no_call() -> Outcome {
     for hours in [-3, 3] {
         let mut testbed = Identities::new().await?;
         testbed.settings.registry(PUBLIC, &[]);
@@ -239,7 +238,7 @@ async fn a_clock_wrong_by_hours_hinders_no_call() -> Outcome {
     Ok(())
 }
 
-/// Waits until these registries have tokens, and the places hold them.
+/// Waits until these registries have tokens, and the sinks have them.
 async fn wait_for_tokens(agent: &Agent, hosts: &[&str]) -> Outcome {
     let well = |status: &Value, host: &str| registry(status, host).is_some_and(|r| r["last_error"].is_null());
     shown(agent, "tokens", |status| {

@@ -1,5 +1,5 @@
-//! The node's clock jumps by half a day, there and back, while the real process runs: nothing that is published is
-//! dropped or ends early, ECR is not asked more often, and readiness does not waver.
+//! The node's clock jumps by half a day, forward and back, while the agent runs. No published token is dropped or
+//! expires early, ECR gets no extra calls, and the agent stays ready.
 
 use emr_ecr_agent_tests::agent::Agent;
 use emr_ecr_agent_tests::clock::WallClock;
@@ -10,11 +10,11 @@ use emr_ecr_agent_tests::wait;
 use emr_ecr_agent_tests::watch::Watch;
 use jiff::{SignedDuration, Timestamp};
 
-/// How far the clock is ahead, one after the other.
+/// Hours by which the clock is ahead, in order.
 const JUMPS: [i32; 4] = [12, -12, 12, 0];
 
 #[tokio::test]
-async fn a_jump_takes_nothing_away_and_asks_for_nothing() -> Outcome {
+async fn clock_jump_changes_nothing_and_makes_no_call() -> Outcome {
     let Some(clock) = clock()? else { return Ok(()) };
     let Some((mut testbed, published)) = Testbed::with_hdfs().await? else { return Ok(()) };
     testbed.environment = clock.environment();
@@ -34,7 +34,7 @@ async fn a_jump_takes_nothing_away_and_asks_for_nothing() -> Outcome {
 }
 
 #[tokio::test]
-async fn tokens_are_renewed_in_time_by_a_clock_that_jumped() -> Outcome {
+async fn tokens_are_renewed_in_time_after_a_clock_jump() -> Outcome {
     let Some(clock) = clock()? else { return Ok(()) };
     let Some((mut testbed, published)) = Testbed::with_hdfs().await? else { return Ok(()) };
     testbed.environment = clock.environment();
@@ -51,19 +51,19 @@ async fn tokens_are_renewed_in_time_by_a_clock_that_jumped() -> Outcome {
             _ => Err("none yet"),
         })
         .await?;
-        assert!(next.issued_at < before.expires_at, "{hours} h: renewed after its end");
+        assert!(next.issued_at < before.expires_at, "{hours} h: renewed after its expiry");
         let document = published.wait_for_auth(TRUSTED_REGISTRY, &next.auth()).await?;
         let ends = document["emr-ecr-agent"]["expires_at"][TRUSTED_REGISTRY].as_str().ok_or("no expiry")?;
         let ends: Timestamp = ends.parse()?;
         assert_eq!(ends.as_second(), next.expires_at.as_second(), "{hours} h");
-        // One is refused, if it is signed by the wrong clock, and one is good.
+        // ECR may reject one that is signed with the wrong time.
         assert!(testbed.ecr.calls().len() <= calls + 2, "{hours} h: {:?}", testbed.ecr.calls());
     }
     watch.end_well();
     Ok(())
 }
 
-/// `None`, said loudly, where a part lacks.
+/// `None`, with a message, if a part is missing.
 fn clock() -> Outcome<Option<WallClock>> {
     if !parts::present([Part::hadoop(), Part::kerberos()]) {
         return Ok(None);
@@ -71,7 +71,7 @@ fn clock() -> Outcome<Option<WallClock>> {
     Ok(Some(WallClock::new()?))
 }
 
-/// Waits until the status tells that the clock is ahead by so much.
+/// Waits until the status shows that the clock is this many hours ahead.
 async fn notices(agent: &Agent, hours: i32) -> Outcome {
     shown(agent, "the clock's difference", |status| {
         let skew = status["clock_skew_seconds"].as_f64()?;

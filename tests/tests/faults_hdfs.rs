@@ -1,5 +1,5 @@
-//! What happens to HDFS, and what becomes of the published file: whatever the fault, no reader sees a bad file, the
-//! file is healed within two intervals once the cause is gone, and health does not claim otherwise meanwhile.
+//! Faults of HDFS while a file is published. No reader sees a bad file, the file is repaired within two intervals once
+//! the fault is gone, and health is truthful meanwhile.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use futures_util::future::try_join_all;
 use jiff::{SignedDuration, Timestamp};
 
 #[tokio::test]
-async fn a_failover_is_survived_while_publishing() -> Outcome {
+async fn failover_while_publishing_is_survived() -> Outcome {
     if !parts::present([Part::hadoop()]) {
         return Ok(());
     }
@@ -24,7 +24,7 @@ async fn a_failover_is_survived_while_publishing() -> Outcome {
     let mut testbed = Testbed::publishing(&published).await?;
     // Due at each pass, and alive for longer than the cluster has no active NameNode.
     testbed.ecr.set_token_life(SignedDuration::from_secs(60));
-    // What it holds as the NameNode dies may be its turn to renew, which lasts for as long as calls may take.
+    // It may hold the refresh lock when the NameNode dies, which lasts for as long as calls may take.
     testbed.settings.set("refresh.renew_at", 0.1).set("deadlines.ecr", "2s").set("deadlines.hdfs", "5s");
     let mut agent = testbed.start_ready().await?;
     let watch = Watch::over(&testbed, &published)?;
@@ -45,10 +45,10 @@ async fn a_failover_is_survived_while_publishing() -> Outcome {
     Ok(())
 }
 
-/// What lies there before the agent comes: whole, and without its entry.
-const STRANGERS: &str = r#"{"auths":{"hub.example.com":{"auth":"aHViOmh1Yg=="}}}"#;
+/// A complete file without the agent's entry, there before the agent starts.
+const FOREIGN: &str = r#"{"auths":{"hub.example.com":{"auth":"aHViOmh1Yg=="}}}"#;
 
-/// Every call to the NameNode that publishing consists of, on both sides.
+/// Before and after every call to the NameNode that publishing makes.
 const STEPS: [(&str, Side); 8] = [
     ("create", Side::Before),
     ("create", Side::After),
@@ -61,21 +61,21 @@ const STEPS: [(&str, Side); 8] = [
 ];
 
 #[tokio::test]
-async fn an_agent_killed_at_any_step_leaves_a_whole_file() -> Outcome {
+async fn agent_killed_at_any_step_leaves_a_complete_file() -> Outcome {
     try_join_all(STEPS.map(check_kill)).await?;
     Ok(())
 }
 
 async fn check_kill((call, side): (&'static str, Side)) -> Outcome {
     let Some((mut testbed, published, proxy)) = behind_proxy().await? else { return Ok(()) };
-    // The killed agent may hold the turn to renew, for as long as calls may take.
+    // The killed agent may hold the refresh lock, for as long as calls may take.
     testbed.settings.set("deadlines.ecr", "2s").set("deadlines.hdfs", "4s");
-    published.put(STRANGERS).await?;
+    published.put(FOREIGN).await?;
     let watch = Watch::over(&testbed, &published)?;
     proxy.set_behavior(Behavior::Catch { call, side });
     let agent = testbed.start()?;
     proxy.caught().await;
-    // Dropped means killed; the call is where it was caught.
+    // Dropping kills it; the call stays where it was caught.
     drop(agent);
 
     let renamed = (call, side) == ("rename2", Side::After);
@@ -89,18 +89,18 @@ async fn check_kill((call, side): (&'static str, Side)) -> Outcome {
     assert_eq!(healed["auths"]["hub.example.com"]["auth"], "aHViOmh1Yg==", "{call} {side:?}");
     assert!(healed["auths"][TRUSTED_REGISTRY]["auth"].is_string(), "{call} {side:?}");
     watch.end_well();
-    only_temporary_files_besides(&published).await
+    only_hidden_files_next_to(&published).await
 }
 
 #[tokio::test]
-async fn a_connection_broken_at_any_step_is_survived() -> Outcome {
+async fn connection_broken_at_any_step_is_survived() -> Outcome {
     try_join_all(STEPS.map(check_reset)).await?;
     Ok(())
 }
 
 async fn check_reset((call, side): (&'static str, Side)) -> Outcome {
     let Some((mut testbed, published, proxy)) = behind_proxy().await? else { return Ok(()) };
-    published.put(STRANGERS).await?;
+    published.put(FOREIGN).await?;
     let watch = Watch::over(&testbed, &published)?;
     proxy.set_behavior(Behavior::Reset { call, side });
     testbed.settings.set("deadlines.hdfs", "5s");
@@ -114,11 +114,11 @@ async fn check_reset((call, side): (&'static str, Side)) -> Outcome {
     recovers(&mut agent).await?;
     assert!(published.json().await?["auths"][TRUSTED_REGISTRY]["auth"].is_string(), "{call} {side:?}");
     watch.end_well();
-    only_temporary_files_besides(&published).await
+    only_hidden_files_next_to(&published).await
 }
 
 #[tokio::test]
-async fn readiness_falls_before_what_is_published_ends() -> Outcome {
+async fn readiness_drops_before_the_published_token_expires() -> Outcome {
     for silent in [false, true] {
         let Some((mut testbed, published, mut proxy)) = behind_proxy().await? else { return Ok(()) };
         testbed.settings.set("refresh.minimum_validity", "8s").set("deadlines.hdfs", "2s");
@@ -133,7 +133,7 @@ async fn readiness_falls_before_what_is_published_ends() -> Outcome {
         let document = published.json().await?;
         let ends = &document["emr-ecr-agent"]["expires_at"][TRUSTED_REGISTRY];
         let ends: Timestamp = ends.as_str().ok_or("no expiry")?.parse()?;
-        assert!(ends > Timestamp::now(), "silent: {silent}: it was still ready when the first launch failed");
+        assert!(ends > Timestamp::now(), "silent: {silent}: still ready after the expiry");
         let error = hdfs_error(&agent).await?;
         assert!(error.contains("hdfs://"), "silent: {silent}: {error}");
 
@@ -142,16 +142,16 @@ async fn readiness_falls_before_what_is_published_ends() -> Outcome {
             false => proxy.accept().await?,
         }
         recovers(&mut agent).await?;
-        // It may have ended by now, but never while the node was called ready.
+        // The token may have expired by now, but never while the node was ready.
         watch.end_truthful();
     }
     Ok(())
 }
 
-/// In the name of the refresh lock, whose calls are no part of publishing.
+/// In the name of the refresh lock, whose calls are not part of publishing.
 const LOCK: &str = "emr-ecr-agent-lock";
 
-/// A node that reaches the NameNode of the common HDFS by way of a proxy.
+/// A node that reaches the NameNode of the shared HDFS through a proxy.
 async fn behind_proxy() -> Outcome<Option<(Testbed, Published, NameNodeProxy)>> {
     let Some((testbed, published)) = Testbed::with_hdfs().await? else { return Ok(None) };
     let proxy = NameNodeProxy::start(published.client().authority().parse()?, LOCK).await?;
@@ -162,8 +162,8 @@ async fn behind_proxy() -> Outcome<Option<(Testbed, Published, NameNodeProxy)>> 
     Ok(Some((testbed, published, proxy)))
 }
 
-/// What a killed writer leaves is hidden, and no reader's business.
-async fn only_temporary_files_besides(published: &Published) -> Outcome {
+/// A killed writer leaves only hidden files.
+async fn only_hidden_files_next_to(published: &Published) -> Outcome {
     let names = published.names().await?;
     let others: Vec<&String> = names.iter().filter(|name| !name.starts_with(".config.json.")).collect();
     assert_eq!(others, ["config.json"], "{names:?}");
@@ -175,7 +175,7 @@ async fn only_temporary_files_besides(published: &Published) -> Outcome {
 }
 
 #[tokio::test]
-async fn what_is_taken_away_is_missed_and_healed_once_it_is_back() -> Outcome {
+async fn lost_path_permission_and_quota_are_reported_and_healed() -> Outcome {
     for taken in [Taken::Path, Taken::Permission, Taken::Quota] {
         let Some((testbed, published)) = Testbed::with_hdfs().await? else { return Ok(()) };
         let mut agent = testbed.start_ready().await?;
@@ -183,26 +183,26 @@ async fn what_is_taken_away_is_missed_and_healed_once_it_is_back() -> Outcome {
         taken.take(&published).await?;
         agent.wait_not_ready(SOON).await?;
         let error = hdfs_error(&agent).await?;
-        assert!(error.contains(taken.told()), "{taken:?}: {error}");
+        assert!(error.contains(taken.error()), "{taken:?}: {error}");
 
         taken.give_back(&published).await?;
         recovers(&mut agent).await?;
         let healed = published.json().await?;
         assert!(healed["auths"][TRUSTED_REGISTRY]["auth"].is_string(), "{taken:?}");
-        assert_eq!(testbed.ecr.calls().len(), 1, "{taken:?}: the token at hand was good enough");
+        assert_eq!(testbed.ecr.calls().len(), 1, "{taken:?}: no new token was needed");
         watch.end_truthful();
     }
     Ok(())
 }
 
-/// What somebody takes from a running agent, together with the file.
+/// What a running agent loses, together with the file.
 #[derive(Debug, Clone, Copy)]
 enum Taken {
-    /// A directory stands in the file's place.
+    /// A directory takes the file's path.
     Path,
-    /// The directory belongs to somebody else.
+    /// Another user gets the directory.
     Permission,
-    /// No block may be written any more.
+    /// No block may be written.
     Quota,
 }
 
@@ -211,7 +211,7 @@ impl Taken {
         let (path, directory) = (published.path(), published.directory());
         match self {
             Self::Path => {
-                // The agent may be faster; the name is free only for a moment.
+                // The agent may be faster to create the file again.
                 wait::until("the directory", SOON, async || {
                     published.shell(&["-rm", "-f", "-skipTrash", path]).await.map_err(|e| e.to_string())?;
                     published.shell(&["-mkdir", path]).await.map_err(|e| e.to_string())
@@ -230,7 +230,7 @@ impl Taken {
         Ok(())
     }
 
-    fn told(self) -> &'static str {
+    fn error(self) -> &'static str {
         match self {
             Self::Path => "is a directory",
             Self::Permission => "Permission denied",
@@ -249,36 +249,32 @@ impl Taken {
 }
 
 #[tokio::test]
-async fn at_rest_an_interval_costs_one_call() -> Outcome {
+async fn at_rest_an_interval_costs_one_rpc() -> Outcome {
     let Some((testbed, _published, proxy)) = behind_proxy().await? else { return Ok(()) };
     let mut agent = testbed.start_ready().await?;
-    // The first visits that find nothing to do tell the client what it keeps.
+    // The first passes that change nothing fill the client's caches.
     passes(&agent, 3).await?;
     let metrics = agent.get("/metrics").await?.text();
-    let (visits, calls) = (hdfs_visits(&metrics)?, proxy.calls().values().sum::<u64>());
+    let (reads, calls) = (hdfs_passes(&metrics)?, proxy.calls().values().sum::<u64>());
     passes(&agent, 8).await?;
     let metrics = agent.get("/metrics").await?.text();
-    let (visits, calls) = (hdfs_visits(&metrics)? - visits, proxy.calls().values().sum::<u64>() - calls);
-    // Between the two questions another visit or two may have begun.
-    assert!(
-        visits >= 4 && calls.abs_diff(visits) <= 2,
-        "{calls} calls in {visits} visits: {:?}",
-        proxy.calls()
-    );
+    let (reads, calls) = (hdfs_passes(&metrics)? - reads, proxy.calls().values().sum::<u64>() - calls);
+    // A pass or two may have begun between reading the two counters.
+    assert!(reads >= 4 && calls.abs_diff(reads) <= 2, "{calls} calls in {reads} passes: {:?}", proxy.calls());
     agent.terminate(SOON).await?;
     assert!(!agent.log_text().contains("cached connection"), "{}", agent.log_text());
     Ok(())
 }
 
-/// How often the agent has looked at the published file.
-fn hdfs_visits(metrics: &str) -> Outcome<u64> {
+/// How often the agent has reconciled the published file.
+fn hdfs_passes(metrics: &str) -> Outcome<u64> {
     let count = r#"emr_ecr_agent_reconcile_duration_seconds_count{sink="hdfs"} "#;
     let line = metrics.lines().find_map(|line| line.strip_prefix(count)).ok_or("no such metric")?;
     Ok(line.parse()?)
 }
 
 #[tokio::test]
-async fn a_restarted_namenode_costs_no_second_publishing() -> Outcome {
+async fn namenode_restart_causes_no_second_publish() -> Outcome {
     let Some((mut testbed, published, mut hdfs)) = Testbed::with_own_hdfs().await? else { return Ok(()) };
     testbed.settings.set("deadlines.hdfs", "5s");
     let mut agent = testbed.start_ready().await?;
@@ -294,19 +290,19 @@ async fn a_restarted_namenode_costs_no_second_publishing() -> Outcome {
     })
     .await?;
     recovers(&mut agent).await?;
-    assert_eq!(published.text().await?, before, "what is fresh needs no second publishing");
+    assert_eq!(published.text().await?, before, "a fresh file must not be published again");
     watch.end_truthful();
     Ok(())
 }
 
 #[tokio::test]
-async fn a_lost_block_is_published_again() -> Outcome {
+async fn lost_block_is_published_again() -> Outcome {
     let Some((mut testbed, published, hdfs)) = Testbed::with_own_hdfs().await? else { return Ok(()) };
     testbed.settings.set("deadlines.hdfs", "5s").set("deadlines.block_report", "2s");
     let mut agent = testbed.start_ready().await?;
     let watch = Watch::over(&testbed, &published)?;
 
-    // The only replica, as when the one DataNode that had it is terminated.
+    // Deletes the only replica, as the end of its DataNode would.
     let blocks = blocks(&hdfs.home().join("data"))?;
     assert!(!blocks.is_empty());
     for block in blocks {
@@ -326,7 +322,7 @@ async fn a_lost_block_is_published_again() -> Outcome {
     Ok(())
 }
 
-/// All files with content that a DataNode keeps.
+/// The block files of a DataNode.
 fn blocks(directory: &Path) -> std::io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory)? {

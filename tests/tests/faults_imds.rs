@@ -1,5 +1,5 @@
-//! What happens to the source of the node's identity, besides what `starting_and_stopping.rs` and `ecr.rs` show:
-//! whatever it is, tokens that live stay, and the next ones come once the cause is gone.
+//! Faults of the instance metadata service while a token is valid; `starting_and_stopping.rs` and `ecr.rs` have others.
+//! Valid tokens stay, and the next ones arrive once the fault is gone.
 
 use emr_ecr_agent_tests::ecr::Fault;
 use emr_ecr_agent_tests::imds::Behavior;
@@ -11,23 +11,24 @@ use emr_ecr_agent_tests::watch::Watch;
 use futures_util::future::try_join_all;
 use jiff::SignedDuration;
 
-/// What becomes of the instance metadata service while a token lives.
+/// The fault of the instance metadata service.
 #[derive(Debug, Clone, Copy)]
-enum Trouble {
+enum ImdsFault {
     Absent,
     Slow,
     NoRole,
-    /// It hands out credentials that ECR refuses for their age.
+    /// Its credentials have expired.
     Expired,
 }
 
 #[tokio::test]
-async fn a_living_token_outlasts_the_trouble_and_the_next_comes_after_it() -> Outcome {
-    try_join_all([Trouble::Absent, Trouble::Slow, Trouble::NoRole, Trouble::Expired].map(check)).await?;
+async fn valid_token_outlasts_an_imds_fault() -> Outcome {
+    try_join_all([ImdsFault::Absent, ImdsFault::Slow, ImdsFault::NoRole, ImdsFault::Expired].map(check))
+        .await?;
     Ok(())
 }
 
-async fn check(trouble: Trouble) -> Outcome {
+async fn check(fault: ImdsFault) -> Outcome {
     let mut testbed = Testbed::without_hdfs().await?;
     testbed.settings.set("deadlines.ecr", "2s");
     testbed.ecr.set_token_life(SignedDuration::from_secs(20));
@@ -38,13 +39,13 @@ async fn check(trouble: Trouble) -> Outcome {
     let first = testbed.ecr.newest(REGION).ok_or("no token issued")?;
     let watch = Watch::over_local(&testbed)?;
 
-    match trouble {
-        Trouble::Absent => {
+    match fault {
+        ImdsFault::Absent => {
             testbed.node.write_aws_config(AwsEndpoints { imds: nobody.address(), ..good })?;
         }
-        Trouble::Slow => testbed.imds.set_behavior(Behavior::Slow(SOON * 2)),
-        Trouble::NoRole => testbed.imds.set_behavior(Behavior::NoRole),
-        Trouble::Expired => {
+        ImdsFault::Slow => testbed.imds.set_behavior(Behavior::Slow(SOON * 2)),
+        ImdsFault::NoRole => testbed.imds.set_behavior(Behavior::NoRole),
+        ImdsFault::Expired => {
             testbed.imds.set_behavior(Behavior::ExpiredCredentials);
             testbed.ecr.fail_always(Fault::ExpiredCredentials);
         }
@@ -52,7 +53,7 @@ async fn check(trouble: Trouble) -> Outcome {
     let error = token_error(&agent).await?;
     assert!(!error.is_empty());
     let kept = &testbed.docker_config()?["auths"][TRUSTED_REGISTRY]["auth"];
-    assert_eq!(*kept, first.auth(), "{trouble:?}: what lives stays");
+    assert_eq!(*kept, first.auth(), "{fault:?}: the valid token must stay");
 
     testbed.imds.set_behavior(Behavior::Normal);
     testbed.ecr.heal();

@@ -1,5 +1,5 @@
-//! Somebody else writes the published file in place and holds its lease half-way, alive or dead: the agent puts a whole
-//! file there nevertheless, and the other writer cannot spoil it any more.
+//! Another writer writes the published file in place and stops halfway, running or dead, with the lease. The agent
+//! replaces the file, and the other writer can no longer damage it.
 
 use emr_ecr_agent_tests::agent::Agent;
 use emr_ecr_agent_tests::hdfs::writer::{HalfWriter, Manner, is_open};
@@ -10,11 +10,11 @@ use emr_ecr_agent_tests::watch::Watch;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-/// More than Hadoop's client gathers before it sends: readers see the beginning of it.
+/// More than Hadoop's client buffers, so that readers see its beginning.
 const MUCH: usize = 300_000;
 
 #[tokio::test]
-async fn a_half_written_file_is_replaced_while_its_writer_lives() -> Outcome {
+async fn partial_file_is_replaced_while_its_writer_runs() -> Outcome {
     for manner in [Manner::Overwrite, Manner::Append] {
         let Some((testbed, published)) = Testbed::with_hdfs().await? else { return Ok(()) };
         let mut agent = testbed.start_ready().await?;
@@ -27,7 +27,7 @@ async fn a_half_written_file_is_replaced_while_its_writer_lives() -> Outcome {
         let healed = heal(&published, &mut agent).await?;
 
         let end = writer.finish(&text, SOON).await?;
-        assert!(!end.success(), "{manner:?}: the other writer is told");
+        assert!(!end.success(), "{manner:?}: the other writer must fail");
         passes(&agent, 2).await?;
         assert_eq!(published.json().await?, healed, "{manner:?}");
         watch.end_truthful();
@@ -36,7 +36,7 @@ async fn a_half_written_file_is_replaced_while_its_writer_lives() -> Outcome {
 }
 
 #[tokio::test]
-async fn a_half_written_file_is_replaced_after_its_writer_died() -> Outcome {
+async fn partial_file_is_replaced_after_its_writer_died() -> Outcome {
     for (manner, length) in [(Manner::Overwrite, MUCH), (Manner::Append, MUCH), (Manner::Append, 1)] {
         let Some((testbed, published)) = Testbed::with_hdfs().await? else { return Ok(()) };
         let mut agent = testbed.start_ready().await?;
@@ -53,10 +53,10 @@ async fn a_half_written_file_is_replaced_after_its_writer_died() -> Outcome {
     Ok(())
 }
 
-/// While a file is open for appending, HDFS tells its readers more than the agent's library can read.
+/// While a file is open for appending, the agent's HDFS library cannot read all of it.
 #[tokio::test]
-async fn entries_of_others_outlast_a_writer_that_appends() -> Outcome {
-    for agent_starts_anew in [false, true] {
+async fn foreign_entries_outlast_an_appending_writer() -> Outcome {
+    for restart in [false, true] {
         let Some((testbed, published)) = Testbed::with_hdfs().await? else { return Ok(()) };
         let mut agent = testbed.start_ready().await?;
         let mut document = published.json().await?;
@@ -66,9 +66,9 @@ async fn entries_of_others_outlast_a_writer_that_appends() -> Outcome {
         published.shell(&["-chown", "hadoop", path]).await?;
         passes(&agent, 2).await?;
 
-        agent.signal(if agent_starts_anew { Signal::SIGKILL } else { Signal::SIGSTOP })?;
+        agent.signal(if restart { Signal::SIGKILL } else { Signal::SIGSTOP })?;
         let writer = HalfWriter::open(client, "hadoop", path, (Manner::Append, "x")).await?;
-        match agent_starts_anew {
+        match restart {
             true => agent = testbed.start()?,
             false => agent.signal(Signal::SIGCONT)?,
         }
@@ -78,13 +78,13 @@ async fn entries_of_others_outlast_a_writer_that_appends() -> Outcome {
         })
         .await?;
         let healed = heal(&published, &mut agent).await?;
-        assert_eq!(healed["auths"], document["auths"], "the agent starts anew: {agent_starts_anew}");
+        assert_eq!(healed["auths"], document["auths"], "restart: {restart}");
         drop(writer);
     }
     Ok(())
 }
 
-/// Waits until the file holds a credential again and is closed, and gives what it holds.
+/// Waits until the file has a credential again and is closed, and returns its content.
 async fn heal(published: &Published, agent: &mut Agent) -> Outcome<Value> {
     recovers_until(agent, async || {
         let document = published.json().await.map_err(|error| error.to_string())?;
@@ -92,8 +92,8 @@ async fn heal(published: &Published, agent: &mut Agent) -> Outcome<Value> {
         if entry.is_string() { Ok(()) } else { Err("no entry".to_owned()) }
     })
     .await?;
-    // A file that looks as it did is read at every other pass.
+    // An unchanged file is read on every other pass.
     passes(agent, 2).await?;
-    assert!(!is_open(published.client(), published.path()).await?, "it is nobody's file now");
+    assert!(!is_open(published.client(), published.path()).await?, "the lease is still held");
     Ok(published.json().await?)
 }

@@ -1,4 +1,4 @@
-//! What happens to the node's own Docker config and its directory, besides what `docker_config.rs` shows.
+//! Faults of the node's Docker config and its directory; `docker_config.rs` has others.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -12,7 +12,7 @@ use emr_ecr_agent_tests::watch::Watch;
 use jiff::SignedDuration;
 
 #[tokio::test]
-async fn a_file_made_immutable_is_reported_and_healed() -> Outcome {
+async fn immutable_file_is_reported_until_writable() -> Outcome {
     let testbed = Testbed::without_hdfs().await?;
     let path = testbed.node.docker_config();
     let before = r#"{"auths":{"hub.example.com":{"auth":"aHViOmh1Yg=="}}}"#;
@@ -33,7 +33,7 @@ async fn a_file_made_immutable_is_reported_and_healed() -> Outcome {
 }
 
 #[tokio::test]
-async fn a_directory_that_is_removed_is_made_again() -> Outcome {
+async fn removed_directory_is_created_again() -> Outcome {
     let testbed = Testbed::without_hdfs().await?;
     let agent = testbed.start()?;
     docker_config_fresh(&agent).await?;
@@ -42,7 +42,7 @@ async fn a_directory_that_is_removed_is_made_again() -> Outcome {
 }
 
 #[tokio::test]
-async fn a_loop_of_links_is_named_and_healed() -> Outcome {
+async fn symlink_loop_is_reported_until_removed() -> Outcome {
     let testbed = Testbed::without_hdfs().await?;
     let (path, other) = (testbed.node.docker_config(), testbed.node.path("root/.docker/other"));
     symlink(&other, &path)?;
@@ -56,22 +56,22 @@ async fn a_loop_of_links_is_named_and_healed() -> Outcome {
     Ok(testbed.wait_for_docker_config(|_| true).await?)
 }
 
-/// Another program that rewrites the file all the time, as `docker login` does, and a reader that never stops.
+/// Another program keeps replacing the file, as `docker login` does, and a reader never stops.
 #[tokio::test]
-async fn readers_see_a_whole_file_while_two_write_it() -> Outcome {
+async fn readers_see_complete_files_despite_two_writers() -> Outcome {
     let testbed = Testbed::without_hdfs().await?;
     testbed.ecr.set_token_life(SignedDuration::from_secs(4));
     let agent = testbed.start()?;
     docker_config_fresh(&agent).await?;
     let watch = Watch::over_local(&testbed)?;
 
-    for turn in 0..10 {
+    for round in 0..10 {
         let mut config = testbed.docker_config()?;
-        config["turn"] = turn.into();
+        config["round"] = round.into();
         testbed.node.write("root/.docker/other", &config.to_string())?;
         fs::rename(testbed.node.path("root/.docker/other"), testbed.node.docker_config())?;
         let calls = testbed.ecr.calls().len();
-        if turn % 3 == 0 {
+        if round % 3 == 0 {
             testbed.ecr.wait_for_calls(calls + 1, SOON).await?;
         }
         testbed.wait_for_docker_config(|_| true).await?;
@@ -80,7 +80,7 @@ async fn readers_see_a_whole_file_while_two_write_it() -> Outcome {
     Ok(())
 }
 
-/// A file that nobody may change, rename or replace; root's, on file systems that can do it.
+/// A file that nobody can change, rename or replace. Requires root and a file system that supports it.
 struct Immutable<'a>(&'a Path);
 
 impl<'a> Immutable<'a> {

@@ -1,4 +1,4 @@
-//! What happens to the agent's own process: killed at any step of a write, its clock moved, its endpoint crowded.
+//! Faults of the agent's own process: killed at any step of a write, stopped, its endpoint flooded.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -20,13 +20,13 @@ use tokio::net::TcpStream;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-/// The whole way of a document to the disk.
+/// All steps of a write.
 const STEPS: [Step; 7] =
     [Step::Create, Step::SetOwner, Step::SetMode, Step::Write, Step::Sync, Step::Rename, Step::SyncDirectory];
 const BEFORE: &str = r#"{"auths":{"hub.example.com":{"auth":"aHViOmh1Yg=="}}}"#;
 
 #[tokio::test]
-async fn an_agent_killed_at_any_step_leaves_a_whole_local_file() -> Outcome {
+async fn agent_killed_at_any_step_leaves_a_complete_local_file() -> Outcome {
     if !may_trace() {
         return Ok(());
     }
@@ -66,11 +66,11 @@ async fn check_kill(index: usize) -> Outcome {
 }
 
 #[tokio::test]
-async fn a_file_with_secrets_has_its_mode_and_owner_from_its_first_byte_on() -> Outcome {
+async fn secret_files_have_mode_and_owner_before_content() -> Outcome {
     if !may_trace() {
         return Ok(());
     }
-    // The group may read it as well, and the owner is another.
+    // Another owner, and readable by the group.
     let given = Rights { mode: 0o640, user: 4321, group: 1234 };
     for rights in [own_rights(), given] {
         let mut testbed = Testbed::without_hdfs().await?;
@@ -86,7 +86,7 @@ async fn a_file_with_secrets_has_its_mode_and_owner_from_its_first_byte_on() -> 
 }
 
 #[tokio::test]
-async fn a_thousand_connections_starve_nobody() -> Outcome {
+async fn a_thousand_connections_block_nothing() -> Outcome {
     let testbed = Testbed::without_hdfs().await?;
     let agent = testbed.start()?;
     docker_config_fresh(&agent).await?;
@@ -105,7 +105,7 @@ async fn a_thousand_connections_starve_nobody() -> Outcome {
 }
 
 #[tokio::test]
-async fn a_process_stopped_for_longer_than_its_tokens_live_recovers() -> Outcome {
+async fn process_stopped_past_token_expiry_recovers() -> Outcome {
     let Some((testbed, published)) = Testbed::with_hdfs().await? else { return Ok(()) };
     testbed.ecr.set_token_life(SignedDuration::from_secs(6));
     let mut agent = testbed.start_ready().await?;
@@ -114,11 +114,11 @@ async fn a_process_stopped_for_longer_than_its_tokens_live_recovers() -> Outcome
     let last = testbed.ecr.newest(REGION).ok_or("no token issued")?;
     wait::until("the end of the token", SOON, async || match last.expires_at < Timestamp::now() {
         true => Ok(()),
-        false => Err("it lives"),
+        false => Err("it is still valid"),
     })
     .await?;
     let answer = timeout(Duration::from_secs(1), agent.get("/readyz")).await;
-    assert!(!answer.is_ok_and(|answer| answer.is_ok()), "nobody can take it for ready");
+    assert!(!answer.is_ok_and(|answer| answer.is_ok()), "a stopped agent must not answer");
 
     agent.signal(Signal::SIGCONT)?;
     wait::until("a later token", SOON, async || match testbed.ecr.newest(REGION) {
@@ -133,7 +133,7 @@ async fn a_process_stopped_for_longer_than_its_tokens_live_recovers() -> Outcome
     Ok(())
 }
 
-/// An agent that runs and has no token yet, beside a Docker config that has these rights, as it is set to.
+/// A running agent without a token, and a Docker config with these rights, which are also the configured ones.
 async fn about_to_write(testbed: &mut Testbed, rights: Rights) -> Outcome<Agent> {
     let Rights { mode, user, group } = rights;
     let path = testbed.node.docker_config();
@@ -147,7 +147,7 @@ async fn about_to_write(testbed: &mut Testbed, rights: Rights) -> Outcome<Agent>
     Ok(agent)
 }
 
-/// The token is not to come before the tracer does.
+/// The token must not arrive before the tracer.
 async fn wait_until_traced(process: u32) -> Outcome {
     wait::until("the tracer", SOON, async || {
         let status =

@@ -1,5 +1,5 @@
-//! What happens to the registry that tokens are tried at, by TLS under its real name: a token that it refuses is not
-//! published, one that it takes later is, and where it cannot be reached nothing is held up.
+//! Probes at a registry, over TLS under its real name. A rejected token is not published, one that is accepted later
+//! is, and an unreachable registry delays nothing.
 
 use emr_ecr_agent_tests::agent::Agent;
 use emr_ecr_agent_tests::node::{REGION, TRUSTED_REGISTRY};
@@ -11,7 +11,7 @@ use emr_ecr_agent_tests::watch::Watch;
 use jiff::SignedDuration;
 
 #[tokio::test]
-async fn a_token_is_published_once_its_registry_takes_it_and_when_it_cannot_be_asked() -> Outcome {
+async fn only_a_rejected_token_is_withheld() -> Outcome {
     if !parts::present([Part::hadoop(), Part::registry()]) {
         return Ok(());
     }
@@ -29,7 +29,7 @@ async fn a_token_is_published_once_its_registry_takes_it_and_when_it_cannot_be_a
 
     let watch = Watch::over(&testbed, &published)?;
 
-    // It does not know the first token yet.
+    // The registry does not know the first token yet.
     let mut agent = testbed.start()?;
     probed(&agent, "rejected").await?;
     agent.wait_not_ready(SOON).await?;
@@ -41,13 +41,13 @@ async fn a_token_is_published_once_its_registry_takes_it_and_when_it_cannot_be_a
     accepts(&registry, &mut agent, first.password()).await?;
     published.wait_for_auth(TRUSTED_REGISTRY, &first.auth()).await?;
 
-    // Nor the second, while the first still lives.
+    // Nor the second, while the first is still valid.
     probed(&agent, "rejected").await?;
     agent.wait_not_ready(SOON).await?;
     let second = newest()?;
     assert_ne!(second.auth(), first.auth());
     for document in [published.json().await?, testbed.docker_config()?] {
-        assert_eq!(document["auths"][TRUSTED_REGISTRY]["auth"], first.auth(), "what lives stays");
+        assert_eq!(document["auths"][TRUSTED_REGISTRY]["auth"], first.auth(), "the valid token must stay");
     }
     accepts(&registry, &mut agent, second.password()).await?;
     published.wait_for_auth(TRUSTED_REGISTRY, &second.auth()).await?;
@@ -62,15 +62,15 @@ async fn a_token_is_published_once_its_registry_takes_it_and_when_it_cannot_be_a
     Ok(())
 }
 
-/// Lets the registry take this password from now on, and waits until the agent has noticed.
+/// Makes the registry accept this password, and waits until the agent has noticed.
 async fn accepts(registry: &Registry, agent: &mut Agent, password: &str) -> Outcome {
     registry.password_file().accept_only(USER, password)?;
-    // A refused token is tried again after a wait that doubles, not at each pass.
+    // The agent probes a rejected token again with increasing delays, not on each pass.
     probed(agent, "accepted").await?;
     Ok(recovers(agent).await?)
 }
 
-/// Waits until the status has this for the last trial's outcome, and sees it counted.
+/// Waits until the last probe has this outcome, and checks that it was counted.
 async fn probed(agent: &Agent, outcome: &str) -> Outcome {
     shown(agent, outcome, |status| (status["registries"][0]["probe"] == outcome).then_some(())).await?;
     let counter =

@@ -1,4 +1,4 @@
-//! The harness itself: whatever of it dies, the next test finds it working, and nothing is left behind.
+//! Tests of the harness: whichever of its processes dies, the next test finds it working, and nothing is left behind.
 
 use std::path::Path;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 
 const SOON: Duration = Duration::from_secs(60);
 
-/// Joins an HDFS that no other test shares, and uses it.
+/// Joins an HDFS that only this test uses, and writes to it.
 async fn join() -> Outcome<SharedHdfs> {
     let hdfs = SharedHdfs::join_named("harness-test", "hadoop", "0755").await?;
     hdfs.client().fs_shell("hadoop", &["-touchz", &hdfs.path("file")]).await?;
@@ -21,7 +21,7 @@ async fn join() -> Outcome<SharedHdfs> {
 }
 
 #[tokio::test]
-async fn whatever_of_the_shared_hdfs_dies_the_next_join_works() -> Outcome {
+async fn shared_hdfs_recovers_from_any_killed_process() -> Outcome {
     if !parts::present([Part::hadoop()]) {
         return Ok(());
     }
@@ -33,9 +33,9 @@ async fn whatever_of_the_shared_hdfs_dies_the_next_join_works() -> Outcome {
         drop(hdfs);
         kill_now(of(before))?;
         hdfs = join().await?;
-        wait::until("another process in its place", SOON, async || match hdfs.processes() {
+        wait::until("the replaced process", SOON, async || match hdfs.processes() {
             Ok(now) if of(now) != of(before) => Ok(()),
-            Ok(_) => Err("the old one is announced".to_owned()),
+            Ok(_) => Err("the old one is still announced".to_owned()),
             Err(error) => Err(error.to_string()),
         })
         .await?;
@@ -44,7 +44,7 @@ async fn whatever_of_the_shared_hdfs_dies_the_next_join_works() -> Outcome {
 }
 
 #[tokio::test]
-async fn callers_of_the_shell_that_say_nothing_harm_no_other() -> Outcome {
+async fn idle_shell_connections_block_nobody() -> Outcome {
     if !parts::present([Part::hadoop()]) {
         return Ok(());
     }
@@ -57,7 +57,7 @@ async fn callers_of_the_shell_that_say_nothing_harm_no_other() -> Outcome {
 }
 
 #[tokio::test]
-async fn a_killed_keeper_leaves_no_process_and_no_directory() -> Outcome {
+async fn killed_keeper_leaves_no_process_and_no_directory() -> Outcome {
     if !parts::present([Part::hadoop()]) {
         return Ok(());
     }
@@ -66,7 +66,7 @@ async fn a_killed_keeper_leaves_no_process_and_no_directory() -> Outcome {
     let home = hdfs.client().conf_dir().parent().ok_or("conf has a parent")?.to_owned();
     assert!(home.exists());
     kill_now(keeper)?;
-    wait::until("nothing", SOON, async || {
+    wait::until("the end of its processes", SOON, async || {
         let left: Vec<u32> = [namenode, datanode, shell].into_iter().filter(|id| runs(*id)).collect();
         match (left.is_empty(), home.exists()) {
             (true, false) => Ok(()),

@@ -1,4 +1,4 @@
-//! The health endpoint: what it answers, to whom, and when the answer turns.
+//! The health endpoint.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 #[tokio::test]
-async fn a_ready_node_says_ok_in_every_way() -> Outcome {
+async fn ready_node_is_ok_at_every_path() -> Outcome {
     let Some((testbed, published)) = Testbed::with_hdfs().await? else { return Ok(()) };
     let agent = testbed.start_ready().await?;
     for path in ["/livez", "/readyz", "/healthz"] {
@@ -38,7 +38,8 @@ async fn a_ready_node_says_ok_in_every_way() -> Outcome {
     let status = agent.get("/status").await?;
     assert_eq!(header(&status, "content-type"), "application/json");
     let status = agent.status().await?;
-    let keys: BTreeSet<&str> = status.as_object().ok_or("no object")?.keys().map(String::as_str).collect();
+    let keys: BTreeSet<&str> =
+        status.as_object().ok_or("not an object")?.keys().map(String::as_str).collect();
     for key in [
         "checks",
         "findings",
@@ -62,7 +63,7 @@ async fn a_ready_node_says_ok_in_every_way() -> Outcome {
 }
 
 #[tokio::test]
-async fn a_node_that_is_not_ready_names_what_fails() -> Outcome {
+async fn unready_node_lists_what_fails() -> Outcome {
     let testbed = Testbed::without_hdfs().await?;
     testbed.ecr.fail_always(Fault::AccessDenied);
     let mut agent = testbed.start()?;
@@ -80,7 +81,7 @@ async fn a_node_that_is_not_ready_names_what_fails() -> Outcome {
 }
 
 #[tokio::test]
-async fn readiness_turns_back_when_the_token_ends() -> Outcome {
+async fn readiness_reverts_when_the_token_expires() -> Outcome {
     let Some((testbed, _published)) = Testbed::with_hdfs().await? else { return Ok(()) };
     testbed.ecr.set_token_life(SignedDuration::from_secs(6));
     let mut agent = testbed.start_ready().await?;
@@ -103,7 +104,7 @@ async fn readiness_turns_back_when_the_token_ends() -> Outcome {
 }
 
 #[tokio::test]
-async fn only_reading_is_served() -> Outcome {
+async fn only_get_and_head_are_allowed() -> Outcome {
     let testbed = Testbed::without_hdfs().await?;
     let agent = start_live(&testbed).await?;
     let address = agent.address();
@@ -127,7 +128,7 @@ async fn only_reading_is_served() -> Outcome {
 }
 
 #[tokio::test]
-async fn a_head_too_large_is_refused() -> Outcome {
+async fn oversized_request_head_is_rejected() -> Outcome {
     let testbed = Testbed::without_hdfs().await?;
     let agent = start_live(&testbed).await?;
     let address = agent.address();
@@ -143,7 +144,7 @@ async fn a_head_too_large_is_refused() -> Outcome {
 }
 
 #[tokio::test]
-async fn slow_clients_hinder_nobody_for_long() -> Outcome {
+async fn slow_clients_are_cut_off() -> Outcome {
     let testbed = Testbed::without_hdfs().await?;
     let agent = start_live(&testbed).await?;
     let address = agent.address();
@@ -155,7 +156,7 @@ async fn slow_clients_hinder_nobody_for_long() -> Outcome {
     }
     assert_eq!(http::get(address, "/livez").await?.status, StatusCode::OK);
 
-    // More than are served at once: whoever comes then is answered when the silent are cut off.
+    // More than are served at once: the next client is served when silent ones are disconnected.
     let silent = (0..100).map(|_| TcpStream::connect(address));
     let _silent = try_join_all(silent).await?;
     let answered = wait::until("an answer", SOON, async || http::get(address, "/livez").await).await?;
@@ -163,13 +164,13 @@ async fn slow_clients_hinder_nobody_for_long() -> Outcome {
     for mut stream in slow {
         let mut rest = Vec::new();
         timeout(SOON, stream.read_to_end(&mut rest)).await?.ok();
-        assert!(!rest.starts_with(b"HTTP/1.1 200"), "an unfinished request is not answered");
+        assert!(!rest.starts_with(b"HTTP/1.1 200"), "an unfinished request got a response");
     }
     Ok(())
 }
 
 #[tokio::test]
-async fn many_ask_at_once() -> Outcome {
+async fn concurrent_requests_are_all_answered() -> Outcome {
     let testbed = Testbed::without_hdfs().await?;
     let agent = start_live(&testbed).await?;
     let paths = ["/livez", "/status", "/metrics"].iter().cycle().take(300);
@@ -204,7 +205,7 @@ async fn metrics_are_prometheus_text() -> Outcome {
                 }
             }
             None => {
-                let (name, value) = sample(line).ok_or_else(|| format!("no sample: {line}"))?;
+                let (name, value) = sample(line).ok_or_else(|| format!("not a sample: {line}"))?;
                 assert!(value.parse::<f64>().is_ok(), "{line}");
                 let family = ["_bucket", "_sum", "_count"]
                     .iter()
@@ -246,7 +247,7 @@ async fn metrics_are_prometheus_text() -> Outcome {
     Ok(())
 }
 
-/// Name and value of a sample whose labels, if any, are well formed.
+/// The name and value of a sample; `None` if its labels are malformed.
 fn sample(line: &str) -> Option<(&str, &str)> {
     let (series, value) = line.rsplit_once(' ')?;
     let Some((name, labels)) = series.split_once('{') else {
@@ -271,10 +272,10 @@ async fn start_live(testbed: &Testbed) -> Outcome<Agent> {
     Ok(agent)
 }
 
-/// Sends these bytes and gives all that comes back until the connection ends.
+/// Sends this text and returns everything received until the connection ends.
 async fn speak(address: SocketAddr, text: &str) -> Outcome<String> {
     let mut stream = TcpStream::connect(address).await?;
-    // The answer may come, and the connection end, before all has been sent.
+    // The response may arrive, and the connection end, before everything is sent.
     let _ = stream.write_all(text.as_bytes()).await;
     let mut answer = Vec::new();
     let _ = timeout(SOON, stream.read_to_end(&mut answer)).await?;

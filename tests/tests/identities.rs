@@ -1,5 +1,5 @@
-//! Many registries, asked for as different identities: what each call is made with, and that the failure of one
-//! touches no other. No HDFS is needed for that.
+//! Registries with different identities: the credentials of each call, and that the failure of one affects no other.
+//! These tests need no HDFS.
 
 use emr_ecr_agent_tests::ecr::{Ecr, Fault};
 use emr_ecr_agent_tests::imds::{ACCESS_KEY, access_key_of};
@@ -14,7 +14,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 #[tokio::test]
-async fn a_role_of_another_account_is_assumed_with_what_was_agreed() -> Outcome {
+async fn role_is_assumed_with_external_id_and_session_name() -> Outcome {
     let mut testbed = Identities::new().await?;
     testbed.sts.allow(READER);
     let keys = [("role_arn", READER.arn), ("external_id", "agreed:42"), ("session_name", "cluster-7")];
@@ -23,14 +23,14 @@ async fn a_role_of_another_account_is_assumed_with_what_was_agreed() -> Outcome 
     shown(&agent, "both tokens", |s| has_token(s, OTHERS).and(has_token(s, TRUSTED_REGISTRY))).await?;
     passes(&agent, 2).await?;
 
-    assert_eq!(testbed.keys(), [ACCESS_KEY, READER.access_key], "one call for each identity, in one Region");
-    let [call] = testbed.sts.calls().try_into().map_err(|calls| format!("one call was due: {calls:?}"))?;
+    assert_eq!(testbed.keys(), [ACCESS_KEY, READER.access_key], "one call per identity");
+    let [call] = testbed.sts.calls().try_into().map_err(|calls| format!("expected one call: {calls:?}"))?;
     assert_eq!((call.role_arn.as_str(), call.session_name.as_str()), (READER.arn, "cluster-7"));
     assert_eq!((call.external_id.as_deref(), call.access_key.as_str()), (Some("agreed:42"), ACCESS_KEY));
     assert_ne!(testbed.auth(OTHERS), testbed.auth(TRUSTED_REGISTRY));
 
     let status = agent.status().await?;
-    let shown = registry(&status, OTHERS).ok_or("not shown")?;
+    let shown = registry(&status, OTHERS).ok_or("not in the status")?;
     assert_eq!((&shown["role_arn"], &shown["region"]), (&READER.arn.into(), &"us-east-1".into()));
     let log = agent.log_text();
     assert!(!log.contains(sts::SECRET_KEY) && !log.contains(sts::SESSION_TOKEN));
@@ -38,11 +38,11 @@ async fn a_role_of_another_account_is_assumed_with_what_was_agreed() -> Outcome 
 }
 
 #[tokio::test]
-async fn a_role_that_is_denied_touches_no_other_registry() -> Outcome {
+async fn denied_role_affects_no_other_registry() -> Outcome {
     let mut testbed = Identities::new().await?;
     testbed.settings.registry_with(OTHERS, &[("role_arn", READER.arn), ("external_id", "guessed")]);
     let agent = testbed.start()?;
-    let error = shown(&agent, "the refusal", |status| {
+    let error = shown(&agent, "the denial", |status| {
         has_token(status, TRUSTED_REGISTRY)?;
         registry(status, OTHERS)?["last_error"].as_str().map(str::to_owned)
     })
@@ -51,7 +51,7 @@ async fn a_role_that_is_denied_touches_no_other_registry() -> Outcome {
         assert!(error.contains(words), "{words}: {error}");
     }
     let status = agent.status().await?;
-    let healthy = registry(&status, TRUSTED_REGISTRY).ok_or("not shown")?;
+    let healthy = registry(&status, TRUSTED_REGISTRY).ok_or("not in the status")?;
     assert_eq!((&healthy["consecutive_failures"], &healthy["last_error"]), (&0.into(), &Value::Null));
     assert!(status["waiting_for"].to_string().contains("sts:AssumeRole"), "{}", status["waiting_for"]);
     passes(&agent, 1).await?;
@@ -63,7 +63,7 @@ async fn a_role_that_is_denied_touches_no_other_registry() -> Outcome {
 }
 
 #[tokio::test]
-async fn a_profile_takes_the_place_of_the_nodes_own_identity() -> Outcome {
+async fn profile_replaces_the_nodes_identity() -> Outcome {
     let mut testbed = Identities::new().await?;
     testbed.sts.allow(Role { external_id: None, ..READER });
     testbed.settings.registry_with(OTHERS, &[("profile", PROFILE)]);
@@ -73,12 +73,12 @@ async fn a_profile_takes_the_place_of_the_nodes_own_identity() -> Outcome {
     assert_eq!(testbed.keys(), [PROFILE_KEY, ACCESS_KEY, READER.access_key]);
     assert_eq!(testbed.sts.calls()[0].access_key, PROFILE_KEY, "the role is assumed from the profile");
     let status = agent.status().await?;
-    assert_eq!(registry(&status, OTHERS).ok_or("not shown")?["profile"], PROFILE);
+    assert_eq!(registry(&status, OTHERS).ok_or("not in the status")?["profile"], PROFILE);
     Ok(())
 }
 
 #[tokio::test]
-async fn an_endpoint_and_a_region_of_ones_own_are_asked_instead() -> Outcome {
+async fn custom_endpoint_and_region_are_used() -> Outcome {
     let mut testbed = Identities::new().await?;
     let elsewhere = Ecr::start(TWELVE_HOURS).await?;
     let endpoint = format!("http://{}", elsewhere.address());
@@ -96,12 +96,12 @@ async fn an_endpoint_and_a_region_of_ones_own_are_asked_instead() -> Outcome {
 }
 
 #[tokio::test]
-async fn ecr_public_is_asked_by_its_own_api() -> Outcome {
+async fn ecr_public_is_called_by_its_own_api() -> Outcome {
     let mut testbed = Identities::new().await?;
     testbed.settings.registry(PUBLIC, &["mirror.example.com:5000"]);
     testbed.public.fail_next([Fault::AccessDenied, Fault::AccessDenied]);
     let agent = testbed.start()?;
-    let error = shown(&agent, "a refusal", |status| {
+    let error = shown(&agent, "the denial", |status| {
         registry(status, PUBLIC)?["last_error"].as_str().map(str::to_owned)
     })
     .await?;
@@ -115,13 +115,13 @@ async fn ecr_public_is_asked_by_its_own_api() -> Outcome {
     assert_eq!(testbed.auth(PUBLIC).as_ref(), Some(&token));
     assert_eq!(testbed.auth("mirror.example.com:5000").as_ref(), Some(&token));
     let status = agent.status().await?;
-    let shown = registry(&status, PUBLIC).ok_or("not shown")?;
+    let shown = registry(&status, PUBLIC).ok_or("not in the status")?;
     assert_eq!((&shown["region"], &shown["account"]), (&"us-east-1".into(), &Value::Null));
     Ok(())
 }
 
 #[tokio::test]
-async fn a_new_instance_role_means_a_new_token_at_once_on_reload() -> Outcome {
+async fn reload_after_a_role_change_fetches_a_new_token() -> Outcome {
     let testbed = Identities::new().await?;
     let agent = testbed.start()?;
     shown(&agent, "a token", |status| has_token(status, TRUSTED_REGISTRY)).await?;
@@ -137,7 +137,7 @@ async fn a_new_instance_role_means_a_new_token_at_once_on_reload() -> Outcome {
 }
 
 #[tokio::test]
-async fn another_identity_in_the_settings_means_a_new_token() -> Outcome {
+async fn changed_identity_in_settings_fetches_a_new_token() -> Outcome {
     let mut testbed = Identities::new().await?;
     testbed.sts.allow(Role { external_id: None, ..READER });
     let agent = testbed.start()?;
@@ -155,7 +155,7 @@ async fn another_identity_in_the_settings_means_a_new_token() -> Outcome {
 }
 
 #[tokio::test]
-async fn a_token_is_renewed_when_the_credentials_behind_it_end() -> Outcome {
+async fn token_is_renewed_when_its_credentials_expire() -> Outcome {
     let testbed = Identities::new().await?;
     testbed.imds.set_credential_life(SignedDuration::from_secs(4));
     let agent = testbed.start()?;
@@ -169,6 +169,6 @@ async fn a_token_is_renewed_when_the_credentials_behind_it_end() -> Outcome {
         Some(at("expires_at")?.duration_since(at("refresh_at")?))
     })
     .await?;
-    assert!(expires_in > SignedDuration::from_hours(11), "the token's own end stays: {expires_in}");
+    assert!(expires_in > SignedDuration::from_hours(11), "the token's expiry must not change: {expires_in}");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The published copy on an HDFS with Kerberos, privacy on every wire and encrypted transfer of data.
+//! Publishing on an HDFS with Kerberos, privacy on every connection and encrypted data transfer.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -14,7 +14,7 @@ use emr_ecr_agent_tests::testbed::{Outcome, SOON, Testbed, hdfs_error, recovers,
 use jiff::SignedDuration;
 use serde_json::Value;
 
-/// Harsher than a minute, so that several sets of tickets end while the test looks.
+/// Short, so that several tickets expire during the test.
 const TICKET_LIFE: Duration = Duration::from_secs(10);
 
 #[tokio::test]
@@ -42,10 +42,10 @@ async fn tickets_come_from_the_keytab_and_are_renewed() -> Outcome {
     fs::set_permissions(&keytab, fs::Permissions::from_mode(0o400))?;
     recovers(&mut agent).await?;
 
-    // Each publishing comes after the end of the tickets of the one before.
+    // Each publish comes after the tickets of the previous one have expired.
     let mut before = published_at(&agent.status().await?);
     for _ in 0..2 {
-        before = shown(&agent, "a later publishing", |status| {
+        before = shown(&agent, "a later publish", |status| {
             let now = published_at(status);
             (now.is_string() && now != before).then_some(now)
         })
@@ -62,9 +62,9 @@ async fn tickets_come_from_the_keytab_and_are_renewed() -> Outcome {
 
     let keys = canary::keys(&fs::read(realm.agent_keytab())?);
     assert!(!keys.is_empty());
-    let said = agent.log_text() + &agent.status().await?.to_string();
+    let output = agent.log_text() + &agent.status().await?.to_string();
     for key in keys {
-        canary::check_absent(&key, said.as_bytes());
+        canary::check_absent(&key, output.as_bytes());
     }
 
     let tickets = realm.service_tickets()?;
@@ -77,14 +77,14 @@ async fn tickets_come_from_the_keytab_and_are_renewed() -> Outcome {
 }
 
 async fn wait_for_error(agent: &Agent, text: &str) -> Outcome {
-    shown(agent, text, |status| place(status)["error"].as_str()?.contains(text).then_some(())).await?;
+    shown(agent, text, |status| hdfs_sink(status)["error"].as_str()?.contains(text).then_some(())).await?;
     Ok(())
 }
 
 fn published_at(status: &Value) -> Value {
-    place(status)["published_at"].clone()
+    hdfs_sink(status)["published_at"].clone()
 }
 
-fn place(status: &Value) -> &Value {
+fn hdfs_sink(status: &Value) -> &Value {
     &status["sinks"][1]
 }

@@ -1,5 +1,5 @@
-//! The main job, end to end on real parts: ECR's tokens reach docker by way of HDFS and YARN's own class, and pull
-//! an image for as long as they live.
+//! The main job end to end, on real parts: ECR's tokens reach docker through HDFS and YARN's own class, and pull an
+//! image until they are replaced.
 
 use emr_ecr_agent_tests::ecr::Issued;
 use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
@@ -12,7 +12,7 @@ use emr_ecr_agent_tests::yarn::{HandOver, Launch, YarnReader};
 use jiff::SignedDuration;
 
 #[tokio::test]
-async fn every_token_reaches_docker_and_pulls_until_the_next_has_come() -> Outcome {
+async fn each_token_reaches_docker_and_pulls_until_replaced() -> Outcome {
     if !parts::present([Part::hadoop(), Part::registry()]) {
         return Ok(());
     }
@@ -49,9 +49,9 @@ async fn every_token_reaches_docker_and_pulls_until_the_next_has_come() -> Outco
     Ok(())
 }
 
-/// A NodeManager launches all the time while the agent renews: no launch may ever fail, and none may get less.
+/// A NodeManager keeps launching while the agent renews: no launch may fail or lack a credential.
 #[tokio::test]
-async fn no_launch_fails_while_tokens_are_renewed() -> Outcome {
+async fn no_launch_fails_during_renewal() -> Outcome {
     let Some((testbed, published)) = Testbed::with_hdfs().await? else { return Ok(()) };
     testbed.ecr.set_token_life(SignedDuration::from_secs(4));
     let mut yarn = YarnReader::start(published.client())?;
@@ -76,11 +76,11 @@ async fn no_launch_fails_while_tokens_are_renewed() -> Outcome {
     let mut distinct = seen.clone();
     distinct.sort();
     distinct.dedup();
-    assert_eq!(distinct.len(), seen.len(), "no token came back after its successor");
+    assert_eq!(distinct.len(), seen.len(), "a token came back after its successor");
     Ok(())
 }
 
-/// Launches as YARN does until docker would get `token` under both names of the registry.
+/// Repeats a launch until YARN passes `token` to docker for both names of the registry.
 async fn handed_over(
     yarn: &mut YarnReader,
     published: &Published,

@@ -1,4 +1,4 @@
-//! The copy on HDFS: published, watched over and healed, and what is said where that cannot be.
+//! The copy on HDFS: publishing, repair, and errors.
 
 use emr_ecr_agent_tests::agent::Agent;
 use emr_ecr_agent_tests::ecr::{BadToken, Fault};
@@ -14,7 +14,7 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 #[tokio::test]
-async fn it_holds_what_yarn_uses_and_who_published_when() -> Outcome {
+async fn document_holds_auths_and_who_published_when() -> Outcome {
     let Some((testbed, published)) = Testbed::with_hdfs().await? else { return Ok(()) };
     let agent = testbed.start_ready().await?;
     let newest = testbed.ecr.newest("us-east-1").ok_or("no token issued")?;
@@ -25,20 +25,20 @@ async fn it_holds_what_yarn_uses_and_who_published_when() -> Outcome {
     let at = |value: &Value| value.as_str().unwrap_or_default().parse::<Timestamp>();
     assert!(own["publisher"].as_str().is_some_and(|publisher| !publisher.is_empty()));
     assert!(at(&own["published_at"])? >= newest.issued_at);
-    // The password itself tells whole seconds.
+    // The password has whole seconds.
     assert_eq!(at(&own["expires_at"][TRUSTED_REGISTRY])?.as_second(), newest.expires_at.as_second());
 
-    let place = hdfs_sink(&agent.status().await?).ok_or("no HDFS place")?;
-    assert_eq!(place["path"], published.path());
-    assert_eq!(place["publisher"], own["publisher"]);
-    assert_eq!(place["published_at"], own["published_at"]);
+    let sink = hdfs_sink(&agent.status().await?).ok_or("no HDFS sink")?;
+    assert_eq!(sink["path"], published.path());
+    assert_eq!(sink["publisher"], own["publisher"]);
+    assert_eq!(sink["published_at"], own["published_at"]);
     assert!(published.attributes().await?.starts_with("rw-r--r-- hadoop "));
     assert_eq!(published.names().await?, ["config.json"], "no temporary file is left");
     Ok(())
 }
 
 #[tokio::test]
-async fn a_poisonous_document_is_set_aside_and_its_good_entries_stay() -> Outcome {
+async fn poisonous_document_is_set_aside_but_valid_entries_stay() -> Outcome {
     for (content, kept) in [
         ("{\"auths\": half of a file", None),
         (
@@ -65,7 +65,7 @@ async fn a_poisonous_document_is_set_aside_and_its_good_entries_stay() -> Outcom
 }
 
 #[tokio::test]
-async fn a_fresh_file_of_another_node_is_left_as_it_is() -> Outcome {
+async fn fresh_file_of_another_node_is_left_alone() -> Outcome {
     let Some((testbed, published)) = Testbed::with_hdfs().await? else { return Ok(()) };
     let mut first = testbed.start_ready().await?;
     first.terminate(SOON).await?;
@@ -75,15 +75,15 @@ async fn a_fresh_file_of_another_node_is_left_as_it_is() -> Outcome {
     let agent = second.start_ready().await?;
     passes(&agent, 2).await?;
     assert_eq!((published.text().await?, published.attributes().await?), before);
-    assert_eq!(second.ecr.calls().len(), 0, "what is published is as good as a token of its own");
+    assert_eq!(second.ecr.calls().len(), 0, "the published token must be adopted");
     assert_eq!(second.docker_config()?["auths"], published.json().await?["auths"]);
     Ok(())
 }
 
 #[tokio::test]
-async fn every_drift_is_healed_at_the_next_pass() -> Outcome {
+async fn drift_is_repaired_at_the_next_pass() -> Outcome {
     let Some((mut testbed, published)) = Testbed::with_hdfs().await? else { return Ok(()) };
-    // Passes are provoked, so that none comes between a disturbance and its look at it.
+    // Without a timer no pass comes between the change and the signal.
     testbed.settings.no_timer();
     let agent = testbed.start_ready().await?;
     let auth = testbed.ecr.newest("us-east-1").ok_or("no token issued")?.auth();
@@ -100,11 +100,11 @@ async fn every_drift_is_healed_at_the_next_pass() -> Outcome {
 
     published.put("broken").await?;
     heal(&agent, &published, &auth).await?;
-    assert_eq!(testbed.ecr.calls().len(), 1, "the token at hand was good enough");
+    assert_eq!(testbed.ecr.calls().len(), 1, "no new token was needed");
     Ok(())
 }
 
-/// Asks for a pass and waits until the file is as it must be.
+/// Triggers a pass and waits until the file is repaired.
 async fn heal(agent: &Agent, published: &Published, auth: &str) -> Outcome {
     agent.signal(Signal::SIGHUP)?;
     published.wait_for_auth(TRUSTED_REGISTRY, auth).await?;
@@ -117,7 +117,7 @@ async fn heal(agent: &Agent, published: &Published, auth: &str) -> Outcome {
 }
 
 #[tokio::test]
-async fn a_failed_renewal_leaves_what_lives() -> Outcome {
+async fn failed_renewal_keeps_the_valid_token() -> Outcome {
     let Some((testbed, published)) = Testbed::with_hdfs().await? else { return Ok(()) };
     testbed.ecr.set_token_life(SignedDuration::from_secs(12));
     let agent = testbed.start_ready().await?;
@@ -145,7 +145,7 @@ async fn a_failed_renewal_leaves_what_lives() -> Outcome {
 }
 
 #[tokio::test]
-async fn a_directory_in_its_place_is_named() -> Outcome {
+async fn directory_in_its_place_is_reported() -> Outcome {
     let Some((testbed, published)) = Testbed::with_hdfs().await? else { return Ok(()) };
     published.shell(&["-mkdir", published.path()]).await?;
     let mut agent = testbed.start()?;
@@ -158,7 +158,7 @@ async fn a_directory_in_its_place_is_named() -> Outcome {
 }
 
 #[tokio::test]
-async fn a_missing_directory_is_waited_for() -> Outcome {
+async fn missing_directory_is_waited_for() -> Outcome {
     let Some((mut testbed, published)) = Testbed::with_hdfs().await? else { return Ok(()) };
     let directory = published.beside("later");
     testbed.settings.set("published.path", format!("{directory}/config.json"));
@@ -172,7 +172,7 @@ async fn a_missing_directory_is_waited_for() -> Outcome {
 }
 
 #[tokio::test]
-async fn a_refused_permission_is_told_with_the_path() -> Outcome {
+async fn denied_permission_is_reported_with_the_path() -> Outcome {
     if !parts::present([Part::hadoop()]) {
         return Ok(());
     }
@@ -183,7 +183,7 @@ async fn a_refused_permission_is_told_with_the_path() -> Outcome {
     for part in ["cannot create", &published.beside(".config.json"), "Permission denied: user=hadoop"] {
         assert!(error.contains(part), "{part}: {error}");
     }
-    assert!(!error.contains("\tat "), "no Java stack: {error}");
+    assert!(!error.contains("\tat "), "contains a Java stack trace: {error}");
     let waiting_for = waiting_for(&agent, "permission").await?;
     assert!(waiting_for.contains("permission on HDFS"), "{waiting_for}");
 
@@ -193,12 +193,12 @@ async fn a_refused_permission_is_told_with_the_path() -> Outcome {
 }
 
 #[tokio::test]
-async fn a_silent_namenode_holds_up_nothing_else() -> Outcome {
+async fn silent_namenode_blocks_nothing_else() -> Outcome {
     let (mut testbed, _namenode) = Testbed::with_silent_namenode().await?;
     testbed.settings.set("deadlines.hdfs", "2s");
     let agent = testbed.start()?;
 
-    // The endpoint answers while the first visit is under way, and the local file is in place before it ends.
+    // The endpoint answers during the first HDFS call, and the local file is in place before it ends.
     let live = wait::until("/livez", SOON, async || http::get(agent.address(), "/livez").await).await?;
     assert_eq!(live.status, StatusCode::OK);
     let error = hdfs_error(&agent).await?;
@@ -216,7 +216,7 @@ async fn a_silent_namenode_holds_up_nothing_else() -> Outcome {
 }
 
 #[tokio::test]
-async fn a_safe_mode_is_waited_out() -> Outcome {
+async fn safe_mode_is_waited_out() -> Outcome {
     let Some((testbed, published, hdfs)) = Testbed::with_own_hdfs().await? else { return Ok(()) };
     hdfs.client().safe_mode(true).await?;
     let mut agent = testbed.start()?;
@@ -231,7 +231,7 @@ async fn a_safe_mode_is_waited_out() -> Outcome {
 }
 
 #[tokio::test]
-async fn an_hdfs_that_comes_late_gets_the_token_at_hand() -> Outcome {
+async fn late_hdfs_gets_the_existing_token() -> Outcome {
     let Some((testbed, published, mut hdfs)) = Testbed::with_own_hdfs().await? else { return Ok(()) };
     hdfs.stop_namenode();
     let mut agent = testbed.start()?;
@@ -265,5 +265,5 @@ async fn waiting_for(agent: &Agent, what: &str) -> Result<String, wait::TimedOut
 }
 
 fn hdfs_sink(status: &Value) -> Option<Value> {
-    status["sinks"].as_array()?.iter().find(|place| place["kind"] == "hdfs").cloned()
+    status["sinks"].as_array()?.iter().find(|sink| sink["kind"] == "hdfs").cloned()
 }

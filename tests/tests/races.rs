@@ -1,4 +1,4 @@
-//! Fifty agents on one real HDFS: they renew by turns, and what readers find only gets better.
+//! Fifty agents on one real HDFS take turns renewing, and never replace a token with one that expires sooner.
 
 use std::process::Stdio;
 
@@ -12,11 +12,11 @@ use serde_json::Value;
 
 const AGENTS: u32 = 50;
 const TOKEN_LIFE: SignedDuration = SignedDuration::from_secs(24);
-/// Seconds that the agents live, with a pass of each every second one.
+/// How long the agents run, in seconds, with a pass every two seconds.
 const SPAN: u32 = 48;
 
 #[tokio::test]
-async fn fifty_agents_write_about_once_a_period_and_never_set_an_entry_back() -> Outcome {
+async fn fifty_agents_write_once_a_period_and_never_go_back() -> Outcome {
     let Some((mut testbed, published)) = Testbed::with_hdfs().await? else { return Ok(()) };
     testbed.ecr.set_token_life(TOKEN_LIFE);
     testbed.settings.set("discover_registries", false).registry(TRUSTED_REGISTRY, &[]);
@@ -48,7 +48,7 @@ async fn fifty_agents_write_about_once_a_period_and_never_set_an_entry_back() ->
     let output = agents.wait_with_output().await?;
     let totals: Value = serde_json::from_slice(&output.stdout)?;
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    // Renewed halfway through their lives: four periods, and the first document.
+    // Tokens are renewed at half of their life: four periods, and the first document.
     let most = 2 * (u64::from(SPAN) / 12 + 1);
     let calls = testbed.ecr.calls().len() as u64;
     assert!((2..=most).contains(&calls), "{calls} calls, {totals}");

@@ -1,4 +1,4 @@
-//! The sandbox itself: that the stand-ins answer as AWS does, and that the real parts are what they claim to be.
+//! Tests of the harness's servers: the stand-ins respond as AWS does, and the real parts work.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -38,7 +38,7 @@ async fn ask(ecr: SocketAddr, region: &str, target: &str) -> Result<Answer, http
 }
 
 #[tokio::test]
-async fn ecr_issues_a_new_token_on_each_call_and_one_chain_per_region() -> Outcome {
+async fn ecr_issues_a_new_token_on_each_call() -> Outcome {
     let life = SignedDuration::from_secs(40);
     let ecr = Ecr::start(life).await?;
     let mut seen = Vec::new();
@@ -51,7 +51,7 @@ async fn ecr_issues_a_new_token_on_each_call_and_one_chain_per_region() -> Outco
         assert_eq!(answer.status, StatusCode::OK);
         assert_eq!(data["authorizationToken"], newest.auth());
         assert_eq!(data["proxyEndpoint"], format!("https://123456789123.dkr.ecr.{region}.amazonaws.com"));
-        let expires_at = data["expiresAt"].as_f64().ok_or("expiresAt is no number")?;
+        let expires_at = data["expiresAt"].as_f64().ok_or("expiresAt is not a number")?;
         let expected = newest.expires_at.as_millisecond() as f64 / 1000.0;
         assert!((expires_at - expected).abs() < 0.001);
         assert_eq!(newest.expires_at.duration_since(newest.issued_at), life);
@@ -78,7 +78,7 @@ async fn ecr_public_answers_with_a_single_object() -> Outcome {
 }
 
 #[tokio::test]
-async fn ecr_fails_as_told_and_then_heals() -> Outcome {
+async fn ecr_fails_as_set_until_healed() -> Outcome {
     let ecr = Ecr::start(SignedDuration::from_hours(12)).await?;
     for (fault, status, kind) in [
         (Fault::Throttled, 400, "ThrottlingException"),
@@ -106,7 +106,7 @@ async fn ecr_fails_as_told_and_then_heals() -> Outcome {
 }
 
 #[tokio::test]
-async fn ecr_keeps_the_time_of_its_own_clock() -> Outcome {
+async fn ecr_uses_its_own_clock() -> Outcome {
     let ecr = Ecr::start(SignedDuration::from_hours(12)).await?;
     ecr.set_clock_offset(SignedDuration::from_hours(-3));
     let answer = ask(ecr.address(), "us-east-1", PRIVATE).await?;
@@ -121,7 +121,7 @@ async fn ecr_keeps_the_time_of_its_own_clock() -> Outcome {
 }
 
 #[tokio::test]
-async fn imds_gives_the_role_only_within_a_session() -> Outcome {
+async fn imds_requires_a_session() -> Outcome {
     const CREDENTIALS: &str = "/latest/meta-data/iam/security-credentials/";
     let imds = Imds::start("us-east-1").await?;
     let refused = http::get(imds.address(), CREDENTIALS).await?;
@@ -147,7 +147,7 @@ async fn imds_gives_the_role_only_within_a_session() -> Outcome {
 }
 
 #[tokio::test]
-async fn the_registry_accepts_the_newest_token_and_refuses_the_one_before() -> Outcome {
+async fn registry_accepts_only_the_newest_token() -> Outcome {
     if !parts::present([Part::registry()]) {
         return Ok(());
     }
@@ -202,12 +202,12 @@ async fn yarn_fails_on_an_entry_without_auth() -> Outcome {
     };
     match launch {
         Launch::Failed { class, .. } => assert_eq!(class, "java.lang.NullPointerException"),
-        Launch::Handed(handed) => panic!("YARN took it: {handed:?}"),
+        Launch::Handed(handed) => panic!("YARN accepted it: {handed:?}"),
     }
     Ok(())
 }
 
-/// What YARN makes of a document published in the shared HDFS. `None` where parts lack.
+/// Launches with a document published on the shared HDFS. `None` if a part is missing.
 async fn launch_with(document: &str) -> Outcome<Option<Launch>> {
     if !parts::present([Part::hadoop()]) {
         return Ok(None);
@@ -220,7 +220,7 @@ async fn launch_with(document: &str) -> Outcome<Option<Launch>> {
 }
 
 #[tokio::test]
-async fn hdfs_keeps_permissions_and_survives_its_own_crashes() -> Outcome {
+async fn hdfs_enforces_permissions_and_survives_crashes() -> Outcome {
     if !parts::present([Part::hadoop()]) {
         return Ok(());
     }

@@ -1,4 +1,4 @@
-//! Secrets stay where they belong: whatever the agent says, and wherever, none of them is in it.
+//! No output of the agent contains a secret.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -20,13 +20,13 @@ use emr_ecr_agent_tests::testbed::{
 use jiff::SignedDuration;
 use nix::unistd::geteuid;
 
-/// Stands in documents of others that the agent cannot read as what they should be.
-const STRANGERS: &str = "hunter2-of-a-stranger";
+/// In malformed documents of other users.
+const FOREIGN: &str = "hunter2-of-a-stranger";
 /// An operator's own credential for another registry.
 const STATIC_AUTH: &str = "b3BlcmF0b3I6aHVudGVyMi1vZi10aGUtb3BlcmF0b3I=";
 
 #[tokio::test]
-async fn nothing_the_agent_says_holds_a_secret() -> Outcome {
+async fn no_output_contains_a_secret() -> Outcome {
     let Some((testbed, published)) = Testbed::with_hdfs().await? else { return Ok(()) };
     let mut testbed = Identities::around(testbed).await?;
     testbed.add_others_by_role();
@@ -44,8 +44,8 @@ async fn nothing_the_agent_says_holds_a_secret() -> Outcome {
         .write("static.json", &format!(r#"{{"auths":{{"hub.example.com":{{"auth":"{STATIC_AUTH}"}}}}}}"#))?;
     fs::set_permissions(&static_credentials, fs::Permissions::from_mode(0o600))?;
     testbed.ecr.set_token_life(SignedDuration::from_secs(4));
-    testbed.node.write("root/.docker/config.json", &format!("{{\"auths\": {STRANGERS}"))?;
-    published.put(&format!("{{\"auths\": {STRANGERS}")).await?;
+    testbed.node.write("root/.docker/config.json", &format!("{{\"auths\": {FOREIGN}"))?;
+    published.put(&format!("{{\"auths\": {FOREIGN}")).await?;
     testbed.public.set_token_life(SignedDuration::from_secs(4));
     let tokens = Arc::new(Mutex::new(Vec::new()));
     for ecr in [&testbed.ecr, &testbed.public] {
@@ -56,45 +56,45 @@ async fn nothing_the_agent_says_holds_a_secret() -> Outcome {
     }
     let agent = testbed.start()?;
 
-    // Good days and bad days: each has its own words.
+    // Success and failure, since each has its own messages.
     wait_for_tokens(&agent).await?;
-    let mut said = answers(&agent).await?;
+    let mut output = answers(&agent).await?;
     for fault in [Fault::Content(BadToken::NotAwsUser), Fault::Content(BadToken::NotBase64), Fault::Garbage] {
         let calls = testbed.ecr.calls().len();
         testbed.ecr.fail_always(fault);
         testbed.ecr.wait_for_calls(calls + 1, SOON).await?;
         passes(&agent, 1).await?;
-        said.push_str(&answers(&agent).await?);
+        output.push_str(&answers(&agent).await?);
         testbed.ecr.heal();
         wait_for_tokens(&agent).await?;
     }
     for fault in [sts::Fault::Torn, sts::Fault::Content(sts::NoCredentials), sts::Fault::ExpiredCredentials] {
         testbed.sts.fail_always(fault);
         shown(&agent, "a failure", |s| registry(s, OTHERS)?["last_error"].as_str().map(drop)).await?;
-        said.push_str(&answers(&agent).await?);
+        output.push_str(&answers(&agent).await?);
         testbed.sts.heal();
         wait_for_tokens(&agent).await?;
     }
     testbed.node.write("root/.docker/config.json", "{}")?;
     published.put("{}").await?;
     passes(&agent, 2).await?;
-    said.push_str(&answers(&agent).await?);
-    said.push_str(&process(&agent)?);
+    output.push_str(&answers(&agent).await?);
+    output.push_str(&process(&agent)?);
     for command in [&["status"] as &[&str], &["status", "--json"], &["once", "--json"], &["check"]] {
         let finished = testbed.run(command).await?;
-        said.push_str(&(finished.out + &finished.err));
+        output.push_str(&(finished.out + &finished.err));
     }
-    said.push_str(&agent.log_text());
+    output.push_str(&agent.log_text());
     let own_log = fs::read_to_string(&log_file)?;
     assert!(own_log.contains("started") && agent.log_text().contains("started"));
-    said.push_str(&own_log);
+    output.push_str(&own_log);
 
-    // Killed in the middle of its work: no file but the documents themselves may hold anything.
+    // Killed at work: no file but the documents may contain a secret.
     drop(agent);
-    assert_eq!(fs::read_dir(&temporary)?.count(), 0, "nothing is kept in the directory for temporary files");
+    assert_eq!(fs::read_dir(&temporary)?.count(), 0, "the directory for temporary files is not empty");
     let documents = [testbed.node.path("root/.docker"), testbed.node.path("aws/.aws"), static_credentials];
-    let mut said = said.into_bytes();
-    said.extend(canary::contents(&testbed.node.path(""), &documents)?);
+    let mut output = output.into_bytes();
+    output.extend(canary::contents(&testbed.node.path(""), &documents)?);
 
     let fixed = [
         imds::SECRET_KEY,
@@ -102,7 +102,7 @@ async fn nothing_the_agent_says_holds_a_secret() -> Outcome {
         sts::SECRET_KEY,
         sts::SESSION_TOKEN,
         PROFILE_SECRET_KEY,
-        STRANGERS,
+        FOREIGN,
         STATIC_AUTH,
         "not-a-token-of-ecr",
         "<html><body>It works!",
@@ -113,15 +113,15 @@ async fn nothing_the_agent_says_holds_a_secret() -> Outcome {
     assert!(tokens.len() > 4, "{}", tokens.len());
     let secrets = tokens.iter().flat_map(|token| [token.auth(), token.password().to_owned()]);
     for secret in secrets.chain(fixed.map(str::to_owned)) {
-        canary::check_absent(secret.as_bytes(), &said);
+        canary::check_absent(secret.as_bytes(), &output);
     }
     Ok(())
 }
 
 #[tokio::test]
-async fn files_with_secrets_are_never_open_to_others() -> Outcome {
+async fn secret_files_are_never_open_to_others() -> Outcome {
     let testbed = Testbed::without_hdfs().await?;
-    // Even where the directory lets everybody look, and the umask is the machine's.
+    // Even if the directory is open to everyone and the umask is the default.
     fs::set_permissions(testbed.node.path("root/.docker"), fs::Permissions::from_mode(0o777))?;
     testbed.node.write("root/.docker/config.json", "{}")?;
     fs::set_permissions(testbed.node.docker_config(), fs::Permissions::from_mode(0o666))?;
@@ -133,7 +133,7 @@ async fn files_with_secrets_are_never_open_to_others() -> Outcome {
 }
 
 #[tokio::test]
-async fn memory_is_kept_out_of_core_files() -> Outcome {
+async fn core_dumps_are_disabled() -> Outcome {
     let testbed = Testbed::without_hdfs().await?;
     let agent = testbed.start()?;
     wait_for_token(&agent).await?;
@@ -157,21 +157,21 @@ async fn wait_for_tokens(agent: &Agent) -> Outcome {
     Ok(())
 }
 
-/// All that the endpoint has to say.
+/// All responses of the endpoint.
 async fn answers(agent: &Agent) -> Result<String, emr_ecr_agent_tests::agent::Error> {
-    let mut said = String::new();
+    let mut output = String::new();
     for path in ["/livez?verbose", "/readyz", "/readyz?verbose", "/status", "/metrics", "/unknown"] {
-        said.push_str(&agent.get(path).await?.text());
+        output.push_str(&agent.get(path).await?.text());
     }
-    Ok(said)
+    Ok(output)
 }
 
-/// What other programs can see of the process.
+/// What other processes can see of this one.
 fn process(agent: &Agent) -> Outcome<String> {
     let id = agent.process_id().ok_or("the agent has ended")?;
     let command_line = fs::read_to_string(format!("/proc/{id}/cmdline"))?;
     assert!(command_line.contains("emr-ecr-agent"));
-    // A process without core files shows its environment to root alone.
+    // A process without core dumps shows its environment only to root.
     let environment = match geteuid().is_root() {
         true => fs::read_to_string(format!("/proc/{id}/environ"))?,
         false => String::new(),

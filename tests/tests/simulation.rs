@@ -1,4 +1,4 @@
-//! The quick part of `make simulate`: the bars hold on small clusters, and a seed tells the same twice.
+//! A short `make simulate`: small clusters meet the targets, and the same seed gives the same numbers.
 
 use std::process::Command;
 
@@ -14,18 +14,18 @@ fn simulate(args: &[&str]) -> Outcome<(bool, Value)> {
 }
 
 #[test]
-fn outages_wrong_clocks_and_dying_nodes_leave_nothing_expired() -> Outcome {
+fn outages_clocks_and_node_deaths_leave_nothing_expired() -> Outcome {
     let (kept, outcomes) = simulate(&["--nodes", "1,30", "--days", "4", "--seed", "7"])?;
     assert!(kept, "{outcomes:#}");
-    for outcome in outcomes.as_array().ok_or("no list")? {
+    for outcome in outcomes.as_array().ok_or("not a list")? {
         assert_eq!(outcome["expired_seconds"], 0.0, "{outcome:#}");
-        assert!(outcome["hdfs_writes"].as_u64() > Some(7), "tokens are renewed: {outcome:#}");
+        assert!(outcome["hdfs_writes"].as_u64() > Some(7), "tokens were not renewed: {outcome:#}");
     }
     Ok(())
 }
 
 #[test]
-fn a_seed_tells_the_same_twice() -> Outcome {
+fn same_seed_gives_same_numbers() -> Outcome {
     let args = ["--nodes", "12", "--days", "2", "--seed", "3"];
     assert_eq!(simulate(&args)?, simulate(&args)?);
     Ok(())

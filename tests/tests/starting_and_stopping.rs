@@ -1,4 +1,4 @@
-//! How the agent starts on a node that is not ready for it, and how it ends.
+//! Start on a node that is not provisioned yet, and exit.
 
 use std::fs;
 
@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 use tokio::net::TcpListener;
 
 #[tokio::test]
-async fn an_unprovisioned_node_is_waited_for() -> Outcome {
+async fn unprovisioned_node_is_waited_for() -> Outcome {
     let Some((mut testbed, published)) = Testbed::with_hdfs().await? else { return Ok(()) };
     testbed.settings.registry(TRUSTED_REGISTRY, &[]).set("deadlines.ecr", "2s");
     testbed.imds.set_behavior(Behavior::Slow(SOON * 2));
@@ -29,7 +29,7 @@ async fn an_unprovisioned_node_is_waited_for() -> Outcome {
     .await?;
     agent.wait_not_ready(SOON).await?;
 
-    // Things appear one after another, as bootstrap actions and Hadoop's own start have it.
+    // Files appear one after another, as during bootstrap actions and Hadoop's start.
     testbed.imds.set_behavior(Behavior::Normal);
     wait_for(&agent, &["the directory", "container-executor.cfg"]).await?;
     fs::create_dir(testbed.node.path("root"))?;
@@ -42,18 +42,18 @@ async fn an_unprovisioned_node_is_waited_for() -> Outcome {
 }
 
 #[tokio::test]
-async fn metadata_that_never_answers_is_an_error_within_the_deadline() -> Outcome {
+async fn silent_metadata_is_an_error_within_the_deadline() -> Outcome {
     let mut testbed = Testbed::without_hdfs().await?;
     testbed.settings.set("deadlines.ecr", "2s");
     testbed.imds.set_behavior(Behavior::Slow(SOON * 2));
     let agent = testbed.start()?;
     let error = token_error(&agent).await?;
-    assert!(error.contains("credentials"), "what was waited for is to be named: {error}");
+    assert!(error.contains("credentials"), "the error must name what it waited for: {error}");
     Ok(())
 }
 
 #[tokio::test]
-async fn both_signals_end_it_well() -> Outcome {
+async fn sigterm_and_sigint_exit_0() -> Outcome {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         let Some((testbed, published)) = Testbed::with_hdfs().await? else { return Ok(()) };
         let mut agent = testbed.start_ready().await?;
@@ -68,7 +68,7 @@ async fn both_signals_end_it_well() -> Outcome {
 }
 
 #[tokio::test]
-async fn it_ends_well_before_all_is_in_place() -> Outcome {
+async fn sigterm_during_startup_exits_0() -> Outcome {
     let testbed = Testbed::without_hdfs().await?;
     testbed.imds.set_behavior(Behavior::Slow(SOON * 2));
     let mut agent = testbed.start()?;
@@ -78,7 +78,7 @@ async fn it_ends_well_before_all_is_in_place() -> Outcome {
 }
 
 #[tokio::test]
-async fn a_visit_that_hangs_does_not_hold_up_the_end() -> Outcome {
+async fn hanging_hdfs_call_does_not_delay_the_exit() -> Outcome {
     let (mut testbed, namenode) = Testbed::with_silent_namenode().await?;
     testbed.settings.set("deadlines.hdfs", "10m");
     let mut agent = testbed.start()?;
@@ -88,7 +88,7 @@ async fn a_visit_that_hangs_does_not_hold_up_the_end() -> Outcome {
 }
 
 #[tokio::test]
-async fn what_a_killed_agent_left_is_taken_over() -> Outcome {
+async fn published_file_of_a_killed_agent_is_kept() -> Outcome {
     let Some((testbed, published)) = Testbed::with_hdfs().await? else { return Ok(()) };
     let mut agent = testbed.start_ready().await?;
     let before = published.text().await?;
@@ -97,12 +97,12 @@ async fn what_a_killed_agent_left_is_taken_over() -> Outcome {
     drop(agent);
 
     testbed.start_ready().await?;
-    assert_eq!(published.text().await?, before, "what is fresh needs no second publishing");
+    assert_eq!(published.text().await?, before, "a fresh file must not be published again");
     Ok(())
 }
 
 #[tokio::test]
-async fn an_address_in_use_is_named() -> Outcome {
+async fn address_in_use_is_reported() -> Outcome {
     let mut testbed = Testbed::without_hdfs().await?;
     let holder = TcpListener::bind("127.0.0.1:0").await?;
     let taken = holder.local_addr()?;

@@ -1,4 +1,4 @@
-//! Credentials of other registries, from a file of the operator's: in both documents, for good, and never said.
+//! Static credentials for other registries from the operator's file: in both documents, never in any output.
 
 use std::fs::Permissions;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -17,7 +17,7 @@ const SECOND: &str = "bWU6c2Vjb25kLXBhc3N3b3Jk";
 fn write(testbed: &mut Testbed, text: &str, mode: u32) -> Outcome {
     let path = testbed.node.path("credentials.json");
     testbed.settings.set("static_credentials", path.display().to_string());
-    // Under another name first, so that nobody reads it with a mode that it is not to have.
+    // Under another name first, so that the agent never reads it with the wrong mode.
     testbed.node.write("credentials.new", text)?;
     let new = testbed.node.path("credentials.new");
     std::fs::set_permissions(&new, Permissions::from_mode(mode))?;
@@ -30,7 +30,7 @@ fn entries(auth: &str) -> String {
 }
 
 #[tokio::test]
-async fn they_are_in_both_documents_and_follow_the_file() -> Outcome {
+async fn both_documents_follow_the_file() -> Outcome {
     let Some((mut testbed, published)) = Testbed::with_hdfs().await? else { return Ok(()) };
     write(&mut testbed, &entries(FIRST), 0o600)?;
     testbed.settings.no_timer();
@@ -45,7 +45,7 @@ async fn they_are_in_both_documents_and_follow_the_file() -> Outcome {
 
     write(&mut testbed, &entries(SECOND), 0o400)?;
     published.wait_for_auth(DOCKER_HUB, SECOND).await?;
-    wait::until("the node's own file to follow", SOON, async || {
+    wait::until("the new entry in the Docker config", SOON, async || {
         let auth =
             testbed.docker_config().map_err(|error| error.to_string())?["auths"][HARBOR]["auth"].clone();
         if auth == SECOND { Ok(()) } else { Err(auth.to_string()) }
@@ -55,17 +55,17 @@ async fn they_are_in_both_documents_and_follow_the_file() -> Outcome {
 }
 
 #[tokio::test]
-async fn a_file_that_others_could_have_read_or_written_is_refused_until_mended() -> Outcome {
+async fn file_open_to_others_is_rejected_until_fixed() -> Outcome {
     let mut testbed = Testbed::without_hdfs().await?;
     write(&mut testbed, &entries(FIRST), 0o640)?;
     let agent = testbed.start()?;
-    let error = shown(&agent, "the refusal", |status| {
+    let error = shown(&agent, "the error", |status| {
         status["static_credentials"]["error"].as_str().map(str::to_owned)
     })
     .await?;
     assert!(error.contains("mode 0640") && error.contains("chmod 0600"), "{error}");
     passes(&agent, 1).await?;
-    assert!(testbed.docker_config()?["auths"][DOCKER_HUB].is_null(), "nothing of it is taken");
+    assert!(testbed.docker_config()?["auths"][DOCKER_HUB].is_null(), "an entry was used");
     let readiness = agent.get("/readyz?verbose").await?.text();
     assert!(readiness.contains("static_credentials:"), "{readiness}");
 
@@ -81,16 +81,16 @@ async fn a_file_that_others_could_have_read_or_written_is_refused_until_mended()
 }
 
 #[tokio::test]
-async fn a_file_of_another_user_is_refused() -> Outcome {
+async fn file_of_another_user_is_rejected() -> Outcome {
     if !nix::unistd::geteuid().is_root() {
-        eprintln!("not run: only root can give a file away");
+        eprintln!("SKIPPED: only root can change a file's owner");
         return Ok(());
     }
     let mut testbed = Testbed::without_hdfs().await?;
     write(&mut testbed, &entries(FIRST), 0o600)?;
     chown(testbed.node.path("credentials.json"), Some(12345), None)?;
     let agent = testbed.start()?;
-    let error = shown(&agent, "the refusal", |status| {
+    let error = shown(&agent, "the error", |status| {
         status["static_credentials"]["error"].as_str().map(str::to_owned)
     })
     .await?;
@@ -99,7 +99,7 @@ async fn a_file_of_another_user_is_refused() -> Outcome {
 }
 
 #[tokio::test]
-async fn a_broken_file_leaves_the_entries_before_in_force_and_tells_no_secret() -> Outcome {
+async fn broken_file_keeps_entries_and_leaks_no_secret() -> Outcome {
     let mut testbed = Testbed::without_hdfs().await?;
     write(&mut testbed, &entries(FIRST), 0o600)?;
     let agent = testbed.start()?;
@@ -114,7 +114,7 @@ async fn a_broken_file_leaves_the_entries_before_in_force_and_tells_no_secret() 
     ];
     for (text, words) in broken {
         write(&mut testbed, &text, 0o600)?;
-        let known = shown(&agent, "the refusal", |status| {
+        let known = shown(&agent, "the error", |status| {
             let known = &status["static_credentials"];
             known["error"].as_str()?.contains(words).then(|| known.clone())
         })
@@ -125,9 +125,9 @@ async fn a_broken_file_leaves_the_entries_before_in_force_and_tells_no_secret() 
     }
     let metrics = agent.get("/metrics").await?.text();
     let status = agent.status().await?.to_string();
-    for said in [agent.log_text(), metrics, status] {
+    for output in [agent.log_text(), metrics, status] {
         for secret in [FIRST, SECOND, "first-password", "second-password"] {
-            assert!(!said.contains(secret), "{said}");
+            assert!(!output.contains(secret), "{output}");
         }
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! `make torture` in bounded form: the same agents, kills, drift and readers for some seconds.
+//! A short `make torture`, with fewer agents and readers.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ async fn no_reader_sees_a_bad_file() -> Outcome {
         return Ok(());
     }
     let (length, comparison) = (Duration::from_secs(15), Duration::from_secs(1));
-    // Other tests run beside this one: enough to prove something, not everything.
+    // Low, since other tests run in parallel.
     let bar = Bar { reads: 1_000, publishes: 5 };
     let token_life = SignedDuration::from_secs(60);
     let plan = Plan { length, bar, token_life, comparison, agents: 3, readers: 2 };

@@ -1,10 +1,10 @@
-//! The base unit must do on systemd 219, which cannot be booted here: it ignores with a warning what it does not know.
+//! The base unit must work on systemd 219, which cannot boot here, and which ignores unknown directives with a warning.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-/// Of what 219 knows, and no later version calls deprecated, the directives that the unit has a use for.
+/// Useful directives that systemd 219 knows and no later version deprecates.
 const KNOWN_TO_219: [&str; 33] = [
     "After",
     "CapabilityBoundingSet",
@@ -42,7 +42,7 @@ const KNOWN_TO_219: [&str; 33] = [
 ];
 
 #[test]
-fn every_directive_of_the_base_unit_is_known_to_systemd_219() {
+fn base_unit_uses_only_directives_of_systemd_219() {
     let used: BTreeSet<String> = settings().into_iter().map(|(name, _)| name).collect();
     assert!(used.contains("ExecStart"), "found only {used:?}");
     let unknown: Vec<&String> = used.iter().filter(|name| !KNOWN_TO_219.contains(&name.as_str())).collect();
@@ -50,15 +50,15 @@ fn every_directive_of_the_base_unit_is_known_to_systemd_219() {
 }
 
 #[test]
-fn values_keep_to_forms_that_systemd_219_parses() {
+fn base_unit_values_parse_on_systemd_219() {
     for (name, value) in settings() {
         match name.as_str() {
             "ProtectSystem" => assert!(["yes", "full"].contains(&value.as_str()), "{name}={value}"),
             // Groups of calls came with 231.
             "SystemCallFilter" => assert!(!value.contains('@'), "{name}={value}"),
-            // Suffixes came later, and so did soft limits.
+            // Later versions added suffixes and soft limits.
             _ if name.starts_with("Limit") => assert!(value.parse::<u64>().is_ok(), "{name}={value}"),
-            // "+" came with 231; a directory that lacks would keep the unit from starting.
+            // "+" came with 231; without "-" a missing directory would prevent the start.
             "ReadOnlyDirectories" | "ReadWriteDirectories" => {
                 assert!(value.split(' ').all(|path| path.starts_with("-/")), "{name}={value}");
             }

@@ -1,4 +1,4 @@
-//! Changes of files wake the agent. Its timer is set to an hour, so that nothing else can be the cause.
+//! File changes wake the agent. Its timer is set to an hour, so nothing else can.
 
 use std::fs;
 
@@ -11,18 +11,18 @@ use serde_json::json;
 const IRELAND: &str = "123456789123.dkr.ecr.eu-west-1.amazonaws.com";
 
 #[tokio::test]
-async fn a_docker_config_that_somebody_changed() -> Outcome {
+async fn changed_docker_config_wakes_the_agent() -> Outcome {
     let mut testbed = Testbed::without_hdfs().await?;
     testbed.settings.no_timer();
     let agent = testbed.start()?;
     docker_config_fresh(&agent).await?;
 
-    // As `docker logout` writes it: whole, by way of another file.
+    // As `docker logout` writes it: by renaming another file.
     testbed.node.write("root/.docker/other", r#"{"auths":{},"detachKeys":"ctrl-e"}"#)?;
     fs::rename(testbed.node.path("root/.docker/other"), testbed.node.docker_config())?;
     testbed.wait_for_docker_config(|config| config["detachKeys"] == "ctrl-e").await?;
 
-    // And as an editor does that keeps the file.
+    // In place, as some editors write.
     testbed.node.write("root/.docker/config.json", r#"{"detachKeys":"ctrl-f"}"#)?;
     testbed.wait_for_docker_config(|config| config["detachKeys"] == "ctrl-f").await?;
 
@@ -33,7 +33,7 @@ async fn a_docker_config_that_somebody_changed() -> Outcome {
 }
 
 #[tokio::test]
-async fn a_registry_that_becomes_trusted() -> Outcome {
+async fn newly_trusted_registry_gets_a_token() -> Outcome {
     let mut testbed = Testbed::without_hdfs().await?;
     testbed.settings.no_timer();
     let agent = testbed.start()?;
@@ -46,7 +46,7 @@ async fn a_registry_that_becomes_trusted() -> Outcome {
     testbed.wait_for_docker_config(|config| config["auths"][IRELAND]["auth"].is_string()).await?;
 
     testbed.node.write("conf/container-executor.cfg", "[docker\n")?;
-    let why = shown(&agent, "a file that Hadoop would refuse", |status| {
+    let why = shown(&agent, "a file that Hadoop rejects", |status| {
         let check =
             status["checks"].as_array()?.iter().find(|check| check["name"] == "container-executor.cfg")?;
         check["why"].as_str().map(str::to_owned)
@@ -57,12 +57,12 @@ async fn a_registry_that_becomes_trusted() -> Outcome {
 }
 
 #[tokio::test]
-async fn a_conf_directory_that_appears_later() -> Outcome {
+async fn late_conf_directory_is_noticed() -> Outcome {
     let Some((mut testbed, published)) = Testbed::with_hdfs().await? else { return Ok(()) };
     testbed.settings.no_timer();
     fs::rename(testbed.node.conf_dir(), testbed.node.path("not-yet"))?;
     let mut agent = testbed.start()?;
-    shown(&agent, "what is waited for", |status| {
+    shown(&agent, "the missing files", |status| {
         let waiting_for = status["waiting_for"].to_string();
         (waiting_for.contains("container-executor.cfg") && waiting_for.contains("core-site.xml"))
             .then_some(())
@@ -77,7 +77,7 @@ async fn a_conf_directory_that_appears_later() -> Outcome {
 }
 
 #[tokio::test]
-async fn settings_that_change() -> Outcome {
+async fn changed_settings_are_applied() -> Outcome {
     let mut testbed = Testbed::without_hdfs().await?;
     testbed.settings.no_timer();
     let agent = testbed.start()?;
@@ -88,43 +88,44 @@ async fn settings_that_change() -> Outcome {
     testbed.write_settings()?;
     testbed.wait_for_docker_config(|config| config["auths"]["alias.example.com"]["auth"].is_string()).await?;
     wait::until("the second file", SOON, async || fs::read(&second)).await?;
-    assert_eq!(testbed.ecr.calls().len(), 1, "the token at hand serves the alias too");
+    assert_eq!(testbed.ecr.calls().len(), 1, "the alias needs no new token");
     Ok(())
 }
 
 #[tokio::test]
-async fn bad_settings_leave_the_old_in_force_and_say_so() -> Outcome {
+async fn bad_settings_keep_the_previous_ones() -> Outcome {
     let Some((mut testbed, _published)) = Testbed::with_hdfs().await? else { return Ok(()) };
     testbed.settings.no_timer();
     let mut agent = testbed.start_ready().await?;
 
     testbed.node.write("agent.toml", "discover_registries = 1\nunknown = true\n")?;
     let error =
-        shown(&agent, "the refusal", |status| status["settings_error"].as_str().map(str::to_owned)).await?;
+        shown(&agent, "the settings error", |status| status["settings_error"].as_str().map(str::to_owned))
+            .await?;
     let path = testbed.node.agent_toml().display().to_string();
     assert!(error.contains(&format!("{path}:1: discover_registries: must be true or false")), "{error}");
     assert!(error.contains(&format!("{path}:2: unknown: is not a known key")), "{error}");
     assert!(agent.get("/metrics").await?.text().contains("\nemr_ecr_agent_config_valid 0\n"));
     agent.wait_ready(SOON).await?;
 
-    // The old ones are in force: what they name is still brought in order.
+    // The previous ones still apply: their sinks are still reconciled.
     testbed.node.write("root/.docker/config.json", "{}")?;
     testbed.wait_for_docker_config(|_| true).await?;
 
     testbed.write_settings()?;
-    shown(&agent, "the mended settings", |status| status["settings_error"].is_null().then_some(())).await?;
+    shown(&agent, "the fixed settings", |status| status["settings_error"].is_null().then_some(())).await?;
     agent.wait_ready(SOON).await?;
     Ok(())
 }
 
 #[tokio::test]
-async fn a_hangup_reads_all_anew() -> Outcome {
+async fn sighup_wakes_the_agent() -> Outcome {
     let mut testbed = Testbed::without_hdfs().await?;
     testbed.settings.no_timer();
     let agent = testbed.start()?;
     docker_config_fresh(&agent).await?;
     agent.signal(Signal::SIGHUP)?;
-    wait::until("a pass that the signal woke", SOON, async || {
+    wait::until("a pass after the signal", SOON, async || {
         let metrics = agent.get("/metrics").await.map_err(|error| error.to_string())?.text();
         let woken = metrics.contains("emr_ecr_agent_passes_total{wake=\"reload\"} 1\n");
         if woken { Ok(()) } else { Err(metrics) }

@@ -1,4 +1,4 @@
-//! Cleans up after a process of the sandbox, which starts it by itself: `reaper OWNER [PARENT]`.
+//! Cleans up after a process of the harness, which starts it: `reaper OWNER [PARENT]`.
 
 use std::env;
 use std::process::ExitCode;

@@ -1,4 +1,4 @@
-//! Keeps the HDFS that tests share, in the directory named on the command line. Tests start it by themselves.
+//! The keeper of the HDFS that tests share; its argument is the directory where they meet. Tests start it.
 
 use std::env;
 use std::path::PathBuf;

@@ -268,7 +268,7 @@ mod tests {
     use super::method;
 
     #[test]
-    fn a_call_is_known_by_its_name() {
+    fn method_names_are_parsed() {
         let check = |message: &[u8], expected: Option<&str>| {
             let frame = [&(message.len() as u32).to_be_bytes(), message].concat();
             assert_eq!(method(&frame), expected);

@@ -91,8 +91,8 @@ pub struct Processes {
     pub shell: u32,
 }
 
-/// The keeper: starts the HDFS once an earlier keeper of this directory is gone, announces its address, restarts servers
-/// that die, and ends when nobody uses the HDFS any more.
+/// The keeper: starts the HDFS once an earlier keeper of this directory is gone, announces its address, restarts
+/// servers that die, and ends when nobody uses the HDFS any more.
 pub async fn keep(directory: &Path) -> Result<(), Error> {
     let meeting = MeetingPoint(directory.to_owned());
     let alive = meeting.open(ALIVE)?;

@@ -1,6 +1,6 @@
-//! The password file of the registry, which reads it again whenever its time of change is another.
+//! The registry's password file, which the registry reads again whenever the modification time changes.
 //!
-//! bcrypt looks at the first 72 bytes of a password only. Passwords like ECR's differ from the 17th on.
+//! bcrypt uses only the first 72 bytes of a password. Passwords like ECR's differ from the 17th byte on.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -16,7 +16,7 @@ pub enum Error {
     Replace { path: PathBuf, source: io::Error },
 }
 
-/// Decides whom the registry accepts; copies decide the same.
+/// The file; clones share it.
 #[derive(Debug, Clone)]
 pub struct PasswordFile {
     path: PathBuf,
@@ -28,11 +28,11 @@ impl PasswordFile {
         Self { path, changed: Arc::new(Mutex::new(SystemTime::UNIX_EPOCH)) }
     }
 
-    /// From the next request on, these credentials are accepted, and none else.
+    /// From the next request on, the registry accepts only these credentials.
     pub fn accept_only(&self, user: &str, password: &str) -> Result<(), Error> {
         let hash = bcrypt::hash(password, LOWEST_COST).map_err(|source| Error::Hash { source })?;
         let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
-        // Two changes within one tick of the file system's clock would look like one.
+        // Two changes within one tick of the file system's clock would have the same time.
         let now = SystemTime::now().max(*changed + Duration::from_millis(1));
         self.replace(&format!("{user}:{hash}\n"), now)
             .map_err(|source| Error::Replace { path: self.path.clone(), source })?;
@@ -49,5 +49,5 @@ impl PasswordFile {
     }
 }
 
-/// The registry hashes at every request; this is for speed and protects nothing.
+/// For speed: the registry hashes at every request, and there is nothing to protect.
 const LOWEST_COST: u32 = 4;

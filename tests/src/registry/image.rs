@@ -1,4 +1,4 @@
-//! Builds an image of one layer with one file, and pushes it by the registry's HTTP interface.
+//! Builds an image of one layer with one file, and pushes it through the registry's HTTP API.
 
 use std::fmt::Write;
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! A node that may act as several identities: besides its own, a profile with keys of its own, and roles by STS.
+//! A node that can act as several identities: its own, a profile with its own keys, and roles through STS.
 
 use std::ops::{Deref, DerefMut};
 
@@ -9,24 +9,24 @@ use super::{Error, TWELVE_HOURS, Testbed};
 use crate::ecr::Ecr;
 use crate::sts::{Role, Sts};
 
-/// A registry of another account in the same Region as the trusted one.
+/// A registry of another account, in the same Region as the trusted one.
 pub const OTHERS: &str = "210987654321.dkr.ecr.us-east-1.amazonaws.com";
-/// Another of a third account.
+/// A registry of a third account.
 pub const THIRD: &str = "333333333333.dkr.ecr.us-east-1.amazonaws.com";
 pub const PUBLIC: &str = "public.ecr.aws";
-/// The role that OTHERS asks for.
+/// The role that `OTHERS` requires.
 pub const READER: Role = Role {
     arn: "arn:aws:iam::210987654321:role/ecr-reader",
     external_id: Some("agreed:42"),
     access_key: "ASIAREADER",
     life: SignedDuration::from_hours(1),
 };
-/// The profile with keys of its own, and these.
+/// The profile and its keys.
 pub const PROFILE: &str = "other";
 pub const PROFILE_KEY: &str = "AKIAOFTHEPROFILE";
 pub const PROFILE_SECRET_KEY: &str = "profile-secret-K7MDENGbPxRfiCYEXAMPLE";
 
-/// The testbed of such a node, with STS, and ECR Public by a server of its own.
+/// The testbed of such a node, with STS, and a separate server for ECR Public.
 #[derive(Debug)]
 pub struct Identities {
     testbed: Testbed,
@@ -47,7 +47,7 @@ impl Identities {
         Ok(identities)
     }
 
-    /// Adds OTHERS to the registries, asked for as READER, whom STS lets in.
+    /// Adds the registry `OTHERS`, whose tokens the role `READER` requests.
     pub fn add_others_by_role(&mut self) {
         self.sts.allow(READER);
         let keys = [("role_arn", READER.arn), ("external_id", READER.external_id.unwrap_or_default())];
@@ -62,7 +62,7 @@ impl Identities {
         keys
     }
 
-    /// What the node's Docker config holds for a registry.
+    /// The registry's `auth` in the node's Docker config.
     pub fn auth(&self, name: &str) -> Option<String> {
         self.testbed.docker_config().ok()?["auths"][name]["auth"].as_str().map(str::to_owned)
     }

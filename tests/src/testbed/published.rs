@@ -1,4 +1,4 @@
-//! The published file, seen and disturbed by Hadoop's own shell.
+//! The published file, read and changed by Hadoop's own shell.
 
 use std::fs;
 
@@ -19,14 +19,14 @@ pub struct Published {
 }
 
 impl Published {
-    /// In a fresh directory with this owner and mode on the common HDFS.
+    /// In a new directory with this owner and mode on the shared HDFS.
     pub async fn shared(owner: &str, mode: &str) -> Result<Self, Error> {
         let hdfs = SharedHdfs::join(owner, mode).await?;
         let (client, directory) = (hdfs.client().clone(), hdfs.directory().to_owned());
         Ok(Self { _lease: Some(hdfs), ..Self::on(client, &directory) })
     }
 
-    /// In `directory` on an HDFS that the test does harm to.
+    /// In `directory` of another HDFS.
     pub fn on(client: HdfsClient, directory: &str) -> Self {
         Self {
             client,
@@ -65,18 +65,18 @@ impl Published {
         parse(self.path.clone(), self.text().await?)
     }
 
-    /// Puts this content in the file's place, as somebody else on the cluster would.
+    /// Replaces the file, as another user of the cluster would.
     pub async fn put(&self, text: &str) -> Result<(), Error> {
         let directory = scratch::directory("put")?;
         let local = directory.path().join("config.json");
         fs::write(&local, text).map_err(|source| Error::File { path: local.clone(), source })?;
         let local = local.display().to_string();
-        // It fails where the agent makes the file anew between the shell's deletion and its rename.
+        // It fails if the agent creates the file again between the shell's deletion and its rename.
         wait::until("the put", SOON, async || self.shell(&["-put", "-f", &local, &self.path]).await).await?;
         Ok(())
     }
 
-    /// `hadoop fs` with these arguments, as the superuser, whom no permission stops.
+    /// `hadoop fs` with these arguments, as the superuser, which no permission restricts.
     pub async fn shell(&self, args: &[&str]) -> Result<String, Error> {
         Ok(self.client.fs_shell(SUPERUSER, args).await?)
     }
@@ -86,20 +86,20 @@ impl Published {
         Ok(self.shell(&["-stat", "%A %u %g", &self.path]).await?.trim().to_owned())
     }
 
-    /// Names of all that lies in the file's directory, in order.
+    /// The names in the file's directory, in order.
     pub async fn names(&self) -> Result<Vec<String>, Error> {
         let listing = self.shell(&["-ls", "-C", &self.directory]).await?;
         let names = listing.lines().filter_map(|path| path.rsplit('/').next());
         Ok(names.map(str::to_owned).collect())
     }
 
-    /// Waits until the file holds this `auth` for `registry`.
+    /// Waits until the file has this `auth` for `registry`.
     pub async fn wait_for_auth(&self, registry: &str, auth: &str) -> Result<Value, Error> {
         let document = wait::until("the token in the published file", SOON, async || {
             let document = self.json().await.map_err(|error| error.to_string())?;
             match document["auths"][registry]["auth"] == auth {
                 true => Ok(document),
-                false => Err("it holds another or none".to_owned()),
+                false => Err("it has another or none".to_owned()),
             }
         })
         .await?;

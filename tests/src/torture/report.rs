@@ -1,4 +1,4 @@
-//! What a torture found, as a table for people and a line of JSON for programs.
+//! The result of a torture run, as a table and as a line of JSON.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,9 +11,9 @@ use crate::readers::{Bad, Seen};
 pub struct Report {
     pub length: Duration,
     pub agents: Side,
-    /// Agents killed and started again.
+    /// Agents killed and restarted.
     pub kills: u32,
-    /// Older versions put in the file's stead.
+    /// Replacements of the file by an older version.
     pub set_backs: u32,
     /// Changes of the file's mode.
     pub mode_drifts: u32,
@@ -22,7 +22,7 @@ pub struct Report {
     pub comparison: Side,
 }
 
-/// What the readers saw of one way to publish.
+/// What the readers saw with one way of publishing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Side {
     pub publishes: u64,
@@ -31,14 +31,14 @@ pub struct Side {
     pub examples: Vec<String>,
 }
 
-/// What YARN's own class made of the file meanwhile.
+/// Launches by YARN's own class meanwhile.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Launches {
     pub tried: u64,
     pub failed: u64,
 }
 
-/// What a run must reach to prove anything.
+/// The minimum that a run must reach to prove anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bar {
     pub reads: u64,
@@ -77,7 +77,7 @@ impl Side {
 }
 
 impl Report {
-    /// Why this is no proof that readers never see a bad file; nothing if it is one.
+    /// Why this does not prove that readers never see a bad file; empty if it does.
     pub fn faults(&self, bar: Bar) -> Vec<String> {
         let Self { agents, launches, .. } = self;
         let mut faults = Vec::new();
@@ -88,10 +88,10 @@ impl Report {
             faults.push(format!("{} of {} launches failed", launches.failed, launches.tried));
         }
         if agents.reads < bar.reads {
-            faults.push(format!("only {} reads of {}", agents.reads, bar.reads));
+            faults.push(format!("only {} of {} reads", agents.reads, bar.reads));
         }
         if agents.publishes < bar.publishes {
-            faults.push(format!("only {} publishes of {}", agents.publishes, bar.publishes));
+            faults.push(format!("only {} of {} publishes", agents.publishes, bar.publishes));
         }
         faults
     }
@@ -121,9 +121,9 @@ impl fmt::Display for Report {
         f.write_str(&self.comparison.row("hadoop fs -put -f"))?;
         write!(
             f,
-            "meanwhile {kills} agents were killed, {set_backs} older versions put in the file's stead and {mode_drifts} \
-             modes changed; of {} launches by YARN's own class {} failed",
-            launches.tried, launches.failed
+            "{kills} agents killed, {set_backs} older versions put back, {mode_drifts} modes changed; \
+             {} of {} launches by YARN's own class failed",
+            launches.failed, launches.tried
         )
     }
 }
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn only_enough_good_reads_over_enough_publishes_are_a_proof() {
+    fn too_few_or_bad_reads_prove_nothing() {
         let check = |report: Report, faults: usize| {
             assert_eq!(report.faults(Bar::for_length(report.length)).len(), faults, "{report}");
         };

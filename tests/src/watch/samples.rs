@@ -1,4 +1,4 @@
-//! What a launch would have come to, and whether health told the truth about it.
+//! Whether a launch would have succeeded, and whether health was truthful about it.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -9,40 +9,40 @@ use serde_json::Value;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Flaw {
     Missing,
-    /// Not a whole JSON document of so many bytes.
+    /// Not a complete JSON document; its size in bytes.
     Torn(usize),
     /// No credential for the registry, or an entry that fails every launch.
-    Lacking,
+    NoCredential,
     Expired(Timestamp),
-    /// The file could not be read at all, which is not the file's fault.
+    /// The file could not be read at all.
     Outage(String),
 }
 
-/// One read, and what health said before and after it.
+/// One read, and what health reported before and after it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Sample {
     pub launch: Result<(), Flaw>,
-    /// Both times.
+    /// Before and after.
     pub ready: bool,
-    /// How often the agent had gone round, if it answered.
+    /// The agent's number of passes, if it answered.
     pub passes: Option<u64>,
 }
 
-/// All that was seen, in short.
+/// All samples in short.
 #[derive(Debug, Default)]
 pub(super) struct Summary {
     pub reads: u64,
     pub outages: u64,
-    /// What was flaw with the file after the first good read, each kind once in a row.
+    /// The file's flaws after the first good read, without repetitions.
     pub flaws: Vec<Flaw>,
-    /// What health called ready.
+    /// The flaws despite which health reported ready.
     pub false_ready: Vec<Flaw>,
     was_good: bool,
-    /// How often the agent had gone round when launches began to fail.
+    /// The number of passes when launches began to fail.
     failing_since: Option<u64>,
 }
 
-/// Looks at the next pass, and the one under way; and one that only just began.
+/// The pass that notices, the one under way, and one that only just began.
 const PASSES_TO_NOTICE: u64 = 3;
 
 impl Summary {
@@ -55,7 +55,7 @@ impl Summary {
         };
         let had_time = match (passes, self.failing_since) {
             (Some(now), Some(since)) if now >= since => now - since >= PASSES_TO_NOTICE,
-            // The agent has only just started, or launches only just fail.
+            // The agent has just started, or launches have just begun to fail.
             (Some(now), _) => {
                 self.failing_since = Some(now);
                 false
@@ -74,21 +74,21 @@ impl Summary {
     }
 }
 
-/// Whether YARN and docker get a living credential for `registry` from this content.
+/// Whether YARN and docker get a valid credential for `registry` from this content.
 pub(super) fn check_launch(bytes: &[u8], registry: &str, now: Timestamp) -> Result<(), Flaw> {
     let document: Value = serde_json::from_slice(bytes).map_err(|_| Flaw::Torn(bytes.len()))?;
-    let auths = document["auths"].as_object().ok_or(Flaw::Lacking)?;
+    let auths = document["auths"].as_object().ok_or(Flaw::NoCredential)?;
     if auths.values().any(|entry| !entry["auth"].is_string()) {
-        return Err(Flaw::Lacking);
+        return Err(Flaw::NoCredential);
     }
-    let auth = auths.get(registry).and_then(|entry| entry["auth"].as_str()).ok_or(Flaw::Lacking)?;
+    let auth = auths.get(registry).and_then(|entry| entry["auth"].as_str()).ok_or(Flaw::NoCredential)?;
     match end(auth) {
         Some(end) if end <= now => Err(Flaw::Expired(end)),
         _ => Ok(()),
     }
 }
 
-/// The second that an ECR password itself names as its end; others never end.
+/// The expiry in an ECR password; other passwords never expire.
 fn end(auth: &str) -> Option<Timestamp> {
     let decoded = BASE64.decode(auth).ok()?;
     let (_user, password) = str::from_utf8(&decoded).ok()?.split_once(':')?;
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_launch_takes_a_whole_document_with_a_living_credential() {
+    fn launch_needs_complete_document_with_valid_credential() {
         let check = |text: &str, expected: Result<(), Flaw>| {
             assert_eq!(check_launch(text.as_bytes(), "r", Timestamp::constant(100, 0)), expected, "{text}");
         };
@@ -124,21 +124,21 @@ mod tests {
         check(&entry(101), Ok(()));
         check(&entry(100), Err(Flaw::Expired(Timestamp::constant(100, 0))));
         check(r#"{"auths":{"r":{"auth":"aHViOmh1Yg=="}}}"#, Ok(()));
-        check(r#"{"auths":{"r":{"auth":"x"},"s":{}}}"#, Err(Flaw::Lacking));
-        check(r#"{"auths":{}}"#, Err(Flaw::Lacking));
+        check(r#"{"auths":{"r":{"auth":"x"},"s":{}}}"#, Err(Flaw::NoCredential));
+        check(r#"{"auths":{}}"#, Err(Flaw::NoCredential));
         check("", Err(Flaw::Torn(0)));
         check("{", Err(Flaw::Torn(1)));
     }
 
     #[test]
-    fn health_may_take_some_passes_to_notice_but_not_to_foresee() {
+    fn health_may_lag_some_passes_but_not_past_expiry() {
         let ended = Flaw::Expired(Timestamp::UNIX_EPOCH);
-        let check = |samples: &[(Result<(), Flaw>, bool, u64)], flaw: usize, false_ready: usize| {
+        let check = |samples: &[(Result<(), Flaw>, bool, u64)], flaws: usize, false_ready: usize| {
             let mut summary = Summary::default();
             for (launch, ready, passes) in samples.iter().cloned() {
                 summary.note(Sample { launch, ready, passes: Some(passes) });
             }
-            assert_eq!((summary.flaws.len(), summary.false_ready.len()), (flaw, false_ready), "{samples:?}");
+            assert_eq!((summary.flaws.len(), summary.false_ready.len()), (flaws, false_ready), "{samples:?}");
         };
         let missing = || Err(Flaw::Missing);
         check(&[(missing(), false, 0), (Ok(()), true, 1)], 0, 0);

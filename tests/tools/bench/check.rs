@@ -1,4 +1,4 @@
-//! Validation: `check` of a container-executor.cfg as EMR has it, and of one of 16 MiB.
+//! Validation: `check` of a container-executor.cfg like EMR's, and of one of 16 MiB.
 
 use crate::Outcome;
 use crate::figures::{Figure, Section, Unit};
@@ -6,7 +6,7 @@ use crate::meter::medians;
 use crate::plan::{Measure, Plan};
 use crate::setup::{Setup, read};
 
-/// As large as a file may be to be read at all.
+/// The largest file that `check` reads.
 const LARGEST: usize = 16 << 20;
 
 pub async fn measure(setup: &Setup, plan: &Plan) -> Outcome<Section> {
@@ -29,9 +29,9 @@ pub async fn measure(setup: &Setup, plan: &Plan) -> Outcome<Section> {
     Ok(section)
 }
 
-/// The same with comments up to the size, as a file that something appends to for ever.
+/// The same file, grown by comments to the largest size.
 fn enlarged(typical: &str) -> String {
-    let comment = "# a comment that somebody's provisioning appends at each run, to the end of its days\n";
+    let comment = "# a comment that somebody's provisioning appends at each run, for as long as it exists\n";
     let count = (LARGEST - typical.len()) / comment.len();
     format!("{typical}{}", comment.repeat(count))
 }

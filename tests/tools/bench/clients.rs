@@ -1,6 +1,5 @@
-//! Many agents in one process: each makes the real passes of the real loop, and passs HDFS as the daemon does. What
-//! a node has besides is left out: its files are not judged, no local Docker config is written, and its registry
-//! takes every token.
+//! Many agents in one process. Each runs the passes of the real loop and uses HDFS as the daemon does, but reads no
+//! files of a node, writes no local Docker config, and has a registry that accepts every token.
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -31,7 +30,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use crate::Outcome;
 
-/// So many agents with these settings, one pass of each in every interval.
+/// `count` agents with these settings, each with one pass per interval.
 #[derive(Debug, Clone)]
 pub struct Load {
     pub config: PathBuf,
@@ -40,7 +39,7 @@ pub struct Load {
     pub length: Duration,
 }
 
-/// What all of them did.
+/// The sums over all agents.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Totals {
     pub passes: u64,
@@ -60,17 +59,17 @@ impl Load {
         })
     }
 
-    /// The arguments from which it is parsed.
+    /// The arguments for [`Load::parse`].
     pub fn args(&self) -> [String; 4] {
         let (interval, length) = (self.interval.as_secs(), self.length.as_secs());
         [self.config.display().to_string(), self.count.to_string(), interval.to_string(), length.to_string()]
     }
 }
 
-/// Runs them and prints their totals as JSON.
+/// Runs the agents and prints the totals as JSON.
 pub async fn run(load: Load) -> Outcome<ExitCode> {
     let mut settings = SettingsFile::new(Some(load.config.clone())).read()?;
-    // So that a pass that begins a little early still passs.
+    // A pass that begins a little early must still read HDFS.
     settings.refresh.pass_interval = load.interval.saturating_sub(Duration::from_secs(1));
     let started = Instant::now();
     let mut agents = JoinSet::new();
@@ -138,11 +137,11 @@ impl World for LightNode {
     }
 
     fn read_settings(&self) -> Result<Settings, String> {
-        Err("nothing is reloaded here".to_owned())
+        Err("settings are not reloaded".to_owned())
     }
 
     fn static_credentials(&self, path: &Path) -> Result<StaticCredentials, Problem> {
-        Err(Problem::new(format!("{} is not read here", path.display())))
+        Err(Problem::new(format!("{} is not read", path.display())))
     }
 
     fn parts(&self, settings: &Settings) -> Parts {
@@ -151,7 +150,7 @@ impl World for LightNode {
             PublishedSink::new(settings.published.clone(), conf_dir, self.name.clone(), &settings.deadlines);
         Parts {
             tokens: Box::new(Ecr::new(settings.deadlines.ecr)),
-            registries: Box::new(TakesAll),
+            registries: Box::new(AcceptsAll),
             local: Vec::new(),
             published: Box::new(published),
         }
@@ -172,9 +171,9 @@ impl World for LightNode {
     }
 }
 
-struct TakesAll;
+struct AcceptsAll;
 
-impl RegistryProbe for TakesAll {
+impl RegistryProbe for AcceptsAll {
     fn probe(&self, _: HostName, _: Token) -> Pin<Box<dyn Future<Output = Probe> + Send>> {
         Box::pin(async { Probe { result: ProbeResult::Accepted, clock_skew: Some(SignedDuration::ZERO) } })
     }

@@ -1,4 +1,4 @@
-//! Where the figures are kept: target/bench.json, and the table in docs/performance.md.
+//! Writes the figures to target/bench.json and to the table in docs/performance.md.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,8 +14,8 @@ use crate::plan::Plan;
 pub enum Error {
     #[error("cannot {operation} {}", path.display())]
     File { operation: &'static str, path: PathBuf, source: std::io::Error },
-    #[error("{DOCUMENT} has no place for the figures: {BEGIN} and {END}")]
-    NoPlace,
+    #[error("{DOCUMENT} lacks the marks {BEGIN} and {END}")]
+    NoMarks,
 }
 
 const JSON: &str = "target/bench.json";
@@ -23,7 +23,7 @@ const DOCUMENT: &str = "docs/performance.md";
 const BEGIN: &str = "<!-- figures: begin -->";
 const END: &str = "<!-- figures: end -->";
 
-/// Writes both; figures of a part of the measures leave the document alone.
+/// Writes both, or only the JSON if some measures were left out.
 pub fn write(results: &Results, plan: &Plan) -> Result<(), Error> {
     let now = Timestamp::now();
     let text = json!({ "at": now, "machine": machine(), "runs": plan.runs, "sections": results.json() });
@@ -40,7 +40,7 @@ pub fn write(results: &Results, plan: &Plan) -> Result<(), Error> {
         plan.runs,
         plan.rest.as_secs()
     );
-    let after = replaced(&before, &format!("{head}\n\n{}", results.markdown())).ok_or(Error::NoPlace)?;
+    let after = replaced(&before, &format!("{head}\n\n{}", results.markdown())).ok_or(Error::NoMarks)?;
     store(path, &after)
 }
 
@@ -71,7 +71,7 @@ mod tests {
     use super::replaced;
 
     #[test]
-    fn only_what_is_between_the_marks_is_replaced() {
+    fn only_text_between_the_marks_is_replaced() {
         let check = |text: &str, expected: Option<&str>| {
             assert_eq!(replaced(text, "new\n").as_deref(), expected);
         };

@@ -1,10 +1,10 @@
-//! Figures, what they are compared with, and whether they reach their bars; as tables and as JSON.
+//! Figures, their comparisons and targets, as tables and as JSON.
 
 use std::fmt;
 
 use serde_json::{Value, json};
 
-/// Everything that one run found out.
+/// The results of one run.
 #[derive(Debug)]
 pub struct Results {
     sections: Vec<Section>,
@@ -34,11 +34,11 @@ pub enum Unit {
     Plain,
 }
 
-/// What is demanded of a figure.
+/// The target of a figure.
 #[derive(Debug, Clone, Copy)]
 pub enum Bar {
     AtMost(f64),
-    /// So many times less than what it is compared with.
+    /// At least this many times less than the figure it is compared with.
     TimesLess(f64),
 }
 
@@ -98,7 +98,7 @@ impl Figure {
         Self { bar: Some(bar), ..self }
     }
 
-    /// How many times less than what it is compared with.
+    /// How many times less than the figure it is compared with.
     fn ratio(&self) -> Option<f64> {
         self.other.as_ref().map(|(_, other)| other / self.value)
     }
@@ -150,7 +150,7 @@ impl Figure {
 impl fmt::Display for Section {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "### {}\n", self.title)?;
-        writeln!(f, "| what | agent | beside | times less | bar |")?;
+        writeln!(f, "| what | agent | compared with | times less | target |")?;
         writeln!(f, "| --- | ---: | ---: | ---: | --- |")?;
         for figure in &self.figures {
             writeln!(f, "{}", figure.row())?;
@@ -184,7 +184,7 @@ impl Unit {
     }
 }
 
-/// The middle one; of an even number, the lower of the two.
+/// The middle value; of an even number, the lower of the two.
 pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len().saturating_sub(1) / 2).copied().unwrap_or(f64::NAN)
@@ -195,7 +195,7 @@ mod tests {
     use super::{Bar, Figure, Unit, median};
 
     #[test]
-    fn a_bar_is_met_by_what_is_small_enough() {
+    fn targets_are_met_at_the_limit() {
         let check = |value: f64, bar: Bar, expected: bool| {
             let figure = Figure::new("x", Unit::Plain, value).beside("y", 100.0).bar(bar);
             assert_eq!(figure.is_met(), Some(expected), "{figure:?}");
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_median_is_one_of_the_values() {
+    fn median_is_one_of_the_values() {
         assert_eq!(median(vec![3.0, 1.0, 2.0]), 2.0);
         assert_eq!(median(vec![4.0, 1.0, 2.0, 3.0]), 2.0);
     }

@@ -1,8 +1,8 @@
-//! `make bench`: what the agent costs, on real parts, beside what is done without it. Prints the figures as a table,
-//! writes them as JSON, and keeps the table in docs/performance.md.
+//! `make bench`: measures the agent on real parts against the tools it replaces. Prints the figures as a table, writes
+//! them as JSON, and updates the table in docs/performance.md.
 //!
-//! It judges by ratios within one run and by medians; absolute times belong to the machine and its behavior. A bar that
-//! is missed is told, and fails nothing unless BENCH_STRICT=1.
+//! Targets are medians and ratios within one run, since absolute times depend on the machine. A missed target is
+//! reported and fails the run only with BENCH_STRICT=1.
 
 mod check;
 mod clients;
@@ -29,7 +29,7 @@ use figures::{Results, Section};
 use plan::{Measure, Plan};
 use setup::Setup;
 
-/// What a measure returns; its errors end the run.
+/// The result of a measure. An error ends the run.
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 fn main() -> ExitCode {
@@ -51,7 +51,7 @@ fn main() -> ExitCode {
     })
 }
 
-// One thread, and the main one: the kernel ends the servers when the thread that started them ends.
+// On the main thread: the kernel kills the servers when the thread that started them ends.
 fn run_here<T>(future: impl Future<Output = Outcome<T>>) -> Outcome<T> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, future)
@@ -70,7 +70,7 @@ async fn bench(plan: Plan) -> Outcome<ExitCode> {
     println!("{}", results.markdown());
     document::write(&results, &plan)?;
     let missed = results.missed();
-    eprintln!("bench: {missed} bars missed");
+    eprintln!("bench: {missed} targets missed");
     Ok(if plan.strict && missed > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 

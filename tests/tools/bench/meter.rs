@@ -1,7 +1,7 @@
-//! What a program and all its descendants take until the last of them has ended.
+//! Measures the resources of a program and all its descendants, until the last of them has ended.
 //!
-//! A small process of its own starts the program and becomes the parent of every descendant that loses its own, so
-//! that the kernel's accounts of ended children hold the whole tree and nothing else.
+//! A small separate process starts the program and becomes the parent of every orphaned descendant, so the kernel's
+//! usage of its ended children covers the whole tree and nothing else.
 
 use std::env;
 use std::io;
@@ -19,29 +19,29 @@ use serde::{Deserialize, Serialize};
 use crate::Outcome;
 use crate::figures::median;
 
-/// What one run of a program took.
+/// The resources of one run.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Usage {
     /// Seconds of user and system time of all processes.
     pub cpu: f64,
     /// Seconds from start to end.
     pub wall: f64,
-    /// Bytes resident, at most, in the one process of the tree that had most.
+    /// The largest resident size of any process of the tree, in bytes.
     pub peak: f64,
     succeeded: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
 enum Error {
-    #[error("no program to measure is named")]
+    #[error("no program to measure")]
     NoProgram,
     #[error("{program} failed: {message}")]
     Failed { program: String, message: String },
-    #[error("the meter's answer cannot be read")]
-    Answer(#[from] serde_json::Error),
+    #[error("cannot parse the meter's output")]
+    Output(#[from] serde_json::Error),
 }
 
-/// A program to be measured, in an environment of its own.
+/// A program to measure, with its own environment.
 #[derive(Debug, Clone)]
 pub struct Measured {
     pub args: Vec<String>,
@@ -62,13 +62,13 @@ impl Measured {
         self
     }
 
-    /// Runs it to its end; one that fails is an error.
+    /// Runs it to its end. A failure of the program is an error.
     pub async fn run(&self) -> Outcome<Usage> {
         let mut command = Command::new(env::current_exe()?);
         command.arg("measure").args(&self.args).env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
         command.envs(self.environment.iter().map(|(name, value)| (name, value))).stdin(Stdio::null());
         let output = tokio::process::Command::from(command).kill_on_drop(true).output().await?;
-        let usage: Usage = serde_json::from_slice(&output.stdout).map_err(Error::Answer)?;
+        let usage: Usage = serde_json::from_slice(&output.stdout).map_err(Error::Output)?;
         if usage.succeeded {
             return Ok(usage);
         }
@@ -77,13 +77,13 @@ impl Measured {
     }
 }
 
-/// The middle of each of the figures.
+/// The median of each figure.
 pub fn medians(usages: &[Usage]) -> Usage {
     let of = |figure: fn(&Usage) -> f64| median(usages.iter().map(figure).collect());
     Usage { cpu: of(|u| u.cpu), wall: of(|u| u.wall), peak: of(|u| u.peak), succeeded: true }
 }
 
-/// Runs a program to its end and prints what it took, as JSON.
+/// Runs a program to its end and prints its usage as JSON.
 pub fn measure(command: &[&str]) -> Outcome<ExitCode> {
     let Some((program, args)) = command.split_first() else { return Err(Error::NoProgram.into()) };
     set_child_subreaper(true)?;

@@ -1,4 +1,4 @@
-//! What is measured, how often and for how long, as the environment says.
+//! What to measure, how often and for how long, from the environment.
 
 use std::env;
 use std::time::Duration;
@@ -18,25 +18,25 @@ pub enum Measure {
 
 #[derive(Debug)]
 pub struct Plan {
-    /// Alternating runs of everything that is compared (BENCH_RUNS).
+    /// Alternating runs of the compared programs (BENCH_RUNS).
     pub runs: usize,
-    /// How long the daemon is watched at rest (BENCH_REST_SECONDS).
+    /// How long to observe the daemon at rest (BENCH_REST_SECONDS).
     pub rest: Duration,
     /// Forced refreshes after that (BENCH_REFRESHES).
     pub refreshes: u32,
     /// The sizes of clusters (BENCH_AGENTS).
     pub agents: Vec<usize>,
-    /// Measure builds, too, which takes minutes (BENCH_BUILD=1).
+    /// Also measure builds, which takes minutes (BENCH_BUILD=1).
     pub build: bool,
-    /// Fail where a bar is missed (BENCH_STRICT=1).
+    /// Fail if a target is missed (BENCH_STRICT=1).
     pub strict: bool,
-    /// Only these measures; the document is then left alone (BENCH_ONLY).
+    /// Only these measures, without updating the document (BENCH_ONLY).
     only: Vec<String>,
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("{name} cannot be {value:?}")]
-struct Misset {
+#[error("invalid {name}: {value:?}")]
+struct Invalid {
     name: &'static str,
     value: String,
 }
@@ -97,7 +97,7 @@ fn is_set(name: &str) -> bool {
 
 fn number<T: std::str::FromStr>(name: &'static str, default: T) -> Outcome<T> {
     match env::var(name) {
-        Ok(value) if !value.is_empty() => value.parse().map_err(|_| Misset { name, value }.into()),
+        Ok(value) if !value.is_empty() => value.parse().map_err(|_| Invalid { name, value }.into()),
         _ => Ok(default),
     }
 }
@@ -106,7 +106,7 @@ fn list<T: std::str::FromStr + Clone>(name: &'static str, default: &[T]) -> Outc
     match env::var(name) {
         Ok(value) if !value.is_empty() => {
             let items = value.split(',').map(str::parse).collect::<Result<_, _>>();
-            items.map_err(|_| Misset { name, value }.into())
+            items.map_err(|_| Invalid { name, value }.into())
         }
         _ => Ok(default.to_vec()),
     }

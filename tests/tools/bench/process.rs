@@ -1,25 +1,25 @@
-//! A running process as /proc shows it.
+//! The state of a running process, from /proc.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
 
-/// One look at a process.
+/// A process at one moment.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
     /// Bytes.
     pub resident: f64,
-    /// Bytes, shared pages counted in part; none where the kernel does not tell.
+    /// Bytes, with a share of shared pages; `None` if the kernel does not report it.
     pub proportional: Option<f64>,
     /// Seconds of user and system time since its start.
     pub cpu: f64,
-    /// Of threads that still run; those that have ended took theirs along.
+    /// Of running threads only; /proc drops those of ended threads.
     pub context_switches: f64,
     pub minor_faults: f64,
     pub major_faults: f64,
     pub open_files: f64,
-    /// How many threads have each name.
+    /// The number of threads by name.
     pub threads: BTreeMap<String, usize>,
 }
 
@@ -27,11 +27,11 @@ impl Snapshot {
     pub fn at(process: u32) -> io::Result<Self> {
         let directory = PathBuf::from(format!("/proc/{process}"));
         let stat = fs::read_to_string(directory.join("stat"))?;
-        // The name, in parentheses, may hold blanks.
+        // The name, in parentheses, may contain spaces.
         let fields: Vec<&str> =
             stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().collect();
         let field = |number: usize| -> f64 {
-            // Numbered as proc(5) does, which begins with the process's number and its name.
+            // Numbered as in proc(5), where process id and name are 1 and 2.
             fields.get(number - 3).and_then(|text| text.parse().ok()).unwrap_or_default()
         };
         let status = fs::read_to_string(directory.join("status"))?;
@@ -59,7 +59,7 @@ impl Snapshot {
     }
 }
 
-/// The kernel tells times in hundredths of a second, whatever its own clock.
+/// The kernel reports times in hundredths of a second, whatever its tick rate.
 const TICKS: f64 = 100.0;
 
 fn text_of<'a>(lines: &'a str, key: &str) -> &'a str {

@@ -1,5 +1,5 @@
-//! A refresh: fetch a token, write the node's own Docker config, publish the copy on HDFS. By the agent, by the
-//! script that is used otherwise, and the upload alone by a client that needs no JVM.
+//! A refresh: fetch a token, write the node's Docker config, publish the copy on HDFS. By the agent, by the script it
+//! replaces, and the upload alone by a client without a JVM.
 
 use emr_ecr_agent_tests::node::{REGION, TRUSTED_REGISTRY};
 use emr_ecr_agent_tests::parts::Part;
@@ -10,7 +10,7 @@ use crate::meter::{Measured, Usage, medians};
 use crate::plan::{Measure, Plan};
 use crate::setup::Setup;
 
-/// Files that a refresh closes: the turn's and the document's.
+/// The files that a refresh closes: the lock and the document.
 const CLOSED_FILES: u64 = 2;
 
 pub async fn measure(setup: &Setup, plan: &Plan) -> Outcome<Section> {
@@ -21,7 +21,7 @@ pub async fn measure(setup: &Setup, plan: &Plan) -> Outcome<Section> {
 
     let [mut by_agent, mut by_script, mut by_quick, mut by_go] = [const { Vec::<Usage>::new() }; 4];
     let (mut held_up, mut plain) = (Vec::new(), Vec::new());
-    // The first run of each only warms the page cache.
+    // The first run only warms the page cache.
     for run in 0..=plan.runs {
         setup.clear().await?;
         let before = setup.calls_of("complete");
@@ -68,13 +68,13 @@ pub async fn measure(setup: &Setup, plan: &Plan) -> Outcome<Section> {
         section.add(figure.beside(&again, median(held_up)));
     }
     section.note(
-        "Per whole process tree; the peak is that of the one process that had most. The agent's refresh also takes \
-         the turn, tries the token at the registry, reads back what it wrote, and gives the turn back.",
+        "Per process tree; the peak is that of its largest process. The agent's refresh also acquires the refresh \
+         lock, probes the token at the registry, reads back what it wrote, and releases the lock.",
     );
     Ok(section)
 }
 
-/// What is run from cron or a bootstrap action without the agent.
+/// The script that cron or a bootstrap action would run without the agent.
 fn script(setup: &Setup, quick: bool) -> Outcome<Measured> {
     let node = &setup.testbed.node;
     let (config, part) = (node.docker_config().display().to_string(), Part::bench()?);

@@ -1,4 +1,4 @@
-//! At rest: the daemon with one registry while nothing changes, and what is left behind by a great many refreshes.
+//! At rest: the daemon with one registry while nothing changes, and its growth over many refreshes.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,15 +15,15 @@ use crate::plan::{Measure, Plan};
 use crate::process::Snapshot;
 use crate::setup::{Setup, Wired};
 
-/// Threads that a library keeps, and which.
+/// Threads that a library keeps, with the library.
 const FORCED: [(&str, &str); 1] = [("notify-rs inotify loop", "notify")];
 const MIB: f64 = 1024.0 * 1024.0;
 
 #[derive(Debug, thiserror::Error)]
 enum Error {
-    #[error("the agent is no longer there to be looked at")]
-    Gone,
-    #[error("{done} of {wanted} refreshes were made in {} s", within.as_secs())]
+    #[error("the agent has ended")]
+    Ended,
+    #[error("only {done} of {wanted} refreshes within {} s", within.as_secs())]
     TooSlow { done: usize, wanted: u32, within: Duration },
 }
 
@@ -40,7 +40,7 @@ async fn steady(setup: &Setup, plan: &Plan, section: &mut Section) -> Outcome<()
     let switches = switches_of_children()?;
     let began = Instant::now();
     let mut agent = setup.testbed.start_ready().await?;
-    // The second pass of the published copy is the first that finds everything as it was.
+    // The second pass is the first that finds the published file unchanged.
     sleep(PASS_INTERVAL.min(plan.rest) + SETTLING).await;
     let (before, wired, calls) = (snapshot(&agent)?, setup.wired(), setup.namenode.calls());
     let ecr_calls = setup.testbed.ecr.calls().len();
@@ -64,7 +64,7 @@ async fn steady(setup: &Setup, plan: &Plan, section: &mut Section) -> Outcome<()
             .bar(Bar::AtMost(2.0)),
     );
     let live = (after.context_switches - before.context_switches) / seconds;
-    section.add(Figure::new("of them by the threads that last", Unit::Plain, live));
+    section.add(Figure::new("of these, by threads that keep running", Unit::Plain, live));
     let faults = (after.minor_faults - before.minor_faults) / intervals;
     section.add(Figure::new("minor page faults per interval", Unit::Plain, faults));
     let faults = after.major_faults - before.major_faults;
@@ -84,16 +84,17 @@ async fn steady(setup: &Setup, plan: &Plan, section: &mut Section) -> Outcome<()
 
 fn add_threads(threads: &BTreeMap<String, usize>, section: &mut Section) {
     let all: usize = threads.values().sum();
-    // The kernel cuts names off after 15 bytes.
+    // The kernel truncates names to 15 bytes.
     let forced =
         FORCED.map(|(name, _)| threads.get(&name[..15.min(name.len())]).copied().unwrap_or_default());
     let own = all - forced.iter().sum::<usize>();
     section.add(
-        Figure::new("threads, but for those of libraries", Unit::Plain, own as f64).bar(Bar::AtMost(2.0)),
+        Figure::new("threads, not counting those of libraries", Unit::Plain, own as f64)
+            .bar(Bar::AtMost(2.0)),
     );
     let names =
         threads.iter().map(|(name, count)| format!("{count} `{name}`")).collect::<Vec<_>>().join(", ");
-    section.note(format!("Threads: {names}; {} keeps the last.", FORCED[0].1));
+    section.note(format!("Threads: {names}; the last belongs to {}.", FORCED[0].1));
 }
 
 fn add_traffic(section: &mut Section, intervals: f64, before: Wired, after: Wired) {
@@ -109,7 +110,7 @@ fn add_traffic(section: &mut Section, intervals: f64, before: Wired, after: Wire
 }
 
 async fn refreshes(setup: &mut Setup, plan: &Plan, section: &mut Section) -> Outcome<()> {
-    // Due soon after its issue, and alive for as long as HDFS may take to publish it.
+    // Due soon after its issue, but valid for as long as HDFS may take to publish it.
     setup.testbed.ecr.set_token_life(SignedDuration::from_secs(2));
     setup.testbed.settings.set("refresh.renew_at", 0.1);
     let outcome = grow(setup, plan).await;
@@ -131,7 +132,7 @@ async fn refreshes(setup: &mut Setup, plan: &Plan, section: &mut Section) -> Out
     Ok(())
 }
 
-/// Looks after a tenth, after half, and after all of the refreshes.
+/// Takes snapshots after a tenth, half and all of the refreshes.
 async fn grow(setup: &Setup, plan: &Plan) -> Outcome<[Snapshot; 3]> {
     let mut agent = setup.testbed.start()?;
     let mut snapshots = Vec::new();
@@ -153,10 +154,10 @@ async fn grow(setup: &Setup, plan: &Plan) -> Outcome<[Snapshot; 3]> {
         snapshots.push(idle_snapshot(&agent).await?);
     }
     agent.terminate(SOON).await?;
-    snapshots.try_into().map_err(|_| Error::Gone.into())
+    snapshots.try_into().map_err(|_| Error::Ended.into())
 }
 
-/// The look with the fewest open files of several: a pass that is under way has some more.
+/// Of several snapshots, the one with the fewest open files: a pass under way has more.
 async fn idle_snapshot(agent: &Agent) -> Outcome<Snapshot> {
     let mut least = snapshot(agent)?;
     for _ in 0..20 {
@@ -175,10 +176,10 @@ const BEAT: Duration = Duration::from_millis(100);
 const SLOWEST: Duration = Duration::from_secs(3);
 
 fn snapshot(agent: &Agent) -> Outcome<Snapshot> {
-    Ok(Snapshot::at(agent.process_id().ok_or(Error::Gone)?)?)
+    Ok(Snapshot::at(agent.process_id().ok_or(Error::Ended)?)?)
 }
 
-/// Of all threads of all children that have ended, which /proc no longer tells.
+/// Of all threads of ended children, which /proc no longer shows.
 fn switches_of_children() -> Outcome<f64> {
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
     Ok((usage.voluntary_context_switches() + usage.involuntary_context_switches()) as f64)

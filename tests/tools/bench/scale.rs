@@ -1,6 +1,6 @@
-//! Scale: what clusters of growing size ask of one NameNode, while nothing changes and when a token is renewed.
+//! Scale: the load of growing clusters on one NameNode, while nothing changes and when a token is renewed.
 //!
-//! Intervals are shorter than a daemon's, so figures are told per agent and interval, which does not depend on it.
+//! Intervals are shorter than a daemon's; figures per agent and interval do not depend on that.
 
 use std::env;
 use std::path::PathBuf;
@@ -26,16 +26,16 @@ enum Error {
     NoNameNode,
     #[error("the clients failed: {message}")]
     Clients { message: String },
-    #[error("the clients' report cannot be read")]
+    #[error("cannot parse the clients' report")]
     Report(#[from] serde_json::Error),
 }
 
-/// What a cluster of one size cost for.
+/// The load of a cluster of one size.
 struct Cost {
     count: f64,
     /// While nothing changed.
     rpcs_per_pass: f64,
-    /// Seconds, without what the NameNode takes when nobody asks.
+    /// Seconds, without the NameNode's idle load.
     cpu_per_pass: f64,
     /// When the token was renewed.
     writes: f64,
@@ -46,18 +46,15 @@ struct Cost {
 pub async fn measure(setup: &Setup, plan: &Plan) -> Outcome<Section> {
     let mut section = Section::new(Measure::Scale.title());
     let idle = idle_share(setup).await?;
-    section.note(format!(
-        "The NameNode takes {:.2} % of a core when nobody asks; that is taken off.",
-        idle * 100.0
-    ));
+    section
+        .note(format!("The NameNode uses {:.2} % of a core when idle, which is subtracted.", idle * 100.0));
     for count in &plan.agents {
         let cost = cluster(setup, u32::try_from(*count)?, idle).await;
         setup.testbed.ecr.set_token_life(TWELVE_HOURS);
         add(&cost?, &mut section);
     }
     section.note(
-        "A pass is one agent's look in one interval. Agents look once a minute, so a NameNode gets a sixtieth of as \
-         many RPCs a second as there are agents.",
+        "With one pass a minute, a NameNode receives a sixtieth as many RPCs a second as there are agents.",
     );
     Ok(section)
 }
@@ -71,7 +68,7 @@ fn add(cost: &Cost, section: &mut Section) {
             None => figure,
         });
     };
-    // The ends of the window cut off a pass, or take one in.
+    // The window may cut off a pass at its ends, or include one more.
     figure("RPCs per pass", Unit::Plain, *rpcs_per_pass, Some(1.05));
     figure("RPCs per second at one pass a minute", Unit::Plain, count * rpcs_per_pass / 60.0, None);
     figure("NameNode's CPU per pass", Unit::Seconds, *cpu_per_pass, None);
@@ -101,7 +98,7 @@ async fn cluster(setup: &Setup, count: u32, idle: f64) -> Outcome<Cost> {
     let program = command(setup, &load)?;
     let clients = tokio::process::Command::from(program).kill_on_drop(true).spawn()?;
 
-    // All have begun after one interval; the token is due after five, and half of one is spared on both sides.
+    // All agents have started after one interval and the token is due after five; stay half an interval away from both.
     sleep(interval * 3 / 2).await;
     let first = Reading::of(setup)?;
     sleep(interval * 3).await;
@@ -124,7 +121,7 @@ async fn cluster(setup: &Setup, count: u32, idle: f64) -> Outcome<Cost> {
     })
 }
 
-/// What has been cost for so far.
+/// The counters at one moment.
 struct Reading {
     rpcs: f64,
     cpu: f64,
@@ -144,7 +141,7 @@ impl Reading {
     }
 }
 
-/// The share of a core that the NameNode takes without clients.
+/// The share of a core that an idle NameNode uses.
 async fn idle_share(setup: &Setup) -> Outcome<f64> {
     let before = Reading::of(setup)?;
     sleep(IDLE).await;

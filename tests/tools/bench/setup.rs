@@ -1,4 +1,4 @@
-//! What is measured stands on this: a real HDFS of its own, AWS's stand-ins by TLS, and a counter on every wire.
+//! The environment of the measurements: a real HDFS, AWS's stand-ins over TLS, and byte counters on every connection.
 
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
@@ -19,7 +19,7 @@ use hyper::Response;
 use crate::Outcome;
 use crate::meter::Measured;
 
-/// Everything but the programs that are measured.
+/// Everything but the measured programs.
 pub struct Setup {
     pub testbed: Testbed,
     pub published: Published,
@@ -30,14 +30,14 @@ pub struct Setup {
     _tls: TlsProxy,
 }
 
-/// The ways from the node to each service.
+/// The relays between the node and each service.
 struct Wires {
     namenode: Relay,
     datanode: Relay,
     aws: Relay,
 }
 
-/// What went over each of the ways.
+/// The traffic through each relay.
 #[derive(Debug, Clone, Copy)]
 pub struct Wired {
     pub namenode: Traffic,
@@ -47,23 +47,23 @@ pub struct Wired {
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("the DataNode does not say where it listens")]
+    #[error("the DataNode's log does not name its address")]
     NoDataNode,
     #[error("cannot {operation} {}", path.display())]
     File { operation: &'static str, path: PathBuf, source: std::io::Error },
 }
 
-/// Where the DataNode is to be found by name: another address of loopback, on which its relay listens.
+/// The DataNode's host name: another loopback address, on which its relay listens.
 const DATANODE_HOST: &str = "127.0.0.2";
-/// Where certificate stores lie on Debian and on Amazon Linux.
+/// The certificate stores of Debian and Amazon Linux.
 const CERTIFICATES: [&str; 2] = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"];
 
 impl Setup {
     pub async fn build() -> Outcome<Self> {
         let hdfs = Hdfs::start_with_datanode_host(DATANODE_HOST).await?;
         let datanode = hdfs.datanode_address().ok_or(Error::NoDataNode)?;
-        // No call is to be spared, for none is to be harmed.
-        let namenode = NameNodeProxy::start(hdfs.client().authority().parse()?, "harmless").await?;
+        // No call fails, so none needs to be spared.
+        let namenode = NameNodeProxy::start(hdfs.client().authority().parse()?, "none").await?;
         let published = Published::on(hdfs.client().clone(), "/user/hadoop");
         let mut testbed = Testbed::publishing(&published).await?;
 
@@ -78,7 +78,7 @@ impl Setup {
             aws: Relay::start(tls.address()).await?,
         };
         testbed.settings.set("refresh.pass_interval", "60s");
-        lead_to(&mut testbed, &wires, hdfs.client().authority(), tls.authority())?;
+        use_relays(&mut testbed, &wires, hdfs.client().authority(), tls.authority())?;
         Ok(Self { testbed, published, namenode, hdfs, wires, _registry: registry, _tls: tls })
     }
 
@@ -87,13 +87,13 @@ impl Setup {
         Wired { namenode: namenode.traffic(), datanode: datanode.traffic(), aws: aws.traffic() }
     }
 
-    /// The agent with these arguments, in the environment that its daemon has.
+    /// The agent with these arguments, in the daemon's environment.
     pub fn agent(&self, args: &[&str]) -> Outcome<Measured> {
         let program = agent::program()?;
         Ok(self.with_aws(Measured::new(&program, args.iter().copied())))
     }
 
-    /// Gives a program the node's way to AWS.
+    /// Gives a program the node's access to AWS.
     pub fn with_aws(&self, program: Measured) -> Measured {
         let variables =
             self.testbed.environment.iter().map(|(name, value)| (*name, value.display().to_string()));
@@ -101,8 +101,8 @@ impl Setup {
         variables.fold(program.env("HOME", home), |program, (name, value)| program.env(name, value))
     }
 
-    /// `hadoop fs ARGS` as Hadoop's own script starts it: with the JVM's defaults. `quick` adds what makes the
-    /// sandbox's own JVMs start sooner than any on a cluster: an archive of its classes, and no optimising compiler.
+    /// `hadoop fs ARGS` as Hadoop's script starts it, with the JVM's defaults. `quick` uses the harness's options, with
+    /// which a JVM starts faster than on any cluster: a class archive and no optimizing compiler.
     pub fn hadoop_fs(&self, quick: bool, args: &[&str]) -> Outcome<Measured> {
         let part = Part::hadoop()?;
         let jars = read(&part.path("classpath"))?;
@@ -117,22 +117,22 @@ impl Setup {
         Ok(program.env("HADOOP_USER_NAME", "hadoop"))
     }
 
-    /// Removes both documents, so that the next refresh has everything to do.
+    /// Removes both documents, so that the next refresh writes both.
     pub async fn clear(&self) -> Outcome<()> {
         self.published.shell(&["-rm", "-f", "-skipTrash", self.published.path()]).await?;
-        // It may not be there.
+        // It may not exist.
         let _ = fs::remove_file(self.testbed.node.docker_config());
         Ok(())
     }
 
-    /// How many calls of one method the NameNode had so far.
+    /// The number of calls of one method so far.
     pub fn calls_of(&self, method: &str) -> u64 {
         self.namenode.calls().get(method).copied().unwrap_or_default()
     }
 }
 
-/// Puts the relays in the node's way to everything outside.
-fn lead_to(testbed: &mut Testbed, wires: &Wires, namenode: &str, authority: &str) -> Outcome<()> {
+/// Configures the node to reach everything through the relays.
+fn use_relays(testbed: &mut Testbed, wires: &Wires, namenode: &str, authority: &str) -> Outcome<()> {
     let node = &testbed.node;
     let core_site = read(&node.conf_dir().join("core-site.xml"))?;
     node.write("conf/core-site.xml", &core_site.replace(namenode, &wires.namenode.address().to_string()))?;

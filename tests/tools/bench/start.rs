@@ -1,4 +1,4 @@
-//! Start: until the health endpoint listens, and until the file is published; beside the start of a JVM.
+//! The time until the health endpoint listens and until the file is published, compared with the start of a JVM.
 
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use crate::plan::{Measure, Plan};
 use crate::setup::Setup;
 
 #[derive(Debug, thiserror::Error)]
-#[error("{what} was waited for in vain")]
+#[error("timed out waiting for {what}")]
 struct TooLate {
     what: &'static str,
 }
@@ -45,27 +45,27 @@ async fn start(setup: &Setup) -> Outcome<(Duration, Duration)> {
     let renames = setup.calls_of("rename2");
     let began = Instant::now();
     let mut agent = setup.testbed.start()?;
-    // Until it listens it asks nobody, so the stand-ins, which share this thread, can wait.
+    // It calls nobody before it listens, so blocking the stand-ins, which share this thread, does no harm.
     let listens_after = listened(setup.testbed.listen(), began)?;
     while setup.calls_of("rename2") == renames {
         if began.elapsed() > SOON {
             return Err(TooLate { what: "the published file" }.into());
         }
-        sleep(LOOK).await;
+        sleep(POLL).await;
     }
     let publishes_after = began.elapsed();
     agent.terminate(SOON).await?;
     Ok((listens_after, publishes_after))
 }
 
-const LOOK: Duration = Duration::from_millis(1);
+const POLL: Duration = Duration::from_millis(1);
 
 fn listened(address: SocketAddr, began: Instant) -> Result<Duration, TooLate> {
     while began.elapsed() < SOON {
         if TcpStream::connect(address).is_ok() {
             return Ok(began.elapsed());
         }
-        // Nothing slower: it is milliseconds that are measured.
+        // Milliseconds count, so do not sleep.
         std::thread::yield_now();
     }
     Err(TooLate { what: "the health endpoint" })

@@ -1,7 +1,8 @@
-//! `make demo`: the agent's main job, start to end, on real parts: three tokens arrive, are published, are handed to
-//! docker by YARN's own class, pull an image, and are refused once the next has come.
+//! `make demo`: the agent's main job from start to end, on real parts. Three tokens arrive, are published, reach docker
+//! through YARN's own class, pull an image, and are rejected once the next one has arrived.
 //!
-//! Everything is on loopback and in fresh directories. With KEEP=1 in the environment it then goes on until Ctrl-C.
+//! Everything is on loopback and in temporary directories. With KEEP=1 in the environment it keeps running until
+//! Ctrl-C.
 
 mod sandbox;
 mod steps;
@@ -12,7 +13,7 @@ use std::process::ExitCode;
 use emr_ecr_agent_tests::screen::{Failure, Screen};
 use tokio::signal;
 
-// One thread, and the main one: the kernel ends the servers when the thread that started them ends.
+// On the main thread: the kernel kills the servers when the thread that started them ends.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let keep = env::var("KEEP").is_ok_and(|value| !value.is_empty() && value != "0");
@@ -36,7 +37,7 @@ async fn demonstrate(screen: &Screen, keep: bool) -> Result<ExitCode, Failure> {
     };
     if keep {
         steps::show_addresses(screen, &sandbox);
-        // If signals cannot be waited for, it ends at once.
+        // If it cannot wait for signals, it ends at once.
         let _ = signal::ctrl_c().await;
     }
     steps::end(screen, sandbox).await?;

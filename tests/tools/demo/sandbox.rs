@@ -1,4 +1,4 @@
-//! The demo's world, built step by step.
+//! The servers and the agent of the demo, started step by step.
 
 use std::error::Error;
 
@@ -7,6 +7,7 @@ use emr_ecr_agent_tests::ecr::Ecr;
 use emr_ecr_agent_tests::hdfs::Hdfs;
 use emr_ecr_agent_tests::imds::Imds;
 use emr_ecr_agent_tests::node::{AwsEndpoints, Node, REGION, Settings, TRUSTED_REGISTRY};
+use emr_ecr_agent_tests::parts::hadoop_version;
 use emr_ecr_agent_tests::ports::Port;
 use emr_ecr_agent_tests::registry::Registry;
 use emr_ecr_agent_tests::yarn::YarnReader;
@@ -14,13 +15,13 @@ use jiff::SignedDuration;
 
 use emr_ecr_agent_tests::screen::{Failure, Screen};
 
-/// How long a token of the demo's ECR lives.
+/// The life of a token in the demo.
 pub const TOKEN_LIFE: SignedDuration = SignedDuration::from_secs(40);
-/// Where the agent publishes, as EMR's documentation has it.
+/// The published file, as in EMR's documentation.
 pub const PUBLISHED: &str = "/user/hadoop/config.json";
 
 pub struct Sandbox {
-    // Fields drop in this order: the agent ends before what it works on.
+    // Fields drop in this order: the agent ends before the servers it uses.
     pub agent: Agent,
     pub yarn: YarnReader,
     pub ecr: Ecr,
@@ -33,7 +34,8 @@ pub struct Sandbox {
 
 impl Sandbox {
     pub async fn build(screen: &Screen) -> Result<Self, Failure> {
-        let hdfs = screen.step("start HDFS 3.3.6 (NameNode, DataNode)", Hdfs::start()).await?;
+        let start = format!("start HDFS {} (NameNode, DataNode)", hadoop_version());
+        let hdfs = screen.step(&start, Hdfs::start()).await?;
         let registry = screen.step("start docker-registry and push an image", Registry::start()).await?;
         let (ecr, imds) = screen
             .step("start the stand-ins for ECR and IMDSv2", async {
@@ -54,7 +56,7 @@ impl Sandbox {
         Ok(Self { agent, yarn, ecr, imds, registry, hdfs, node, _health_port: health_port })
     }
 
-    /// The published file, as jobs name it.
+    /// The URI of the published file in jobs.
     pub fn published_uri(&self) -> String {
         self.hdfs.client().uri(PUBLISHED)
     }

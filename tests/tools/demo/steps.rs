@@ -1,4 +1,4 @@
-//! What happens in the demo, in order.
+//! The demo's steps, in order.
 
 use std::error::Error;
 use std::fs;
@@ -22,34 +22,34 @@ use crate::sandbox::{PUBLISHED, Sandbox, TOKEN_LIFE};
 use emr_ecr_agent_tests::screen::{Failure, Screen};
 
 const TOKENS: usize = 3;
-/// A token is renewed at half of its life; more than all of it means never.
+/// A token is renewed at half of its life.
 const ARRIVAL: Duration = Duration::from_secs(TOKEN_LIFE.as_secs().unsigned_abs() + 20);
 const PUBLICATION: Duration = Duration::from_secs(20);
 const READINESS: Duration = Duration::from_secs(20);
 const END: Duration = Duration::from_secs(20);
-const LAST_WORDS: usize = 20;
+const LOG_LINES: usize = 20;
 
-/// The main job: three tokens, health, summary. Gives the sandbox, still running.
+/// The main job: three tokens, health, summary. Returns the running sandbox.
 pub async fn main_job(screen: &Screen) -> Result<Sandbox, Failure> {
     screen.title("The sandbox");
     let mut sandbox = Sandbox::build(screen).await?;
-    let told = tell(screen, &mut sandbox).await;
-    if told.is_err() {
-        screen.title("The agent's last words");
+    let outcome = run(screen, &mut sandbox).await;
+    if outcome.is_err() {
+        screen.title("The end of the agent's log");
         let log = sandbox.agent.log_text();
         let lines: Vec<&str> = log.lines().collect();
-        for line in &lines[lines.len().saturating_sub(LAST_WORDS)..] {
+        for line in &lines[lines.len().saturating_sub(LOG_LINES)..] {
             screen.line(line);
         }
     }
-    told.map(|()| sandbox)
+    outcome.map(|()| sandbox)
 }
 
-/// What to try while it goes on running.
+/// Shows what to try while it keeps running.
 pub fn show_addresses(screen: &Screen, sandbox: &Sandbox) {
     let client = sandbox.hdfs.client();
     let health = sandbox.agent.address();
-    screen.title("It goes on until Ctrl-C; try");
+    screen.title("Running until Ctrl-C; try");
     for line in [
         format!("curl http://{health}/readyz?verbose"),
         format!("curl http://{health}/status"),
@@ -68,11 +68,11 @@ pub fn show_addresses(screen: &Screen, sandbox: &Sandbox) {
     }
 }
 
-/// Ends the agent as systemd would, and then everything else.
+/// Stops the agent as systemd would, and then everything else.
 pub async fn end(screen: &Screen, mut sandbox: Sandbox) -> Result<(), Failure> {
     screen.title("The end");
     screen
-        .step("the agent ends when asked to, with status 0", async {
+        .step("the agent ends with status 0 after SIGTERM", async {
             let status = sandbox.agent.terminate(END).await?;
             match status.success() {
                 true => Ok(()),
@@ -85,7 +85,7 @@ pub async fn end(screen: &Screen, mut sandbox: Sandbox) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn tell(screen: &Screen, sandbox: &mut Sandbox) -> Result<(), Failure> {
+async fn run(screen: &Screen, sandbox: &mut Sandbox) -> Result<(), Failure> {
     let mut issued = sandbox.ecr.issued();
     issued.mark_changed();
 
@@ -93,14 +93,14 @@ async fn tell(screen: &Screen, sandbox: &mut Sandbox) -> Result<(), Failure> {
     for number in 1..=TOKENS {
         screen.title(&format!("Token {number} of {TOKENS}"));
         let before = rounds.last();
-        let round = play(screen, sandbox, &mut issued, before).await?;
+        let round = follow_token(screen, sandbox, &mut issued, before).await?;
         rounds.push(round);
     }
 
     screen.title("Health");
     show_health(screen, sandbox).await?;
     screen
-        .step("no token stands in the agent's log", async {
+        .step("the agent's log contains no token", async {
             let log = sandbox.agent.log_text();
             match rounds.iter().any(|round| leaks(&log, &round.token)) {
                 false => Ok(()),
@@ -112,22 +112,22 @@ async fn tell(screen: &Screen, sandbox: &mut Sandbox) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What is known of one token when its round is over.
+/// The facts about one token.
 struct Round {
     token: Issued,
     published_after: Duration,
     pulled_in: Duration,
-    /// What YARN handed over, kept to show that it stops working.
+    /// The file from YARN, kept to show that it stops working.
     config_json: PathBuf,
 }
 
-async fn play(
+async fn follow_token(
     screen: &Screen,
     sandbox: &mut Sandbox,
     issued: &mut watch::Receiver<Option<Issued>>,
     before: Option<&Round>,
 ) -> Result<Round, Failure> {
-    let token = screen.step("the agent has asked ECR for a token", next_token(sandbox, issued)).await?;
+    let token = screen.step("the agent requests a token from ECR", next_token(sandbox, issued)).await?;
     let since = Instant::now();
     screen.note(&format!("region {}, expires at {}", token.region, clock(token.expires_at)));
 
@@ -136,7 +136,7 @@ async fn play(
         .await?;
     let published_after = since.elapsed();
     for registry in handed.registries() {
-        screen.note(&format!("handed to docker: {registry} = {USER}:********"));
+        screen.note(&format!("passed to docker: {registry} = {USER}:********"));
     }
 
     let begin = Instant::now();
@@ -153,14 +153,14 @@ async fn play(
     let docker_config = sandbox.node.docker_config();
     screen
         .step(
-            "the node's own Docker config has it too",
+            "the node's Docker config has it, too",
             local_copy(&docker_config, &sandbox.registry.host(), &token),
         )
         .await?;
 
     if let Some(before) = before {
         let refused = refused(&image, before);
-        screen.step("the registry refuses the token before", refused).await?;
+        screen.step("the registry rejects the previous token", refused).await?;
     }
     Ok(Round { token, published_after, pulled_in, config_json: handed.config_json })
 }
@@ -182,7 +182,7 @@ async fn next_token(
     Ok(token)
 }
 
-/// Launches as YARN does until docker would get `token` for both names of the registry.
+/// Repeats a launch until YARN passes `token` to docker for both names of the registry.
 async fn handed_over(sandbox: &mut Sandbox, token: &Issued) -> Result<HandOver, Box<dyn Error>> {
     let uri = sandbox.published_uri();
     let names = [TRUSTED_REGISTRY.to_owned(), sandbox.registry.host()];
@@ -205,7 +205,7 @@ async fn handed_over(sandbox: &mut Sandbox, token: &Issued) -> Result<HandOver, 
     Ok(handed)
 }
 
-/// Waits until the file has `token` for `registry`; nobody but its owner may read it.
+/// Waits until the file has `token` for `registry`; only its owner may read it.
 async fn local_copy(path: &Path, registry: &str, token: &Issued) -> Result<(), Box<dyn Error>> {
     wait::until("the token in the local file", PUBLICATION, async || {
         let text = fs::read(path).map_err(|error| error.to_string())?;
@@ -233,21 +233,21 @@ async fn refused(image: &str, before: &Round) -> Result<(), Box<dyn Error>> {
 
 async fn show_health(screen: &Screen, sandbox: &mut Sandbox) -> Result<(), Failure> {
     if geteuid().is_root() {
-        screen.step("/readyz says 200", sandbox.agent.wait_ready(READINESS)).await?;
+        screen.step("/readyz returns 200", sandbox.agent.wait_ready(READINESS)).await?;
     } else {
-        screen.note("container-executor.cfg must belong to root; without root /readyz may say no");
+        screen.note("container-executor.cfg must be owned by root; without root /readyz may fail");
     }
     let live = screen
-        .step("/livez says 200", async {
+        .step("/livez returns 200", async {
             let answer = sandbox.agent.get("/livez").await?;
             match answer.status {
                 StatusCode::OK => Ok(answer.text()),
-                status => Err(Box::<dyn Error>::from(format!("it says {status}"))),
+                status => Err(Box::<dyn Error>::from(format!("it returns {status}"))),
             }
         })
         .await?;
     screen.note(live.trim());
-    let status = screen.step("/status tells the rest", sandbox.agent.status()).await?;
+    let status = screen.step("/status has the details", sandbox.agent.status()).await?;
     for check in status["checks"].as_array().into_iter().flatten() {
         let mark = if check["ok"] == true { "[+]" } else { "[-]" };
         screen.note(&format!("{mark} {}", text(&check["name"])));
@@ -272,7 +272,7 @@ fn leaks(log: &str, token: &Issued) -> bool {
 
 fn show_summary(screen: &Screen, rounds: &[Round]) {
     screen.title("Summary");
-    screen.line("  token  issued    expires   at YARN after  pulled in  the one before");
+    screen.line("  token  issued    expires   at YARN after  pulled in  previous");
     for (number, round) in rounds.iter().enumerate() {
         screen.line(&format!(
             "  {:<5}  {}  {}  {:>11.2} s  {:>7.2} s  {}",
@@ -281,7 +281,7 @@ fn show_summary(screen: &Screen, rounds: &[Round]) {
             clock(round.token.expires_at),
             round.published_after.as_secs_f32(),
             round.pulled_in.as_secs_f32(),
-            if number == 0 { "-" } else { "refused" },
+            if number == 0 { "-" } else { "rejected" },
         ));
     }
 }

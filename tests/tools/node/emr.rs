@@ -1,4 +1,4 @@
-//! What EMR lays on a node: before bootstrap actions its instance files, after them Hadoop and Docker.
+//! The files that EMR puts on a node: instance files before the bootstrap actions, Hadoop and Docker after them.
 
 use std::fs;
 use std::path::Path;
@@ -14,8 +14,8 @@ pub enum Role {
     Primary,
 }
 
-/// The instance files, and directories that bootstrap actions find.
-pub fn lay_instance_files(node: &Machine, role: Role) -> Outcome {
+/// The instance files and directories that bootstrap actions find.
+pub fn write_instance_files(node: &Machine, role: Role) -> Outcome {
     let primary = matches!(role, Role::Primary);
     node.write(
         "/mnt/var/lib/info/instance.json",
@@ -29,7 +29,7 @@ pub fn lay_instance_files(node: &Machine, role: Role) -> Outcome {
     node.write("/etc/logpusher/hadoop.config", 0o644, "{}")
 }
 
-/// What the provisioner does after all bootstrap actions: users, Docker, and Hadoop's configuration at last.
+/// Does what the provisioner does after all bootstrap actions: users, Docker, and finally Hadoop's configuration.
 pub async fn provision(node: &Machine, hdfs_conf: &Path) -> Outcome {
     node.run(
         User::Root,

@@ -1,5 +1,5 @@
-//! Installing where something is wrong, from every kind of source, and on a primary node: a failure is told, leaves the
-//! node as it was, and never ends it.
+//! Installs from every kind of source, on a primary node, and where something is wrong: a failure is reported, leaves
+//! the node unchanged, and never fails the bootstrap action.
 
 use crate::emr::{self, Role};
 use crate::machine::{Machine, Output, User};
@@ -14,16 +14,16 @@ pub async fn of_installing(screen: &Screen, packages: &Packages) -> Result<(), F
     screen.title("Sources and faults");
     let node = screen.step("a fresh core node boots", boot(packages, Role::Core)).await?;
     for case in FAULTS {
-        screen.step(case.name, case.is_survived(&node)).await?;
+        screen.step(case.name, case.changes_nothing(&node)).await?;
     }
     screen.step("s3://, by the AWS CLI", from_s3(&node)).await?;
     screen.step("https://, by curl", from_https(&node)).await?;
-    screen.step("killed halfway and repeated, it ends well", killed_and_repeated(&node)).await?;
+    screen.step("killed halfway and repeated, it succeeds", killed_and_repeated(&node)).await?;
     drop(node);
 
     screen.title("A primary node");
     let node = screen.step("it boots", boot(packages, Role::Primary)).await?;
-    screen.step("by default it gets the program alone", primary(&node, "", true, false)).await?;
+    screen.step("by default it gets only the program", primary(&node, "", true, false)).await?;
     screen.step("with skip it gets nothing", primary(&node, "--on-primary skip", false, false)).await?;
     screen.step("with run it gets the daemon", primary(&node, "--on-primary run", true, true)).await?;
     Ok(())
@@ -33,110 +33,110 @@ pub async fn of_installing(screen: &Screen, packages: &Packages) -> Result<(), F
 struct Fault {
     name: &'static str,
     arguments: &'static str,
-    /// Scripts that break the node, and mend it.
-    broken: &'static str,
-    mended: &'static str,
-    /// What the installer says.
-    says: &'static str,
+    /// Scripts that cause the fault and remove it.
+    cause: &'static str,
+    remove: &'static str,
+    /// Part of the installer's output.
+    message: &'static str,
 }
 
 const FROM_NEW: &str = "--from /packages/new";
 
 const FAULTS: [Fault; 11] = [
     Fault {
-        name: "a corrupted package is refused",
+        name: "a corrupted package is rejected",
         arguments: "--from /packages/corrupted",
-        broken: "true",
-        mended: "true",
-        says: "does not have the SHA-256 digest",
+        cause: "true",
+        remove: "true",
+        message: "does not have the SHA-256 digest",
     },
     Fault {
-        name: "a truncated package is refused",
+        name: "a truncated package is rejected",
         arguments: "--from /packages/truncated",
-        broken: "true",
-        mended: "true",
-        says: "does not have the SHA-256 digest",
+        cause: "true",
+        remove: "true",
+        message: "does not have the SHA-256 digest",
     },
     Fault {
-        name: "another package than the one asked for is refused",
+        name: "a package with another digest is rejected",
         arguments: "--from /packages/new --sha256 0000000000000000000000000000000000000000000000000000000000000000",
-        broken: "true",
-        mended: "true",
-        says: "does not have the SHA-256 digest",
+        cause: "true",
+        remove: "true",
+        message: "does not have the SHA-256 digest",
     },
     Fault {
-        name: "a version that is not there",
+        name: "a missing version",
         arguments: "--from /packages/new --version 99.0.0",
-        broken: "true",
-        mended: "true",
-        says: "names no emr-ecr-agent-99.0.0",
+        cause: "true",
+        remove: "true",
+        message: "names no emr-ecr-agent-99.0.0",
     },
     Fault {
-        name: "a source that is not there",
+        name: "an unreachable source",
         arguments: "--from https://127.0.0.1:1/packages",
-        broken: "true",
-        mended: "true",
-        says: "cannot get https://127.0.0.1:1/packages/SHA256SUMS",
+        cause: "true",
+        remove: "true",
+        message: "cannot get https://127.0.0.1:1/packages/SHA256SUMS",
     },
     Fault {
         name: "a network that hangs",
         arguments: "--from https://127.0.0.1:4430/packages",
-        // Accepts, and stays silent.
-        broken: "systemd-run --quiet --unit silent --property Type=exec python3 -c '
+        // Accepts connections and stays silent.
+        cause: "systemd-run --quiet --unit silent --property Type=exec python3 -c '
 import socket, time
 silent = socket.create_server((\"127.0.0.1\", 4430)); time.sleep(600)'",
-        mended: "systemctl stop silent",
-        says: "cannot get https://127.0.0.1:4430/packages/SHA256SUMS",
+        remove: "systemctl stop silent",
+        message: "cannot get https://127.0.0.1:4430/packages/SHA256SUMS",
     },
     Fault {
-        name: "settings that the agent refuses",
+        name: "invalid settings",
         arguments: "--from /packages/new --config /tmp/wrong.toml",
-        broken: "echo 'mistake = 1' >/tmp/wrong.toml",
-        mended: "rm /tmp/wrong.toml",
-        says: "invalid settings",
+        cause: "echo 'mistake = 1' >/tmp/wrong.toml",
+        remove: "rm /tmp/wrong.toml",
+        message: "invalid settings",
     },
     Fault {
         name: "a read-only /usr/local",
         arguments: FROM_NEW,
-        broken: "mount --bind /usr/local /usr/local && mount -o remount,bind,ro /usr/local",
-        mended: "umount /usr/local",
-        says: "FAILED",
+        cause: "mount --bind /usr/local /usr/local && mount -o remount,bind,ro /usr/local",
+        remove: "umount /usr/local",
+        message: "FAILED",
     },
     Fault {
         name: "a full disk",
         arguments: FROM_NEW,
-        broken: "mkdir -p /usr/local/bin && mount -t tmpfs -o size=1M tmpfs /usr/local/bin",
-        mended: "umount /usr/local/bin",
-        says: "nothing was changed",
+        cause: "mkdir -p /usr/local/bin && mount -t tmpfs -o size=1M tmpfs /usr/local/bin",
+        remove: "umount /usr/local/bin",
+        message: "nothing was changed",
     },
     Fault {
         name: "no room for temporary files",
         arguments: FROM_NEW,
-        broken: "mount -t tmpfs -o size=1M,mode=1777 tmpfs /tmp",
-        mended: "umount /tmp",
-        says: "FAILED",
+        cause: "mount -t tmpfs -o size=1M,mode=1777 tmpfs /tmp",
+        remove: "umount /tmp",
+        message: "FAILED",
     },
     Fault {
         name: "a missing sudo",
         arguments: FROM_NEW,
-        broken: "mv /usr/bin/sudo /usr/bin/sudo.away",
-        mended: "mv /usr/bin/sudo.away /usr/bin/sudo",
-        says: "sudo is missing",
+        cause: "mv /usr/bin/sudo /usr/bin/sudo.away",
+        remove: "mv /usr/bin/sudo.away /usr/bin/sudo",
+        message: "sudo is missing",
     },
 ];
 
 impl Fault {
-    async fn is_survived(&self, node: &Machine) -> Outcome {
-        node.run(User::Root, self.broken).await?;
+    async fn changes_nothing(&self, node: &Machine) -> Outcome {
+        node.run(User::Root, self.cause).await?;
         let lenient = install(node, self.arguments).await;
         let strict = install(node, &format!("--strict {}", self.arguments)).await;
-        node.run(User::Root, self.mended).await?;
+        node.run(User::Root, self.remove).await?;
 
         let (lenient, strict) = (lenient?, strict?);
         ensure(lenient.code == 0 && strict.code == 1, || {
             format!("codes {} and {}", lenient.code, strict.code)
         })?;
-        ensure(lenient.text.contains(self.says), || format!("it says otherwise: {}", lenient.text))?;
+        ensure(lenient.text.contains(self.message), || format!("unexpected output: {}", lenient.text))?;
         nothing_is_installed(node).await
     }
 }
@@ -166,7 +166,7 @@ host = \"123456789123.dkr.ecr.eu-west-1.amazonaws.com\"' >/tmp/agent.toml";
         "bash /packages/new/install.sh --strict --from s3://bucket/agent/ --config s3://bucket/agent.toml";
     node.run(User::Hadoop, &format!("{environment}\n{install} --no-start")).await?;
     let settings = node.read("/etc/emr-ecr-agent/agent.toml")?;
-    ensure(settings.contains("eu-west-1"), || format!("other settings: {settings}"))?;
+    ensure(settings.contains("eu-west-1"), || format!("unexpected settings: {settings}"))?;
     ensure(node.unit("ActiveState").await? == "inactive", || "it was started".to_owned())?;
     node.run(User::Root, "systemctl stop s3").await?;
     is_uninstalled(node).await
@@ -201,7 +201,7 @@ server.serve_forever()'",
     node.run(User::Root, "systemctl stop https; rm /srv/*.pem").await.map(drop)
 }
 
-/// Killed after each of the first files that it puts in place, by a wrapper of `mv`.
+/// A wrapper of `mv` kills the installer after each of the first files that it installs.
 async fn killed_and_repeated(node: &Machine) -> Outcome {
     node.write(
         "/run/killing",
@@ -212,11 +212,11 @@ async fn killed_and_repeated(node: &Machine) -> Outcome {
         node.run(User::Root, "cp /usr/bin/mv /run/mv && mount --bind /run/killing /usr/bin/mv").await?;
         let killed = install(node, "--from /packages/new").await;
         node.run(User::Root, "umount /usr/bin/mv").await?;
-        ensure(!killed?.text.contains(" done"), || format!("it was not killed in round {round}"))?;
+        ensure(!killed?.text.contains(" done"), || format!("not killed in round {round}"))?;
     }
     let repeated = install(node, "--strict --from /packages/new").await?;
     ensure(repeated.code == 0, || repeated.text)?;
-    ensure(node.unit("ActiveState").await? == "active", || "it does not run".to_owned())?;
+    ensure(node.unit("ActiveState").await? == "active", || "it is not running".to_owned())?;
     let left = node.run(User::Root, "find /usr/local /etc -name '*.new' -o -name restart-due").await?;
     ensure(left.is_empty(), || format!("left behind: {left}"))?;
     is_uninstalled(node).await
@@ -225,9 +225,9 @@ async fn killed_and_repeated(node: &Machine) -> Outcome {
 async fn primary(node: &Machine, options: &str, program: bool, daemon: bool) -> Outcome {
     let output = install(node, &format!("--strict --from /packages/new {options}")).await?;
     ensure(output.code == 0, || output.text)?;
-    ensure(node.exists(PROGRAM) == program, || format!("{PROGRAM} is there: {}", !program))?;
+    ensure(node.exists(PROGRAM) == program, || format!("{PROGRAM} exists: {}", !program))?;
     let unit = node.exists("/etc/systemd/system/emr-ecr-agent.service");
-    ensure(unit == daemon, || format!("the unit is there: {unit}"))?;
+    ensure(unit == daemon, || format!("the unit exists: {unit}"))?;
     if program {
         node.run(User::Hadoop, "emr-ecr-agent --version").await?;
         is_uninstalled(node).await?;
@@ -237,7 +237,7 @@ async fn primary(node: &Machine, options: &str, program: bool, daemon: bool) -> 
 
 async fn boot(packages: &Packages, role: Role) -> Outcome<Machine> {
     let node = Machine::boot(packages.directory()).await?;
-    emr::lay_instance_files(&node, role)?;
+    emr::write_instance_files(&node, role)?;
     Ok(node)
 }
 
@@ -250,9 +250,9 @@ async fn is_uninstalled(node: &Machine) -> Outcome {
     nothing_is_installed(node).await
 }
 
-/// No file of ours, but for the log that says why.
+/// No file of the package exists except logs.
 async fn nothing_is_installed(node: &Machine) -> Outcome {
     let script = "find / -xdev -path /proc -prune -o -path '*emr-ecr-agent*' -not -path '/var/log/*' -print";
     let found = node.run(User::Root, script).await?;
-    ensure(found.is_empty(), || format!("installed all the same: {found}"))
+    ensure(found.is_empty(), || format!("files were installed: {found}"))
 }

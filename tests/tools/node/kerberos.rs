@@ -1,5 +1,5 @@
-//! The same on a cluster with Kerberos: inside its sandbox the agent opens libgssapi, reads the keytab of another user,
-//! and publishes on an HDFS that talks to nobody without a ticket.
+//! A cluster with Kerberos: inside its systemd sandbox the agent loads libgssapi, reads the keytab of another user, and
+//! publishes to an HDFS that requires tickets.
 
 use std::fs;
 use std::time::Duration;
@@ -20,7 +20,7 @@ const TICKET_LIFE: Duration = Duration::from_secs(3600);
 
 pub async fn inside_the_sandbox(screen: &Screen, packages: &Packages) -> Result<(), Failure> {
     screen.title("With Kerberos");
-    let cluster = screen.step("a fresh core node boots", Cluster::begin(packages)).await?;
+    let cluster = screen.step("a fresh core node boots", Cluster::start(packages)).await?;
     screen.step("it is installed with principal and keytab", cluster.is_installed()).await?;
     screen.step("Hadoop appears: it waits for the keytab", cluster.waits_for_its_keytab()).await?;
     screen.step("the keytab appears: ready, in its sandbox", cluster.publishes()).await?;
@@ -34,11 +34,11 @@ struct Cluster {
 }
 
 impl Cluster {
-    async fn begin(packages: &Packages) -> Outcome<Self> {
+    async fn start(packages: &Packages) -> Outcome<Self> {
         let realm = Realm::start(TICKET_LIFE).await?;
         let services = Services::around(Hdfs::start_in(&realm).await?).await?;
         let node = Machine::boot(packages.directory()).await?;
-        emr::lay_instance_files(&node, Role::Core)?;
+        emr::write_instance_files(&node, Role::Core)?;
         services.write_environment(&node)?;
         node.write("/etc/krb5.conf", 0o644, &fs::read_to_string(realm.krb5_conf())?)?;
         Ok(Self { node, services, realm })
@@ -57,7 +57,7 @@ impl Cluster {
     async fn waits_for_its_keytab(&self) -> Outcome {
         emr::provision(&self.node, self.services.hdfs.client().conf_dir()).await?;
         let line = format!("systemctl status emr-ecr-agent | grep 'Status: \"not ready; .*{KEYTAB}'");
-        self.node.wait_for("a line that names the keytab", SOON, &line).await?;
+        self.node.wait_for("a status that names the keytab", SOON, &line).await?;
         self.services.wait_for_answer("/readyz", StatusCode::SERVICE_UNAVAILABLE).await
     }
 
@@ -67,7 +67,7 @@ impl Cluster {
         self.node.run(User::Root, &appear).await?;
         self.services.wait_ready().await?;
         let sandboxed = self.node.unit("MemoryDenyWriteExecute").await?;
-        ensure(sandboxed == "yes", || "the drop-in is not in force".to_owned())?;
+        ensure(sandboxed == "yes", || "the drop-in is not in effect".to_owned())?;
 
         let tickets = self.realm.service_tickets()?;
         let client = self.services.hdfs.client();

@@ -1,4 +1,4 @@
-//! One core node from its bootstrap action to the end of the agent.
+//! The package on a core node, from the bootstrap action to the uninstallation.
 
 use std::collections::BTreeSet;
 
@@ -17,23 +17,23 @@ const DOCKER_CONFIG: &str = "/root/.docker/config.json";
 
 pub async fn on_a_core_node(screen: &Screen, packages: &Packages) -> Result<(), Failure> {
     screen.title("A core node");
-    let core = screen.step("it boots, without Hadoop", Lifecycle::begin(packages)).await?;
+    let core = screen.step("it boots, without Hadoop", Lifecycle::start(packages)).await?;
     screen.step("a bootstrap action installs the previous version", core.is_installed("previous")).await?;
     screen.step("it runs: live, not ready, waiting for Hadoop", core.waits_for_hadoop()).await?;
-    let exposure = screen.step("systemd finds no fault with the units", units::are_sound(&core.node)).await?;
+    let exposure = screen.step("systemd accepts the units", units::are_sound(&core.node)).await?;
     screen.note(&exposure);
     let provisioned = core.is_provisioned();
     screen.step("Docker, users and Hadoop appear: ready without a restart", provisioned).await?;
-    screen.step("systemctl status tells registries, expiry", core.tells_systemd()).await?;
-    screen.step("the credentials are in both places", core.has_published()).await?;
-    screen.step("kill -9: it comes back, and is ready", core.survives_a_kill()).await?;
+    screen.step("systemctl status shows registries and expiry", core.reports_to_systemd()).await?;
+    screen.step("both sinks have the credentials", core.has_published()).await?;
+    screen.step("kill -9: it restarts and is ready", core.survives_a_kill()).await?;
     screen.step("SIGSTOP: the watchdog restarts it", core.survives_a_stop()).await?;
-    screen.step("a bad agent.toml by reload leaves it running", core.keeps_settings_at_reload()).await?;
-    screen.step("by restart it ends with 78, and stays so", core.refuses_settings_at_start()).await?;
-    let reads = screen.step("an upgrade keeps settings and file", core.is_upgraded()).await?;
-    screen.note(&format!("{reads} reads of the published file meanwhile, all good"));
-    screen.step("the same again changes nothing", core.is_installed_again()).await?;
-    screen.step("neither journal nor /var/log hold a token", core.keeps_secrets()).await?;
+    screen.step("a reload with a bad agent.toml leaves it running", core.keeps_settings_at_reload()).await?;
+    screen.step("a restart with it exits 78 and stays stopped", core.refuses_settings_at_start()).await?;
+    let reads = screen.step("an upgrade keeps settings and published file", core.is_upgraded()).await?;
+    screen.note(&format!("{reads} good reads of the published file meanwhile"));
+    screen.step("installing again changes nothing", core.is_installed_again()).await?;
+    screen.step("neither journal nor /var/log contains a token", core.keeps_secrets()).await?;
     screen.step("uninstall leaves nothing but credentials", core.is_uninstalled()).await?;
     Ok(())
 }
@@ -41,14 +41,14 @@ pub async fn on_a_core_node(screen: &Screen, packages: &Packages) -> Result<(), 
 struct Lifecycle {
     node: Machine,
     services: Services,
-    /// Every path of the node before anything was installed.
+    /// Every path of the node before the installation.
     before: BTreeSet<String>,
 }
 
 impl Lifecycle {
-    async fn begin(packages: &Packages) -> Outcome<Self> {
+    async fn start(packages: &Packages) -> Outcome<Self> {
         let (node, services) = (Machine::boot(packages.directory()).await?, Services::start().await?);
-        emr::lay_instance_files(&node, Role::Core)?;
+        emr::write_instance_files(&node, Role::Core)?;
         let before = paths(&node).await?;
         services.write_environment(&node)?;
         Ok(Self { node, services, before })
@@ -66,19 +66,21 @@ impl Lifecycle {
         ensure(self.node.unit("ActiveState").await? == "active", || "it is not active".to_owned())?;
         self.node.run(User::Root, "systemctl is-enabled emr-ecr-agent").await?;
         let log = self.node.read("/var/log/emr-ecr-agent/install.log")?;
-        ensure(log.contains("done"), || format!("install.log does not tell the end: {log}"))?;
-        ensure(self.node.exists("/etc/logpusher/emr-ecr-agent.config"), || "nothing leads to S3".to_owned())
+        ensure(log.contains("done"), || format!("install.log lacks the last line: {log}"))?;
+        ensure(self.node.exists("/etc/logpusher/emr-ecr-agent.config"), || {
+            "the log pusher is not configured".to_owned()
+        })
     }
 
     async fn waits_for_hadoop(&self) -> Outcome {
         self.services.wait_for_answer("/livez", StatusCode::OK).await?;
         self.services.wait_for_answer("/readyz", StatusCode::SERVICE_UNAVAILABLE).await?;
-        let what = "a line of what it waits for";
+        let what = "a status that names what it waits for";
         let line =
             "systemctl status emr-ecr-agent | grep 'Status: \"not ready; .*waiting for .*/etc/hadoop/conf'";
         self.node.wait_for(what, SOON, line).await?;
         ensure(self.services.ecr.calls().is_empty(), || {
-            "it asked ECR for a registry that it cannot know".to_owned()
+            "it called ECR before it could know a registry".to_owned()
         })
     }
 
@@ -90,11 +92,11 @@ impl Lifecycle {
         ensure(now == process, || format!("process {process} has become {now}"))
     }
 
-    async fn tells_systemd(&self) -> Outcome {
+    async fn reports_to_systemd(&self) -> Outcome {
         let line = format!(
             "systemctl status emr-ecr-agent | grep 'Status: \"ready; {TRUSTED_REGISTRY}; earliest expiry 20..-'"
         );
-        self.node.wait_for("a line that says ready", SOON, &line).await.map(drop)
+        self.node.wait_for("a ready status", SOON, &line).await.map(drop)
     }
 
     async fn has_published(&self) -> Outcome {
@@ -123,7 +125,7 @@ impl Lifecycle {
         self.node.run(User::Root, &script).await.map(drop)
     }
 
-    /// Restarted by systemd so many times by now, and ready.
+    /// Waits until systemd has restarted it this many times and it is ready.
     async fn is_back(&self, restarts: &str) -> Outcome {
         let script =
             format!("[[ $(systemctl show --value --property NRestarts emr-ecr-agent) == {restarts} ]]");
@@ -142,14 +144,14 @@ impl Lifecycle {
         let what = "the end of the reload";
         self.node.wait_for(what, SOON, "[[ $(systemctl is-active emr-ecr-agent) == active ]]").await?;
         let status = self.services.status().await?;
-        ensure(status["settings_error"].is_string(), || format!("/status does not say so: {status}"))?;
+        ensure(status["settings_error"].is_string(), || format!("/status lacks the error: {status}"))?;
         self.services.wait_ready().await
     }
 
     async fn refuses_settings_at_start(&self) -> Outcome {
         self.node.attempt(User::Root, "systemctl restart emr-ecr-agent").await?;
         let failed = "[[ $(systemctl is-failed emr-ecr-agent) == failed ]]";
-        self.node.wait_for("the refusal", SOON, failed).await?;
+        self.node.wait_for("the failed unit", SOON, failed).await?;
         let (code, restarts) = (self.node.unit("ExecMainStatus").await?, self.node.unit("NRestarts").await?);
         ensure(code == "78" && restarts == "0", || format!("exit code {code}, {restarts} restarts"))?;
         let journal = format!("journalctl --unit emr-ecr-agent | grep 'emr-ecr-agent.*{SETTINGS}.*mistake'");
@@ -161,7 +163,7 @@ impl Lifecycle {
     }
 
     async fn is_upgraded(&self) -> Outcome<usize> {
-        let settings = self.node.read(SETTINGS)? + "\n# a person's remark\n";
+        let settings = self.node.read(SETTINGS)? + "\n# a user's comment\n";
         self.node.write(SETTINGS, 0o644, &settings)?;
         let upgrade = async {
             self.install("new").await?;
@@ -193,14 +195,14 @@ impl Lifecycle {
         let script = "{ journalctl --all; cat $(find /var/log -type f ! -path '*/journal/*'); } 2>&1 |
             grep --count --fixed-strings --file /run/secrets-to-find; rm /run/secrets-to-find";
         let found = self.node.run(User::Root, script).await?;
-        ensure(found == "0", || format!("{found} lines hold a token"))
+        ensure(found == "0", || format!("{found} lines contain a token"))
     }
 
     async fn is_uninstalled(&self) -> Outcome {
         self.node.run(User::Hadoop, "/usr/local/lib/emr-ecr-agent/uninstall.sh").await?;
         let left =
             self.node.attempt(User::Root, "systemctl cat emr-ecr-agent || getent passwd | grep ecr").await?;
-        ensure(left.code != 0, || format!("there is still: {}", left.text))?;
+        ensure(left.code != 0, || format!("left behind: {}", left.text))?;
         self.services.published_is_good().await?;
 
         let expected = ["/root/.docker", DOCKER_CONFIG];
@@ -215,11 +217,11 @@ impl Lifecycle {
         let left: Vec<&String> = after.difference(&self.before).filter(|path| !is_known(path)).collect();
         ensure(left.is_empty(), || format!("left behind: {left:?}"))?;
         let lost: Vec<&String> = self.before.difference(&after).collect();
-        ensure(lost.is_empty(), || format!("gone as well: {lost:?}"))
+        ensure(lost.is_empty(), || format!("missing: {lost:?}"))
     }
 }
 
-/// Every path of the node's disk.
+/// Every path of the node.
 async fn paths(node: &Machine) -> Outcome<BTreeSet<String>> {
     let found = node.run(User::Root, "find / -xdev -path /proc -prune -o -print").await?;
     Ok(found.lines().map(str::to_owned).collect())

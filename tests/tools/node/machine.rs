@@ -1,4 +1,4 @@
-//! A node booted by systemd-nspawn, and what is done on it.
+//! A node booted by systemd-nspawn.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -17,10 +17,10 @@ use tokio::time::timeout;
 use crate::Outcome;
 
 const BOOT: Duration = Duration::from_secs(60);
-/// Longest that anything may take on the node; a bootstrap action promises 30 s.
+/// The deadline of each script; a bootstrap action promises 30 s.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// The running node; it is powered off, by force, when dropped.
+/// The running node. Dropping it kills it.
 pub struct Machine {
     // Fields drop in this order: the node ends before its log goes.
     _nspawn: Server,
@@ -28,20 +28,20 @@ pub struct Machine {
     _home: scratch::Directory,
 }
 
-/// How many nodes this process has booted.
+/// The number of nodes that this process has booted.
 static BOOTED: AtomicU32 = AtomicU32::new(0);
 
 impl Drop for Machine {
-    /// Ends the node's first process, and with it all others: nspawn, when killed, leaves them running.
+    /// Kills the node's first process, and so all others: killing nspawn would leave them running.
     fn drop(&mut self) {
         if let Ok(leader) = self.leader.parse() {
-            // It may have ended by itself.
+            // It may have ended on its own.
             let _ = kill(Pid::from_raw(leader), Signal::SIGKILL);
         }
     }
 }
 
-/// As whom something is done.
+/// The user that runs a script.
 #[derive(Debug, Clone, Copy)]
 pub enum User {
     Root,
@@ -49,24 +49,24 @@ pub enum User {
     Hadoop,
 }
 
-/// How a script ended, and what it output.
+/// How a script ended, and its output.
 #[derive(Debug)]
 pub struct Output {
     pub code: i32,
-    /// Standard output and standard error, one after the other.
+    /// Standard output, then standard error.
     pub text: String,
 }
 
 impl Machine {
-    /// Why no node can be booted here, if so.
+    /// Whether nodes can boot here; the error is the reason.
     pub async fn can_boot() -> Result<(), String> {
         if !geteuid().is_root() {
-            return Err("it takes root".to_owned());
+            return Err("booting a node requires root".to_owned());
         }
         Self::boot(Path::new("/usr")).await.map(drop).map_err(|error| error.to_string())
     }
 
-    /// Boots a fresh node, with `packages` to be seen below /packages.
+    /// Boots a fresh node with `packages` mounted at /packages.
     pub async fn boot(packages: &Path) -> Outcome<Self> {
         let home = scratch::directory("machine")?;
         let mut command = bound_to_parent(Path::new("/usr/bin/systemd-nspawn"));
@@ -80,7 +80,7 @@ impl Machine {
                 "--console=pipe",
             ])
             .args(["--volatile=overlay", "--resolv-conf=off", "--timezone=off"])
-            // A name of its own: what the node before left of its name may still be going away.
+            // A unique name: the previous node's may still be in use.
             .arg(format!(
                 "--machine=emr-node-{}-{}",
                 std::process::id(),
@@ -102,12 +102,12 @@ impl Machine {
         Ok(Self { _nspawn: nspawn, leader: leader(process)?, _home: home })
     }
 
-    /// Runs a script in bash to its end, however that is.
+    /// Runs a script in bash, whatever its exit code.
     pub async fn attempt(&self, user: User, script: &str) -> Outcome<Output> {
         Ok(run(&self.leader, user, script).await?)
     }
 
-    /// Runs a script that must end with 0; gives what it output.
+    /// Runs a script that must exit 0, and returns its output.
     pub async fn run(&self, user: User, script: &str) -> Outcome<String> {
         let output = self.attempt(user, script).await?;
         match output.code {
@@ -116,7 +116,7 @@ impl Machine {
         }
     }
 
-    /// Asks until the script ends with 0.
+    /// Repeats the script until it exits 0.
     pub async fn wait_for(&self, what: &str, deadline: Duration, script: &str) -> Outcome<String> {
         let output = wait::until(what, deadline, async || {
             let output = run(&self.leader, User::Root, script).await?;
@@ -130,14 +130,14 @@ impl Machine {
         self.run(User::Root, &format!("systemctl show --value --property {property} emr-ecr-agent")).await
     }
 
-    /// Writes a file of the node, with its directories; it belongs to root.
+    /// Writes a file of root's on the node, and creates its directories.
     pub fn write(&self, path: &str, mode: u32, text: &str) -> Outcome {
         self.write_bytes(path, mode, text.as_bytes())
     }
 
     pub fn write_bytes(&self, path: &str, mode: u32, content: &[u8]) -> Outcome {
         let path = self.path(path);
-        fs::create_dir_all(path.parent().ok_or("a file has a directory")?)?;
+        fs::create_dir_all(path.parent().ok_or("the path has no parent")?)?;
         fs::write(&path, content)?;
         Ok(fs::set_permissions(&path, fs::Permissions::from_mode(mode))?)
     }
@@ -151,13 +151,13 @@ impl Machine {
         self.path(path).exists()
     }
 
-    /// A path of the node as this machine sees it.
+    /// The path on this machine of a path of the node.
     fn path(&self, path: &str) -> PathBuf {
         PathBuf::from(format!("/proc/{}/root{path}", self.leader))
     }
 }
 
-/// The node's own process 1, which is nspawn's only child.
+/// The node's process 1, nspawn's only child.
 fn leader(nspawn: u32) -> Result<String, String> {
     let children = fs::read_to_string(format!("/proc/{nspawn}/task/{nspawn}/children")).unwrap_or_default();
     children.split_whitespace().next().map(str::to_owned).ok_or_else(|| "no process yet".to_owned())

@@ -1,8 +1,8 @@
-//! `make node-test`: a node with real systemd, laid out as EMR lays out a node while bootstrap actions run, and on it
-//! what a user of the package does, as EMR does it: install, live through faults, upgrade, uninstall.
+//! `make node-test`: installs, breaks, upgrades and uninstalls the packages on a node with real systemd, laid out as
+//! EMR lays out a node while bootstrap actions run.
 //!
-//! The node is booted by systemd-nspawn from the part "node", with an overlay in memory that vanishes with it. HDFS is
-//! real; ECR and the instance metadata are stand-ins; all share this machine's loopback.
+//! systemd-nspawn boots the node from the part "node", with an overlay in memory. HDFS is real; ECR and the instance
+//! metadata are stand-ins; all share this machine's loopback.
 
 mod emr;
 mod faults;
@@ -28,16 +28,16 @@ use packages::Packages;
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
-// One thread, and the main one: the kernel ends the servers when the thread that started them ends.
+// On the main thread: the kernel kills the servers when the thread that started them ends.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let screen = Screen::new();
     let Some(dist) = env::args_os().nth(1).map(PathBuf::from) else {
-        screen.warn("usage: node-test FOLDER   (what `make package` has built)");
+        screen.warn("usage: node-test DIRECTORY   (with the output of `make package`)");
         return ExitCode::from(64);
     };
     if let Some(missing) = parts::missing([Part::hadoop(), Part::kerberos(), Part::node(), Part::package()]) {
-        screen.warn(&format!("SKIPPED for want of parts: {missing}"));
+        screen.warn(&format!("SKIPPED: {missing}"));
         return if parts::in_ci() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
     }
     match all(&screen, &dist).await {
@@ -51,14 +51,15 @@ async fn main() -> ExitCode {
 
 async fn all(screen: &Screen, dist: &Path) -> Result<(), Failure> {
     screen.title("The packages");
-    let packages = screen.step("a previous package, and broken ones", async { Packages::of(dist) }).await?;
+    let packages =
+        screen.step("prepare a previous package and broken ones", async { Packages::of(dist) }).await?;
     screen.note(packages.describe());
     other_arch::architecture(screen, &packages).await?;
     match Machine::can_boot().await {
         Ok(()) => on_nodes(screen, &packages).await?,
-        Err(why) => screen.warn(&format!("SKIPPED: no node can be booted on this machine: {why}")),
+        Err(why) => screen.warn(&format!("SKIPPED: cannot boot a node on this machine: {why}")),
     }
-    screen.line("\nAll that could be tried has passed.");
+    screen.line("\nEverything that could run has passed.");
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! The package for the other architecture, run by an emulator: one pass that publishes on a real HDFS.
+//! Runs the package for the other architecture in an emulator: one pass that publishes on a real HDFS.
 
 use std::env;
 use std::time::Duration;
@@ -19,15 +19,15 @@ const LONGEST: Duration = Duration::from_secs(120);
 pub async fn architecture(screen: &Screen, packages: &Packages) -> Result<(), Failure> {
     screen.title(&format!("On {ARCHITECTURE}"));
     if env::consts::ARCH == ARCHITECTURE {
-        screen.note("this machine is one; all that follows is it");
+        screen.note("this is the machine's own architecture, tested below");
         return Ok(());
     }
-    // Not a part that lacks, but a package that was not asked for.
+    // Not an error in CI: a package that nobody built is not a missing part.
     if !packages.has(ARCHITECTURE) {
         screen.warn(&format!("SKIPPED: there is no package for {ARCHITECTURE}; `make package` builds it"));
         return Ok(());
     }
-    screen.step("a pass publishes what ECR gave", pass(packages)).await
+    screen.step("a pass publishes ECR's token", pass(packages)).await
 }
 
 async fn pass(packages: &Packages) -> Outcome {
@@ -45,7 +45,7 @@ async fn pass(packages: &Packages) -> Outcome {
     let finished = timeout(LONGEST, process::run(command)).await??;
     ensure(finished.code == 0, || format!("{}: {}{}", finished.code, finished.out, finished.err))?;
 
-    let newest = testbed.ecr.newest("us-east-1").ok_or("it asked for no token")?;
+    let newest = testbed.ecr.newest("us-east-1").ok_or("it requested no token")?;
     published.wait_for_auth(emr_ecr_agent_tests::node::TRUSTED_REGISTRY, &newest.auth()).await?;
     Ok(())
 }

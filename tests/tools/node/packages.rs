@@ -1,4 +1,4 @@
-//! What `make package` has built, laid out as sources to install from: as it is, as a previous version, and broken.
+//! Prepares the output of `make package` as sources to install from: as built, as a previous version, and broken.
 
 use std::env::consts::ARCH;
 use std::fs;
@@ -9,8 +9,8 @@ use emr_ecr_agent_tests::scratch;
 
 use crate::{Outcome, ensure};
 
-/// Directories below /packages on the node: `new`, `previous`, `truncated`, `corrupted`, each with install.sh, a package for
-/// this architecture and SHA256SUMS; and `rpm` with package.rpm.
+/// Directories for /packages on the node: `new`, `previous`, `truncated` and `corrupted`, each with install.sh, a
+/// package for this architecture and SHA256SUMS; and `rpm` with package.rpm.
 pub struct Packages {
     directory: scratch::Directory,
     name: String,
@@ -22,9 +22,9 @@ impl Packages {
         let name = find(dist, &format!("-{ARCH}.tar.gz"))?;
         let packages = Self { directory: scratch::directory("packages")?, name, dist: path::absolute(dist)? };
         for source in ["new", "previous", "truncated", "corrupted"] {
-            packages.lay_out(source)?;
+            packages.copy(source)?;
         }
-        packages.lay_out_rpm()?;
+        packages.copy_rpm()?;
         packages.make_previous()?;
         packages.spoil("truncated", |bytes| bytes.truncate(bytes.len() / 2))?;
         packages.spoil("corrupted", |bytes| {
@@ -59,7 +59,7 @@ impl Packages {
         self.dist.join(self.name.replace(ARCH, architecture))
     }
 
-    fn lay_out(&self, source: &str) -> Outcome {
+    fn copy(&self, source: &str) -> Outcome {
         let directory = self.directory().join(source);
         fs::create_dir(&directory)?;
         for name in [self.name.as_str(), "install.sh", "SHA256SUMS"] {
@@ -68,14 +68,14 @@ impl Packages {
         Ok(())
     }
 
-    fn lay_out_rpm(&self) -> Outcome {
+    fn copy_rpm(&self) -> Outcome {
         let directory = self.directory().join("rpm");
         fs::create_dir(&directory)?;
         fs::copy(self.dist.join(find(&self.dist, &format!(".{ARCH}.rpm"))?), directory.join("package.rpm"))?;
         Ok(())
     }
 
-    /// The same program with a few bytes more, which an ELF file may have, and so another digest.
+    /// Appends a few bytes to the program, which an ELF file tolerates, so that its digest differs.
     fn make_previous(&self) -> Outcome {
         let unpacked = self.name.trim_end_matches(".tar.gz");
         shell(

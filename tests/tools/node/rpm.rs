@@ -1,4 +1,4 @@
-//! The same by RPM, as in an image of one's own.
+//! Installs by RPM, as in a custom image.
 
 use crate::emr::{self, Role};
 use crate::machine::{Machine, User};
@@ -8,21 +8,21 @@ use crate::{Outcome, ensure};
 use emr_ecr_agent_tests::screen::{Failure, Screen};
 
 const SETTINGS: &str = "/etc/emr-ecr-agent/agent.toml";
-/// Debian's database knows none of what the package asks for.
+/// Debian's RPM database has none of the required packages.
 const RPM: &str = "rpm --nodeps";
 
 pub async fn by_rpm(screen: &Screen, packages: &Packages) -> Result<(), Failure> {
     screen.title("By RPM");
     let node = screen.step("a fresh core node boots", boot(packages)).await?;
-    screen.step("it installs, and the daemon runs", installs(&node)).await?;
+    screen.step("it installs and the daemon runs", installs(&node)).await?;
     screen.step("an upgrade restarts it and keeps settings", upgrades(&node)).await?;
-    screen.step("erased, it leaves a copy of the changed settings", erases(&node)).await?;
+    screen.step("erasing it leaves a copy of the changed settings", erases(&node)).await?;
     Ok(())
 }
 
 async fn boot(packages: &Packages) -> Outcome<Machine> {
     let node = Machine::boot(packages.directory()).await?;
-    emr::lay_instance_files(&node, Role::Core)?;
+    emr::write_instance_files(&node, Role::Core)?;
     Ok(node)
 }
 
@@ -31,11 +31,11 @@ async fn installs(node: &Machine) -> Outcome {
     runs(node).await?;
     node.run(User::Root, "systemctl is-enabled emr-ecr-agent && ls /var/log/emr-ecr-agent/agent.log").await?;
     let sandboxed = node.unit("MemoryDenyWriteExecute").await?;
-    ensure(sandboxed == "yes", || "the drop-in is not in force".to_owned())
+    ensure(sandboxed == "yes", || "the drop-in is not in effect".to_owned())
 }
 
 async fn upgrades(node: &Machine) -> Outcome {
-    let (settings, process) = (node.read(SETTINGS)? + "\n# a person's remark\n", node.unit("MainPID").await?);
+    let (settings, process) = (node.read(SETTINGS)? + "\n# a user's comment\n", node.unit("MainPID").await?);
     node.write(SETTINGS, 0o644, &settings)?;
     node.run(User::Root, &format!("{RPM} --upgrade --force /packages/rpm/package.rpm")).await?;
     runs(node).await?;

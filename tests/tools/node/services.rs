@@ -1,4 +1,4 @@
-//! What surrounds the node: HDFS, ECR, the instance metadata, and what can be asked about the agent from outside.
+//! The services around the node (HDFS, ECR, instance metadata), and checks of the agent from outside.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,7 +18,7 @@ use serde_json::Value;
 use crate::machine::Machine;
 use crate::{Outcome, ensure};
 
-/// Long enough for anything that the agent does by itself; its passes are a minute apart.
+/// Long enough for anything the agent does on its own; its passes are a minute apart.
 pub const SOON: Duration = Duration::from_secs(90);
 
 pub struct Services<Filesystem = SharedHdfs> {
@@ -38,12 +38,12 @@ impl<Filesystem> Services<Filesystem> {
         Ok(Self { ecr, issued, imds: Imds::start("us-east-1").await?, hdfs, port: Port::reserve()? })
     }
 
-    /// Where the agent serves health.
+    /// The address of the health endpoint.
     pub fn listen(&self) -> SocketAddr {
         self.port.address()
     }
 
-    /// Leads the node's AWS clients here. A real node needs no such file.
+    /// Points the node's AWS clients at these services.
     pub fn write_environment(&self, node: &Machine) -> Outcome {
         let (ecr, imds) = (self.ecr.address(), self.imds.address());
         node.write(
@@ -71,50 +71,50 @@ impl<Filesystem> Services<Filesystem> {
         self.wait_for_answer("/readyz?verbose", StatusCode::OK).await
     }
 
-    /// Every token that ECR has given to the agent.
+    /// All tokens that ECR has issued.
     pub fn issued(&self) -> Vec<Issued> {
         self.issued.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// An error unless the document holds a credential that lives. It need not be the newest: an agent that starts
-    /// asks for a token of its own, but leaves a file alone that is fresh enough.
+    /// An error unless the document has a valid credential. It need not be the newest: an agent that starts requests a
+    /// token, but leaves a fresh file alone.
     pub fn is_good(&self, document: &str) -> Outcome {
         let document: Value = serde_json::from_str(document)?;
         let auth = &document["auths"][TRUSTED_REGISTRY]["auth"];
         let lives = |token: &Issued| *auth == token.auth() && token.expires_at > Timestamp::now();
-        ensure(self.issued().iter().any(lives), || "it holds no credential that lives".to_owned())
+        ensure(self.issued().iter().any(lives), || "it has no valid credential".to_owned())
     }
 }
 
 impl Services {
     pub async fn start() -> Outcome<Self> {
-        // As EMR leaves /user/hadoop.
+        // Like /user/hadoop on EMR.
         Self::around(SharedHdfs::join("hadoop:hdfsadmingroup", "0777").await?).await
     }
 
-    /// Where it publishes.
+    /// The published path.
     pub fn published(&self) -> String {
         self.hdfs.path("config.json")
     }
 
-    /// The options that installations in this services need.
+    /// The installer's options for these services.
     pub fn options(&self) -> String {
         format!("--hdfs-path {} --listen {}", self.published(), self.listen())
     }
 
-    /// Reads the published file as the NodeManager's user, and looks whether it is good.
+    /// Reads the published file as the NodeManagers' user and checks it.
     pub async fn published_is_good(&self) -> Outcome {
         let text = self.hdfs.client().fs_shell("yarn", &["-cat", &self.published()]).await?;
         self.is_good(&text)
     }
 
-    /// Reads the published file again and again while `work` goes on; each time it must be good.
+    /// Reads and checks the published file continuously while `work` runs. Returns the number of reads, too.
     pub async fn while_reading<T>(&self, work: impl Future<Output = Outcome<T>>) -> Outcome<(T, usize)> {
         tokio::pin!(work);
         let mut reads = 0;
         loop {
             tokio::select! {
-                // The work is looked at first, so that the loop ends as soon as it has.
+                // The work is polled first, so that the loop ends with it.
                 biased;
                 done = &mut work => return Ok((done?, reads)),
                 read = self.published_is_good() => {

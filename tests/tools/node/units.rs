@@ -1,12 +1,13 @@
-//! What the node's own systemd says of the units as installed.
+//! Checks the installed units with the node's own systemd.
 
 use crate::machine::{Machine, User};
 use crate::{Outcome, ensure};
 
-/// In tenths, as systemd-analyze takes it.
+/// In tenths, the unit of systemd-analyze's threshold.
 const HIGHEST_EXPOSURE: u32 = 20;
 
-/// The exposure level, once `systemd-analyze verify` is silent on the base unit alone and with its drop-in.
+/// Returns the exposure level; an error if `systemd-analyze verify` complains about the base unit, with or without its
+/// drop-in.
 pub async fn are_sound(node: &Machine) -> Outcome<String> {
     // Under another name, so that the drop-in does not apply.
     let base =
@@ -16,10 +17,10 @@ pub async fn are_sound(node: &Machine) -> Outcome<String> {
         let output = node.run(User::Root, verify).await?;
         ensure(output.is_empty(), || output)?;
     }
-    let judge =
+    let analyze =
         format!("systemd-analyze security --no-pager --threshold={HIGHEST_EXPOSURE} emr-ecr-agent.service");
-    let table = node.attempt(User::Root, &judge).await?;
-    ensure(table.code == 0, || format!("too much is exposed: {}", table.text))?;
+    let table = node.attempt(User::Root, &analyze).await?;
+    ensure(table.code == 0, || format!("the exposure is too high: {}", table.text))?;
     let level = table.text.lines().find(|line| line.contains("exposure level"));
-    Ok(level.ok_or("systemd-analyze tells no level")?.trim().to_owned())
+    Ok(level.ok_or("systemd-analyze printed no exposure level")?.trim().to_owned())
 }

@@ -1,4 +1,4 @@
-//! What all nodes share: ECR with its limit, HDFS with the published document and the turn, and the counts.
+//! The state that all nodes share: ECR with its limit, HDFS with the published document and the refresh lock, counters.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -17,17 +17,17 @@ use crate::outages::{Outages, Span};
 /// When the cluster boots, by the server's clock.
 pub const BOOT: Timestamp = Timestamp::constant(1_800_000_000, 0);
 pub const TOKEN_LIFE: Duration = Duration::from_secs(12 * 3600);
-/// What ECR allows to one account in one Region.
+/// ECR's limit for one account in one Region.
 const CALLS_PER_SECOND: f64 = 20.0;
 const BURST: f64 = 200.0;
-/// What a credential must live for to count as fresh: the agent's default.
+/// The remaining life of a fresh credential: the agent's default.
 const MINIMUM_VALIDITY: Duration = Duration::from_secs(30 * 60);
 
 #[derive(Clone)]
 pub struct Cluster {
     state: Arc<Mutex<State>>,
     started: Instant,
-    /// Counts whatever makes a look at HDFS worth while.
+    /// Counts the changes that nodes would notice on HDFS.
     pub version: watch::Sender<u64>,
 }
 
@@ -36,21 +36,21 @@ pub struct State {
     bucket: Bucket,
     pub document: Option<Document>,
     pub revision: u64,
-    /// The turn's mark, if some node has it.
+    /// The refresh lock's mark, if a node holds it.
     lock: Option<u64>,
     marks: u64,
     published: Option<Publication>,
     pub counts: Counts,
 }
 
-/// The credential that readers find, and since when it counts.
+/// The credential that readers find, and since when.
 #[derive(Clone, Copy)]
 struct Publication {
     expires_at: Duration,
     since: Duration,
 }
 
-/// What one run costs and how well it does.
+/// The cost and the quality of one run.
 #[derive(Debug, Clone, Default)]
 pub struct Counts {
     pub calls: u64,
@@ -59,13 +59,13 @@ pub struct Counts {
     second: u64,
     in_second: u64,
     pub writes: u64,
-    /// Calls to the NameNode besides the routine look of each interval.
+    /// Calls to the NameNode beyond the one per interval.
     pub extra_rpcs: u64,
     pub node_seconds: f64,
     pub expired_seconds: f64,
     pub below_minimum_seconds: f64,
     pub first_publish: Option<Duration>,
-    /// When the last of the nodes that booted first was fresh.
+    /// When the last of the initial nodes was fresh.
     pub all_fresh: Option<Duration>,
     pub passes: u64,
     pub span: Duration,
@@ -76,7 +76,7 @@ struct Bucket {
     at: Duration,
 }
 
-/// How ECR answers a call.
+/// ECR's response to a call.
 pub enum Answer {
     Token { auth: String, issued_at: Timestamp, expires_at: Timestamp },
     Throttled,
@@ -117,7 +117,7 @@ impl Cluster {
         !self.state().outages.hdfs.iter().any(|span| span.holds(now))
     }
 
-    /// Every time at which HDFS comes or goes.
+    /// The times at which HDFS comes up or goes down.
     pub fn changes_of_hdfs(&self) -> Vec<Duration> {
         self.state().outages.hdfs.iter().flat_map(|Span { from, to }| [*from, *to]).collect()
     }
@@ -127,7 +127,7 @@ impl Cluster {
         self.touch();
     }
 
-    /// Whether this call created the turn; else the mark of the one that is there.
+    /// Creates the lock; the error is the mark of an existing one.
     pub fn create_lock(&self) -> Result<(), u64> {
         let mut state = self.state();
         state.counts.extra_rpcs += 2;
@@ -147,12 +147,12 @@ impl Cluster {
         state.lock = None;
     }
 
-    /// Tells every node that a look is worth while.
+    /// Wakes every node, since HDFS has changed.
     pub fn touch(&self) {
         self.version.send_modify(|version| *version += 1);
     }
 
-    /// Closes the books.
+    /// Returns the final counts.
     pub fn end(&self) -> Counts {
         let now = self.now();
         let mut state = self.state();
@@ -199,7 +199,7 @@ impl State {
         self.revision += 1;
     }
 
-    /// Counts how long readers found what they must not.
+    /// Adds up how long readers found an expired or expiring credential.
     fn settle(&mut self, now: Duration) {
         let Some(publication) = &mut self.published else { return };
         let later_than = |end: Duration| now.saturating_sub(end.max(publication.since)).as_secs_f64();

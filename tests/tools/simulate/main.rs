@@ -1,7 +1,7 @@
-//! `make simulate`: the agent's own passes, on clusters of 1 to 10,000 nodes, over weeks of simulated time with
-//! outages, throttling, wrong clocks, nodes that come and die. The same seed gives the same numbers.
+//! `make simulate`: runs the agent's own passes on clusters of 1 to 10,000 nodes, over weeks of simulated time, with
+//! outages, throttling, wrong clocks and nodes that come and die. The same seed gives the same numbers.
 //!
-//! Only the outside is simulated: time, ECR and HDFS. What a node does is decided by the agent's own code.
+//! Time, ECR and HDFS are simulated; the nodes run the agent's own code.
 
 mod cluster;
 mod node;
@@ -57,7 +57,7 @@ fn main() -> ExitCode {
 }
 
 fn simulate(nodes: usize, days: u32, seed: u64) -> Result<Outcome, Box<dyn std::error::Error>> {
-    // Time stands still while anything can be done, and then jumps to the next timer.
+    // Time stands still while any task can run, and then jumps to the next timer.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
     let span = DAY * days;
     let outages = Outages::draw(span, seed);
@@ -82,7 +82,7 @@ impl Options {
                 "--days" => options.days = number(&value()?)?,
                 "--seed" => options.seed = number(&value()?)?,
                 "--json" => options.json = true,
-                other => return Err(format!("{other:?} is not an option")),
+                other => return Err(format!("unknown option {other:?}")),
             }
         }
         Ok(options)
@@ -90,5 +90,5 @@ impl Options {
 }
 
 fn number<N: std::str::FromStr>(text: &str) -> Result<N, String> {
-    text.parse().map_err(|_| format!("{text:?} is no number"))
+    text.parse().map_err(|_| format!("{text:?} is not a number"))
 }

@@ -1,5 +1,5 @@
-//! A node of the cluster: the agent's passes, run whenever a pass can find something to do. The passes in between
-//! are one look at an unchanged file each, and are counted without being run.
+//! A node of the cluster. It runs the agent's passes that may find something to do; those in between, which would only
+//! find an unchanged file, are counted but not run.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -27,23 +27,23 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::cluster::{Answer, BOOT, Cluster};
 
-/// What the outside takes.
-const LOOK: Duration = Duration::from_millis(5);
+/// Latencies.
+const READ: Duration = Duration::from_millis(5);
 const WRITE: Duration = Duration::from_millis(1_200);
 const CALL: Duration = Duration::from_millis(300);
 const REFUSAL: Duration = Duration::from_secs(3);
-/// Calls to the NameNode that a replacement takes: create, block, complete, read back, look, rename, sweep.
+/// The RPCs of a replacement: create, block, complete, read back, check, rename, clean up.
 const RPCS_OF_WRITE: u64 = 9;
 /// All nodes boot within this time.
 const BOOT_SPAN: Duration = Duration::from_secs(30);
-/// A node lives for about so long, and another takes its site.
+/// The mean life of a node, after which another replaces it.
 const MEAN_LIFE: Duration = Duration::from_secs(10 * 24 * 3600);
-/// A fifth of the nodes comes later, as by managed scaling.
+/// One in this many nodes comes later, as with managed scaling.
 const LATE_SHARE: usize = 5;
 const WRONG_CLOCK: f64 = 3600.0;
 const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// What a node keeps of itself.
+/// A node's own state.
 struct Node {
     cluster: Cluster,
     name: String,
@@ -54,14 +54,14 @@ struct Node {
     metrics: Metrics,
 }
 
-/// Lives through `span` with so many nodes.
+/// Runs this many nodes for `span`.
 pub async fn live(
     cluster: &Cluster,
     nodes: usize,
     span: Duration,
     seed: u64,
 ) -> Result<(), Box<dyn std::error::Error>> {
-    // One for all: ten thousand registries of metrics would only fill the memory.
+    // Shared: ten thousand metric registries would only use memory.
     let metrics = Metrics::new()?;
     let mut random = fastrand::Rng::with_seed(seed);
     let late = if nodes > 1 { nodes / LATE_SHARE } else { 0 };
@@ -92,17 +92,17 @@ pub async fn live(
     Ok(())
 }
 
-/// Where one node after another lives.
+/// Runs one node after another.
 struct Site {
     cluster: Cluster,
     metrics: Metrics,
     number: usize,
-    /// Held by the first nodes until they are fresh.
+    /// Held by the initial nodes until they are fresh.
     awaited: Option<Rc<Awaited>>,
     random: fastrand::Rng,
 }
 
-/// Let go of by the last of the nodes that booted first, once it is fresh; one that dies before is not waited for.
+/// Dropped by the last of the initial nodes once it is fresh, or dies.
 struct Awaited {
     cluster: Cluster,
 }
@@ -125,11 +125,11 @@ impl Site {
                 random: RefCell::new(self.random.fork()),
                 metrics: self.metrics.clone(),
             };
-            // Exponential, as for things that do not age.
+            // Exponential: nodes do not age.
             let life = MEAN_LIFE.mul_f64(-(1.0 - self.random.f64()).ln());
             let awaited = self.awaited.take();
             let born = self.cluster.now();
-            // A node dies wherever it is, in the middle of a renewal as well.
+            // A node may die at any moment, even during a renewal.
             let _ = timeout(life, node.run(awaited)).await;
             self.cluster.state().counts.node_seconds += (self.cluster.now() - born).as_secs_f64();
         }
@@ -156,11 +156,11 @@ impl Node {
             let due = ended + agent.renewal_in().unwrap_or(FOREVER).max(Duration::from_millis(1));
             let next = ended + agent.quiet_for();
             tokio::select! {
-                // Else chance, not the seed, would choose between events of one moment.
+                // Otherwise the order of simultaneous events would not depend on the seed alone.
                 biased;
                 () = sleep_until(due) => {}
                 Ok(()) = version.changed() => {
-                    // The passes since then were looks at an unchanged file.
+                    // The passes since then found an unchanged file.
                     let skipped = next.elapsed().as_millis().div_ceil(interval.as_millis());
                     let tick = next + interval * u32::try_from(skipped).unwrap_or(u32::MAX);
                     sleep_until(tick.min(due)).await;
@@ -176,7 +176,7 @@ fn is_fresh(agent: &Agent) -> bool {
     status.sinks.iter().all(|sink| sink.error.is_none() && !sink.held.is_empty())
 }
 
-/// What a node's agent sees of the world.
+/// The outside world of a node's agent.
 impl World for Node {
     fn now(&self) -> Moment {
         let now = self.cluster.now();
@@ -232,7 +232,7 @@ impl World for Node {
     }
 }
 
-/// ECR and its registries, from a node with its own idea of the time.
+/// ECR and its registries, as seen from a node with a wrong clock.
 #[derive(Clone)]
 struct Outside {
     cluster: Cluster,
@@ -259,7 +259,7 @@ impl TokenSource for Outside {
                 Answer::Throttled => failed(AwsOutcome::Throttled, "throttled", skew),
                 Answer::Down => {
                     sleep(REFUSAL).await;
-                    failed(AwsOutcome::Network, "out of reach", None)
+                    failed(AwsOutcome::Network, "unreachable", None)
                 }
             }
         })
@@ -310,14 +310,14 @@ struct SharedFile {
 impl SharedFile {
     async fn reach(&self) -> Result<(), Problem> {
         if self.cluster.hdfs_is_up() {
-            sleep(LOOK).await;
+            sleep(READ).await;
             return Ok(());
         }
         sleep(REFUSAL).await;
-        Err(Problem::waiting("HDFS", "out of reach"))
+        Err(Problem::waiting("HDFS", "unreachable"))
     }
 
-    fn look(&self) -> (u64, Found) {
+    fn read(&self) -> (u64, Found) {
         let state = self.cluster.state();
         (state.revision, state.document.clone().map_or(Found::Absent, file))
     }
@@ -339,7 +339,7 @@ impl Sink for SharedFile {
     ) -> Pin<Box<dyn Future<Output = Result<Reconciled, Problem>> + '_>> {
         Box::pin(async move {
             self.reach().await?;
-            let (mut revision, at_first) = self.look();
+            let (mut revision, at_first) = self.read();
             let mut found = at_first.clone();
             loop {
                 let Plan::Replace { document, .. } = planner(&found) else {
@@ -347,7 +347,7 @@ impl Sink for SharedFile {
                 };
                 sleep(WRITE).await;
                 self.cluster.state().counts.extra_rpcs += RPCS_OF_WRITE;
-                let (now, there) = self.look();
+                let (now, there) = self.read();
                 if now == revision {
                     self.cluster.publish(document.clone());
                     return Ok(Reconciled {

@@ -1,15 +1,15 @@
-//! When ECR and HDFS are out of reach.
+//! The times at which ECR and HDFS are unreachable.
 
 use std::time::Duration;
 
 const HOUR: Duration = Duration::from_secs(3600);
-/// What the agent promises to survive.
+/// The agent survives outages of this length.
 const LONGEST_OF_ECR: Duration = Duration::from_secs(5 * 3600);
 const LONGEST_OF_HDFS: Duration = Duration::from_secs(3 * 3600);
 const SHORTEST: Duration = Duration::from_secs(120);
-/// Hadoop is installed while the agents already run.
+/// Hadoop is installed after the agents have started.
 const HDFS_APPEARS: Duration = Duration::from_secs(180);
-/// One service fails about as often.
+/// The mean time between the outages of a service.
 const EVERY: Duration = Duration::from_secs(3 * 24 * 3600);
 
 /// Spans of time since the cluster booted, in order.
@@ -26,8 +26,8 @@ pub struct Span {
 }
 
 impl Outages {
-    /// Outages of minutes to hours, at times drawn from `seed`; the longest ones of ECR among them begin just as
-    /// the credentials fall due.
+    /// Outages of minutes to hours, at times drawn from `seed`. Those of ECR begin just as credentials fall due, and
+    /// some have the maximum length.
     pub fn draw(span: Duration, seed: u64) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
         let mut outages =

@@ -1,4 +1,4 @@
-//! What a run is told by, and what it must keep.
+//! The figures of a run, and its targets.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::cluster::{Counts, TOKEN_LIFE};
 /// All nodes of a cluster are fresh within this time of its boot.
 const FRESH_WITHIN: f64 = 600.0;
 const MOST_WRITES_PER_LIFE: f64 = 2.0;
-/// What a node looks at HDFS for, as often as it does when nothing happens.
+/// A node's interval between passes when nothing changes.
 const INTERVAL: Duration = Duration::from_secs(60);
 
 /// One row of the table.
@@ -54,10 +54,10 @@ impl Outcome {
         }
     }
 
-    /// The bars that this run missed, in words.
+    /// The targets that this run missed.
     pub fn missed(&self) -> Vec<String> {
         let bars = [
-            (self.expired_seconds > 0.0, "something expired was published"),
+            (self.expired_seconds > 0.0, "an expired credential was published"),
             (self.ecr_calls_throttled > 0, "ECR's limit was exceeded"),
             (self.hdfs_writes_per_token_life > MOST_WRITES_PER_LIFE, "more than 2 writes per token life"),
             (self.all_fresh_seconds.is_none_or(|s| s > FRESH_WITHIN), "not all were fresh within 10 minutes"),

@@ -1,6 +1,6 @@
-//! `make torture`: proves, or refutes, that no reader of the published file ever sees a bad one.
+//! `make torture`: tests that no reader of the published file ever sees a bad one.
 //!
-//! `TORTURE_SECONDS` is the length (180); with `--json` the numbers come as one line of JSON.
+//! `TORTURE_SECONDS` is the duration (180); `--json` prints one line of JSON.
 
 use std::env;
 use std::process::ExitCode;
@@ -42,7 +42,7 @@ async fn main() -> ExitCode {
     if faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// For how long, and whether the numbers are for a program.
+/// The duration, and whether to print JSON.
 fn arguments() -> Option<(Duration, bool)> {
     let seconds = match env::var("TORTURE_SECONDS").as_deref() {
         Err(_) | Ok("") => 180,
