@@ -6,7 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use emr_ecr_agent_tests::node::{REGION, TRUSTED_REGISTRY};
 use emr_ecr_agent_tests::parts::{self, Part};
 use emr_ecr_agent_tests::registry::Registry;
-use emr_ecr_agent_tests::scene::{Outcome, Published, SOON, Scene, passes, shown};
+use emr_ecr_agent_tests::testbed::{Outcome, Published, SOON, Testbed, passes, shown};
 use emr_ecr_agent_tests::tls::{Route, TlsProxy};
 use emr_ecr_agent_tests::wait;
 use jiff::{SignedDuration, Timestamp};
@@ -42,8 +42,8 @@ fn bad_credentials() -> Vec<String> {
 }
 
 /// Waits until what ECR gave last lies in the file, and nothing else.
-async fn healed(scene: &Scene, published: &Published) -> Outcome {
-    let newest = scene.ecr.newest(REGION).ok_or("no token issued")?;
+async fn healed(testbed: &Testbed, published: &Published) -> Outcome {
+    let newest = testbed.ecr.newest(REGION).ok_or("no token issued")?;
     published.wait_for_auth(TRUSTED_REGISTRY, &newest.auth()).await?;
     Ok(())
 }
@@ -54,39 +54,39 @@ async fn a_planted_credential_reaches_no_node() -> Outcome {
         return Ok(());
     }
     let registry = Registry::start().await?;
-    let Some((mut scene, published)) = Scene::with_hdfs().await? else { return Ok(()) };
+    let Some((mut testbed, published)) = Testbed::with_hdfs().await? else { return Ok(()) };
     let route = Route { host: TRUSTED_REGISTRY.to_owned(), server: registry.address() };
     let proxy = TlsProxy::start(vec![route]).await?;
-    scene.node.write("authority.pem", proxy.authority())?;
-    scene.environment = vec![
+    testbed.node.write("authority.pem", proxy.authority())?;
+    testbed.environment = vec![
         ("HTTPS_PROXY", format!("http://{}", proxy.address()).into()),
-        ("SSL_CERT_FILE", scene.node.path("authority.pem")),
+        ("SSL_CERT_FILE", testbed.node.path("authority.pem")),
     ];
-    registry.follow(&scene.ecr);
+    registry.follow(&testbed.ecr);
 
     // Before a fresh start, and beneath a running agent.
     published.put(&bad_credentials()[0]).await?;
-    let mut agent = scene.start_ready().await?;
-    healed(&scene, &published).await?;
-    let ours = scene.ecr.newest(REGION).ok_or("no token issued")?.auth();
+    let mut agent = testbed.start_ready().await?;
+    healed(&testbed, &published).await?;
+    let ours = testbed.ecr.newest(REGION).ok_or("no token issued")?.auth();
     for bad in bad_credentials() {
         published.put(&bad).await?;
-        healed(&scene, &published).await?;
-        assert_eq!(scene.docker_config()?["auths"][TRUSTED_REGISTRY]["auth"], ours);
+        healed(&testbed, &published).await?;
+        assert_eq!(testbed.docker_config()?["auths"][TRUSTED_REGISTRY]["auth"], ours);
     }
     agent.wait_ready(SOON).await?;
-    assert_eq!(scene.ecr.calls().len(), 1, "the token at hand was good enough");
+    assert_eq!(testbed.ecr.calls().len(), 1, "the token at hand was good enough");
     Ok(())
 }
 
 #[tokio::test]
 async fn a_lock_that_is_touched_for_ever_holds_nobody_up() -> Outcome {
-    let Some((mut scene, published)) = Scene::with_hdfs().await? else { return Ok(()) };
+    let Some((mut testbed, published)) = Testbed::with_hdfs().await? else { return Ok(()) };
     // Two lengths of the lock are 32 s.
-    scene.settings.set("deadlines.ecr", "3s").set("deadlines.hdfs", "8s");
+    testbed.settings.set("deadlines.ecr", "3s").set("deadlines.hdfs", "8s");
     let lock = published.beside(".config.json.emr-ecr-agent-lock");
     published.shell(&["-touchz", &lock]).await?;
-    let mut agent = scene.start()?;
+    let mut agent = testbed.start()?;
     let touching = async {
         loop {
             published.shell(&["-touchz", &lock]).await?;
@@ -109,23 +109,23 @@ async fn a_lock_that_is_touched_for_ever_holds_nobody_up() -> Outcome {
         waited = waiting => Ok(waited),
     };
     touched.unwrap_or_else(|touched| touched)?;
-    assert_eq!(scene.ecr.calls().len(), 1);
+    assert_eq!(testbed.ecr.calls().len(), 1);
     Ok(())
 }
 
 #[tokio::test]
 async fn what_no_launch_could_use_is_replaced() -> Outcome {
-    let Some((mut scene, published)) = Scene::with_hdfs().await? else { return Ok(()) };
+    let Some((mut testbed, published)) = Testbed::with_hdfs().await? else { return Ok(()) };
     // Passes are provoked, so that none comes while the shell has deleted the file.
-    scene.settings.no_timer();
+    testbed.settings.no_timer();
     let strangers = r#""hub.example.com":{"auth":"aHViOmh1Yg=="}"#;
     published.put(&format!(r#"{{"auths":{{{strangers}}}}}"#)).await?;
-    let mut agent = scene.start_ready().await?;
+    let mut agent = testbed.start_ready().await?;
 
     let large = format!(r#"{{"auths":{{}},"padding":{:?}}}"#, "x".repeat(3 << 20));
     published.put(&large).await?;
     agent.signal(Signal::SIGHUP)?;
-    healed(&scene, &published).await?;
+    healed(&testbed, &published).await?;
     assert_eq!(published.json().await?["auths"]["hub.example.com"]["auth"], "aHViOmh1Yg==");
     assert_eq!(published.names().await?, ["config.json"], "a copy of it would be as large");
 
@@ -151,19 +151,19 @@ async fn what_no_launch_could_use_is_replaced() -> Outcome {
 
 #[tokio::test]
 async fn entries_of_others_are_listed_and_can_be_restricted() -> Outcome {
-    let Some((mut scene, published)) = Scene::with_hdfs().await? else { return Ok(()) };
+    let Some((mut testbed, published)) = Testbed::with_hdfs().await? else { return Ok(()) };
     published
         .put(r#"{"auths":{"docker.io":{"auth":"bWU6cA=="},"kept.example":{"auth":"bWU6cA=="}}}"#)
         .await?;
-    let agent = scene.start_ready().await?;
+    let agent = testbed.start_ready().await?;
     shown(&agent, "the entries of others", |status| {
         let sinks = status["sinks"].as_array()?;
         sinks.iter().any(|sink| sink["other_entries"] == json!(["docker.io", "kept.example"])).then_some(())
     })
     .await?;
 
-    scene.settings.set("published.keep_entries", json!(["kept.example"]));
-    scene.write_settings()?;
+    testbed.settings.set("published.keep_entries", json!(["kept.example"]));
+    testbed.write_settings()?;
     agent.signal(Signal::SIGHUP)?;
     wait::until("the entry that is not kept to go", SOON, async || {
         let document = published.json().await.map_err(|error| error.to_string())?;
