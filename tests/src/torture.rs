@@ -37,12 +37,6 @@ pub struct Plan {
     pub readers: usize,
 }
 
-impl Bar {
-    fn is_reached(self, seen: &Seen) -> bool {
-        seen.reads >= self.reads && seen.versions >= self.publishes
-    }
-}
-
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error(transparent)]
@@ -72,7 +66,7 @@ pub async fn run(plan: Plan) -> Result<Report, Error> {
     let mut beat = interval(BEAT);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while began.elapsed() < plan.length
-        || began.elapsed() < plan.length * PATIENCE && !plan.bar.is_reached(&readers.seen().await?)
+        || began.elapsed() < plan.length * PATIENCE && !plan.bar.is_met_by(&readers.seen().await?)
     {
         beat.tick().await;
         launches.note(&yarn.launch(&uri).await?);

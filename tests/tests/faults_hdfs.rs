@@ -256,7 +256,7 @@ async fn at_rest_an_interval_costs_one_rpc() -> Outcome {
     passes(&agent, 3).await?;
     let metrics = agent.get("/metrics").await?.text();
     let (reads, calls) = (hdfs_passes(&metrics)?, proxy.calls().values().sum::<u64>());
-    passes(&agent, 8).await?;
+    passes(&agent, 9).await?;
     let metrics = agent.get("/metrics").await?.text();
     let (reads, calls) = (hdfs_passes(&metrics)? - reads, proxy.calls().values().sum::<u64>() - calls);
     // A pass or two may have begun between reading the two counters.

@@ -39,7 +39,7 @@ pub struct Launches {
 }
 
 /// The minimum that a run must reach to prove anything.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Bar {
     pub reads: u64,
     pub publishes: u64,
@@ -49,6 +49,10 @@ impl Bar {
     /// 300,000 reads over 100 publishes in three minutes, and in proportion.
     pub fn for_length(length: Duration) -> Self {
         Self { reads: length.as_secs() * 300_000 / 180, publishes: length.as_secs() * 100 / 180 }
+    }
+
+    pub(super) fn is_met_by(self, seen: &Seen) -> bool {
+        seen.reads >= self.reads && seen.versions >= self.publishes
     }
 }
 
