@@ -207,8 +207,10 @@ impl Agent {
     }
 
     fn take_settings(&mut self, settings: Settings) {
-        if (settings.listen, &settings.log) != (self.settings.listen, &self.settings.log) {
-            tracing::warn!("health.listen and [log] take effect at the next start");
+        let fixed =
+            |settings: &Settings| (settings.listen, settings.health_hosts.clone(), settings.log.clone());
+        if fixed(&settings) != fixed(&self.settings) {
+            tracing::warn!("[health] and [log] take effect at the next start");
         }
         self.parts = self.world.parts(&settings);
         let nothing = SinkStates::of(&self.parts);

@@ -2,6 +2,7 @@
 //! its failures into errors that name operation and object. They know nothing of each other.
 
 pub mod clock;
+mod connector;
 pub(crate) mod credentials_file;
 pub(crate) mod disk;
 pub mod ecr;

@@ -102,16 +102,27 @@ async fn published_file_of_a_killed_agent_is_kept() -> Outcome {
 }
 
 #[tokio::test]
-async fn address_in_use_is_reported() -> Outcome {
+async fn address_in_use_is_reported_and_waited_for() -> Outcome {
     let mut testbed = Testbed::without_hdfs().await?;
-    let holder = TcpListener::bind("127.0.0.1:0").await?;
-    let taken = holder.local_addr()?;
-    testbed.settings.set("health.listen", taken.to_string());
-    let finished = testbed.run(&["run"]).await?;
-    assert_eq!(finished.code, 1, "{}", finished.err);
-    assert!(finished.err.contains(&format!("cannot listen on {taken}")), "{}", finished.err);
-    assert!(finished.err.contains("Address already in use"), "{}", finished.err);
-    assert!(testbed.ecr.calls().is_empty());
+    testbed.settings.set("log.file", testbed.node.path("agent.log").display().to_string());
+    let holder = TcpListener::bind(testbed.listen()).await?;
+    let mut agent = testbed.start()?;
+    wait::until("the address in the log", SOON, async || {
+        let text = std::fs::read_dir(testbed.node.path("")).map_err(|error| error.to_string())?.flatten();
+        let logs = text.filter(|entry| entry.file_name().to_string_lossy().starts_with("agent.log"));
+        let text: String = logs.filter_map(|entry| std::fs::read_to_string(entry.path()).ok()).collect();
+        let named = text.contains(&format!("cannot listen on {}", testbed.listen()));
+        if named && text.contains("Address already in use") { Ok(()) } else { Err(text) }
+    })
+    .await?;
+    wait::until("a token in the local file", SOON, async || {
+        testbed.docker_config().map(drop).map_err(|error| error.to_string())
+    })
+    .await?;
+    drop(holder);
+    wait::until("an answer", SOON, async || agent.get("/livez").await.map(drop).map_err(|e| e.to_string()))
+        .await?;
+    agent.terminate(SOON).await?;
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 //! account and Region.
 
 use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
 
 use thiserror::Error;
 
@@ -66,6 +67,21 @@ const DOMAINS: [&str; 9] = [
 const PUBLIC: [&str; 2] = ["public.ecr.aws", "ecr-public.aws.com"];
 /// Where ECR Public gives its tokens.
 const PUBLIC_REGION: &str = "us-east-1";
+
+/// Where EC2's metadata is by IPv6.
+const METADATA: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
+
+/// Whether a request to `host`, as a URL has it, stays on this machine or its link, where AWS's metadata is.
+pub fn is_near(host: &str) -> bool {
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    match bare.parse().map(|address: IpAddr| address.to_canonical()) {
+        Ok(IpAddr::V4(address)) => address.is_loopback() || address.is_link_local(),
+        Ok(IpAddr::V6(address)) => {
+            address.is_loopback() || address.is_unicast_link_local() || address == METADATA
+        }
+        Err(_) => host == "localhost",
+    }
+}
 
 impl HostName {
     /// `None` unless the text is a host that an `auths` entry can be filed under.
@@ -184,7 +200,19 @@ impl fmt::Display for Region {
 
 #[cfg(test)]
 mod tests {
-    use super::{EcrRegistry, HostName, NotEcr, Service};
+    use super::{EcrRegistry, HostName, NotEcr, Service, is_near};
+
+    #[test]
+    fn only_this_machine_and_its_metadata_are_near() {
+        for near in ["localhost", "127.0.0.1", "127.8.0.1", "[::1]", "169.254.169.254", "[fd00:ec2::254]"] {
+            assert!(is_near(near), "{near}");
+        }
+        for far in
+            ["10.0.0.1", "localhost.example.com", "api.ecr.us-east-1.amazonaws.com", "[fd00:ec2::253]", ""]
+        {
+            assert!(!is_near(far), "{far}");
+        }
+    }
 
     #[test]
     fn reads_every_form_of_ecr_host() {

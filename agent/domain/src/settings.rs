@@ -41,6 +41,8 @@ pub struct Settings {
     pub deadlines: Deadlines,
     /// Address of the health endpoint.
     pub listen: SocketAddr,
+    /// Names that health requests may be for in addition to this machine's own.
+    pub health_hosts: Vec<HostName>,
     pub log: LogSettings,
 }
 
@@ -188,6 +190,7 @@ impl Default for Settings {
                 block_report: Duration::from_secs(30),
             },
             listen: SocketAddr::from(([127, 0, 0, 1], 9470)),
+            health_hosts: Vec::new(),
             log: LogSettings {
                 format: LogFormat::Text,
                 level: LogLevel::Info,
@@ -295,6 +298,7 @@ impl Settings {
         });
         root.table("health", |table| {
             table.set("listen", &mut self.listen, socket_address);
+            table.set("hosts", &mut self.health_hosts, host_names);
         });
         root.table("log", |table| {
             let log = &mut self.log;

@@ -1,5 +1,6 @@
 //! `run`: the daemon, in the foreground, for a service manager.
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -11,10 +12,10 @@ use tokio::sync::{mpsc, watch};
 use super::{ConfigOption, Exit, FAILURE, runtime};
 use crate::agent::Agent;
 use crate::io::clock::Clock;
-use crate::io::http::{self, Source};
-use crate::io::log;
+use crate::io::http::{self, KnownHosts, Listening, Source};
 use crate::io::metrics::Metrics;
 use crate::io::systemd::{self, ReloadBell};
+use crate::io::{log, node};
 use crate::wiring::Node;
 
 #[derive(Debug, Args)]
@@ -30,17 +31,19 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
     crate::io::process::forbid_core_dumps()?;
     let runtime = runtime()?;
     let ended = runtime.block_on(async {
-        let listener = http::bind(settings.listen).await?;
         let clock = Clock::start();
         let metrics = Metrics::new()?;
         let node = Node::watched(clock, options.config.file())?;
         tracing::info!(version = env!("CARGO_PKG_VERSION"), listen = %settings.listen, "started");
+        let (listen, listening) = (settings.listen, Listening::default());
+        let hosts = KnownHosts::new(&node::name(), &settings.health_hosts);
         let agent = Agent::new(settings, Box::new(node), metrics.clone());
         let status = agent.status();
-        let source = Arc::new(Health { status: status.clone(), clock, metrics });
+        let source =
+            Arc::new(Health { status: status.clone(), clock, metrics, listen, listening: listening.clone() });
         let reloads = ReloadBell::default();
         let (hangups, stop) = (hangups(reloads.clone())?, stop_signal()?);
-        let serving = tokio::spawn(http::serve(listener, source.clone()));
+        let serving = tokio::spawn(http::serve(listen, hosts, source.clone(), listening));
         let notifying = tokio::spawn(systemd::notify(move || source.report(), status, reloads));
         let ended = agent.run(hangups, stop).await;
         notifying.abort();
@@ -67,11 +70,18 @@ struct Health {
     status: watch::Receiver<Status>,
     clock: Clock,
     metrics: Metrics,
+    listen: SocketAddr,
+    listening: Listening,
 }
 
 impl Source for Health {
     fn report(&self) -> Report {
-        Report::new(&self.status.borrow(), self.clock.now())
+        let mut report = Report::new(&self.status.borrow(), self.clock.now());
+        if !self.listening.get() {
+            // systemd's status line shows it.
+            report.waiting_for.push(format!("the address {}", self.listen));
+        }
+        report
     }
 
     fn metrics(&self) -> String {

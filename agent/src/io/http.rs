@@ -2,15 +2,18 @@
 //! it starts nothing and changes nothing.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use domain::registry::HostName;
 use domain::status::{Check, CheckId, Report};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use hyper::http::uri::Authority;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -18,6 +21,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::io::chain;
 
 /// Connections served at once; more wait in the listener's queue.
 const MOST_CONNECTIONS: usize = 64;
@@ -30,6 +35,9 @@ const MOST_HEADERS: usize = 64;
 /// Pause after a connection could not be accepted, so that a lack of descriptors is no busy loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
+/// Between two attempts to get the address.
+const BIND_PAUSE: Duration = Duration::from_secs(5);
+
 /// What the endpoint serves.
 pub trait Source: Send + Sync {
     fn report(&self) -> Report;
@@ -40,24 +48,36 @@ pub trait Source: Send + Sync {
 
 #[derive(Debug, Error)]
 #[error("cannot listen on {address} for health requests")]
-pub struct ListenError {
+struct ListenError {
     address: SocketAddr,
     source: std::io::Error,
 }
 
-/// Binds the listener, so that a taken address is known before anything starts.
-pub async fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {
-    TcpListener::bind(address).await.map_err(|source| ListenError { address, source })
+/// Whether the endpoint has its address: somebody else may have taken it, which must not end the agent.
+#[derive(Debug, Clone, Default)]
+pub struct Listening(Arc<AtomicBool>);
+
+impl Listening {
+    pub fn get(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
-/// Serves until dropped.
-pub async fn serve(listener: TcpListener, source: Arc<dyn Source>) -> Infallible {
-    let slots = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+/// Listens on `address`, as soon as it can be had, and serves until dropped.
+pub async fn serve(
+    address: SocketAddr,
+    hosts: KnownHosts,
+    source: Arc<dyn Source>,
+    listening: Listening,
+) -> Infallible {
+    let listener = bind(address).await;
+    listening.0.store(true, Ordering::Relaxed);
+    let (slots, hosts) = (Arc::new(Semaphore::new(MOST_CONNECTIONS)), Arc::new(hosts));
     loop {
         let slot = Arc::clone(&slots).acquire_owned().await.expect("the semaphore is never closed");
         match listener.accept().await {
             Ok((stream, _)) => {
-                tokio::spawn(serve_connection(stream, Arc::clone(&source), slot));
+                tokio::spawn(serve_connection(stream, Arc::clone(&hosts), Arc::clone(&source), slot));
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a health request");
@@ -67,9 +87,71 @@ pub async fn serve(listener: TcpListener, source: Arc<dyn Source>) -> Infallible
     }
 }
 
-async fn serve_connection(stream: TcpStream, source: Arc<dyn Source>, _slot: OwnedSemaphorePermit) {
+async fn bind(address: SocketAddr) -> TcpListener {
+    let mut failed_before = false;
+    loop {
+        match TcpListener::bind(address).await {
+            Ok(listener) => {
+                if failed_before {
+                    tracing::info!(%address, "listening for health requests");
+                }
+                return listener;
+            }
+            Err(source) => {
+                if !failed_before {
+                    tracing::error!(error = chain(&ListenError { address, source }), "trying again");
+                }
+                failed_before = true;
+            }
+        }
+        tokio::time::sleep(BIND_PAUSE).await;
+    }
+}
+
+/// The names that requests may be for. A page in a browser can have the agent asked under any other, and would
+/// get the answer.
+#[derive(Debug, Clone)]
+pub struct KnownHosts {
+    /// This machine's name, and those set.
+    names: Vec<String>,
+}
+
+impl KnownHosts {
+    /// With this machine's name and those that are set.
+    pub fn new(node: &str, set: &[HostName]) -> Self {
+        let short = node.split('.').next().unwrap_or_default();
+        let names = [node, short, "localhost"].into_iter().chain(set.iter().map(HostName::as_str));
+        Self { names: names.map(str::to_ascii_lowercase).collect() }
+    }
+
+    /// Whether a request for `host`, which came to `address`, is for this machine.
+    fn contain(&self, host: &str, address: Option<IpAddr>) -> bool {
+        let Ok(authority) = host.parse::<Authority>() else { return false };
+        let name = authority.host().to_ascii_lowercase();
+        let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(&name);
+        match bare.parse::<IpAddr>().map(|asked| asked.to_canonical()) {
+            Ok(asked) => {
+                asked.is_loopback()
+                    || Some(asked) == address.map(|address| address.to_canonical())
+                    || self.names.contains(&name)
+            }
+            Err(_) => self.names.contains(&name) || self.names.contains(&host.to_ascii_lowercase()),
+        }
+    }
+}
+
+async fn serve_connection(
+    stream: TcpStream,
+    hosts: Arc<KnownHosts>,
+    source: Arc<dyn Source>,
+    _slot: OwnedSemaphorePermit,
+) {
+    let address = stream.local_addr().ok().map(|address| address.ip());
     let service = service_fn(|request| {
-        let answer = answer(&request, source.as_ref());
+        let answer = match is_for_us(&request, &hosts, address) {
+            true => answer(&request, source.as_ref()),
+            false => text(StatusCode::MISDIRECTED_REQUEST, "this host is not known here: set health.hosts\n"),
+        };
         async move { Ok::<_, Infallible>(answer) }
     });
     let connection = http1::Builder::new()
@@ -80,6 +162,12 @@ async fn serve_connection(stream: TcpStream, source: Arc<dyn Source>, _slot: Own
         .serve_connection(TokioIo::new(stream), service);
     // A client that disconnects or is too slow only harms itself.
     let _ = tokio::time::timeout(CONNECTION_DEADLINE, connection).await;
+}
+
+/// By the `Host` header, which every browser sends.
+fn is_for_us(request: &Request<Incoming>, hosts: &KnownHosts, address: Option<IpAddr>) -> bool {
+    let host = request.headers().get(HOST).map(|host| host.to_str().unwrap_or_default());
+    host.is_none_or(|host| hosts.contain(host, address))
 }
 
 fn answer(request: &Request<Incoming>, source: &dyn Source) -> Response<Full<Bytes>> {
@@ -143,4 +231,36 @@ fn body(code: StatusCode, content_type: &'static str, bytes: impl Into<Bytes>) -
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::registry::HostName;
+
+    use super::KnownHosts;
+
+    #[test]
+    fn only_this_machines_names_and_addresses_are_known() {
+        let set = [HostName::parse("health.example.com").expect("a name")];
+        let hosts = KnownHosts::new("ip-10-0-0-1.ec2.internal", &set);
+        let address = Some("10.0.0.1".parse().expect("an address"));
+        let check = |host: &str, expected: bool| assert_eq!(hosts.contain(host, address), expected, "{host}");
+        for known in [
+            "localhost",
+            "LOCALHOST:9470",
+            "127.0.0.1:9470",
+            "[::1]:9470",
+            "10.0.0.1:9470",
+            "ip-10-0-0-1",
+            "ip-10-0-0-1.ec2.internal:9470",
+            "health.example.com:80",
+        ] {
+            check(known, true);
+        }
+        for unknown in
+            ["", "evil.example.com", "localhost.evil.example", "10.0.0.2", "a b", "127.0.0.1.evil:1"]
+        {
+            check(unknown, false);
+        }
+    }
 }

@@ -41,7 +41,13 @@ fn targets(settings: &LogSettings) -> Targets {
         LibraryLogLevel::Warn => LevelFilter::WARN,
         LibraryLogLevel::Info => LevelFilter::INFO,
     };
-    Targets::new().with_default(libraries).with_target(env!("CARGO_CRATE_NAME"), level(settings.level))
+    // The SDK's warnings quote what providers of credentials said; the agent tells their kind itself.
+    let providers = ["aws_config", "aws_credential_types", "aws_runtime"];
+    let providers = providers.map(|library| (library, LevelFilter::OFF));
+    Targets::new()
+        .with_default(libraries)
+        .with_targets(providers)
+        .with_target(env!("CARGO_CRATE_NAME"), level(settings.level))
 }
 
 /// A panic's text may quote secrets: the log gets its location only.

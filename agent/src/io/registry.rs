@@ -39,7 +39,7 @@ pub async fn ask(image: &ImageReference, auth: Option<&Secret>, architecture: &s
 /// Probes a credential at the root of the registry's API.
 pub async fn probe(name: &str, auth: &Secret) -> Probe {
     let url = root_of(name);
-    let mut conversation = Conversation::new(Some(auth));
+    let mut conversation = Conversation::new(name, Some(auth));
     let sent_at = Timestamp::now();
     let answer = tokio::time::timeout(PROBE_DEADLINE, conversation.get(&url)).await;
     let date = match &answer {
@@ -91,7 +91,7 @@ struct Blob {
 impl Repository {
     fn of(image: &ImageReference, auth: Option<&Secret>) -> Self {
         let base = format!("{}{}", root_of(&image.registry), image.repository);
-        Self { conversation: Conversation::new(auth), base }
+        Self { conversation: Conversation::new(&image.registry, auth), base }
     }
 
     async fn facts(

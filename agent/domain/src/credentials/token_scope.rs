@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crate::registry::{EcrRegistry, Region, Service};
+use crate::registry::{EcrRegistry, Region, Service, is_near};
 
 /// One API of ECR in one Region, for one identity.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -145,10 +145,17 @@ fn is_profile_name(text: &str) -> bool {
 }
 
 fn is_endpoint(text: &str) -> bool {
-    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let plain = text.strip_prefix("http://");
+    let rest = text.strip_prefix("https://").or(plain);
     let host = rest.and_then(|rest| rest.split('/').next()).unwrap_or_default();
+    let is_safe = plain.is_none() || is_near(without_port(host));
     let is_plain = |c: char| c.is_ascii_graphic() && !"@?#\"\\<>".contains(c);
-    !host.is_empty() && !host.starts_with(':') && text.chars().all(is_plain)
+    !host.is_empty() && !host.starts_with(':') && text.chars().all(is_plain) && is_safe
+}
+
+fn without_port(host: &str) -> &str {
+    let is_port = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    host.rsplit_once(':').filter(|(_, port)| is_port(port)).map_or(host, |(name, _)| name)
 }
 
 #[cfg(test)]
@@ -196,6 +203,10 @@ mod tests {
         for (text, expected) in [
             ("https://vpce-1.api.ecr.us-east-1.vpce.amazonaws.com", true),
             ("http://127.0.0.1:8080/ecr", true),
+            ("http://[::1]:8080", true),
+            ("http://169.254.170.2", true),
+            ("http://api.ecr.us-east-1.amazonaws.com", false),
+            ("http://localhost.example.com:80", false),
             ("ftp://a", false),
             ("https://", false),
             ("https:///a", false),

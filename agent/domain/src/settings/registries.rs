@@ -108,7 +108,7 @@ fn profile(value: &Value<'_>) -> Result<ProfileName, String> {
 fn endpoint(value: &Value<'_>) -> Result<Endpoint, String> {
     let endpoint = value.string().and_then(Endpoint::parse);
     endpoint.ok_or_else(|| {
-        "must be an http:// or https:// URL in quotes, such as \"https://vpce-1.api.ecr.us-east-1.vpce.amazonaws.com\""
+        "must be an https:// URL in quotes, or http:// for this machine, such as \"https://vpce-1.api.ecr.us-east-1.vpce.amazonaws.com\""
             .to_owned()
     })
 }

@@ -12,17 +12,15 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::credential_feature::AwsCredentialFeature;
 use aws_credential_types::provider::ProvideCredentials as _;
-use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_ecr::config::{Credentials, SharedHttpClient};
 use aws_smithy_http_client::Connector;
-use aws_smithy_http_client::proxy::ProxyConfig;
-use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_runtime_api::client::http::{SharedHttpConnector, http_client_fn};
 use domain::credentials::{Origin, Principal, Role, TokenScope};
 use jiff::Timestamp;
 
 use super::clock::DateReader;
-use super::error::{Call, EcrError, Operation};
+use super::error::{Call, EcrError, Operation, ProviderFailure};
+use crate::io::connector::Connectors;
 
 const INSTANCE_ROLE: &str = "/latest/meta-data/iam/security-credentials/";
 
@@ -80,8 +78,10 @@ impl Session {
 
     async fn own_credentials(&self, scope: &TokenScope) -> Result<Credentials, EcrError> {
         let found = match self.config.credentials_provider() {
-            Some(provider) => provider.provide_credentials().await,
-            None => Err(CredentialsError::not_loaded("the SDK has no credentials chain")),
+            Some(provider) => {
+                provider.provide_credentials().await.map_err(|error| ProviderFailure::from(&error))
+            }
+            None => Err(ProviderFailure::new("the SDK has no credentials chain")),
         };
         found.map_err(|source| EcrError::NoCredentials { scope: Box::new(scope.clone()), source })
     }
@@ -131,22 +131,21 @@ impl Session {
     }
 }
 
-/// Like the SDK's own client, but uses the proxy of the environment.
+/// Like the SDK's own client, but with the proxy of the environment, and with the rules of [`Connectors`].
 fn http_client() -> SharedHttpClient {
-    let connectors = Mutex::new(Vec::<(Timeouts, SharedHttpConnector)>::new());
+    let known = Mutex::new(Vec::<(Timeouts, SharedHttpConnector)>::new());
     http_client_fn(move |settings, components| {
         let timeouts = (settings.connect_timeout(), settings.read_timeout());
-        let mut connectors = connectors.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, connector)) = connectors.iter().find(|(known, _)| *known == timeouts) {
+        let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, connector)) = known.iter().find(|(known, _)| *known == timeouts) {
             return connector.clone();
         }
-        let mut builder = Connector::builder()
-            .connector_settings(settings.clone())
-            .proxy_config(ProxyConfig::from_env())
-            .tls_provider(Provider::Rustls(CryptoMode::Ring));
-        builder.set_sleep_impl(components.sleep_impl());
-        let connector = SharedHttpConnector::new(builder.build());
-        connectors.push((timeouts, connector.clone()));
+        let connector = SharedHttpConnector::new(Connectors::new(|| {
+            let mut builder = Connector::builder().connector_settings(settings.clone());
+            builder.set_sleep_impl(components.sleep_impl());
+            builder
+        }));
+        known.push((timeouts, connector.clone()));
         connector
     })
 }

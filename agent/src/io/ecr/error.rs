@@ -4,9 +4,11 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
+use aws_config::imds::client::error::ImdsError;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_ecr::config::http::HttpResponse;
 use aws_sdk_ecr::error::{BoxError, ProvideErrorMetadata, SdkError};
+use aws_smithy_runtime_api::client::result::ConnectorError;
 use domain::check::AwsOutcome;
 use domain::credentials::{BadToken, TokenScope};
 use thiserror::Error;
@@ -15,7 +17,7 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum EcrError {
     #[error("no AWS credentials for {scope} in {}", sources(scope))]
-    NoCredentials { scope: Box<TokenScope>, source: CredentialsError },
+    NoCredentials { scope: Box<TokenScope>, source: ProviderFailure },
     #[error("{} denied {}: {}", call.server(), call.operation.name(), call.remedy())]
     Denied { call: Call, source: BoxError },
     #[error("{} throttled {}", call.server(), call.operation.name())]
@@ -28,6 +30,59 @@ pub enum EcrError {
     Service { call: Call, source: BoxError },
     #[error("{scope} returned an invalid GetAuthorizationToken response")]
     Answer { scope: Box<TokenScope>, source: BadToken },
+}
+
+/// Why a provider gave no credentials, by kind and status alone. The errors of providers quote responses of the metadata
+/// service and the output of programs, with all the secrets in them.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{kind}{}", details.iter().map(|detail| format!(": {detail}")).collect::<String>())]
+pub struct ProviderFailure {
+    kind: &'static str,
+    details: Vec<String>,
+}
+
+impl ProviderFailure {
+    pub(super) fn new(kind: &'static str) -> Self {
+        Self { kind, details: Vec::new() }
+    }
+}
+
+impl From<&CredentialsError> for ProviderFailure {
+    fn from(error: &CredentialsError) -> Self {
+        let kind = match error {
+            CredentialsError::CredentialsNotLoaded(_) => "none of them has any",
+            CredentialsError::ProviderTimedOut(_) => "the provider did not answer in time",
+            CredentialsError::InvalidConfiguration(_) => "the provider is not configured properly",
+            CredentialsError::ProviderError(_) => "the provider failed",
+            _ => "the provider's answer is not usable",
+        };
+        let mut details = Vec::new();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            details.extend(detail(error));
+            cause = error.source();
+        }
+        details.dedup();
+        Self { kind, details }
+    }
+}
+
+/// What can be told of one cause: types and numbers, never its text.
+fn detail(cause: &(dyn Error + 'static)) -> Option<String> {
+    if let Some(error) = cause.downcast_ref::<ImdsError>() {
+        return Some(match error {
+            ImdsError::ErrorResponse(response) => {
+                format!("instance metadata returned HTTP {}", response.response().status().as_u16())
+            }
+            ImdsError::FailedToLoadToken(_) => "instance metadata gave no session token".to_owned(),
+            _ => "instance metadata cannot be reached".to_owned(),
+        });
+    }
+    if let Some(error) = cause.downcast_ref::<std::io::Error>() {
+        return Some(error.kind().to_string());
+    }
+    let connector = cause.downcast_ref::<ConnectorError>()?;
+    Some(if connector.is_timeout() { "no answer in time" } else { "no connection" }.to_owned())
 }
 
 /// One call on the way to a token.
@@ -162,3 +217,26 @@ impl fmt::Display for ServiceAnswer {
 }
 
 impl Error for ServiceAnswer {}
+
+#[cfg(test)]
+mod tests {
+    use aws_credential_types::provider::error::CredentialsError;
+    use std::io::{Error, ErrorKind};
+
+    use super::ProviderFailure;
+    use crate::io::chain;
+
+    #[test]
+    fn a_providers_error_is_told_by_kind_and_never_by_text() {
+        let check = |error: CredentialsError, expected: &str| {
+            assert_eq!(chain(&ProviderFailure::from(&error)), expected);
+        };
+        let hunter = || "SecretAccessKey=hunter2";
+        check(CredentialsError::provider_error(hunter()), "the provider failed");
+        check(CredentialsError::unhandled(hunter()), "the provider's answer is not usable");
+        check(CredentialsError::not_loaded(hunter()), "none of them has any");
+        check(CredentialsError::invalid_configuration(hunter()), "the provider is not configured properly");
+        let refused = Error::new(ErrorKind::ConnectionRefused, hunter());
+        check(CredentialsError::provider_error(refused), "the provider failed: connection refused");
+    }
+}

@@ -4,12 +4,11 @@
 use std::error::Error;
 
 use aws_smithy_http_client::Connector;
-use aws_smithy_http_client::proxy::ProxyConfig;
-use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_runtime_api::client::http::HttpConnector as _;
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_types::body::SdkBody;
 use domain::credentials::Secret;
+use domain::registry::{EcrRegistry, Service};
 use http_auth::ChallengeRef;
 use http_body_util::{BodyExt as _, Limited};
 use serde::Deserialize;
@@ -17,6 +16,8 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 use url::Url;
 use zeroize::Zeroizing;
+
+use crate::io::connector::Connectors;
 
 /// Larger responses are neither manifests nor tokens.
 const LARGEST: usize = 4 << 20;
@@ -43,7 +44,9 @@ pub(super) enum ConversationError {
 
 /// Requests to one registry.
 pub(super) struct Conversation {
-    connector: Connector,
+    connector: Connectors,
+    /// Whether it sends the credential to the token server that the registry names.
+    answers_challenges: bool,
     /// Values of the header that carries them.
     credential: Option<Secret>,
     bearer: Option<Secret>,
@@ -68,14 +71,13 @@ struct BearerToken {
 }
 
 impl Conversation {
-    /// With the `auth` of a Docker config, if there is one.
-    pub fn new(auth: Option<&Secret>) -> Self {
-        let connector = Connector::builder()
-            .proxy_config(ProxyConfig::from_env())
-            .tls_provider(Provider::Rustls(CryptoMode::Ring))
-            .build();
+    /// With `registry`, and the `auth` of a Docker config, if there is one.
+    pub fn new(registry: &str, auth: Option<&Secret>) -> Self {
+        // ECR takes the credential itself: whoever has it sent elsewhere is not ECR.
+        let is_ecr = EcrRegistry::parse(registry).is_ok_and(|ecr| ecr.service() == Service::Private);
         Self {
-            connector,
+            connector: Connectors::new(Connector::builder),
+            answers_challenges: !is_ecr,
             credential: auth.map(|auth| Secret::new(format!("Basic {}", auth.expose()))),
             bearer: None,
         }
@@ -85,6 +87,9 @@ impl Conversation {
     pub async fn get(&mut self, url: &str) -> Result<Answer, ConversationError> {
         let authorization = self.bearer.as_ref().or(self.credential.as_ref());
         let answer = self.send(url, authorization).await?;
+        if !self.answers_challenges {
+            return Ok(answer);
+        }
         let Some(challenge) = answer.bearer_challenge()? else { return Ok(answer) };
         let token = self.bearer_token(&challenge).await?;
         let authorization = self.bearer.insert(token).clone();

@@ -13,6 +13,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 
+use super::conversation::Conversation;
 use super::{ask, probe};
 
 /// A registry that takes nothing but the bearer token which it hands out for one password.
@@ -118,6 +119,24 @@ async fn the_credential_goes_nowhere_by_plain_http() {
         let registry = Registry { realm: Some(realm.to_owned()), ..Registry::default() };
         assert!(
             matches!(probe_result(registry, &good()).await, ProbeResult::Unknown(why) if why.contains("safe"))
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_private_registry_of_ecr_answers_no_challenge() {
+    for (name, token_requests) in [("123456789123.dkr.ecr.us-east-1.amazonaws.com", 0), ("public.ecr.aws", 1)]
+    {
+        let registry = Registry::default();
+        let seen = Arc::clone(&registry.seen);
+        let url = format!("http://{}/v2/", registry.serve().await);
+        let mut conversation = Conversation::new(name, Some(&Secret::new(good())));
+        assert!(conversation.get(&url).await.is_ok());
+        let seen = seen.lock().expect("no test panics with it");
+        assert_eq!(
+            seen.iter().filter(|(path, _)| path.starts_with("/token")).count(),
+            token_requests,
+            "{name}"
         );
     }
 }
