@@ -23,6 +23,7 @@ use tokio::net::TcpStream;
 
 pub use client::{HdfsClient, Output};
 pub use ha::HaHdfs;
+pub(crate) use jvm::Jvm;
 pub use shared::{Processes, SharedHdfs, keep};
 
 use crate::kerberos::Realm;
@@ -32,7 +33,6 @@ use crate::process::{self, Dialogue, Server};
 use crate::scratch;
 use crate::wait::{self, TimedOut};
 use conf::Differences;
-use jvm::Jvm;
 use shell::ShellServer;
 
 /// The superuser, as whom the servers run.

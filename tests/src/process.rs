@@ -1,5 +1,6 @@
 //! Servers that run as processes of their own, each writing to a log file, none of them outliving its owner.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -58,9 +59,20 @@ pub enum Dialogue {
 
 /// A command that the kernel kills together with the thread that starts it.
 pub fn bound_to_parent(program: &Path) -> Command {
+    bound_to_parent_words([program])
+}
+
+/// The same for a program with its first arguments.
+pub fn bound_to_parent_words(words: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
     let mut command = Command::new("/usr/bin/setpriv");
-    command.args(["--pdeathsig", "KILL"]).arg(program);
+    command.args(["--pdeathsig", "KILL"]).args(words);
     command
+}
+
+/// The one process that this process has started and that still runs.
+pub fn only_child(process: u32) -> Option<Pid> {
+    let children = fs::read_to_string(format!("/proc/{process}/task/{process}/children")).ok()?;
+    Some(Pid::from_raw(children.split_whitespace().next()?.parse().ok()?))
 }
 
 impl Server {
