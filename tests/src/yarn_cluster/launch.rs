@@ -28,6 +28,19 @@ impl Launch {
         self.environment("YARN_CONTAINER_RUNTIME_DOCKER_CLIENT_CONFIG", uri)
     }
 
+    /// Mounts are `source:destination:mode`.
+    pub fn mounts(self, mounts: &[&str]) -> Self {
+        self.environment("YARN_CONTAINER_RUNTIME_DOCKER_MOUNTS", &mounts.join(","))
+    }
+
+    pub fn network(self, network: &str) -> Self {
+        self.environment("YARN_CONTAINER_RUNTIME_DOCKER_CONTAINER_NETWORK", network)
+    }
+
+    pub fn privileged(self) -> Self {
+        self.environment("YARN_CONTAINER_RUNTIME_DOCKER_RUN_PRIVILEGED_CONTAINER", "true")
+    }
+
     pub fn environment(mut self, name: &'static str, value: &str) -> Self {
         self.environment.push((name, value.to_owned()));
         self

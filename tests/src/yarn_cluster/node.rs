@@ -20,6 +20,7 @@ use crate::hdfs::{HdfsClient, Jvm};
 use crate::node::{Node, TRUSTED_REGISTRY};
 use crate::parts::{self, Part};
 use crate::process::{self, Dialogue, Server};
+use crate::reaper::{self, Charge};
 
 const MAIN: &str = "org.apache.hadoop.yarn.server.nodemanager.NodeManager";
 const START: Duration = Duration::from_secs(60);
@@ -27,23 +28,23 @@ const SCRIPT: &str = include_str!("node.sh");
 /// Only the engine's own tools: another docker of this machine must not be found.
 const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
-const YARN_ID: u32 = 2001;
+const YARN_ID: u32 = 1001;
 const PASSWD: &str = "\
 root:x:0:0:root:/root:/bin/bash
 nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin
-hdfs:x:2000:2000::/var/lib/hdfs:/bin/bash
-yarn:x:2001:2001::/var/lib/yarn:/bin/bash
-hadoop:x:2002:2002::/home/hadoop:/bin/bash
-alice:x:2003:2003::/home/alice:/bin/bash
+hdfs:x:1002:1002::/var/lib/hdfs:/bin/bash
+yarn:x:1001:1001::/var/lib/yarn:/bin/bash
+hadoop:x:1003:1003::/home/hadoop:/bin/bash
+alice:x:1004:1004::/home/alice:/bin/bash
 ";
 const GROUP: &str = "\
 root:x:0:
 nogroup:x:65534:
-docker:x:1999:
-hdfs:x:2000:
-yarn:x:2001:
-hadoop:x:2002:yarn
-alice:x:2003:
+docker:x:999:
+hdfs:x:1002:
+yarn:x:1001:
+hadoop:x:1003:yarn
+alice:x:1004:
 ";
 
 /// The running node; all of it ends when dropped.
@@ -53,6 +54,7 @@ pub struct ClusterNode {
     node_manager: Option<Server>,
     engine: Option<Server>,
     namespaces: Namespaces,
+    control_groups: ControlGroups,
     host: String,
     files: Node,
 }
@@ -69,7 +71,8 @@ impl ClusterNode {
         let files = Node::new(hdfs.conf_dir())?;
         lay_out(&files, &host, hdfs, addresses, registries)?;
         let namespaces = Namespaces::start(&files, &host).await?;
-        let mut node = Self { node_manager: None, engine: None, namespaces, host, files };
+        let control_groups = ControlGroups::named_after(&files)?;
+        let mut node = Self { node_manager: None, engine: None, namespaces, control_groups, host, files };
         node.start_engine().await?;
         node.start_node_manager()?;
         Ok(node)
@@ -100,6 +103,11 @@ impl ClusterNode {
             "--ip6tables=false",
             "--bridge=none",
         ]);
+        // The engine leaves its own there, also when it is stopped.
+        command
+            .arg("--exec-opt=native.cgroupdriver=cgroupfs")
+            .arg("--cgroup-parent")
+            .arg(&self.control_groups.0);
         command.arg("--data-root").arg(self.files.path("docker"));
         let log = self.files.path("dockerd.log");
         let mut engine = Server::start("dockerd", command, &log, Dialogue::None)?;
@@ -145,6 +153,12 @@ impl ClusterNode {
         Err(Error::Failed { program: program(), message })
     }
 
+    /// Gives the engine the small image under this name.
+    pub async fn import_image(&self, name: &str) -> Result<(), Error> {
+        let layer = Part::docker()?.path("image.tar").display().to_string();
+        self.run(&["/usr/bin/docker", "import", &layer, name]).await.map(drop)
+    }
+
     /// Takes an image off the node, so that the next launch pulls it.
     pub async fn remove_image(&self, image: &str) -> Result<(), Error> {
         self.run(&["/usr/bin/docker", "image", "rm", "--force", image]).await.map(drop)
@@ -152,6 +166,28 @@ impl ClusterNode {
 
     pub fn node_manager_log(&self) -> String {
         self.node_manager.as_ref().map(Server::log_text).unwrap_or_default()
+    }
+}
+
+/// The control groups of the engine's containers, all below one; they are removed when dropped.
+#[derive(Debug)]
+struct ControlGroups(String);
+
+impl ControlGroups {
+    fn named_after(files: &Node) -> Result<Self, Error> {
+        let home = files.path("");
+        let name = home.file_name().unwrap_or_default().to_string_lossy();
+        let name = format!("emr-ecr-agent-{name}");
+        let charge = Charge::ControlGroups(name.clone());
+        reaper::take(&charge).map_err(|source| Error::Run { program: "the reaper".to_owned(), source })?;
+        Ok(Self(name))
+    }
+}
+
+impl Drop for ControlGroups {
+    fn drop(&mut self) {
+        reaper::remove_control_groups(&self.0);
+        reaper::release(&Charge::ControlGroups(self.0.clone()));
     }
 }
 
@@ -238,8 +274,9 @@ fn lay_out(
         files.write(name, text)?;
         set_mode(&files.path(name), 0o644)?;
     }
-    let (local_dir, log_dir) = (files.path("mnt/yarn"), files.path("mnt/containers"));
+    let (local_dir, log_dir) = (files.path("nm-local"), files.path("nm-log"));
     for directory in [&local_dir, &log_dir] {
+        make_directory(directory, 0o755)?;
         own(directory, YARN_ID, YARN_ID)?;
     }
     let container_executor = install_container_executor(files)?;

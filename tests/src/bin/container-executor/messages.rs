@@ -93,8 +93,11 @@ fn explain_mount(refusal: &MountRefusal) {
             let (source, destination) = ends(mount);
             eprintln!("Configuration does not allow mount src='{source}', dest='{destination}'");
         }
-        MountRefusal::CoversConfig { .. } => {
-            eprintln!("Attempting to mount a parent directory of container-executor.cfg as read-write");
+        MountRefusal::CoversConfig { mount } => {
+            let (source, destination) = ends(mount);
+            eprintln!(
+                "Attempting to mount a parent directory of container-executor.cfg as read-write. src='{source}', dest='{destination}'"
+            );
         }
         MountRefusal::Pattern(pattern) => eprintln!("{pattern}"),
     }

@@ -75,7 +75,9 @@ impl Installation {
     fn minimum_user_id(&self) -> Result<u32, Failure> {
         const KEY: &str = "min.user.id";
         let Some(value) = self.config.get(HEAD, KEY) else { return Ok(MINIMUM_USER_ID) };
-        str::from_utf8(value).ok().and_then(|value| value.parse().ok()).ok_or_else(|| {
+        let number = str::from_utf8(value).ok().and_then(|value| value.parse::<i32>().ok());
+        // C compares it with the unsigned user id.
+        number.map(i32::cast_unsigned).ok_or_else(|| {
             let value = lossy(value);
             Failure::new(exit::USER_REFUSED, format!("Illegal value of {value} for {KEY} in configuration"))
         })
