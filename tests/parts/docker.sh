@@ -22,7 +22,7 @@ install_docker() {
 
     mapfile -t packages < <(listed docker image)
     apt_unpack "$image" "${packages[@]}"
-    rm -rf "$image"/usr/share "$image"/usr/lib/*/gconv
+    rm -rf "${image:?}/usr/share" "$image"/usr/lib/*/gconv
     tar -C "$image" --sort=name --mtime=@0 --numeric-owner --owner=0 --group=0 -cf "$directory/image.tar" .
     rm -rf "$image"
 }

@@ -7,7 +7,7 @@ use std::fs;
 use emr_ecr_agent_tests::node::{AwsEndpoints, REGION, Settings, TRUSTED_REGISTRY};
 use emr_ecr_agent_tests::ports::Port;
 use emr_ecr_agent_tests::registry::Registry;
-use emr_ecr_agent_tests::scene::{Outcome, Published, SOON, TWELVE_HOURS};
+use emr_ecr_agent_tests::scene::{Outcome, Published, SOON, TWELVE_HOURS, shown};
 use emr_ecr_agent_tests::yarn_cluster::{self, Launch, Launched, YarnCluster};
 use emr_ecr_agent_tests::{ecr::Ecr, imds::Imds};
 use nix::sys::signal::Signal;
@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 const RAN: &str = "exit 77";
 
 #[tokio::test]
-async fn private_images_launch_with_every_token_and_a_copy_made_once_fails() -> Outcome {
+async fn private_images_launch_with_every_token_and_findings_tell_why_not() -> Outcome {
     if !yarn_cluster::can_run() {
         return Ok(());
     }
@@ -60,6 +60,30 @@ async fn private_images_launch_with_every_token_and_a_copy_made_once_fails() -> 
     let launched = cluster.launch(&launch(&uri)).await?;
     assert_eq!(launched.exit_code, Some(77), "{}", launched.diagnostics);
     assert!(!node.node_manager_log().contains(second.password()));
+
+    let finding = |status: &Value| {
+        let findings = status["findings"].as_array();
+        findings.into_iter().flatten().any(|finding| finding["code"] == "entry-with-whitespace")
+    };
+    // A space after a comma belongs to the entry.
+    let path = "conf/container-executor.cfg";
+    let right = fs::read_to_string(node.files().path(path))?;
+    let wrong = right.replace(
+        &format!("{TRUSTED_REGISTRY},{}", registry.host()),
+        &format!("{}, {TRUSTED_REGISTRY}", registry.host()),
+    );
+    assert_ne!(wrong, right);
+    node.run(&["/usr/bin/docker", "tag", &registry.image(), ECR_IMAGE]).await?;
+    let of_ecr = Launch::docker(ECR_IMAGE, RAN);
+    node.files().write(path, &wrong)?;
+    shown(&agent, "the finding", |status| finding(status).then_some(())).await?;
+    let failed = cluster.launch(&of_ecr).await?;
+    assert_eq!(failed.exit_code, Some(127), "{}", failed.diagnostics);
+    assert!(failed.diagnostics.contains("is not trusted"), "{}", failed.diagnostics);
+    node.files().write(path, &right)?;
+    shown(&agent, "the end of the finding", |status| (!finding(status)).then_some(())).await?;
+    let launched = cluster.launch(&of_ecr).await?;
+    assert_eq!(launched.exit_code, Some(77), "{}", launched.diagnostics);
     Ok(())
 }
 
