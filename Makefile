@@ -26,8 +26,13 @@ demo: ## Show the main job on real servers; KEEP=1 leaves them running
 
 .PHONY: test
 test: ## Run all tests, including those on real servers; HADOOP=3.2.2 uses another version
-	@$(PARTS) --only nextest --only hadoop --only registry --only kerberos
+	@$(PARTS) --only nextest --only hadoop --only registry --only docker --only kerberos
 	@PATH="$(CACHE)/nextest/bin:$$PATH" cargo nextest run --workspace
+
+.PHONY: launches
+launches: ## As root, try all recorded launches on a real YARN cluster with Docker (2 min); `make test` tries a third
+	@$(PARTS) --only nextest --only hadoop --only registry --only docker
+	@LAUNCHES=all PATH="$(CACHE)/nextest/bin:$$PATH" cargo nextest run --workspace --test launches
 
 .PHONY: matrix
 matrix: ## Run the HDFS tests on the other versions of Hadoop

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the parts, real servers and tools, that the tests and the demo need. Returns at once if they are installed.
 #
-#   [HADOOP=VERSION] install.sh [--only PART]...   without --only: hadoop, registry and kerberos, which the tests need
+#   [HADOOP=VERSION] install.sh [--only PART]...   without --only: those that the tests need
 #
 # Each part is a directory in the cache (EMR_ECR_AGENT_CACHE, by default ~/.cache/emr-ecr-agent), named by a digest of
 # its inputs. If a run is killed, the next one installs that part from scratch; concurrent runs wait for each other.
@@ -10,7 +10,7 @@ set -euo pipefail
 
 HERE="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 CACHE="${EMR_ECR_AGENT_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/emr-ecr-agent}"
-REAL_PARTS=(hadoop registry kerberos)
+REAL_PARTS=(hadoop registry docker kerberos)
 TOOLS=(lint nextest audit fuzz package node bench fresh)
 
 # Inputs of a part in addition to this script, the part's script and its lines in debian.txt.

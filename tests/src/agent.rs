@@ -1,6 +1,7 @@
 //! Runs the agent's program, configured by files and in an otherwise empty environment.
 
 use std::env;
+use std::ffi::OsString;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -10,7 +11,8 @@ use std::time::Duration;
 
 use emr_ecr_agent::BUILD_ID;
 use hyper::StatusCode;
-use nix::sys::signal::Signal;
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
 use serde_json::Value;
 
 use crate::http::{self, Answer};
@@ -34,6 +36,8 @@ pub enum Error {
     Http(#[from] http::Error),
     #[error(transparent)]
     TimedOut(#[from] TimedOut),
+    #[error("cannot signal the agent")]
+    Signal { source: Errno },
     #[error("the agent's status is not JSON")]
     Status { source: serde_json::Error },
 }
@@ -42,6 +46,8 @@ pub enum Error {
 #[derive(Debug)]
 pub struct Agent {
     server: Server,
+    /// Whether the server is another program that has started the agent.
+    is_within: bool,
     listen: SocketAddr,
 }
 
@@ -58,10 +64,25 @@ impl Agent {
         environment: &[(&'static str, PathBuf)],
     ) -> Result<Self, Error> {
         let mut command = command(node)?;
-        command.envs(environment.iter().cloned()).arg("run").arg("--config").arg(node.agent_toml());
+        command.envs(environment.iter().cloned());
+        Self::spawn(node, listen, command, false)
+    }
+
+    /// The same behind these words, which run it elsewhere.
+    pub fn start_within(
+        node: &Node,
+        listen: SocketAddr,
+        words: impl Iterator<Item = OsString>,
+    ) -> Result<Self, Error> {
+        let command = process::bound_to_parent_words(words.chain([program()?.into_os_string()]));
+        Self::spawn(node, listen, with_environment(command, node), true)
+    }
+
+    fn spawn(node: &Node, listen: SocketAddr, mut command: Command, is_within: bool) -> Result<Self, Error> {
+        command.arg("run").arg("--config").arg(node.agent_toml());
         let log = node.path("agent.log");
         let server = Server::start("the agent", command, &log)?;
-        Ok(Self { server, listen })
+        Ok(Self { server, is_within, listen })
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -117,12 +138,19 @@ impl Agent {
     }
 
     pub fn signal(&self, signal: Signal) -> Result<(), Error> {
-        Ok(self.server.signal(signal)?)
+        if !self.is_within {
+            return Ok(self.server.signal(signal)?);
+        }
+        if let Some(agent) = self.process_id().and_then(process::only_child) {
+            kill(agent, signal).map_err(|source| Error::Signal { source })?;
+        }
+        Ok(())
     }
 
     /// Sends SIGTERM and returns the exit status.
     pub async fn terminate(&mut self, deadline: Duration) -> Result<ExitStatus, Error> {
-        Ok(self.server.terminate(deadline).await?)
+        self.signal(Signal::SIGTERM)?;
+        Ok(self.server.ended(deadline).await?)
     }
 
     /// Waits until it ends on its own. The exit code is -1 if a signal killed it.
@@ -148,9 +176,12 @@ impl Agent {
 
 /// The agent's program in its environment on `node`, without arguments.
 pub fn command(node: &Node) -> Result<Command, Error> {
-    let mut command = process::bound_to_parent(&program()?);
+    Ok(with_environment(process::bound_to_parent(&program()?), node))
+}
+
+fn with_environment(mut command: Command, node: &Node) -> Command {
     command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("HOME", node.home_dir());
-    Ok(command)
+    command
 }
 
 /// The agent of the same build as the running program; an error if it was built from other sources.

@@ -21,6 +21,7 @@ use std::time::Duration;
 
 pub use client::HdfsClient;
 pub use ha::HaHdfs;
+pub(crate) use jvm::Jvm;
 pub use shared::{Processes, SharedHdfs, keep};
 
 use crate::kerberos::Realm;
@@ -30,7 +31,6 @@ use crate::process::{self, Server};
 use crate::scratch;
 use crate::wait::{self, TimedOut};
 use conf::Differences;
-use jvm::Jvm;
 use shell::ShellServer;
 
 /// The superuser; the servers run as this user.

@@ -36,3 +36,4 @@ pub mod tracer;
 pub mod wait;
 pub mod watch;
 pub mod yarn;
+pub mod yarn_cluster;

@@ -35,6 +35,11 @@ impl Part {
         Self::find("bench")
     }
 
+    /// A Docker engine in `usr/` and the layer of a small image, as described in `tests/parts/docker.sh`.
+    pub fn docker() -> Result<Self, Missing> {
+        Self::find("docker")
+    }
+
     /// docker-registry and skopeo, in `bin/`.
     pub fn registry() -> Result<Self, Missing> {
         Self::find("registry")

@@ -1,5 +1,6 @@
 //! Runs programs: servers that log to a file and never outlive this process, and commands that run to their end.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
 use std::net::SocketAddr;
@@ -78,9 +79,20 @@ pub async fn run(mut command: Command) -> io::Result<Finished> {
 
 /// A command that the kernel kills together with the thread that starts it.
 pub fn bound_to_parent(program: &Path) -> Command {
+    bound_to_parent_words([program])
+}
+
+/// The same for a program with its first arguments.
+pub fn bound_to_parent_words(words: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
     let mut command = Command::new("/usr/bin/setpriv");
-    command.args(["--pdeathsig", "KILL"]).arg(program);
+    command.args(["--pdeathsig", "KILL"]).args(words);
     command
+}
+
+/// The one process that this process has started and that still runs.
+pub fn only_child(process: u32) -> Option<Pid> {
+    let children = fs::read_to_string(format!("/proc/{process}/task/{process}/children")).ok()?;
+    Some(Pid::from_raw(children.split_whitespace().next()?.parse().ok()?))
 }
 
 impl Server {

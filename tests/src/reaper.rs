@@ -25,6 +25,8 @@ use crate::agent::program_directory;
 pub enum Resource {
     /// A directory and all mounts below it.
     Directory(PathBuf),
+    /// Control groups of this name, in every hierarchy, with those below them.
+    ControlGroups(String),
     /// A process and, if it leads one, its group. The start time distinguishes it from a later process with the same
     /// id.
     Process { id: i32, started: u64 },
@@ -155,6 +157,7 @@ fn clean_up(resource: &Resource) {
                 let _ = retry_on_intr(|| poll(&mut [PollFd::new(&ended, PollFlags::IN)], None));
             }
         }
+        Resource::ControlGroups(name) => remove_control_groups(name),
         Resource::Directory(path) => {
             for mount in mounts_below(path) {
                 let _ = Command::new("umount").args(["--lazy", "--"]).arg(mount).status();
@@ -165,6 +168,23 @@ fn clean_up(resource: &Resource) {
             {}
         }
     }
+}
+
+/// Removes the control groups of this name as soon as their processes have ended.
+pub fn remove_control_groups(name: &str) {
+    let root = Path::new("/sys/fs/cgroup");
+    let hierarchies = fs::read_dir(root).into_iter().flatten().flatten().map(|entry| entry.path());
+    for hierarchy in hierarchies.chain([root.to_owned()]) {
+        remove_control_group(&hierarchy.join(name));
+    }
+}
+
+fn remove_control_group(path: &Path) {
+    let below = fs::read_dir(path).into_iter().flatten().flatten();
+    for entry in below.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+        remove_control_group(&entry.path());
+    }
+    while fs::remove_dir(path).is_err_and(|error| error.kind() == io::ErrorKind::ResourceBusy) {}
 }
 
 /// Innermost first.

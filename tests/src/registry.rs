@@ -61,8 +61,19 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Starts it with the image. It accepts no credentials at first.
+    /// Starts it with an image of one small file. It accepts no credentials at first.
     pub async fn start() -> Result<Self, Error> {
+        let layer = image::readme().map_err(|source| Error::Image { source })?;
+        Self::start_with(layer).await
+    }
+
+    /// The same with an image that containers can be run of.
+    pub async fn start_with_shell() -> Result<Self, Error> {
+        let layer = Part::docker()?.path("image.tar");
+        Self::start_with(fs::read(layer).map_err(|source| Error::Image { source })?).await
+    }
+
+    async fn start_with(layer: Vec<u8>) -> Result<Self, Error> {
         let part = Part::registry()?;
         let home = scratch::directory("registry")?;
         let port = Port::reserve()?;
@@ -84,7 +95,7 @@ impl Registry {
             })
             .await?;
 
-        image::push(address, &authorization(USER, &builder)).await?;
+        image::push(address, &authorization(USER, &builder), layer).await?;
         passwords.accept_only(USER, &base64_noise())?;
         Ok(Self { _server: server, port, passwords, _home: home })
     }

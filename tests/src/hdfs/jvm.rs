@@ -1,5 +1,6 @@
 //! Starts Hadoop's programs from the installed part, with one configuration directory, as one user.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
@@ -12,16 +13,22 @@ pub(crate) struct Jvm {
     part: Part,
     conf_dir: PathBuf,
     krb5_conf: Option<PathBuf>,
+    within: Vec<OsString>,
 }
 
 impl Jvm {
     pub fn new(part: Part, conf_dir: PathBuf) -> Self {
-        Self { part, conf_dir, krb5_conf: None }
+        Self { part, conf_dir, krb5_conf: None, within: Vec::new() }
     }
 
     /// For programs that log in to the realm in this file.
     pub fn in_realm(self, krb5_conf: PathBuf) -> Self {
         Self { krb5_conf: Some(krb5_conf), ..self }
+    }
+
+    /// Started by a command that ends in these words, which run another program elsewhere.
+    pub fn within(self, words: Vec<OsString>) -> Self {
+        Self { within: words, ..self }
     }
 
     pub fn conf_dir(&self) -> &PathBuf {
@@ -40,7 +47,8 @@ impl Jvm {
         let web = self.part.path("web");
         let temp = self.conf_dir.with_file_name("tmp");
 
-        let mut command = process::bound_to_parent(&self.part.path("java"));
+        let mut command = process::bound_to_parent_words(&self.within);
+        command.arg(self.part.path("java"));
         let realm = self.krb5_conf.iter().map(|path| format!("-Djava.security.krb5.conf={}", path.display()));
         command
             .args(realm)

@@ -1,4 +1,4 @@
-//! Builds an image of one layer with one file, and pushes it through the registry's HTTP API.
+//! Builds an image of one layer, and pushes it through the registry's HTTP API.
 
 use std::fmt::Write;
 use std::net::SocketAddr;
@@ -12,9 +12,9 @@ use sha2::{Digest, Sha256};
 use super::{Error, IMAGE};
 use crate::http::Call;
 
-/// Pushes the image [`IMAGE`] with this `Authorization` header.
-pub(super) async fn push(address: SocketAddr, authorization: &str) -> Result<(), Error> {
-    let layer = Blob::new(layer().map_err(|source| Error::Image { source })?);
+/// Pushes the image [`IMAGE`] of this layer, a tar archive, with this `Authorization` header.
+pub(super) async fn push(address: SocketAddr, authorization: &str, layer: Vec<u8>) -> Result<(), Error> {
+    let layer = Blob::new(layer);
     let config = Blob::new(config(&layer).to_string());
     let upload = Upload { address, authorization };
     upload.blob(&layer).await?;
@@ -43,7 +43,8 @@ impl Blob {
     }
 }
 
-fn layer() -> std::io::Result<Vec<u8>> {
+/// A layer with one small file.
+pub(super) fn readme() -> std::io::Result<Vec<u8>> {
     let content = b"This image exists to be pulled.\n";
     let mut header = tar::Header::new_gnu();
     header.set_size(content.len() as u64);

@@ -1,0 +1,88 @@
+//! As whom things are done: root, the NodeManager's user, the user of a job.
+
+use std::ffi::CString;
+use std::path::Path;
+
+use nix::unistd::{Gid, Uid, User, getgid, getuid, initgroups, setegid, seteuid, setgid, setuid};
+
+use crate::exit::{self, Failure};
+
+/// The user and group that started this program.
+#[derive(Debug, Clone, Copy)]
+pub struct NodeManager {
+    uid: Uid,
+    pub gid: Gid,
+}
+
+/// The user of a job.
+#[derive(Debug)]
+pub struct Account {
+    pub uid: Uid,
+    pub gid: Gid,
+    name: CString,
+}
+
+impl NodeManager {
+    /// Makes root the real user as well, so that the effective one can change to and fro.
+    pub fn become_root() -> Result<Self, Failure> {
+        let manager = Self { uid: getuid(), gid: getgid() };
+        setuid(Uid::from_raw(0)).map_err(not_changed)?;
+        Ok(manager)
+    }
+
+    /// Does `action` with the NodeManager's rights.
+    pub fn act<T>(&self, action: impl FnOnce() -> T) -> Result<T, Failure> {
+        act_as(self.uid, self.gid, action)
+    }
+
+    pub fn read(&self, path: &Path) -> Result<Vec<u8>, Failure> {
+        self.act(|| std::fs::read(path))?.map_err(|error| {
+            Failure::new(
+                exit::COULD_NOT_CREATE_WORK_DIRECTORIES,
+                format!("Could not open file {} - {error}", path.display()),
+            )
+        })
+    }
+}
+
+impl Account {
+    pub fn of(user: User) -> Result<Self, Failure> {
+        let name =
+            CString::new(user.name).map_err(|_| Failure::new(exit::USER_REFUSED, "Invalid user name"))?;
+        Ok(Self { uid: user.uid, gid: user.gid, name })
+    }
+
+    /// Does `action` with the user's rights.
+    pub fn act<T>(&self, action: impl FnOnce() -> T) -> Result<T, Failure> {
+        act_as(self.uid, self.gid, action)
+    }
+
+    /// Gives up root for good.
+    pub fn become_it(&self) -> Result<(), Failure> {
+        initgroups(&self.name, self.gid).map_err(not_changed)?;
+        setgid(self.gid).map_err(not_changed)?;
+        setuid(self.uid).map_err(not_changed)
+    }
+}
+
+/// Does `action` as root in the middle of what the NodeManager does.
+pub fn act_as_root<T>(action: impl FnOnce() -> T) -> Result<T, Failure> {
+    act_as(Uid::from_raw(0), nix::unistd::getegid(), action)
+}
+
+fn act_as<T>(uid: Uid, gid: Gid, action: impl FnOnce() -> T) -> Result<T, Failure> {
+    let (before_uid, before_gid) = (nix::unistd::geteuid(), nix::unistd::getegid());
+    // Only root may take another identity.
+    seteuid(Uid::from_raw(0)).map_err(not_changed)?;
+    setegid(gid).map_err(not_changed)?;
+    seteuid(uid).map_err(not_changed)?;
+    let outcome = action();
+    seteuid(Uid::from_raw(0)).map_err(not_changed)?;
+    setegid(before_gid).map_err(not_changed)?;
+    seteuid(before_uid).map_err(not_changed)?;
+    Ok(outcome)
+}
+
+fn not_changed(error: nix::Error) -> Failure {
+    Failure::new(exit::SETUID_OPER_FAILED, format!("Failed to change the user - {}", error.desc()))
+}

@@ -1,0 +1,166 @@
+//! Launches: in Docker, where the container outlives the docker client, and plainly.
+
+use std::fs;
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::retry_on_intr;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use crate::Node;
+use crate::accounts::Account;
+use crate::directories::{self, App};
+use crate::docker;
+use crate::exit::{self, Failure};
+
+/// The files that the NodeManager gives for a launch.
+pub struct Files<'a> {
+    work_dir: &'a Path,
+    script: &'a Path,
+    tokens: &'a Path,
+    pid_file: &'a Path,
+}
+
+impl<'a> Files<'a> {
+    pub fn new(work_dir: &'a str, script: &'a str, tokens: &'a str, pid_file: &'a str) -> Self {
+        let [work_dir, script, tokens, pid_file] = [work_dir, script, tokens, pid_file].map(Path::new);
+        Self { work_dir, script, tokens, pid_file }
+    }
+
+    fn script_copy(&self) -> PathBuf {
+        self.work_dir.join("launch_container.sh")
+    }
+
+    fn exit_code_file(&self) -> PathBuf {
+        let mut path = self.pid_file.as_os_str().to_owned();
+        path.push(".exitcode");
+        path.into()
+    }
+}
+
+impl Node {
+    pub fn launch_in_docker(
+        &self,
+        user: &Account,
+        app: &App<'_>,
+        files: &Files<'_>,
+        command_file: &Path,
+    ) -> Result<u8, Failure> {
+        self.require_docker()?;
+        self.prepare(user, app, files)?;
+        app.make_file_caches(user)?;
+        println!("Getting exit code file...");
+        println!("Changing effective user to root...");
+        let words = self.launch_words(command_file)?;
+        let exit_code = self.run_container(app.container(), &words, files)?;
+        self.write_as_manager(&files.exit_code_file(), &exit_code.to_string())?;
+        Ok(exit_code)
+    }
+
+    pub fn launch_plainly(&self, user: &Account, app: &App<'_>, files: &Files<'_>) -> Result<u8, Failure> {
+        self.prepare(user, app, files)?;
+        println!("Getting exit code file...");
+        println!("Launching container...");
+        let mut child = Command::new("/bin/bash")
+            .arg(files.script_copy())
+            .current_dir(files.work_dir)
+            .uid(user.uid.as_raw())
+            .gid(user.gid.as_raw())
+            // The NodeManager signals the group.
+            .process_group(0)
+            .spawn()
+            .map_err(|error| not_run(&error))?;
+        println!("Writing pid file...");
+        self.write_pid(files.pid_file, child.id())?;
+        let status = child.wait().map_err(|error| not_run(&error))?;
+        let exit_code = docker::exit_code(status);
+        self.write_as_manager(&files.exit_code_file(), &exit_code.to_string())?;
+        Ok(exit_code)
+    }
+
+    /// Directories, launch script and tokens.
+    fn prepare(&self, user: &Account, app: &App<'_>, files: &Files<'_>) -> Result<(), Failure> {
+        println!("Creating script paths...");
+        let script = self.manager.read(files.script)?;
+        let tokens = self.manager.read(files.tokens)?;
+        println!("Creating local dirs...");
+        app.make_user_directories(user, &self.manager)?;
+        app.make_log_directories(user, &self.manager)?;
+        user.act(|| {
+            app.make_container_directories(files.work_dir)?;
+            directories::write(&files.script_copy(), &script, 0o700)?;
+            directories::write(&files.work_dir.join("container_tokens"), &tokens, 0o600)
+        })?
+    }
+
+    fn run_container(&self, name: &str, words: &docker::Words, files: &Files<'_>) -> Result<u8, Failure> {
+        let binary = self.docker_binary();
+        let status = docker::command(words).status().map_err(|error| {
+            let message = format!("failed to execute docker command! error: {}", docker::reason(&error));
+            Failure::new(exit::UNABLE_TO_EXECUTE_CONTAINER_SCRIPT, message)
+        })?;
+        if !status.success() {
+            return Err(Failure::new(exit::UNABLE_TO_EXECUTE_CONTAINER_SCRIPT, ""));
+        }
+        println!("Inspecting docker container...");
+        println!("Docker inspect command: {} inspect --format {{{{.State.Pid}}}} {name}", binary.display());
+        let pid: i32 = self.inspect(name, "{{.State.Pid}}")?;
+        println!("pid from docker inspect: {pid}");
+        // Zero: it has ended already.
+        if pid > 0 {
+            println!("Writing pid file...");
+            self.write_pid(files.pid_file, pid.unsigned_abs())?;
+            println!("Waiting for docker container to finish.");
+            wait_for_end(pid);
+        }
+        println!("Obtaining the exit code...");
+        let exit_code: u8 = self.inspect(name, "{{.State.ExitCode}}")?;
+        println!("Exit code from docker inspect: {exit_code}");
+        Ok(exit_code)
+    }
+
+    fn inspect<T: std::str::FromStr>(&self, name: &str, format: &str) -> Result<T, Failure> {
+        let failed = || {
+            Failure::new(exit::DOCKER_RUN_FAILED, format!("Could not inspect docker to get {format} {name}."))
+        };
+        let output = Command::new(self.docker_binary())
+            .args(["inspect", "--format", format, name])
+            .env_clear()
+            .output()
+            .map_err(|_| failed())?;
+        String::from_utf8_lossy(&output.stdout).trim().parse().map_err(|_| failed())
+    }
+
+    fn write_pid(&self, path: &Path, pid: u32) -> Result<(), Failure> {
+        println!("Writing to tmp file {}.tmp", path.display());
+        self.write_as_manager(path, &pid.to_string())
+    }
+
+    /// The NodeManager sees the whole file or none.
+    fn write_as_manager(&self, path: &Path, text: &str) -> Result<(), Failure> {
+        let mut draft = path.as_os_str().to_owned();
+        draft.push(".tmp");
+        let write = || fs::write(&draft, text).and_then(|()| fs::rename(&draft, path));
+        self.manager.act(write)?.map_err(|error| {
+            Failure::new(exit::WRITE_PIDFILE_FAILED, format!("Can't write {} - {error}", path.display()))
+        })
+    }
+}
+
+fn not_run(error: &io::Error) -> Failure {
+    Failure::new(
+        exit::UNABLE_TO_EXECUTE_CONTAINER_SCRIPT,
+        format!("Couldn't execute the container launch file - {error}"),
+    )
+}
+
+/// At once if there is no such process any more.
+fn wait_for_end(pid: i32) {
+    let process = Pid::from_raw(pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+    if let Some(process) = process {
+        let _ = retry_on_intr(|| poll(&mut [PollFd::new(&process, PollFlags::IN)], None));
+    }
+}

@@ -1,0 +1,109 @@
+//! What the native code says on standard error when it refuses a launch or an image is not trusted.
+
+use hadoop_rules::executor_config::{DOCKER, ExecutorConfig, lossy};
+use hadoop_rules::launch::Refusal;
+use hadoop_rules::mounts::MountRefusal;
+use hadoop_rules::trust::{self, Container, PrivilegedRefusal};
+
+const SECTION: &str = "docker-command-execution";
+
+/// An untrusted image runs without mounts and capabilities; these lines alone tell of it.
+pub fn tell_about_trust(config: &ExecutorConfig, request: &ExecutorConfig) {
+    let Some(image) = request.get(SECTION, "image") else { return };
+    if trust::is_trusted(config, Container::Normal, image) {
+        return;
+    }
+    eprintln!("image: {} is not trusted.", lossy(image));
+    if request.get(SECTION, "mounts").is_some() {
+        eprintln!("Disable mount volume for untrusted image");
+    }
+    eprintln!("Disable cap-add for untrusted image");
+    eprintln!("Docker capability disabled for untrusted image");
+}
+
+/// The line before `Error constructing docker command`.
+pub fn explain(config: &ExecutorConfig, request: &ExecutorConfig, refusal: &Refusal) {
+    match refusal {
+        Refusal::Network => {
+            eprintln!("{}", not_permitted(config, "docker.allowed.networks", request, "net"));
+            eprintln!("Could not find requested network in allowed networks");
+        }
+        Refusal::Capability => {
+            eprintln!("{}", not_permitted(config, "docker.allowed.capabilities", request, "cap-add"));
+            eprintln!("Invalid docker capability requested");
+        }
+        Refusal::Mount(mount) => explain_mount(mount),
+        Refusal::Privileged(PrivilegedRefusal::NotEntryPoint) => {
+            eprintln!("Privileged containers are disabled for non-entry-point mode");
+        }
+        Refusal::Privileged(_) => eprintln!("Privileged containers are disabled"),
+        _ => {}
+    }
+}
+
+/// The text in `error message='…'`.
+pub fn error_message(refusal: &Refusal) -> &'static str {
+    match refusal {
+        Refusal::NotRun => "Incorrect command",
+        Refusal::TooManyArguments => "Command buffer too small",
+        Refusal::ContainerName => "Invalid docker container name",
+        Refusal::NoUser => "Invalid docker user name",
+        Refusal::ImageName => "Invalid docker image name",
+        Refusal::Network => "Invalid docker network",
+        Refusal::Mount(mount) => match mount {
+            MountRefusal::AllowedMountMissing { .. } => "Mount access error",
+            MountRefusal::Malformed { .. } | MountRefusal::SourceMissing { .. } => "Invalid mount",
+            MountRefusal::ReadOnly { .. } => "Invalid read-only mount",
+            MountRefusal::ReadWrite { .. } | MountRefusal::CoversConfig { .. } => "Invalid read-write mount",
+            MountRefusal::Pattern(_) => "Unknown error code",
+        },
+        Refusal::TmpfsMount => "Invalid docker tmpfs mount",
+        Refusal::Privileged(_) => "Privileged docker containers are disabled",
+        Refusal::Capability => "Invalid docker capability",
+        Refusal::Runtime => "Invalid docker runtime",
+        Refusal::NetworkDriver | Refusal::UnknownUser => "Unknown error code",
+    }
+}
+
+/// Of the values that are asked for under `key`, the first that is not in the list.
+fn not_permitted(config: &ExecutorConfig, allowed_key: &str, request: &ExecutorConfig, key: &str) -> String {
+    let allowed = config.list(DOCKER, allowed_key);
+    let mut values = request.items(SECTION, key);
+    let value = values.find(|value| !allowed.is_some_and(|allowed| allowed.contains(value)));
+    let value = lossy(value.unwrap_or_default());
+    match allowed {
+        Some(_) => format!("Invalid param '{value}' requested"),
+        None => format!("Invalid param '{value}' requested, permitted values list is empty"),
+    }
+}
+
+fn explain_mount(refusal: &MountRefusal) {
+    match refusal {
+        MountRefusal::AllowedMountMissing { entry, .. } => {
+            eprintln!("Could not determine real path of mount '{}'", lossy(entry));
+            eprintln!("Unable to find permitted mounts on disk");
+        }
+        MountRefusal::Malformed { mount } => eprintln!("Invalid docker mount '{}'", lossy(mount)),
+        MountRefusal::SourceMissing { mount } => {
+            let (source, destination) = ends(mount);
+            eprintln!("Could not determine real path of mount '{source}'");
+            eprintln!("Invalid mount src='{source}', dest='{destination}'");
+        }
+        MountRefusal::ReadOnly { mount } | MountRefusal::ReadWrite { mount } => {
+            let (source, destination) = ends(mount);
+            eprintln!("Configuration does not allow mount src='{source}', dest='{destination}'");
+        }
+        MountRefusal::CoversConfig { mount } => {
+            let (source, destination) = ends(mount);
+            eprintln!(
+                "Attempting to mount a parent directory of container-executor.cfg as read-write. src='{source}', dest='{destination}'"
+            );
+        }
+        MountRefusal::Pattern(pattern) => eprintln!("{pattern}"),
+    }
+}
+
+fn ends(mount: &[u8]) -> (String, String) {
+    let mut parts = mount.split(|byte| *byte == b':').map(|part| lossy(part).into_owned());
+    (parts.next().unwrap_or_default(), parts.next().unwrap_or_default())
+}

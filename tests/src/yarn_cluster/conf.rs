@@ -1,0 +1,132 @@
+//! The site files of ResourceManager and NodeManager.
+
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use super::Error;
+use crate::ports::Port;
+use crate::site;
+
+/// The group that may run container-executor, and the NodeManager's own.
+pub const YARN: &str = "yarn";
+
+/// Where a ResourceManager listens.
+#[derive(Debug)]
+pub struct Addresses {
+    clients: Port,
+    schedulers: Port,
+    trackers: Port,
+    admins: Port,
+    web: Port,
+}
+
+impl Addresses {
+    pub fn reserve() -> Result<Self, Error> {
+        let port = Port::reserve;
+        Ok(Self { clients: port()?, schedulers: port()?, trackers: port()?, admins: port()?, web: port()? })
+    }
+
+    pub fn web(&self) -> SocketAddr {
+        self.web.address()
+    }
+
+    fn properties(&self) -> Vec<(String, String)> {
+        let property =
+            |name: &str, port: &Port| (format!("yarn.resourcemanager.{name}"), port.address().to_string());
+        vec![
+            property("address", &self.clients),
+            property("scheduler.address", &self.schedulers),
+            property("resource-tracker.address", &self.trackers),
+            property("admin.address", &self.admins),
+            property("webapp.address", &self.web),
+        ]
+    }
+}
+
+pub fn write_resource_manager(conf_dir: &Path, addresses: &Addresses) -> Result<(), Error> {
+    let mut properties = addresses.properties();
+    properties.extend(own([
+        // Requests name their user in the query.
+        ("hadoop.http.filter.initializers", "org.apache.hadoop.security.AuthenticationFilterInitializer"),
+        ("hadoop.http.authentication.type", "simple"),
+        ("hadoop.http.authentication.simple.anonymous.allowed", "true"),
+        ("yarn.resourcemanager.nodemanagers.heartbeat-interval-ms", "100"),
+        ("yarn.resourcemanager.am.max-attempts", "1"),
+        ("yarn.scheduler.minimum-allocation-mb", "128"),
+    ]));
+    write(&conf_dir.join("yarn-site.xml"), &properties)?;
+    let scheduler = own([
+        ("yarn.scheduler.capacity.root.queues", "default"),
+        ("yarn.scheduler.capacity.root.default.capacity", "100"),
+        // Every container here is an application master.
+        ("yarn.scheduler.capacity.maximum-am-resource-percent", "1"),
+        ("yarn.scheduler.capacity.root.default.maximum-am-resource-percent", "1"),
+    ]);
+    write(&conf_dir.join("capacity-scheduler.xml"), &scheduler)
+}
+
+/// What a NodeManager needs besides the addresses.
+pub struct NodeManagerConf<'a> {
+    pub host: &'a str,
+    pub container_executor: &'a Path,
+    pub local_dir: &'a Path,
+    pub log_dir: &'a Path,
+}
+
+impl NodeManagerConf<'_> {
+    pub fn write(&self, conf_dir: &Path, addresses: &Addresses) -> Result<(), Error> {
+        const DOCKER: &str = "yarn.nodemanager.runtime.linux.docker";
+        let any_port = format!("{}:0", self.host);
+        let mut properties = addresses.properties();
+        properties.extend(own([
+            ("yarn.nodemanager.hostname", self.host.to_owned()),
+            ("yarn.nodemanager.address", any_port.clone()),
+            ("yarn.nodemanager.localizer.address", any_port.clone()),
+            ("yarn.nodemanager.webapp.address", any_port),
+            ("yarn.nodemanager.local-dirs", text(self.local_dir)),
+            ("yarn.nodemanager.log-dirs", text(self.log_dir)),
+            ("yarn.nodemanager.linux-container-executor.path", text(self.container_executor)),
+        ]));
+        properties.extend(own([
+            ("yarn.nodemanager.linux-container-executor.group", YARN),
+            ("yarn.nodemanager.linux-container-executor.nonsecure-mode.limit-users", "false"),
+            (
+                "yarn.nodemanager.container-executor.class",
+                "org.apache.hadoop.yarn.server.nodemanager.LinuxContainerExecutor",
+            ),
+            ("yarn.nodemanager.runtime.linux.allowed-runtimes", "default,docker"),
+            (&format!("{DOCKER}.allowed-container-networks"), "host,none"),
+            (&format!("{DOCKER}.default-container-network"), "host"),
+            (&format!("{DOCKER}.capabilities"), "SYS_CHROOT"),
+            (&format!("{DOCKER}.image-update"), "false"),
+            (&format!("{DOCKER}.default-ro-mounts"), "/etc/passwd:/etc/passwd,/etc/group:/etc/group"),
+            ("yarn.nodemanager.env-whitelist", "JAVA_HOME"),
+            ("yarn.nodemanager.resource.memory-mb", "4096"),
+            ("yarn.nodemanager.resource.cpu-vcores", "8"),
+            ("yarn.nodemanager.pmem-check-enabled", "false"),
+            ("yarn.nodemanager.vmem-check-enabled", "false"),
+            // A full disk of this machine is none of the tests' business.
+            ("yarn.nodemanager.disk-health-checker.max-disk-utilization-per-disk-percentage", "99.9"),
+        ]));
+        write(&conf_dir.join("yarn-site.xml"), &properties)
+    }
+}
+
+fn own<const N: usize>(properties: [(&str, impl Display); N]) -> Vec<(String, String)> {
+    properties.into_iter().map(|(name, value)| (name.to_owned(), value.to_string())).collect()
+}
+
+fn text(path: &Path) -> String {
+    path.display().to_string()
+}
+
+fn write(path: &Path, properties: &[(String, String)]) -> Result<(), Error> {
+    let borrowed: Vec<(&str, &str)> =
+        properties.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    site::write(path, &borrowed).map_err(|source| Error::File {
+        operation: "write",
+        path: path.to_owned(),
+        source,
+    })
+}

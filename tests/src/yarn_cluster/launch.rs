@@ -1,0 +1,90 @@
+//! One container, as a user asks for it, and what became of it.
+
+use serde_json::{Value, json};
+
+/// A launch of one container: an application whose master it is.
+#[derive(Debug, Clone)]
+pub struct Launch {
+    pub(super) user: &'static str,
+    command: String,
+    environment: Vec<(&'static str, String)>,
+}
+
+impl Launch {
+    /// Without Docker, as user hadoop.
+    pub fn plain(command: &str) -> Self {
+        Self { user: "hadoop", command: command.to_owned(), environment: Vec::new() }
+    }
+
+    /// In a container of this image.
+    pub fn docker(image: &str, command: &str) -> Self {
+        Self::plain(command)
+            .environment("YARN_CONTAINER_RUNTIME_TYPE", "docker")
+            .environment("YARN_CONTAINER_RUNTIME_DOCKER_IMAGE", image)
+    }
+
+    /// Pulls with the credentials in this file.
+    pub fn client_config(self, uri: &str) -> Self {
+        self.environment("YARN_CONTAINER_RUNTIME_DOCKER_CLIENT_CONFIG", uri)
+    }
+
+    /// Mounts are `source:destination:mode`.
+    pub fn mounts(self, mounts: &[&str]) -> Self {
+        self.environment("YARN_CONTAINER_RUNTIME_DOCKER_MOUNTS", &mounts.join(","))
+    }
+
+    pub fn network(self, network: &str) -> Self {
+        self.environment("YARN_CONTAINER_RUNTIME_DOCKER_CONTAINER_NETWORK", network)
+    }
+
+    pub fn privileged(self) -> Self {
+        self.environment("YARN_CONTAINER_RUNTIME_DOCKER_RUN_PRIVILEGED_CONTAINER", "true")
+    }
+
+    pub fn environment(mut self, name: &'static str, value: &str) -> Self {
+        self.environment.push((name, value.to_owned()));
+        self
+    }
+
+    pub fn by(self, user: &'static str) -> Self {
+        Self { user, ..self }
+    }
+
+    /// The body of the request that submits it.
+    pub(super) fn submission(&self, application: &str) -> Value {
+        let environment: Vec<Value> =
+            self.environment.iter().map(|(key, value)| json!({ "key": key, "value": value })).collect();
+        json!({
+            "application-id": application,
+            "application-name": "launch",
+            "application-type": "YARN",
+            "max-app-attempts": 1,
+            "am-container-spec": {
+                "commands": { "command": self.command },
+                "environment": { "entry": environment },
+            },
+            "resource": { "memory": 128, "vCores": 1 },
+        })
+    }
+}
+
+/// How a launch ended.
+#[derive(Debug, Clone)]
+pub struct Launched {
+    /// Of the container, or what YARN has in its place; none if YARN never came so far.
+    pub exit_code: Option<i32>,
+    /// What YARN tells the user, with the standard error of container-executor in it.
+    pub diagnostics: String,
+    pub application: String,
+}
+
+impl Launched {
+    pub(super) fn of(application: String, report: &Value) -> Self {
+        let diagnostics = report["diagnostics"].as_str().unwrap_or_default().to_owned();
+        // YARN has no field for it: the diagnostics are where users find it, too.
+        let exit_code = diagnostics.split("exitCode: ").nth(1).and_then(|rest| {
+            rest.split(|end: char| !end.is_ascii_digit() && end != '-').next()?.parse().ok()
+        });
+        Self { exit_code, diagnostics, application }
+    }
+}

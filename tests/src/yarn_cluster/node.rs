@@ -1,0 +1,353 @@
+//! One node: namespaces with files of their own, a Docker engine, a NodeManager, and an agent if wanted.
+
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::net::SocketAddr;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::retry_on_intr;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+use super::Error;
+use super::conf::{Addresses, NodeManagerConf, YARN};
+use crate::agent::{self, Agent, program_directory};
+use crate::hdfs::{HdfsClient, Jvm};
+use crate::node::{Node, TRUSTED_REGISTRY};
+use crate::parts::{self, Part};
+use crate::process::{self, Server};
+use crate::reaper::{self, Resource};
+
+const MAIN: &str = "org.apache.hadoop.yarn.server.nodemanager.NodeManager";
+const START: Duration = Duration::from_secs(60);
+const SCRIPT: &str = include_str!("node.sh");
+/// Only the engine's own tools: another docker of this machine must not be found.
+const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
+
+const YARN_ID: u32 = 1001;
+const PASSWD: &str = "\
+root:x:0:0:root:/root:/bin/bash
+nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin
+hdfs:x:1002:1002::/var/lib/hdfs:/bin/bash
+yarn:x:1001:1001::/var/lib/yarn:/bin/bash
+hadoop:x:1003:1003::/home/hadoop:/bin/bash
+alice:x:1004:1004::/home/alice:/bin/bash
+";
+const GROUP: &str = "\
+root:x:0:
+nogroup:x:65534:
+docker:x:999:
+hdfs:x:1002:
+yarn:x:1001:
+hadoop:x:1003:yarn
+alice:x:1004:
+";
+
+/// The running node; all of it ends when dropped.
+#[derive(Debug)]
+pub struct ClusterNode {
+    // Fields drop in this order: what runs on the node ends before it, and it before its files go.
+    node_manager: Option<Server>,
+    engine: Option<Server>,
+    namespaces: Namespaces,
+    control_groups: ControlGroups,
+    host: String,
+    files: Node,
+}
+
+impl ClusterNode {
+    /// Starts engine and NodeManager on the node with this number.
+    pub async fn start(
+        number: u8,
+        hdfs: &HdfsClient,
+        addresses: &Addresses,
+        registries: &[&str],
+    ) -> Result<Self, Error> {
+        let host = format!("127.0.0.{}", 10 + number);
+        let files = Node::new(hdfs.conf_dir())?;
+        lay_out(&files, &host, hdfs, addresses, registries)?;
+        let namespaces = Namespaces::start(&files, &host).await?;
+        let control_groups = ControlGroups::named_after(&files)?;
+        let mut node = Self { node_manager: None, engine: None, namespaces, control_groups, host, files };
+        node.start_engine().await?;
+        node.start_node_manager()?;
+        Ok(node)
+    }
+
+    /// The node's address, which is its name in YARN.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Its files as this machine sees them; `conf/` is the node's /etc/hadoop/conf.
+    pub fn files(&self) -> &Node {
+        &self.files
+    }
+
+    pub fn still_runs(&mut self) -> Result<(), Error> {
+        for server in [&mut self.node_manager, &mut self.engine].into_iter().flatten() {
+            server.still_runs()?;
+        }
+        Ok(())
+    }
+
+    pub async fn start_engine(&mut self) -> Result<(), Error> {
+        let mut command = self.namespaces.command();
+        command.env_clear().env("PATH", PATH).args([
+            "dockerd",
+            "--iptables=false",
+            "--ip6tables=false",
+            "--bridge=none",
+        ]);
+        // The engine leaves its own there, also when it is stopped.
+        command
+            .arg("--exec-opt=native.cgroupdriver=cgroupfs")
+            .arg("--cgroup-parent")
+            .arg(&self.control_groups.0);
+        command.arg("--data-root").arg(self.files.path("docker"));
+        let log = self.files.path("dockerd.log");
+        let mut engine = Server::start("dockerd", command, &log)?;
+        engine
+            .wait_until("the Docker engine", START, async |_| {
+                self.run(&["/usr/bin/docker", "version"]).await.map(drop)
+            })
+            .await?;
+        self.engine = Some(engine);
+        Ok(())
+    }
+
+    /// Starts the NodeManager; the ResourceManager tells when it is there.
+    pub fn start_node_manager(&mut self) -> Result<(), Error> {
+        let as_yarn = ["setpriv", "--reuid", YARN, "--regid", YARN, "--init-groups", "--"];
+        let before = self.namespaces.words().chain(as_yarn.map(OsString::from)).collect();
+        let jvm = Jvm::new(Part::hadoop()?, PathBuf::from("/etc/hadoop/conf")).within(before);
+        let command = jvm.command_with(&["-Xmx256m"], YARN, MAIN);
+        let log = self.files.path("nodemanager.log");
+        self.node_manager = Some(Server::start("the NodeManager", command, &log)?);
+        Ok(())
+    }
+
+    /// Runs the agent on the node; `listen` is where its settings put the health endpoint.
+    pub fn start_agent(&self, listen: SocketAddr) -> Result<Agent, Error> {
+        Ok(Agent::start_within(&self.files, listen, self.namespaces.words())?)
+    }
+
+    /// Runs a program on the node as root; gives its output.
+    pub async fn run(&self, words: &[&str]) -> Result<String, Error> {
+        let program = || words.join(" ");
+        let mut command = self.namespaces.command();
+        command.env_clear().env("PATH", PATH).args(words).stdin(Stdio::null());
+        let output = tokio::process::Command::from(command)
+            .kill_on_drop(true)
+            .output()
+            .await
+            .map_err(|source| Error::Run { program: program(), source })?;
+        if output.status.success() {
+            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+        }
+        let message = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        Err(Error::Failed { program: program(), message })
+    }
+
+    /// Gives the engine the small image under this name.
+    pub async fn import_image(&self, name: &str) -> Result<(), Error> {
+        let layer = Part::docker()?.path("image.tar").display().to_string();
+        self.run(&["/usr/bin/docker", "import", &layer, name]).await.map(drop)
+    }
+
+    /// Takes an image off the node, so that the next launch pulls it.
+    pub async fn remove_image(&self, image: &str) -> Result<(), Error> {
+        self.run(&["/usr/bin/docker", "image", "rm", "--force", image]).await.map(drop)
+    }
+
+    pub fn node_manager_log(&self) -> String {
+        self.node_manager.as_ref().map(Server::log_text).unwrap_or_default()
+    }
+}
+
+/// The control groups of the engine's containers, all below one; they are removed when dropped.
+#[derive(Debug)]
+struct ControlGroups(String);
+
+impl ControlGroups {
+    fn named_after(files: &Node) -> Result<Self, Error> {
+        let home = files.path("");
+        let name = home.file_name().unwrap_or_default().to_string_lossy();
+        let name = format!("emr-ecr-agent-{name}");
+        let resource = Resource::ControlGroups(name.clone());
+        reaper::register(&resource).map_err(|source| Error::Run { program: "the reaper".to_owned(), source })?;
+        Ok(Self(name))
+    }
+}
+
+impl Drop for ControlGroups {
+    fn drop(&mut self) {
+        reaper::remove_control_groups(&self.0);
+        reaper::release(&Resource::ControlGroups(self.0.clone()));
+    }
+}
+
+/// Mount, host name and process namespaces, kept by their first process.
+#[derive(Debug)]
+struct Namespaces {
+    unshare: Server,
+    first: Pid,
+}
+
+impl Namespaces {
+    async fn start(files: &Node, host_name: &str) -> Result<Self, Error> {
+        let home = files.path("");
+        let mut command = process::bound_to_parent(Path::new("/usr/bin/unshare"));
+        command.args(["--mount", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc"]);
+        command.args(["bash", "-c", SCRIPT, "node.sh"]).arg(&home);
+        command.arg(parts::cache()).arg(Part::docker()?.path("")).arg(host_name);
+        let mut unshare = Server::start("the node", command, &files.path("node.log"))?;
+        let ready = files.path("ready");
+        unshare
+            .wait_until("the node's file systems", START, async |_| match ready.exists() {
+                true => Ok(()),
+                false => Err("not mounted yet"),
+            })
+            .await?;
+        let first = unshare
+            .process_id()
+            .and_then(process::only_child)
+            .and_then(|first| Pid::from_raw(first.as_raw()));
+        let gone = || Error::Failed { program: "the node".to_owned(), message: unshare.log_text() };
+        let first = first.ok_or_else(gone)?;
+        Ok(Self { unshare, first })
+    }
+
+    /// The words that run the program after them on the node.
+    fn words(&self) -> impl Iterator<Item = OsString> + use<> {
+        let target = self.first.as_raw_nonzero().to_string();
+        ["/usr/bin/nsenter", "--target", &target, "--mount", "--uts", "--pid", "--"]
+            .map(OsString::from)
+            .into_iter()
+    }
+
+    fn command(&self) -> Command {
+        process::bound_to_parent_words(self.words())
+    }
+}
+
+impl Drop for Namespaces {
+    /// When the first process ends, the kernel kills all others, and only then is it gone.
+    fn drop(&mut self) {
+        if self.unshare.still_runs().is_ok()
+            && let Ok(first) = pidfd_open(self.first, PidfdFlags::empty())
+        {
+            let _ = pidfd_send_signal(&first, Signal::KILL);
+            let _ = retry_on_intr(|| poll(&mut [PollFd::new(&first, PollFlags::IN)], None));
+        }
+    }
+}
+
+/// Makes all the node's own files.
+fn lay_out(
+    files: &Node,
+    host: &str,
+    hdfs: &HdfsClient,
+    addresses: &Addresses,
+    registries: &[&str],
+) -> Result<(), Error> {
+    // Every user of the node passes through here.
+    set_mode(&files.path(""), 0o755)?;
+    for name in ["etc", "etc/hadoop", "etc/hadoop/conf", "etc.work", "docker", "bin"] {
+        make_directory(&files.path(name), 0o755)?;
+    }
+    make_directory(&files.path("etc/hadoop/tmp"), 0o1777)?;
+    set_mode(&files.path("root"), 0o755)?;
+    // DataNodes go by this machine's name. What the node calls itself, the ResourceManager must be able to resolve.
+    let machines = Path::new("/etc/hosts");
+    let machines = fs::read_to_string(machines).map_err(|source| Error::File {
+        operation: "read",
+        path: machines.to_owned(),
+        source,
+    })?;
+    let hosts = format!("{machines}\n{host} {host}\n");
+    for (name, text) in [("etc/passwd", PASSWD), ("etc/group", GROUP), ("etc/hosts", &hosts)] {
+        files.write(name, text)?;
+        set_mode(&files.path(name), 0o644)?;
+    }
+    let (local_dir, log_dir) = (files.path("nm-local"), files.path("nm-log"));
+    for directory in [&local_dir, &log_dir] {
+        make_directory(directory, 0o755)?;
+        own(directory, YARN_ID, YARN_ID)?;
+    }
+    let container_executor = install_container_executor(files)?;
+    let conf_dir = files.conf_dir();
+    copy(&hdfs.conf_dir().join("log4j.properties"), &conf_dir.join("log4j.properties"))?;
+    let conf = NodeManagerConf {
+        host,
+        container_executor: &container_executor,
+        local_dir: &local_dir,
+        log_dir: &log_dir,
+    };
+    conf.write(&conf_dir, addresses)?;
+    files.write("conf/container-executor.cfg", &container_executor_cfg(&local_dir, &log_dir, registries))?;
+    Ok(())
+}
+
+/// The stand-in, or the one that the environment variable `CONTAINER_EXECUTOR` names.
+fn install_container_executor(files: &Node) -> Result<PathBuf, Error> {
+    let from = match env::var_os("CONTAINER_EXECUTOR") {
+        Some(path) => PathBuf::from(path),
+        None => program_directory()
+            .map_err(|source| agent::Error::Directory { source })?
+            .join("container-executor"),
+    };
+    let to = files.path("bin/container-executor");
+    copy(&from, &to)?;
+    own(&to, 0, YARN_ID)?;
+    set_mode(&to, 0o6050)?;
+    Ok(to)
+}
+
+fn container_executor_cfg(local_dir: &Path, log_dir: &Path, registries: &[&str]) -> String {
+    let (local_dir, log_dir) = (local_dir.display(), log_dir.display());
+    let trusted = [&[TRUSTED_REGISTRY], registries].concat().join(",");
+    format!(
+        "yarn.nodemanager.linux-container-executor.group={YARN}
+banned.users=bin
+min.user.id=1000
+allowed.system.users=hadoop
+[docker]
+  module.enabled=true
+  docker.binary=/usr/bin/docker
+  docker.allowed.capabilities=SYS_CHROOT
+  docker.allowed.networks=host,none
+  docker.allowed.ro-mounts=/etc/passwd,/etc/group,{local_dir}
+  docker.allowed.rw-mounts={local_dir},{log_dir}
+  docker.trusted.registries={trusted}
+"
+    )
+}
+
+fn make_directory(path: &Path, mode: u32) -> Result<(), Error> {
+    fs::create_dir(path).map_err(|source| Error::File {
+        operation: "make the directory",
+        path: path.to_owned(),
+        source,
+    })?;
+    set_mode(path, mode)
+}
+
+fn set_mode(path: &Path, mode: u32) -> Result<(), Error> {
+    let set = fs::set_permissions(path, fs::Permissions::from_mode(mode));
+    set.map_err(|source| Error::File { operation: "set the mode of", path: path.to_owned(), source })
+}
+
+fn own(path: &Path, uid: u32, gid: u32) -> Result<(), Error> {
+    let set = chown(path, Some(uid), Some(gid));
+    set.map_err(|source| Error::File { operation: "set the owner of", path: path.to_owned(), source })
+}
+
+fn copy(from: &Path, to: &Path) -> Result<(), Error> {
+    let copied = fs::copy(from, to);
+    copied.map(drop).map_err(|source| Error::File { operation: "copy", path: from.to_owned(), source })
+}

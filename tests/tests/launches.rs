@@ -1,0 +1,190 @@
+//! What users do, on a real YARN cluster with Docker: containers of private images, launched by a NodeManager with the
+//! published file. Its answer is the last word on what the agent does.
+
+use std::env;
+use std::fs;
+
+use emr_ecr_agent_tests::node::{AwsEndpoints, REGION, Settings, TRUSTED_REGISTRY};
+use emr_ecr_agent_tests::ports::Port;
+use emr_ecr_agent_tests::registry::Registry;
+use emr_ecr_agent_tests::testbed::{Outcome, Published, SOON, TWELVE_HOURS, shown};
+use emr_ecr_agent_tests::yarn_cluster::{self, Launch, Launched, YarnCluster};
+use emr_ecr_agent_tests::{ecr::Ecr, imds::Imds};
+use nix::sys::signal::Signal;
+use serde_json::{Map, Value};
+
+/// Tells that the container itself has run.
+const RAN: &str = "exit 77";
+
+#[tokio::test]
+async fn private_images_launch_with_every_token_and_findings_tell_why_not() -> Outcome {
+    if !yarn_cluster::can_run() {
+        return Ok(());
+    }
+    let published = Published::shared("hadoop", "0755").await?;
+    let registry = Registry::start_with_shell().await?;
+    let cluster = YarnCluster::start(published.client(), 1, &[&registry.host()]).await?;
+    let node = &cluster.nodes()[0];
+    assert_eq!(cluster.launch(&Launch::plain(RAN)).await?.exit_code, Some(77));
+
+    let (ecr, imds) = (Ecr::start(TWELVE_HOURS).await?, Imds::start(REGION).await?);
+    registry.follow(&ecr);
+    node.files().write_aws_config(AwsEndpoints { ecr: ecr.address(), imds: imds.address() })?;
+    let port = Port::reserve()?;
+    let mut settings = Settings::of(node.files(), published.path(), port.address());
+    settings.set("hadoop.conf_dir", "/etc/hadoop/conf").registry(TRUSTED_REGISTRY, &[&registry.host()]);
+    node.files().write_settings(&settings)?;
+    let mut agent = node.start_agent(port.address())?;
+    agent.wait_ready(SOON).await?;
+
+    let launch = |uri: &str| Launch::docker(&registry.image(), RAN).client_config(uri);
+    let uri = published.client().uri(published.path());
+    let launched = cluster.launch(&launch(&uri)).await?;
+    assert_eq!(launched.exit_code, Some(77), "{}", launched.diagnostics);
+    let copy = published.beside("copy.json");
+    published.shell(&["-cp", published.path(), &copy]).await?;
+
+    let first = ecr.newest(REGION).ok_or("no token was issued")?;
+    imds.set_role("replaced");
+    agent.signal(Signal::SIGHUP)?;
+    ecr.wait_for_calls(2, SOON).await?;
+    let second = ecr.newest(REGION).ok_or("no token was issued")?;
+    assert_ne!(first.password(), second.password());
+    published.wait_for_auth(&registry.host(), &second.auth()).await?;
+
+    node.remove_image(&registry.image()).await?;
+    let failed = cluster.launch(&launch(&published.client().uri(&copy))).await?;
+    assert_eq!(failed.exit_code, Some(7), "{}", failed.diagnostics);
+    let dockers_words = "docker: Error response from daemon: unauthorized: authentication required";
+    assert!(failed.diagnostics.contains(dockers_words), "{}", failed.diagnostics);
+    let launched = cluster.launch(&launch(&uri)).await?;
+    assert_eq!(launched.exit_code, Some(77), "{}", launched.diagnostics);
+    assert!(!node.node_manager_log().contains(second.password()));
+
+    let finding = |status: &Value| {
+        let findings = status["findings"].as_array();
+        findings.into_iter().flatten().any(|finding| finding["code"] == "entry-with-whitespace")
+    };
+    // A space after a comma belongs to the entry.
+    let path = "conf/container-executor.cfg";
+    let right = fs::read_to_string(node.files().path(path))?;
+    let wrong = right.replace(
+        &format!("{TRUSTED_REGISTRY},{}", registry.host()),
+        &format!("{}, {TRUSTED_REGISTRY}", registry.host()),
+    );
+    assert_ne!(wrong, right);
+    node.run(&["/usr/bin/docker", "tag", &registry.image(), ECR_IMAGE]).await?;
+    let of_ecr = Launch::docker(ECR_IMAGE, RAN);
+    node.files().write(path, &wrong)?;
+    shown(&agent, "the finding", |status| finding(status).then_some(())).await?;
+    let failed = cluster.launch(&of_ecr).await?;
+    assert_eq!(failed.exit_code, Some(127), "{}", failed.diagnostics);
+    assert!(failed.diagnostics.contains("is not trusted"), "{}", failed.diagnostics);
+    node.files().write(path, &right)?;
+    shown(&agent, "the end of the finding", |status| (!finding(status)).then_some(())).await?;
+    let launched = cluster.launch(&of_ecr).await?;
+    assert_eq!(launched.exit_code, Some(77), "{}", launched.diagnostics);
+    Ok(())
+}
+
+/// What a NodeManager 3.4.1 with the native container-executor 3.4.0 and Docker 20.10.24 did with one changed setting or
+/// one odd wish each: exit code, and what it said. `$NODE` is the directory of the node's files, `$APP` and `$CONTAINER` are
+/// ids.
+const RECORDED: &str = include_str!("../testdata/launches.jsonl");
+/// All of them take two minutes, so every third is tried, unless the environment variable `LAUNCHES` is `all`.
+const STRIDE: usize = 3;
+const ECR_IMAGE: &str = "123456789123.dkr.ecr.us-east-1.amazonaws.com/app:1";
+const BASE: &str = "\
+yarn.nodemanager.linux-container-executor.group=yarn
+banned.users=bin
+min.user.id=1000
+allowed.system.users=hadoop
+[docker]
+  module.enabled=true
+  docker.binary=/usr/bin/docker
+  docker.allowed.capabilities=SYS_CHROOT
+  docker.allowed.networks=host,none
+  docker.allowed.ro-mounts=/etc/passwd,/etc/group,$NODE/nm-local,$NODE/spark
+  docker.allowed.rw-mounts=$NODE/nm-local,$NODE/nm-log
+  docker.trusted.registries=123456789123.dkr.ecr.us-east-1.amazonaws.com
+";
+
+#[tokio::test]
+async fn launches_end_as_recorded_on_the_native_container_executor() -> Outcome {
+    if !yarn_cluster::can_run() {
+        return Ok(());
+    }
+    let published = Published::shared("hadoop", "0755").await?;
+    let cluster = YarnCluster::start(published.client(), 1, &[]).await?;
+    let node = &cluster.nodes()[0];
+    node.import_image("base:1").await?;
+    let home = node.files().path("").display().to_string();
+    let home = home.trim_end_matches('/');
+    fs::create_dir(node.files().path("spark"))?;
+
+    let stride = env::var("LAUNCHES").ok().filter(|which| which == "all").map_or(STRIDE, |_| 1);
+    let mut differing = Vec::new();
+    for line in RECORDED.lines().step_by(stride) {
+        let case: Value = serde_json::from_str(&line.replace("$NODE", home))?;
+        let image = case["image"].as_str().unwrap_or(ECR_IMAGE);
+        if case["tag"] != false {
+            // A name that Docker does not take is part of some cases.
+            let _ = node.run(&["/usr/bin/docker", "tag", "base:1", image]).await;
+        }
+        node.files().write("conf/container-executor.cfg", &configuration(&case, home))?;
+        let launched = cluster.launch(&wanted(&case, image)).await?;
+        let said = case["says"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        let unsaid: Vec<&str> = said.filter(|words| !says(&launched, words)).collect();
+        if launched.exit_code.map(i64::from) != case["exit"].as_i64() || !unsaid.is_empty() {
+            let (name, exit) = (&case["name"], &case["exit"]);
+            let (code, text) = (launched.exit_code, launched.diagnostics);
+            differing.push(format!("{name}: {code:?} instead of {exit}, without {unsaid:?}:\n{text}"));
+        }
+    }
+    assert!(differing.is_empty(), "{} differ:\n{}", differing.len(), differing.join("\n"));
+    Ok(())
+}
+
+fn wanted(case: &Value, image: &str) -> Launch {
+    let mut launch = Launch::docker(image, RAN);
+    if let Some(mounts) = case["mounts"].as_array() {
+        let mounts: Vec<&str> = mounts.iter().filter_map(Value::as_str).collect();
+        launch = launch.mounts(&mounts);
+    }
+    if let Some(network) = case["network"].as_str() {
+        launch = launch.network(network);
+    }
+    if case["privileged"] == true { launch.privileged() } else { launch }
+}
+
+/// The base with the case's changes: keys of [docker], keys before any section, text for text.
+fn configuration(case: &Value, home: &str) -> String {
+    let nothing = Map::new();
+    let changes = |name: &str| case[name].as_object().unwrap_or(&nothing).clone();
+    let base = BASE.replace("$NODE", home);
+    let (head, docker) = base.split_once("[docker]\n").unwrap_or_default();
+    let text = format!(
+        "{}[docker]\n{}",
+        with_changes(head, "", &changes("head")),
+        with_changes(docker, "  ", &changes("set"))
+    );
+    case["replace"].as_array().into_iter().flatten().fold(text, |text, pair| {
+        let [from, to] = [0, 1].map(|index| pair[index].as_str().unwrap_or_default());
+        text.replace(from, to)
+    })
+}
+
+fn with_changes(lines: &str, indent: &str, changes: &Map<String, Value>) -> String {
+    let unchanged =
+        |line: &&str| line.split_once('=').is_none_or(|(key, _)| !changes.contains_key(key.trim()));
+    let kept = lines.lines().filter(unchanged).map(str::to_owned);
+    let new = changes.iter().filter_map(|(key, value)| Some(format!("{indent}{key}={}", value.as_str()?)));
+    kept.chain(new).map(|line| line + "\n").collect()
+}
+
+/// Whether the diagnostics have these words, with the ids of this launch.
+fn says(launched: &Launched, words: &str) -> bool {
+    let container = launched.application.replace("application", "container") + "_01_000001";
+    let words = words.replace("$APP", &launched.application).replace("$CONTAINER", &container);
+    launched.diagnostics.contains(words.trim_end())
+}
