@@ -106,8 +106,8 @@ impl ClusterNode {
         // The engine leaves its own there, also when it is stopped.
         command
             .arg("--exec-opt=native.cgroupdriver=cgroupfs")
-            .arg("--cgroup-parent")
-            .arg(&self.control_groups.0);
+            // Absolute: otherwise it would lie below the group of this process.
+            .arg(format!("--cgroup-parent=/{}", self.control_groups.0));
         command.arg("--data-root").arg(self.files.path("docker"));
         let log = self.files.path("dockerd.log");
         let mut engine = Server::start("dockerd", command, &log)?;
