@@ -179,7 +179,8 @@ impl ControlGroups {
         let name = home.file_name().unwrap_or_default().to_string_lossy();
         let name = format!("emr-ecr-agent-{name}");
         let resource = Resource::ControlGroups(name.clone());
-        reaper::register(&resource).map_err(|source| Error::Run { program: "the reaper".to_owned(), source })?;
+        reaper::register(&resource)
+            .map_err(|source| Error::Run { program: "the reaper".to_owned(), source })?;
         Ok(Self(name))
     }
 }
