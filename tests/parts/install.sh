@@ -13,7 +13,10 @@ CACHE="${EMR_ECR_AGENT_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/emr-ecr-agent}"
 REAL_PARTS=(hadoop registry docker kerberos)
 TOOLS=(lint nextest audit fuzz package node bench fresh)
 
-# Inputs of a part in addition to this script, the part's script and its lines in debian.txt.
+# Raise this when a change of this script makes another part of the same inputs: it installs every part again.
+FORMAT=1
+
+# Inputs of a part in addition to its script and its lines in debian.txt.
 HADOOP="${HADOOP:-$(awk '!/^#/ { print; exit }' "$HERE/hadoop/versions")}"
 declare -A ALSO_MADE_FROM=(
     [hadoop]="hadoop/pom.xml hadoop/java hadoop/$HADOOP.sha256"
@@ -69,9 +72,10 @@ version_of() {
     local also
     read -ra also <<<"${ALSO_MADE_FROM[$1]-}"
     {
+        echo "$FORMAT"
         grep "^$1 " "$HERE/debian.txt" || true
         cd "$HERE"
-        find install.sh "$1.sh" "${also[@]}" -type f -print0 | sort -z | xargs -0 sha256sum
+        find "$1.sh" "${also[@]}" -type f -print0 | sort -z | xargs -0 sha256sum
     } | sha256sum | cut -c1-16
 }
 
