@@ -9,6 +9,9 @@ SCRIPTS := $(shell git ls-files '*.sh' .ci/run 2>/dev/null)
 export HADOOP ?= $(shell awk '!/^\#/ { print; exit }' tests/parts/hadoop/versions)
 OTHER_HADOOPS := $(shell awk '!/^\#/' tests/parts/hadoop/versions | tail -n +2)
 
+# Tests run the agent's program, which cargo builds unasked only for tests of its own package.
+BUILD := cargo build --quiet --workspace --bins --tests
+
 FUZZ_SECONDS ?= 30
 TORTURE_SECONDS ?= 180
 
@@ -27,17 +30,20 @@ demo: ## Show the main job on real servers; KEEP=1 leaves them running
 .PHONY: test
 test: ## Run all tests, including those on real servers; HADOOP=3.2.2 uses another version
 	@$(PARTS) --only nextest --only hadoop --only registry --only docker --only kerberos
+	@$(BUILD)
 	@PATH="$(CACHE)/nextest/bin:$$PATH" cargo nextest run --workspace
 
 .PHONY: launches
 launches: ## As root, try all recorded launches on a real YARN cluster with Docker (2 min); `make test` tries a third
 	@$(PARTS) --only nextest --only hadoop --only registry --only docker
+	@$(BUILD)
 	@LAUNCHES=all PATH="$(CACHE)/nextest/bin:$$PATH" cargo nextest run --workspace --test launches
 
 .PHONY: matrix
 matrix: ## Run the HDFS tests on the other versions of Hadoop
 	@$(PARTS) --only nextest --only registry --only kerberos
 	@for version in $(OTHER_HADOOPS); do HADOOP=$$version $(PARTS) --only hadoop || exit; done
+	@$(BUILD)
 	@for version in $(OTHER_HADOOPS); do \
 		echo "Hadoop $$version"; \
 		HADOOP=$$version PATH="$(CACHE)/nextest/bin:$$PATH" \
