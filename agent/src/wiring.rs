@@ -26,7 +26,7 @@ use crate::io::{chain, credentials_file, hadoop_conf, registry};
 use crate::sink::Sink;
 
 /// This node, its cluster and AWS.
-pub struct Node {
+pub(crate) struct Node {
     clock: Clock,
     watcher: Option<Watcher>,
     settings_file: SettingsFile,
@@ -34,12 +34,12 @@ pub struct Node {
 
 impl Node {
     /// A world without a watcher, for one pass.
-    pub fn unwatched(clock: Clock, settings_file: SettingsFile) -> Self {
+    pub(crate) fn unwatched(clock: Clock, settings_file: SettingsFile) -> Self {
         Self { clock, watcher: None, settings_file }
     }
 
     /// A world whose files are watched, `settings_file` among them.
-    pub fn watched(clock: Clock, settings_file: SettingsFile) -> Result<Self, WatchError> {
+    pub(crate) fn watched(clock: Clock, settings_file: SettingsFile) -> Result<Self, WatchError> {
         Ok(Self { clock, watcher: Some(Watcher::start()?), settings_file })
     }
 
@@ -112,13 +112,13 @@ impl World for Node {
 }
 
 /// The published copy on HDFS.
-pub fn published(settings: &Settings) -> PublishedSink {
+pub(crate) fn published(settings: &Settings) -> PublishedSink {
     let conf_dir = settings.hadoop_conf_dir.clone();
     PublishedSink::new(settings.published.clone(), conf_dir, node::name(), &settings.deadlines)
 }
 
 /// This node's own files, to be checked; nothing outside the node is asked.
-pub fn node_inputs(settings: &Settings, now: Timestamp) -> Inputs<'static> {
+pub(crate) fn node_inputs(settings: &Settings, now: Timestamp) -> Inputs<'static> {
     let executor_cfg = settings.executor_cfg();
     let node = node::inputs(&executor_cfg, &settings.emr_info_dir);
     Inputs {

@@ -216,9 +216,7 @@ fn check_build(path: &Path) -> Result<(), Error> {
 pub(crate) fn program_directory() -> io::Result<PathBuf> {
     let here = env::current_exe()?;
     let directory = here.parent().unwrap_or(Path::new("/"));
-    let programs = match directory.ends_with("deps") {
-        true => directory.parent().unwrap_or(directory),
-        false => directory,
-    };
+    let programs =
+        if directory.ends_with("deps") { directory.parent().unwrap_or(directory) } else { directory };
     Ok(programs.to_owned())
 }

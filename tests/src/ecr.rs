@@ -218,9 +218,10 @@ impl Shared {
         for hook in &state.on_issue {
             hook(&token);
         }
-        match call.public {
-            true => state.newest_public = Some(token.clone()),
-            false => drop(state.newest.insert(call.region.clone(), token.clone())),
+        if call.public {
+            state.newest_public = Some(token.clone());
+        } else {
+            drop(state.newest.insert(call.region.clone(), token.clone()));
         }
         let response = wire::token(call, &token.answer(), service_now);
         self.issued.send_replace(Some(token));

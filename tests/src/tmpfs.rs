@@ -31,9 +31,10 @@ impl Tmpfs {
 
     pub fn set_writable(&self, writable: bool) -> Result<(), Error> {
         let options = if writable { "remount,rw" } else { "remount,ro" };
-        match run("mount", &["-o", options], &self.directory)? {
-            true => Ok(()),
-            false => Err(failed("remount", &self.directory, io::ErrorKind::PermissionDenied.into())),
+        if run("mount", &["-o", options], &self.directory)? {
+            Ok(())
+        } else {
+            Err(failed("remount", &self.directory, io::ErrorKind::PermissionDenied.into()))
         }
     }
 

@@ -115,9 +115,10 @@ impl Tracer {
             }
         }
         self.entering = !self.entering;
-        match self.entering {
-            true => self.step().map_err(|source| Error::Inspect { pid: self.pid.as_raw(), source }),
-            false => Ok(None),
+        if self.entering {
+            self.step().map_err(|source| Error::Inspect { pid: self.pid.as_raw(), source })
+        } else {
+            Ok(None)
         }
     }
 

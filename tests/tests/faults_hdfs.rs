@@ -125,9 +125,10 @@ async fn readiness_drops_before_the_published_token_expires() -> Outcome {
         testbed.ecr.set_token_life(SignedDuration::from_secs(30));
         let mut agent = testbed.start_ready().await?;
         let watch = Watch::over(&testbed, &published)?;
-        match silent {
-            true => proxy.set_behavior(Behavior::Silent),
-            false => proxy.refuse().await,
+        if silent {
+            proxy.set_behavior(Behavior::Silent);
+        } else {
+            proxy.refuse().await;
         }
         agent.wait_not_ready(SOON).await?;
         let document = published.json().await?;
@@ -137,9 +138,10 @@ async fn readiness_drops_before_the_published_token_expires() -> Outcome {
         let error = hdfs_error(&agent).await?;
         assert!(error.contains("hdfs://"), "silent: {silent}: {error}");
 
-        match silent {
-            true => proxy.set_behavior(Behavior::Normal),
-            false => proxy.accept().await?,
+        if silent {
+            proxy.set_behavior(Behavior::Normal);
+        } else {
+            proxy.accept().await?;
         }
         recovers(&mut agent).await?;
         // The token may have expired by now, but never while the node was ready.

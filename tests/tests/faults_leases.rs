@@ -68,9 +68,10 @@ async fn foreign_entries_outlast_an_appending_writer() -> Outcome {
 
         agent.signal(if restart { Signal::SIGKILL } else { Signal::SIGSTOP })?;
         let writer = HalfWriter::open(client, "hadoop", path, (Manner::Append, "x")).await?;
-        match restart {
-            true => agent = testbed.start()?,
-            false => agent.signal(Signal::SIGCONT)?,
+        if restart {
+            agent = testbed.start()?;
+        } else {
+            agent.signal(Signal::SIGCONT)?;
         }
         wait::until("the end of the lease", SOON, async || match is_open(client, path).await {
             Ok(false) => Ok(()),

@@ -112,9 +112,8 @@ async fn process_stopped_past_token_expiry_recovers() -> Outcome {
     let watch = Watch::over(&testbed, &published)?;
     agent.signal(Signal::SIGSTOP)?;
     let last = testbed.ecr.newest(REGION).ok_or("no token issued")?;
-    wait::until("the end of the token", SOON, async || match last.expires_at < Timestamp::now() {
-        true => Ok(()),
-        false => Err("it is still valid"),
+    wait::until("the end of the token", SOON, async || {
+        if last.expires_at < Timestamp::now() { Ok(()) } else { Err("it is still valid") }
     })
     .await?;
     let answer = timeout(Duration::from_secs(1), agent.get("/readyz")).await;

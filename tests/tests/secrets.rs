@@ -172,9 +172,7 @@ fn process(agent: &Agent) -> Outcome<String> {
     let command_line = fs::read_to_string(format!("/proc/{id}/cmdline"))?;
     assert!(command_line.contains("emr-ecr-agent"));
     // A process without core dumps shows its environment only to root.
-    let environment = match geteuid().is_root() {
-        true => fs::read_to_string(format!("/proc/{id}/environ"))?,
-        false => String::new(),
-    };
+    let environment =
+        if geteuid().is_root() { fs::read_to_string(format!("/proc/{id}/environ"))? } else { String::new() };
     Ok(command_line + &environment)
 }

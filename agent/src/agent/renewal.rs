@@ -216,9 +216,10 @@ impl Agent {
                 report.failed_calls += 1;
                 report.errors.push(problem.message.clone());
                 // Those who no longer wait for each other spread their calls like those who cannot see each other.
-                let coordination = match self.state.tokens.is_impatient(scope, now) {
-                    true => Coordination::Isolated { jitter: self.settings.refresh.isolated_jitter },
-                    false => self.coordination(),
+                let coordination = if self.state.tokens.is_impatient(scope, now) {
+                    Coordination::Isolated { jitter: self.settings.refresh.isolated_jitter }
+                } else {
+                    self.coordination()
                 };
                 self.state.tokens.failed(scope, problem, coordination, now, self.world.random());
             }

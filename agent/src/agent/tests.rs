@@ -153,9 +153,10 @@ impl TokenSource for TestAws {
 impl RegistryProbe for TestAws {
     fn probe(&self, name: HostName, token: Token) -> Pin<Box<dyn Future<Output = Probe> + Send>> {
         self.0.probes.borrow_mut().push(name.to_string());
-        let result = match self.0.rejected.borrow().contains(&token.auth) {
-            true => ProbeResult::Rejected(401),
-            false => self.0.probe_result.borrow().clone().unwrap_or(ProbeResult::Accepted),
+        let result = if self.0.rejected.borrow().contains(&token.auth) {
+            ProbeResult::Rejected(401)
+        } else {
+            self.0.probe_result.borrow().clone().unwrap_or(ProbeResult::Accepted)
         };
         let clock_skew = Some(self.0.skew.get() - self.0.jump.get());
         Box::pin(std::future::ready(Probe { result, clock_skew }))

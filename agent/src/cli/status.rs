@@ -120,9 +120,10 @@ fn expiry(at: Timestamp, report: &Report, zone: &TimeZone) -> String {
     let server_now = report.now + SignedDuration::from_secs_f64(report.clock_skew_seconds);
     let left = at.duration_since(server_now);
     let local = local_time(at, zone);
-    match left.is_positive() {
-        true => format!("expires {local}, in {}", friendly(left)),
-        false => format!("expired {local}"),
+    if left.is_positive() {
+        format!("expires {local}, in {}", friendly(left))
+    } else {
+        format!("expired {local}")
     }
 }
 

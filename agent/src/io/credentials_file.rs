@@ -16,7 +16,7 @@ const LARGEST: u64 = 1 << 20;
 
 /// Why the file is not used.
 #[derive(Debug, Error)]
-pub enum CredentialsFileError {
+pub(crate) enum CredentialsFileError {
     #[error("cannot use static credentials")]
     Disk(#[from] DiskError),
     #[error("static credentials file {} does not exist", path.display())]
@@ -30,7 +30,7 @@ pub enum CredentialsFileError {
 }
 
 /// Reads the file if it is one that only root and this process's user can write and read.
-pub fn read(path: &Path) -> Result<StaticCredentials, CredentialsFileError> {
+pub(crate) fn read(path: &Path) -> Result<StaticCredentials, CredentialsFileError> {
     let own = || path.to_owned();
     let file = disk::open(path)?.ok_or_else(|| CredentialsFileError::Missing { path: own() })?;
     let metadata = file.metadata().clone();

@@ -32,7 +32,7 @@ const ABANDONED_AFTER: Duration = Duration::from_secs(60);
 
 /// A local Docker config file.
 #[derive(Debug, Clone)]
-pub struct LocalSink {
+pub(crate) struct LocalSink {
     settings: DockerConfigSettings,
 }
 
@@ -54,14 +54,14 @@ pub enum DiskError {
 }
 
 /// A regular file, opened once, so that whatever is checked and read is the same file.
-pub struct RegularFile {
+pub(crate) struct RegularFile {
     path: PathBuf,
     file: File,
     metadata: fs::Metadata,
 }
 
 /// Opens a regular file; `None` if there is none.
-pub fn open(path: &Path) -> Result<Option<RegularFile>, DiskError> {
+pub(crate) fn open(path: &Path) -> Result<Option<RegularFile>, DiskError> {
     // Without O_NONBLOCK a FIFO under this name would block the reader for ever.
     let options = OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).to_owned();
     let file = match options.open(path) {
@@ -78,18 +78,18 @@ pub fn open(path: &Path) -> Result<Option<RegularFile>, DiskError> {
 }
 
 /// Reads a whole file; `None` if there is none.
-pub fn read(path: &Path) -> Result<Option<Vec<u8>>, DiskError> {
+pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>, DiskError> {
     open(path)?.map(|file| file.read(LARGEST)).transpose()
 }
 
 impl RegularFile {
     /// As it was when it was opened.
-    pub fn metadata(&self) -> &fs::Metadata {
+    pub(crate) fn metadata(&self) -> &fs::Metadata {
         &self.metadata
     }
 
     /// The whole content, if it has at most `limit` bytes.
-    pub fn read(self, limit: u64) -> Result<Vec<u8>, DiskError> {
+    pub(crate) fn read(self, limit: u64) -> Result<Vec<u8>, DiskError> {
         let mut bytes = Vec::new();
         let read = self.file.take(limit + 1).read_to_end(&mut bytes);
         read.map_err(|source| failed("read", &self.path, source))?;
@@ -101,7 +101,7 @@ impl RegularFile {
 }
 
 impl LocalSink {
-    pub fn new(settings: DockerConfigSettings) -> Self {
+    pub(crate) fn new(settings: DockerConfigSettings) -> Self {
         Self { settings }
     }
 }

@@ -35,7 +35,7 @@ impl ConfError {
 
 /// The properties of core-site.xml and hdfs-site.xml in `conf_dir`, as they are now, with variables
 /// expanded and whitespace at the ends of values removed.
-pub fn client_properties(conf_dir: &Path) -> Result<BTreeMap<String, String>, ConfError> {
+pub(crate) fn client_properties(conf_dir: &Path) -> Result<BTreeMap<String, String>, ConfError> {
     let mut site = Site::new();
     for name in CLIENT_FILES {
         let path = conf_dir.join(name);
@@ -48,7 +48,7 @@ pub fn client_properties(conf_dir: &Path) -> Result<BTreeMap<String, String>, Co
 
 /// A yarn-site.xml to be checked; variables of this process's environment are expanded only
 /// in a file of this node's own.
-pub fn yarn_site(path: &Path, of_this_node: bool) -> SiteFile {
+pub(crate) fn yarn_site(path: &Path, of_this_node: bool) -> SiteFile {
     let name = path.display().to_string();
     let content = match disk::read(path) {
         Ok(Some(bytes)) => loaded(&name, &bytes, of_this_node),

@@ -39,7 +39,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 const BIND_PAUSE: Duration = Duration::from_secs(5);
 
 /// What the endpoint serves.
-pub trait Source: Send + Sync {
+pub(crate) trait Source: Send + Sync {
     fn report(&self) -> Report;
 
     /// The metrics as Prometheus text.
@@ -55,16 +55,16 @@ struct ListenError {
 
 /// Whether the endpoint has its address: somebody else may have taken it, which must not end the agent.
 #[derive(Debug, Clone, Default)]
-pub struct Listening(Arc<AtomicBool>);
+pub(crate) struct Listening(Arc<AtomicBool>);
 
 impl Listening {
-    pub fn get(&self) -> bool {
+    pub(crate) fn get(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 }
 
 /// Listens on `address`, as soon as it can be had, and serves until dropped.
-pub async fn serve(
+pub(crate) async fn serve(
     address: SocketAddr,
     hosts: KnownHosts,
     source: Arc<dyn Source>,
@@ -111,14 +111,14 @@ async fn bind(address: SocketAddr) -> TcpListener {
 /// The names that requests may be for. A page in a browser can have the agent asked under any other, and would
 /// get the answer.
 #[derive(Debug, Clone)]
-pub struct KnownHosts {
+pub(crate) struct KnownHosts {
     /// This machine's name, and those set.
     names: Vec<String>,
 }
 
 impl KnownHosts {
     /// With this machine's name and those that are set.
-    pub fn new(node: &str, set: &[HostName]) -> Self {
+    pub(crate) fn new(node: &str, set: &[HostName]) -> Self {
         let short = node.split('.').next().unwrap_or_default();
         let names = [node, short, "localhost"].into_iter().chain(set.iter().map(HostName::as_str));
         Self { names: names.map(str::to_ascii_lowercase).collect() }
@@ -148,9 +148,10 @@ async fn serve_connection(
 ) {
     let address = stream.local_addr().ok().map(|address| address.ip());
     let service = service_fn(|request| {
-        let answer = match is_for_us(&request, &hosts, address) {
-            true => answer(&request, source.as_ref()),
-            false => text(StatusCode::MISDIRECTED_REQUEST, "this host is not known here: set health.hosts\n"),
+        let answer = if is_for_us(&request, &hosts, address) {
+            answer(&request, source.as_ref())
+        } else {
+            text(StatusCode::MISDIRECTED_REQUEST, "this host is not known here: set health.hosts\n")
         };
         async move { Ok::<_, Infallible>(answer) }
     });

@@ -19,13 +19,13 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 const KEPT_FILES: usize = 7;
 
 #[derive(Debug, Error)]
-pub enum LogError {
+pub(crate) enum LogError {
     #[error("cannot write the log file {}", path.display())]
     File { path: PathBuf, source: Box<dyn std::error::Error + Send + Sync> },
 }
 
 /// Starts the log for the whole process; a second start changes nothing.
-pub fn start(settings: &LogSettings) -> Result<(), LogError> {
+pub(crate) fn start(settings: &LogSettings) -> Result<(), LogError> {
     let file = settings.file.as_deref().map(open).transpose()?;
     let layers = [Some(layer(settings.format, io::stderr)), file.map(|file| layer(settings.format, file))];
     let layers: Vec<_> = layers.into_iter().flatten().collect();
@@ -51,7 +51,7 @@ fn targets(settings: &LogSettings) -> Targets {
 }
 
 /// A panic's text may quote secrets: the log gets its location only.
-pub fn redact_panics() {
+pub(crate) fn redact_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let location = panic.location().map_or_else(String::new, ToString::to_string);
         tracing::error!(location, "a thread panicked");

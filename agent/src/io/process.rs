@@ -6,7 +6,7 @@ use nix::sys::prctl::set_dumpable;
 use nix::sys::resource::{Resource, setrlimit};
 
 /// Keeps credentials in memory out of core files and from other users' debuggers.
-pub fn forbid_core_dumps() -> io::Result<()> {
+pub(crate) fn forbid_core_dumps() -> io::Result<()> {
     setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
     set_dumpable(false)?;
     Ok(())

@@ -22,7 +22,7 @@ const PROBE_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Looks up the image with the credential of a Docker config, if there is one; `architecture` is this
 /// node's, as Docker names it.
-pub async fn ask(image: &ImageReference, auth: Option<&Secret>, architecture: &str) -> RegistryAnswer {
+pub(crate) async fn ask(image: &ImageReference, auth: Option<&Secret>, architecture: &str) -> RegistryAnswer {
     use ConversationError::{Status, Token};
     let mut repository = Repository::of(image, auth);
     match tokio::time::timeout(DEADLINE, repository.facts(image, architecture)).await {
@@ -37,7 +37,7 @@ pub async fn ask(image: &ImageReference, auth: Option<&Secret>, architecture: &s
 }
 
 /// Probes a credential at the root of the registry's API.
-pub async fn probe(name: &str, auth: &Secret) -> Probe {
+pub(crate) async fn probe(name: &str, auth: &Secret) -> Probe {
     let url = root_of(name);
     let mut conversation = Conversation::new(name, Some(auth));
     let sent_at = Timestamp::now();

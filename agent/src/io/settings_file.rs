@@ -39,9 +39,10 @@ impl SettingsFile {
 
     pub fn read(&self) -> Result<Settings, SettingsError> {
         let Some(bytes) = disk::read(&self.path)? else {
-            return match self.required {
-                true => Err(SettingsError::Missing { path: self.path.clone() }),
-                false => Ok(Settings::default()),
+            return if self.required {
+                Err(SettingsError::Missing { path: self.path.clone() })
+            } else {
+                Ok(Settings::default())
             };
         };
         let text =

@@ -15,7 +15,7 @@ const DEADLINE: Duration = Duration::from_secs(5);
 const LARGEST: usize = 16 << 20;
 
 #[derive(Debug, Error)]
-pub enum StatusError {
+pub(crate) enum StatusError {
     #[error("no agent answers at {address}")]
     NoAgent { address: SocketAddr, source: std::io::Error },
     #[error("the agent at {address} did not answer within {DEADLINE:?}")]
@@ -25,7 +25,7 @@ pub enum StatusError {
 }
 
 /// The response as text and parsed.
-pub async fn ask(address: SocketAddr) -> Result<(String, Report), StatusError> {
+pub(crate) async fn ask(address: SocketAddr) -> Result<(String, Report), StatusError> {
     let answer = tokio::time::timeout(DEADLINE, get_status(address)).await;
     let bytes = answer.map_err(|_| StatusError::Deadline { address })??;
     let foreign = |source: Box<dyn std::error::Error + Send + Sync>| StatusError::Foreign { address, source };

@@ -20,17 +20,17 @@ const STOPPING_DEADLINE: Duration = Duration::from_secs(1);
 
 /// Announces a reload. It ends with the next heartbeat of the main loop.
 #[derive(Debug, Clone, Default)]
-pub struct ReloadBell(Arc<Notify>);
+pub(crate) struct ReloadBell(Arc<Notify>);
 
 impl ReloadBell {
-    pub fn ring(&self) {
+    pub(crate) fn ring(&self) {
         self.0.notify_one();
     }
 }
 
 /// Notifies systemd that the service runs, and of its state from then on, until dropped. `report` gives the state
 /// by the present time; `status` signals changes.
-pub async fn notify(
+pub(crate) async fn notify(
     report: impl Fn() -> Report,
     mut status: watch::Receiver<Status>,
     reloads: ReloadBell,
@@ -55,7 +55,7 @@ pub async fn notify(
 }
 
 /// Notifies systemd that the service stops on purpose.
-pub async fn notify_stopping() {
+pub(crate) async fn notify_stopping() {
     // Past the deadline systemd sees the end of the process all the same.
     let _ = tokio::time::timeout(STOPPING_DEADLINE, send(vec![State::Stopping])).await;
 }

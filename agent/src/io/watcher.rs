@@ -17,7 +17,7 @@ const MOST_LINKS: usize = 40;
 /// Watches by inotify. [`Watcher::settle`] takes the present state as known; only changes against it count, so
 /// that other files in the same directories wake nobody.
 #[derive(Debug)]
-pub struct Watcher {
+pub(crate) struct Watcher {
     inotify: RecommendedWatcher,
     noticed: Arc<Notify>,
     targets: Vec<PathBuf>,
@@ -28,7 +28,7 @@ pub struct Watcher {
 
 #[derive(Debug, Error)]
 #[error("cannot watch files by inotify")]
-pub struct WatchError {
+pub(crate) struct WatchError {
     #[from]
     source: notify::Error,
 }
@@ -52,7 +52,7 @@ struct Print {
 
 impl Watcher {
     /// Watches nothing yet.
-    pub fn start() -> Result<Self, WatchError> {
+    pub(crate) fn start() -> Result<Self, WatchError> {
         let noticed = Arc::new(Notify::new());
         let notify = Arc::clone(&noticed);
         let inotify = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
@@ -66,7 +66,7 @@ impl Watcher {
     }
 
     /// Takes what is there now as known, and watches for changes of `targets` against it.
-    pub fn settle(&mut self, targets: &[PathBuf]) {
+    pub(crate) fn settle(&mut self, targets: &[PathBuf]) {
         if self.targets != targets || !self.is_armed() {
             self.targets = targets.to_vec();
             self.arm();
@@ -75,7 +75,7 @@ impl Watcher {
     }
 
     /// Returns once a target differs from what was last settled on. Cancel-safe.
-    pub async fn changed(&mut self) {
+    pub(crate) async fn changed(&mut self) {
         loop {
             // First compare, then wait: changes before the watches were placed count as well.
             if self.prints() != self.seen {

@@ -16,16 +16,16 @@ pub(super) struct Differences {
 }
 
 impl Differences {
-    pub fn at(authority: impl Into<String>) -> Self {
+    pub(super) fn at(authority: impl Into<String>) -> Self {
         Self { authority: authority.into(), ..Self::default() }
     }
 
-    pub fn hdfs(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+    pub(super) fn hdfs(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.hdfs.push((name.into(), value.into()));
         self
     }
 
-    pub fn core(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+    pub(super) fn core(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.core.push((name.into(), value.into()));
         self
     }

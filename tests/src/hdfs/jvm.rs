@@ -17,31 +17,31 @@ pub(crate) struct Jvm {
 }
 
 impl Jvm {
-    pub fn new(part: Part, conf_dir: PathBuf) -> Self {
+    pub(crate) fn new(part: Part, conf_dir: PathBuf) -> Self {
         Self { part, conf_dir, krb5_conf: None, within: Vec::new() }
     }
 
     /// For programs that log in to the realm in this file.
-    pub fn in_realm(self, krb5_conf: PathBuf) -> Self {
+    pub(crate) fn in_realm(self, krb5_conf: PathBuf) -> Self {
         Self { krb5_conf: Some(krb5_conf), ..self }
     }
 
     /// Started by a command that ends in these words, which run another program elsewhere.
-    pub fn within(self, words: Vec<OsString>) -> Self {
+    pub(crate) fn within(self, words: Vec<OsString>) -> Self {
         Self { within: words, ..self }
     }
 
-    pub fn conf_dir(&self) -> &PathBuf {
+    pub(crate) fn conf_dir(&self) -> &PathBuf {
         &self.conf_dir
     }
 
     /// The command that runs `class` as the Hadoop user `user`, without arguments.
-    pub fn command(&self, user: &str, class: &str) -> Command {
+    pub(crate) fn command(&self, user: &str, class: &str) -> Command {
         self.command_with(&[], user, class)
     }
 
     /// The same with JVM options that override those of the part.
-    pub fn command_with(&self, options: &[&str], user: &str, class: &str) -> Command {
+    pub(crate) fn command_with(&self, options: &[&str], user: &str, class: &str) -> Command {
         // An unreadable class path shows up at once as a missing class.
         let jars = fs::read_to_string(self.part.path("classpath")).unwrap_or_default();
         let web = self.part.path("web");

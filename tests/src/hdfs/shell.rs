@@ -21,7 +21,7 @@ pub(super) struct ShellServer {
 }
 
 impl ShellServer {
-    pub async fn start(jvm: &Jvm, log: &Path) -> Result<Self, Error> {
+    pub(super) async fn start(jvm: &Jvm, log: &Path) -> Result<Self, Error> {
         let command = jvm.command(SUPERUSER, "FsShellServer");
         let (server, Pipes { stdout, .. }) = Server::start_piped("the HDFS shell", command, log)?;
         let (mut answers, mut port) = (BufReader::new(stdout), String::new());
@@ -34,16 +34,16 @@ impl ShellServer {
         Ok(Self { address: (Ipv4Addr::LOCALHOST, port).into(), server })
     }
 
-    pub fn address(&self) -> SocketAddr {
+    pub(super) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    pub fn process_id(&self) -> Option<u32> {
+    pub(super) fn process_id(&self) -> Option<u32> {
         self.server.process_id()
     }
 
     /// An error with the end of its log if it has ended.
-    pub fn still_runs(&mut self) -> Result<(), process::Error> {
+    pub(super) fn still_runs(&mut self) -> Result<(), process::Error> {
         self.server.still_runs()
     }
 }

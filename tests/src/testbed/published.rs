@@ -97,9 +97,10 @@ impl Published {
     pub async fn wait_for_auth(&self, registry: &str, auth: &str) -> Result<Value, Error> {
         let document = wait::until("the token in the published file", SOON, async || {
             let document = self.json().await.map_err(|error| error.to_string())?;
-            match document["auths"][registry]["auth"] == auth {
-                true => Ok(document),
-                false => Err("it has another or none".to_owned()),
+            if document["auths"][registry]["auth"] == auth {
+                Ok(document)
+            } else {
+                Err("it has another or none".to_owned())
             }
         })
         .await?;

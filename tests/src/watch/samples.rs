@@ -46,7 +46,7 @@ pub(super) struct Summary {
 const PASSES_TO_NOTICE: u64 = 3;
 
 impl Summary {
-    pub fn note(&mut self, Sample { launch, ready, passes }: Sample) {
+    pub(super) fn note(&mut self, Sample { launch, ready, passes }: Sample) {
         self.reads += 1;
         let Err(flaw) = launch else {
             self.was_good = true;

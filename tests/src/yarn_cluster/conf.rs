@@ -9,7 +9,7 @@ use crate::ports::Port;
 use crate::site;
 
 /// The group that may run container-executor, and the NodeManager's own.
-pub const YARN: &str = "yarn";
+pub(super) const YARN: &str = "yarn";
 
 /// Where a ResourceManager listens.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ impl Addresses {
     }
 }
 
-pub fn write_resource_manager(conf_dir: &Path, addresses: &Addresses) -> Result<(), Error> {
+pub(super) fn write_resource_manager(conf_dir: &Path, addresses: &Addresses) -> Result<(), Error> {
     let mut properties = addresses.properties();
     properties.extend(own([
         // Requests name their user in the query.
@@ -67,7 +67,7 @@ pub fn write_resource_manager(conf_dir: &Path, addresses: &Addresses) -> Result<
 }
 
 /// What a NodeManager needs besides the addresses.
-pub struct NodeManagerConf<'a> {
+pub(super) struct NodeManagerConf<'a> {
     pub host: &'a str,
     pub container_executor: &'a Path,
     pub local_dir: &'a Path,
@@ -75,7 +75,7 @@ pub struct NodeManagerConf<'a> {
 }
 
 impl NodeManagerConf<'_> {
-    pub fn write(&self, conf_dir: &Path, addresses: &Addresses) -> Result<(), Error> {
+    pub(super) fn write(&self, conf_dir: &Path, addresses: &Addresses) -> Result<(), Error> {
         const DOCKER: &str = "yarn.nodemanager.runtime.linux.docker";
         let any_port = format!("{}:0", self.host);
         let mut properties = addresses.properties();

@@ -209,9 +209,8 @@ impl Namespaces {
         let mut unshare = Server::start("the node", command, &files.path("node.log"))?;
         let ready = files.path("ready");
         unshare
-            .wait_until("the node's file systems", START, async |_| match ready.exists() {
-                true => Ok(()),
-                false => Err("not mounted yet"),
+            .wait_until("the node's file systems", START, async |_| {
+                if ready.exists() { Ok(()) } else { Err("not mounted yet") }
             })
             .await?;
         let first = unshare

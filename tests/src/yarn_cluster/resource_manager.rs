@@ -22,7 +22,7 @@ const START: Duration = Duration::from_secs(120);
 const LAUNCH: Duration = Duration::from_secs(120);
 
 #[derive(Debug)]
-pub struct ResourceManager {
+pub(super) struct ResourceManager {
     // Fields drop in this order: the server ends before its files go.
     server: Server,
     addresses: Addresses,
@@ -30,7 +30,7 @@ pub struct ResourceManager {
 }
 
 impl ResourceManager {
-    pub fn start(hdfs: &HdfsClient) -> Result<Self, Error> {
+    pub(super) fn start(hdfs: &HdfsClient) -> Result<Self, Error> {
         let home = scratch::directory("resourcemanager")?;
         let conf_dir = home.path().join("conf");
         let addresses = Addresses::reserve()?;
@@ -48,12 +48,12 @@ impl ResourceManager {
         Ok(Self { server, addresses, _home: home })
     }
 
-    pub fn addresses(&self) -> &Addresses {
+    pub(super) fn addresses(&self) -> &Addresses {
         &self.addresses
     }
 
     /// Waits until this many nodes can take containers, as long as `they_run`.
-    pub async fn wait_for_nodes(
+    pub(super) async fn wait_for_nodes(
         &mut self,
         count: usize,
         mut they_run: impl FnMut() -> Result<(), Error>,
@@ -74,7 +74,7 @@ impl ResourceManager {
         .await?
     }
 
-    pub async fn launch(&self, launch: &Launch) -> Result<Launched, Error> {
+    pub(super) async fn launch(&self, launch: &Launch) -> Result<Launched, Error> {
         let user = format!("?user.name={}", launch.user);
         let path = format!("/ws/v1/cluster/apps/new-application{user}");
         let application = self.call(Method::POST, &path, None, StatusCode::OK).await?;

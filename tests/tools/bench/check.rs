@@ -9,7 +9,7 @@ use crate::setup::{Setup, read};
 /// The largest file that `check` reads.
 const LARGEST: usize = 16 << 20;
 
-pub async fn measure(setup: &Setup, plan: &Plan) -> Outcome<Section> {
+pub(crate) async fn measure(setup: &Setup, plan: &Plan) -> Outcome<Section> {
     let typical = read(&setup.testbed.node.conf_dir().join("container-executor.cfg"))?;
     setup.testbed.node.write("typical.cfg", &typical)?;
     setup.testbed.node.write("large.cfg", &enlarged(&typical))?;

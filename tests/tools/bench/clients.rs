@@ -32,7 +32,7 @@ use crate::Outcome;
 
 /// `count` agents with these settings, each with one pass per interval.
 #[derive(Debug, Clone)]
-pub struct Load {
+pub(crate) struct Load {
     pub config: PathBuf,
     pub count: u32,
     pub interval: Duration,
@@ -41,7 +41,7 @@ pub struct Load {
 
 /// The sums over all agents.
 #[derive(Debug, Default, Serialize, Deserialize)]
-pub struct Totals {
+pub(crate) struct Totals {
     pub passes: u64,
     pub writes: u64,
     pub refreshes: u64,
@@ -50,7 +50,7 @@ pub struct Totals {
 }
 
 impl Load {
-    pub fn parse(config: &str, count: &str, interval: &str, length: &str) -> Outcome<Self> {
+    pub(crate) fn parse(config: &str, count: &str, interval: &str, length: &str) -> Outcome<Self> {
         Ok(Self {
             config: config.into(),
             count: count.parse()?,
@@ -60,14 +60,14 @@ impl Load {
     }
 
     /// The arguments for [`Load::parse`].
-    pub fn args(&self) -> [String; 4] {
+    pub(crate) fn args(&self) -> [String; 4] {
         let (interval, length) = (self.interval.as_secs(), self.length.as_secs());
         [self.config.display().to_string(), self.count.to_string(), interval.to_string(), length.to_string()]
     }
 }
 
 /// Runs the agents and prints the totals as JSON.
-pub async fn run(load: Load) -> Outcome<ExitCode> {
+pub(crate) async fn run(load: Load) -> Outcome<ExitCode> {
     let mut settings = SettingsFile::new(Some(load.config.clone())).read()?;
     // A pass that begins a little early must still read HDFS.
     settings.refresh.pass_interval = load.interval.saturating_sub(Duration::from_secs(1));

@@ -11,7 +11,7 @@ use crate::figures::Results;
 use crate::plan::Plan;
 
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     #[error("cannot {operation} {}", path.display())]
     File { operation: &'static str, path: PathBuf, source: std::io::Error },
     #[error("{DOCUMENT} lacks the marks {BEGIN} and {END}")]
@@ -24,7 +24,7 @@ const BEGIN: &str = "<!-- figures: begin -->";
 const END: &str = "<!-- figures: end -->";
 
 /// Writes both, or only the JSON if some measures were left out.
-pub fn write(results: &Results, plan: &Plan) -> Result<(), Error> {
+pub(crate) fn write(results: &Results, plan: &Plan) -> Result<(), Error> {
     let now = Timestamp::now();
     let text = json!({ "at": now, "machine": machine(), "runs": plan.runs, "sections": results.json() });
     store(JSON.as_ref(), &format!("{text:#}\n"))?;

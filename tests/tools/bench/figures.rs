@@ -6,12 +6,12 @@ use serde_json::{Value, json};
 
 /// The results of one run.
 #[derive(Debug)]
-pub struct Results {
+pub(crate) struct Results {
     sections: Vec<Section>,
 }
 
 #[derive(Debug)]
-pub struct Section {
+pub(crate) struct Section {
     title: String,
     figures: Vec<Figure>,
     notes: Vec<String>,
@@ -19,7 +19,7 @@ pub struct Section {
 
 /// One figure of the agent's, in the unit's base (seconds, bytes, or plain).
 #[derive(Debug)]
-pub struct Figure {
+pub(crate) struct Figure {
     what: String,
     unit: Unit,
     value: f64,
@@ -28,7 +28,7 @@ pub struct Figure {
 }
 
 #[derive(Debug, Clone, Copy)]
-pub enum Unit {
+pub(crate) enum Unit {
     Seconds,
     Bytes,
     Plain,
@@ -36,28 +36,28 @@ pub enum Unit {
 
 /// The target of a figure.
 #[derive(Debug, Clone, Copy)]
-pub enum Bar {
+pub(crate) enum Bar {
     AtMost(f64),
     /// At least this many times less than the figure it is compared with.
     TimesLess(f64),
 }
 
 impl Results {
-    pub fn new(sections: Vec<Section>) -> Self {
+    pub(crate) fn new(sections: Vec<Section>) -> Self {
         Self { sections }
     }
 
-    pub fn missed(&self) -> usize {
+    pub(crate) fn missed(&self) -> usize {
         let figures = self.sections.iter().flat_map(|section| &section.figures);
         figures.filter(|figure| figure.is_met() == Some(false)).count()
     }
 
-    pub fn markdown(&self) -> String {
+    pub(crate) fn markdown(&self) -> String {
         self.sections.iter().map(|section| format!("{section}\n")).collect::<String>().trim_end().to_owned()
             + "\n"
     }
 
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         self.sections
             .iter()
             .map(|section| {
@@ -72,29 +72,29 @@ impl Results {
 }
 
 impl Section {
-    pub fn new(title: &str) -> Self {
+    pub(crate) fn new(title: &str) -> Self {
         Self { title: title.to_owned(), figures: Vec::new(), notes: Vec::new() }
     }
 
-    pub fn add(&mut self, figure: Figure) {
+    pub(crate) fn add(&mut self, figure: Figure) {
         self.figures.push(figure);
     }
 
-    pub fn note(&mut self, note: impl Into<String>) {
+    pub(crate) fn note(&mut self, note: impl Into<String>) {
         self.notes.push(note.into());
     }
 }
 
 impl Figure {
-    pub fn new(what: impl Into<String>, unit: Unit, value: f64) -> Self {
+    pub(crate) fn new(what: impl Into<String>, unit: Unit, value: f64) -> Self {
         Self { what: what.into(), unit, value, other: None, bar: None }
     }
 
-    pub fn beside(self, other: &str, value: f64) -> Self {
+    pub(crate) fn beside(self, other: &str, value: f64) -> Self {
         Self { other: Some((other.to_owned(), value)), ..self }
     }
 
-    pub fn bar(self, bar: Bar) -> Self {
+    pub(crate) fn bar(self, bar: Bar) -> Self {
         Self { bar: Some(bar), ..self }
     }
 
@@ -185,7 +185,7 @@ impl Unit {
 }
 
 /// The middle value; of an even number, the lower of the two.
-pub fn median(mut values: Vec<f64>) -> f64 {
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len().saturating_sub(1) / 2).copied().unwrap_or(f64::NAN)
 }

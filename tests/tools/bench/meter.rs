@@ -21,7 +21,7 @@ use crate::figures::median;
 
 /// The resources of one run.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub struct Usage {
+pub(crate) struct Usage {
     /// Seconds of user and system time of all processes.
     pub cpu: f64,
     /// Seconds from start to end.
@@ -43,13 +43,13 @@ enum Error {
 
 /// A program to measure, with its own environment.
 #[derive(Debug, Clone)]
-pub struct Measured {
+pub(crate) struct Measured {
     pub args: Vec<String>,
     pub environment: Vec<(&'static str, String)>,
 }
 
 impl Measured {
-    pub fn new<'a>(program: &Path, args: impl IntoIterator<Item = &'a str>) -> Self {
+    pub(crate) fn new<'a>(program: &Path, args: impl IntoIterator<Item = &'a str>) -> Self {
         let args = args.into_iter().map(str::to_owned);
         Self {
             args: [program.display().to_string()].into_iter().chain(args).collect(),
@@ -57,13 +57,13 @@ impl Measured {
         }
     }
 
-    pub fn env(mut self, name: &'static str, value: impl Into<String>) -> Self {
+    pub(crate) fn env(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.environment.push((name, value.into()));
         self
     }
 
     /// Runs it to its end. A failure of the program is an error.
-    pub async fn run(&self) -> Outcome<Usage> {
+    pub(crate) async fn run(&self) -> Outcome<Usage> {
         let mut command = Command::new(env::current_exe()?);
         command.arg("measure").args(&self.args).env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
         command.envs(self.environment.iter().map(|(name, value)| (name, value))).stdin(Stdio::null());
@@ -78,13 +78,13 @@ impl Measured {
 }
 
 /// The median of each figure.
-pub fn medians(usages: &[Usage]) -> Usage {
+pub(crate) fn medians(usages: &[Usage]) -> Usage {
     let of = |figure: fn(&Usage) -> f64| median(usages.iter().map(figure).collect());
     Usage { cpu: of(|u| u.cpu), wall: of(|u| u.wall), peak: of(|u| u.peak), succeeded: true }
 }
 
 /// Runs a program to its end and prints its usage as JSON.
-pub fn measure(command: &[&str]) -> Outcome<ExitCode> {
+pub(crate) fn measure(command: &[&str]) -> Outcome<ExitCode> {
     let Some((program, args)) = command.split_first() else { return Err(Error::NoProgram.into()) };
     set_child_subreaper(true)?;
     let started = Instant::now();

@@ -7,7 +7,7 @@ use crate::Outcome;
 
 /// One group of figures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Measure {
+pub(crate) enum Measure {
     Refresh,
     Rest,
     Start,
@@ -17,7 +17,7 @@ pub enum Measure {
 }
 
 #[derive(Debug)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// Alternating runs of the compared programs (BENCH_RUNS).
     pub runs: usize,
     /// How long to observe the daemon at rest (BENCH_REST_SECONDS).
@@ -42,7 +42,7 @@ struct Invalid {
 }
 
 impl Plan {
-    pub fn from_environment() -> Outcome<Self> {
+    pub(crate) fn from_environment() -> Outcome<Self> {
         Ok(Self {
             runs: number("BENCH_RUNS", 7)?,
             rest: Duration::from_secs(number("BENCH_REST_SECONDS", 600)?),
@@ -54,13 +54,13 @@ impl Plan {
         })
     }
 
-    pub fn measures(&self) -> Vec<Measure> {
+    pub(crate) fn measures(&self) -> Vec<Measure> {
         let wanted =
             |measure: &Measure| self.only.is_empty() || self.only.iter().any(|name| name == measure.name());
         Measure::ALL.into_iter().filter(wanted).collect()
     }
 
-    pub fn is_whole(&self) -> bool {
+    pub(crate) fn is_whole(&self) -> bool {
         self.only.is_empty()
     }
 }
@@ -79,7 +79,7 @@ impl Measure {
         }
     }
 
-    pub fn title(self) -> &'static str {
+    pub(crate) fn title(self) -> &'static str {
         match self {
             Measure::Refresh => "A refresh",
             Measure::Rest => "At rest",

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 /// A process at one moment.
 #[derive(Debug, Clone, Default)]
-pub struct Snapshot {
+pub(crate) struct Snapshot {
     /// Bytes.
     pub resident: f64,
     /// Bytes, with a share of shared pages; `None` if the kernel does not report it.
@@ -24,7 +24,7 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    pub fn at(process: u32) -> io::Result<Self> {
+    pub(crate) fn at(process: u32) -> io::Result<Self> {
         let directory = PathBuf::from(format!("/proc/{process}"));
         let stat = fs::read_to_string(directory.join("stat"))?;
         // The name, in parentheses, may contain spaces.

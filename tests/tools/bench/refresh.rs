@@ -13,7 +13,7 @@ use crate::setup::Setup;
 /// The files that a refresh closes: the lock and the document.
 const CLOSED_FILES: u64 = 2;
 
-pub async fn measure(setup: &Setup, plan: &Plan) -> Outcome<Section> {
+pub(crate) async fn measure(setup: &Setup, plan: &Plan) -> Outcome<Section> {
     setup.testbed.write_settings()?;
     let config = setup.testbed.node.agent_toml().display().to_string();
     let agent = setup.agent(&["once", "--config", &config])?;

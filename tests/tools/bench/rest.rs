@@ -27,7 +27,7 @@ enum Error {
     TooSlow { done: usize, wanted: u32, within: Duration },
 }
 
-pub async fn measure(setup: &mut Setup, plan: &Plan) -> Outcome<Section> {
+pub(crate) async fn measure(setup: &mut Setup, plan: &Plan) -> Outcome<Section> {
     let mut section = Section::new(Measure::Rest.title());
     setup.clear().await?;
     steady(setup, plan, &mut section).await?;

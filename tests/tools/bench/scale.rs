@@ -43,7 +43,7 @@ struct Cost {
     totals: Totals,
 }
 
-pub async fn measure(setup: &Setup, plan: &Plan) -> Outcome<Section> {
+pub(crate) async fn measure(setup: &Setup, plan: &Plan) -> Outcome<Section> {
     let mut section = Section::new(Measure::Scale.title());
     let idle = idle_share(setup).await?;
     section

@@ -20,7 +20,7 @@ use crate::Outcome;
 use crate::meter::Measured;
 
 /// Everything but the measured programs.
-pub struct Setup {
+pub(crate) struct Setup {
     pub testbed: Testbed,
     pub published: Published,
     pub namenode: NameNodeProxy,
@@ -39,14 +39,14 @@ struct Wires {
 
 /// The traffic through each relay.
 #[derive(Debug, Clone, Copy)]
-pub struct Wired {
+pub(crate) struct Wired {
     pub namenode: Traffic,
     pub datanode: Traffic,
     pub aws: Traffic,
 }
 
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     #[error("the DataNode's log does not name its address")]
     NoDataNode,
     #[error("cannot {operation} {}", path.display())]
@@ -59,7 +59,7 @@ const DATANODE_HOST: &str = "127.0.0.2";
 const CERTIFICATES: [&str; 2] = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"];
 
 impl Setup {
-    pub async fn build() -> Outcome<Self> {
+    pub(crate) async fn build() -> Outcome<Self> {
         let hdfs = Hdfs::start_with_datanode_host(DATANODE_HOST).await?;
         let datanode = hdfs.datanode_address().ok_or(Error::NoDataNode)?;
         // No call fails, so none needs to be spared.
@@ -82,19 +82,19 @@ impl Setup {
         Ok(Self { testbed, published, namenode, hdfs, wires, _registry: registry, _tls: tls })
     }
 
-    pub fn wired(&self) -> Wired {
+    pub(crate) fn wired(&self) -> Wired {
         let Wires { namenode, datanode, aws } = &self.wires;
         Wired { namenode: namenode.traffic(), datanode: datanode.traffic(), aws: aws.traffic() }
     }
 
     /// The agent with these arguments, in the daemon's environment.
-    pub fn agent(&self, args: &[&str]) -> Outcome<Measured> {
+    pub(crate) fn agent(&self, args: &[&str]) -> Outcome<Measured> {
         let program = agent::program()?;
         Ok(self.with_aws(Measured::new(&program, args.iter().copied())))
     }
 
     /// Gives a program the node's access to AWS.
-    pub fn with_aws(&self, program: Measured) -> Measured {
+    pub(crate) fn with_aws(&self, program: Measured) -> Measured {
         let variables =
             self.testbed.environment.iter().map(|(name, value)| (*name, value.display().to_string()));
         let home = self.testbed.node.home_dir().display().to_string();
@@ -103,13 +103,14 @@ impl Setup {
 
     /// `hadoop fs ARGS` as Hadoop's script starts it, with the JVM's defaults. `quick` uses the harness's options, with
     /// which a JVM starts faster than on any cluster: a class archive and no optimizing compiler.
-    pub fn hadoop_fs(&self, quick: bool, args: &[&str]) -> Outcome<Measured> {
+    pub(crate) fn hadoop_fs(&self, quick: bool, args: &[&str]) -> Outcome<Measured> {
         let part = Part::hadoop()?;
         let jars = read(&part.path("classpath"))?;
         let conf = self.hdfs.client().conf_dir().display().to_string();
-        let options = match quick {
-            true => format!("@{}", part.path("jvm.options").display()),
-            false => "-Djava.net.preferIPv4Stack=true".to_owned(),
+        let options = if quick {
+            format!("@{}", part.path("jvm.options").display())
+        } else {
+            "-Djava.net.preferIPv4Stack=true".to_owned()
         };
         let class_path = format!("{jars}:{}:{conf}", part.path("web").display());
         let fixed = [&options, "-cp", &class_path, "org.apache.hadoop.fs.FsShell"];
@@ -118,7 +119,7 @@ impl Setup {
     }
 
     /// Removes both documents, so that the next refresh writes both.
-    pub async fn clear(&self) -> Outcome<()> {
+    pub(crate) async fn clear(&self) -> Outcome<()> {
         self.published.shell(&["-rm", "-f", "-skipTrash", self.published.path()]).await?;
         // It may not exist.
         let _ = fs::remove_file(self.testbed.node.docker_config());
@@ -126,7 +127,7 @@ impl Setup {
     }
 
     /// The number of calls of one method so far.
-    pub fn calls_of(&self, method: &str) -> u64 {
+    pub(crate) fn calls_of(&self, method: &str) -> u64 {
         self.namenode.calls().get(method).copied().unwrap_or_default()
     }
 }
@@ -169,7 +170,7 @@ ecr =
 const BY_NAME: &str = "\
   <property><name>dfs.client.use.datanode.hostname</name><value>true</value></property>\n</configuration>";
 
-pub fn read(path: &Path) -> Result<String, Error> {
+pub(crate) fn read(path: &Path) -> Result<String, Error> {
     fs::read_to_string(path).map_err(|source| Error::File {
         operation: "read",
         path: path.to_owned(),

@@ -17,7 +17,7 @@ struct CargoFailed {
     args: String,
 }
 
-pub fn measure(plan: &Plan) -> Outcome<Section> {
+pub(crate) fn measure(plan: &Plan) -> Outcome<Section> {
     let mut section = Section::new(Measure::Size.title());
     let binary = fs::metadata(agent::program()?)?.len() as f64;
     section.add(Figure::new("stripped binary", Unit::Bytes, binary).bar(Bar::AtMost(8e6)));

@@ -17,7 +17,7 @@ struct TooLate {
     what: &'static str,
 }
 
-pub async fn measure(setup: &Setup, plan: &Plan) -> Outcome<Section> {
+pub(crate) async fn measure(setup: &Setup, plan: &Plan) -> Outcome<Section> {
     let help = setup.hadoop_fs(false, &["-help"])?;
     let quick_help = setup.hadoop_fs(true, &["-help"])?;
     let [mut listening, mut published, mut jvm, mut quick_jvm] = [const { Vec::new() }; 4];

@@ -16,11 +16,11 @@ use jiff::SignedDuration;
 use emr_ecr_agent_tests::screen::{Failure, Screen};
 
 /// The life of a token in the demo.
-pub const TOKEN_LIFE: SignedDuration = SignedDuration::from_secs(40);
+pub(crate) const TOKEN_LIFE: SignedDuration = SignedDuration::from_secs(40);
 /// The published file, as in EMR's documentation.
-pub const PUBLISHED: &str = "/user/hadoop/config.json";
+pub(crate) const PUBLISHED: &str = "/user/hadoop/config.json";
 
-pub struct Sandbox {
+pub(crate) struct Sandbox {
     // Fields drop in this order: the agent ends before the servers it uses.
     pub agent: Agent,
     pub yarn: YarnReader,
@@ -33,7 +33,7 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    pub async fn build(screen: &Screen) -> Result<Self, Failure> {
+    pub(crate) async fn build(screen: &Screen) -> Result<Self, Failure> {
         let start = format!("start HDFS {} (NameNode, DataNode)", hadoop_version());
         let hdfs = screen.step(&start, Hdfs::start()).await?;
         let registry = screen.step("start docker-registry and push an image", Registry::start()).await?;
@@ -57,7 +57,7 @@ impl Sandbox {
     }
 
     /// The URI of the published file in jobs.
-    pub fn published_uri(&self) -> String {
+    pub(crate) fn published_uri(&self) -> String {
         self.hdfs.client().uri(PUBLISHED)
     }
 }

@@ -30,7 +30,7 @@ const END: Duration = Duration::from_secs(20);
 const LOG_LINES: usize = 20;
 
 /// The main job: three tokens, health, summary. Returns the running sandbox.
-pub async fn main_job(screen: &Screen) -> Result<Sandbox, Failure> {
+pub(crate) async fn main_job(screen: &Screen) -> Result<Sandbox, Failure> {
     screen.title("The sandbox");
     let mut sandbox = Sandbox::build(screen).await?;
     let outcome = run(screen, &mut sandbox).await;
@@ -46,7 +46,7 @@ pub async fn main_job(screen: &Screen) -> Result<Sandbox, Failure> {
 }
 
 /// Shows what to try while it keeps running.
-pub fn show_addresses(screen: &Screen, sandbox: &Sandbox) {
+pub(crate) fn show_addresses(screen: &Screen, sandbox: &Sandbox) {
     let client = sandbox.hdfs.client();
     let health = sandbox.agent.address();
     screen.title("Running until Ctrl-C; try");
@@ -69,14 +69,15 @@ pub fn show_addresses(screen: &Screen, sandbox: &Sandbox) {
 }
 
 /// Stops the agent as systemd would, and then everything else.
-pub async fn end(screen: &Screen, mut sandbox: Sandbox) -> Result<(), Failure> {
+pub(crate) async fn end(screen: &Screen, mut sandbox: Sandbox) -> Result<(), Failure> {
     screen.title("The end");
     screen
         .step("the agent ends with status 0 after SIGTERM", async {
             let status = sandbox.agent.terminate(END).await?;
-            match status.success() {
-                true => Ok(()),
-                false => Err(Box::<dyn Error>::from(format!("it ended with {status}"))),
+            if status.success() {
+                Ok(())
+            } else {
+                Err(Box::<dyn Error>::from(format!("it ended with {status}")))
             }
         })
         .await?;
@@ -102,10 +103,7 @@ async fn run(screen: &Screen, sandbox: &mut Sandbox) -> Result<(), Failure> {
     screen
         .step("the agent's log contains no token", async {
             let log = sandbox.agent.log_text();
-            match rounds.iter().any(|round| leaks(&log, &round.token)) {
-                false => Ok(()),
-                true => Err("one does"),
-            }
+            if !rounds.iter().any(|round| leaks(&log, &round.token)) { Ok(()) } else { Err("one does") }
         })
         .await?;
     show_summary(screen, &rounds);
@@ -210,9 +208,10 @@ async fn local_copy(path: &Path, registry: &str, token: &Issued) -> Result<(), B
     wait::until("the token in the local file", PUBLICATION, async || {
         let text = fs::read(path).map_err(|error| error.to_string())?;
         let document: Value = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
-        match document["auths"][registry]["auth"] == token.auth() {
-            true => Ok(()),
-            false => Err("it has another token".to_owned()),
+        if document["auths"][registry]["auth"] == token.auth() {
+            Ok(())
+        } else {
+            Err("it has another token".to_owned())
         }
     })
     .await?;

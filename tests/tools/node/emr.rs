@@ -9,13 +9,13 @@ use crate::Outcome;
 use crate::machine::{Machine, User};
 
 #[derive(Debug, Clone, Copy)]
-pub enum Role {
+pub(crate) enum Role {
     Core,
     Primary,
 }
 
 /// The instance files and directories that bootstrap actions find.
-pub fn write_instance_files(node: &Machine, role: Role) -> Outcome {
+pub(crate) fn write_instance_files(node: &Machine, role: Role) -> Outcome {
     let primary = matches!(role, Role::Primary);
     node.write(
         "/mnt/var/lib/info/instance.json",
@@ -30,7 +30,7 @@ pub fn write_instance_files(node: &Machine, role: Role) -> Outcome {
 }
 
 /// Does what the provisioner does after all bootstrap actions: users, Docker, and finally Hadoop's configuration.
-pub async fn provision(node: &Machine, hdfs_conf: &Path) -> Outcome {
+pub(crate) async fn provision(node: &Machine, hdfs_conf: &Path) -> Outcome {
     node.run(
         User::Root,
         "groupadd hdfsadmingroup && groupadd docker &&

@@ -10,7 +10,7 @@ use emr_ecr_agent_tests::screen::{Failure, Screen};
 const PROGRAM: &str = "/usr/local/bin/emr-ecr-agent";
 const UNINSTALL: &str = "/usr/local/lib/emr-ecr-agent/uninstall.sh";
 
-pub async fn of_installing(screen: &Screen, packages: &Packages) -> Result<(), Failure> {
+pub(crate) async fn of_installing(screen: &Screen, packages: &Packages) -> Result<(), Failure> {
     screen.title("Sources and faults");
     let node = screen.step("a fresh core node boots", boot(packages, Role::Core)).await?;
     for case in FAULTS {

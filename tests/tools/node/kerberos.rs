@@ -18,7 +18,7 @@ use crate::{Outcome, ensure};
 const KEYTAB: &str = "/etc/hadoop.keytab";
 const TICKET_LIFE: Duration = Duration::from_secs(3600);
 
-pub async fn inside_the_sandbox(screen: &Screen, packages: &Packages) -> Result<(), Failure> {
+pub(crate) async fn inside_the_sandbox(screen: &Screen, packages: &Packages) -> Result<(), Failure> {
     screen.title("With Kerberos");
     let cluster = screen.step("a fresh core node boots", Cluster::start(packages)).await?;
     screen.step("it is installed with principal and keytab", cluster.is_installed()).await?;

@@ -15,7 +15,7 @@ use emr_ecr_agent_tests::screen::{Failure, Screen};
 const SETTINGS: &str = "/etc/emr-ecr-agent/agent.toml";
 const DOCKER_CONFIG: &str = "/root/.docker/config.json";
 
-pub async fn on_a_core_node(screen: &Screen, packages: &Packages) -> Result<(), Failure> {
+pub(crate) async fn on_a_core_node(screen: &Screen, packages: &Packages) -> Result<(), Failure> {
     screen.title("A core node");
     let core = screen.step("it boots, without Hadoop", Lifecycle::start(packages)).await?;
     screen.step("a bootstrap action installs the previous version", core.is_installed("previous")).await?;

@@ -21,7 +21,7 @@ const BOOT: Duration = Duration::from_secs(60);
 const LONGEST: Duration = Duration::from_secs(60);
 
 /// The running node. Dropping it kills it.
-pub struct Machine {
+pub(crate) struct Machine {
     // Fields drop in this order: the node ends before its log goes.
     _nspawn: Server,
     leader: String,
@@ -43,7 +43,7 @@ impl Drop for Machine {
 
 /// The user that runs a script.
 #[derive(Debug, Clone, Copy)]
-pub enum User {
+pub(crate) enum User {
     Root,
     /// The user of bootstrap actions.
     Hadoop,
@@ -51,7 +51,7 @@ pub enum User {
 
 /// How a script ended, and its output.
 #[derive(Debug)]
-pub struct Output {
+pub(crate) struct Output {
     pub code: i32,
     /// Standard output, then standard error.
     pub text: String,
@@ -59,7 +59,7 @@ pub struct Output {
 
 impl Machine {
     /// Whether nodes can boot here; the error is the reason.
-    pub async fn can_boot() -> Result<(), String> {
+    pub(crate) async fn can_boot() -> Result<(), String> {
         if !geteuid().is_root() {
             return Err("booting a node requires root".to_owned());
         }
@@ -67,7 +67,7 @@ impl Machine {
     }
 
     /// Boots a fresh node with `packages` mounted at /packages.
-    pub async fn boot(packages: &Path) -> Outcome<Self> {
+    pub(crate) async fn boot(packages: &Path) -> Outcome<Self> {
         let home = scratch::directory("machine")?;
         let mut command = bound_to_parent(Path::new("/usr/bin/systemd-nspawn"));
         command
@@ -103,12 +103,12 @@ impl Machine {
     }
 
     /// Runs a script in bash, whatever its exit code.
-    pub async fn attempt(&self, user: User, script: &str) -> Outcome<Output> {
+    pub(crate) async fn attempt(&self, user: User, script: &str) -> Outcome<Output> {
         Ok(run(&self.leader, user, script).await?)
     }
 
     /// Runs a script that must exit 0, and returns its output.
-    pub async fn run(&self, user: User, script: &str) -> Outcome<String> {
+    pub(crate) async fn run(&self, user: User, script: &str) -> Outcome<String> {
         let output = self.attempt(user, script).await?;
         match output.code {
             0 => Ok(output.text.trim().to_owned()),
@@ -117,7 +117,7 @@ impl Machine {
     }
 
     /// Repeats the script until it exits 0.
-    pub async fn wait_for(&self, what: &str, deadline: Duration, script: &str) -> Outcome<String> {
+    pub(crate) async fn wait_for(&self, what: &str, deadline: Duration, script: &str) -> Outcome<String> {
         let output = wait::until(what, deadline, async || {
             let output = run(&self.leader, User::Root, script).await?;
             if output.code == 0 { Ok(output.text.trim().to_owned()) } else { Err(output.text) }
@@ -126,28 +126,28 @@ impl Machine {
     }
 
     /// One property of the agent's unit.
-    pub async fn unit(&self, property: &str) -> Outcome<String> {
+    pub(crate) async fn unit(&self, property: &str) -> Outcome<String> {
         self.run(User::Root, &format!("systemctl show --value --property {property} emr-ecr-agent")).await
     }
 
     /// Writes a file of root's on the node, and creates its directories.
-    pub fn write(&self, path: &str, mode: u32, text: &str) -> Outcome {
+    pub(crate) fn write(&self, path: &str, mode: u32, text: &str) -> Outcome {
         self.write_bytes(path, mode, text.as_bytes())
     }
 
-    pub fn write_bytes(&self, path: &str, mode: u32, content: &[u8]) -> Outcome {
+    pub(crate) fn write_bytes(&self, path: &str, mode: u32, content: &[u8]) -> Outcome {
         let path = self.path(path);
         fs::create_dir_all(path.parent().ok_or("the path has no parent")?)?;
         fs::write(&path, content)?;
         Ok(fs::set_permissions(&path, fs::Permissions::from_mode(mode))?)
     }
 
-    pub fn read(&self, path: &str) -> Outcome<String> {
+    pub(crate) fn read(&self, path: &str) -> Outcome<String> {
         let path = self.path(path);
         fs::read_to_string(&path).map_err(|error| format!("cannot read {}: {error}", path.display()).into())
     }
 
-    pub fn exists(&self, path: &str) -> bool {
+    pub(crate) fn exists(&self, path: &str) -> bool {
         self.path(path).exists()
     }
 

@@ -16,7 +16,7 @@ const ARCHITECTURE: &str = "aarch64";
 /// An emulated program is slow.
 const LONGEST: Duration = Duration::from_secs(120);
 
-pub async fn architecture(screen: &Screen, packages: &Packages) -> Result<(), Failure> {
+pub(crate) async fn architecture(screen: &Screen, packages: &Packages) -> Result<(), Failure> {
     screen.title(&format!("On {ARCHITECTURE}"));
     if env::consts::ARCH == ARCHITECTURE {
         screen.note("this is the machine's own architecture, tested below");

@@ -11,14 +11,14 @@ use crate::{Outcome, ensure};
 
 /// Directories for /packages on the node: `new`, `previous`, `truncated` and `corrupted`, each with install.sh, a
 /// package for this architecture and SHA256SUMS; and `rpm` with package.rpm.
-pub struct Packages {
+pub(crate) struct Packages {
     directory: scratch::Directory,
     name: String,
     dist: PathBuf,
 }
 
 impl Packages {
-    pub fn of(dist: &Path) -> Outcome<Self> {
+    pub(crate) fn of(dist: &Path) -> Outcome<Self> {
         let name = find(dist, &format!("-{ARCH}.tar.gz"))?;
         let packages = Self { directory: scratch::directory("packages")?, name, dist: path::absolute(dist)? };
         for source in ["new", "previous", "truncated", "corrupted"] {
@@ -34,22 +34,22 @@ impl Packages {
         Ok(packages)
     }
 
-    pub fn directory(&self) -> &Path {
+    pub(crate) fn directory(&self) -> &Path {
         self.directory.path()
     }
 
     /// The package's file name.
-    pub fn describe(&self) -> &str {
+    pub(crate) fn describe(&self) -> &str {
         &self.name
     }
 
     /// Whether there is a tarball for another architecture.
-    pub fn has(&self, architecture: &str) -> bool {
+    pub(crate) fn has(&self, architecture: &str) -> bool {
         self.tarball_for(architecture).exists()
     }
 
     /// The tarball for another architecture, unpacked.
-    pub fn unpacked_for(&self, architecture: &str) -> Outcome<PathBuf> {
+    pub(crate) fn unpacked_for(&self, architecture: &str) -> Outcome<PathBuf> {
         let tarball = self.tarball_for(architecture);
         shell(self.directory(), &format!("tar -xzf {}", tarball.display()))?;
         Ok(self.directory().join(self.name.replace(ARCH, architecture).trim_end_matches(".tar.gz")))

@@ -11,7 +11,7 @@ const SETTINGS: &str = "/etc/emr-ecr-agent/agent.toml";
 /// Debian's RPM database has none of the required packages.
 const RPM: &str = "rpm --nodeps";
 
-pub async fn by_rpm(screen: &Screen, packages: &Packages) -> Result<(), Failure> {
+pub(crate) async fn by_rpm(screen: &Screen, packages: &Packages) -> Result<(), Failure> {
     screen.title("By RPM");
     let node = screen.step("a fresh core node boots", boot(packages)).await?;
     screen.step("it installs and the daemon runs", installs(&node)).await?;

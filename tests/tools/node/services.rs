@@ -19,9 +19,9 @@ use crate::machine::Machine;
 use crate::{Outcome, ensure};
 
 /// Long enough for anything the agent does on its own; its passes are a minute apart.
-pub const SOON: Duration = Duration::from_secs(90);
+pub(crate) const SOON: Duration = Duration::from_secs(90);
 
-pub struct Services<Filesystem = SharedHdfs> {
+pub(crate) struct Services<Filesystem = SharedHdfs> {
     pub ecr: Ecr,
     pub imds: Imds,
     pub hdfs: Filesystem,
@@ -30,7 +30,7 @@ pub struct Services<Filesystem = SharedHdfs> {
 }
 
 impl<Filesystem> Services<Filesystem> {
-    pub async fn around(hdfs: Filesystem) -> Outcome<Self> {
+    pub(crate) async fn around(hdfs: Filesystem) -> Outcome<Self> {
         let ecr = Ecr::start(TWELVE_HOURS).await?;
         let issued: Arc<Mutex<Vec<Issued>>> = Arc::default();
         let list = Arc::clone(&issued);
@@ -39,12 +39,12 @@ impl<Filesystem> Services<Filesystem> {
     }
 
     /// The address of the health endpoint.
-    pub fn listen(&self) -> SocketAddr {
+    pub(crate) fn listen(&self) -> SocketAddr {
         self.port.address()
     }
 
     /// Points the node's AWS clients at these services.
-    pub fn write_environment(&self, node: &Machine) -> Outcome {
+    pub(crate) fn write_environment(&self, node: &Machine) -> Outcome {
         let (ecr, imds) = (self.ecr.address(), self.imds.address());
         node.write(
             "/etc/emr-ecr-agent/environment",
@@ -53,12 +53,12 @@ impl<Filesystem> Services<Filesystem> {
         )
     }
 
-    pub async fn status(&self) -> Outcome<Value> {
+    pub(crate) async fn status(&self) -> Outcome<Value> {
         let answer = http::get(self.listen(), "/status").await?;
         Ok(serde_json::from_slice(&answer.body)?)
     }
 
-    pub async fn wait_for_answer(&self, path: &str, wanted: StatusCode) -> Outcome {
+    pub(crate) async fn wait_for_answer(&self, path: &str, wanted: StatusCode) -> Outcome {
         let what = format!("{wanted} from {path}");
         let answered = wait::until(&what, SOON, async || {
             let answer = http::get(self.listen(), path).await.map_err(|error| error.to_string())?;
@@ -67,18 +67,18 @@ impl<Filesystem> Services<Filesystem> {
         Ok(answered.await?)
     }
 
-    pub async fn wait_ready(&self) -> Outcome {
+    pub(crate) async fn wait_ready(&self) -> Outcome {
         self.wait_for_answer("/readyz?verbose", StatusCode::OK).await
     }
 
     /// All tokens that ECR has issued.
-    pub fn issued(&self) -> Vec<Issued> {
+    pub(crate) fn issued(&self) -> Vec<Issued> {
         self.issued.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// An error unless the document has a valid credential. It need not be the newest: an agent that starts requests a
     /// token, but leaves a fresh file alone.
-    pub fn is_good(&self, document: &str) -> Outcome {
+    pub(crate) fn is_good(&self, document: &str) -> Outcome {
         let document: Value = serde_json::from_str(document)?;
         let auth = &document["auths"][TRUSTED_REGISTRY]["auth"];
         let lives = |token: &Issued| *auth == token.auth() && token.expires_at > Timestamp::now();
@@ -87,29 +87,32 @@ impl<Filesystem> Services<Filesystem> {
 }
 
 impl Services {
-    pub async fn start() -> Outcome<Self> {
+    pub(crate) async fn start() -> Outcome<Self> {
         // Like /user/hadoop on EMR.
         Self::around(SharedHdfs::join("hadoop:hdfsadmingroup", "0777").await?).await
     }
 
     /// The published path.
-    pub fn published(&self) -> String {
+    pub(crate) fn published(&self) -> String {
         self.hdfs.path("config.json")
     }
 
     /// The installer's options for these services.
-    pub fn options(&self) -> String {
+    pub(crate) fn options(&self) -> String {
         format!("--hdfs-path {} --listen {}", self.published(), self.listen())
     }
 
     /// Reads the published file as the NodeManagers' user and checks it.
-    pub async fn published_is_good(&self) -> Outcome {
+    pub(crate) async fn published_is_good(&self) -> Outcome {
         let text = self.hdfs.client().fs_shell("yarn", &["-cat", &self.published()]).await?;
         self.is_good(&text)
     }
 
     /// Reads and checks the published file continuously while `work` runs. Returns the number of reads, too.
-    pub async fn while_reading<T>(&self, work: impl Future<Output = Outcome<T>>) -> Outcome<(T, usize)> {
+    pub(crate) async fn while_reading<T>(
+        &self,
+        work: impl Future<Output = Outcome<T>>,
+    ) -> Outcome<(T, usize)> {
         tokio::pin!(work);
         let mut reads = 0;
         loop {

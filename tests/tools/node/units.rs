@@ -8,7 +8,7 @@ const HIGHEST_EXPOSURE: u32 = 20;
 
 /// Returns the exposure level; an error if `systemd-analyze verify` complains about the base unit, with or without its
 /// drop-in.
-pub async fn are_sound(node: &Machine) -> Outcome<String> {
+pub(crate) async fn are_sound(node: &Machine) -> Outcome<String> {
     // Under another name, so that the drop-in does not apply.
     let base =
         "mkdir -p /run/verified && cp /etc/systemd/system/emr-ecr-agent.service /run/verified/base.service &&

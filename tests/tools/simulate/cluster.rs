@@ -15,8 +15,8 @@ use tokio::time::Instant;
 use crate::outages::{Outages, Span};
 
 /// When the cluster boots, by the server's clock.
-pub const BOOT: Timestamp = Timestamp::constant(1_800_000_000, 0);
-pub const TOKEN_LIFE: Duration = Duration::from_secs(12 * 3600);
+pub(crate) const BOOT: Timestamp = Timestamp::constant(1_800_000_000, 0);
+pub(crate) const TOKEN_LIFE: Duration = Duration::from_secs(12 * 3600);
 /// ECR's limit for one account in one Region.
 const CALLS_PER_SECOND: f64 = 20.0;
 const BURST: f64 = 200.0;
@@ -24,14 +24,14 @@ const BURST: f64 = 200.0;
 const MINIMUM_VALIDITY: Duration = Duration::from_secs(30 * 60);
 
 #[derive(Clone)]
-pub struct Cluster {
+pub(crate) struct Cluster {
     state: Arc<Mutex<State>>,
     started: Instant,
     /// Counts the changes that nodes would notice on HDFS.
     pub version: watch::Sender<u64>,
 }
 
-pub struct State {
+pub(crate) struct State {
     outages: Outages,
     bucket: Bucket,
     pub document: Option<Document>,
@@ -52,7 +52,7 @@ struct Publication {
 
 /// The cost and the quality of one run.
 #[derive(Debug, Clone, Default)]
-pub struct Counts {
+pub(crate) struct Counts {
     pub calls: u64,
     pub throttled: u64,
     pub peak_calls_per_second: u64,
@@ -77,14 +77,14 @@ struct Bucket {
 }
 
 /// ECR's response to a call.
-pub enum Answer {
+pub(crate) enum Answer {
     Token { auth: String, issued_at: Timestamp, expires_at: Timestamp },
     Throttled,
     Down,
 }
 
 impl Cluster {
-    pub fn new(outages: Outages) -> Self {
+    pub(crate) fn new(outages: Outages) -> Self {
         let state = State {
             outages,
             bucket: Bucket { tokens: BURST, at: Duration::ZERO },
@@ -100,35 +100,35 @@ impl Cluster {
     }
 
     /// Time since the cluster booted.
-    pub fn now(&self) -> Duration {
+    pub(crate) fn now(&self) -> Duration {
         self.started.elapsed()
     }
 
-    pub fn state(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn call_ecr(&self) -> Answer {
+    pub(crate) fn call_ecr(&self) -> Answer {
         self.state().call_ecr(self.now())
     }
 
-    pub fn hdfs_is_up(&self) -> bool {
+    pub(crate) fn hdfs_is_up(&self) -> bool {
         let now = self.now();
         !self.state().outages.hdfs.iter().any(|span| span.holds(now))
     }
 
     /// The times at which HDFS comes up or goes down.
-    pub fn changes_of_hdfs(&self) -> Vec<Duration> {
+    pub(crate) fn changes_of_hdfs(&self) -> Vec<Duration> {
         self.state().outages.hdfs.iter().flat_map(|Span { from, to }| [*from, *to]).collect()
     }
 
-    pub fn publish(&self, document: Document) {
+    pub(crate) fn publish(&self, document: Document) {
         self.state().publish(document, self.now());
         self.touch();
     }
 
     /// Creates the lock; the error is the mark of an existing one.
-    pub fn create_lock(&self) -> Result<(), u64> {
+    pub(crate) fn create_lock(&self) -> Result<(), u64> {
         let mut state = self.state();
         state.counts.extra_rpcs += 2;
         match state.lock {
@@ -141,19 +141,19 @@ impl Cluster {
         }
     }
 
-    pub fn remove_lock(&self) {
+    pub(crate) fn remove_lock(&self) {
         let mut state = self.state();
         state.counts.extra_rpcs += 1;
         state.lock = None;
     }
 
     /// Wakes every node, since HDFS has changed.
-    pub fn touch(&self) {
+    pub(crate) fn touch(&self) {
         self.version.send_modify(|version| *version += 1);
     }
 
     /// Returns the final counts.
-    pub fn end(&self) -> Counts {
+    pub(crate) fn end(&self) -> Counts {
         let now = self.now();
         let mut state = self.state();
         state.settle(now);

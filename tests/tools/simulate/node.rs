@@ -55,7 +55,7 @@ struct Node {
 }
 
 /// Runs this many nodes for `span`.
-pub async fn live(
+pub(crate) async fn live(
     cluster: &Cluster,
     nodes: usize,
     span: Duration,
@@ -67,10 +67,8 @@ pub async fn live(
     let late = if nodes > 1 { nodes / LATE_SHARE } else { 0 };
     let awaited = Rc::new(Awaited { cluster: cluster.clone() });
     for number in 0..nodes {
-        let boots = match number < nodes - late {
-            true => BOOT_SPAN.mul_f64(random.f64()),
-            false => span.mul_f64(random.f64()),
-        };
+        let boots =
+            if number < nodes - late { BOOT_SPAN.mul_f64(random.f64()) } else { span.mul_f64(random.f64()) };
         let site = Site {
             cluster: cluster.clone(),
             metrics: metrics.clone(),

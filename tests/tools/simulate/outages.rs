@@ -14,13 +14,13 @@ const EVERY: Duration = Duration::from_secs(3 * 24 * 3600);
 
 /// Spans of time since the cluster booted, in order.
 #[derive(Debug, Clone, Default)]
-pub struct Outages {
+pub(crate) struct Outages {
     pub ecr: Vec<Span>,
     pub hdfs: Vec<Span>,
 }
 
 #[derive(Debug, Clone, Copy)]
-pub struct Span {
+pub(crate) struct Span {
     pub from: Duration,
     pub to: Duration,
 }
@@ -28,7 +28,7 @@ pub struct Span {
 impl Outages {
     /// Outages of minutes to hours, at times drawn from `seed`. Those of ECR begin just as credentials fall due, and
     /// some have the maximum length.
-    pub fn draw(span: Duration, seed: u64) -> Self {
+    pub(crate) fn draw(span: Duration, seed: u64) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
         let mut outages =
             Self { ecr: Vec::new(), hdfs: vec![Span { from: Duration::ZERO, to: HDFS_APPEARS }] };
@@ -47,7 +47,7 @@ impl Outages {
 }
 
 impl Span {
-    pub fn holds(self, at: Duration) -> bool {
+    pub(crate) fn holds(self, at: Duration) -> bool {
         self.from <= at && at < self.to
     }
 }

@@ -15,7 +15,7 @@ const INTERVAL: Duration = Duration::from_secs(60);
 
 /// One row of the table.
 #[derive(Debug, Serialize)]
-pub struct Outcome {
+pub(crate) struct Outcome {
     nodes: usize,
     days: u32,
     ecr_calls: u64,
@@ -32,7 +32,7 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    pub fn of(nodes: usize, days: u32, counts: &Counts) -> Self {
+    pub(crate) fn of(nodes: usize, days: u32, counts: &Counts) -> Self {
         let lives = counts.span.as_secs_f64() / TOKEN_LIFE.as_secs_f64();
         let living = counts.span.as_secs_f64() * nodes as f64;
         let routine = living / INTERVAL.as_secs_f64();
@@ -55,7 +55,7 @@ impl Outcome {
     }
 
     /// The targets that this run missed.
-    pub fn missed(&self) -> Vec<String> {
+    pub(crate) fn missed(&self) -> Vec<String> {
         let bars = [
             (self.expired_seconds > 0.0, "an expired credential was published"),
             (self.ecr_calls_throttled > 0, "ECR's limit was exceeded"),
@@ -67,11 +67,11 @@ impl Outcome {
     }
 }
 
-pub fn json(outcomes: &[Outcome]) -> String {
+pub(crate) fn json(outcomes: &[Outcome]) -> String {
     serde_json::to_string_pretty(outcomes).unwrap_or_default()
 }
 
-pub fn table(outcomes: &[Outcome]) -> String {
+pub(crate) fn table(outcomes: &[Outcome]) -> String {
     let mut text = String::from(
         "| nodes | days | calls to ECR | peak per s | throttled | HDFS writes | per token life | RPCs per node and minute | s expired | s below minimum | first publish | all fresh |\n| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n",
     );

@@ -31,9 +31,10 @@ async fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match json {
-        true => println!("{}", report.json()),
-        false => println!("{report}"),
+    if json {
+        println!("{}", report.json());
+    } else {
+        println!("{report}");
     }
     let faults = report.faults(plan.bar);
     for fault in &faults {

@@ -36,17 +36,21 @@ impl RegistrySettings {
     pub(super) fn read(table: &mut Section<'_, '_>, known: &[Self]) -> Option<Self> {
         let registry = table.required("host", |value| {
             let registry = ecr_registry(value)?;
-            match known.iter().any(|other| other.registry == registry) {
-                true => Err("is the host of a table above: one registry has one identity".to_owned()),
-                false => Ok(registry),
+            if known.iter().any(|other| other.registry == registry) {
+                Err("is the host of a table above: one registry has one identity".to_owned())
+            } else {
+                Ok(registry)
             }
         });
         let mut aliases = Vec::new();
         table.set("aliases", &mut aliases, host_names);
         let is_public = registry.as_ref().is_some_and(|r| r.service() == Service::Public);
-        let region = table.optional("region", |value| match is_public {
-            true => Err("has no meaning for ECR Public, which is asked in us-east-1".to_owned()),
-            false => region(value),
+        let region = table.optional("region", |value| {
+            if is_public {
+                Err("has no meaning for ECR Public, which is asked in us-east-1".to_owned())
+            } else {
+                region(value)
+            }
         });
         let identity = read_identity(table);
         let endpoint = table.optional("endpoint", endpoint);
@@ -59,10 +63,7 @@ impl RegistrySettings {
 
 fn read_identity(table: &mut Section<'_, '_>) -> AwsIdentity {
     let names_role = table.has("role_arn");
-    let beside_role = || match names_role {
-        true => Ok(()),
-        false => Err("requires role_arn".to_owned()),
-    };
+    let beside_role = || if names_role { Ok(()) } else { Err("requires role_arn".to_owned()) };
     let arn = table.optional("role_arn", role_arn);
     let external_id = table.optional("external_id", |value| beside_role().and_then(|()| external_id(value)));
     let session_name =

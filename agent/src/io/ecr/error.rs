@@ -18,7 +18,7 @@ use thiserror::Error;
 pub enum EcrError {
     #[error("no AWS credentials for {scope} in {}", sources(scope))]
     NoCredentials { scope: Box<TokenScope>, source: ProviderFailure },
-    #[error("{} denied {}: {}", call.server(), call.operation.name(), call.remedy())]
+    #[error("{} denied {}: {}", call.server(), call.operation.name(), call.fix())]
     Denied { call: Call, source: BoxError },
     #[error("{} throttled {}", call.server(), call.operation.name())]
     Throttled { call: Call, source: BoxError },
@@ -169,7 +169,7 @@ impl Call {
         }
     }
 
-    fn remedy(&self) -> String {
+    fn fix(&self) -> String {
         let permission = self.permission();
         match (&self.scope.identity.role, self.operation) {
             (_, Operation::AssumeRole) => format!(

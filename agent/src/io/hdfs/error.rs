@@ -111,14 +111,11 @@ impl HdfsError {
 impl Cause {
     fn waits_for(&self) -> Option<String> {
         match self {
-            Cause::Remote { class, message } => match short_class(class) {
+            Cause::Remote { class, .. } => match short_class(class) {
                 "SafeModeException" => Some("HDFS to leave safe mode".to_owned()),
                 "StandbyException" => Some("an active NameNode".to_owned()),
                 "AccessControlException" => Some("permission on HDFS".to_owned()),
                 "NSQuotaExceededException" | "DSQuotaExceededException" => Some("quota on HDFS".to_owned()),
-                "IOException" if message.contains("could only be written to 0") => {
-                    Some("a DataNode".to_owned())
-                }
                 _ => None,
             },
             Cause::Io(_) => Some("HDFS".to_owned()),

@@ -52,13 +52,13 @@ struct Stamp {
 
 impl Remembered {
     /// The same, for a file that has since been found unreadable.
-    pub fn unreadable(self) -> Self {
+    pub(super) fn unreadable(self) -> Self {
         Self { readable: false, ..self }
     }
 }
 
 impl PublishedFile {
-    pub fn new(
+    pub(super) fn new(
         hdfs: Connection,
         settings: PublishedSettings,
         node: String,
@@ -69,7 +69,7 @@ impl PublishedFile {
         Self { hdfs, settings, node, remembered, is_lost }
     }
 
-    pub fn into_remembered(self) -> Option<Remembered> {
+    pub(super) fn into_remembered(self) -> Option<Remembered> {
         self.remembered
     }
 
@@ -253,9 +253,10 @@ impl Store for PublishedFile {
             Some(before) => {
                 let before = Remembered { reads: before.reads.wrapping_add(1), ..before };
                 let whole = schedule::reads_content(before.reads, schedule::jitter_fraction(&self.node));
-                match whole || !before.readable {
-                    true => self.observe_content(before).await,
-                    false => self.observe_stamp(before).await,
+                if whole || !before.readable {
+                    self.observe_content(before).await
+                } else {
+                    self.observe_stamp(before).await
                 }
             }
             None => self.observe_all().await,

@@ -72,7 +72,7 @@ struct BearerToken {
 
 impl Conversation {
     /// With `registry`, and the `auth` of a Docker config, if there is one.
-    pub fn new(registry: &str, auth: Option<&Secret>) -> Self {
+    pub(super) fn new(registry: &str, auth: Option<&Secret>) -> Self {
         // ECR takes the credential itself: whoever has it sent elsewhere is not ECR.
         let is_ecr = EcrRegistry::parse(registry).is_ok_and(|ecr| ecr.service() == Service::Private);
         Self {
@@ -84,7 +84,7 @@ impl Conversation {
     }
 
     /// Sends a request; if the registry requires a bearer token, fetches it and repeats the request.
-    pub async fn get(&mut self, url: &str) -> Result<Answer, ConversationError> {
+    pub(super) async fn get(&mut self, url: &str) -> Result<Answer, ConversationError> {
         let authorization = self.bearer.as_ref().or(self.credential.as_ref());
         let answer = self.send(url, authorization).await?;
         if !self.answers_challenges {
@@ -97,7 +97,7 @@ impl Conversation {
     }
 
     /// Sends a request without a credential, for storage with signed URLs.
-    pub async fn get_from_storage(&self, url: &str) -> Result<Answer, ConversationError> {
+    pub(super) async fn get_from_storage(&self, url: &str) -> Result<Answer, ConversationError> {
         self.send(url, None).await
     }
 
@@ -126,16 +126,16 @@ impl Conversation {
 }
 
 impl Answer {
-    pub fn status(&self) -> u16 {
+    pub(super) fn status(&self) -> u16 {
         self.response.status().as_u16()
     }
 
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.response.headers().get(name)
     }
 
     /// The body of a successful response.
-    pub async fn json<T: DeserializeOwned>(self) -> Result<T, ConversationError> {
+    pub(super) async fn json<T: DeserializeOwned>(self) -> Result<T, ConversationError> {
         let (status, url) = (self.status(), self.url);
         if status != 200 {
             return Err(ConversationError::Status { url, status });

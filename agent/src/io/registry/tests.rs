@@ -67,12 +67,10 @@ impl Registry {
             Response::builder().status(status).body(Full::from(body.to_owned())).expect("an answer")
         };
         if asked.starts_with("/token") {
-            return match authorization == format!("Basic {}", good()) {
-                true => answer(
-                    200,
-                    r#"{"token":"a-token-of-the-registry","access_token":"a-token-of-the-registry"}"#,
-                ),
-                false => answer(self.refusal, "{}"),
+            return if authorization == format!("Basic {}", good()) {
+                answer(200, r#"{"token":"a-token-of-the-registry","access_token":"a-token-of-the-registry"}"#)
+            } else {
+                answer(self.refusal, "{}")
             };
         }
         if authorization != BEARER {

@@ -9,14 +9,14 @@ use crate::exit::{self, Failure};
 
 /// The user and group that started this program.
 #[derive(Debug, Clone, Copy)]
-pub struct NodeManager {
+pub(crate) struct NodeManager {
     uid: Uid,
     pub gid: Gid,
 }
 
 /// The user of a job.
 #[derive(Debug)]
-pub struct Account {
+pub(crate) struct Account {
     pub uid: Uid,
     pub gid: Gid,
     name: CString,
@@ -24,18 +24,18 @@ pub struct Account {
 
 impl NodeManager {
     /// Makes root the real user as well, so that the effective one can change to and fro.
-    pub fn become_root() -> Result<Self, Failure> {
+    pub(crate) fn become_root() -> Result<Self, Failure> {
         let manager = Self { uid: getuid(), gid: getgid() };
         setuid(Uid::from_raw(0)).map_err(not_changed)?;
         Ok(manager)
     }
 
     /// Does `action` with the NodeManager's rights.
-    pub fn act<T>(&self, action: impl FnOnce() -> T) -> Result<T, Failure> {
+    pub(crate) fn act<T>(&self, action: impl FnOnce() -> T) -> Result<T, Failure> {
         act_as(self.uid, self.gid, action)
     }
 
-    pub fn read(&self, path: &Path) -> Result<Vec<u8>, Failure> {
+    pub(crate) fn read(&self, path: &Path) -> Result<Vec<u8>, Failure> {
         self.act(|| std::fs::read(path))?.map_err(|error| {
             Failure::new(
                 exit::COULD_NOT_CREATE_WORK_DIRECTORIES,
@@ -46,19 +46,19 @@ impl NodeManager {
 }
 
 impl Account {
-    pub fn of(user: User) -> Result<Self, Failure> {
+    pub(crate) fn of(user: User) -> Result<Self, Failure> {
         let name =
             CString::new(user.name).map_err(|_| Failure::new(exit::USER_REFUSED, "Invalid user name"))?;
         Ok(Self { uid: user.uid, gid: user.gid, name })
     }
 
     /// Does `action` with the user's rights.
-    pub fn act<T>(&self, action: impl FnOnce() -> T) -> Result<T, Failure> {
+    pub(crate) fn act<T>(&self, action: impl FnOnce() -> T) -> Result<T, Failure> {
         act_as(self.uid, self.gid, action)
     }
 
     /// Gives up root for good.
-    pub fn become_it(&self) -> Result<(), Failure> {
+    pub(crate) fn become_it(&self) -> Result<(), Failure> {
         initgroups(&self.name, self.gid).map_err(not_changed)?;
         setgid(self.gid).map_err(not_changed)?;
         setuid(self.uid).map_err(not_changed)
@@ -66,7 +66,7 @@ impl Account {
 }
 
 /// Does `action` as root in the middle of what the NodeManager does.
-pub fn act_as_root<T>(action: impl FnOnce() -> T) -> Result<T, Failure> {
+pub(crate) fn act_as_root<T>(action: impl FnOnce() -> T) -> Result<T, Failure> {
     act_as(Uid::from_raw(0), nix::unistd::getegid(), action)
 }
 

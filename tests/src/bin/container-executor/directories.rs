@@ -10,7 +10,7 @@ use crate::accounts::{Account, NodeManager};
 use crate::exit::{self, Failure};
 
 /// One container of an application, and the directories given for it.
-pub struct App<'a> {
+pub(crate) struct App<'a> {
     user: &'a str,
     app: &'a str,
     container: &'a str,
@@ -20,7 +20,7 @@ pub struct App<'a> {
 
 impl<'a> App<'a> {
     /// The directories are joined by `%`.
-    pub fn new(
+    pub(crate) fn new(
         user: &'a str,
         app: &'a str,
         container: &'a str,
@@ -31,12 +31,12 @@ impl<'a> App<'a> {
         Self { user, app, container, local_dirs: split(local_dirs), log_dirs: split(log_dirs) }
     }
 
-    pub fn container(&self) -> &str {
+    pub(crate) fn container(&self) -> &str {
         self.container
     }
 
     /// The user's own directories. The NodeManager's group stays that of all below them.
-    pub fn make_user_directories(&self, user: &Account, manager: &NodeManager) -> Result<(), Failure> {
+    pub(crate) fn make_user_directories(&self, user: &Account, manager: &NodeManager) -> Result<(), Failure> {
         for directory in self.user_directories() {
             make_for_user(&directory, user, manager)?;
         }
@@ -44,13 +44,13 @@ impl<'a> App<'a> {
     }
 
     /// Docker mounts it, so it must be there even if nothing was ever localized.
-    pub fn make_file_caches(&self, user: &Account) -> Result<(), Failure> {
+    pub(crate) fn make_file_caches(&self, user: &Account) -> Result<(), Failure> {
         let make =
             || self.user_directories().try_for_each(|directory| make(&directory.join("filecache"), 0o710));
         user.act(make)?
     }
 
-    pub fn make_log_directories(&self, user: &Account, manager: &NodeManager) -> Result<(), Failure> {
+    pub(crate) fn make_log_directories(&self, user: &Account, manager: &NodeManager) -> Result<(), Failure> {
         for directory in &self.log_dirs {
             make_for_user(&directory.join(self.app), user, manager)?;
         }
@@ -58,7 +58,7 @@ impl<'a> App<'a> {
     }
 
     /// The first of the application's directories, all of them made. To be called as the user.
-    pub fn make_app_directories(&self) -> Result<PathBuf, Failure> {
+    pub(crate) fn make_app_directories(&self) -> Result<PathBuf, Failure> {
         let directories: Vec<PathBuf> = self.app_directories().collect();
         for directory in &directories {
             make(directory, 0o750)?;
@@ -69,7 +69,7 @@ impl<'a> App<'a> {
     }
 
     /// To be called as the user.
-    pub fn make_container_directories(&self, work_dir: &Path) -> Result<(), Failure> {
+    pub(crate) fn make_container_directories(&self, work_dir: &Path) -> Result<(), Failure> {
         for directory in self.app_directories() {
             make(&directory.join(self.container), 0o750)?;
         }
@@ -89,7 +89,7 @@ impl<'a> App<'a> {
 }
 
 /// Writes a file that nobody else has made.
-pub fn write(path: &Path, content: &[u8], mode: u32) -> Result<(), Failure> {
+pub(crate) fn write(path: &Path, content: &[u8], mode: u32) -> Result<(), Failure> {
     let write = || {
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(path)?;
         file.write_all(content)
@@ -98,7 +98,7 @@ pub fn write(path: &Path, content: &[u8], mode: u32) -> Result<(), Failure> {
 }
 
 /// Removes a file or a directory with all in it; one that is not there is as good as removed.
-pub fn delete(path: &Path) -> Result<(), Failure> {
+pub(crate) fn delete(path: &Path) -> Result<(), Failure> {
     let removed = match fs::symlink_metadata(path) {
         Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
         Ok(_) => fs::remove_file(path),
@@ -112,7 +112,7 @@ pub fn delete(path: &Path) -> Result<(), Failure> {
     }
 }
 
-pub fn names(directory: &Path) -> Result<Vec<OsString>, Failure> {
+pub(crate) fn names(directory: &Path) -> Result<Vec<OsString>, Failure> {
     let entries = fs::read_dir(directory)
         .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.file_name())).collect());
     entries.map_err(|error| {

@@ -21,7 +21,7 @@ use crate::exit::{self, Failure};
 use crate::messages;
 
 /// A command line, the program first.
-pub type Words = Vec<Vec<u8>>;
+pub(crate) type Words = Vec<Vec<u8>>;
 
 const DEFAULT_BINARY: &str = "/usr/bin/docker";
 const SECTION: &str = "docker-command-execution";
@@ -33,21 +33,22 @@ const TEMPLATES: [&[u8]; 4] = [
 ];
 
 impl Node {
-    pub fn require_docker(&self) -> Result<(), Failure> {
-        match self.installation.config.docker_supported() {
-            true => Ok(()),
-            false => Err(Failure::new(exit::FEATURE_DISABLED, "Feature disabled: docker")),
+    pub(crate) fn require_docker(&self) -> Result<(), Failure> {
+        if self.installation.config.docker_supported() {
+            Ok(())
+        } else {
+            Err(Failure::new(exit::FEATURE_DISABLED, "Feature disabled: docker"))
         }
     }
 
-    pub fn docker_binary(&self) -> PathBuf {
+    pub(crate) fn docker_binary(&self) -> PathBuf {
         let config = &self.installation.config;
         let configured = config.get(DOCKER, "docker.binary").or_else(|| config.get(HEAD, "docker.binary"));
         configured.map_or_else(|| DEFAULT_BINARY.into(), |path| OsStr::from_bytes(path).into())
     }
 
     /// Runs what a command file asks for; it ends as docker does.
-    pub fn run_docker(&self, file: &Path) -> Result<u8, Failure> {
+    pub(crate) fn run_docker(&self, file: &Path) -> Result<u8, Failure> {
         self.require_docker()?;
         let text = self.manager.read(file)?;
         let command = ExecutorConfig::parse(text, Rules::V3_3)
@@ -60,7 +61,7 @@ impl Node {
     }
 
     /// Runs a command of docker with these arguments.
-    pub fn docker_with(&self, command: &str, arguments: &[&str]) -> Result<u8, Failure> {
+    pub(crate) fn docker_with(&self, command: &str, arguments: &[&str]) -> Result<u8, Failure> {
         self.require_docker()?;
         let mut words = vec![self.docker_binary().into_os_string().into_vec(), command.into()];
         words.extend(arguments.iter().map(|argument| argument.as_bytes().to_vec()));
@@ -68,7 +69,7 @@ impl Node {
     }
 
     /// The command line of a launch, put together with the NodeManager's rights.
-    pub fn launch_words(&self, file: &Path) -> Result<Words, Failure> {
+    pub(crate) fn launch_words(&self, file: &Path) -> Result<Words, Failure> {
         let text = self.manager.read(file)?;
         let invalid = |_| refused(53, "Invalid command file passed");
         let command = LaunchCommand::parse(text.clone(), Rules::V3_3).map_err(invalid)?;
@@ -133,7 +134,7 @@ fn run(words: &Words) -> Result<u8, Failure> {
     Ok(exit_code(status))
 }
 
-pub fn command(words: &Words) -> Command {
+pub(crate) fn command(words: &Words) -> Command {
     let mut words = words.iter().map(|word| OsString::from_vec(word.clone()));
     let mut command = Command::new(words.next().unwrap_or_default());
     command.args(words).env_clear();
@@ -141,13 +142,13 @@ pub fn command(words: &Words) -> Command {
 }
 
 /// As a shell has it: a signal's number above 128.
-pub fn exit_code(status: ExitStatus) -> u8 {
+pub(crate) fn exit_code(status: ExitStatus) -> u8 {
     let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(-1);
     code.to_le_bytes()[0]
 }
 
 /// What C's `strerror` says.
-pub fn reason(error: &io::Error) -> &'static str {
+pub(crate) fn reason(error: &io::Error) -> &'static str {
     error.raw_os_error().map_or("Unknown error", |number| nix::Error::from_raw(number).desc())
 }
 
@@ -201,9 +202,10 @@ impl Host for Node {
         let Ok(c_name) = std::ffi::CString::new(user.name) else { return DockerAccess::UnknownUser };
         let groups = getgrouplist(&c_name, user.gid).unwrap_or_default();
         let names = groups.into_iter().filter_map(|gid| Some(Group::from_gid(gid).ok()??.name));
-        match names.into_iter().any(|group| group == "root" || group == "docker") {
-            true => DockerAccess::Granted,
-            false => DockerAccess::Denied,
+        if names.into_iter().any(|group| group == "root" || group == "docker") {
+            DockerAccess::Granted
+        } else {
+            DockerAccess::Denied
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::docker;
 use crate::exit::{self, Failure};
 
 /// The files that the NodeManager gives for a launch.
-pub struct Files<'a> {
+pub(crate) struct Files<'a> {
     work_dir: &'a Path,
     script: &'a Path,
     tokens: &'a Path,
@@ -25,7 +25,7 @@ pub struct Files<'a> {
 }
 
 impl<'a> Files<'a> {
-    pub fn new(work_dir: &'a str, script: &'a str, tokens: &'a str, pid_file: &'a str) -> Self {
+    pub(crate) fn new(work_dir: &'a str, script: &'a str, tokens: &'a str, pid_file: &'a str) -> Self {
         let [work_dir, script, tokens, pid_file] = [work_dir, script, tokens, pid_file].map(Path::new);
         Self { work_dir, script, tokens, pid_file }
     }
@@ -42,7 +42,7 @@ impl<'a> Files<'a> {
 }
 
 impl Node {
-    pub fn launch_in_docker(
+    pub(crate) fn launch_in_docker(
         &self,
         user: &Account,
         app: &App<'_>,
@@ -60,7 +60,12 @@ impl Node {
         Ok(exit_code)
     }
 
-    pub fn launch_plainly(&self, user: &Account, app: &App<'_>, files: &Files<'_>) -> Result<u8, Failure> {
+    pub(crate) fn launch_plainly(
+        &self,
+        user: &Account,
+        app: &App<'_>,
+        files: &Files<'_>,
+    ) -> Result<u8, Failure> {
         self.prepare(user, app, files)?;
         println!("Getting exit code file...");
         println!("Launching container...");

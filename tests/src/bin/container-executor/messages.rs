@@ -8,7 +8,7 @@ use hadoop_rules::trust::{self, Container, PrivilegedRefusal};
 const SECTION: &str = "docker-command-execution";
 
 /// An untrusted image runs without mounts and capabilities; these lines alone tell of it.
-pub fn tell_about_trust(config: &ExecutorConfig, request: &ExecutorConfig) {
+pub(crate) fn tell_about_trust(config: &ExecutorConfig, request: &ExecutorConfig) {
     let Some(image) = request.get(SECTION, "image") else { return };
     if trust::is_trusted(config, Container::Normal, image) {
         return;
@@ -22,7 +22,7 @@ pub fn tell_about_trust(config: &ExecutorConfig, request: &ExecutorConfig) {
 }
 
 /// The line before `Error constructing docker command`.
-pub fn explain(config: &ExecutorConfig, request: &ExecutorConfig, refusal: &Refusal) {
+pub(crate) fn explain(config: &ExecutorConfig, request: &ExecutorConfig, refusal: &Refusal) {
     match refusal {
         Refusal::Network => {
             eprintln!("{}", not_permitted(config, "docker.allowed.networks", request, "net"));
@@ -42,7 +42,7 @@ pub fn explain(config: &ExecutorConfig, request: &ExecutorConfig, refusal: &Refu
 }
 
 /// The text in `error message='…'`.
-pub fn error_message(refusal: &Refusal) -> &'static str {
+pub(crate) fn error_message(refusal: &Refusal) -> &'static str {
     match refusal {
         Refusal::NotRun => "Incorrect command",
         Refusal::TooManyArguments => "Command buffer too small",

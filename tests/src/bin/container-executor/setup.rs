@@ -19,14 +19,14 @@ const BANNED_BY_DEFAULT: [&[u8]; 4] = [b"yarn", b"mapred", b"hdfs", b"bin"];
 const MINIMUM_USER_ID: u32 = 1000;
 
 /// A configuration that has passed the checks.
-pub struct Installation {
+pub(crate) struct Installation {
     pub config: ExecutorConfig,
     /// Where it lies, links resolved.
     pub path: PathBuf,
 }
 
 impl Installation {
-    pub fn check() -> Result<Self, Failure> {
+    pub(crate) fn check() -> Result<Self, Failure> {
         let path = fs::canonicalize(CONFIGURATION).map_err(|_| missing())?;
         let chain = chain(&path).map_err(|_| missing())?;
         let parsed = match fs::read(&path) {
@@ -46,7 +46,7 @@ impl Installation {
     }
 
     /// The user `name`, if the configuration lets it run containers.
-    pub fn user(&self, name: &str) -> Result<Account, Failure> {
+    pub(crate) fn user(&self, name: &str) -> Result<Account, Failure> {
         let refused = |message: String| Failure::new(exit::USER_REFUSED, message);
         if name == "root" {
             return Err(refused("Running as root is not allowed".to_owned()));
