@@ -1,6 +1,7 @@
 //! HTTP requests to loopback, one connection each.
 
 use std::net::SocketAddr;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,6 +11,7 @@ use hyper::http::request::Builder;
 use hyper::{HeaderMap, Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+use tokio::runtime::{self, Runtime};
 use tokio::time::timeout;
 
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +73,10 @@ impl Call {
     }
 
     pub async fn send(self) -> Result<Answer, Error> {
+        RUNTIME.spawn(self.exchange()).await.expect("a request neither panics nor is cancelled")
+    }
+
+    async fn exchange(self) -> Result<Answer, Error> {
         let Self { address, method, path, builder, body } = self;
         let request = match builder.body(Full::new(body)) {
             Ok(request) => request,
@@ -94,6 +100,13 @@ impl Call {
         }
     }
 }
+
+/// Runs the requests on a thread of its own. A test may block its thread for seconds, for example to wait for the end of
+/// a server it drops, and would look to the servers like a client that stalls.
+static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
+    let runtime = runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    runtime.expect("a thread can be started")
+});
 
 pub async fn get(address: SocketAddr, path: &str) -> Result<Answer, Error> {
     Call::new(Method::GET, address, path).send().await
