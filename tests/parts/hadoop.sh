@@ -54,7 +54,8 @@ collect_jars() {
     say "downloading Hadoop $HADOOP (70 to 99 MB)"
     mvn --batch-mode --log-file "$directory/maven.log" --file "$HERE/hadoop/pom.xml" \
         "-Dmaven.repo.local=$CACHE/downloads/maven" "-Dhadoop=$HADOOP" -DincludeScope=runtime \
-        "-DoutputDirectory=$directory/jars" dependency:copy-dependencies >/dev/null 9>&- || {
+        "-DoutputDirectory=$directory/jars" dependency:copy-dependencies >"$directory/maven.out" 2>&1 9>&- || {
+        cat "$directory/maven.out" >&2
         grep '^\[ERROR\]' "$directory/maven.log" >&2
         exit 69
     }
