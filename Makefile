@@ -29,7 +29,7 @@ demo: ## Show the main job on real servers; KEEP=1 leaves them running
 
 .PHONY: test
 test: ## Run all tests, including those on real servers; HADOOP=3.2.2 uses another version
-	@$(PARTS) --only nextest --only hadoop --only registry --only docker --only kerberos
+	@$(PARTS) --only nextest --only hadoop --only registry --only docker --only kerberos --only prometheus
 	@$(BUILD)
 	@PATH="$(CACHE)/nextest/bin:$$PATH" cargo nextest run --workspace
 

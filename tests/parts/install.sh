@@ -10,7 +10,7 @@ set -euo pipefail
 
 HERE="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 CACHE="${EMR_ECR_AGENT_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/emr-ecr-agent}"
-REAL_PARTS=(hadoop registry docker kerberos)
+REAL_PARTS=(hadoop registry docker kerberos prometheus)
 TOOLS=(lint nextest audit fuzz package node bench fresh)
 
 # Raise this when a change of this script makes another part of the same inputs: it installs every part again.
@@ -22,6 +22,7 @@ declare -A ALSO_MADE_FROM=(
     [hadoop]="hadoop/pom.xml hadoop/java hadoop/$HADOOP.sha256"
     [package]="package-requirements.txt"
     [node]="node-requirements.txt"
+    [prometheus]="prometheus-requirements.txt"
     [bench]="bench-requirements.txt"
 )
 

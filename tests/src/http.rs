@@ -1,7 +1,6 @@
 //! HTTP requests to loopback, one connection each.
 
 use std::net::SocketAddr;
-use std::sync::LazyLock;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,8 +10,9 @@ use hyper::http::request::Builder;
 use hyper::{HeaderMap, Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use tokio::runtime::{self, Runtime};
 use tokio::time::timeout;
+
+use crate::background;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -73,7 +73,7 @@ impl Call {
     }
 
     pub async fn send(self) -> Result<Answer, Error> {
-        RUNTIME.spawn(self.exchange()).await.expect("a request neither panics nor is cancelled")
+        background::spawn(self.exchange()).await.expect("a request neither panics nor is cancelled")
     }
 
     async fn exchange(self) -> Result<Answer, Error> {
@@ -100,13 +100,6 @@ impl Call {
         }
     }
 }
-
-/// Runs the requests on a thread of its own. A test may block its thread for seconds, for example to wait for the end of
-/// a server it drops, and would look to the servers like a client that stalls.
-static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
-    let runtime = runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-    runtime.expect("a thread can be started")
-});
 
 pub async fn get(address: SocketAddr, path: &str) -> Result<Answer, Error> {
     Call::new(Method::GET, address, path).send().await

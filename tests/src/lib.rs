@@ -4,6 +4,7 @@
 //! agent's program and configure it with files.
 
 pub mod agent;
+mod background;
 pub mod canary;
 pub mod clock;
 pub mod ecr;

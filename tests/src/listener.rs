@@ -20,6 +20,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::sleep;
 
+use crate::background;
+
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("cannot listen on loopback")]
@@ -51,10 +53,11 @@ impl Listener {
     where
         F: Fn(Request<Bytes>) -> Reply + Clone + Send + 'static,
     {
-        let socket =
-            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(|source| Error::Bind { source })?;
+        let socket = background::spawn(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).await;
+        let socket = socket.expect("binding neither panics nor is cancelled");
+        let socket = socket.map_err(|source| Error::Bind { source })?;
         let address = socket.local_addr().map_err(|source| Error::Bind { source })?;
-        let task = tokio::spawn(serve(socket, move |stream| {
+        let task = background::spawn(serve(socket, move |stream| {
             let answer = answer.clone();
             async move {
                 let service = service_fn(move |request| respond(request, answer.clone()));

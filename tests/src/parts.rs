@@ -45,6 +45,11 @@ impl Part {
         Self::find("registry")
     }
 
+    /// Prometheus and promtool in `bin/`, Grafana's model of a dashboard in `python/`.
+    pub fn prometheus() -> Result<Self, Missing> {
+        Self::find("prometheus")
+    }
+
     /// The root of a Debian node with systemd, in `root/`.
     pub fn node() -> Result<Self, Missing> {
         Self::find("node")
