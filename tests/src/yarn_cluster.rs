@@ -8,19 +8,22 @@ mod conf;
 mod launch;
 mod node;
 mod resource_manager;
+mod rest;
 
 use std::io;
 use std::path::PathBuf;
 
+use futures_util::future::try_join_all;
 use nix::unistd::geteuid;
 
 pub use launch::{Launch, Launched};
 pub use node::ClusterNode;
+pub use rest::Rest;
 
-use crate::agent;
+use crate::agent::{self, Agent};
 use crate::hdfs::HdfsClient;
 use crate::http;
-use crate::node as emr_node;
+use crate::node::{self as emr_node, AwsEndpoints, Settings};
 use crate::parts::{self, Missing, Part};
 use crate::ports;
 use crate::process;
@@ -48,6 +51,8 @@ pub enum Error {
     Agent(#[from] agent::Error),
     #[error("cannot {operation} {}", path.display())]
     File { operation: &'static str, path: PathBuf, source: io::Error },
+    #[error("no Docker engine runs here")]
+    NoEngine { source: Box<Self> },
     #[error("cannot run {program} on the node")]
     Run { program: String, source: io::Error },
     #[error("{program} failed on the node: {message}")]
@@ -64,29 +69,33 @@ pub struct YarnCluster {
     resource_manager: ResourceManager,
 }
 
+/// Why no cluster can run here, as far as that is known before its start.
+pub fn obstacle() -> Option<String> {
+    parts::missing([Part::hadoop(), Part::registry(), Part::docker()])
+        .or_else(|| (!geteuid().is_root()).then(|| "nodes that launch containers take root".to_owned()))
+}
+
 /// For tests: whether a cluster can run here. If not, says so loudly; in CI it panics.
 pub fn can_run() -> bool {
-    if !parts::present([Part::hadoop(), Part::registry(), Part::docker()]) {
-        return false;
+    let obstacle = obstacle();
+    if let Some(obstacle) = &obstacle {
+        assert!(!parts::in_ci(), "in CI launches must be tried: {obstacle}");
+        eprintln!("SKIPPED: {obstacle}");
     }
-    let is_root = geteuid().is_root();
-    assert!(is_root || !parts::in_ci(), "in CI launches must be tried, which takes root");
-    if !is_root {
-        eprintln!("SKIPPED: nodes that launch containers take root");
-    }
-    is_root
+    obstacle.is_none()
 }
 
 impl YarnCluster {
     /// Starts it on a running HDFS with this number of nodes, whose container-executor.cfg trusts `registries`.
     pub async fn start(hdfs: &HdfsClient, nodes: u8, registries: &[&str]) -> Result<Self, Error> {
-        let resource_manager = ResourceManager::start(hdfs)?;
-        let mut running = Vec::new();
-        for number in 1..=nodes {
-            running.push(ClusterNode::start(number, hdfs, resource_manager.addresses(), registries).await?);
-        }
-        let mut cluster = Self { nodes: running, resource_manager };
+        let resource_manager = ResourceManager::start(hdfs, nodes)?;
+        let addresses = resource_manager.addresses();
+        let starting = (1..=nodes).map(|number| ClusterNode::start(number, hdfs, addresses, registries));
+        let mut cluster = Self { nodes: try_join_all(starting).await?, resource_manager };
         cluster.wait_for_nodes().await?;
+        for node in &cluster.nodes {
+            cluster.rest().label(&node.host(), &node.label()).await?;
+        }
         Ok(cluster)
     }
 
@@ -100,7 +109,24 @@ impl YarnCluster {
 
     /// Launches one container and waits until it has ended.
     pub async fn launch(&self, launch: &Launch) -> Result<Launched, Error> {
-        self.resource_manager.launch(launch).await
+        self.rest().launch(launch).await
+    }
+
+    pub fn rest(&self) -> Rest {
+        self.resource_manager.rest()
+    }
+
+    /// Starts an agent on every node, in order, with settings for each.
+    pub fn start_agents(
+        &self,
+        endpoints: AwsEndpoints,
+        settings: impl Fn(&ClusterNode) -> Settings,
+    ) -> Result<Vec<Agent>, Error> {
+        let start = |node: &ClusterNode| {
+            node.files().write_aws_config(endpoints)?;
+            node.start_agent(&settings(node))
+        };
+        self.nodes.iter().map(start).collect()
     }
 
     async fn wait_for_nodes(&mut self) -> Result<(), Error> {

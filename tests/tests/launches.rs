@@ -4,12 +4,12 @@
 use std::env;
 use std::fs;
 
-use emr_ecr_agent_tests::node::{AwsEndpoints, REGION, Settings, TRUSTED_REGISTRY};
-use emr_ecr_agent_tests::ports::Port;
+use emr_ecr_agent_tests::node::{AwsEndpoints, REGION, TRUSTED_REGISTRY};
 use emr_ecr_agent_tests::registry::Registry;
 use emr_ecr_agent_tests::testbed::{Outcome, Published, SOON, TWELVE_HOURS, shown};
-use emr_ecr_agent_tests::yarn_cluster::{self, Launch, Launched, YarnCluster};
+use emr_ecr_agent_tests::yarn_cluster::{self, ClusterNode, Launch, Launched, YarnCluster};
 use emr_ecr_agent_tests::{ecr::Ecr, imds::Imds};
+use futures_util::future::try_join_all;
 use nix::sys::signal::Signal;
 use serde_json::{Map, Value};
 
@@ -17,50 +17,55 @@ use serde_json::{Map, Value};
 const RAN: &str = "exit 77";
 
 #[tokio::test]
-async fn private_images_launch_with_every_token_and_findings_tell_why_not() -> Outcome {
+async fn private_images_launch_on_every_node_with_every_token_and_findings_tell_why_not() -> Outcome {
     if !yarn_cluster::can_run() {
         return Ok(());
     }
     let published = Published::shared("hadoop", "0755").await?;
     let registry = Registry::start_with_shell().await?;
-    let cluster = YarnCluster::start(published.client(), 1, &[&registry.host()]).await?;
+    let cluster = YarnCluster::start(published.client(), 2, &[&registry.host()]).await?;
     let node = &cluster.nodes()[0];
-    assert_eq!(cluster.launch(&Launch::plain(RAN)).await?.exit_code, Some(77));
+    ran_everywhere(&cluster, &Launch::plain(RAN)).await?;
 
     let (ecr, imds) = (Ecr::start(TWELVE_HOURS).await?, Imds::start(REGION).await?);
     registry.follow(&ecr);
-    node.files().write_aws_config(AwsEndpoints { ecr: ecr.address(), imds: imds.address() })?;
-    let port = Port::reserve()?;
-    let mut settings = Settings::of(node.files(), published.path(), port.address());
-    settings.set("hadoop.conf_dir", "/etc/hadoop/conf").registry(TRUSTED_REGISTRY, &[&registry.host()]);
-    node.files().write_settings(&settings)?;
-    let mut agent = node.start_agent(port.address())?;
-    agent.wait_ready(SOON).await?;
+    let endpoints = AwsEndpoints { ecr: ecr.address(), imds: imds.address() };
+    let mut agents = cluster.start_agents(endpoints, |node| {
+        let mut settings = node.settings(published.path());
+        settings.registry(TRUSTED_REGISTRY, &[&registry.host()]);
+        settings
+    })?;
+    for agent in &mut agents {
+        agent.wait_ready(SOON).await?;
+    }
 
     let launch = |uri: &str| Launch::docker(&registry.image(), RAN).client_config(uri);
     let uri = published.client().uri(published.path());
-    let launched = cluster.launch(&launch(&uri)).await?;
-    assert_eq!(launched.exit_code, Some(77), "{}", launched.diagnostics);
+    ran_everywhere(&cluster, &launch(&uri)).await?;
     let copy = published.beside("copy.json");
     published.shell(&["-cp", published.path(), &copy]).await?;
 
     let first = ecr.newest(REGION).ok_or("no token was issued")?;
+    let calls = ecr.calls().len();
     imds.set_role("replaced");
-    agent.signal(Signal::SIGHUP)?;
-    ecr.wait_for_calls(2, SOON).await?;
+    // Whichever has asked for the first token sees the change.
+    agents.iter().try_for_each(|agent| agent.signal(Signal::SIGHUP))?;
+    ecr.wait_for_calls(calls + 1, SOON).await?;
     let second = ecr.newest(REGION).ok_or("no token was issued")?;
     assert_ne!(first.password(), second.password());
     published.wait_for_auth(&registry.host(), &second.auth()).await?;
 
-    node.remove_image(&registry.image()).await?;
+    for node in cluster.nodes() {
+        node.remove_image(&registry.image()).await?;
+    }
     let failed = cluster.launch(&launch(&published.client().uri(&copy))).await?;
     assert_eq!(failed.exit_code, Some(7), "{}", failed.diagnostics);
     let dockers_words = "docker: Error response from daemon: unauthorized: authentication required";
     assert!(failed.diagnostics.contains(dockers_words), "{}", failed.diagnostics);
-    let launched = cluster.launch(&launch(&uri)).await?;
-    assert_eq!(launched.exit_code, Some(77), "{}", launched.diagnostics);
+    ran_everywhere(&cluster, &launch(&uri)).await?;
     assert!(!node.node_manager_log().contains(second.password()));
 
+    let agent = &agents[0];
     let finding = |status: &Value| {
         let findings = status["findings"].as_array();
         findings.into_iter().flatten().any(|finding| finding["code"] == "entry-with-whitespace")
@@ -76,15 +81,26 @@ async fn private_images_launch_with_every_token_and_findings_tell_why_not() -> O
     node.run(&["/usr/bin/docker", "tag", &registry.image(), ECR_IMAGE]).await?;
     let of_ecr = Launch::docker(ECR_IMAGE, RAN);
     node.files().write(path, &wrong)?;
-    shown(&agent, "the finding", |status| finding(status).then_some(())).await?;
+    shown(agent, "the finding", |status| finding(status).then_some(())).await?;
     let failed = cluster.launch(&of_ecr).await?;
     assert_eq!(failed.exit_code, Some(127), "{}", failed.diagnostics);
     assert!(failed.diagnostics.contains("is not trusted"), "{}", failed.diagnostics);
     node.files().write(path, &right)?;
-    shown(&agent, "the end of the finding", |status| (!finding(status)).then_some(())).await?;
+    shown(agent, "the end of the finding", |status| (!finding(status)).then_some(())).await?;
     let launched = cluster.launch(&of_ecr).await?;
     assert_eq!(launched.exit_code, Some(77), "{}", launched.diagnostics);
     Ok(())
+}
+
+/// Launches on all nodes at once; each container must run, and where it was asked to.
+async fn ran_everywhere(cluster: &YarnCluster, launch: &Launch) -> Outcome {
+    let on = async |node: &ClusterNode| {
+        let launched = cluster.launch(&launch.clone().on(node)).await?;
+        assert_eq!(launched.exit_code, Some(77), "{}", launched.diagnostics);
+        assert_eq!(launched.host, node.host());
+        Ok(())
+    };
+    try_join_all(cluster.nodes().iter().map(on)).await.map(drop)
 }
 
 /// What a NodeManager 3.4.1 with the native container-executor 3.4.0 and Docker 20.10.24 did with one changed setting or

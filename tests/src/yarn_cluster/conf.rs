@@ -44,7 +44,12 @@ impl Addresses {
     }
 }
 
-pub(super) fn write_resource_manager(conf_dir: &Path, addresses: &Addresses) -> Result<(), Error> {
+/// The node label of the node with this number: each node is a partition, so that launches can choose theirs.
+pub(super) fn label_of(node: u8) -> String {
+    format!("node{node}")
+}
+
+pub(super) fn write_resource_manager(conf_dir: &Path, addresses: &Addresses, nodes: u8) -> Result<(), Error> {
     let mut properties = addresses.properties();
     properties.extend(own([
         // Requests name their user in the query.
@@ -54,16 +59,34 @@ pub(super) fn write_resource_manager(conf_dir: &Path, addresses: &Addresses) -> 
         ("yarn.resourcemanager.nodemanagers.heartbeat-interval-ms", "100"),
         ("yarn.resourcemanager.am.max-attempts", "1"),
         ("yarn.scheduler.minimum-allocation-mb", "128"),
+        ("yarn.node-labels.enabled", "true"),
     ]));
+    let labels = format!("file://{}", conf_dir.with_file_name("labels").display());
+    properties.push(("yarn.node-labels.fs-store.root-dir".to_owned(), labels));
     write(&conf_dir.join("yarn-site.xml"), &properties)?;
-    let scheduler = own([
-        ("yarn.scheduler.capacity.root.queues", "default"),
-        ("yarn.scheduler.capacity.root.default.capacity", "100"),
-        // Every container here is an application master.
-        ("yarn.scheduler.capacity.maximum-am-resource-percent", "1"),
-        ("yarn.scheduler.capacity.root.default.maximum-am-resource-percent", "1"),
+    write(&conf_dir.join("capacity-scheduler.xml"), &scheduler(nodes))
+}
+
+/// One queue, which may use all of every node.
+fn scheduler(nodes: u8) -> Vec<(String, String)> {
+    const ROOT: &str = "yarn.scheduler.capacity.root";
+    let mut properties = own([
+        (format!("{ROOT}.queues"), "default"),
+        (format!("{ROOT}.default.capacity"), "100"),
+        (format!("{ROOT}.accessible-node-labels"), "*"),
+        (format!("{ROOT}.default.accessible-node-labels"), "*"),
+        // Most containers here are application masters.
+        ("yarn.scheduler.capacity.maximum-am-resource-percent".to_owned(), "1"),
+        (format!("{ROOT}.default.maximum-am-resource-percent"), "1"),
     ]);
-    write(&conf_dir.join("capacity-scheduler.xml"), &scheduler)
+    for label in (1..=nodes).map(label_of) {
+        properties.extend(own([
+            (format!("{ROOT}.accessible-node-labels.{label}.capacity"), "100"),
+            (format!("{ROOT}.default.accessible-node-labels.{label}.capacity"), "100"),
+            (format!("{ROOT}.default.accessible-node-labels.{label}.maximum-am-resource-percent"), "1"),
+        ]));
+    }
+    properties
 }
 
 /// What a NodeManager needs besides the addresses.
@@ -76,7 +99,6 @@ pub(super) struct NodeManagerConf<'a> {
 
 impl NodeManagerConf<'_> {
     pub(super) fn write(&self, conf_dir: &Path, addresses: &Addresses) -> Result<(), Error> {
-        const DOCKER: &str = "yarn.nodemanager.runtime.linux.docker";
         let any_port = format!("{}:0", self.host);
         let mut properties = addresses.properties();
         properties.extend(own([
@@ -96,11 +118,14 @@ impl NodeManagerConf<'_> {
                 "org.apache.hadoop.yarn.server.nodemanager.LinuxContainerExecutor",
             ),
             ("yarn.nodemanager.runtime.linux.allowed-runtimes", "default,docker"),
-            (&format!("{DOCKER}.allowed-container-networks"), "host,none"),
-            (&format!("{DOCKER}.default-container-network"), "host"),
-            (&format!("{DOCKER}.capabilities"), "SYS_CHROOT"),
-            (&format!("{DOCKER}.image-update"), "false"),
-            (&format!("{DOCKER}.default-ro-mounts"), "/etc/passwd:/etc/passwd,/etc/group:/etc/group"),
+            ("yarn.nodemanager.runtime.linux.docker.allowed-container-networks", "host,none"),
+            ("yarn.nodemanager.runtime.linux.docker.default-container-network", "host"),
+            ("yarn.nodemanager.runtime.linux.docker.capabilities", "SYS_CHROOT"),
+            ("yarn.nodemanager.runtime.linux.docker.image-update", "false"),
+            (
+                "yarn.nodemanager.runtime.linux.docker.default-ro-mounts",
+                "/etc/passwd:/etc/passwd,/etc/group:/etc/group",
+            ),
             ("yarn.nodemanager.env-whitelist", "JAVA_HOME"),
             ("yarn.nodemanager.resource.memory-mb", "4096"),
             ("yarn.nodemanager.resource.cpu-vcores", "8"),
@@ -113,8 +138,8 @@ impl NodeManagerConf<'_> {
     }
 }
 
-fn own<const N: usize>(properties: [(&str, impl Display); N]) -> Vec<(String, String)> {
-    properties.into_iter().map(|(name, value)| (name.to_owned(), value.to_string())).collect()
+fn own<const N: usize>(properties: [(impl Display, impl Display); N]) -> Vec<(String, String)> {
+    properties.into_iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
 }
 
 fn text(path: &Path) -> String {

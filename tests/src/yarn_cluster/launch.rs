@@ -2,18 +2,22 @@
 
 use serde_json::{Value, json};
 
+use super::ClusterNode;
+use super::conf::label_of;
+
 /// A launch of one container: an application whose master it is.
 #[derive(Debug, Clone)]
 pub struct Launch {
     pub(super) user: &'static str,
     command: String,
     environment: Vec<(&'static str, String)>,
+    label: String,
 }
 
 impl Launch {
-    /// Without Docker, as user hadoop.
+    /// Without Docker, as user hadoop, on the first node.
     pub fn plain(command: &str) -> Self {
-        Self { user: "hadoop", command: command.to_owned(), environment: Vec::new() }
+        Self { user: "hadoop", command: command.to_owned(), environment: Vec::new(), label: label_of(1) }
     }
 
     /// In a container of this image.
@@ -50,6 +54,10 @@ impl Launch {
         Self { user, ..self }
     }
 
+    pub fn on(self, node: &ClusterNode) -> Self {
+        Self { label: node.label(), ..self }
+    }
+
     /// The body of the request that submits it.
     pub(super) fn submission(&self, application: &str) -> Value {
         let environment: Vec<Value> =
@@ -64,6 +72,7 @@ impl Launch {
                 "environment": { "entry": environment },
             },
             "resource": { "memory": 128, "vCores": 1 },
+            "am-container-node-label-expression": self.label,
         })
     }
 }
@@ -76,15 +85,20 @@ pub struct Launched {
     /// What YARN tells the user, with the standard error of container-executor in it.
     pub diagnostics: String,
     pub application: String,
+    /// The name of the node in YARN; empty if it got none.
+    pub host: String,
 }
 
 impl Launched {
-    pub(super) fn of(application: String, report: &Value) -> Self {
-        let diagnostics = report["diagnostics"].as_str().unwrap_or_default().to_owned();
+    pub(super) fn of(report: &Value) -> Self {
+        let text = |name: &str| report[name].as_str().unwrap_or_default().to_owned();
+        let diagnostics = text("diagnostics");
         // YARN has no field for it: the diagnostics are where users find it, too.
         let exit_code = diagnostics.split("exitCode: ").nth(1).and_then(|rest| {
             rest.split(|end: char| !end.is_ascii_digit() && end != '-').next()?.parse().ok()
         });
-        Self { exit_code, diagnostics, application }
+        let address = text("amHostHttpAddress");
+        let host = address.split(':').next().unwrap_or_default().to_owned();
+        Self { exit_code, diagnostics, application: text("id"), host }
     }
 }

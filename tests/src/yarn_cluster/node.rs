@@ -3,7 +3,7 @@
 use std::env;
 use std::ffi::OsString;
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -14,11 +14,12 @@ use rustix::io::retry_on_intr;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::Error;
-use super::conf::{Addresses, NodeManagerConf, YARN};
+use super::conf::{self, Addresses, NodeManagerConf, YARN};
 use crate::agent::{self, Agent, program_directory};
 use crate::hdfs::{HdfsClient, Jvm};
-use crate::node::{Node, TRUSTED_REGISTRY};
+use crate::node::{Node, Settings, TRUSTED_REGISTRY};
 use crate::parts::{self, Part};
+use crate::ports::Port;
 use crate::process::{self, Server};
 use crate::reaper::{self, Resource};
 
@@ -27,6 +28,9 @@ const START: Duration = Duration::from_secs(60);
 const SCRIPT: &str = include_str!("node.sh");
 /// Only the engine's own tools: another docker of this machine must not be found.
 const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The node's configuration directory, as the node sees it.
+const CONF_DIR: &str = "/etc/hadoop/conf";
 
 const YARN_ID: u32 = 1001;
 const PASSWD: &str = "\
@@ -55,7 +59,8 @@ pub struct ClusterNode {
     engine: Option<Server>,
     namespaces: Namespaces,
     control_groups: ControlGroups,
-    host: String,
+    number: u8,
+    health_port: Port,
     files: Node,
 }
 
@@ -67,20 +72,27 @@ impl ClusterNode {
         addresses: &Addresses,
         registries: &[&str],
     ) -> Result<Self, Error> {
-        let host = format!("127.0.0.{}", 10 + number);
+        let host = address_of(number).to_string();
         let files = Node::new(hdfs.conf_dir())?;
         lay_out(&files, &host, hdfs, addresses, registries)?;
-        let namespaces = Namespaces::start(&files, &host).await?;
+        let no_engine = |source| Error::NoEngine { source: Box::new(source) };
+        let namespaces = Namespaces::start(&files, &host).await.map_err(no_engine)?;
         let control_groups = ControlGroups::named_after(&files)?;
-        let mut node = Self { node_manager: None, engine: None, namespaces, control_groups, host, files };
-        node.start_engine().await?;
+        let health_port = Port::reserve()?;
+        let mut node =
+            Self { node_manager: None, engine: None, namespaces, control_groups, number, health_port, files };
+        node.start_engine().await.map_err(no_engine)?;
         node.start_node_manager()?;
         Ok(node)
     }
 
     /// The node's address, which is its name in YARN.
-    pub fn host(&self) -> &str {
-        &self.host
+    pub fn host(&self) -> String {
+        address_of(self.number).to_string()
+    }
+
+    pub(super) fn label(&self) -> String {
+        conf::label_of(self.number)
     }
 
     /// Its files as this machine sees them; `conf/` is the node's /etc/hadoop/conf.
@@ -124,16 +136,35 @@ impl ClusterNode {
     pub fn start_node_manager(&mut self) -> Result<(), Error> {
         let as_yarn = ["setpriv", "--reuid", YARN, "--regid", YARN, "--init-groups", "--"];
         let before = self.namespaces.words().chain(as_yarn.map(OsString::from)).collect();
-        let jvm = Jvm::new(Part::hadoop()?, PathBuf::from("/etc/hadoop/conf")).within(before);
+        let jvm = Jvm::new(Part::hadoop()?, PathBuf::from(CONF_DIR)).within(before);
         let command = jvm.command_with(&["-Xmx256m"], YARN, MAIN);
         let log = self.files.path("nodemanager.log");
         self.node_manager = Some(Server::start("the NodeManager", command, &log)?);
         Ok(())
     }
 
-    /// Runs the agent on the node; `listen` is where its settings put the health endpoint.
-    pub fn start_agent(&self, listen: SocketAddr) -> Result<Agent, Error> {
-        Ok(Agent::start_within(&self.files, listen, self.namespaces.words())?)
+    /// The settings of an agent here that publishes to this file, with its health endpoint on the node's own address.
+    pub fn settings(&self, published: &str) -> Settings {
+        let mut settings = Settings::of(&self.files, published, self.listen());
+        settings.set("hadoop.conf_dir", CONF_DIR);
+        settings
+    }
+
+    /// Runs the agent on the node with these settings.
+    pub fn start_agent(&self, settings: &Settings) -> Result<Agent, Error> {
+        self.files.write_settings(settings)?;
+        Ok(Agent::start_within(&self.files, self.listen(), self.namespaces.words())?)
+    }
+
+    fn listen(&self) -> SocketAddr {
+        (address_of(self.number), self.health_port.number()).into()
+    }
+
+    /// The words before a program that run it on the node.
+    pub fn entry(&self) -> String {
+        let words: Vec<String> =
+            self.namespaces.words().map(|word| word.to_string_lossy().into_owned()).collect();
+        words.join(" ")
     }
 
     /// Runs a program on the node as root; gives its output.
@@ -245,6 +276,11 @@ impl Drop for Namespaces {
             let _ = retry_on_intr(|| poll(&mut [PollFd::new(&first, PollFlags::IN)], None));
         }
     }
+}
+
+/// Every node has an address of its own on loopback.
+fn address_of(node: u8) -> Ipv4Addr {
+    Ipv4Addr::new(127, 0, 0, 10 + node)
 }
 
 /// Makes all the node's own files.

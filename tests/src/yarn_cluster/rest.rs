@@ -1,0 +1,103 @@
+//! The ResourceManager's REST interface, through which users launch containers without Spark.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use hyper::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use super::{Error, Launch, Launched};
+use crate::http::Call;
+use crate::wait;
+
+/// The longest that a container here takes, on a busy machine.
+const LAUNCH: Duration = Duration::from_secs(120);
+
+/// Calls to the ResourceManager at one address.
+#[derive(Debug, Clone, Copy)]
+pub struct Rest {
+    web: SocketAddr,
+}
+
+impl Rest {
+    pub fn at(web: SocketAddr) -> Self {
+        Self { web }
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.web
+    }
+
+    pub(super) async fn active_nodes(&self) -> Result<u64, Error> {
+        let metrics = self.call(Method::GET, "/ws/v1/cluster/metrics", None, StatusCode::OK).await?;
+        Ok(metrics["clusterMetrics"]["activeNodes"].as_u64().unwrap_or_default())
+    }
+
+    /// Makes a partition of the node at this address.
+    pub(super) async fn label(&self, host: &str, label: &str) -> Result<(), Error> {
+        const BY: &str = "user.name=yarn";
+        let labels = json!({ "nodeLabelInfo": [{ "name": label, "exclusivity": "true" }] });
+        let path = format!("/ws/v1/cluster/add-node-labels?{BY}");
+        self.call(Method::POST, &path, Some(&labels), StatusCode::OK).await?;
+        let path = format!("/ws/v1/cluster/nodes/{host}/replace-labels?labels={label}&{BY}");
+        self.call(Method::POST, &path, None, StatusCode::OK).await?;
+        Ok(())
+    }
+
+    /// Launches one container and waits until it has ended.
+    pub async fn launch(&self, launch: &Launch) -> Result<Launched, Error> {
+        let user = format!("?user.name={}", launch.user);
+        let path = format!("/ws/v1/cluster/apps/new-application{user}");
+        let application = self.call(Method::POST, &path, None, StatusCode::OK).await?;
+        let application = application["application-id"].as_str().unwrap_or_default().to_owned();
+        let body = launch.submission(&application);
+        self.call(Method::POST, &format!("/ws/v1/cluster/apps{user}"), Some(&body), StatusCode::ACCEPTED)
+            .await?;
+
+        Ok(Launched::of(&self.ended(&application, LAUNCH).await?))
+    }
+
+    /// Waits until the application has ended, and returns its report.
+    pub async fn ended(&self, application: &str, deadline: Duration) -> Result<Value, Error> {
+        let what = format!("the end of {application}");
+        let report = wait::until(&what, deadline, async || {
+            let report = self.report(application).await.map_err(|error| error.to_string())?;
+            match report["state"].as_str() {
+                Some("FINISHED" | "FAILED" | "KILLED") => Ok(report),
+                state => Err(format!("{state:?}: {}", report["diagnostics"])),
+            }
+        })
+        .await?;
+        Ok(report)
+    }
+
+    /// What the ResourceManager says of an application now.
+    pub async fn report(&self, application: &str) -> Result<Value, Error> {
+        let path = format!("/ws/v1/cluster/apps/{application}");
+        let report = self.call(Method::GET, &path, None, StatusCode::OK).await?;
+        Ok(report["app"].clone())
+    }
+
+    async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        expected: StatusCode,
+    ) -> Result<Value, Error> {
+        let mut call = Call::new(method.clone(), self.web, path).header("accept", "application/json");
+        if let Some(body) = body {
+            call = call.header("content-type", "application/json").body(body.to_string());
+        }
+        let answer = call.send().await?;
+        let refused =
+            |text| Error::Refused { request: format!("{method} {path}"), status: answer.status, text };
+        if answer.status != expected {
+            return Err(refused(answer.text()));
+        }
+        if answer.body.is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_slice(&answer.body).map_err(|error| refused(error.to_string()))
+    }
+}
