@@ -28,7 +28,7 @@ async fn ready_node_is_ok_at_every_path() -> Outcome {
     }
     assert_eq!(agent.get("/livez?verbose").await?.text(), "[+]loop ok\n");
     let expected = format!(
-        "[+]registries ok\n[+]token:{TRUSTED_REGISTRY} ok\n[+]local:{} ok\n[+]hdfs:{} ok\n[+]container-executor.cfg ok\n",
+        "[+]registries ok\n[+]token:{TRUSTED_REGISTRY} ok\n[+]local:{} ok\n[+]hdfs:{} ok\n[+]container-executor.cfg ok\n[+]launches ok\n",
         testbed.node.docker_config().display(),
         published.path(),
     );

@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 const RAN: &str = "exit 77";
 
 #[tokio::test]
-async fn private_images_launch_on_every_node_with_every_token_and_findings_tell_why_not() -> Outcome {
+async fn private_images_launch_on_every_node() -> Outcome {
     if !yarn_cluster::can_run() {
         return Ok(());
     }
@@ -65,7 +65,7 @@ async fn private_images_launch_on_every_node_with_every_token_and_findings_tell_
     ran_everywhere(&cluster, &launch(&uri)).await?;
     assert!(!node.node_manager_log().contains(second.password()));
 
-    let agent = &agents[0];
+    let agent = &mut agents[0];
     let finding = |status: &Value| {
         let findings = status["findings"].as_array();
         findings.into_iter().flatten().any(|finding| finding["code"] == "entry-with-whitespace")
@@ -82,11 +82,18 @@ async fn private_images_launch_on_every_node_with_every_token_and_findings_tell_
     let of_ecr = Launch::docker(ECR_IMAGE, RAN);
     node.files().write(path, &wrong)?;
     shown(agent, "the finding", |status| finding(status).then_some(())).await?;
+    agent.wait_not_ready(SOON).await?;
+    let why = agent.get("/readyz").await?.text();
+    let expected = "[-]launches failed: /etc/hadoop/conf/container-executor.cfg:";
+    assert!(why.starts_with(expected) && why.contains(TRUSTED_REGISTRY), "{why}");
     let failed = cluster.launch(&of_ecr).await?;
     assert_eq!(failed.exit_code, Some(127), "{}", failed.diagnostics);
     assert!(failed.diagnostics.contains("is not trusted"), "{}", failed.diagnostics);
     node.files().write(path, &right)?;
     shown(agent, "the end of the finding", |status| (!finding(status)).then_some(())).await?;
+    agent.wait_ready(SOON).await?;
+    let told = agent.log_text().matches("code=\"entry-with-whitespace\"").count();
+    assert_eq!(told, 2, "once when it came, once when it went: {}", agent.log_text());
     let launched = cluster.launch(&of_ecr).await?;
     assert_eq!(launched.exit_code, Some(77), "{}", launched.diagnostics);
     Ok(())

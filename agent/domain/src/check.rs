@@ -113,6 +113,17 @@ impl Report {
         })
     }
 
+    /// The findings because of which launches fail on this node: all, or those of a registry that the agent
+    /// serves. `machine_counts` as above, for all that is a fact of the machine.
+    pub fn launch_faults(&self, machine_counts: bool, served: &[EcrRegistry]) -> Vec<Finding> {
+        let counts = |finding: &Finding| match finding.code.subject {
+            Subject::Installation | Subject::Node => machine_counts,
+            _ => true,
+        };
+        let faults = self.findings.iter().filter(|finding| counts(finding) && finding.ends_launches(served));
+        faults.cloned().collect()
+    }
+
     /// The private ECR registries that the file trusts.
     pub fn trusted_registries(&self) -> Vec<EcrRegistry> {
         let config = self.executor_cfg.as_ref().and_then(|file| file.config.as_ref());

@@ -11,6 +11,8 @@ mod list;
 
 use serde::{Deserialize, Serialize};
 
+use crate::registry::{EcrRegistry, Service};
+
 pub use codes::{Code, Subject};
 pub use effect::Effect;
 pub(crate) use excerpt::clipped;
@@ -28,6 +30,8 @@ pub struct Finding {
     pub code: Code,
     /// The code's, unless the place where it was found knows better.
     pub effect: Effect,
+    /// The ECR registries whose images do not launch because of it.
+    pub registries: Vec<EcrRegistry>,
     pub file: Option<String>,
     /// Counted from 1.
     pub line: Option<u32>,
@@ -45,6 +49,8 @@ struct View {
     severity: Severity,
     effect: Effect,
     effect_text: String,
+    #[serde(default)]
+    registries: Vec<String>,
     file: Option<String>,
     line: Option<u32>,
     message: String,
@@ -64,6 +70,7 @@ impl Finding {
         Self {
             code,
             effect: code.effect,
+            registries: Vec::new(),
             file: None,
             line: None,
             message: message.into(),
@@ -76,14 +83,41 @@ impl Finding {
         self.code.severity
     }
 
+    /// File and line in front of a message; empty without a file.
+    pub fn place(&self) -> String {
+        match (&self.file, self.line) {
+            (Some(file), Some(line)) => format!("{file}:{line}: "),
+            (Some(file), None) => format!("{file}: "),
+            (None, _) => String::new(),
+        }
+    }
+
     /// The effect as a sentence without its full stop.
     pub fn effect_text(&self) -> &'static str {
         self.code.effect_text
     }
 
+    /// Whether launches fail because of it: all on the node, or those of a registry that the agent serves. It
+    /// serves those in `served`, and every private one that container-executor.cfg is meant to trust.
+    pub fn ends_launches(&self, served: &[EcrRegistry]) -> bool {
+        let is_served =
+            |registry: &EcrRegistry| registry.service() == Service::Private || served.contains(registry);
+        self.severity() == Severity::Error
+            && match self.effect {
+                Effect::NodeLaunchesFail => true,
+                Effect::ImageLaunchesFail => self.registries.iter().any(is_served),
+                Effect::ClusterCreationFails | Effect::Degraded | Effect::None => false,
+            }
+    }
+
     #[must_use]
     pub(crate) fn fix(self, fix: Fix) -> Self {
         Self { fix: Some(fix), ..self }
+    }
+
+    #[must_use]
+    pub(crate) fn of_registries(self, registries: Vec<EcrRegistry>) -> Self {
+        Self { registries, ..self }
     }
 
     #[must_use]
@@ -117,6 +151,7 @@ impl From<Finding> for View {
             severity: finding.severity(),
             effect: finding.effect,
             effect_text: finding.effect_text().to_owned(),
+            registries: finding.registries.iter().map(|registry| registry.host().to_string()).collect(),
             file: finding.file,
             line: finding.line,
             message: finding.message,
@@ -130,8 +165,10 @@ impl TryFrom<View> for Finding {
 
     fn try_from(view: View) -> Result<Self, Self::Error> {
         let code = Code::named(&view.code).ok_or_else(|| format!("unknown finding code {:?}", view.code))?;
-        let View { effect, file, line, message, fix, .. } = view;
-        Ok(Self { code, effect, file, line, message, fix, excerpt: None })
+        let View { effect, registries, file, line, message, fix, .. } = view;
+        let registry = |host: &String| EcrRegistry::parse(host).map_err(|error| error.to_string());
+        let registries = registries.iter().map(registry).collect::<Result<_, _>>()?;
+        Ok(Self { code, effect, registries, file, line, message, fix, excerpt: None })
     }
 }
 

@@ -30,6 +30,8 @@ pub struct Status {
     pub sinks: Vec<SinkStatus>,
     pub executor_cfg: ExecutorCfg,
     pub findings: Vec<Finding>,
+    /// Those because of which launches fail on this node.
+    pub launch_faults: Vec<Finding>,
     pub server_clock: ServerClock,
     /// Why the last reload of the settings was refused.
     pub settings_error: Option<String>,
@@ -129,6 +131,7 @@ impl Status {
             sinks: Vec::new(),
             executor_cfg: ExecutorCfg::Absent(Problem::waiting("the first pass", "not read yet")),
             findings: Vec::new(),
+            launch_faults: Vec::new(),
             server_clock: ServerClock::default(),
             settings_error: None,
             heartbeat: Duration::ZERO,
@@ -173,6 +176,7 @@ impl Status {
             self.sinks.iter().map(|sink| Check::new(CheckId::Sink, sink.name(), self.sink_fault(sink, now))),
         );
         checks.push(Check::new(CheckId::ExecutorConfig, "container-executor.cfg", self.executor_cfg_fault()));
+        checks.push(Check::new(CheckId::Launches, "launches", self.launch_fault()));
         checks
     }
 
@@ -259,6 +263,12 @@ impl Status {
             ExecutorCfg::Absent(problem) => Some(problem.message.clone()),
             ExecutorCfg::Fatal(why) => Some(why.clone()),
         }
+    }
+
+    fn launch_fault(&self) -> Option<String> {
+        let (first, others) = self.launch_faults.split_first()?;
+        let more = if others.is_empty() { String::new() } else { format!(" (and {} more)", others.len()) };
+        Some(format!("{}{}{more}", first.place(), first.message))
     }
 
     fn outlives_minimum(&self, expires_at: Timestamp, now: Moment) -> bool {

@@ -11,7 +11,7 @@ use domain::check::{
     NodeInputs, RegistryAnswer, Report, Request, SiteContent, SiteFile, TextAlone, TextFile,
 };
 use domain::credentials::TokenScope;
-use domain::findings::{self, Action, Effect, Finding, Fix, Subject, codes};
+use domain::findings::{self, Action, Effect, Finding, Fix, Severity, Subject, codes};
 use domain::registry::EcrRegistry;
 use domain::status::ExecutorCfg;
 use hadoop_rules::Rules;
@@ -217,6 +217,18 @@ fn readiness_follows_the_effect() {
         let state = report(&fixture["provokes"]).executor_state(true);
         let expected = code.effect != Effect::NodeLaunchesFail && *code != codes::CONFIG_UNREADABLE;
         assert_eq!(state == ExecutorCfg::Sound, expected, "{}: {state:?}", code.name);
+    }
+    for code in codes::ALL {
+        let text = fs::read_to_string(root().join(format!("testdata/check/{}.json", code.name)));
+        let fixture: Value = serde_json::from_str(&text.expect("a fixture")).expect("JSON");
+        let report = report(&fixture["provokes"]);
+        let finding = report.findings.iter().find(|finding| finding.code == *code);
+        let ends = finding.is_some_and(|finding| {
+            finding.severity() == Severity::Error
+                && (finding.effect == Effect::NodeLaunchesFail || !finding.registries.is_empty())
+        });
+        let faults = report.launch_faults(true, &[]);
+        assert_eq!(faults.iter().any(|finding| finding.code == *code), ends, "{}", code.name);
     }
 }
 

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use domain::check::{self, AwsAnswer};
+use domain::findings::{Finding, Severity};
+use domain::registry::EcrRegistry;
 use domain::settings::RegistrySettings;
 use domain::status::ExecutorCfg;
 
@@ -82,6 +84,7 @@ impl Agent {
     /// Reads the node's files as they are now; what AWS answered comes from the passes before.
     fn check_files(&mut self, report: &mut PassReport) {
         let mut inputs = self.world.inputs(&self.settings);
+        let runs_containers = inputs.node.as_ref().is_none_or(|node| node.runs_containers);
         if let Some(node) = &mut inputs.node {
             node.clock_skew = self.state.server_clock.skew(self.world.now()).as_secs();
             let answers = self.state.answers.iter();
@@ -90,7 +93,8 @@ impl Agent {
                 .collect();
         }
         let checked = check::run(&inputs);
-        let executor_cfg = checked.executor_state(self.settings.names_hadoops_own_conf_dir());
+        let machine_counts = self.settings.names_hadoops_own_conf_dir();
+        let executor_cfg = checked.executor_state(machine_counts);
         match &executor_cfg {
             ExecutorCfg::Sound => self.state.trusted = checked.trusted_registries(),
             // What was trusted before is wanted again as soon as the file is fixed.
@@ -103,6 +107,34 @@ impl Agent {
         };
         self.state.trust = wanted.iter().filter_map(trust).collect();
         self.state.executor_cfg = executor_cfg;
+        let served: Vec<EcrRegistry> = wanted.iter().map(|wanted| wanted.registry.clone()).collect();
+        self.state.launch_faults =
+            if runs_containers { checked.launch_faults(machine_counts, &served) } else { Vec::new() };
+        log_changes(&self.state.findings, &checked.findings);
         self.state.findings = checked.findings;
     }
+}
+
+/// Logs each finding once when it appears and once when it is gone.
+fn log_changes(before: &[Finding], now: &[Finding]) {
+    // Excerpts follow from the rest.
+    let is_same = |one: &Finding, other: &Finding| {
+        (one.code, &one.file, one.line, &one.message) == (other.code, &other.file, other.line, &other.message)
+    };
+    let missing = |finding: &&Finding, list: &[Finding]| !list.iter().any(|other| is_same(finding, other));
+    for finding in now.iter().filter(|finding| missing(finding, before)) {
+        let (code, effect, text) = (finding.code.name, finding.effect.as_str(), text(finding));
+        match finding.severity() {
+            Severity::Error | Severity::Warning => tracing::warn!(code, effect, text, "finding"),
+            Severity::Info => tracing::info!(code, effect, text, "finding"),
+        }
+    }
+    for finding in before.iter().filter(|finding| missing(finding, now)) {
+        tracing::info!(code = finding.code.name, text = text(finding), "finding is gone");
+    }
+}
+
+/// A field, and so with control characters escaped: files of others are quoted here.
+fn text(finding: &Finding) -> String {
+    format!("{}{}", finding.place(), finding.message)
 }

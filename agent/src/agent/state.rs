@@ -24,6 +24,7 @@ pub(super) struct State {
     pub sinks: SinkStates,
     pub executor_cfg: ExecutorCfg,
     pub findings: Vec<Finding>,
+    pub launch_faults: Vec<Finding>,
     /// The trusted ECR registries by the last sound container-executor.cfg.
     pub trusted: Vec<EcrRegistry>,
     /// Which images container-executor.cfg trusts now, by registry.
@@ -54,6 +55,7 @@ impl State {
             sinks,
             executor_cfg: ExecutorCfg::Absent(Problem::waiting("the first pass", "not read yet")),
             findings: Vec::new(),
+            launch_faults: Vec::new(),
             trusted: Vec::new(),
             trust: BTreeMap::new(),
             registries: Vec::new(),
@@ -84,6 +86,7 @@ impl State {
             sinks: self.sinks.iter().map(|sink| self.sink_status(sink)).collect(),
             executor_cfg: self.executor_cfg.clone(),
             findings: self.findings.clone(),
+            launch_faults: self.launch_faults.clone(),
             server_clock: self.server_clock,
             settings_error: self.settings_error.clone(),
             heartbeat: self.heartbeat,

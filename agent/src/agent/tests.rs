@@ -30,7 +30,7 @@ use crate::sink::{Change, Intent, Planner, Reconciled, RefreshLock, SharedSink, 
 
 const HOUR: Duration = Duration::from_secs(3600);
 const MINUTE: Duration = Duration::from_secs(60);
-const TRUSTING: &str = "yarn.nodemanager.linux-container-executor.group=yarn\n[docker]\nmodule.enabled=true\ndocker.trusted.registries=local,123456789123.dkr.ecr.us-east-1.amazonaws.com,210987654321.dkr.ecr.us-east-1.amazonaws.com\n";
+const TRUSTING: &str = "yarn.nodemanager.linux-container-executor.group=yarn\n[docker]\nmodule.enabled=true\ndocker.allowed.networks=host\ndocker.allowed.capabilities=CHOWN,DAC_OVERRIDE,FSETID,FOWNER,MKNOD,NET_RAW,SETGID,SETUID,SETFCAP,SETPCAP,NET_BIND_SERVICE,SYS_CHROOT,KILL,AUDIT_WRITE\ndocker.trusted.registries=local,123456789123.dkr.ecr.us-east-1.amazonaws.com,210987654321.dkr.ecr.us-east-1.amazonaws.com\n";
 const HOST: &str = "123456789123.dkr.ecr.us-east-1.amazonaws.com";
 
 /// What the test controls and inspects.
@@ -583,6 +583,22 @@ fn a_fatal_executor_cfg_ends_readiness_and_keeps_credentials() {
     harness.pass(Wake::Changed);
     assert!(harness.report().ready);
     assert_eq!(harness.calls(), 1);
+}
+
+#[test]
+fn a_registry_that_is_not_trusted_for_a_space_ends_readiness() {
+    let mut harness = Harness::new();
+    harness.pass(Wake::Start);
+    assert!(harness.report().ready);
+    let spaced = TRUSTING.replace("local,123", "local, 123");
+    *harness.env.executor_cfg.borrow_mut() = Some(spaced);
+    harness.pass(Wake::Changed);
+    let report = harness.report();
+    let failing = report.checks.iter().filter(|check| !check.ok).map(|check| check.name.as_str());
+    assert_eq!(failing.collect::<Vec<_>>(), ["launches"]);
+    *harness.env.executor_cfg.borrow_mut() = Some(TRUSTING.to_owned());
+    harness.pass(Wake::Changed);
+    assert!(harness.report().ready);
 }
 
 #[test]

@@ -108,9 +108,7 @@ fn render(report: &Report, zone: &TimeZone) -> String {
         line(format!("settings  the last reload failed: {error}"));
     }
     for finding in &report.findings {
-        let file = finding.file.as_deref().unwrap_or_default();
-        let at = finding.line.map_or_else(|| file.to_owned(), |line| format!("{file}:{line}"));
-        line(format!("finding   {at}: {}", finding.message));
+        line(format!("finding   {}{}", finding.place(), finding.message));
     }
     text
 }

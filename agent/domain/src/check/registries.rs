@@ -8,6 +8,7 @@ use hadoop_rules::executor_config::{
 };
 use hadoop_rules::trust::{self, Container};
 
+use super::trusts_registry;
 use crate::emr::DEFAULT_TRUSTED_REGISTRIES;
 use crate::findings::{Code, Finding, Findings, Fix, clipped, codes};
 use crate::registry::{EcrRegistry, Service};
@@ -74,7 +75,8 @@ pub(super) fn check_coverage(
                 .fix(with_entry(entry.value, registry.host().as_str()))
                 .in_file(path)
                 .at(entry.line)
-                .about(entry.value),
+                .about(entry.value)
+                .of_registries(vec![registry.clone()]),
             );
         }
     }
@@ -117,8 +119,20 @@ fn check_entries(path: &str, config: &ExecutorConfig, key: &str, found: &mut Fin
             _ => Fix::set(DOCKER, key, corrected(line.value).join(",")),
         };
         let message = format!("the entry `{}` of {key} {what}", lossy(clipped(entry)));
-        found.add(Finding::new(code, message).fix(fix).in_file(path).at(line.line).about(entry));
+        let finding = Finding::new(code, message).fix(fix).of_registries(untrusted(config, key, entry));
+        found.add(finding.in_file(path).at(line.line).about(entry));
     }
+}
+
+/// The private registries that an entry of the trusted list names in some way, and the list does not trust.
+fn untrusted(config: &ExecutorConfig, key: &str, entry: &[u8]) -> Vec<EcrRegistry> {
+    if key != TRUSTED_REGISTRIES_KEY {
+        return Vec::new();
+    }
+    let text = lossy(entry);
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && !".-".contains(c));
+    let named = words.filter(|word| is_private_ecr(word)).filter_map(|word| EcrRegistry::parse(word).ok());
+    named.filter(|registry| !trusts_registry(config, Container::Normal, registry)).collect()
 }
 
 /// What is wrong with an entry, if anything is.

@@ -101,7 +101,7 @@ codes! {
     KEY_IN_WRONG_SECTION: "key-in-wrong-section", Contents, Warning, Degraded, "Hadoop does not read the key there and ignores it without an error";
 
     // Registries.
-    TRUSTED_LIST_MISSING: "trusted-list-missing", Registries, Error, ImageLaunchesFail, NOT_TRUSTED;
+    TRUSTED_LIST_MISSING: "trusted-list-missing", Registries, Error, NodeLaunchesFail, NOT_TRUSTED;
     REGISTRY_NOT_TRUSTED: "registry-not-trusted", Registries, Error, ImageLaunchesFail, NOT_TRUSTED;
     ENTRY_WITH_WHITESPACE: "entry-with-whitespace", Registries, Error, ImageLaunchesFail, NO_MATCH;
     ENTRY_WITH_QUOTE: "entry-with-quote", Registries, Error, ImageLaunchesFail, NO_MATCH;

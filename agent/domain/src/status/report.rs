@@ -59,6 +59,8 @@ pub enum CheckId {
     /// A local or published document.
     Sink,
     ExecutorConfig,
+    /// What the node's files do to launches.
+    Launches,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

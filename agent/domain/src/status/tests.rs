@@ -1,15 +1,19 @@
 use std::time::Duration;
 
+use hadoop_rules::Rules;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
     ExecutorCfg, Moment, Problem, RegistryStatus, Report, ServerClock, SinkKind, SinkStatus, Status,
 };
+use crate::check::{self, Content, HadoopVersion, Inputs, TextFile};
 use crate::credentials::{EntryName, TokenScope};
 use crate::documents::Publication;
+use crate::findings::Finding;
 use crate::refresh::{LockHolder, LockWait, ProbeResult, Proof};
 use crate::registry::EcrRegistry;
 
+const CAPABILITIES: &str = "CHOWN,DAC_OVERRIDE,FSETID,FOWNER,MKNOD,NET_RAW,SETGID,SETUID,SETFCAP,SETPCAP,NET_BIND_SERVICE,SYS_CHROOT,KILL,AUDIT_WRITE";
 const HOST: &str = "123456789123.dkr.ecr.us-east-1.amazonaws.com";
 
 /// A moment so many seconds after start, when the wall said 1,000,000.
@@ -128,6 +132,7 @@ fn each_thing_out_of_order_is_named() {
         |status| status.executor_cfg = ExecutorCfg::Fatal("line 3".to_owned()),
         &["container-executor.cfg"],
     );
+    check(|status| status.launch_faults = launch_faults("local, ", ""), &["launches"]);
     check(|status| status.registries.clear(), &["registries"]);
     let token = format!("token:{HOST}");
     check(|status| status.registries[0].proof = Proof::Unproven, &[&token]);
@@ -140,6 +145,37 @@ fn each_thing_out_of_order_is_named() {
     );
     // An error of the last reconciliation alone does not void what was verified just before.
     check(|status| status.sinks[1].error = Some(Problem::new("down")), &[]);
+}
+
+/// What ends launches with a container-executor.cfg whose list of trusted registries has these words around one.
+fn launch_faults(before: &str, after: &str) -> Vec<Finding> {
+    let text = format!(
+        "yarn.nodemanager.linux-container-executor.group=yarn\n[docker]\nmodule.enabled=true\ndocker.allowed.networks=host\ndocker.allowed.capabilities={CAPABILITIES}\ndocker.trusted.registries={before}{HOST}{after}\n"
+    );
+    let file = TextFile { path: "cfg".to_owned(), content: Content::Bytes(text.into_bytes()) };
+    let nothing = Inputs::nothing(HadoopVersion::named(Rules::V3_3), at(0).wall);
+    check::run(&Inputs { executor_cfg: Some(file), ..nothing }).launch_faults(true, &[])
+}
+
+#[test]
+fn only_faults_of_registries_that_would_be_served_end_readiness() {
+    let check = |before: &str, after: &str, expected: &[&str]| {
+        let found = launch_faults(before, after);
+        let codes: Vec<&str> = found.iter().map(|finding| finding.code.name).collect();
+        assert_eq!(codes, expected, "{before}{HOST}{after}");
+    };
+    check("", "", &[]);
+    check("", ", other.example", &[]);
+    check("local, ", "", &["entry-with-whitespace"]);
+    check("local, ", &format!(",{HOST}"), &[]);
+    check("https://", "", &["entry-with-scheme"]);
+    check("local ", "", &["entry-with-whitespace"]);
+    check("", "/app", &[]);
+    check("x", "", &[]);
+    let mut status = sound();
+    status.launch_faults = launch_faults("a, ", ", b");
+    let why = status.checks(at(0)).pop().and_then(|check| check.why).expect("a fault");
+    assert!(why.starts_with(&format!("cfg:6: the entry ` {HOST}` of docker.trusted.registries")), "{why}");
 }
 
 #[test]

@@ -70,13 +70,9 @@ impl Page {
     }
 
     fn finding(&mut self, finding: &Finding) {
-        let place = match (&finding.file, finding.line) {
-            (Some(file), Some(line)) => format!("{file}:{line}: "),
-            (Some(file), None) => format!("{file}: "),
-            (None, _) => String::new(),
-        };
         let code = self.painted(colour_of(finding.severity()), finding.code.name);
-        let (place, message) = (self.painted(BOLD, &printable(&place)), printable(&finding.message));
+        let (place, message) =
+            (self.painted(BOLD, &printable(&finding.place())), printable(&finding.message));
         self.line(&format!("  {place}{message} [{code}]"));
         if let Some(excerpt) = finding.excerpt.as_ref().filter(|excerpt| !excerpt.line.is_empty()) {
             self.excerpt(excerpt, finding);
