@@ -11,9 +11,11 @@ mod sinks;
 mod state;
 mod static_credentials;
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::ops::ControlFlow;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::time::Duration;
 
 use domain::settings::{RegistrySettings, Settings};
@@ -23,7 +25,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::io::metrics::Metrics;
 use crate::sink::{Change, Intent};
-pub use parts::{Fetched, Parts, RegistryProbe, TokenSource, World};
+pub use parts::{Call, Fetched, Observed, Parts, RegistryProbe, TokenSource, World};
 use sinks::SinkStates;
 use state::State;
 
@@ -32,6 +34,9 @@ const STOP_DEADLINE: Duration = Duration::from_secs(4);
 /// How long after a change its pass begins: who writes one file often writes more, and two writers at odds
 /// over a file must not spin.
 const CHANGE_REST: Duration = Duration::from_millis(250);
+
+/// How often the loop shows that nothing blocks it: by the status a third of what may pass.
+const HEARTBEAT_PERIOD: Duration = Duration::from_secs(10);
 
 /// Whatever is due, the loop rests between two passes.
 const SHORTEST_REST: Duration = Duration::from_millis(250);
@@ -51,7 +56,7 @@ pub enum Wake {
 /// The main loop with all that it knows.
 pub struct Agent {
     settings: Settings,
-    world: Box<dyn World>,
+    world: Rc<dyn World>,
     parts: Parts,
     state: State,
     /// Computed from the state whenever it changes; nothing is read back from here.
@@ -100,7 +105,7 @@ impl Agent {
         let parts = world.parts(&settings);
         let state = State::new(world.node_name(), SinkStates::of(&parts));
         let status = watch::Sender::new(state.status(&settings));
-        Self { settings, world, parts, state, status, metrics }
+        Self { settings, world: Rc::from(world), parts, state, status, metrics }
     }
 
     /// The status, updated whenever the state changes.
@@ -116,7 +121,11 @@ impl Agent {
         stop: impl Future<Output = ()>,
     ) -> Result<(), Fatal> {
         tokio::pin!(stop);
-        let ended = self.make_passes(hangups, stop).await;
+        let heart = Heart { world: Rc::clone(&self.world), status: self.status.clone() };
+        let ended = tokio::select! {
+            ended = self.make_passes(hangups, stop) => ended,
+            never = heart.beat_on() => match never {},
+        };
         // A lock that is left behind holds others up.
         let _ = tokio::time::timeout(STOP_DEADLINE, self.parts.published.release()).await;
         ended
@@ -142,9 +151,6 @@ impl Agent {
                 () = self.settled_change() => Wake::Changed,
                 Some(()) = hangups.recv() => Wake::Reload,
             };
-            if wake != Wake::Timer {
-                self.reload(wake);
-            }
         }
     }
 
@@ -169,22 +175,26 @@ impl Agent {
     }
 
     async fn logged_pass(&mut self, wake: Wake) {
+        if matches!(wake, Wake::Changed | Wake::Reload) {
+            self.reload(wake).await;
+        }
         self.metrics.count_pass(wake.as_str());
         // Before the pass: what changes during it wakes the next one. Its own writes do so too, and
         // that pass then finds nothing to do.
-        self.world.settle(&self.settings);
+        self.world.settle(&self.settings).await;
         let report = self.pass(wake, Intent::Apply).await;
         report.log(wake, &self.state.status(&self.settings), self.world.now());
     }
 
     /// Shows the state as it is now.
     fn publish_status(&self) {
-        self.status.send_replace(self.state.status(&self.settings));
+        let heartbeat = self.world.now().uptime;
+        self.status.send_replace(Status { heartbeat, ..self.state.status(&self.settings) });
     }
 
     /// Reads the settings again; after a mere change of files, acts only if they differ.
-    fn reload(&mut self, wake: Wake) {
-        let read = self.world.read_settings();
+    async fn reload(&mut self, wake: Wake) {
+        let read = self.world.read_settings().await;
         if wake == Wake::Changed && self.is_in_force(&read) {
             return;
         }
@@ -234,6 +244,21 @@ impl Agent {
         let now = self.world.now();
         let tokens = self.state.tokens.quiet_for(self.renewal(), self.coordination(), now, self.server_now());
         [tokens, self.state.probe_in(now)].into_iter().flatten().min()
+    }
+}
+
+/// Shows, beside whatever a pass waits for, that the loop's thread is not blocked.
+struct Heart {
+    world: Rc<dyn World>,
+    status: watch::Sender<Status>,
+}
+
+impl Heart {
+    async fn beat_on(&self) -> Infallible {
+        loop {
+            tokio::time::sleep(HEARTBEAT_PERIOD).await;
+            self.status.send_modify(|status| status.heartbeat = self.world.now().uptime);
+        }
     }
 }
 

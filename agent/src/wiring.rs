@@ -1,20 +1,24 @@
 //! Joins the real parts to the main loop.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::hash::{BuildHasher as _, RandomState};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::time::Duration;
 
-use domain::check::{Inputs, Request};
+use domain::check::{self, Inputs, Request};
 use domain::credentials::{Principal, StaticCredentials, Token, TokenScope};
 use domain::problem::Problem;
 use domain::refresh::Probe;
 use domain::registry::HostName;
-use domain::settings::Settings;
+use domain::settings::{DockerConfigSettings, Settings};
 use domain::time::Moment;
 use jiff::Timestamp;
 
-use crate::agent::{Fetched, Parts, RegistryProbe, TokenSource, World};
+use crate::agent::{Call, Fetched, Observed, Parts, RegistryProbe, TokenSource, World};
+use crate::io::blocking::BlockingCalls;
 use crate::io::clock::Clock;
 use crate::io::disk::LocalSink;
 use crate::io::ecr::Ecr;
@@ -30,17 +34,31 @@ pub(crate) struct Node {
     clock: Clock,
     watcher: Option<Watcher>,
     settings_file: SettingsFile,
+    /// By what they read or write, so that what hangs holds up nothing else. Kept over reloads: what hung then still
+    /// does.
+    calls: RefCell<BTreeMap<PathBuf, BlockingCalls>>,
 }
+
+/// Longest that the settings may take to be read: their own deadline is not known yet.
+const SETTINGS_DEADLINE: Duration = Duration::from_secs(20);
 
 impl Node {
     /// A world without a watcher, for one pass.
     pub(crate) fn unwatched(clock: Clock, settings_file: SettingsFile) -> Self {
-        Self { clock, watcher: None, settings_file }
+        Self { clock, watcher: None, settings_file, calls: RefCell::default() }
     }
 
     /// A world whose files are watched, `settings_file` among them.
     pub(crate) fn watched(clock: Clock, settings_file: SettingsFile) -> Result<Self, WatchError> {
-        Ok(Self { clock, watcher: Some(Watcher::start()?), settings_file })
+        Ok(Self { watcher: Some(Watcher::start()?), ..Self::unwatched(clock, settings_file) })
+    }
+
+    /// For calls to `path` and whatever is read along with it.
+    fn calls(&self, path: &Path, deadline: Duration) -> BlockingCalls {
+        let mut calls = self.calls.borrow_mut();
+        let calls = calls.entry(path.to_owned()).or_insert_with(|| BlockingCalls::new(deadline));
+        calls.set_deadline(deadline);
+        calls.clone()
     }
 
     fn watched_files(&self, settings: &Settings) -> Vec<PathBuf> {
@@ -71,40 +89,71 @@ impl World for Node {
         node::name()
     }
 
-    fn read_settings(&self) -> Result<Settings, String> {
-        self.settings_file.read().map_err(|error| error.to_string().replace('\n', "; "))
+    fn read_settings(&self) -> Call<'_, Result<Settings, String>> {
+        let file = self.settings_file.clone();
+        let calls = self.calls(file.path(), SETTINGS_DEADLINE);
+        Box::pin(async move {
+            let read = calls.run(move || file.read()).await.map_err(|error| chain(&error))?;
+            read.map_err(|error| error.to_string().replace('\n', "; "))
+        })
     }
 
-    fn static_credentials(&self, path: &Path) -> Result<StaticCredentials, Problem> {
-        credentials_file::read(path).map_err(|error| {
-            let waits_for = format!("usable static credentials in {}", path.display());
-            Problem::waiting(waits_for, chain(&error))
+    fn static_credentials(
+        &self,
+        path: &Path,
+        deadline: Duration,
+    ) -> Call<'_, Result<StaticCredentials, Problem>> {
+        let (calls, path) = (self.calls(path, deadline), path.to_owned());
+        Box::pin(async move {
+            let file = path.clone();
+            let read = calls.run(move || credentials_file::read(&file)).await;
+            read.map_err(|error| error.problem(&path.display().to_string()))?.map_err(|error| {
+                let waits_for = format!("usable static credentials in {}", path.display());
+                Problem::waiting(waits_for, chain(&error))
+            })
         })
     }
 
     fn parts(&self, settings: &Settings) -> Parts {
-        let local = settings.docker_configs.iter().cloned();
+        let local_sink = |config: &DockerConfigSettings| {
+            let calls = self.calls(&config.path, settings.deadlines.files);
+            Box::new(LocalSink::new(config.clone(), calls)) as Box<dyn Sink>
+        };
         Parts {
             tokens: Box::new(Ecr::new(settings.deadlines.ecr)),
             registries: Box::new(Registries),
-            local: local.map(|config| Box::new(LocalSink::new(config)) as Box<dyn Sink>).collect(),
+            local: settings.docker_configs.iter().map(local_sink).collect(),
             published: Box::new(published(settings)),
         }
     }
 
-    fn inputs(&self, settings: &Settings) -> Inputs<'_> {
-        node_inputs(settings, self.clock.now().wall)
+    fn check(&self, settings: &Settings, observed: Observed) -> Call<'_, Result<check::Report, Problem>> {
+        let path = settings.executor_cfg();
+        let calls = self.calls(&path, settings.deadlines.files);
+        let (settings, now) = (settings.clone(), self.clock.now().wall);
+        let check = move || {
+            let mut inputs = node_inputs(&settings, now);
+            if let Some(node) = &mut inputs.node {
+                (node.clock_skew, node.aws) = (observed.clock_skew, observed.aws);
+            }
+            check::run(&inputs)
+        };
+        Box::pin(async move {
+            calls.run(check).await.map_err(|error| error.problem(&format!("{} and its like", path.display())))
+        })
     }
 
-    fn settle(&mut self, settings: &Settings) {
+    fn settle(&self, settings: &Settings) -> Call<'_, ()> {
         let files = self.watched_files(settings);
-        if let Some(watcher) = &mut self.watcher {
-            watcher.settle(&files);
-        }
+        Box::pin(async move {
+            if let Some(watcher) = &self.watcher {
+                watcher.settle(files).await;
+            }
+        })
     }
 
-    fn changed(&mut self) -> Pin<Box<dyn Future<Output = ()> + '_>> {
-        match &mut self.watcher {
+    fn changed(&self) -> Call<'_, ()> {
+        match &self.watcher {
             Some(watcher) => Box::pin(watcher.changed()),
             None => Box::pin(std::future::pending()),
         }

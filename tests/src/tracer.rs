@@ -1,10 +1,14 @@
-//! Traces the system calls of a process on the files of one directory, and can kill the process at a chosen one.
-//! Requires root, or a process that may be traced.
+//! Traces the system calls of a process on the files of one directory, and can kill the process at a chosen one, or
+//! hold the thread that makes it. Requires root, or a process that may be traced.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::libc;
@@ -54,24 +58,63 @@ impl Rights {
     }
 }
 
-/// A traced process. Only the thread that attached may use it.
+/// How often the threads of a process are looked after while one of them is held.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// A traced process, with all its threads. Only the thread that attached may use it.
 #[derive(Debug)]
 pub struct Tracer {
     pid: Pid,
     directory: PathBuf,
-    entering: bool,
+    /// For each thread, whether it is inside a system call.
+    threads: BTreeMap<Pid, bool>,
+    /// The thread that stopped last, with a signal to deliver to it.
+    stopped: Option<(Pid, Option<Signal>)>,
+}
+
+/// Attaches to the process, does `work`, and leaves it. The end of the thread that attached is what lets all threads
+/// of the process go.
+pub fn trace<T: Send>(
+    process: u32,
+    directory: &Path,
+    work: impl FnOnce(Tracer) -> Result<T, Error> + Send,
+) -> Result<T, Error> {
+    let traced = || work(Tracer::attach(process, directory)?);
+    thread::scope(|scope| scope.spawn(traced).join()).unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 impl Tracer {
-    /// Attaches to the main thread of the process.
-    pub fn attach(process: u32, directory: &Path) -> Result<Self, Error> {
+    fn attach(process: u32, directory: &Path) -> Result<Self, Error> {
         let pid = Pid::from_raw(process.cast_signed());
-        let tracer = Self { pid, directory: directory.to_owned(), entering: false };
-        ptrace::attach(pid).map_err(|source| tracer.failed("attach to", source))?;
-        tracer.wait()?;
-        ptrace::setoptions(pid, ptrace::Options::PTRACE_O_TRACESYSGOOD)
-            .map_err(|source| tracer.failed("follow", source))?;
+        let (threads, stopped) = Default::default();
+        let mut tracer = Self { pid, directory: directory.to_owned(), threads, stopped };
+        // Threads that start meanwhile show up in the next round, those of attached threads by themselves.
+        while let Some(thread) = tracer.unknown_thread()? {
+            match ptrace::attach(thread) {
+                Ok(()) => tracer.adopt(thread)?,
+                // It has ended.
+                Err(Errno::ESRCH) => {}
+                Err(source) => return Err(tracer.failed("attach to", source)),
+            }
+        }
+        for thread in tracer.threads.keys() {
+            tracer.resume(*thread, None)?;
+        }
         Ok(tracer)
+    }
+
+    fn unknown_thread(&self) -> Result<Option<Pid>, Error> {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.pid)).map_err(|source| self.unseen(source))?;
+        let ids = tasks.flatten().filter_map(|task| task.file_name().to_str()?.parse().ok());
+        Ok(ids.map(Pid::from_raw).find(|thread| !self.threads.contains_key(thread)))
+    }
+
+    fn adopt(&mut self, thread: Pid) -> Result<(), Error> {
+        waitpid(thread, Some(WaitPidFlag::__WALL)).map_err(|source| self.failed("wait for", source))?;
+        let options = ptrace::Options::PTRACE_O_TRACESYSGOOD | ptrace::Options::PTRACE_O_TRACECLONE;
+        ptrace::setoptions(thread, options).map_err(|source| self.failed("follow", source))?;
+        self.threads.insert(thread, false);
+        Ok(())
     }
 
     /// Lets the process continue until a document is in place, and returns the steps. Every file of the directory must
@@ -82,7 +125,6 @@ impl Tracer {
             steps.extend(self.next_call()?);
             self.check_rights(rights)?;
         }
-        ptrace::detach(self.pid, None).map_err(|source| self.failed("leave", source))?;
         Ok(steps)
     }
 
@@ -94,37 +136,98 @@ impl Tracer {
         }
         kill(self.pid, Signal::SIGKILL).map_err(|source| self.failed("kill", source))?;
         loop {
-            if let WaitStatus::Signaled(..) = self.wait()? {
+            if let Some(WaitStatus::Signaled(thread, ..)) = self.wait(WaitPidFlag::empty())?
+                && thread == self.pid
+            {
                 return Ok(());
             }
         }
     }
 
-    /// Continues to the next stop; returns the step that the process is about to execute, if any.
-    fn next_call(&mut self) -> Result<Option<Step>, Error> {
-        let mut signal = None;
-        loop {
-            ptrace::syscall(self.pid, signal).map_err(|source| self.failed("continue", source))?;
-            match self.wait()? {
-                WaitStatus::PtraceSyscall(_) => break,
-                WaitStatus::Stopped(_, caught) => signal = Some(caught),
-                status @ (WaitStatus::Exited(..) | WaitStatus::Signaled(..)) => {
-                    return Err(Error::Ended { pid: self.pid.as_raw(), status });
-                }
-                _ => signal = None,
+    /// Holds the thread that is about to execute `step` from when it tells `held` until `release` ends, while all
+    /// others continue.
+    pub fn hold_at(
+        mut self,
+        step: Step,
+        held: impl FnOnce(),
+        release: &mpsc::Receiver<()>,
+    ) -> Result<(), Error> {
+        while self.next_call()? != Some(step) {}
+        self.stopped = None;
+        held();
+        while release.recv_timeout(PAUSE) == Err(mpsc::RecvTimeoutError::Timeout) {
+            while let Some(status) = self.wait(WaitPidFlag::WNOHANG)? {
+                self.note(status)?;
+                self.go_on()?;
             }
         }
-        self.entering = !self.entering;
-        if self.entering {
-            self.step().map_err(|source| Error::Inspect { pid: self.pid.as_raw(), source })
-        } else {
-            Ok(None)
+        Ok(())
+    }
+
+    /// Continues to the next stop; returns the step that a thread is about to execute, if any.
+    fn next_call(&mut self) -> Result<Option<Step>, Error> {
+        loop {
+            self.go_on()?;
+            let Some(status) = self.wait(WaitPidFlag::empty())? else { continue };
+            if let Some(entering) = self.note(status)? {
+                return match self.stopped {
+                    Some((thread, _)) if entering => self.step(thread).map_err(|source| self.unseen(source)),
+                    _ => Ok(None),
+                };
+            }
         }
     }
 
-    /// The step that the current system call is, if any.
-    fn step(&self) -> io::Result<Option<Step>> {
-        let text = fs::read_to_string(format!("/proc/{}/syscall", self.pid))?;
+    /// Lets the thread that stopped last continue.
+    fn go_on(&mut self) -> Result<(), Error> {
+        match self.stopped.take() {
+            Some((thread, signal)) => self.resume(thread, signal),
+            None => Ok(()),
+        }
+    }
+
+    fn resume(&self, thread: Pid, signal: Option<Signal>) -> Result<(), Error> {
+        match ptrace::syscall(thread, signal) {
+            // Killed meanwhile, which the next wait tells.
+            Ok(()) | Err(Errno::ESRCH) => Ok(()),
+            Err(source) => Err(self.failed("continue", source)),
+        }
+    }
+
+    /// Whether the thread that stopped enters a system call, or leaves one; `None` for other stops.
+    fn note(&mut self, status: WaitStatus) -> Result<Option<bool>, Error> {
+        let (thread, signal) = match status {
+            WaitStatus::PtraceSyscall(thread) => {
+                let inside = self.threads.entry(thread).or_default();
+                *inside = !*inside;
+                self.stopped = Some((thread, None));
+                return Ok(Some(*inside));
+            }
+            // A new thread begins with a stop of the tracer's making.
+            WaitStatus::Stopped(thread, signal) if self.threads.contains_key(&thread) => {
+                (thread, Some(signal))
+            }
+            WaitStatus::Stopped(thread, _) => {
+                self.threads.insert(thread, false);
+                (thread, None)
+            }
+            WaitStatus::Exited(thread, _) | WaitStatus::Signaled(thread, ..) if thread != self.pid => {
+                self.threads.remove(&thread);
+                return Ok(None);
+            }
+            WaitStatus::Exited(..) | WaitStatus::Signaled(..) => {
+                return Err(Error::Ended { pid: self.pid.as_raw(), status });
+            }
+            WaitStatus::PtraceEvent(thread, ..) => (thread, None),
+            _ => return Ok(None),
+        };
+        self.stopped = Some((thread, signal));
+        Ok(None)
+    }
+
+    /// The step that a thread's current system call is, if any.
+    fn step(&self, thread: Pid) -> io::Result<Option<Step>> {
+        let text = fs::read_to_string(format!("/proc/{}/task/{thread}/syscall", self.pid))?;
         let mut words = text.split_whitespace();
         let Some(number) = words.next().and_then(|word| word.parse::<i64>().ok()) else { return Ok(None) };
         let arguments: Vec<u64> =
@@ -172,8 +275,18 @@ impl Tracer {
         Ok(())
     }
 
-    fn wait(&self) -> Result<WaitStatus, Error> {
-        waitpid(self.pid, Some(WaitPidFlag::__WALL)).map_err(|source| self.failed("wait for", source))
+    /// Waits for any thread of the process, and for no other child of this program; `None` if told not to wait and
+    /// nothing happened.
+    fn wait(&self, flags: WaitPidFlag) -> Result<Option<WaitStatus>, Error> {
+        let flags = flags | WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD;
+        match waitpid(None, Some(flags)).map_err(|source| self.failed("wait for", source))? {
+            WaitStatus::StillAlive => Ok(None),
+            status => Ok(Some(status)),
+        }
+    }
+
+    fn unseen(&self, source: io::Error) -> Error {
+        Error::Inspect { pid: self.pid.as_raw(), source }
     }
 
     fn failed(&self, operation: &'static str, source: Errno) -> Error {

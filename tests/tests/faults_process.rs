@@ -2,21 +2,24 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use emr_ecr_agent_tests::agent::Agent;
 use emr_ecr_agent_tests::ecr::Fault;
 use emr_ecr_agent_tests::http;
 use emr_ecr_agent_tests::node::{REGION, TRUSTED_REGISTRY};
-use emr_ecr_agent_tests::testbed::{Outcome, SOON, Testbed, docker_config_fresh, token_error};
-use emr_ecr_agent_tests::tracer::{Rights, Step, Tracer};
+use emr_ecr_agent_tests::testbed::{Outcome, SOON, Testbed, docker_config_fresh, passes, shown, token_error};
+use emr_ecr_agent_tests::tracer::{Rights, Step, trace};
 use emr_ecr_agent_tests::wait;
 use emr_ecr_agent_tests::watch::Watch;
 use futures_util::future::try_join_all;
+use hyper::StatusCode;
 use jiff::{SignedDuration, Timestamp};
 use nix::sys::signal::Signal;
 use nix::unistd::{getegid, geteuid};
 use tokio::net::TcpStream;
+use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
@@ -39,7 +42,7 @@ async fn check_kill(index: usize) -> Outcome {
     let agent = about_to_write(&mut testbed, own_rights()).await?;
     let watch = Watch::over_local(&testbed)?;
     let (directory, process) = (testbed.node.path("root/.docker"), process_id(&agent)?);
-    let tracing = spawn_blocking(move || Tracer::attach(process, &directory)?.kill_at(index));
+    let tracing = spawn_blocking(move || trace(process, &directory, |tracer| tracer.kill_at(index)));
     wait_until_traced(process).await?;
     testbed.ecr.heal();
     tracing.await??;
@@ -76,12 +79,50 @@ async fn secret_files_have_mode_and_owner_before_content() -> Outcome {
         let mut testbed = Testbed::without_hdfs().await?;
         let agent = about_to_write(&mut testbed, rights).await?;
         let (directory, process) = (testbed.node.path("root/.docker"), process_id(&agent)?);
-        let tracing = spawn_blocking(move || Tracer::attach(process, &directory)?.record(rights));
+        let tracing = spawn_blocking(move || trace(process, &directory, |tracer| tracer.record(rights)));
         wait_until_traced(process).await?;
         testbed.ecr.heal();
         assert_eq!(tracing.await??, STEPS);
         docker_config_fresh(&agent).await?;
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_disk_that_hangs_silences_nothing() -> Outcome {
+    if !may_trace() {
+        return Ok(());
+    }
+    let mut testbed = Testbed::without_hdfs().await?;
+    testbed.settings.set("deadlines.files", "2s");
+    let mut agent = about_to_write(&mut testbed, own_rights()).await?;
+    let (directory, process) = (testbed.node.path("root/.docker"), process_id(&agent)?);
+    let (release, released) = mpsc::channel();
+    let (held, hangs) = oneshot::channel();
+    let tracing = spawn_blocking(move || {
+        let held = || {
+            let _ = held.send(());
+        };
+        trace(process, &directory, move |tracer| tracer.hold_at(Step::Sync, held, &released))
+    });
+    wait_until_traced(process).await?;
+    testbed.ecr.heal();
+    timeout(SOON, hangs).await??;
+
+    assert_eq!(agent.get("/livez").await?.status, StatusCode::OK);
+    shown(&agent, "the call that hangs", |status| {
+        let error = status["sinks"][0]["error"].as_str()?;
+        error.contains("an earlier call to a file or the name service still blocks").then_some(())
+    })
+    .await?;
+    assert!(agent.log_text().contains("within 2s"));
+    assert_eq!(agent.get("/livez").await?.status, StatusCode::OK);
+    let passed = passes(&agent, 2).await;
+    drop(release);
+    tracing.await??;
+    passed?;
+    docker_config_fresh(&agent).await?;
+    assert_eq!(agent.terminate(SOON).await?.code(), Some(0));
     Ok(())
 }
 

@@ -78,7 +78,15 @@ pub fn run(inputs: &Inputs<'_>) -> Report {
             point_at(&mut findings, &file.path, bytes);
         }
     }
-    Report { rules: RulesName(inputs.hadoop.rules), executor_cfg, docker_config, images, findings }
+    let runs_containers = inputs.node.as_ref().is_none_or(|node| node.runs_containers);
+    Report {
+        rules: RulesName(inputs.hadoop.rules),
+        executor_cfg,
+        docker_config,
+        images,
+        findings,
+        runs_containers,
+    }
 }
 
 /// Whether images directly in the registry are trusted in such a container.
@@ -116,6 +124,9 @@ impl Report {
     /// The findings because of which launches fail on this node: all, or those of a registry that the agent
     /// serves. `machine_counts` as above, for all that is a fact of the machine.
     pub fn launch_faults(&self, machine_counts: bool, served: &[EcrRegistry]) -> Vec<Finding> {
+        if !self.runs_containers {
+            return Vec::new();
+        }
         let counts = |finding: &Finding| match finding.code.subject {
             Subject::Installation | Subject::Node => machine_counts,
             _ => true,

@@ -1,11 +1,13 @@
 //! The documents the agent reads and writes, and what to change in them.
 
+mod contents;
 mod docker_config;
 mod document;
 pub mod plan;
 mod published_document;
 mod published_path;
 
+pub use contents::{Contents, Held};
 pub use docker_config::{DockerConfig, NotDockerConfig};
 pub use document::Document;
 pub use published_document::{Judgement, Keep, Publication, PublishedDocument, claimed_expiries};

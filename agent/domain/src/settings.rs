@@ -102,6 +102,8 @@ pub struct Deadlines {
     pub ecr: Duration,
     /// Reading the published copy, and replacing it where needed.
     pub hdfs: Duration,
+    /// Reading a file of the node, or replacing it where needed, with the name service asked for its owner.
+    pub files: Duration,
     /// DataNodes to report the blocks of a file, as after a restart of the NameNode, before they count as lost.
     pub block_report: Duration,
 }
@@ -187,6 +189,7 @@ impl Default for Settings {
             deadlines: Deadlines {
                 ecr: Duration::from_secs(20),
                 hdfs: Duration::from_secs(20),
+                files: Duration::from_secs(20),
                 block_report: Duration::from_secs(30),
             },
             listen: SocketAddr::from(([127, 0, 0, 1], 9470)),
@@ -294,6 +297,7 @@ impl Settings {
             let (least, most) = (Duration::from_secs(1), Duration::from_secs(600));
             table.set("ecr", &mut self.deadlines.ecr, |v| duration(v, least, most));
             table.set("hdfs", &mut self.deadlines.hdfs, |v| duration(v, least, most));
+            table.set("files", &mut self.deadlines.files, |v| duration(v, least, most));
             table.set("block_report", &mut self.deadlines.block_report, |v| duration(v, least, most));
         });
         root.table("health", |table| {

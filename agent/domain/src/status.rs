@@ -9,8 +9,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp, Unit};
 
 use crate::credentials::{EntryName, TokenScope};
-use crate::documents::Publication;
-use crate::documents::plan::Held;
+use crate::documents::{Held, Publication};
 use crate::findings::Finding;
 use crate::problem::Problem;
 use crate::refresh::{LockWait, ProbeResult, Proof};
@@ -35,11 +34,16 @@ pub struct Status {
     pub server_clock: ServerClock,
     /// Why the last reload of the settings was refused.
     pub settings_error: Option<String>,
-    /// The uptime when the main loop last made progress.
+    /// The uptime when the main loop last showed that nothing blocks its thread.
     pub heartbeat: Duration,
+    /// The uptime when it last made progress.
+    pub progress: Duration,
     /// The longest that it may make none.
-    pub heartbeat_bound: Duration,
+    pub progress_bound: Duration,
 }
+
+/// Longest that the main loop may not show itself, however long a pass takes.
+const HEARTBEAT_BOUND: Duration = Duration::from_secs(30);
 
 /// What is known of one registry's credential.
 #[derive(Debug, Clone, PartialEq)]
@@ -120,7 +124,7 @@ impl Status {
         node: String,
         minimum_validity: Duration,
         pass_interval: Duration,
-        heartbeat_bound: Duration,
+        progress_bound: Duration,
     ) -> Self {
         Self {
             node,
@@ -135,7 +139,8 @@ impl Status {
             server_clock: ServerClock::default(),
             settings_error: None,
             heartbeat: Duration::ZERO,
-            heartbeat_bound,
+            progress: Duration::ZERO,
+            progress_bound,
         }
     }
 
@@ -146,7 +151,8 @@ impl Status {
 
     /// Whether the main loop makes progress.
     pub fn live(&self, now: Moment) -> bool {
-        now.uptime.saturating_sub(self.heartbeat) <= self.heartbeat_bound
+        now.uptime.saturating_sub(self.heartbeat) <= HEARTBEAT_BOUND
+            && now.uptime.saturating_sub(self.progress) <= self.progress_bound
     }
 
     /// Whether submissions can rely on this node's credentials.

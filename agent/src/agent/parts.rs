@@ -3,8 +3,9 @@
 use std::future::Future;
 use std::path::Path;
 use std::pin::Pin;
+use std::time::Duration;
 
-use domain::check::{AwsOutcome, Inputs};
+use domain::check::{self, AwsAnswer, AwsOutcome};
 use domain::credentials::{Principal, StaticCredentials, Token, TokenScope};
 use domain::problem::Problem;
 use domain::refresh::Probe;
@@ -14,6 +15,9 @@ use domain::time::Moment;
 use jiff::SignedDuration;
 
 use crate::sink::{SharedSink, Sink};
+
+/// A call that ends within a deadline and never blocks the thread it is polled on.
+pub type Call<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 
 /// The world around the main loop.
 pub trait World {
@@ -25,22 +29,35 @@ pub trait World {
     fn node_name(&self) -> String;
 
     /// The settings as they are now; on failure every mistake, in one line.
-    fn read_settings(&self) -> Result<Settings, String>;
+    fn read_settings(&self) -> Call<'_, Result<Settings, String>>;
 
     /// The static credentials in the file at `path`.
-    fn static_credentials(&self, path: &Path) -> Result<StaticCredentials, Problem>;
+    fn static_credentials(
+        &self,
+        path: &Path,
+        deadline: Duration,
+    ) -> Call<'_, Result<StaticCredentials, Problem>>;
 
     /// The parts that depend on the settings.
     fn parts(&self, settings: &Settings) -> Parts;
 
-    /// The node's files as they are now, to be checked.
-    fn inputs(&self, settings: &Settings) -> Inputs<'_>;
+    /// Checks the node's files as they are now, and what the loop knows itself.
+    fn check(&self, settings: &Settings, observed: Observed) -> Call<'_, Result<check::Report, Problem>>;
 
     /// Takes the present state of the watched files as known.
-    fn settle(&mut self, settings: &Settings);
+    fn settle(&self, settings: &Settings) -> Call<'_, ()>;
 
     /// Returns once a watched file differs from what was settled on. Cancel-safe.
-    fn changed(&mut self) -> Pin<Box<dyn Future<Output = ()> + '_>>;
+    fn changed(&self) -> Call<'_, ()>;
+}
+
+/// What the loop itself adds to the node's files for a check.
+#[derive(Debug, Clone)]
+pub struct Observed {
+    /// The outcomes of the last calls to AWS.
+    pub aws: Vec<AwsAnswer>,
+    /// Server clock minus local clock, in seconds.
+    pub clock_skew: i64,
 }
 
 /// What a pass fetches from, probes, and reconciles.

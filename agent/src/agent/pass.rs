@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use domain::check::{self, AwsAnswer};
+use domain::check::AwsAnswer;
 use domain::findings::{Finding, Severity};
 use domain::registry::EcrRegistry;
 use domain::settings::RegistrySettings;
 use domain::status::ExecutorCfg;
 
 use super::sinks::Which;
-use super::{Agent, PassContext, PassReport, Wake};
+use super::{Agent, Observed, PassContext, PassReport, Wake};
 use crate::sink::Intent;
 
 /// How often `once` checks whether another node still holds the refresh lock.
@@ -38,10 +38,11 @@ impl Agent {
         let mut report = PassReport::default();
         let began = self.world.now();
         self.beat();
-        self.check_files(&mut report);
+        self.check_files(&mut report).await;
+        self.beat();
         let registries = self.settings.wanted_registries(&self.state.trusted);
         self.serve(&registries);
-        self.read_static_credentials(&mut report);
+        self.read_static_credentials(&mut report).await;
         if wake == Wake::Reload {
             // Operators reload when pulls are refused.
             self.state.probes.clear();
@@ -77,22 +78,27 @@ impl Agent {
 
     /// Records progress of the main loop.
     pub(super) fn beat(&mut self) {
-        self.state.heartbeat = self.world.now().uptime;
+        self.state.progress = self.world.now().uptime;
         self.publish_status();
     }
 
     /// Reads the node's files as they are now; what AWS answered comes from the passes before.
-    fn check_files(&mut self, report: &mut PassReport) {
-        let mut inputs = self.world.inputs(&self.settings);
-        let runs_containers = inputs.node.as_ref().is_none_or(|node| node.runs_containers);
-        if let Some(node) = &mut inputs.node {
-            node.clock_skew = self.state.server_clock.skew(self.world.now()).as_secs();
-            let answers = self.state.answers.iter();
-            node.aws = answers
+    async fn check_files(&mut self, report: &mut PassReport) {
+        let answers = self.state.answers.iter();
+        let observed = Observed {
+            aws: answers
                 .map(|(scope, outcome)| AwsAnswer { scope: scope.clone(), outcome: *outcome })
-                .collect();
-        }
-        let checked = check::run(&inputs);
+                .collect(),
+            clock_skew: self.state.server_clock.skew(self.world.now()).as_secs(),
+        };
+        let checked = match self.world.check(&self.settings, observed).await {
+            Ok(checked) => checked,
+            Err(problem) => {
+                report.errors.push(problem.message.clone());
+                self.state.executor_cfg = ExecutorCfg::Absent(problem);
+                return;
+            }
+        };
         let machine_counts = self.settings.names_hadoops_own_conf_dir();
         let executor_cfg = checked.executor_state(machine_counts);
         match &executor_cfg {
@@ -108,8 +114,7 @@ impl Agent {
         self.state.trust = wanted.iter().filter_map(trust).collect();
         self.state.executor_cfg = executor_cfg;
         let served: Vec<EcrRegistry> = wanted.iter().map(|wanted| wanted.registry.clone()).collect();
-        self.state.launch_faults =
-            if runs_containers { checked.launch_faults(machine_counts, &served) } else { Vec::new() };
+        self.state.launch_faults = checked.launch_faults(machine_counts, &served);
         log_changes(&self.state.findings, &checked.findings);
         self.state.findings = checked.findings;
     }

@@ -4,8 +4,6 @@
 //! turns renewing it under the refresh lock, and a cluster of any size makes no more calls than one node.
 
 use domain::credentials::{Secret, Token, TokenScope};
-use domain::documents::PublishedDocument;
-use domain::documents::plan::Found;
 use domain::refresh::schedule::{Coordination, Renewal, lock_patience, lock_wait};
 use domain::refresh::{Probe, ProbeResult, Proof, Verdict};
 use domain::registry::HostName;
@@ -129,11 +127,10 @@ impl Agent {
         registries: &[RegistrySettings],
         now: Option<Timestamp>,
     ) -> Vec<(TokenScope, Token)> {
-        let Found::File { document, .. } = &self.state.sinks.published.left else { return Vec::new() };
         if !self.state.sinks.published.is_in_order() {
             return Vec::new();
         }
-        let (published, _) = PublishedDocument::read(document);
+        let published = &self.state.sinks.published.document;
         let mut candidates: Vec<(TokenScope, Token)> = Vec::new();
         for wanted in registries {
             for token in wanted.names().filter_map(|name| published.token(&name.into(), now)) {
@@ -184,6 +181,7 @@ impl Agent {
         registries: &[RegistrySettings],
         report: &mut PassReport,
     ) {
+        self.beat();
         let started = self.world.now();
         let mut calls = JoinSet::new();
         for scope in due {
@@ -253,6 +251,9 @@ impl Agent {
 
     /// Probes the tokens under these names, all at once, and remembers how they were answered.
     async fn run_probes(&mut self, due: Vec<ProbeTask>) -> Vec<(TokenScope, HostName, Token, ProbeResult)> {
+        if !due.is_empty() {
+            self.beat();
+        }
         let mut running = JoinSet::new();
         for (scope, name, token) in due {
             let probe = self.parts.registries.probe(name.clone(), token.clone());

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use domain::credentials::{Credential, Credentials, EntryName, Secret, StaticCredentials};
 use domain::documents::plan::{self, Found, Plan};
-use domain::documents::{Document, Judgement, Keep, Publication, PublishedDocument};
+use domain::documents::{Contents, Judgement, Keep, PublishedDocument};
 use domain::problem::Problem;
 use domain::refresh::Proof;
 use domain::settings::RegistrySettings;
@@ -32,7 +32,11 @@ pub(super) struct SinkState {
     /// The credentials it was last reconciled with.
     wanted: Credentials,
     /// As the last reconciliation left it.
-    pub left: Found,
+    left: Found,
+    /// The names that were looked up there.
+    names: Vec<EntryName>,
+    /// What was left at the published copy, parsed.
+    pub document: PublishedDocument,
     /// The credentials that were found there at last, under the names that are served.
     pub auths: BTreeMap<EntryName, Secret>,
 }
@@ -95,6 +99,8 @@ impl SinkState {
             reconciled_at: None,
             wanted: Credentials::new(),
             left: Found::Absent,
+            names: Vec::new(),
+            document: PublishedDocument::default(),
             auths: BTreeMap::new(),
         }
     }
@@ -125,22 +131,19 @@ impl SinkState {
     ) {
         let served = registries.iter().flat_map(RegistrySettings::names).map(EntryName::from);
         let names: Vec<EntryName> = served.chain(wanted.keys().cloned()).collect();
-        self.status.held = match self.status.kind {
-            SinkKind::Local => plan::held_locally(&reconciled.found, &names, wanted),
-            SinkKind::Hdfs => plan::held_published(&reconciled.found, &names, wanted),
-        };
-        self.status.strangers = match self.status.kind {
-            SinkKind::Local => Vec::new(),
-            SinkKind::Hdfs => plan::strangers(&reconciled.found, &names),
-        };
-        self.auths = plan::auths(&reconciled.found, self.status.kind, &names);
-        self.status.publication = match (&reconciled.found, self.status.kind) {
-            (Found::File { document, .. }, SinkKind::Hdfs) => publication(document),
-            _ => None,
-        };
+        let is_known = self.left == reconciled.found && self.names == names && self.wanted == *wanted;
+        if !is_known || self.status.verified_at.is_none() || self.status.error.is_some() {
+            let contents = Contents::read(&reconciled.found, self.status.kind);
+            self.status.held = contents.held(&names, wanted);
+            self.status.strangers = contents.strangers(&names);
+            self.status.publication = contents.publication().cloned();
+            self.auths = contents.auths(&names);
+            self.document = contents.into_published();
+            self.left = reconciled.found;
+            self.names = names;
+        }
         self.status.verified_at = Some(now);
         self.status.error = None;
-        self.left = reconciled.found;
     }
 
     pub(super) fn note_failure(&mut self, problem: Problem, report: &mut PassReport) {
@@ -271,8 +274,4 @@ impl Agent {
         }
         credentials
     }
-}
-
-fn publication(document: &Document) -> Option<Publication> {
-    PublishedDocument::read(document).0.publication().cloned()
 }

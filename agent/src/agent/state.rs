@@ -17,7 +17,7 @@ use domain::time::{Moment, ServerClock};
 use super::sinks::{SinkState, SinkStates};
 
 /// On top of what a pass may wait for others, before the main loop counts as stuck.
-const HEARTBEAT_SLACK: Duration = Duration::from_secs(30);
+const PROGRESS_SLACK: Duration = Duration::from_secs(30);
 
 pub(super) struct State {
     pub node: String,
@@ -43,8 +43,8 @@ pub(super) struct State {
     pub principals_checked_at: Duration,
     /// Why the last reload was refused.
     pub settings_error: Option<String>,
-    /// The uptime when the main loop last made progress.
-    pub heartbeat: Duration,
+    /// The uptime when a step of the last pass began, or the pass ended.
+    pub progress: Duration,
 }
 
 impl State {
@@ -67,7 +67,7 @@ impl State {
             server_clock: ServerClock::default(),
             principals_checked_at: Duration::ZERO,
             settings_error: None,
-            heartbeat: Duration::ZERO,
+            progress: Duration::ZERO,
         }
     }
 
@@ -89,11 +89,13 @@ impl State {
             launch_faults: self.launch_faults.clone(),
             server_clock: self.server_clock,
             settings_error: self.settings_error.clone(),
-            heartbeat: self.heartbeat,
-            heartbeat_bound: settings.refresh.pass_interval
+            heartbeat: self.progress,
+            progress: self.progress,
+            progress_bound: settings.refresh.pass_interval
                 + settings.deadlines.ecr
                 + settings.deadlines.hdfs
-                + HEARTBEAT_SLACK,
+                + settings.deadlines.files
+                + PROGRESS_SLACK,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::future::Future;
+use std::future::{Future, ready};
 use std::path::Path;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use domain::check::{AwsOutcome, Content, HadoopVersion, Inputs, TextFile};
+use domain::check::{self, AwsOutcome, Content, HadoopVersion, Inputs, TextFile};
 use domain::credentials::{EntryName, Origin, Principal, Secret, StaticCredentials, Token, TokenScope};
 use domain::documents::plan::{Attributes, Found, Plan};
 use domain::documents::{Document, PublishedDocument};
@@ -24,7 +24,7 @@ use hadoop_rules::Rules;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
-use super::{Agent, Fetched, Parts, PassReport, RegistryProbe, TokenSource, Wake, World};
+use super::{Agent, Call, Fetched, Observed, Parts, PassReport, RegistryProbe, TokenSource, Wake, World};
 use crate::io::metrics::Metrics;
 use crate::sink::{Change, Intent, Planner, Reconciled, RefreshLock, SharedSink, Sink};
 
@@ -103,11 +103,11 @@ impl World for TestWorld {
         "node-1".to_owned()
     }
 
-    fn read_settings(&self) -> Result<Settings, String> {
-        Ok(Settings::default())
+    fn read_settings(&self) -> Call<'_, Result<Settings, String>> {
+        Box::pin(ready(Ok(Settings::default())))
     }
 
-    fn static_credentials(&self, path: &Path) -> Result<StaticCredentials, Problem> {
+    fn static_credentials(&self, path: &Path, _: Duration) -> Call<'_, Result<StaticCredentials, Problem>> {
         unreachable!("{} is not set", path.display())
     }
 
@@ -120,17 +120,20 @@ impl World for TestWorld {
         }
     }
 
-    fn inputs(&self, settings: &Settings) -> Inputs<'_> {
+    fn check(&self, settings: &Settings, _: Observed) -> Call<'_, Result<check::Report, Problem>> {
         let text = self.0.executor_cfg.borrow().clone();
         let content = text.map_or(Content::Absent, |text| Content::Bytes(text.into_bytes()));
         let path = settings.executor_cfg().display().to_string();
         let nothing = Inputs::nothing(HadoopVersion::named(Rules::V3_3), self.0.now().wall);
-        Inputs { executor_cfg: Some(TextFile { path, content }), ..nothing }
+        let inputs = Inputs { executor_cfg: Some(TextFile { path, content }), ..nothing };
+        Box::pin(ready(Ok(check::run(&inputs))))
     }
 
-    fn settle(&mut self, _: &Settings) {}
+    fn settle(&self, _: &Settings) -> Call<'_, ()> {
+        Box::pin(ready(()))
+    }
 
-    fn changed(&mut self) -> Pin<Box<dyn Future<Output = ()> + '_>> {
+    fn changed(&self) -> Call<'_, ()> {
         Box::pin(std::future::pending())
     }
 }
@@ -142,11 +145,11 @@ impl TokenSource for TestAws {
         let token = refusal.map_or_else(|| Ok(self.0.issue()), Err);
         let outcome = if token.is_ok() { AwsOutcome::Token } else { AwsOutcome::Service };
         let clock_skew = Some(self.0.skew.get() - self.0.jump.get());
-        Box::pin(std::future::ready(Fetched { token, outcome, clock_skew }))
+        Box::pin(ready(Fetched { token, outcome, clock_skew }))
     }
 
     fn principal(&self, _: TokenScope) -> Pin<Box<dyn Future<Output = Option<Principal>> + Send>> {
-        Box::pin(std::future::ready(self.0.principal.borrow().clone()))
+        Box::pin(ready(self.0.principal.borrow().clone()))
     }
 }
 
@@ -159,7 +162,7 @@ impl RegistryProbe for TestAws {
             self.0.probe_result.borrow().clone().unwrap_or(ProbeResult::Accepted)
         };
         let clock_skew = Some(self.0.skew.get() - self.0.jump.get());
-        Box::pin(std::future::ready(Probe { result, clock_skew }))
+        Box::pin(ready(Probe { result, clock_skew }))
     }
 }
 
@@ -170,12 +173,12 @@ impl SharedSink for MemorySink {
         } else {
             RefreshLock::Acquired
         };
-        Box::pin(std::future::ready(Ok(lock)))
+        Box::pin(ready(Ok(lock)))
     }
 
     fn release(&mut self) -> Pin<Box<dyn Future<Output = ()> + '_>> {
         self.1.locks_released.set(self.1.locks_released.get() + 1);
-        Box::pin(std::future::ready(()))
+        Box::pin(ready(()))
     }
 }
 
@@ -196,7 +199,7 @@ impl Sink for MemorySink {
         assert_eq!(intent, Intent::Apply);
         self.1.reconciled.set(self.1.reconciled.get() + 1);
         if let Some(problem) = self.1.refusal.borrow().clone() {
-            return Box::pin(std::future::ready(Err(problem)));
+            return Box::pin(ready(Err(problem)));
         }
         let at_first = self.1.found.borrow().clone().unwrap_or(Found::Absent);
         let (found, changes) = match planner(&at_first) {
@@ -207,7 +210,7 @@ impl Sink for MemorySink {
             other => unreachable!("{other:?} is not planned in these tests"),
         };
         *self.1.found.borrow_mut() = Some(found.clone());
-        Box::pin(std::future::ready(Ok(Reconciled { at_first, found, changes })))
+        Box::pin(ready(Ok(Reconciled { at_first, found, changes })))
     }
 }
 
@@ -240,6 +243,8 @@ impl Harness {
             let next = self.env.uptime.get() + self.agent.quiet_for();
             if next > end {
                 self.env.uptime.set(end);
+                // As the loop does while nothing is due.
+                self.agent.publish_status();
                 return;
             }
             self.env.uptime.set(next);
@@ -465,7 +470,7 @@ fn a_stopped_agent_releases_the_lock() {
     let harness = Harness::new();
     harness.env.answers.borrow_mut().push_back(down());
     let (_hangups, receiver) = tokio::sync::mpsc::channel(1);
-    let ended = harness.runtime.block_on(harness.agent.run(receiver, std::future::ready(())));
+    let ended = harness.runtime.block_on(harness.agent.run(receiver, ready(())));
     assert!(ended.is_ok());
     assert_eq!(harness.env.hdfs.locks_released.get(), 1);
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use clap::Args;
 use domain::status::{Report, Status};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{ConfigOption, Exit, FAILURE, runtime};
 use crate::agent::Agent;
@@ -43,11 +43,13 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
             Arc::new(Health { status: status.clone(), clock, metrics, listen, listening: listening.clone() });
         let reloads = ReloadBell::default();
         let (hangups, stop) = (hangups(reloads.clone())?, stop_signal()?);
-        let serving = tokio::spawn(http::serve(listen, hosts, source.clone(), listening));
-        let notifying = tokio::spawn(systemd::notify(move || source.report(), status, reloads));
+        let serving = http::serve(listen, hosts, source.clone(), listening);
+        let notifying = systemd::notify(move || source.report(), status, reloads);
+        let health = HealthThread::start(async {
+            tokio::join!(serving, notifying);
+        })?;
         let ended = agent.run(hangups, stop).await;
-        notifying.abort();
-        serving.abort();
+        drop(health);
         systemd::notify_stopping().await;
         match ended {
             Ok(()) => {
@@ -63,6 +65,29 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
     // A call that still blocks must not delay the stop.
     runtime.shutdown_background();
     ended
+}
+
+/// Answers health requests and feeds the watchdog, whatever the main loop's thread does, until dropped.
+struct HealthThread {
+    _running: oneshot::Sender<()>,
+}
+
+impl HealthThread {
+    fn start(work: impl Future<Output = ()> + Send + 'static) -> std::io::Result<Self> {
+        let (running, ended) = oneshot::channel();
+        let runtime = runtime()?;
+        std::thread::Builder::new().name("health".to_owned()).spawn(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    () = work => {}
+                    _ = ended => {}
+                }
+            });
+            // A manager that does not read must not delay the stop.
+            runtime.shutdown_background();
+        })?;
+        Ok(Self { _running: running })
+    }
 }
 
 /// What the health endpoint serves.

@@ -18,6 +18,7 @@ use domain::status::SinkKind;
 use nix::unistd::{Gid, Group, Uid, User, fchown};
 use thiserror::Error;
 
+use crate::io::blocking::BlockingCalls;
 use crate::io::chain;
 use crate::sink::{
     Intent, Planner, ReconcileError, Reconciled, Replacement, Sink, Store, StoreError, converge,
@@ -34,6 +35,7 @@ const ABANDONED_AFTER: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone)]
 pub(crate) struct LocalSink {
     settings: DockerConfigSettings,
+    calls: BlockingCalls,
 }
 
 /// What went wrong with a local file.
@@ -101,8 +103,8 @@ impl RegularFile {
 }
 
 impl LocalSink {
-    pub(crate) fn new(settings: DockerConfigSettings) -> Self {
-        Self { settings }
+    pub(crate) fn new(settings: DockerConfigSettings, calls: BlockingCalls) -> Self {
+        Self { settings, calls }
     }
 }
 
@@ -120,12 +122,14 @@ impl Sink for LocalSink {
         planner: Planner,
         intent: Intent,
     ) -> Pin<Box<dyn Future<Output = Result<Reconciled, Problem>> + '_>> {
+        let settings = self.settings.clone();
+        let call = move || {
+            let reconciled = async { converge(&mut LocalFile::find(&settings)?, &planner, intent).await };
+            tokio::runtime::Handle::current().block_on(reconciled)
+        };
         Box::pin(async move {
-            let reconciled =
-                async { converge(&mut LocalFile::find(&self.settings)?, &planner, intent).await };
-            reconciled
-                .await
-                .map_err(|error: ReconcileError<DiskError>| error.problem(&self.path(), chain(&error)))
+            let reconciled = self.calls.run(call).await.map_err(|error| error.problem(&self.path()))?;
+            reconciled.map_err(|error: ReconcileError<DiskError>| error.problem(&self.path(), chain(&error)))
         })
     }
 }

@@ -11,7 +11,7 @@ mod worker;
 use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use domain::problem::Problem;
@@ -40,6 +40,8 @@ pub struct PublishedSink {
     block_report: Duration,
     lock: LockState,
     started: Instant,
+    /// The file system of the last call whose configuration could be read.
+    file_system: Arc<Mutex<Option<String>>>,
 }
 
 impl PublishedSink {
@@ -55,6 +57,7 @@ impl PublishedSink {
             block_report: deadlines.block_report,
             lock,
             started: Instant::now(),
+            file_system: Arc::default(),
         }
     }
 
@@ -102,12 +105,16 @@ impl PublishedSink {
         E: From<HdfsError> + Send + 'static,
         F: Future<Output = Result<T, E>>,
     {
-        let spec = Arc::new(ClientSpec::current(&self.settings, &self.conf_dir)?);
-        let settings = self.settings.clone();
+        let (settings, conf_dir) = (self.settings.clone(), self.conf_dir.clone());
         let threads = self.worker.threads().clone();
-        let wanted = Arc::clone(&spec);
+        let file_system = Arc::clone(&self.file_system);
         let result = self.worker.run(move |kept| async move {
-            let session = match Session::resumed(kept, wanted) {
+            let session = ClientSpec::current(&settings, &conf_dir).and_then(|spec| {
+                *file_system.lock().unwrap_or_else(PoisonError::into_inner) =
+                    Some(spec.file_system().to_owned());
+                Session::resumed(kept, Arc::new(spec))
+            });
+            let session = match session {
                 Ok(session) => session,
                 Err(error) => return (Err(error.into()), None),
             };
@@ -116,7 +123,11 @@ impl PublishedSink {
             let keep = result.is_ok().then_some(session);
             (result, keep)
         });
-        result.await.map_err(|source| spec.gave_up(source))?
+        result.await.map_err(|source| {
+            let known = self.file_system.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let file_system = known.unwrap_or_else(|| "HDFS".to_owned());
+            HdfsError::Worker { file_system, source }
+        })?
     }
 }
 

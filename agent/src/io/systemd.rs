@@ -11,14 +11,14 @@ use domain::status::{Report, Status};
 use sd_notify::NotifyState;
 use tokio::sync::{Notify, watch};
 
-/// How often to update the status line unless the watchdog needs more: it also changes with time.
+/// How often to feed the watchdog, unless it needs more, and to update the status line: it also changes with time.
 const UPDATE_PERIOD: Duration = Duration::from_secs(15);
 /// A shorter one would be a busy loop, and none at all a panic.
 const SHORTEST_PERIOD: Duration = Duration::from_millis(100);
 /// Longest that the last notification may take.
 const STOPPING_DEADLINE: Duration = Duration::from_secs(1);
 
-/// Announces a reload. It ends with the next heartbeat of the main loop.
+/// Announces a reload. It ends with the next progress of the main loop.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ReloadBell(Arc<Notify>);
 
@@ -36,7 +36,7 @@ pub(crate) async fn notify(
     reloads: ReloadBell,
 ) -> Infallible {
     let watchdog = sd_notify::watchdog_enabled();
-    let period = watchdog.map_or(UPDATE_PERIOD, |period| period / 2).max(SHORTEST_PERIOD);
+    let period = watchdog.map_or(UPDATE_PERIOD, |period| UPDATE_PERIOD.min(period / 3)).max(SHORTEST_PERIOD);
     let mut ticks = tokio::time::interval(period);
     // One update makes up for those that a busy machine missed.
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -48,8 +48,8 @@ pub(crate) async fn notify(
             () = reloads.0.notified() => true,
             Ok(()) = status.changed() => false,
         };
-        let heartbeat = status.borrow_and_update().heartbeat;
-        let states = notified.next(&report(), heartbeat, reloading, watchdog.is_some());
+        let progress = status.borrow_and_update().progress;
+        let states = notified.next(&report(), progress, reloading, watchdog.is_some());
         send(states).await;
     }
 }
@@ -64,7 +64,7 @@ pub(crate) async fn notify_stopping() {
 #[derive(Debug, Default)]
 struct Notified {
     line: Option<String>,
-    /// The heartbeat at which a reload was asked for.
+    /// The progress at which a reload was asked for.
     reloading_since: Option<Duration>,
 }
 
@@ -78,14 +78,14 @@ enum State {
 }
 
 impl Notified {
-    /// What to send now, in order. A reload ends with the first heartbeat after it; readiness in systemd's sense
+    /// What to send now, in order. A reload ends with the first progress after it; readiness in systemd's sense
     /// comes with the first notification.
-    fn next(&mut self, report: &Report, heartbeat: Duration, reloading: bool, watched: bool) -> Vec<State> {
+    fn next(&mut self, report: &Report, progress: Duration, reloading: bool, watched: bool) -> Vec<State> {
         let mut states = Vec::new();
         if reloading {
-            self.reloading_since = Some(heartbeat);
+            self.reloading_since = Some(progress);
             states.push(State::Reloading);
-        } else if self.line.is_none() || self.reloading_since.is_some_and(|since| since != heartbeat) {
+        } else if self.line.is_none() || self.reloading_since.is_some_and(|since| since != progress) {
             self.reloading_since = None;
             states.push(State::Ready);
         }

@@ -1,25 +1,52 @@
 //! Notices changes of a set of files: through symbolic links, by replacement as well as by writing, and also
-//! where neither the file nor its directory exists yet.
+//! where neither the file nor its directory exists yet. A thread of its own looks at them, since a disk may hang.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
 
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use thiserror::Error;
-use tokio::sync::Notify;
+use tokio::sync::{oneshot, watch};
 
 /// As many links as the kernel follows.
 const MOST_LINKS: usize = 40;
+/// Longest that the present state is waited for; the thread takes it all the same, later.
+const SETTLE_DEADLINE: Duration = Duration::from_secs(5);
+/// Any event has everything compared, so that more than these need no place.
+const QUEUE: usize = 16;
 
 /// Watches by inotify. [`Watcher::settle`] takes the present state as known; only changes against it count, so
 /// that other files in the same directories wake nobody.
 #[derive(Debug)]
 pub(crate) struct Watcher {
+    /// The thread ends once this is dropped.
+    orders: Arc<SyncSender<Order>>,
+    /// How often the state was taken as known.
+    settled: AtomicU64,
+    /// The last of those states that no longer holds.
+    outdated: watch::Receiver<u64>,
+}
+
+enum Order {
+    Settle {
+        number: u64,
+        targets: Vec<PathBuf>,
+        done: oneshot::Sender<()>,
+    },
+    /// By inotify: something happened.
+    Compare,
+}
+
+/// What the thread knows.
+struct Watched {
     inotify: RecommendedWatcher,
-    noticed: Arc<Notify>,
+    number: u64,
     targets: Vec<PathBuf>,
     /// The watched directories, and which they were when the watches were placed; `None` if one is missing.
     directories: BTreeMap<PathBuf, Option<FileId>>,
@@ -28,9 +55,15 @@ pub(crate) struct Watcher {
 
 #[derive(Debug, Error)]
 #[error("cannot watch files by inotify")]
-pub(crate) struct WatchError {
-    #[from]
-    source: notify::Error,
+pub(crate) enum WatchError {
+    Inotify {
+        #[from]
+        source: notify::Error,
+    },
+    Thread {
+        #[from]
+        source: std::io::Error,
+    },
 }
 
 /// Which file it is, whatever its name.
@@ -53,36 +86,66 @@ struct Print {
 impl Watcher {
     /// Watches nothing yet.
     pub(crate) fn start() -> Result<Self, WatchError> {
-        let noticed = Arc::new(Notify::new());
-        let notify = Arc::clone(&noticed);
+        let (orders, received) = sync_channel(QUEUE);
+        let orders = Arc::new(orders);
+        let compare = Arc::downgrade(&orders);
         let inotify = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             // Reading a file is an event too, and the agent itself reads.
             if !event.is_ok_and(|event| matches!(event.kind, EventKind::Access(_))) {
-                notify.notify_one();
+                // In a full queue another event waits.
+                let _ = compare.upgrade().map(|orders| orders.try_send(Order::Compare));
             }
         })?;
-        let (targets, directories, seen) = Default::default();
-        Ok(Self { inotify, noticed, targets, directories, seen })
+        let (outdates, outdated) = watch::channel(u64::MAX);
+        let (number, targets, directories, seen) = Default::default();
+        let watched = Watched { inotify, number, targets, directories, seen };
+        std::thread::Builder::new()
+            .name("watcher".to_owned())
+            .spawn(move || watched.obey(&received, &outdates))?;
+        Ok(Self { orders, settled: AtomicU64::new(0), outdated })
     }
 
     /// Takes what is there now as known, and watches for changes of `targets` against it.
-    pub(crate) fn settle(&mut self, targets: &[PathBuf]) {
-        if self.targets != targets || !self.is_armed() {
-            self.targets = targets.to_vec();
-            self.arm();
+    pub(crate) async fn settle(&self, targets: Vec<PathBuf>) {
+        let number = self.settled.fetch_add(1, Ordering::Relaxed) + 1;
+        let (done, settled) = oneshot::channel();
+        // The queue is full only while a disk hangs: then nothing can be known.
+        if self.orders.try_send(Order::Settle { number, targets, done }).is_ok() {
+            let _ = tokio::time::timeout(SETTLE_DEADLINE, settled).await;
         }
-        self.seen = self.prints();
     }
 
     /// Returns once a target differs from what was last settled on. Cancel-safe.
-    pub(crate) async fn changed(&mut self) {
-        loop {
-            // First compare, then wait: changes before the watches were placed count as well.
-            if self.prints() != self.seen {
-                return;
+    pub(crate) async fn changed(&self) {
+        let settled = self.settled.load(Ordering::Relaxed);
+        if self.outdated.clone().wait_for(|outdated| *outdated == settled).await.is_err() {
+            // The thread died: timers go on.
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+impl Watched {
+    fn obey(mut self, orders: &Receiver<Order>, outdates: &watch::Sender<u64>) {
+        while let Ok(order) = orders.recv() {
+            match order {
+                Order::Settle { number, targets, done } => {
+                    self.number = number;
+                    if self.targets != targets || !self.is_armed() {
+                        self.targets = targets;
+                        self.arm();
+                    }
+                    self.seen = self.prints();
+                    let _ = done.send(());
+                }
+                Order::Compare => {
+                    self.arm();
+                    // After the watches are placed: what changes later is an event.
+                    if self.prints() != self.seen {
+                        outdates.send_replace(self.number);
+                    }
+                }
             }
-            self.noticed.notified().await;
-            self.arm();
         }
     }
 

@@ -1,20 +1,20 @@
 //! Many agents in one process. Each runs the passes of the real loop and uses HDFS as the daemon does, but reads no
 //! files of a node, writes no local Docker config, and has a registry that accepts every token.
 
-use std::future::Future;
+use std::future::{Future, ready};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use domain::check::{HadoopVersion, Inputs};
+use domain::check::{self, HadoopVersion, Inputs};
 use domain::credentials::{StaticCredentials, Token};
 use domain::problem::Problem;
 use domain::refresh::{Probe, ProbeResult};
 use domain::registry::HostName;
 use domain::settings::Settings;
 use domain::time::Moment;
-use emr_ecr_agent::agent::{Agent, Parts, PassReport, RegistryProbe, Wake, World};
+use emr_ecr_agent::agent::{Agent, Call, Observed, Parts, PassReport, RegistryProbe, Wake, World};
 use emr_ecr_agent::io::clock::Clock;
 use emr_ecr_agent::io::ecr::Ecr;
 use emr_ecr_agent::io::hdfs::PublishedSink;
@@ -136,12 +136,12 @@ impl World for LightNode {
         self.name.clone()
     }
 
-    fn read_settings(&self) -> Result<Settings, String> {
-        Err("settings are not reloaded".to_owned())
+    fn read_settings(&self) -> Call<'_, Result<Settings, String>> {
+        Box::pin(ready(Err("settings are not reloaded".to_owned())))
     }
 
-    fn static_credentials(&self, path: &Path) -> Result<StaticCredentials, Problem> {
-        Err(Problem::new(format!("{} is not read", path.display())))
+    fn static_credentials(&self, path: &Path, _: Duration) -> Call<'_, Result<StaticCredentials, Problem>> {
+        Box::pin(ready(Err(Problem::new(format!("{} is not read", path.display())))))
     }
 
     fn parts(&self, settings: &Settings) -> Parts {
@@ -156,17 +156,20 @@ impl World for LightNode {
         }
     }
 
-    fn inputs(&self, settings: &Settings) -> Inputs<'_> {
-        Inputs {
+    fn check(&self, settings: &Settings, _: Observed) -> Call<'_, Result<check::Report, Problem>> {
+        let inputs = Inputs {
             registries: settings.registries.iter().map(|settings| settings.registry.clone()).collect(),
             machine: &ThisMachine,
             ..Inputs::nothing(HadoopVersion::named(Rules::V3_3), self.clock.now().wall)
-        }
+        };
+        Box::pin(ready(Ok(check::run(&inputs))))
     }
 
-    fn settle(&mut self, _: &Settings) {}
+    fn settle(&self, _: &Settings) -> Call<'_, ()> {
+        Box::pin(ready(()))
+    }
 
-    fn changed(&mut self) -> Pin<Box<dyn Future<Output = ()> + '_>> {
+    fn changed(&self) -> Call<'_, ()> {
         Box::pin(std::future::pending())
     }
 }

@@ -2,12 +2,12 @@
 //! find an unchanged file, are counted but not run.
 
 use std::cell::RefCell;
-use std::future::Future;
+use std::future::{Future, ready};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use domain::check::{AwsOutcome, Content, HadoopVersion, Inputs, TextFile};
+use domain::check::{self, AwsOutcome, Content, HadoopVersion, Inputs, TextFile};
 use domain::credentials::{Origin, Principal, Secret, StaticCredentials, Token, TokenScope};
 use domain::documents::Document;
 use domain::documents::plan::{Attributes, Found, Plan};
@@ -17,7 +17,7 @@ use domain::registry::HostName;
 use domain::settings::Settings;
 use domain::status::SinkKind;
 use domain::time::Moment;
-use emr_ecr_agent::agent::{Agent, Fetched, Parts, RegistryProbe, TokenSource, Wake, World};
+use emr_ecr_agent::agent::{Agent, Call, Fetched, Observed, Parts, RegistryProbe, TokenSource, Wake, World};
 use emr_ecr_agent::io::metrics::Metrics;
 use emr_ecr_agent::sink::{Change, Intent, Planner, Reconciled, RefreshLock, SharedSink, Sink};
 use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
@@ -189,12 +189,16 @@ impl World for Node {
         self.name.clone()
     }
 
-    fn read_settings(&self) -> Result<Settings, String> {
-        Ok(Settings::default())
+    fn read_settings(&self) -> Call<'_, Result<Settings, String>> {
+        Box::pin(ready(Ok(Settings::default())))
     }
 
-    fn static_credentials(&self, path: &std::path::Path) -> Result<StaticCredentials, Problem> {
-        Err(Problem::new(format!("{} is not part of the simulation", path.display())))
+    fn static_credentials(
+        &self,
+        path: &std::path::Path,
+        _: Duration,
+    ) -> Call<'_, Result<StaticCredentials, Problem>> {
+        Box::pin(ready(Err(Problem::new(format!("{} is not part of the simulation", path.display())))))
     }
 
     fn parts(&self, settings: &Settings) -> Parts {
@@ -210,22 +214,25 @@ impl World for Node {
         }
     }
 
-    fn inputs(&self, settings: &Settings) -> Inputs<'_> {
+    fn check(&self, settings: &Settings, _: Observed) -> Call<'_, Result<check::Report, Problem>> {
         let text = format!(
             "yarn.nodemanager.linux-container-executor.group=yarn\n[docker]\nmodule.enabled=true\ndocker.trusted.registries={TRUSTED_REGISTRY}\n"
         );
-        Inputs {
+        let inputs = Inputs {
             executor_cfg: Some(TextFile {
                 path: settings.executor_cfg().display().to_string(),
                 content: Content::Bytes(text.into_bytes()),
             }),
             ..Inputs::nothing(HadoopVersion::named(Rules::V3_3), World::now(self).wall)
-        }
+        };
+        Box::pin(ready(Ok(check::run(&inputs))))
     }
 
-    fn settle(&mut self, _: &Settings) {}
+    fn settle(&self, _: &Settings) -> Call<'_, ()> {
+        Box::pin(ready(()))
+    }
 
-    fn changed(&mut self) -> Pin<Box<dyn Future<Output = ()> + '_>> {
+    fn changed(&self) -> Call<'_, ()> {
         Box::pin(std::future::pending())
     }
 }

@@ -18,6 +18,9 @@ pub struct Report {
     pub docker_config: Option<DockerConfigReport>,
     pub images: Vec<ImageReport>,
     pub findings: Vec<Finding>,
+    /// Whether a NodeManager launches containers here.
+    #[serde(skip)]
+    pub(super) runs_containers: bool,
 }
 
 /// Serialised as `3.2` or `3.3`.

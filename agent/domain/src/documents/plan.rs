@@ -1,13 +1,8 @@
 //! What to change at one sink, given what was found there and what is wanted. A second plan after the first was
 //! applied keeps everything.
 
-use std::collections::BTreeMap;
-
-use jiff::Timestamp;
-
-use crate::credentials::{Credential, Credentials, EntryName, Secret, stated_expiry};
+use crate::credentials::Credentials;
 use crate::documents::{DockerConfig, Document, Judgement, NotDockerConfig, Publication, PublishedDocument};
-use crate::status::SinkKind;
 
 /// What is at a sink.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,9 +39,6 @@ pub enum Drift {
     Mode,
     Owner,
 }
-
-/// When the credentials at a sink expire, by name; `None` for those that do not.
-pub type Held = BTreeMap<EntryName, Option<Timestamp>>;
 
 /// What to do at a sink.
 #[derive(Debug)]
@@ -130,67 +122,6 @@ pub fn drifts(before: &Found, found: &Found) -> Vec<Drift> {
         (as_left.owner && !attributes.owner, Drift::Owner),
     ];
     differs.into_iter().filter_map(|(differs, drift)| differs.then_some(drift)).collect()
-}
-
-/// When the credentials end that a local Docker config holds under `names`; ours by what we know,
-/// others by their own word. `None` stands for a credential that does not end.
-pub fn held_locally(found: &Found, names: &[EntryName], ours: &Credentials) -> Held {
-    let Some(config) = document_of(found).and_then(|document| DockerConfig::parse(document).ok()) else {
-        return BTreeMap::new();
-    };
-    let expiry = |name: &EntryName| {
-        let auth = config.auth(name)?;
-        match ours.get(name) {
-            Some(ours) if ours.auth().expose() == auth => Some(ours.expires_at()),
-            _ => stated_expiry(auth).map(Some),
-        }
-    };
-    names.iter().filter_map(|name| Some((name.clone(), expiry(name)?))).collect()
-}
-
-/// The same for the published copy; nothing if it is poisonous, since then no launch gets anything.
-pub fn held_published(found: &Found, names: &[EntryName], ours: &Credentials) -> Held {
-    let Some((document, None)) = document_of(found).map(PublishedDocument::read) else {
-        return BTreeMap::new();
-    };
-    let (document, false) = document.without_poison() else { return BTreeMap::new() };
-    let expiry = |name: &EntryName| match ours.get(name) {
-        // Another node's file may be newer than ours: any will do.
-        Some(Credential::Static(_)) => document.holds(name).then_some(None),
-        _ => document.expires_at(name).map(Some),
-    };
-    names.iter().filter_map(|name| Some((name.clone(), expiry(name)?))).collect()
-}
-
-/// Names of the entries that are handed to jobs along with `names`, whoever put them there.
-pub fn strangers(found: &Found, names: &[EntryName]) -> Vec<String> {
-    let Some(document) = document_of(found) else { return Vec::new() };
-    let (document, _) = PublishedDocument::read(document);
-    let is_ours = |name: &&str| names.iter().any(|ours| ours.as_str() == *name);
-    document.names().filter(|name| !is_ours(name)).map(str::to_owned).collect()
-}
-
-/// The credentials under `names`, as they lie there.
-pub fn auths(found: &Found, kind: SinkKind, names: &[EntryName]) -> BTreeMap<EntryName, Secret> {
-    let Some(document) = document_of(found) else { return BTreeMap::new() };
-    let of_all = |auth: &dyn Fn(&EntryName) -> Option<Secret>| {
-        names.iter().filter_map(|name| Some((name.clone(), auth(name)?))).collect()
-    };
-    match kind {
-        SinkKind::Local => DockerConfig::parse(document)
-            .map_or_else(|_| BTreeMap::new(), |config| of_all(&|name| config.auth(name).map(Secret::new))),
-        SinkKind::Hdfs => {
-            let (document, _) = PublishedDocument::read(document);
-            of_all(&|name| document.auth(name).cloned())
-        }
-    }
-}
-
-fn document_of(found: &Found) -> Option<&Document> {
-    match found {
-        Found::Absent | Found::Unreadable { .. } => None,
-        Found::File { document, .. } => Some(document),
-    }
 }
 
 fn keep_with(attributes: Attributes) -> Plan {

@@ -98,6 +98,11 @@ impl PublishedDocument {
         (Self { entries, publication }, error)
     }
 
+    /// Whether it has entries that Docker rejects, which take all others with them.
+    pub fn is_poisonous(&self) -> bool {
+        self.entries.values().any(|entry| !docker_accepts(entry.auth.expose()))
+    }
+
     /// The document without the entries that Docker rejects, which would take all others with them, and whether
     /// there were any.
     pub fn without_poison(mut self) -> (Self, bool) {

@@ -201,11 +201,15 @@ fn the_wait_for_another_nodes_lock_is_told() {
 }
 
 #[test]
-fn liveness_is_the_loops_heartbeat() {
+fn liveness_is_the_loops_heartbeat_and_progress() {
     let mut status = sound();
-    status.heartbeat = at(100).uptime;
-    assert!(status.live(at(220)));
-    assert!(!status.live(at(221)));
+    let check = |status: &Status, second: u64, expected: bool| assert_eq!(status.live(at(second)), expected);
+    (status.heartbeat, status.progress) = (at(1_000).uptime, at(100).uptime);
+    check(&status, 220, true);
+    check(&status, 221, false);
+    (status.heartbeat, status.progress) = (at(100).uptime, at(100).uptime);
+    check(&status, 130, true);
+    check(&status, 131, false);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use domain::credentials::{Credential, Credentials, EntryName, Origin, Secret, Token};
 use domain::documents::plan::local;
@@ -8,6 +9,7 @@ use domain::problem::Problem;
 use domain::settings::Settings;
 
 use super::{LocalSink, read};
+use crate::io::blocking::BlockingCalls;
 use crate::sink::{Change, Intent, Reconciled, Sink as _};
 
 fn credentials() -> Credentials {
@@ -24,8 +26,9 @@ fn credentials() -> Credentials {
 fn reconcile(path: &Path) -> Result<Reconciled, Problem> {
     let toml = format!("[[docker_configs]]\npath = {:?}\nmode = \"0640\"\n", path.to_str().expect("UTF-8"));
     let settings = Settings::parse(&toml).expect("right settings");
-    let mut sink = LocalSink::new(settings.docker_configs[0].clone());
-    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let calls = BlockingCalls::new(Duration::from_secs(60));
+    let mut sink = LocalSink::new(settings.docker_configs[0].clone(), calls);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     runtime.block_on(sink.reconcile(Box::new(|found| local(found, &credentials())), Intent::Apply))
 }
 
@@ -132,8 +135,9 @@ fn an_unknown_owner_is_waited_for() {
     let path = directory.path().join("config.json");
     let toml = format!("[[docker_configs]]\npath = {path:?}\nowner = \"nobody-has-this-name\"\n");
     let settings = Settings::parse(&toml).expect("right settings");
-    let mut sink = LocalSink::new(settings.docker_configs[0].clone());
-    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let calls = BlockingCalls::new(Duration::from_secs(60));
+    let mut sink = LocalSink::new(settings.docker_configs[0].clone(), calls);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     let reconciled =
         runtime.block_on(sink.reconcile(Box::new(|found| local(found, &credentials())), Intent::Apply));
     let problem = reconciled.expect_err("no such user");

@@ -14,8 +14,8 @@ fn noticed(prepare: impl Fn(&Path), target: &str, change: impl Fn(&Path)) -> boo
     prepare(directory.path());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        let mut watcher = Watcher::start().expect("inotify");
-        watcher.settle(&[directory.path().join(target)]);
+        let watcher = Watcher::start().expect("inotify");
+        watcher.settle(vec![directory.path().join(target)]).await;
         let change_after_start = async {
             tokio::task::yield_now().await;
             change(directory.path());
@@ -74,10 +74,10 @@ fn what_was_settled_on_and_what_lies_beside_wake_nobody() {
     let target = directory.path().join("f");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        let mut watcher = Watcher::start().expect("inotify");
-        watcher.settle(std::slice::from_ref(&target));
+        let watcher = Watcher::start().expect("inotify");
+        watcher.settle(vec![target.clone()]).await;
         write(target.clone());
-        watcher.settle(std::slice::from_ref(&target));
+        watcher.settle(vec![target.clone()]).await;
         write(directory.path().join("beside"));
         // The later, true change is what ends the wait; an earlier return would have seen `target` as it was.
         let size_at_return = async {
@@ -100,11 +100,11 @@ fn a_directory_above_that_was_exchanged_is_noticed_after_the_next_settling() {
     fs::create_dir_all(way.join("conf")).expect("directories");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        let mut watcher = Watcher::start().expect("inotify");
-        watcher.settle(std::slice::from_ref(&target));
+        let watcher = Watcher::start().expect("inotify");
+        watcher.settle(vec![target.clone()]).await;
         fs::rename(&way, directory.path().join("aside")).expect("renamed");
         fs::create_dir_all(way.join("conf")).expect("directories");
-        watcher.settle(std::slice::from_ref(&target));
+        watcher.settle(vec![target.clone()]).await;
         let change = async {
             tokio::task::yield_now().await;
             write(target.clone());

@@ -4,13 +4,11 @@ use hadoop_rules::client_config;
 use jiff::Timestamp;
 use proptest::prelude::*;
 
-use super::{
-    Attributes, Credentials, Document, Found, Judgement, Plan, held_locally, held_published, local,
-    published, strangers,
-};
+use super::{Attributes, Credentials, Document, Found, Judgement, Plan, local, published};
 use crate::credentials::{Credential, EntryName, Origin, Secret, Token};
-use crate::documents::Keep;
+use crate::documents::{Contents, Keep};
 use crate::refresh::schedule::Renewal;
+use crate::status::SinkKind;
 
 const HALF: Renewal = Renewal { renew_at: 0.5, jitter: 0.0, jitter_fraction: 0.0 };
 const NOW: Timestamp = Timestamp::constant(1_000_000, 0);
@@ -118,7 +116,7 @@ fn entries_of_others_stay_unless_restricted() {
             handed_over(&after).expect("YARN takes it").into_iter().map(|e| e.0).collect();
         assert_eq!(names, expected);
         assert!(matches!(plan(&after), Plan::Keep));
-        assert_eq!(strangers(&after, &[host("a")]), expected[1..]);
+        assert_eq!(Contents::read(&after, SinkKind::Hdfs).strangers(&[host("a")]), expected[1..]);
     };
     check(Keep::All, &["a", "docker.io", "hub.example"]);
     check(Keep::Only([host("a"), host("hub.example")].into()), &["a", "hub.example"]);
@@ -131,11 +129,12 @@ fn expiry_is_told_of_what_is_held() {
     let names = [host("a"), host("b")];
     let expected = [(host("a"), Some(Timestamp::constant(1_043_200, 0)))].into();
     let local_file = carried_out(Found::Absent, local(&Found::Absent, &wanted));
-    assert_eq!(held_locally(&local_file, &names, &wanted), expected);
+    assert_eq!(Contents::read(&local_file, SinkKind::Local).held(&names, &wanted), expected);
     let published_file = carried_out(Found::Absent, publish(&Found::Absent, &wanted));
-    assert_eq!(held_published(&published_file, &names, &wanted), expected);
+    assert_eq!(Contents::read(&published_file, SinkKind::Hdfs).held(&names, &wanted), expected);
     for poison in [r#"{"auths":{"x":{}}}"#, r#"{"auths":{"a":{"auth":"eDp5"},"x":{"auth":"eA=="}}}"#] {
-        assert_eq!(held_published(&file(poison), &names, &wanted), Default::default());
+        let held = Contents::read(&file(poison), SinkKind::Hdfs).held(&names, &wanted);
+        assert_eq!(held, Default::default());
     }
 }
 

@@ -1,0 +1,104 @@
+//! Calls that block: to files, whose disk may hang, and to the name service. They run off the main loop's thread and
+//! within a deadline.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::problem::Problem;
+use thiserror::Error;
+use tokio::sync::Semaphore;
+
+use crate::io::chain;
+
+/// Runs blocking calls one at a time. A call that misses its deadline cannot be interrupted: until it returns, all
+/// further ones fail at once, so that a disk that hangs costs one thread.
+#[derive(Debug, Clone)]
+pub(crate) struct BlockingCalls {
+    deadline: Duration,
+    idle: Arc<Semaphore>,
+}
+
+#[derive(Debug, Error)]
+pub(crate) enum BlockingError {
+    #[error("no answer from a file or the name service within {deadline:?}")]
+    Deadline { deadline: Duration },
+    #[error("an earlier call to a file or the name service still blocks")]
+    Busy,
+    #[error("a call to a file or the name service panicked")]
+    Panicked,
+}
+
+impl BlockingCalls {
+    pub(crate) fn new(deadline: Duration) -> Self {
+        Self { deadline, idle: Arc::new(Semaphore::new(1)) }
+    }
+
+    /// For the calls from now on.
+    pub(crate) fn set_deadline(&mut self, deadline: Duration) {
+        self.deadline = deadline;
+    }
+
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        call: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, BlockingError> {
+        let idle = Arc::clone(&self.idle).try_acquire_owned().map_err(|_| BlockingError::Busy)?;
+        let running = tokio::task::spawn_blocking(move || {
+            let _idle = idle;
+            call()
+        });
+        match tokio::time::timeout(self.deadline, running).await {
+            Ok(ended) => ended.map_err(|_| BlockingError::Panicked),
+            Err(_) => Err(BlockingError::Deadline { deadline: self.deadline }),
+        }
+    }
+}
+
+impl BlockingError {
+    /// As status has it, for a call to `what`.
+    pub(crate) fn problem(&self, what: &str) -> Problem {
+        let message = format!("{what}: {}", chain(self));
+        match self {
+            BlockingError::Deadline { .. } | BlockingError::Busy => {
+                Problem::waiting(format!("an answer about {what}"), message)
+            }
+            BlockingError::Panicked => Problem::new(message),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::{BlockingCalls, BlockingError};
+
+    #[test]
+    fn a_call_that_hangs_costs_one_thread() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+        runtime.block_on(async {
+            let calls = BlockingCalls::new(Duration::from_millis(1));
+            let (release, blocked) = mpsc::channel::<()>();
+            let (ended, end) = tokio::sync::oneshot::channel();
+            let hung = calls.run(move || {
+                let _ = blocked.recv();
+                let _ = ended.send(());
+            });
+            assert!(matches!(hung.await, Err(BlockingError::Deadline { .. })));
+            assert!(matches!(calls.run(|| ()).await, Err(BlockingError::Busy)));
+            drop(release);
+            end.await.expect("it ends");
+            let free = calls.idle.acquire().await.expect("never closed");
+            drop(free);
+            let mut calls = calls;
+            calls.set_deadline(Duration::from_secs(60));
+            assert_eq!(calls.run(|| 1).await.ok(), Some(1));
+            assert!(matches!(
+                calls.run(|| panic!("as a bug might")).await,
+                Err::<(), _>(BlockingError::Panicked)
+            ));
+            assert_eq!(calls.run(|| 2).await.ok(), Some(2));
+        });
+    }
+}
