@@ -221,6 +221,7 @@ async fn metrics_are_prometheus_text() -> Outcome {
         "emr_ecr_agent_clock_skew_seconds",
         "emr_ecr_agent_config_valid",
         "emr_ecr_agent_executor_config_valid",
+        "emr_ecr_agent_launches_possible",
         "emr_ecr_agent_live",
         "emr_ecr_agent_passes_total",
         "emr_ecr_agent_reconcile_last_success_timestamp_seconds",

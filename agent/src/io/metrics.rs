@@ -35,6 +35,7 @@ pub struct Metrics {
     token_failures: GaugeVec,
     sink_expiration: GaugeVec,
     executor_config_valid: IntGauge,
+    launches_possible: IntGauge,
     trusted_registry_ok: GaugeVec,
     findings: GaugeVec,
     settings_valid: IntGauge,
@@ -121,6 +122,10 @@ impl Metrics {
             )?,
             executor_config_valid: with
                 .gauge("executor_config_valid", "Whether Hadoop accepts container-executor.cfg.")?,
+            launches_possible: with.gauge(
+                "launches_possible",
+                "Whether no finding ends all launches on the node, or those of a served registry.",
+            )?,
             trusted_registry_ok: with.gauges(
                 "trusted_registry_ok",
                 "Whether container-executor.cfg trusts the registry's images, by kind of container.",
@@ -210,8 +215,9 @@ impl Metrics {
             let count = report.findings.iter().filter(|finding| finding.severity() == severity).count();
             self.findings.with_label_values(&[severity.as_str()]).set(count as f64);
         }
-        let executor_cfg = report.checks.iter().any(|check| check.id == CheckId::ExecutorConfig && check.ok);
-        self.executor_config_valid.set(executor_cfg.into());
+        let is_ok = |id| report.checks.iter().any(|check| check.id == id && check.ok);
+        self.executor_config_valid.set(is_ok(CheckId::ExecutorConfig).into());
+        self.launches_possible.set(is_ok(CheckId::Launches).into());
         self.settings_valid.set(report.settings_error.is_none().into());
         self.clock_skew.set(report.clock_skew_seconds);
         self.ready.set(report.ready.into());
