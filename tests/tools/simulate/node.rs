@@ -27,6 +27,8 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::cluster::{Answer, BOOT, Cluster};
 
+/// What NodeManagers ask for unless yarn-site.xml says otherwise.
+const CAPABILITIES: &str = "CHOWN,DAC_OVERRIDE,FSETID,FOWNER,MKNOD,NET_RAW,SETGID,SETUID,SETFCAP,SETPCAP,NET_BIND_SERVICE,SYS_CHROOT,KILL,AUDIT_WRITE";
 /// Latencies.
 const READ: Duration = Duration::from_millis(5);
 const WRITE: Duration = Duration::from_millis(1_200);
@@ -216,7 +218,7 @@ impl World for Node {
 
     fn check(&self, settings: &Settings, _: Observed) -> Call<'_, Result<check::Report, Problem>> {
         let text = format!(
-            "yarn.nodemanager.linux-container-executor.group=yarn\n[docker]\nmodule.enabled=true\ndocker.trusted.registries={TRUSTED_REGISTRY}\n"
+            "yarn.nodemanager.linux-container-executor.group=yarn\n[docker]\nmodule.enabled=true\ndocker.allowed.networks=host\ndocker.allowed.capabilities={CAPABILITIES}\ndocker.trusted.registries={TRUSTED_REGISTRY}\n"
         );
         let inputs = Inputs {
             executor_cfg: Some(TextFile {
