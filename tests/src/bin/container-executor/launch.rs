@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::retry_on_intr;
@@ -120,11 +120,21 @@ impl Node {
             self.write_pid(files.pid_file, pid.unsigned_abs())?;
             println!("Waiting for docker container to finish.");
             wait_for_end(pid);
+            self.wait_for_docker(name);
         }
         println!("Obtaining the exit code...");
         let exit_code: u8 = self.inspect(name, "{{.State.ExitCode}}")?;
         println!("Exit code from docker inspect: {exit_code}");
         Ok(exit_code)
+    }
+
+    /// Docker learns of the end a little later, and says 0 until then. The native code looks once a second, and so hardly
+    /// ever sees that.
+    fn wait_for_docker(&self, name: &str) {
+        let mut wait = Command::new(self.docker_binary());
+        wait.args(["wait", name]).env_clear().stdout(Stdio::null());
+        // If it fails, so does what is asked next.
+        let _ = wait.status();
     }
 
     fn inspect<T: std::str::FromStr>(&self, name: &str, format: &str) -> Result<T, Failure> {
