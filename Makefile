@@ -22,8 +22,8 @@ help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: ## Show the main job on real servers; KEEP=1 leaves them running
-	@$(PARTS) --only hadoop --only registry
+demo: ## As root, show the main job on a YARN cluster with Docker; KEEP=1 leaves it running
+	@$(PARTS) --only hadoop --only registry --only docker
 	@cargo build --quiet --workspace --bins
 	@KEEP=$(KEEP) target/debug/demo
 

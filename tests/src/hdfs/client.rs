@@ -1,5 +1,8 @@
 //! Hadoop's own clients of a running HDFS: what `hadoop fs` and `hdfs dfsadmin` run.
 
+use std::ffi::OsStr;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -91,6 +94,21 @@ impl HdfsClient {
         let mut command = self.jvm.command(SUPERUSER, FS_SHELL);
         command.env_remove("HADOOP_USER_NAME").env("KRB5CCNAME", tickets);
         succeeded("hadoop fs", args, run(command, args).await?)
+    }
+
+    /// Writes a script that is `hadoop fs` as the superuser, for people.
+    pub fn write_shell_script(&self) -> Result<PathBuf, Error> {
+        let path = self.conf_dir().with_file_name("hadoop-fs");
+        let failed = |source| Error::File { operation: "write", path: path.clone(), source };
+        let command = self.jvm.command(SUPERUSER, FS_SHELL);
+        let quoted = |word: &OsStr| format!("'{}'", word.to_string_lossy());
+        let words: Vec<String> =
+            [command.get_program()].into_iter().chain(command.get_args()).map(quoted).collect();
+        let words = words.join(" ");
+        let script = format!("#!/bin/sh\nHADOOP_USER_NAME={SUPERUSER} exec {words} \"$@\"\n");
+        fs::write(&path, script).map_err(failed)?;
+        fs::set_permissions(&path, Permissions::from_mode(0o755)).map_err(failed)?;
+        Ok(path)
     }
 
     /// Creates the directory with this owner and mode, and missing parents.

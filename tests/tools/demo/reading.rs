@@ -1,14 +1,17 @@
-//! The demo's steps, in order.
+//! The story without containers: three tokens arrive, are published, reach docker through YARN's own class, pull an image
+//! with skopeo, and are rejected once the next one has arrived.
 
 use std::error::Error;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use emr_ecr_agent_tests::ecr::Issued;
 use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
 use emr_ecr_agent_tests::registry::USER;
+use emr_ecr_agent_tests::screen::{Failure, Screen};
 use emr_ecr_agent_tests::skopeo;
 use emr_ecr_agent_tests::wait;
 use emr_ecr_agent_tests::yarn::{HandOver, Launch};
@@ -18,8 +21,8 @@ use nix::unistd::geteuid;
 use serde_json::Value;
 use tokio::sync::watch;
 
-use crate::sandbox::{PUBLISHED, Sandbox, TOKEN_LIFE};
-use emr_ecr_agent_tests::screen::{Failure, Screen};
+use crate::play;
+use crate::reading_sandbox::{PUBLISHED, Sandbox, TOKEN_LIFE};
 
 const TOKENS: usize = 3;
 /// A token is renewed at half of its life.
@@ -29,8 +32,13 @@ const READINESS: Duration = Duration::from_secs(20);
 const END: Duration = Duration::from_secs(20);
 const LOG_LINES: usize = 20;
 
-/// The main job: three tokens, health, summary. Returns the running sandbox.
-pub(crate) async fn main_job(screen: &Screen) -> Result<Sandbox, Failure> {
+pub(crate) async fn show(screen: &Screen, keep: bool) -> Result<ExitCode, Failure> {
+    let commands = keep.then_some(|sandbox: &Sandbox| show_addresses(screen, sandbox));
+    play(screen, main_job(screen), commands, async |sandbox| end(screen, sandbox).await).await
+}
+
+/// Three tokens, health, summary. Returns the running sandbox.
+async fn main_job(screen: &Screen) -> Result<Sandbox, Failure> {
     screen.title("The sandbox");
     let mut sandbox = Sandbox::build(screen).await?;
     let outcome = run(screen, &mut sandbox).await;
@@ -46,7 +54,7 @@ pub(crate) async fn main_job(screen: &Screen) -> Result<Sandbox, Failure> {
 }
 
 /// Shows what to try while it keeps running.
-pub(crate) fn show_addresses(screen: &Screen, sandbox: &Sandbox) {
+fn show_addresses(screen: &Screen, sandbox: &Sandbox) {
     let client = sandbox.hdfs.client();
     let health = sandbox.agent.address();
     screen.title("Running until Ctrl-C; try");
@@ -69,7 +77,7 @@ pub(crate) fn show_addresses(screen: &Screen, sandbox: &Sandbox) {
 }
 
 /// Stops the agent as systemd would, and then everything else.
-pub(crate) async fn end(screen: &Screen, mut sandbox: Sandbox) -> Result<(), Failure> {
+async fn end(screen: &Screen, mut sandbox: Sandbox) -> Result<(), Failure> {
     screen.title("The end");
     screen
         .step("the agent ends with status 0 after SIGTERM", async {
@@ -81,8 +89,6 @@ pub(crate) async fn end(screen: &Screen, mut sandbox: Sandbox) -> Result<(), Fai
             }
         })
         .await?;
-    drop(sandbox);
-    screen.line("\nEverything is stopped and removed.");
     Ok(())
 }
 
