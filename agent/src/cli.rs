@@ -55,7 +55,7 @@ enum Command {
     /// Check files by Hadoop's rules: exit 0 no error found, 1 errors found
     ///
     /// Without files, checks everything about this node and its cluster; with files, checks only those.
-    Check(check::Options),
+    Check(Box<check::Options>),
     /// Print the options that make Spark run in Docker containers
     ///
     /// Checks them by this node's files first and prints findings to stderr.

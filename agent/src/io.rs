@@ -6,6 +6,7 @@ pub mod clock;
 mod connector;
 pub(crate) mod credentials_file;
 pub(crate) mod disk;
+pub(crate) mod docker;
 pub mod ecr;
 pub(crate) mod hadoop_conf;
 pub mod hdfs;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::time::Duration;
 
-use domain::check::{self, Inputs, Request};
+use domain::check::{self, Inputs, Machine, Request};
 use domain::credentials::{Principal, StaticCredentials, Token, TokenScope};
 use domain::problem::Problem;
 use domain::refresh::Probe;
@@ -23,7 +23,7 @@ use crate::io::clock::Clock;
 use crate::io::disk::LocalSink;
 use crate::io::ecr::Ecr;
 use crate::io::hdfs::PublishedSink;
-use crate::io::node::{self, ThisMachine};
+use crate::io::node::{self, ForNodeManager, ThisMachine};
 use crate::io::settings_file::SettingsFile;
 use crate::io::watcher::{WatchError, Watcher};
 use crate::io::{chain, credentials_file, hadoop_conf, registry};
@@ -169,17 +169,21 @@ pub(crate) fn published(settings: &Settings) -> PublishedSink {
 /// This node's own files, to be checked; nothing outside the node is asked.
 pub(crate) fn node_inputs(settings: &Settings, now: Timestamp) -> Inputs<'static> {
     let executor_cfg = settings.executor_cfg();
-    let node = node::inputs(&executor_cfg, &settings.emr_info_dir);
+    let yarn_site = hadoop_conf::yarn_site(&settings.hadoop_conf_dir.join("yarn-site.xml"), true);
+    let node = node::inputs(&executor_cfg, &settings.emr_info_dir, &yarn_site);
+    // Only there do the paths of this machine and of its NodeManager agree.
+    let machine: &dyn Machine =
+        if settings.names_hadoops_own_conf_dir() { &ForNodeManager } else { &ThisMachine };
     Inputs {
         hadoop: node::hadoop(node.release.as_deref()),
         executor_cfg: Some(node::text_file(&executor_cfg)),
-        yarn_site: Some(hadoop_conf::yarn_site(&settings.hadoop_conf_dir.join("yarn-site.xml"), true)),
+        yarn_site: Some(yarn_site),
         client_config: None,
         emr_config: None,
         node: Some(node),
         registries: settings.registries.iter().map(|settings| settings.registry.clone()).collect(),
         request: Request::default(),
-        machine: &ThisMachine,
+        machine,
         now,
     }
 }

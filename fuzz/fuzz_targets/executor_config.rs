@@ -15,7 +15,7 @@ fuzz_target!(|bytes: &[u8]| {
             images: vec![b"registry.example/app:v1".to_vec(), b"centos".to_vec()],
             privileged: bytes.len() % 2 == 1,
             mounts: vec![b"/etc/passwd:/etc/passwd:ro".to_vec()],
-            network: None,
+            ..Request::default()
         };
         let report = check(&inputs, bytes);
         let parsed = report.executor_cfg.as_ref().is_some_and(|file| file.config.is_some());

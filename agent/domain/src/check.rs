@@ -3,10 +3,13 @@
 //! The caller supplies what was read; nothing is read or changed here.
 
 mod client_config;
+mod docker_mounts;
+mod docker_name;
 mod emr;
 mod executor;
 mod image;
 mod inputs;
+mod job;
 mod keys;
 mod launch;
 mod node;
@@ -23,9 +26,10 @@ use crate::findings::{Effect, Finding, Findings, Fix, Subject, codes, point_at};
 use crate::problem::Problem;
 use crate::registry::EcrRegistry;
 use crate::status::{ExecutorCfg, Trust};
+pub use image::entry_host;
 pub use inputs::{
-    Access, AwsAnswer, AwsOutcome, ClientConfig, Content, HadoopVersion, Inputs, Machine, NodeInputs,
-    Request, SiteContent, SiteFile, TextAlone, TextFile,
+    Access, Account, AwsAnswer, AwsOutcome, ClientConfig, Content, DockerEngine, HadoopVersion, Inputs,
+    Machine, NodeInputs, Permissions, Propagation, Request, SiteContent, SiteFile, TextAlone, TextFile,
 };
 pub use registry_answer::{
     ImageConfig, ImageDetails, ImageReference, RegistryAnswer, docker_architecture, of_registry,
@@ -54,20 +58,36 @@ pub fn run(inputs: &Inputs<'_>) -> Report {
         let defaults = launch::Defaults::of(settings.as_ref());
         launch::check(&file.path, config, &defaults, inputs, &mut found);
     }
+    let mut of_client_config = Findings::default();
     let docker_config =
-        inputs.client_config.as_ref().map(|file| client_config::check(file, inputs, &mut found));
+        inputs.client_config.as_ref().map(|file| client_config::check(file, inputs, &mut of_client_config));
     if let Some(file) = &inputs.emr_config {
         emr::check(file, inputs, &mut found);
     }
     if let Some(node) = &inputs.node {
-        node::check(node, inputs, config, &mut found);
+        node::check(node, inputs, config, settings.as_ref(), &mut found);
     }
+    let path = inputs.executor_cfg.as_ref().map(|file| file.path.as_str()).unwrap_or_default();
+    let mut of_job = job::check(path, config, settings.as_ref(), inputs);
+    // container-executor.cfg alone says nothing of the NodeManager's half.
+    let mounts = settings.as_ref().and_then(|_| job::mounts(inputs, &mut of_job));
+    let of_node = found.errors().filter(|finding| finding.effect == Effect::NodeLaunchesFail);
+    // Whether an expired credential matters depends on the image.
+    let of_config = of_client_config.errors().filter(|finding| finding.code != codes::CREDENTIAL_EXPIRED);
+    let reasons: Vec<String> =
+        of_node.chain(of_job.errors()).chain(of_config).map(|finding| finding.message.clone()).collect();
+    let unknown = unknown(&of_client_config);
+    found.append(of_job);
+    found.append(of_client_config);
     let images = image::check(
         &image::Context {
             inputs,
             executor_cfg: executor_cfg.as_ref(),
             settings: settings.as_ref(),
             docker_config: docker_config.as_ref(),
+            mounts: mounts.as_deref(),
+            reasons: &reasons,
+            unknown: &unknown,
         },
         &mut found,
     );
@@ -87,6 +107,18 @@ pub fn run(inputs: &Inputs<'_>) -> Report {
         findings,
         runs_containers,
     }
+}
+
+/// The networks that launches ask Docker for.
+pub fn networks_of_interest(inputs: &Inputs<'_>) -> Vec<String> {
+    let default = inputs.yarn_site.as_ref().map(yarn::default_network);
+    default.into_iter().chain(inputs.request.network.clone()).collect()
+}
+
+/// What the launches depend on, by the findings on the client config.
+fn unknown(of_client_config: &Findings) -> Vec<String> {
+    let unread = of_client_config.iter().filter(|finding| finding.code == codes::CLIENT_CONFIG_UNKNOWN);
+    unread.map(|finding| finding.message.clone()).collect()
 }
 
 /// Whether images directly in the registry are trusted in such a container.

@@ -2,19 +2,21 @@
 
 #![expect(clippy::disallowed_methods, reason = "the fixtures and the page are files")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use domain::check::{
-    self, Access, AwsAnswer, AwsOutcome, ClientConfig, Content, HadoopVersion, ImageDetails, Inputs, Machine,
-    NodeInputs, RegistryAnswer, Report, Request, SiteContent, SiteFile, TextAlone, TextFile,
+    self, Access, Account, AwsAnswer, AwsOutcome, ClientConfig, Content, DockerEngine, HadoopVersion,
+    ImageDetails, Inputs, Machine, NodeInputs, Permissions, Propagation, RegistryAnswer, Report, Request,
+    SiteContent, SiteFile, TextAlone, TextFile,
 };
 use domain::credentials::TokenScope;
 use domain::findings::{self, Action, Effect, Finding, Fix, Severity, Subject, codes};
 use domain::registry::EcrRegistry;
 use domain::status::ExecutorCfg;
 use hadoop_rules::Rules;
+use hadoop_rules::launch::DockerAccess;
 use hadoop_rules::mounts::Paths;
 use hadoop_rules::setup::{Binary, Owned};
 use hadoop_rules::site::{NoIncludes, NoVariables, Site};
@@ -271,6 +273,22 @@ impl Machine for FixtureMachine {
     fn group_id(&self, name: &[u8]) -> Option<u32> {
         (name == b"yarn").then_some(7)
     }
+
+    fn account(&self, user: &[u8]) -> Option<Account> {
+        (user == b"hadoop").then_some(Account { uid: 1001, gid: 1001 })
+    }
+
+    fn docker_access(&self, _user: &[u8]) -> DockerAccess {
+        DockerAccess::Granted
+    }
+
+    fn is_executable(&self, _path: &[u8]) -> bool {
+        true
+    }
+
+    fn propagation(&self, _path: &[u8]) -> Option<Propagation> {
+        None
+    }
 }
 
 fn check(fixture: &Value) -> Vec<Finding> {
@@ -300,6 +318,8 @@ fn report(fixture: &Value) -> Report {
             privileged: fixture["privileged"] == true,
             mounts: strings(&fixture["mounts"]).into_iter().map(String::into_bytes).collect(),
             network: fixture["network"].as_str().map(str::to_owned),
+            user: fixture["user"].as_str().map(str::to_owned),
+            environment: texts(&fixture["environment"]),
         },
         machine: &machine,
         now: NOW,
@@ -314,6 +334,11 @@ fn report(fixture: &Value) -> Report {
 fn strings(value: &Value) -> Vec<String> {
     let items = value.as_array().into_iter().flatten();
     items.map(|item| item.as_str().expect("a text").to_owned()).collect()
+}
+
+fn texts(value: &Value) -> Vec<(String, String)> {
+    let items = value.as_object().into_iter().flatten();
+    items.map(|(key, value)| (key.clone(), value.as_str().expect("a text").to_owned())).collect()
 }
 
 fn state(name: &str) -> Content {
@@ -377,21 +402,29 @@ fn yarn_site(fixture: &Value) -> Option<SiteFile> {
 }
 
 fn client_config(fixture: &Value) -> Option<ClientConfig> {
+    let misplaced = fixture["client_misplaced"].as_str().map(str::to_owned);
     let content = match (&fixture["client_state"], &fixture["client_config"]) {
+        _ if misplaced.is_some() => Content::Absent,
         (Value::String(name), _) => state(name),
         (_, Value::String(text)) => Content::Bytes(text.clone().into_bytes()),
         _ => return None,
     };
     let file = TextFile { path: "/user/hadoop/config.json".to_owned(), content };
     let text = |value: &Value| value.as_str().expect("a text").to_owned();
-    let access = fixture["access"].as_object().map(|access| Access {
-        owner: text(&access["owner"]),
-        group: text(&access["group"]),
-        mode: octal(&access["mode"]),
-        directory: text(&access["directory"]),
-        directory_mode: octal(&access["directory_mode"]),
+    let access = fixture["access"].as_object().map(|access| {
+        let permissions = |path: &str, mode: &str| Permissions {
+            path: path.to_owned(),
+            owner: text(&access["owner"]),
+            group: text(&access["group"]),
+            mode: octal(&access[mode]),
+        };
+        let directory = text(&access["directory"]);
+        Access {
+            directories: vec![permissions(&directory, "directory_mode")],
+            file: permissions("/user/hadoop/config.json", "mode"),
+        }
     });
-    Some(ClientConfig { file, access })
+    Some(ClientConfig { file, access, misplaced })
 }
 
 fn emr_config(fixture: &Value) -> Option<TextFile> {
@@ -425,6 +458,15 @@ fn node(node: &Map<String, Value>) -> NodeInputs {
     let text = |key: &str| node.get(key).and_then(Value::as_str).map(str::to_owned);
     NodeInputs {
         chain: chain.collect(),
+        missing_binary: text("missing_binary"),
+        docker: (node.contains_key("networks") || node.contains_key("docker_failure")).then(|| {
+            DockerEngine {
+                failure: text("docker_failure"),
+                images: Default::default(),
+                networks: flags(&node.get("networks").cloned().unwrap_or_default()),
+            }
+        }),
+        root_registries: node.get("root_registries").map(|list| strings(list).into_iter().collect()),
         binary: Some(Binary { uid: number(&binary[0]), gid: number(&binary[1]), mode: octal(&binary[2]) }),
         release: text("release"),
         region: text("region"),
@@ -432,6 +474,11 @@ fn node(node: &Map<String, Value>) -> NodeInputs {
         aws: aws.collect(),
         clock_skew: node.get("clock_skew").and_then(Value::as_i64).unwrap_or_default(),
     }
+}
+
+fn flags(value: &Value) -> BTreeMap<String, bool> {
+    let items = value.as_object().into_iter().flatten();
+    items.map(|(key, value)| (key.clone(), value == true)).collect()
 }
 
 fn octal(value: &Value) -> u32 {

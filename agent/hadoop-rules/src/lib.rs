@@ -14,6 +14,7 @@ mod secret;
 pub mod setup;
 pub mod site;
 pub mod trust;
+pub mod users;
 
 #[cfg(test)]
 mod trust_cases;

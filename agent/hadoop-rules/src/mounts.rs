@@ -5,6 +5,7 @@
 
 mod permitted;
 mod request;
+mod requested;
 
 #[cfg(test)]
 pub(super) mod fake_paths;
@@ -17,6 +18,7 @@ use thiserror::Error;
 
 use self::permitted::{Comparison, Permitted, Source};
 use self::request::Request;
+pub use self::requested::{RequestError, RequestedMount, parse_list};
 use super::Rules;
 use super::ere::InvalidPattern;
 use super::executor_config::{DOCKER, ExecutorConfig};

@@ -42,11 +42,20 @@ pub(super) struct Options {
     #[arg(long)]
     privileged: bool,
     /// Check this mount against this machine's file system; may be given several times
-    #[arg(long, value_name = "SRC:DST:MODE", allow_hyphen_values = true)]
+    #[arg(long, value_name = "SRC:DST[:MODE]", allow_hyphen_values = true)]
     mount: Vec<OsString>,
     /// Check this network instead of the NodeManager's default
     #[arg(long, value_name = "NAME")]
     network: Option<String>,
+    /// Check whether containers of this user start on this node
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+    /// Check this file, as a job names it, instead of the published one: hdfs:///path, file:///path or a path
+    #[arg(long, value_name = "URI", allow_hyphen_values = true)]
+    client_config: Option<String>,
+    /// Check this variable of the job's environment, as in YARN_CONTAINER_RUNTIME_DOCKER_MOUNTS; may be given several times
+    #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
+    env: Vec<(String, String)>,
     /// Call neither AWS nor the registries
     #[arg(long)]
     offline: bool,
@@ -56,6 +65,11 @@ pub(super) struct Options {
     /// Print what a finding's code means, and nothing else
     #[arg(long, value_name = "CODE", conflicts_with_all = ["json", "image", "executor_cfg"])]
     explain: Option<String>,
+}
+
+fn variable(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {

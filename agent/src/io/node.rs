@@ -1,21 +1,30 @@
 //! Inputs of this node: its name, EMR's own files, owners and modes, accounts, the names of Hadoop's jars.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{CString, OsStr};
 use std::fs;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use domain::check::{Content, HadoopVersion, Machine, NodeInputs, TextFile};
+use domain::check::{
+    Access, Account, Content, HadoopVersion, Machine, NodeInputs, Permissions, Propagation, SiteContent,
+    SiteFile, TextFile, entry_host,
+};
+use hadoop_rules::launch::DockerAccess;
 use hadoop_rules::mounts::Paths;
 use hadoop_rules::setup::{Binary, Owned};
-use nix::unistd::{Group, gethostname};
+use nix::unistd::{Group, User, getgrouplist, gethostname};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::io::disk;
 
 /// Where EMR installs Hadoop's common jars, and container-executor.
 const JARS: &str = "/usr/lib/hadoop";
+/// What the NodeManager's own pulls read.
+const ROOT_DOCKER_CONFIG: &str = "/root/.docker/config.json";
+const CONTAINER_EXECUTOR_KEY: &str = "yarn.nodemanager.linux-container-executor.path";
 const CONTAINER_EXECUTOR: &str = "/usr/lib/hadoop-yarn/bin/container-executor";
 
 /// The node's host name, as it signs what it publishes.
@@ -35,12 +44,15 @@ pub fn text_file(path: &Path) -> TextFile {
 }
 
 /// What is known of the node; `info_dir` is the directory of EMR's instance files.
-pub fn inputs(executor_cfg: &Path, info_dir: &Path) -> NodeInputs {
+pub(crate) fn inputs(executor_cfg: &Path, info_dir: &Path, yarn_site: &SiteFile) -> NodeInputs {
     let extra: ExtraInstanceData = json(&info_dir.join("extraInstanceData.json"));
+    let named = named_binary(yarn_site);
     let instance: Instance = json(&info_dir.join("instance.json"));
     NodeInputs {
         chain: chain(executor_cfg),
-        binary: binary(),
+        binary: binary(Path::new(named.unwrap_or(CONTAINER_EXECUTOR))),
+        missing_binary: named.filter(|path| !Path::new(path).exists()).map(str::to_owned),
+        root_registries: root_registries(),
         release: extra.release_label,
         region: extra.region,
         runs_containers: instance.is_running_node_manager.unwrap_or(!instance.is_master),
@@ -55,19 +67,25 @@ pub fn hadoop(release: Option<&str>) -> HadoopVersion {
     HadoopVersion::find(release, names.iter().map(String::as_str))
 }
 
-/// This machine's file system and accounts.
+/// This machine's file system, as whoever runs the check sees it, and its accounts.
 pub struct ThisMachine;
+
+/// The same, as far as the NodeManager's user gets; as root where there is none yet.
+pub struct ForNodeManager;
+
+/// The NodeManager's user on EMR.
+const NM_USER: &str = "yarn";
 
 impl Paths for ThisMachine {
     /// Relative paths lead nowhere: the NodeManager's working directory is not this one's.
     fn realpath(&self, path: &[u8]) -> Option<Vec<u8>> {
-        let path = Path::new(std::ffi::OsStr::from_bytes(path));
+        let path = Path::new(OsStr::from_bytes(path));
         let real = path.is_absolute().then(|| fs::canonicalize(path))?;
         Some(real.ok()?.into_os_string().into_vec())
     }
 
     fn is_directory(&self, path: &[u8]) -> bool {
-        Path::new(std::ffi::OsStr::from_bytes(path)).is_dir()
+        Path::new(OsStr::from_bytes(path)).is_dir()
     }
 }
 
@@ -76,6 +94,147 @@ impl Machine for ThisMachine {
         let group = Group::from_name(std::str::from_utf8(name).ok()?).ok()??;
         Some(group.gid.as_raw())
     }
+
+    fn account(&self, user: &[u8]) -> Option<Account> {
+        let user = User::from_name(std::str::from_utf8(user).ok()?).ok()??;
+        Some(Account { uid: user.uid.as_raw(), gid: user.gid.as_raw() })
+    }
+
+    /// What sudo would allow is not asked.
+    fn docker_access(&self, user: &[u8]) -> DockerAccess {
+        let Some(account) = self.account(user) else { return DockerAccess::UnknownUser };
+        let groups = groups(user, account);
+        let grants = |name: &[u8]| self.group_id(name).is_some_and(|id| groups.contains(&id));
+        if grants(b"root") || grants(b"docker") { DockerAccess::Granted } else { DockerAccess::Denied }
+    }
+
+    fn is_executable(&self, path: &[u8]) -> bool {
+        let metadata = fs::metadata(OsStr::from_bytes(path));
+        metadata.is_ok_and(|metadata| metadata.is_file() && metadata.mode() & 0o111 != 0)
+    }
+
+    fn propagation(&self, path: &[u8]) -> Option<Propagation> {
+        let real = fs::canonicalize(OsStr::from_bytes(path)).ok()?;
+        propagation(&fs::read_to_string("/proc/self/mountinfo").ok()?, &real)
+    }
+}
+
+impl Paths for ForNodeManager {
+    fn realpath(&self, path: &[u8]) -> Option<Vec<u8>> {
+        let real = ThisMachine.realpath(path)?;
+        let Some(account) = ThisMachine.account(NM_USER.as_bytes()) else { return Some(real) };
+        let groups = groups(NM_USER.as_bytes(), account);
+        let may_enter = |directory: &Path| {
+            fs::metadata(directory).is_ok_and(|metadata| may_enter(&metadata, account.uid, &groups))
+        };
+        let paths = [Path::new(OsStr::from_bytes(path)), Path::new(OsStr::from_bytes(&real))];
+        paths.iter().flat_map(|path| path.ancestors().skip(1)).all(may_enter).then_some(real)
+    }
+
+    fn is_directory(&self, path: &[u8]) -> bool {
+        ThisMachine.is_directory(path)
+    }
+}
+
+impl Machine for ForNodeManager {
+    fn group_id(&self, name: &[u8]) -> Option<u32> {
+        ThisMachine.group_id(name)
+    }
+
+    fn account(&self, user: &[u8]) -> Option<Account> {
+        ThisMachine.account(user)
+    }
+
+    fn docker_access(&self, user: &[u8]) -> DockerAccess {
+        ThisMachine.docker_access(user)
+    }
+
+    fn is_executable(&self, path: &[u8]) -> bool {
+        ThisMachine.is_executable(path)
+    }
+
+    fn propagation(&self, path: &[u8]) -> Option<Propagation> {
+        ThisMachine.propagation(path)
+    }
+}
+
+fn may_enter(metadata: &fs::Metadata, uid: u32, groups: &[u32]) -> bool {
+    let mode = metadata.mode();
+    let digit = if metadata.uid() == uid {
+        mode >> 6
+    } else if groups.contains(&metadata.gid()) {
+        mode >> 3
+    } else {
+        mode
+    };
+    uid == 0 || digit & 1 == 1
+}
+
+/// All groups of the user; its own at least.
+fn groups(user: &[u8], account: Account) -> Vec<u32> {
+    let listed = CString::new(user).ok().and_then(|name| getgrouplist(&name, account.gid.into()).ok());
+    listed
+        .map_or_else(|| vec![account.gid], |groups| groups.into_iter().map(|group| group.as_raw()).collect())
+}
+
+/// Of the mount that holds the path, by the lines of a mountinfo; the last one that fits lies on top.
+fn propagation(mountinfo: &str, path: &Path) -> Option<Propagation> {
+    let holding = mountinfo.lines().filter_map(|line| {
+        let mut fields = line.split(' ');
+        // The kernel writes a space as an octal escape.
+        let point = fields.nth(4)?.replace("\\040", " ");
+        let tags: Vec<&str> = fields.skip(1).take_while(|field| *field != "-").collect();
+        path.starts_with(&point).then_some((point.len(), tags))
+    });
+    let (_, tags) = holding.max_by_key(|(length, _)| *length)?;
+    let has = |tag: &str| tags.iter().any(|field| field.starts_with(tag));
+    Some(if has("shared:") {
+        Propagation::Shared
+    } else if has("master:") {
+        Propagation::Slave
+    } else {
+        Propagation::Private
+    })
+}
+
+/// Who may read a file of this machine.
+pub(crate) fn access(path: &Path) -> Option<Access> {
+    let permissions = |path: &Path| {
+        let metadata = fs::metadata(path).ok()?;
+        let user = User::from_uid(metadata.uid().into()).ok().flatten().map(|user| user.name);
+        let group = Group::from_gid(metadata.gid().into()).ok().flatten().map(|group| group.name);
+        Some(Permissions {
+            path: path.display().to_string(),
+            owner: user.unwrap_or_else(|| metadata.uid().to_string()),
+            group: group.unwrap_or_else(|| metadata.gid().to_string()),
+            mode: metadata.mode() & 0o7777,
+        })
+    };
+    let directories = path.ancestors().skip(1).map(permissions).collect::<Option<_>>()?;
+    Some(Access { file: permissions(path)?, directories })
+}
+
+/// The registries that root's Docker config holds credentials for; `None` if it leaves them to a helper.
+fn root_registries() -> Option<BTreeSet<String>> {
+    #[derive(Default, Deserialize)]
+    #[serde(rename_all = "camelCase", default)]
+    struct DockerConfig {
+        auths: BTreeMap<String, Entry>,
+        creds_store: Option<String>,
+        cred_helpers: BTreeMap<String, String>,
+    }
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Entry {
+        /// Only whether there is one.
+        auth: Option<IgnoredAny>,
+    }
+    let config: DockerConfig = json(Path::new(ROOT_DOCKER_CONFIG));
+    if config.creds_store.is_some() || !config.cred_helpers.is_empty() {
+        return None;
+    }
+    let usable = config.auths.into_iter().filter(|(_, entry)| entry.auth.is_some());
+    Some(usable.map(|(name, _)| entry_host(&name).to_owned()).collect())
 }
 
 /// The file with its links resolved, then each parent but the root.
@@ -89,8 +248,16 @@ fn chain(path: &Path) -> Vec<Owned> {
     real.ancestors().filter(|path| path.parent().is_some()).filter_map(owned).collect()
 }
 
-fn binary() -> Option<Binary> {
-    let metadata = fs::metadata(CONTAINER_EXECUTOR).ok()?;
+/// Where yarn-site.xml says that container-executor is.
+fn named_binary(yarn_site: &SiteFile) -> Option<&str> {
+    match &yarn_site.content {
+        SiteContent::Loaded { resolved, .. } => resolved.trimmed(CONTAINER_EXECUTOR_KEY),
+        SiteContent::Absent | SiteContent::Unusable { .. } => None,
+    }
+}
+
+fn binary(path: &Path) -> Option<Binary> {
+    let metadata = fs::metadata(path).ok()?;
     Some(Binary { uid: metadata.uid(), gid: metadata.gid(), mode: metadata.mode() & 0o7777 })
 }
 

@@ -3,15 +3,14 @@
 use hadoop_rules::client_config::{self, ClientConfigError};
 use jiff::{SignedDuration, Timestamp};
 
-use super::inputs::{Access, ClientConfig, Content, Inputs};
+use super::inputs::{Access, ClientConfig, Content, Inputs, Permissions};
 use super::report::{CredentialReport, DockerConfigReport};
-use crate::credentials::stated_expiry;
+use crate::credentials::{docker_accepts, stated_expiry};
 use crate::documents::claimed_expiries;
 use crate::findings::{Finding, Findings, Fix, codes};
 
 /// A credential that expires within this time is reported.
 const SOON: SignedDuration = SignedDuration::from_mins(30);
-const OTHERS_READ: u32 = 0o004;
 const OTHERS_WRITE: u32 = 0o002;
 const STICKY: u32 = 0o1000;
 /// The NodeManager's user on EMR.
@@ -24,6 +23,12 @@ pub(super) fn check(config: &ClientConfig, inputs: &Inputs<'_>, found: &mut Find
     let mut report = DockerConfigReport { path: path.clone(), error: None, credentials: Default::default() };
     if let Some(access) = &config.access {
         check_access(path, access, found);
+    }
+    if let Some(why) = &config.misplaced {
+        let fix = Fix::manual("name the published file, as in hdfs:///user/hadoop/config.json");
+        found.add(Finding::new(codes::CLIENT_CONFIG_URI, why.clone()).fix(fix));
+        report.error = Some(why.clone());
+        return report;
     }
     let Some(bytes) = config.file.bytes() else {
         let finding = match &config.file.content {
@@ -56,7 +61,8 @@ pub(super) fn check(config: &ClientConfig, inputs: &Inputs<'_>, found: &mut Find
             let credentials = credentials.into_iter().map(|(registry, auth)| {
                 // Anyone may write what the file claims: the token's own word counts where it can be read.
                 let expires_at = stated_expiry(auth.expose()).or_else(|| claimed.get(&registry).copied());
-                (registry, CredentialReport { expires_at })
+                let usable = docker_accepts(auth.expose());
+                (registry, CredentialReport { usable, expires_at })
             });
             report.credentials = credentials.collect();
             check_credentials(&report, inputs.now, found);
@@ -109,24 +115,48 @@ fn check_credentials(report: &DockerConfigReport, now: Timestamp, found: &mut Fi
 }
 
 fn check_access(path: &str, access: &Access, found: &mut Findings) {
-    let by_owner = access.owner == NM_USER && access.mode & 0o400 != 0;
-    let by_group = NM_GROUPS.contains(&access.group.as_str()) && access.mode & 0o040 != 0;
-    if access.mode & OTHERS_READ == 0 && !by_owner && !by_group {
+    let Access { file, directories } = access;
+    if !allows(file, 0o4) {
         let message = format!(
             "the file is owned by {}:{} with mode {:04o}: the NodeManager's user {NM_USER} cannot read it",
-            access.owner, access.group, access.mode
+            file.owner, file.group, file.mode
         );
-        let fix = Fix::run(format!("hdfs dfs -chmod 644 {path}"));
+        let fix = match path.strip_prefix("file://") {
+            Some(path) => format!("chmod 644 {path}"),
+            None => format!("hdfs dfs -chmod 644 {path}"),
+        };
+        found.add(Finding::new(codes::CLIENT_CONFIG_UNREADABLE, message).fix(Fix::run(fix)).in_file(path));
+    }
+    if let Some(closed) = directories.iter().rev().find(|directory| !allows(directory, 0o1)) {
+        let message = format!(
+            "the directory {} is owned by {}:{} with mode {:04o}: the NodeManager's user {NM_USER} cannot enter it",
+            closed.path, closed.owner, closed.group, closed.mode
+        );
+        let fix = Fix::manual("let everyone enter the directory, or publish to another one");
         found.add(Finding::new(codes::CLIENT_CONFIG_UNREADABLE, message).fix(fix).in_file(path));
     }
-    if access.directory_mode & OTHERS_WRITE != 0 && access.directory_mode & STICKY == 0 {
-        let message = format!(
-            "the directory {} is writable by everyone: mode {:04o}",
-            access.directory, access.directory_mode
-        );
+    if let Some(directory) = directories.first()
+        && directory.mode & OTHERS_WRITE != 0
+        && directory.mode & STICKY == 0
+    {
+        let message =
+            format!("the directory {} is writable by everyone: mode {:04o}", directory.path, directory.mode);
         let fix = Fix::manual(
             "publish to a directory that only the agent's user can write: [published] path in agent.toml",
         );
         found.add(Finding::new(codes::CLIENT_CONFIG_DIRECTORY_OPEN, message).fix(fix).in_file(path));
     }
+}
+
+/// Whether the NodeManager's user has these rights, a digit of the mode.
+fn allows(permissions: &Permissions, rights: u32) -> bool {
+    let Permissions { owner, group, mode, .. } = permissions;
+    let digit = if owner == NM_USER {
+        mode >> 6
+    } else if NM_GROUPS.contains(&group.as_str()) {
+        mode >> 3
+    } else {
+        *mode
+    };
+    digit & rights == rights
 }

@@ -4,6 +4,7 @@
 use hadoop_rules::executor_config::{
     DOCKER, ExecutorConfig, HEAD, MODULE_ENABLED_KEY, NM_GROUP_KEY, NoteKind, ParseError, lossy,
 };
+use hadoop_rules::users;
 
 use super::inputs::{Content, Inputs, TextFile};
 use super::report::{ExecutorCfgReport, ParseErrorReport};
@@ -137,6 +138,7 @@ fn check_config(
         found.add(without_group(path, bytes, config));
     }
     check_docker_switch(path, config, found);
+    check_minimum_id(path, config, found);
     check_notes(path, config, found);
     keys::check(path, config, found);
     registries::check_lists(path, config, found);
@@ -196,6 +198,14 @@ fn check_docker_switch(path: &str, config: &ExecutorConfig, found: &mut Findings
     found.add(finding.fix(Fix::set(DOCKER, MODULE_ENABLED_KEY, "true")).in_file(path));
 }
 
+fn check_minimum_id(path: &str, config: &ExecutorConfig, found: &mut Findings) {
+    if let Err(refusal) = users::minimum_id(config) {
+        let line = config.entry(HEAD, users::MINIMUM_ID_KEY).map(|entry| entry.line);
+        let finding = Finding::new(codes::MINIMUM_ID_INVALID, refusal.to_string());
+        found.add(finding.fix(Fix::set(HEAD, users::MINIMUM_ID_KEY, "1000")).in_file(path).at(line));
+    }
+}
+
 pub(super) fn check_notes(path: &str, config: &ExecutorConfig, found: &mut Findings) {
     for note in config.notes().iter() {
         let finding = match note.kind {
@@ -237,9 +247,4 @@ fn means_true(value: &[u8]) -> bool {
 fn raw_line(bytes: &[u8], number: u32) -> &[u8] {
     let index = usize::try_from(number.saturating_sub(1)).unwrap_or(usize::MAX);
     bytes.split(|byte| *byte == b'\n').nth(index).unwrap_or_default()
-}
-
-/// Whether the file alone fails every launch on the node.
-pub(super) fn is_fatal(config: &ExecutorConfig) -> bool {
-    config.get(HEAD, NM_GROUP_KEY).is_none() || !config.docker_supported()
 }

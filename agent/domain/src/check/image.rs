@@ -5,16 +5,18 @@ use hadoop_rules::executor_config::{
 };
 use hadoop_rules::image_name;
 use hadoop_rules::launch::{self, DockerAccess, Host, LaunchCommand};
-use hadoop_rules::mounts::{self, Paths};
+use hadoop_rules::mounts::{self, Paths, RequestedMount};
 use hadoop_rules::trust::{self, Container, PrivilegedRefusal, PrivilegedRequest};
 
-use super::executor::is_fatal;
+use super::docker_mounts;
+use super::docker_name;
 use super::inputs::{Inputs, Machine};
-use super::launch::{Defaults, check_network, overlong_mount_list};
+use super::launch::{Defaults, overlong_mount_list};
 use super::registries::with_entry;
 use super::report::{DockerConfigReport, ExecutorCfgReport, ImageCredential, ImageReport, MountReport};
 use super::yarn::YarnSettings;
-use crate::findings::{Effect, Finding, Findings, Fix, codes};
+use crate::findings::{Finding, Findings, Fix, codes};
+use crate::registry::{EcrRegistry, Service};
 
 pub(super) const DOCKER_HUB: &str = "docker.io";
 const DOCKER_HUB_KEY: &str = "index.docker.io";
@@ -25,18 +27,28 @@ pub(super) struct Context<'c> {
     pub executor_cfg: Option<&'c ExecutorCfgReport>,
     pub settings: Option<&'c YarnSettings>,
     pub docker_config: Option<&'c DockerConfigReport>,
+    /// The job's mounts as the NodeManager passes them on; `None` if that is not to be judged, or it does not.
+    pub mounts: Option<&'c [RequestedMount]>,
+    /// Why no image launches as the job asks for it.
+    pub reasons: &'c [String],
+    /// What else the launches depend on.
+    pub unknown: &'c [String],
 }
 
 pub(super) fn check(context: &Context<'_>, found: &mut Findings) -> Vec<ImageReport> {
-    if let (Some(report), Some(network)) = (context.executor_cfg, &context.inputs.request.network)
-        && let Some(config) = &report.config
-    {
-        check_network(&report.path, config, network, Effect::ImageLaunchesFail, found);
-    }
-    context.inputs.request.images.iter().map(|image| check_image(context, image, found)).collect()
+    let check = |image: &Vec<u8>| {
+        let mut own = Findings::default();
+        let mut report = check_image(context, image, &mut own);
+        report.reasons.extend(own.errors().map(|finding| finding.message.clone()));
+        report.judge();
+        found.append(own);
+        report
+    };
+    context.inputs.request.images.iter().map(check).collect()
 }
 
 fn check_image(context: &Context<'_>, image: &[u8], found: &mut Findings) -> ImageReport {
+    let docker = context.inputs.node.as_ref().and_then(|node| node.docker.as_ref());
     let mut report = ImageReport {
         image: lossy(image).into_owned(),
         name_valid: image_name::is_valid(image),
@@ -44,55 +56,108 @@ fn check_image(context: &Context<'_>, image: &[u8], found: &mut Findings) -> Ima
         privileged_trusted: None,
         privileged_allowed: None,
         mounts: None,
+        on_node: docker.and_then(|docker| docker.images.get(image).copied()),
+        is_updated: context.settings.is_some_and(|settings| settings.image_update),
         credential: context.docker_config.and_then(|config| credential(config, image)),
         would_launch: None,
-        reasons: Vec::new(),
+        reasons: context.reasons.to_vec(),
+        unknown: context.unknown.to_vec(),
     };
-    check_name(&mut report, image, found);
-    if let Some(executor_cfg) = context.executor_cfg {
-        check_by_executor_cfg(context, executor_cfg, image, &mut report, found);
-        report.would_launch = Some(report.reasons.is_empty());
+    check_name(&report, image, found);
+    match context.executor_cfg {
+        Some(executor_cfg) => check_by_executor_cfg(context, executor_cfg, image, &mut report, found),
+        None => report.unknown.push("container-executor.cfg was not checked".to_owned()),
     }
-    if context.docker_config.is_some_and(|config| config.error.is_none()) && report.credential.is_none() {
-        let message = format!("the config.json holds no credential for the registry of `{}`", report.image);
-        let fix = Fix::manual(
-            "let the agent serve the registry: trust it in container-executor.cfg, or name it in [[registries]]",
-        );
-        let finding = Finding::new(codes::IMAGE_WITHOUT_CREDENTIAL, message).fix(fix);
-        let path = context.docker_config.map(|config| config.path.as_str()).unwrap_or_default();
-        found.add(finding.in_file(path));
+    if report.is_updated {
+        check_update(context, &report.image, found);
+    } else if report.on_node != Some(true) {
+        check_credential(context, &mut report, found);
+    }
+    if report.on_node.is_some() && (report.is_updated || report.on_node == Some(false)) {
+        report.unknown.push(pull_unknown(&report.image));
     }
     report
 }
 
-fn check_name(report: &mut ImageReport, image: &[u8], found: &mut Findings) {
+/// What a pull depends on, until the registry was asked.
+pub(super) fn pull_unknown(image: &str) -> String {
+    format!("whether {} gives this node the image", registry_of(image))
+}
+
+/// With image-update, the NodeManager pulls with the credentials of root's own Docker config.
+fn check_update(context: &Context<'_>, image: &str, found: &mut Findings) {
+    let Some(node) = &context.inputs.node else { return };
+    let Ok(registry) = EcrRegistry::parse(registry_of(image)) else { return };
+    if registry.service() == Service::Private && !node.root_pulls_from(&registry) {
+        found.add(update_without_credential(&registry));
+    }
+}
+
+pub(super) fn update_without_credential(registry: &EcrRegistry) -> Finding {
+    let message = format!(
+        "image-update is on, and root's Docker config holds no credential for {}, with which the NodeManager pulls",
+        registry.host()
+    );
+    let finding =
+        Finding::new(codes::IMAGE_UPDATE_WITHOUT_CREDENTIAL, message).of_registries(vec![registry.clone()]);
+    finding.fix(Fix::manual(
+        "turn image-update off, or let the agent keep /root/.docker/config.json: [docker] in agent.toml",
+    ))
+}
+
+/// The credential for a pull, where the image is not known to be on the node.
+fn check_credential(context: &Context<'_>, report: &mut ImageReport, found: &mut Findings) {
+    let Some(config) = context.docker_config.filter(|config| config.error.is_none()) else { return };
+    let needed = report.on_node == Some(false);
+    match &report.credential {
+        None => {
+            let message =
+                format!("the config.json holds no credential for the registry of `{}`", report.image);
+            let fix = Fix::manual(
+                "let the agent serve the registry: trust it in container-executor.cfg, or name it in [[registries]]",
+            );
+            let is_ecr = EcrRegistry::parse(registry_of(&report.image))
+                .is_ok_and(|registry| registry.service() == Service::Private);
+            let code = if is_ecr { codes::ECR_CREDENTIAL_MISSING } else { codes::IMAGE_WITHOUT_CREDENTIAL };
+            found.add(Finding::new(code, message).fix(fix).in_file(&config.path));
+        }
+        Some(credential) if !credential.usable => {
+            let message = format!("the `auth` of {} is not base64 of user:password", credential.registry);
+            let fix = Fix::manual("write the base64 of user:password, with its padding");
+            found.add(Finding::new(codes::CREDENTIAL_INVALID, message).fix(fix).in_file(&config.path));
+        }
+        Some(credential) => {
+            let expired = credential.expires_at.is_some_and(|at| at <= context.inputs.now);
+            if needed && expired {
+                // Reported for the file.
+                report.reasons.push(format!("the credential for {} has expired", credential.registry));
+            }
+        }
+    }
+}
+
+fn check_name(report: &ImageReport, image: &[u8], found: &mut Findings) {
+    let name = &report.image;
+    let invalid = |message: String| {
+        Finding::new(codes::IMAGE_INVALID, message).fix(Fix::manual(format!(
+            "write [host[:port]/]repository[:tag], the repository in lower case: {}",
+            lossy(image.trim_ascii()).to_lowercase()
+        )))
+    };
     if report.name_valid {
+        if let Err(fault) = docker_name::check(name) {
+            found.add(invalid(format!("docker does not take the image name `{name}`: {fault}")));
+        }
         return;
     }
-    let name = &report.image;
-    let (finding, reason) = match name.split_once('@') {
-        Some((before, _)) if image_name::is_valid(before.as_bytes()) => (
-            Finding::new(
-                codes::IMAGE_BY_DIGEST,
-                format!("`{name}` names a digest, which container-executor refuses in every version"),
-            )
-            .fix(Fix::manual(format!("name a tag: {}:<tag>", without_tag(before)))),
-            "the image is given by digest, which container-executor refuses",
-        ),
-        _ => (
-            Finding::new(
-                codes::IMAGE_INVALID,
-                format!("container-executor does not accept the image name `{name}`"),
-            )
-            .fix(Fix::manual(format!(
-                "write [host[:port]/]repository[:tag], the repository in lower case: {}",
-                lossy(image.trim_ascii()).to_lowercase()
-            ))),
-            "container-executor does not accept the image's name",
-        ),
-    };
-    report.reasons.push(reason.to_owned());
-    found.add(finding);
+    found.add(match name.split_once('@') {
+        Some((before, _)) if image_name::is_valid(before.as_bytes()) => Finding::new(
+            codes::IMAGE_BY_DIGEST,
+            format!("`{name}` names a digest, which container-executor refuses in every version"),
+        )
+        .fix(Fix::manual(format!("name a tag: {}:<tag>", without_tag(before)))),
+        _ => invalid(format!("container-executor does not accept the image name `{name}`")),
+    });
 }
 
 fn without_tag(image: &str) -> &str {
@@ -127,7 +192,6 @@ fn check_by_executor_cfg(
         report.privileged_trusted = Some(false);
         report.privileged_allowed = Some(false);
         report.mounts = Some(refused(&reason));
-        report.reasons.push(reason);
         return;
     };
     let read = image_name::in_command_file(image);
@@ -138,22 +202,11 @@ fn check_by_executor_cfg(
     report.privileged_trusted = Some(trusted(Container::Privileged));
     report.privileged_allowed = Some(privileged.is_ok());
 
-    if is_fatal(config) {
-        let reason = match config.nm_group() {
-            None => "container-executor.cfg does not name the NodeManager's group",
-            Some(_) => "Docker is off in container-executor.cfg",
-        };
-        report.reasons.push(reason.to_owned());
-    }
     let counts = if request.privileged { trusted(Container::Privileged) } else { trusted(Container::Normal) };
     if !counts {
-        report.reasons.push("the image is not trusted".to_owned());
         found.add(not_trusted(executor_cfg, config, &report.image));
     }
     if let (true, Err(refusal)) = (request.privileged, privileged) {
-        if counts {
-            report.reasons.push(refusal.to_string());
-        }
         let fix = match refusal {
             PrivilegedRefusal::NotEnabled => Fix::set(DOCKER, PRIVILEGED_ENABLED_KEY, "true"),
             _ => Fix::manual(format!("add the registry to {PRIVILEGED_REGISTRIES_KEY}")),
@@ -163,15 +216,19 @@ fn check_by_executor_cfg(
     }
     report.mounts = Some(match (counts, overlong_mount_list(config)) {
         (false, _) => refused("the image is not trusted: its mounts are dropped without an error"),
-        (true, None) => check_mounts(context, &executor_cfg.path, config, report, found),
+        (true, None) => check_mounts(context, &executor_cfg.path, config, found),
         (true, Some(key)) => {
-            let reason = format!("{key} has too many entries to check");
-            report.reasons.push(reason.clone());
-            refused(&reason)
+            report.unknown.push(format!("the mounts: {key} has too many entries to check"));
+            refused(&format!("{key} has too many entries to check"))
         }
     });
-    if report.reasons.is_empty() {
-        report.reasons.extend(launch_refusal(context, &executor_cfg.path, config, image));
+    if report.reasons.is_empty()
+        && found.errors().next().is_none()
+        && let Some(refusal) = launch_refusal(context, &executor_cfg.path, config, image)
+    {
+        let fix = Fix::manual("change the job, or what container-executor.cfg allows");
+        let message = format!("container-executor refuses the launch of `{}`: {refusal}", report.image);
+        found.add(Finding::new(codes::LAUNCH_REFUSED, message).fix(fix).in_file(&executor_cfg.path));
     }
 }
 
@@ -191,15 +248,16 @@ fn check_mounts(
     context: &Context<'_>,
     path: &str,
     config: &ExecutorConfig,
-    report: &mut ImageReport,
     found: &mut Findings,
 ) -> Vec<MountReport> {
     let Inputs { request, machine, .. } = context.inputs;
     let file = config_path(path, *machine);
     let mut reports = Vec::new();
-    for mount in &request.mounts {
-        let refusal = mounts::check(config, &[mount], &file, *machine).err();
+    let mut all_allowed = true;
+    for (written, mount) in request.mounts.iter().zip(commands(context)) {
+        let refusal = mounts::check(config, &[&mount], &file, *machine).err();
         if let Some(refusal) = &refusal {
+            all_allowed = false;
             let number = refusal.native_number(config.rules());
             let message =
                 format!("{refusal} (docker error code={number}, {})", refusal.native_name(config.rules()));
@@ -207,15 +265,35 @@ fn check_mounts(
                 "name the source, or a directory above it, in docker.allowed.ro-mounts or docker.allowed.rw-mounts, and give the mode :ro or :rw",
             );
             found.add(Finding::new(codes::MOUNT_REFUSED, message).fix(fix).in_file(path));
-            report.reasons.push(refusal.to_string());
         }
         reports.push(MountReport {
-            mount: lossy(mount).into_owned(),
+            mount: lossy(written).into_owned(),
             allowed: refusal.is_none(),
             reason: refusal.map(|refusal| refusal.to_string()),
         });
     }
+    if let (true, Some(settings), Some(requested)) = (all_allowed, context.settings, context.mounts) {
+        let defaults = &settings.default_mounts;
+        let all: Vec<RequestedMount> = defaults.iter().chain(requested).cloned().collect();
+        if let Some((index, why)) = docker_mounts::fault(&all, *machine)
+            && let Some(report) = index.checked_sub(defaults.len()).and_then(|index| reports.get_mut(index))
+        {
+            report.allowed = false;
+            report.reason = Some(why.clone());
+            let message = format!("the mount `{}`: {why}", report.mount);
+            let fix = Fix::manual("choose another destination or mode, or leave the mount out");
+            found.add(Finding::new(codes::MOUNT_IMPOSSIBLE, message).fix(fix));
+        }
+    }
     reports
+}
+
+/// The mounts as container-executor is told them.
+fn commands(context: &Context<'_>) -> Vec<Vec<u8>> {
+    match context.mounts {
+        Some(mounts) => mounts.iter().map(|mount| mount.command().into_bytes()).collect(),
+        None => context.inputs.request.mounts.clone(),
+    }
 }
 
 /// Why container-executor would refuse the whole launch, as the NodeManager would ask for it.
@@ -229,12 +307,13 @@ fn launch_refusal(
     let defaults = Defaults::of(context.settings);
     let network = request.network.clone().unwrap_or(defaults.network);
     let image = lossy(image);
-    let mounts = request.mounts.iter().map(|mount| lossy(mount).into_owned()).collect::<Vec<_>>().join(",");
+    let mounts =
+        commands(context).iter().map(|mount| lossy(mount).into_owned()).collect::<Vec<_>>().join(",");
     let capabilities = defaults.capabilities.join(",");
     let mut entries = vec![
         ("docker-command", "run"),
         ("name", "container_1410901177871_0001_01_000001"),
-        ("user", "root"),
+        ("user", request.user.as_deref().unwrap_or("root")),
         ("image", &image),
         ("net", &network),
     ];
@@ -242,7 +321,11 @@ fn launch_refusal(
     entries.extend((!mounts.is_empty()).then_some(("mounts", mounts.as_str())));
     entries.extend(request.privileged.then_some(("privileged", "true")));
     entries.extend(request.privileged.then_some(("use-entry-point", "true")));
-    let host = AsRoot { file: config_path(path, context.inputs.machine), machine: context.inputs.machine };
+    let host = Node {
+        file: config_path(path, context.inputs.machine),
+        machine: context.inputs.machine,
+        knows_users: context.inputs.node.is_some() && request.user.is_some(),
+    };
     let command = match LaunchCommand::new(entries, config.rules()) {
         Ok(command) => command,
         Err(error) => return Some(format!("container-executor cannot read the launch command: {error}")),
@@ -256,13 +339,14 @@ fn config_path(path: &str, machine: &dyn Machine) -> Vec<u8> {
     machine.realpath(path.as_bytes()).unwrap_or_else(|| path.into())
 }
 
-/// The machine, with a user who may run docker on it.
-struct AsRoot<'m> {
+/// The machine; without a user of its own, one who may run docker on it.
+struct Node<'m> {
     file: Vec<u8>,
     machine: &'m dyn Machine,
+    knows_users: bool,
 }
 
-impl Paths for AsRoot<'_> {
+impl Paths for Node<'_> {
     fn realpath(&self, path: &[u8]) -> Option<Vec<u8>> {
         self.machine.realpath(path)
     }
@@ -272,18 +356,18 @@ impl Paths for AsRoot<'_> {
     }
 }
 
-impl Host for AsRoot<'_> {
+impl Host for Node<'_> {
     fn executor_config_path(&self) -> Vec<u8> {
         self.file.clone()
     }
 
-    /// Docker creates its own networks with drivers of the same name.
+    /// Docker creates its own networks with drivers of the same name; whether others exist is checked apart.
     fn network_driver(&self, network: &[u8]) -> Option<Vec<u8>> {
         Some(network.to_vec())
     }
 
-    fn docker_access(&self, _user: &[u8]) -> DockerAccess {
-        DockerAccess::Granted
+    fn docker_access(&self, user: &[u8]) -> DockerAccess {
+        if self.knows_users { self.machine.docker_access(user) } else { DockerAccess::Granted }
     }
 }
 
@@ -300,12 +384,18 @@ fn credential(config: &DockerConfigReport, image: &[u8]) -> Option<ImageCredenti
     let image = lossy(image);
     let registry = registry_of(image.trim());
     let wanted = if registry == DOCKER_HUB { DOCKER_HUB_KEY } else { registry };
-    let host = |key: &str| -> String {
-        let rest = key.split_once("://").map_or(key, |(_, rest)| rest);
-        rest.split('/').next().unwrap_or_default().to_owned()
-    };
     let exact = config.credentials.get_key_value(wanted);
     let (key, credential) =
-        exact.or_else(|| config.credentials.iter().find(|(key, _)| host(key) == wanted))?;
-    Some(ImageCredential { registry: key.clone(), expires_at: credential.expires_at })
+        exact.or_else(|| config.credentials.iter().find(|(key, _)| entry_host(key) == wanted))?;
+    Some(ImageCredential {
+        registry: key.clone(),
+        expires_at: credential.expires_at,
+        usable: credential.usable,
+    })
+}
+
+/// The registry that Docker uses an entry for.
+pub fn entry_host(key: &str) -> &str {
+    let rest = key.split_once("://").map_or(key, |(_, rest)| rest);
+    rest.split('/').next().unwrap_or_default()
 }

@@ -1,6 +1,9 @@
 //! The inputs of a check: files with their content, the request, and access to the machine.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use hadoop_rules::Rules;
+use hadoop_rules::launch::DockerAccess;
 use hadoop_rules::mounts::Paths;
 use hadoop_rules::setup::{Binary, Owned};
 use hadoop_rules::site::{Resolved, Site};
@@ -91,18 +94,27 @@ pub enum SiteContent {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientConfig {
     pub file: TextFile,
-    /// On HDFS only.
+    /// `None` if it is not known.
     pub access: Option<Access>,
+    /// Why the URI leads nowhere, if it does not: then there is no file.
+    pub misplaced: Option<String>,
 }
 
-/// Who may read and replace a file on HDFS. Modes are permission bits.
+/// Who may read and replace a file that jobs name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Access {
+    pub file: Permissions,
+    /// The one with the file first, then each one above it.
+    pub directories: Vec<Permissions>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Permissions {
+    pub path: String,
     pub owner: String,
     pub group: String,
+    /// Permission bits.
     pub mode: u32,
-    pub directory: String,
-    pub directory_mode: u32,
 }
 
 /// What only the node itself tells.
@@ -112,6 +124,12 @@ pub struct NodeInputs {
     pub chain: Vec<Owned>,
     /// `None` leaves container-executor itself unchecked.
     pub binary: Option<Binary>,
+    /// Where yarn-site.xml says that container-executor is, if nothing is there.
+    pub missing_binary: Option<String>,
+    /// `None` if Docker was not asked.
+    pub docker: Option<DockerEngine>,
+    /// The registries that root's own Docker config holds credentials for; `None` if that is not known.
+    pub root_registries: Option<BTreeSet<String>>,
     /// As in `emr-6.9.0`.
     pub release: Option<String>,
     /// The cluster's Region.
@@ -122,6 +140,17 @@ pub struct NodeInputs {
     pub aws: Vec<AwsAnswer>,
     /// Server clock minus local clock, in seconds.
     pub clock_skew: i64,
+}
+
+/// What the node's Docker engine answered.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DockerEngine {
+    /// Why it does not answer, if it does not.
+    pub failure: Option<String>,
+    /// Whether it has the images, of those asked for.
+    pub images: BTreeMap<Vec<u8>, bool>,
+    /// Whether it has the networks, of those asked for.
+    pub networks: BTreeMap<String, bool>,
 }
 
 /// How an scope answered a call for an authorization token.
@@ -171,16 +200,56 @@ impl AwsOutcome {
 pub struct Request {
     pub images: Vec<Vec<u8>>,
     pub privileged: bool,
-    /// `source:destination:mode` each.
+    /// The job's list, split at its commas.
     pub mounts: Vec<Vec<u8>>,
     /// `None` is the NodeManager's default network.
     pub network: Option<String>,
+    /// Who submits the job; `None` leaves users unchecked.
+    pub user: Option<String>,
+    /// What else the job sets.
+    pub environment: Vec<(String, String)>,
+}
+
+/// A user of the node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Account {
+    pub uid: u32,
+    pub gid: u32,
+}
+
+/// How mounts inside of a mount of the node spread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Propagation {
+    Private,
+    Slave,
+    Shared,
+}
+
+impl Request {
+    /// Whether the job sets the variable to true, as Java reads it.
+    pub fn is_set(&self, name: &str) -> bool {
+        self.environment.iter().any(|(key, value)| key == name && value.eq_ignore_ascii_case("true"))
+    }
+}
+
+impl NodeInputs {
+    /// Whether root's own Docker config has a credential for the registry, as far as is known.
+    pub fn root_pulls_from(&self, registry: &EcrRegistry) -> bool {
+        self.root_registries.as_ref().is_none_or(|registries| registries.contains(registry.host().as_str()))
+    }
 }
 
 /// The machine whose file system and accounts count.
 pub trait Machine: Paths + Sync {
     /// The id of a group; `None` if the system knows none of that name.
     fn group_id(&self, name: &[u8]) -> Option<u32>;
+    /// `None` if the node has no such user.
+    fn account(&self, user: &[u8]) -> Option<Account>;
+    fn docker_access(&self, user: &[u8]) -> DockerAccess;
+    /// Whether a resolved path is a file that root may execute.
+    fn is_executable(&self, path: &[u8]) -> bool;
+    /// That of the mount on which a path lies; `None` if that is not known.
+    fn propagation(&self, path: &[u8]) -> Option<Propagation>;
 }
 
 /// No machine at all: every absolute path without a colon exists.
@@ -200,6 +269,22 @@ impl Paths for TextAlone {
 
 impl Machine for TextAlone {
     fn group_id(&self, _name: &[u8]) -> Option<u32> {
+        None
+    }
+
+    fn account(&self, _user: &[u8]) -> Option<Account> {
+        None
+    }
+
+    fn docker_access(&self, _user: &[u8]) -> DockerAccess {
+        DockerAccess::Granted
+    }
+
+    fn is_executable(&self, _path: &[u8]) -> bool {
+        true
+    }
+
+    fn propagation(&self, _path: &[u8]) -> Option<Propagation> {
         None
     }
 }

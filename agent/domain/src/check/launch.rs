@@ -1,9 +1,10 @@
 //! Whether container-executor allows what the NodeManager itself adds to every Docker launch.
 
 use hadoop_rules::executor_config::{DOCKER, ExecutorConfig, lossy};
-use hadoop_rules::mounts::{self, MountRefusal, RO_MOUNTS_KEY, RW_MOUNTS_KEY};
+use hadoop_rules::mounts::{self, MountRefusal, RO_MOUNTS_KEY, RW_MOUNTS_KEY, RequestedMount};
 
 use super::inputs::Inputs;
+use super::job::unknown_network;
 use super::yarn::YarnSettings;
 use crate::findings::{Effect, Finding, Findings, Fix, codes};
 
@@ -18,8 +19,9 @@ const CAPABILITIES: &str = "CHOWN,DAC_OVERRIDE,FSETID,FOWNER,MKNOD,NET_RAW,SETGI
 pub(super) struct Defaults {
     pub network: String,
     pub capabilities: Vec<String>,
-    /// `source:destination:mode` each.
-    pub mounts: Vec<String>,
+    pub mounts: Vec<RequestedMount>,
+    /// The NodeManager's own directories, mounted under their own names.
+    pub directories: Vec<String>,
 }
 
 impl Defaults {
@@ -31,7 +33,8 @@ impl Defaults {
         Self {
             network: settings.and_then(|s| s.default_network.clone()).unwrap_or_else(|| "host".to_owned()),
             capabilities: if capabilities == ["none"] { Vec::new() } else { capabilities },
-            mounts: settings.map(|settings| settings.mounts.clone()).unwrap_or_default(),
+            mounts: settings.map(|settings| settings.default_mounts.clone()).unwrap_or_default(),
+            directories: settings.map(|settings| settings.directories.clone()).unwrap_or_default(),
         }
     }
 }
@@ -48,6 +51,11 @@ pub(super) fn check(
     }
     if inputs.request.network.is_none() {
         check_network(path, config, &defaults.network, Effect::NodeLaunchesFail, found);
+        let networks =
+            inputs.node.as_ref().and_then(|node| node.docker.as_ref()).map(|docker| &docker.networks);
+        if networks.and_then(|networks| networks.get(&defaults.network)) == Some(&false) {
+            found.add(unknown_network(&defaults.network).with_effect(Effect::NodeLaunchesFail));
+        }
     }
     check_capabilities(path, config, &defaults.capabilities, found);
     match overlong_mount_list(config) {
@@ -135,15 +143,24 @@ fn check_mounts(
         found.add(breaking_list(path, config, &refusal));
         return;
     }
-    for mount in &defaults.mounts {
+    let mounts = defaults.mounts.iter().map(|mount| (mount.source.clone(), mount.command(), false));
+    let own = defaults.directories.iter().map(|path| (path.clone(), format!("{path}:{path}:rw"), true));
+    for (source, mount, is_own) in mounts.chain(own) {
+        let source = source.as_str();
         let refusal = match check(&[mount.as_bytes()]) {
+            Ok(_) => continue,
             // The NodeManager creates its directories when it needs them.
-            Ok(_) | Err(MountRefusal::SourceMissing { .. }) => continue,
+            Err(MountRefusal::SourceMissing { .. }) if is_own => continue,
             Err(refusal) => refusal,
         };
         let key = if mount.ends_with(":rw") { RW_MOUNTS_KEY } else { RO_MOUNTS_KEY };
         let entry = config.entry(DOCKER, key);
-        let source = mount.split(':').next().unwrap_or_default();
+        if matches!(refusal, MountRefusal::SourceMissing { .. }) {
+            let message = format!("the NodeManager mounts `{mount}` into every container: {refusal}");
+            let fix = Fix::manual("take the mount out of yarn-site.xml, or create its source");
+            found.add(Finding::new(codes::DEFAULT_MOUNT_REFUSED, message).fix(fix).in_file(path));
+            continue;
+        }
         let value = entry.map_or_else(|| source.to_owned(), |entry| with_item(entry.value, source));
         let finding = Finding::new(
             codes::DEFAULT_MOUNT_REFUSED,

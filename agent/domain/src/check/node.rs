@@ -2,12 +2,17 @@
 
 use std::slice;
 
+use hadoop_rules::Rules;
 use hadoop_rules::executor_config::{DOCKER, ExecutorConfig, HEAD, lossy};
 use hadoop_rules::setup::{self, Content, Setup, SetupFault};
 
+use super::image::update_without_credential;
 use super::inputs::{AwsOutcome, Inputs, NodeInputs};
+use super::registries::trusted_ecr_registries;
+use super::yarn::YarnSettings;
 use crate::credentials::TokenScope;
 use crate::findings::{Code, Finding, Findings, Fix, codes};
+use crate::registry::EcrRegistry;
 
 /// Where EMR has container-executor.
 const BINARY: &str = "/usr/lib/hadoop-yarn/bin/container-executor";
@@ -20,12 +25,25 @@ pub(super) fn check(
     node: &NodeInputs,
     inputs: &Inputs<'_>,
     config: Option<&ExecutorConfig>,
+    settings: Option<&YarnSettings>,
     found: &mut Findings,
 ) {
     let path = inputs.executor_cfg.as_ref().map(|file| file.path.as_str()).unwrap_or_default();
     if let Some(config) = config {
         check_setup(path, node, inputs, config, found);
-        check_docker_binary(path, node, inputs, config, found);
+        check_docker(path, node, inputs, config, found);
+        check_reach(path, inputs, found);
+    }
+    if let Some(settings) = settings.filter(|settings| settings.image_update) {
+        let update = |registry: &EcrRegistry| update_without_credential(registry).in_file(&settings.file);
+        let named = config.map(trusted_ecr_registries).unwrap_or_default();
+        let lacking = named.iter().filter(|registry| !node.root_pulls_from(registry));
+        lacking.for_each(|registry| found.add(update(registry)));
+    }
+    if let Some(binary) = &node.missing_binary {
+        let message = format!("yarn-site.xml names {binary} as container-executor, which does not exist");
+        let fix = Fix::manual("take yarn.nodemanager.linux-container-executor.path out, or correct it");
+        found.add(Finding::new(codes::BINARY_MISSING, message).fix(fix));
     }
     check_aws(node, found);
     if node.clock_skew.abs() >= MUCH_SKEW {
@@ -92,7 +110,7 @@ fn finding(path: &str, code: Code, fault: &SetupFault) -> Finding {
     Finding::new(code, fault.to_string()).fix(fix).in_file(path)
 }
 
-fn check_docker_binary(
+fn check_docker(
     path: &str,
     node: &NodeInputs,
     inputs: &Inputs<'_>,
@@ -104,12 +122,39 @@ fn check_docker_binary(
     }
     let entry = config.entry(DOCKER, DOCKER_BINARY_KEY).or_else(|| config.entry(HEAD, DOCKER_BINARY_KEY));
     let binary = entry.map_or(DOCKER_BINARY, |entry| entry.value);
-    if inputs.machine.realpath(binary).is_none() {
+    let fault = |binary: &[u8]| match inputs.machine.realpath(binary) {
+        None => Some("is not on this node"),
+        Some(real) if !inputs.machine.is_executable(&real) => Some("cannot be executed"),
+        Some(_) => None,
+    };
+    if let Some(why) = fault(binary) {
         let binary = lossy(binary);
         let fix = Fix::manual(format!("install Docker, or set {DOCKER_BINARY_KEY} to its path"));
-        let message = format!("the docker binary {binary} is not on this node");
+        let message = format!("the docker binary {binary} {why}");
         let finding = Finding::new(codes::DOCKER_BINARY_MISSING, message).fix(fix);
         found.add(finding.in_file(path).at(entry.map(|entry| entry.line)));
+    } else if inputs.hadoop.rules != Rules::V3_2
+        && let Some(why) = fault(DOCKER_BINARY)
+    {
+        let message = format!(
+            "{} {why}: container-executor asks it for the network, whatever {DOCKER_BINARY_KEY} says",
+            lossy(DOCKER_BINARY)
+        );
+        let fix = Fix::run(format!("ln -s {} {}", lossy(binary), lossy(DOCKER_BINARY)));
+        found.add(Finding::new(codes::DOCKER_BINARY_MISSING, message).fix(fix).in_file(path));
+    }
+    if let Some(why) = node.docker.as_ref().and_then(|docker| docker.failure.as_ref()) {
+        let message = format!("the Docker engine does not answer: {why}");
+        found.add(Finding::new(codes::DOCKER_UNREACHABLE, message).fix(Fix::run("systemctl start docker")));
+    }
+}
+
+/// container-executor looks for its configuration once more as the NodeManager's user.
+fn check_reach(path: &str, inputs: &Inputs<'_>, found: &mut Findings) {
+    if inputs.machine.realpath(path.as_bytes()).is_none() {
+        let message = format!("the NodeManager's user cannot reach {path}");
+        let fix = Fix::manual("let everyone enter the directories above the file: chmod o+x");
+        found.add(Finding::new(codes::CONFIG_CLOSED, message).fix(fix).in_file(path));
     }
 }
 

@@ -8,6 +8,8 @@ use jiff::Timestamp;
 use serde::ser::SerializeSeq as _;
 use serde::{Serialize, Serializer};
 
+use super::image::pull_unknown;
+use super::registry_answer::RegistryAnswer;
 use crate::findings::{Finding, Severity};
 
 /// The whole report. What was not read is null.
@@ -57,6 +59,9 @@ pub struct DockerConfigReport {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct CredentialReport {
+    /// Whether Docker can decode it.
+    #[serde(skip)]
+    pub usable: bool,
     /// `None` if neither the file nor the token states it.
     pub expires_at: Option<Timestamp>,
 }
@@ -70,10 +75,18 @@ pub struct ImageReport {
     pub privileged_trusted: Option<bool>,
     pub privileged_allowed: Option<bool>,
     pub mounts: Option<Vec<MountReport>>,
+    /// Whether the node's Docker has it, so that nothing is pulled.
+    pub on_node: Option<bool>,
+    /// Whether the NodeManager pulls it before each launch.
+    #[serde(skip)]
+    pub is_updated: bool,
     pub credential: Option<ImageCredential>,
+    /// `None` if that cannot be told beforehand.
     pub would_launch: Option<bool>,
     /// Why not.
     pub reasons: Vec<String>,
+    /// What the launch depends on and could not be judged.
+    pub unknown: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -87,7 +100,31 @@ pub struct MountReport {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ImageCredential {
     pub registry: String,
+    #[serde(skip)]
+    pub usable: bool,
     pub expires_at: Option<Timestamp>,
+}
+
+impl ImageReport {
+    /// Draws the verdict from the reasons against it and from what is not known.
+    pub(super) fn judge(&mut self) {
+        self.would_launch = match (self.reasons.is_empty(), self.unknown.is_empty()) {
+            (false, _) => Some(false),
+            (true, true) => Some(true),
+            (true, false) => None,
+        };
+    }
+
+    /// Takes in how the registry answered for the image.
+    pub fn asked(&mut self, answer: &RegistryAnswer, findings: &[Finding]) {
+        if !matches!(answer, RegistryAnswer::Unknown(_)) {
+            let settled = pull_unknown(&self.image);
+            self.unknown.retain(|unknown| *unknown != settled);
+        }
+        let errors = findings.iter().filter(|finding| finding.severity() == Severity::Error);
+        self.reasons.extend(errors.map(|finding| finding.message.clone()));
+        self.judge();
+    }
 }
 
 impl Report {

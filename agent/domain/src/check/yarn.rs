@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 
 use hadoop_rules::executor_config::ExecutorConfig;
+use hadoop_rules::mounts::RequestedMount;
 use hadoop_rules::site::{Resolved, Site};
 
-use super::inputs::{Inputs, NodeInputs, SiteContent, SiteFile, emr_version};
+use super::docker_mounts;
+use super::inputs::{Inputs, Machine, NodeInputs, SiteContent, SiteFile, emr_version};
 use super::registries::trusted_ecr_registries;
 use crate::emr::AUTO_AUTH_KEY;
 use crate::findings::{Code, Finding, Findings, Fix, codes};
@@ -20,6 +22,11 @@ const IMAGE_UPDATE_KEY: &str = "yarn.nodemanager.runtime.linux.docker.image-upda
 const DEFAULT_NETWORK_KEY: &str = "yarn.nodemanager.runtime.linux.docker.default-container-network";
 const NETWORKS_KEY: &str = "yarn.nodemanager.runtime.linux.docker.allowed-container-networks";
 const CAPABILITIES_KEY: &str = "yarn.nodemanager.runtime.linux.docker.capabilities";
+const RO_MOUNTS_KEY: &str = "yarn.nodemanager.runtime.linux.docker.default-ro-mounts";
+const RW_MOUNTS_KEY: &str = "yarn.nodemanager.runtime.linux.docker.default-rw-mounts";
+const DOCKER: &str = "yarn.nodemanager.runtime.linux.docker";
+/// Names that need no class of their own.
+const KNOWN_RUNTIMES: [&str; 5] = ["default", "docker", "javasandbox", "runc", "none"];
 /// All keys that are checked here, apart from the mounts.
 pub(super) const KEYS: [&str; 8] = [
     AUTO_AUTH_KEY,
@@ -35,13 +42,26 @@ pub(super) const KEYS: [&str; 8] = [
 const AUTO_AUTH_SINCE: (u32, u32) = (6, 1);
 const AUTO_AUTH_SUSPECT_SINCE: (u32, u32) = (6, 9);
 
-/// What yarn-site.xml sets for the NodeManager's own requests; `None` where it sets nothing.
+/// What yarn-site.xml sets for the launches; `None` where only container-executor's side has a default for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct YarnSettings {
+    pub file: String,
     pub default_network: Option<String>,
+    pub networks: Vec<String>,
     pub capabilities: Option<Vec<String>>,
-    /// The default mounts and the NodeManager's own directories, as `source:destination:mode`.
-    pub mounts: Vec<String>,
+    pub default_mounts: Vec<RequestedMount>,
+    /// The NodeManager's own directories.
+    pub directories: Vec<String>,
+    pub privileged_allowed: bool,
+    pub privileged_acl: String,
+    pub container_runtimes: Vec<String>,
+    pub image_update: bool,
+    /// Whom all jobs run as, if not as who submits them.
+    pub local_user: Option<String>,
+    /// Whether containers run with the user's ids.
+    pub remaps_users: bool,
+    pub least_uid: u32,
+    pub least_gid: u32,
 }
 
 pub(super) fn check(
@@ -71,9 +91,11 @@ pub(super) fn check(
     let reader = Reader { file: &file.path, site, resolved };
     check_runtime(&reader, found);
     check_network(&reader, found);
+    check_capabilities(&reader, found);
+    check_default_mounts(&reader, inputs.machine, found);
     check_image_update(&reader, found);
     check_auto_auth(&reader, inputs.node.as_ref(), config, found);
-    Some(settings(resolved))
+    Some(settings(&file.path, resolved))
 }
 
 /// The values, and where they were written.
@@ -93,24 +115,100 @@ impl Reader<'_> {
     }
 }
 
-fn settings(resolved: &Resolved) -> YarnSettings {
-    let list = |key: &str| -> Vec<String> {
-        resolved.list(key).into_iter().filter(|item| !item.is_empty()).map(str::to_owned).collect()
+fn settings(file: &str, resolved: &Resolved) -> YarnSettings {
+    const NON_SECURE: &str = "yarn.nodemanager.linux-container-executor.nonsecure-mode";
+    let key = |name: &str| format!("{DOCKER}.{name}");
+    let text = |name: &str| resolved.trimmed(&key(name)).map(str::to_owned);
+    let number = |name: &str| text(name).and_then(|text| text.parse().ok()).unwrap_or(1);
+    let limits_users = resolved.boolean(&format!("{NON_SECURE}.limit-users")).unwrap_or(true);
+    let local_user = || {
+        let set = resolved.trimmed(&format!("{NON_SECURE}.local-user")).filter(|user| !user.is_empty());
+        set.unwrap_or("nobody").to_owned()
     };
-    let with_mode = |key: &str, mode: &str| -> Vec<String> {
-        list(key).into_iter().map(|mount| format!("{mount}:{mode}")).collect()
-    };
-    let docker = "yarn.nodemanager.runtime.linux.docker";
-    let mut mounts = with_mode(&format!("{docker}.default-ro-mounts"), "ro");
-    mounts.extend(with_mode(&format!("{docker}.default-rw-mounts"), "rw"));
-    for key in ["yarn.nodemanager.local-dirs", "yarn.nodemanager.log-dirs"] {
-        let directories = list(key).into_iter().filter(|directory| directory.starts_with('/'));
-        mounts.extend(directories.map(|directory| format!("{directory}:{directory}:rw")));
-    }
     YarnSettings {
-        default_network: resolved.trimmed(DEFAULT_NETWORK_KEY).map(str::to_owned),
-        capabilities: resolved.get(CAPABILITIES_KEY).map(|_| list(CAPABILITIES_KEY)),
-        mounts,
+        file: file.to_owned(),
+        default_network: text("default-container-network"),
+        networks: networks(resolved),
+        capabilities: resolved.get(CAPABILITIES_KEY).map(|_| list(resolved, CAPABILITIES_KEY)),
+        default_mounts: default_mounts(resolved).filter_map(|(_, _, mount)| mount).collect(),
+        directories: ["yarn.nodemanager.local-dirs", "yarn.nodemanager.log-dirs"]
+            .iter()
+            .flat_map(|key| list(resolved, key))
+            .filter(|directory| directory.starts_with('/'))
+            .collect(),
+        privileged_allowed: resolved.boolean(&key("privileged-containers.allowed")) == Some(true),
+        privileged_acl: text("privileged-containers.acl").unwrap_or_default(),
+        container_runtimes: or_default(list(resolved, &key("allowed-container-runtimes")), &["runc"]),
+        image_update: resolved.boolean(IMAGE_UPDATE_KEY) == Some(true),
+        local_user: limits_users.then(local_user),
+        remaps_users: resolved.boolean(&key("enable-userremapping.allowed")).unwrap_or(true),
+        least_uid: number("userremapping-uid-threshold"),
+        least_gid: number("userremapping-gid-threshold"),
+    }
+}
+
+/// The network of a launch that names none.
+pub(super) fn default_network(file: &SiteFile) -> String {
+    let set = match &file.content {
+        SiteContent::Loaded { resolved, .. } => resolved.trimmed(DEFAULT_NETWORK_KEY),
+        SiteContent::Absent | SiteContent::Unusable { .. } => None,
+    };
+    set.unwrap_or("host").to_owned()
+}
+
+fn list(resolved: &Resolved, key: &str) -> Vec<String> {
+    resolved.list(key).into_iter().filter(|item| !item.is_empty()).map(str::to_owned).collect()
+}
+
+fn or_default(list: Vec<String>, default: &[&str]) -> Vec<String> {
+    if list.is_empty() { default.iter().map(|&item| item.to_owned()).collect() } else { list }
+}
+
+fn networks(resolved: &Resolved) -> Vec<String> {
+    or_default(list(resolved, NETWORKS_KEY), &["host", "none", "bridge"])
+}
+
+/// Key, text, and what the NodeManager makes of it: exactly `source:destination` is a mount.
+fn default_mounts(
+    resolved: &Resolved,
+) -> impl Iterator<Item = (&'static str, String, Option<RequestedMount>)> {
+    [(RO_MOUNTS_KEY, "ro"), (RW_MOUNTS_KEY, "rw")].into_iter().flat_map(move |(key, mode)| {
+        list(resolved, key).into_iter().map(move |text| {
+            let parts: Vec<&str> = text.split(':').filter(|part| !part.is_empty()).collect();
+            let mount = match parts[..] {
+                [source, destination] => Some(RequestedMount {
+                    source: source.to_owned(),
+                    destination: destination.to_owned(),
+                    mode: mode.to_owned(),
+                }),
+                _ => None,
+            };
+            (key, text, mount)
+        })
+    })
+}
+
+/// What the NodeManager mounts into every container by itself.
+fn check_default_mounts(reader: &Reader<'_>, machine: &dyn Machine, found: &mut Findings) {
+    let mut invalid = |key: &str, message: String, fix: &str| {
+        let fix = Some(Fix::manual(fix));
+        found.add(reader.finding(codes::DEFAULT_MOUNT_INVALID, key, message, fix));
+    };
+    let mut mounts = Vec::new();
+    for (key, text, mount) in default_mounts(reader.resolved) {
+        match mount {
+            Some(mount) => mounts.push((key, mount)),
+            None => {
+                let message = format!("`{text}` in {key} is not SRC:DST, which is all that YARN takes there");
+                invalid(key, message, "write SRC:DST: the key itself says whether it is read-only");
+            }
+        }
+    }
+    let alone: Vec<RequestedMount> = mounts.iter().map(|(_, mount)| mount.clone()).collect();
+    if let Some((index, why)) = docker_mounts::fault(&alone, machine) {
+        let (key, mount) = &mounts[index];
+        let message = format!("the NodeManager mounts `{}` into every container: {why}", mount.command());
+        invalid(key, message, "correct the mount, or take it out of the list");
     }
 }
 
@@ -126,7 +224,16 @@ fn check_runtime(reader: &Reader<'_>, found: &mut Findings) {
         found.add(reader.finding(codes::WRONG_EXECUTOR_CLASS, EXECUTOR_KEY, message, fix));
     }
     let runtimes = resolved.list(RUNTIMES_KEY);
-    if !runtimes.contains(&"docker") {
+    let unknown: Vec<&str> = runtimes
+        .iter()
+        .copied()
+        .filter(|name| !KNOWN_RUNTIMES.contains(&name.to_ascii_lowercase().as_str()))
+        .collect();
+    if !unknown.is_empty() {
+        let message = format!("YARN knows no runtime `{}`", unknown.join(","));
+        let fix = Some(Fix::property(RUNTIMES_KEY, RUNTIMES));
+        found.add(reader.finding(codes::RUNTIME_UNKNOWN, RUNTIMES_KEY, message, fix));
+    } else if !runtimes.iter().any(|name| name.eq_ignore_ascii_case("docker")) {
         let written = if runtimes.is_empty() { "not set".to_owned() } else { runtimes.join(",") };
         let message = format!("{RUNTIMES_KEY} is {written}, without docker");
         let fix = Some(Fix::property(RUNTIMES_KEY, RUNTIMES));
@@ -135,13 +242,21 @@ fn check_runtime(reader: &Reader<'_>, found: &mut Findings) {
 }
 
 fn check_network(reader: &Reader<'_>, found: &mut Findings) {
-    let allowed = reader.resolved.list(NETWORKS_KEY);
-    let allowed = if allowed.is_empty() { vec!["host", "none", "bridge"] } else { allowed };
+    let allowed = networks(reader.resolved);
     let default = reader.resolved.trimmed(DEFAULT_NETWORK_KEY).unwrap_or("host");
-    if !allowed.contains(&default) {
+    if !allowed.iter().any(|network| network == default) {
         let message = format!("the default network {default} is not among {}", allowed.join(","));
         let fix = Some(Fix::property(NETWORKS_KEY, format!("{},{default}", allowed.join(","))));
         found.add(reader.finding(codes::DEFAULT_NETWORK_NOT_ALLOWED, NETWORKS_KEY, message, fix));
+    }
+}
+
+fn check_capabilities(reader: &Reader<'_>, found: &mut Findings) {
+    let capabilities = list(reader.resolved, CAPABILITIES_KEY);
+    if capabilities.len() > 1 && capabilities.iter().any(|name| name.eq_ignore_ascii_case("none")) {
+        let message = format!("{CAPABILITIES_KEY} mixes none with {} names", capabilities.len() - 1);
+        let fix = Some(Fix::property(CAPABILITIES_KEY, "none"));
+        found.add(reader.finding(codes::CAPABILITIES_MIXED, CAPABILITIES_KEY, message, fix));
     }
 }
 

@@ -42,6 +42,8 @@ const NOT_TRUSTED: &str = "the container loses its mounts and capabilities witho
 const NO_MATCH: &str = "no image name starts like this, so the entry trusts nothing";
 const REFUSED: &str =
     "container-executor exits with 29 (`Error constructing docker command`), so the container does not start";
+const NODE_MANAGER_REFUSES: &str = "the NodeManager refuses the launch, with exit code -1";
+const NODE_MANAGER_DEAD: &str = "the NodeManager does not start";
 const LAUNCH_FAILS: &str =
     "every launch that names this file in YARN_CONTAINER_RUNTIME_DOCKER_CLIENT_CONFIG fails";
 
@@ -87,10 +89,13 @@ codes! {
     BINARY_GROUP: "binary-group", Installation, Error, NodeLaunchesFail, NODE_LOST_22;
     BINARY_OPEN_TO_OTHERS: "binary-open-to-others", Installation, Error, NodeLaunchesFail, NODE_LOST_22;
     BINARY_NOT_SETUID: "binary-not-setuid", Installation, Error, NodeLaunchesFail, NODE_LOST_22;
+    BINARY_MISSING: "binary-missing", Installation, Error, NodeLaunchesFail, NODE_MANAGER_DEAD;
+    CONFIG_CLOSED: "config-closed", Installation, Error, NodeLaunchesFail, "container-executor looks for the file as the NodeManager's user and exits with 29 (`docker error code=52`)";
 
     // What the file sets.
     DOCKER_OFF: "docker-off", Contents, Error, NodeLaunchesFail, "container-executor exits with 32 at every Docker launch";
     DOCKER_NOT_EXACTLY_TRUE: "docker-not-exactly-true", Contents, Error, NodeLaunchesFail, "container-executor exits with 32 at every Docker launch";
+    MINIMUM_ID_INVALID: "min-user-id-invalid", Contents, Error, NodeLaunchesFail, "container-executor exits with 255 at every launch";
     DUPLICATE_KEY: "duplicate-key", Contents, Warning, Degraded, "the first line counts and this one is ignored";
     REPEATED_SECTION: "repeated-section", Contents, Info, None, "the sections become one; of a key in both, the first counts";
     VALUE_CUT_AT_HASH: "value-cut-at-hash", Contents, Warning, Degraded, "everything after the `#` is cut off, even within a value";
@@ -125,13 +130,25 @@ codes! {
     IMAGE_NOT_TRUSTED: "image-not-trusted", Launch, Error, ImageLaunchesFail, NOT_TRUSTED;
     MOUNT_REFUSED: "mount-refused", Launch, Error, ImageLaunchesFail, REFUSED;
     PRIVILEGED_REFUSED: "privileged-refused", Launch, Error, ImageLaunchesFail, REFUSED;
+    NETWORK_NOT_ALLOWED: "network-not-allowed", Launch, Error, ImageLaunchesFail, NODE_MANAGER_REFUSES;
+    NETWORK_UNKNOWN: "network-unknown", Launch, Error, ImageLaunchesFail, "container-executor asks docker for the network and exits with 29 (`docker error code=-1`)";
+    PRIVILEGED_NOT_ALLOWED: "privileged-not-allowed", Launch, Error, ImageLaunchesFail, NODE_MANAGER_REFUSES;
+    USER_REFUSED: "user-refused", Launch, Error, ImageLaunchesFail, "no container of this user starts on this node";
+    JOB_SETTING_REFUSED: "job-setting-refused", Launch, Error, ImageLaunchesFail, NODE_MANAGER_REFUSES;
+    MOUNT_NOT_UNDERSTOOD: "mount-not-understood", Launch, Error, ImageLaunchesFail, NODE_MANAGER_REFUSES;
+    MOUNT_IMPOSSIBLE: "mount-impossible", Launch, Error, ImageLaunchesFail, "docker does not start the container, and container-executor exits with 7";
+    LAUNCH_REFUSED: "launch-refused", Launch, Error, ImageLaunchesFail, REFUSED;
 
     // yarn-site.xml.
-    SITE_UNREADABLE: "site-unreadable", YarnSite, Error, NodeLaunchesFail, "the NodeManager does not start";
+    SITE_UNREADABLE: "site-unreadable", YarnSite, Error, NodeLaunchesFail, NODE_MANAGER_DEAD;
     RUNTIME_NOT_ALLOWED: "runtime-not-allowed", YarnSite, Error, NodeLaunchesFail, "the NodeManager refuses every Docker container";
-    WRONG_EXECUTOR_CLASS: "wrong-executor-class", YarnSite, Error, Degraded, "the NodeManager runs every container without Docker, whatever a job asks for";
-    DEFAULT_NETWORK_NOT_ALLOWED: "default-network-not-allowed", YarnSite, Error, NodeLaunchesFail, "the NodeManager does not start";
+    RUNTIME_UNKNOWN: "runtime-unknown", YarnSite, Error, NodeLaunchesFail, NODE_MANAGER_DEAD;
+    WRONG_EXECUTOR_CLASS: "wrong-executor-class", YarnSite, Error, NodeLaunchesFail, "the NodeManager runs every container without Docker, whatever a job asks for";
+    DEFAULT_NETWORK_NOT_ALLOWED: "default-network-not-allowed", YarnSite, Error, NodeLaunchesFail, NODE_MANAGER_DEAD;
+    CAPABILITIES_MIXED: "capabilities-mixed-with-none", YarnSite, Error, NodeLaunchesFail, NODE_MANAGER_DEAD;
+    DEFAULT_MOUNT_INVALID: "default-mount-invalid", YarnSite, Error, NodeLaunchesFail, "every Docker launch on this node fails";
     IMAGE_UPDATE_ON: "image-update-on", YarnSite, Warning, Degraded, "each launch pulls first, without the job's credentials: private images need those of root on the node";
+    IMAGE_UPDATE_WITHOUT_CREDENTIAL: "image-update-without-credential", YarnSite, Error, ImageLaunchesFail, "the pull before each launch fails, and with it the launch, even if the image is on the node";
     ECR_AUTO_AUTH_ON: "ecr-auto-auth-on", YarnSite, Info, None, "EMR itself fetches credentials for registries in the cluster's Region";
     ECR_AUTO_AUTH_OFF: "ecr-auto-auth-off", YarnSite, Info, None, "credentials come only from the file in YARN_CONTAINER_RUNTIME_DOCKER_CLIENT_CONFIG or from the node's own Docker config";
     ECR_AUTO_AUTH_SUSPECT: "ecr-auto-auth-suspect", YarnSite, Warning, Degraded, "users report that EMR's own ECR authentication fails since EMR 6.9.0 unless its provider class is set";
@@ -140,6 +157,7 @@ codes! {
     // Credentials.
     CLIENT_CONFIG_MISSING: "client-config-missing", Credentials, Error, ImageLaunchesFail, LAUNCH_FAILS;
     CLIENT_CONFIG_UNREADABLE: "client-config-unreadable", Credentials, Error, ImageLaunchesFail, LAUNCH_FAILS;
+    CLIENT_CONFIG_URI: "client-config-uri", Credentials, Error, ImageLaunchesFail, LAUNCH_FAILS;
     CLIENT_CONFIG_UNKNOWN: "client-config-unknown", Credentials, Warning, Degraded, "whether launches can read the file is not known";
     CLIENT_CONFIG_POISONOUS: "client-config-poisonous", Credentials, Error, ImageLaunchesFail, LAUNCH_FAILS;
     CLIENT_CONFIG_EMPTY: "client-config-empty", Credentials, Warning, ImageLaunchesFail, "YARN reads the file without an error and passes nothing to Docker, so pulls from private registries fail";
@@ -147,12 +165,15 @@ codes! {
     CREDENTIAL_EXPIRED: "credential-expired", Credentials, Error, ImageLaunchesFail, "pulls fail with `no basic auth credentials` or 401 on every node that does not have the image yet";
     CREDENTIAL_EXPIRES_SOON: "credential-expires-soon", Credentials, Warning, Degraded, "unless the credential is renewed, pulls will soon fail on every node that does not have the image yet";
     IMAGE_WITHOUT_CREDENTIAL: "image-without-credential", Credentials, Warning, ImageLaunchesFail, "if the registry is private, the pull fails with `no basic auth credentials`";
+    ECR_CREDENTIAL_MISSING: "ecr-credential-missing", Credentials, Error, ImageLaunchesFail, "the pull fails with `no basic auth credentials`";
+    CREDENTIAL_INVALID: "credential-invalid", Credentials, Error, ImageLaunchesFail, "docker drops the entry with a warning, and the pull fails";
     NO_AWS_CREDENTIALS: "no-aws-credentials", Credentials, Error, Degraded, "no authorization token can be fetched, and the published one will expire";
     IAM_ACTION_MISSING: "iam-action-missing", Credentials, Error, Degraded, "no authorization token can be fetched, and the published one will expire";
     CLOCK_SKEW: "clock-skew", Credentials, Warning, Degraded, "AWS rejects signed calls beyond five minutes, and log times are wrong";
 
     // This node.
     DOCKER_BINARY_MISSING: "docker-binary-missing", Node, Error, NodeLaunchesFail, "every Docker launch on this node fails";
+    DOCKER_UNREACHABLE: "docker-unreachable", Node, Error, NodeLaunchesFail, "container-executor cannot ask docker for the network and exits with 29 (`docker error code=-1`)";
     RULES_ASSUMED: "rules-assumed", Node, Info, None, "Hadoop 3.2 (EMR 6.0 to 6.8) decides some cases differently";
 
     // The registry's answer.

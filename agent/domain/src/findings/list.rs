@@ -1,6 +1,6 @@
 //! Gathers findings, within bounds: a hostile file must not fill the memory with them.
 
-use super::{Code, Finding};
+use super::{Code, Finding, Severity};
 
 /// As many of one code are listed one by one.
 const MOST_OF_A_CODE: usize = 25;
@@ -24,6 +24,22 @@ impl Findings {
         if *count <= MOST_OF_A_CODE {
             self.findings.push(finding);
         }
+    }
+
+    /// Adds all of another list.
+    pub(crate) fn append(&mut self, other: Self) {
+        for finding in other.findings {
+            self.add(finding);
+        }
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Finding> {
+        self.findings.iter()
+    }
+
+    /// Those that are errors.
+    pub(crate) fn errors(&self) -> impl Iterator<Item = &Finding> {
+        self.iter().filter(|finding| finding.severity() == Severity::Error)
     }
 
     /// Whether one more of this code would still be listed.

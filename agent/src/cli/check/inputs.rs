@@ -37,13 +37,16 @@ fn check_node(options: &Options) -> Result<Report, Exit> {
     }
     let runtime = runtime()?;
     let report = runtime.block_on(async {
-        let published = online::published(&settings, &mut inputs).await;
+        let read = online::client_config(client_config(options), &settings, &mut inputs).await;
+        if settings.names_hadoops_own_conf_dir() {
+            online::ask_docker(&mut inputs).await;
+        }
         if !options.offline {
             online::ask_aws(&settings, &mut inputs).await;
         }
         let mut report = check::run(&inputs);
         if !options.offline {
-            online::ask_registries(published.as_deref(), &inputs.request, &mut report).await;
+            online::ask_registries(read.as_deref(), &mut report).await;
         }
         report
     });
@@ -61,7 +64,11 @@ fn named_files(options: &Options) -> Inputs<'static> {
         hadoop: named_rules(options).unwrap_or(HadoopVersion { rules: Rules::V3_3, assumed: true }),
         executor_cfg: file(&options.executor_cfg),
         yarn_site: options.yarn_site.as_deref().map(|path| hadoop_conf::yarn_site(path, false)),
-        client_config: file(&options.docker_config).map(|file| ClientConfig { file, access: None }),
+        client_config: file(&options.docker_config).map(|file| ClientConfig {
+            file,
+            access: None,
+            misplaced: None,
+        }),
         emr_config: file(&options.emr_config),
         node: None,
         registries: Vec::new(),
@@ -75,13 +82,36 @@ fn named_rules(options: &Options) -> Option<HadoopVersion> {
     options.rules.parse().ok().map(HadoopVersion::named)
 }
 
+/// The environment that the options stand for counts like the options, and the options before it.
 fn request(options: &Options) -> Request {
-    // Several mounts in one text are several mounts, as in the environment of a job.
-    let mounts = options.mount.iter().flat_map(|text| text.as_bytes().split(|byte| *byte == b','));
-    Request {
-        images: options.image.iter().map(|image| image.as_bytes().to_vec()).collect(),
-        privileged: options.privileged,
-        mounts: mounts.filter(|mount| !mount.is_empty()).map(<[u8]>::to_vec).collect(),
-        network: options.network.clone(),
+    const PREFIX: &str = "YARN_CONTAINER_RUNTIME_DOCKER_";
+    let set = |name: &str| {
+        let mut variables = options.env.iter();
+        variables.find(|(key, _)| key.strip_prefix(PREFIX) == Some(name)).map(|(_, value)| value.as_str())
+    };
+    let mut images: Vec<Vec<u8>> = options.image.iter().map(|image| image.as_bytes().to_vec()).collect();
+    if images.is_empty() {
+        images.extend(set("IMAGE").map(|image| image.as_bytes().to_vec()));
     }
+    let mut mounts: Vec<&[u8]> = options.mount.iter().map(|mount| mount.as_bytes()).collect();
+    if mounts.is_empty() {
+        mounts.extend(set("MOUNTS").map(str::as_bytes));
+    }
+    Request {
+        images,
+        privileged: options.privileged
+            || set("RUN_PRIVILEGED_CONTAINER").is_some_and(|value| value.eq_ignore_ascii_case("true")),
+        // Several mounts in one text are several mounts, as in the environment of a job.
+        mounts: mounts.iter().flat_map(|text| text.split(|byte| *byte == b',')).map(<[u8]>::to_vec).collect(),
+        network: options.network.clone().or_else(|| set("CONTAINER_NETWORK").map(str::to_owned)),
+        user: options.user.clone(),
+        environment: options.env.clone(),
+    }
+}
+
+/// The file that the job names, if it names one.
+fn client_config(options: &Options) -> Option<&str> {
+    let variable = "YARN_CONTAINER_RUNTIME_DOCKER_CLIENT_CONFIG";
+    let set = options.env.iter().find(|(name, _)| name == variable).map(|(_, value)| value.as_str());
+    options.client_config.as_deref().or(set)
 }

@@ -1,24 +1,115 @@
-//! The part of a check that calls others: HDFS for the published file, ECR for a token, registries for the
+//! The part of a check that calls others: HDFS for the client config, Docker, ECR for a token, registries for the
 //! images.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
-use domain::check::{
-    self, AwsAnswer, ClientConfig, Content, ImageReference, Inputs, Report, Request, TextFile,
-};
+use domain::check::{self, AwsAnswer, ClientConfig, Content, ImageReference, Inputs, Report, TextFile};
 use domain::credentials::{Secret, TokenScope};
+use domain::documents::PublishedPath;
 use domain::documents::plan::{Found as Placed, Plan};
 use domain::settings::Settings;
 use hadoop_rules::client_config;
 
 use crate::io::ecr::Ecr;
-use crate::io::registry;
+use crate::io::node::{access, text_file};
+use crate::io::{docker, hadoop_conf, registry};
 use crate::sink::{Intent, Sink as _};
 use crate::wiring;
 
-/// Reads the published file, adds it to the inputs, and returns its content.
-pub(super) async fn published(settings: &Settings, inputs: &mut Inputs<'_>) -> Option<Vec<u8>> {
-    let mut sink = wiring::published(settings);
+/// Where a job's client config is.
+enum Place {
+    Hdfs(PublishedPath),
+    Local(PathBuf),
+    /// On a file system that only the NodeManager reads.
+    Elsewhere,
+}
+
+/// Reads the file that a job names by `uri`, or the published one, adds it to the inputs, and returns its content.
+pub(super) async fn client_config(
+    uri: Option<&str>,
+    settings: &Settings,
+    inputs: &mut Inputs<'_>,
+) -> Option<Vec<u8>> {
+    let place = match uri {
+        Some(uri) => place(uri),
+        None => Ok(Place::Hdfs(settings.published.path.clone())),
+    };
+    let name = uri.map_or_else(|| settings.published.path.to_string(), str::to_owned);
+    let known = match place {
+        Ok(Place::Hdfs(path)) => known_host(&path, settings).await.map(|()| Place::Hdfs(path)),
+        other => other,
+    };
+    let content_of = |content| TextFile { path: name.clone(), content };
+    let config = match known {
+        Ok(Place::Hdfs(path)) => published(path, name.clone(), settings).await,
+        Ok(Place::Local(path)) => {
+            let content = text_file(&path).content;
+            ClientConfig { access: access(&path), file: content_of(content), misplaced: None }
+        }
+        Ok(Place::Elsewhere) => {
+            let why = "only the NodeManager reads that file system".to_owned();
+            ClientConfig { file: content_of(Content::Unreadable(why)), access: None, misplaced: None }
+        }
+        Err(why) => ClientConfig { file: content_of(Content::Absent), access: None, misplaced: Some(why) },
+    };
+    let bytes = config.file.bytes().map(<[u8]>::to_vec);
+    inputs.client_config = Some(config);
+    bytes
+}
+
+/// As Hadoop's `Path` reads the text.
+fn place(uri: &str) -> Result<Place, String> {
+    /// File systems of Hadoop's and Amazon's that are not read here.
+    const OTHERS: [&str; 9] = ["s3", "s3a", "s3n", "http", "https", "webhdfs", "swebhdfs", "har", "ftp"];
+    let before_slash = uri.split('/').next().unwrap_or_default();
+    let Some((scheme, _)) = before_slash.split_once(':') else {
+        // Relative paths begin at the home directory of the NodeManager's user.
+        let path = if uri.starts_with('/') { uri.to_owned() } else { format!("/user/yarn/{uri}") };
+        let path = PublishedPath::parse(&path).ok_or_else(|| format!("`{uri}` names no file"))?;
+        return Ok(Place::Hdfs(path));
+    };
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "+.-".contains(c);
+    if !scheme.starts_with(|c: char| c.is_ascii_alphabetic()) || !scheme.chars().all(allowed) {
+        return Err(format!("`{uri}` is no URI: its scheme `{scheme}` has characters that none has"));
+    }
+    match scheme {
+        "hdfs" | "viewfs" => {
+            PublishedPath::parse(uri).map(Place::Hdfs).ok_or_else(|| format!("`{uri}` names no file"))
+        }
+        "file" => {
+            let path = uri.trim_start_matches("file:");
+            let path = path.strip_prefix("//").unwrap_or(path);
+            Ok(Place::Local(PathBuf::from(path)))
+        }
+        scheme if OTHERS.contains(&scheme) => Ok(Place::Elsewhere),
+        scheme => Err(format!("Hadoop knows no file system `{scheme}`, which `{uri}` names")),
+    }
+}
+
+/// Whether the path's NameNode is the cluster's own or at least has an address.
+async fn known_host(path: &PublishedPath, settings: &Settings) -> Result<(), String> {
+    let Some(authority) = path.file_system().and_then(|uri| uri.split_once("://")).map(|(_, rest)| rest)
+    else {
+        return Ok(());
+    };
+    let properties = hadoop_conf::client_properties(&settings.hadoop_conf_dir).unwrap_or_default();
+    let property = |name: &str| properties.get(name).map(String::as_str).unwrap_or_default();
+    let own = property("fs.defaultFS").split_once("://").map(|(_, rest)| rest.trim_end_matches('/'));
+    let host = authority.split(':').next().unwrap_or_default();
+    if own == Some(authority) || property("dfs.nameservices").split(',').any(|name| name.trim() == host) {
+        return Ok(());
+    }
+    match tokio::net::lookup_host((host, 0)).await {
+        Ok(_) => Ok(()),
+        Err(_) => Err(format!("{path} names the NameNode `{host}`, which has no address")),
+    }
+}
+
+async fn published(path: PublishedPath, name: String, settings: &Settings) -> ClientConfig {
+    let mut settings = settings.clone();
+    settings.published.path = path;
+    let mut sink = wiring::published(&settings);
     let reconciled = sink.reconcile(Box::new(|_| Plan::Keep), Intent::DryRun).await;
     let content = match reconciled {
         Ok(visit) => match visit.found {
@@ -28,11 +119,18 @@ pub(super) async fn published(settings: &Settings, inputs: &mut Inputs<'_>) -> O
         },
         Err(problem) => Content::Unreadable(problem.message),
     };
-    let file = TextFile { path: sink.path(), content };
-    let bytes = file.bytes().map(<[u8]>::to_vec);
-    let access = if bytes.is_some() { sink.access().await.ok().flatten() } else { None };
-    inputs.client_config = Some(ClientConfig { file, access });
-    bytes
+    let exists = matches!(content, Content::Bytes(_));
+    let access = if exists { sink.access().await.ok().flatten() } else { None };
+    ClientConfig { file: TextFile { path: name, content }, access, misplaced: None }
+}
+
+/// Asks Docker about the images and networks of the request.
+pub(super) async fn ask_docker(inputs: &mut Inputs<'_>) {
+    let networks = check::networks_of_interest(inputs);
+    let engine = docker::ask(&inputs.request.images, &networks).await;
+    if let Some(node) = inputs.node.as_mut().filter(|node| node.runs_containers) {
+        node.docker = Some(engine);
+    }
 }
 
 /// Asks each scope of the settings' and the trusted registries for a token.
@@ -52,19 +150,23 @@ pub(super) async fn ask_aws(settings: &Settings, inputs: &mut Inputs<'_>) {
     }
 }
 
-/// Asks the registry of each image for its manifest, with the published credential.
-pub(super) async fn ask_registries(published: Option<&[u8]>, request: &Request, report: &mut Report) {
-    let credentials = published.and_then(|bytes| client_config::read(bytes).ok()).unwrap_or_default();
-    for (image, judged) in request.images.iter().zip(&report.images) {
-        let Ok(name) = std::str::from_utf8(image) else { continue };
-        if !judged.name_valid {
+/// Asks the registry of each image that is not on the node for its manifest, with the credential that a pull
+/// would use.
+pub(super) async fn ask_registries(client_config: Option<&[u8]>, report: &mut Report) {
+    let credentials = client_config.and_then(|bytes| client_config::read(bytes).ok()).unwrap_or_default();
+    let architecture = check::docker_architecture(std::env::consts::ARCH);
+    for image in &mut report.images {
+        if !image.name_valid || image.on_node == Some(true) && !image.is_updated {
             continue;
         }
-        let key = judged.credential.as_ref().map(|credential| credential.registry.as_str());
+        let key = image.credential.as_ref().map(|credential| credential.registry.as_str());
+        // Root's own credentials, with which an update pulls, are not read.
+        let key = key.filter(|_| !image.is_updated);
         let auth = key.and_then(|key| credentials.get(key)).map(|auth| Secret::new(auth.expose()));
-        let architecture = check::docker_architecture(std::env::consts::ARCH);
-        let answer = registry::ask(&ImageReference::parse(name), auth.as_ref(), architecture).await;
-        report.findings.extend(check::of_registry(name, &answer, architecture));
+        let answer = registry::ask(&ImageReference::parse(&image.image), auth.as_ref(), architecture).await;
+        let findings = check::of_registry(&image.image, &answer, architecture);
+        image.asked(&answer, &findings);
+        report.findings.extend(findings);
     }
     report.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity()));
 }

@@ -55,7 +55,7 @@ impl Page {
         let verdict = match image.would_launch {
             Some(true) => "would launch".to_owned(),
             Some(false) => format!("would not launch: {}", image.reasons.join("; ")),
-            None => return,
+            None => format!("cannot be judged: it depends on {}", image.unknown.join("; ")),
         };
         let name = self.painted(BOLD, &name);
         self.line(&format!("{name} {}", printable(&verdict)));

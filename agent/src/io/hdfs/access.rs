@@ -1,24 +1,31 @@
 //! Who may read and replace the published copy; it changes nothing.
 
-use domain::check::Access;
+use std::path::Path;
+
+use domain::check::{Access, Permissions};
+use hdfs_native::client::FileStatus;
 
 use super::connection::Connection;
 use super::{HdfsError, PublishedSink};
 
 impl PublishedSink {
-    /// Owner and mode of the file and of its directory; `None` unless both exist.
+    /// Owners and modes of the file and of all directories above it; `None` unless it exists.
     pub async fn access(&mut self) -> Result<Option<Access>, HdfsError> {
         self.with_connection(|hdfs: Connection, settings| async move {
-            let path = &settings.path;
-            let Some(file) = hdfs.status(path.path()).await? else { return Ok(None) };
-            let Some(directory) = hdfs.status(path.directory()).await? else { return Ok(None) };
-            Ok(Some(Access {
-                owner: file.owner,
-                group: file.group,
-                mode: u32::from(file.permission),
-                directory: path.directory().to_owned(),
-                directory_mode: u32::from(directory.permission),
-            }))
+            let permissions = |path: &Path, status: FileStatus| Permissions {
+                path: path.display().to_string(),
+                owner: status.owner,
+                group: status.group,
+                mode: u32::from(status.permission),
+            };
+            let path = Path::new(settings.path.path());
+            let mut chain = Vec::new();
+            for part in path.ancestors() {
+                let Some(status) = hdfs.status(&part.to_string_lossy()).await? else { return Ok(None) };
+                chain.push(permissions(part, status));
+            }
+            let file = chain.remove(0);
+            Ok(Some(Access { file, directories: chain }))
         })
         .await
     }

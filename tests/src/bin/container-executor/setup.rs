@@ -7,16 +7,15 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use hadoop_rules::Rules;
-use hadoop_rules::executor_config::{ExecutorConfig, HEAD, lossy};
+use hadoop_rules::executor_config::ExecutorConfig;
 use hadoop_rules::setup::{self, Binary, Content, Ending, Owned, Setup, SetupFault};
+use hadoop_rules::users::{self, UserRefusal};
 use nix::unistd::{Group, User};
 
 use crate::accounts::Account;
 use crate::exit::{self, Failure};
 
 const CONFIGURATION: &str = "/etc/hadoop/conf/container-executor.cfg";
-const BANNED_BY_DEFAULT: [&[u8]; 4] = [b"yarn", b"mapred", b"hdfs", b"bin"];
-const MINIMUM_USER_ID: u32 = 1000;
 
 /// A configuration that has passed the checks.
 pub(crate) struct Installation {
@@ -47,40 +46,12 @@ impl Installation {
 
     /// The user `name`, if the configuration lets it run containers.
     pub(crate) fn user(&self, name: &str) -> Result<Account, Failure> {
-        let refused = |message: String| Failure::new(exit::USER_REFUSED, message);
-        if name == "root" {
-            return Err(refused("Running as root is not allowed".to_owned()));
-        }
-        let minimum = self.minimum_user_id()?;
-        let is_banned = match self.config.list(HEAD, "banned.users") {
-            Some(banned) => banned.contains(name.as_bytes()),
-            None => BANNED_BY_DEFAULT.contains(&name.as_bytes()),
-        };
-        if is_banned {
-            return Err(refused(format!("Requested user {name} is banned")));
-        }
+        let refused = |refusal: UserRefusal| Failure::new(exit::USER_REFUSED, refusal.to_string());
         let user = User::from_name(name).ok().flatten();
-        let user = user.ok_or_else(|| refused(format!("User {name} not found")))?;
-        let is_allowed =
-            self.config.list(HEAD, "allowed.system.users").is_some_and(|list| list.contains(name.as_bytes()));
-        if user.uid.as_raw() < minimum && !is_allowed {
-            return Err(refused(format!(
-                "Requested user {name} is not whitelisted and has id {},which is below the minimum allowed {minimum}",
-                user.uid
-            )));
-        }
-        Account::of(user)
-    }
-
-    fn minimum_user_id(&self) -> Result<u32, Failure> {
-        const KEY: &str = "min.user.id";
-        let Some(value) = self.config.get(HEAD, KEY) else { return Ok(MINIMUM_USER_ID) };
-        let number = str::from_utf8(value).ok().and_then(|value| value.parse::<i32>().ok());
-        // C compares it with the unsigned user id.
-        number.map(i32::cast_unsigned).ok_or_else(|| {
-            let value = lossy(value);
-            Failure::new(exit::USER_REFUSED, format!("Illegal value of {value} for {KEY} in configuration"))
-        })
+        users::check(&self.config, name.as_bytes(), user.as_ref().map(|user| user.uid.as_raw()))
+            .map_err(refused)?;
+        let unknown = || refused(UserRefusal::Unknown { user: name.into() });
+        Account::of(user.ok_or_else(unknown)?)
     }
 }
 

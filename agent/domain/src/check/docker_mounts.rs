@@ -1,0 +1,112 @@
+//! What Docker makes of a launch's mounts: their destinations, and how they lie upon each other.
+
+use std::collections::BTreeMap;
+
+use hadoop_rules::mounts::RequestedMount;
+
+use super::inputs::{Machine, Propagation};
+
+/// Files in every container, which Docker itself makes.
+const FILES: [&str; 3] = ["/etc/hostname", "/etc/hosts", "/etc/resolv.conf"];
+/// Directories of every image that YARN can use.
+const DIRECTORIES: [&str; 14] = [
+    "/bin", "/boot", "/dev", "/etc", "/home", "/lib", "/opt", "/proc", "/root", "/run", "/sys", "/tmp",
+    "/usr", "/var",
+];
+
+/// The first mount that ends the launch, by its place in `mounts`, and why. Sources exist, as container-executor
+/// has checked.
+pub(super) fn fault(mounts: &[RequestedMount], machine: &dyn Machine) -> Option<(usize, String)> {
+    let mut taken: BTreeMap<String, usize> = BTreeMap::new();
+    for (index, mount) in mounts.iter().enumerate() {
+        if mounts[..index].contains(mount) {
+            // The NodeManager passes it once.
+            continue;
+        }
+        let own = own_fault(mount, machine);
+        let destination = cleaned(&mount.destination);
+        let twice = taken
+            .contains_key(&destination)
+            .then(|| format!("docker says `Duplicate mount point: {destination}`"));
+        if let Some(why) = own.or(twice) {
+            return Some((index, why));
+        }
+        let nested = taken.iter().find_map(|(other, place)| {
+            let other = (other.as_str(), &mounts[*place]);
+            let this = (destination.as_str(), mount);
+            nesting_fault(other, this, machine).or_else(|| nesting_fault(this, other, machine))
+        });
+        if let Some(why) = nested {
+            return Some((index, why));
+        }
+        taken.insert(destination, index);
+    }
+    None
+}
+
+fn own_fault(mount: &RequestedMount, machine: &dyn Machine) -> Option<String> {
+    let destination = cleaned(&mount.destination);
+    if !mount.destination.starts_with('/') {
+        return Some(format!("docker takes absolute destinations only, and `{}` is none", mount.destination));
+    }
+    if destination == "/" {
+        return Some("docker does not mount over `/`".to_owned());
+    }
+    let is_directory =
+        |source: &str| machine.realpath(source.as_bytes()).map(|real| machine.is_directory(&real));
+    match is_directory(&mount.source) {
+        Some(true) if FILES.contains(&destination.as_str()) => {
+            return Some(format!(
+                "`{destination}` is a file in every container, and the source is a directory"
+            ));
+        }
+        Some(false) if DIRECTORIES.contains(&destination.as_str()) => {
+            return Some(format!("`{destination}` is a directory in every image, and the source is none"));
+        }
+        _ => {}
+    }
+    let propagation = mount.propagation()?;
+    let found = machine.propagation(mount.source.as_bytes())?;
+    let suffices = match propagation {
+        "shared" | "rshared" => found == Propagation::Shared,
+        "slave" | "rslave" => found != Propagation::Private,
+        _ => true,
+    };
+    (!suffices).then(|| {
+        let wanted = propagation.trim_start_matches('r');
+        format!("docker asks for a {wanted} mount, and the source lies on a private one of the node")
+    })
+}
+
+/// Why `inner` cannot be mounted inside of `outer`.
+fn nesting_fault(
+    (outer_destination, outer): (&str, &RequestedMount),
+    (inner_destination, inner): (&str, &RequestedMount),
+    machine: &dyn Machine,
+) -> Option<String> {
+    let rest = inner_destination.strip_prefix(outer_destination)?.strip_prefix('/')?;
+    let place = format!("{}/{rest}", outer.source.trim_end_matches('/'));
+    let is_directory = |path: &str| machine.realpath(path.as_bytes()).map(|real| machine.is_directory(&real));
+    match (is_directory(&place), is_directory(&inner.source)) {
+        (None, _) if outer.is_read_only() => Some(format!(
+            "`{inner_destination}` is to lie below `{outer_destination}`, which is mounted read-only and lacks it"
+        )),
+        (Some(there), Some(inner)) if there != inner => Some(format!(
+            "`{inner_destination}` is to lie over something below `{outer_destination}` that is not of its kind"
+        )),
+        _ => None,
+    }
+}
+
+/// Without repeated and trailing slashes, and with `.` and `..` resolved.
+fn cleaned(path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    format!("/{}", parts.join("/"))
+}

@@ -1,0 +1,194 @@
+//! What a job asks for beside its image: the NodeManager's half of the answer, and that of container-executor which
+//! does not depend on the image.
+
+use hadoop_rules::executor_config::{ExecutorConfig, lossy};
+use hadoop_rules::mounts::{self, RequestError, RequestedMount};
+use hadoop_rules::users::{self, UserRefusal};
+
+use super::inputs::{Account, Inputs};
+use super::launch::check_network;
+use super::yarn::YarnSettings;
+use crate::findings::{Effect, Finding, Findings, Fix, codes};
+
+/// The environment of a job that YARN reads.
+const TYPE: &str = "YARN_CONTAINER_RUNTIME_TYPE";
+const TMPFS: &str = "YARN_CONTAINER_RUNTIME_DOCKER_TMPFS_MOUNTS";
+const RUNTIME: &str = "YARN_CONTAINER_RUNTIME_DOCKER_RUNTIME";
+const HOSTNAME: &str = "YARN_CONTAINER_RUNTIME_DOCKER_CONTAINER_HOSTNAME";
+const ENTRY_POINT: &str = "YARN_CONTAINER_RUNTIME_DOCKER_RUN_OVERRIDE_DISABLE";
+
+/// Checks the job's wishes against yarn-site.xml, container-executor.cfg and the node.
+pub(super) fn check(
+    path: &str,
+    config: Option<&ExecutorConfig>,
+    settings: Option<&YarnSettings>,
+    inputs: &Inputs<'_>,
+) -> Findings {
+    let mut found = Findings::default();
+    if let Some(config) = config {
+        check_native_network(path, config, settings, inputs, &mut found);
+    }
+    if let Some(settings) = settings {
+        check_network_of_job(settings, inputs, &mut found);
+        check_privileges(settings, inputs, &mut found);
+        check_environment(settings, inputs, &mut found);
+    }
+    if inputs.node.is_some()
+        && let (Some(user), Some(config)) = (&inputs.request.user, config)
+    {
+        check_user(path, user, config, settings, inputs, &mut found);
+    }
+    found
+}
+
+fn check_native_network(
+    path: &str,
+    config: &ExecutorConfig,
+    settings: Option<&YarnSettings>,
+    inputs: &Inputs<'_>,
+    found: &mut Findings,
+) {
+    let Some(network) = &inputs.request.network else { return };
+    if settings.is_none_or(|settings| settings.networks.contains(network)) {
+        check_network(path, config, network, Effect::ImageLaunchesFail, found);
+    }
+    let networks = inputs.node.as_ref().and_then(|node| node.docker.as_ref()).map(|docker| &docker.networks);
+    if networks.and_then(|networks| networks.get(network)) == Some(&false) {
+        found.add(unknown_network(network));
+    }
+}
+
+pub(super) fn unknown_network(network: &str) -> Finding {
+    let message = format!("Docker on this node has no network {network}");
+    Finding::new(codes::NETWORK_UNKNOWN, message)
+        .fix(Fix::manual("name a network of `docker network ls`, such as host"))
+}
+
+fn check_network_of_job(settings: &YarnSettings, inputs: &Inputs<'_>, found: &mut Findings) {
+    let Some(network) = &inputs.request.network else { return };
+    if !settings.networks.contains(network) {
+        let message = format!(
+            "the job asks for the network `{network}`, which is not among {}",
+            settings.networks.join(",")
+        );
+        let fix = Fix::manual("name one of them, or allow it in allowed-container-networks of yarn-site.xml");
+        found.add(Finding::new(codes::NETWORK_NOT_ALLOWED, message).fix(fix).in_file(&settings.file));
+    }
+}
+
+fn check_privileges(settings: &YarnSettings, inputs: &Inputs<'_>, found: &mut Findings) {
+    if !inputs.request.privileged {
+        return;
+    }
+    let refused = |message: &str| {
+        let fix = Fix::manual(
+            "run the job without privileges, or set privileged-containers.allowed and .acl in yarn-site.xml",
+        );
+        Finding::new(codes::PRIVILEGED_NOT_ALLOWED, message).fix(fix).in_file(&settings.file)
+    };
+    if !settings.privileged_allowed {
+        found.add(refused("yarn-site.xml does not allow privileged containers"));
+        return;
+    }
+    let (users, _groups) = settings.privileged_acl.split_once(' ').unwrap_or((&settings.privileged_acl, ""));
+    let is_listed = |user: &String| users == "*" || users.split(',').any(|listed| listed.trim() == user);
+    if let Some(user) = inputs.request.user.as_ref().filter(|user| !is_listed(user)) {
+        found.add(refused(&format!("the ACL for privileged containers does not name the user {user}")));
+    }
+    if !inputs.request.is_set(ENTRY_POINT) && inputs.request.user.is_some() {
+        found.add(refused(&format!(
+            "privileged containers run their image's entry point only, so the job must set {ENTRY_POINT}=true"
+        )));
+    }
+}
+
+fn check_environment(settings: &YarnSettings, inputs: &Inputs<'_>, found: &mut Findings) {
+    let mut refuse = |name: &str, why: String| {
+        let message = format!("{name}: {why}");
+        let fix = Fix::manual("correct the variable, or leave it out");
+        found.add(Finding::new(codes::JOB_SETTING_REFUSED, message).fix(fix));
+    };
+    for (name, value) in &inputs.request.environment {
+        match name.as_str() {
+            TYPE if value != "docker" => {
+                refuse(name, format!("`{value}` is not `docker`, so the job runs without Docker"));
+            }
+            TMPFS => {
+                let is_path = |mount: &str| mount.starts_with('/') && !mount.contains(':') && mount.len() > 1;
+                if let Some(mount) = value.split(',').find(|mount| !is_path(mount)) {
+                    refuse(name, format!("`{mount}` is not an absolute path without options"));
+                }
+            }
+            RUNTIME if !settings.container_runtimes.contains(value) => {
+                let allowed = settings.container_runtimes.join(",");
+                refuse(name, format!("`{value}` is not among the allowed-container-runtimes {allowed}"));
+            }
+            HOSTNAME if !is_host_name(value) => refuse(name, format!("`{value}` is no host name for docker")),
+            _ => {}
+        }
+    }
+}
+
+fn is_host_name(name: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+    name.len() > 1 && name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(allowed)
+}
+
+fn check_user(
+    path: &str,
+    job_user: &str,
+    config: &ExecutorConfig,
+    settings: Option<&YarnSettings>,
+    inputs: &Inputs<'_>,
+    found: &mut Findings,
+) {
+    let user = settings.and_then(|settings| settings.local_user.as_deref()).unwrap_or(job_user);
+    let account = inputs.machine.account(user.as_bytes());
+    let refused = |message: String, fix: &str| {
+        let finding = Finding::new(codes::USER_REFUSED, message).fix(Fix::manual(fix));
+        finding.in_file(path)
+    };
+    match users::check(config, user.as_bytes(), account.map(|account| account.uid)) {
+        // Reported for the file itself.
+        Err(UserRefusal::IllegalMinimum { .. }) => return,
+        Err(refusal) => {
+            found.add(refused(
+                refusal.to_string(),
+                "submit as another user, or change banned.users, min.user.id or allowed.system.users",
+            ));
+            return;
+        }
+        Ok(()) => {}
+    }
+    if let (Some(Account { uid, gid }), Some(settings)) = (account, settings)
+        && settings.remaps_users
+    {
+        for (kind, id, threshold) in [("uid", uid, settings.least_uid), ("gid", gid, settings.least_gid)] {
+            if id < threshold {
+                let message = format!("{kind} {id} of user {user} is below the threshold {threshold}");
+                found
+                    .add(refused(message, "submit as another user, or lower the threshold in yarn-site.xml"));
+            }
+        }
+    }
+}
+
+/// The job's mounts as the NodeManager passes them on; `None` with a finding if it does not.
+pub(super) fn mounts(inputs: &Inputs<'_>, found: &mut Findings) -> Option<Vec<RequestedMount>> {
+    if inputs.request.mounts.is_empty() {
+        return Some(Vec::new());
+    }
+    let list = lossy(&inputs.request.mounts.join(&b","[..])).into_owned();
+    let error = match mounts::parse_list(&list) {
+        Ok(mounts) => return Some(mounts),
+        Err(error) => error,
+    };
+    let fix = match error {
+        RequestError::NotUnderstood { .. } => {
+            Fix::manual("write SRC:DST, SRC:DST:ro or SRC:DST:rw, separated by commas alone")
+        }
+        RequestError::Relative { .. } => Fix::manual("name the source by its absolute path on the node"),
+    };
+    found.add(Finding::new(codes::MOUNT_NOT_UNDERSTOOD, error.to_string()).fix(fix));
+    None
+}

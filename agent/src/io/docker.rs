@@ -1,0 +1,100 @@
+//! The node's Docker engine: whether it answers, and which of the images and networks in question it has.
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use bytes::Bytes;
+use domain::check::DockerEngine;
+use http_body_util::{BodyExt as _, Empty};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::header::HOST;
+use hyper::{Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use thiserror::Error;
+use tokio::net::UnixStream;
+
+use crate::io::chain;
+
+/// Where docker, which container-executor starts without an environment, looks for its engine.
+const SOCKET: &str = "/var/run/docker.sock";
+/// Longest that all requests may take; a pull under way does not delay them.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+#[derive(Debug, Error)]
+enum DockerError {
+    #[error("cannot connect to {SOCKET}")]
+    Connect { source: io::Error },
+    #[error("cannot request {path}")]
+    Request { path: String, source: hyper::http::Error },
+    #[error("no response to {path}")]
+    Response { path: String, source: hyper::Error },
+    #[error("{path} returned HTTP {status}")]
+    Status { path: String, status: StatusCode },
+    #[error("no answer within {DEADLINE:?}")]
+    Timeout,
+}
+
+/// Lists containers, and looks up these images and networks.
+pub(crate) async fn ask(images: &[Vec<u8>], networks: &[String]) -> DockerEngine {
+    let mut engine = DockerEngine::default();
+    let looked_up = tokio::time::timeout(DEADLINE, look_up(images, networks, &mut engine)).await;
+    if let Err(error) = looked_up.map_err(|_| DockerError::Timeout).flatten() {
+        engine.failure = Some(chain(&error));
+    }
+    engine
+}
+
+async fn look_up(
+    images: &[Vec<u8>],
+    networks: &[String],
+    engine: &mut DockerEngine,
+) -> Result<(), DockerError> {
+    let stream =
+        UnixStream::connect(Path::new(SOCKET)).await.map_err(|source| DockerError::Connect { source })?;
+    let handshaken = handshake(TokioIo::new(stream)).await;
+    let (mut sender, connection) =
+        handshaken.map_err(|source| DockerError::Response { path: SOCKET.to_owned(), source })?;
+    // It ends with the sender; its errors reach the requests.
+    tokio::spawn(connection);
+    exists(&mut sender, "/containers/json?limit=1").await?;
+    for image in images {
+        // What else is in a name YARN or Docker refuses.
+        let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-/:".contains(byte);
+        if let Some(name) =
+            std::str::from_utf8(image).ok().filter(|name| name.bytes().all(|byte| plain(&byte)))
+        {
+            let known = exists(&mut sender, &format!("/images/{name}/json")).await?;
+            engine.images.insert(image.clone(), known);
+        }
+    }
+    for network in networks
+        .iter()
+        .filter(|name| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte)))
+    {
+        let known = exists(&mut sender, &format!("/networks/{network}")).await?;
+        engine.networks.insert(network.clone(), known);
+    }
+    Ok(())
+}
+
+/// Whether the engine has what the path names.
+async fn exists(sender: &mut SendRequest<Empty<Bytes>>, path: &str) -> Result<bool, DockerError> {
+    let named = || path.to_owned();
+    let request = Request::get(path).header(HOST, "docker").body(Empty::new());
+    let request = request.map_err(|source| DockerError::Request { path: named(), source })?;
+    let unanswered = |source| DockerError::Response { path: named(), source };
+    sender.ready().await.map_err(unanswered)?;
+    let response = sender.send_request(request).await.map_err(unanswered)?;
+    match response.status() {
+        StatusCode::OK => {
+            response.into_body().collect().await.map_err(unanswered)?;
+            Ok(true)
+        }
+        StatusCode::NOT_FOUND | StatusCode::BAD_REQUEST => {
+            response.into_body().collect().await.map_err(unanswered)?;
+            Ok(false)
+        }
+        status => Err(DockerError::Status { path: named(), status }),
+    }
+}
