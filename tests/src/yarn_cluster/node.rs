@@ -6,7 +6,7 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -83,6 +83,18 @@ impl ClusterNode {
             Self { node_manager: None, engine: None, namespaces, control_groups, number, health_port, files };
         node.start_engine().await.map_err(no_engine)?;
         node.start_node_manager()?;
+        Ok(node)
+    }
+
+    /// Starts a node with an engine alone, for what can be asked about it beforehand.
+    pub async fn without_yarn(hdfs: &HdfsClient) -> Result<Self, Error> {
+        let host = "127.0.0.10".to_owned();
+        let files = Node::new(hdfs.conf_dir())?;
+        lay_out(&files, &host, hdfs, &Addresses::reserve()?, &[])?;
+        let namespaces = Namespaces::start(&files, &host).await?;
+        let control_groups = ControlGroups::named_after(&files)?;
+        let mut node = Self { node_manager: None, engine: None, namespaces, control_groups, host, files };
+        node.start_engine().await?;
         Ok(node)
     }
 
@@ -169,19 +181,20 @@ impl ClusterNode {
 
     /// Runs a program on the node as root; gives its output.
     pub async fn run(&self, words: &[&str]) -> Result<String, Error> {
-        let program = || words.join(" ");
-        let mut command = self.namespaces.command();
-        command.env_clear().env("PATH", PATH).args(words).stdin(Stdio::null());
-        let output = tokio::process::Command::from(command)
-            .kill_on_drop(true)
-            .output()
-            .await
-            .map_err(|source| Error::Run { program: program(), source })?;
+        let output = self.output(words).await?;
         if output.status.success() {
             return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
         }
         let message = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        Err(Error::Failed { program: program(), message })
+        Err(Error::Failed { program: words.join(" "), message })
+    }
+
+    /// The same, however it ends.
+    pub async fn output(&self, words: &[&str]) -> Result<Output, Error> {
+        let mut command = self.namespaces.command();
+        command.env_clear().env("PATH", PATH).args(words).stdin(Stdio::null());
+        let output = tokio::process::Command::from(command).kill_on_drop(true).output().await;
+        output.map_err(|source| Error::Run { program: words.join(" "), source })
     }
 
     /// Gives the engine the small image under this name.

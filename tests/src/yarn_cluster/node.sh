@@ -4,7 +4,8 @@
 #
 #   node.sh HOME CACHE DOCKER HOST_NAME
 #
-# HOME has the node's own files: etc/ to lie over /etc, conf/ for /etc/hadoop/conf, root/ for /root. It lies in CACHE,
+# HOME has the node's own files: etc/ to lie over /etc, conf/ for /etc/hadoop/conf, root/ for /root; /run and /opt are
+# empty. It lies in CACHE,
 # which every user of the node can reach. DOCKER is the part with the engine's programs.
 set -euo pipefail
 
@@ -16,6 +17,7 @@ main() {
     mount --bind "$home/conf" /etc/hadoop/conf
     mount -t overlay usr -o "lowerdir=$docker/usr:/usr" /usr
     mount -t tmpfs -o mode=755 run /run
+    mount -t tmpfs -o mode=755 opt /opt
     open_cache "$home" "$cache"
     touch "$home/ready"
     exec tini -s -- sleep infinity

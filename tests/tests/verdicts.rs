@@ -1,0 +1,317 @@
+//! `check` says beforehand what a NodeManager does: 230 launches that were recorded on a real one, each with one changed
+//! setting or one odd wish, are put to the program on a node that is laid out like the one they were recorded on.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::Output;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use emr_ecr_agent_tests::agent;
+use emr_ecr_agent_tests::node::{AwsEndpoints, REGION, Settings, TRUSTED_REGISTRY};
+use emr_ecr_agent_tests::ports::Port;
+use emr_ecr_agent_tests::registry::{Registry, USER};
+use emr_ecr_agent_tests::scratch;
+use emr_ecr_agent_tests::site;
+use emr_ecr_agent_tests::testbed::{Outcome, Published, TWELVE_HOURS};
+use emr_ecr_agent_tests::yarn_cluster::{self, ClusterNode};
+use emr_ecr_agent_tests::{ecr::Ecr, imds::Imds};
+use hadoop_rules::site::{NoIncludes, NoVariables, Site};
+use serde_json::{Map, Value};
+
+/// `real` is what a NodeManager 3.4.1 with the native container-executor 3.4.0 and Docker 20.10.24 did, `why` what it
+/// said; the other fields are changes to what is below, to the node, or to the job. `@BOX@` is the directory of the
+/// node's files.
+const RECORDED: &str = include_str!("../testdata/verdicts.jsonl");
+const BASE: &str = "\
+yarn.nodemanager.linux-container-executor.group=yarn
+banned.users=bin
+min.user.id=1000
+allowed.system.users=hadoop
+[docker]
+  module.enabled=true
+  docker.binary=/usr/bin/docker
+  docker.allowed.capabilities=SYS_CHROOT
+  docker.allowed.networks=host,none
+  docker.allowed.ro-mounts=/etc/passwd,/etc/group,@BOX@/nm-local,@BOX@/spark
+  docker.allowed.rw-mounts=@BOX@/nm-local,@BOX@/nm-log
+  docker.trusted.registries=123456789123.dkr.ecr.us-east-1.amazonaws.com
+";
+const IMAGE: &str = "123456789123.dkr.ecr.us-east-1.amazonaws.com/app:1";
+/// The registry of the recordings, its one image, and the password that it takes.
+const REGISTRY: &str = "127.0.0.1:5000";
+const REGISTRY_IMAGE: &str = "127.0.0.1:5000/probe:1";
+const PASSWORD: &str = "pw1";
+
+/// Where `check` and the recording differ, and why. A case that comes right must leave the list.
+const KNOWN: &[(&str, &str)] = &[
+    ("conf-big-blanks", "the file is larger than what the agent reads"),
+    ("where-http", "only the NodeManager reads that file system"),
+    ("image-not-here-no-registry", UNREACHABLE),
+    ("image-latest-not-here", UNREACHABLE),
+    ("image-latest-of-a-tagged-one", UNREACHABLE),
+];
+const UNREACHABLE: &str = "the image is to be pulled from a registry that cannot be reached from here";
+/// The id of the small image where the cases were recorded.
+const RECORDED_ID: &str = "0218c726a4ad";
+
+/// A node for the recorded cases, and what they share.
+struct Bench {
+    node: ClusterNode,
+    published: Published,
+    registry: Registry,
+    /// yarn-site.xml as it is for all cases.
+    yarn_site: BTreeMap<String, String>,
+    home: String,
+    /// The short id of the small image.
+    id: String,
+    _stand_ins: (Ecr, Imds),
+}
+
+#[tokio::test]
+async fn check_agrees_with_what_was_recorded() -> Outcome {
+    if !yarn_cluster::can_run() {
+        return Ok(());
+    }
+    let bench = Bench::set_up().await?;
+    let mut wrong = Vec::new();
+    let mut agreed = 0;
+    for line in RECORDED.lines() {
+        let case: Value = serde_json::from_str(line)?;
+        let name = case["name"].as_str().ok_or("a name")?;
+        let difference = bench.difference(&bench.localized(line)?).await?;
+        let known = KNOWN.iter().find(|(known, _)| *known == name);
+        match (difference, known) {
+            (None, None) => agreed += 1,
+            (Some(_), Some(_)) => {}
+            (Some(difference), None) => wrong.push(format!("{name}: {difference}")),
+            (None, Some(_)) => wrong.push(format!("{name} is right and must leave the list")),
+        }
+    }
+    assert!(wrong.is_empty(), "{agreed} agree, {} do not:\n{}", wrong.len(), wrong.join("\n"));
+    Ok(())
+}
+
+impl Bench {
+    async fn set_up() -> Outcome<Self> {
+        let published = Published::shared("hadoop", "0755").await?;
+        let registry = Registry::start_with_shell().await?;
+        registry.password_file().accept_only(USER, PASSWORD)?;
+        let node = ClusterNode::without_yarn(published.client()).await?;
+        node.import_image("base:1").await?;
+        let (ecr, imds) = (Ecr::start(TWELVE_HOURS).await?, Imds::start(REGION).await?);
+        node.files().write_aws_config(AwsEndpoints { ecr: ecr.address(), imds: imds.address() })?;
+        let port = Port::reserve()?;
+        let mut settings = Settings::of(node.files(), published.path(), port.address());
+        settings.set("hadoop.conf_dir", "/etc/hadoop/conf");
+        node.files().write_settings(&settings)?;
+        let home = node.files().path("").display().to_string();
+        let home = home.trim_end_matches('/').to_owned();
+        fs::create_dir(node.files().path("spark"))?;
+        let yarn_site = properties(&node.files().path("conf/yarn-site.xml"))?;
+        let id = node.run(&["docker", "image", "inspect", "--format", "{{.Id}}", "base:1"]).await?;
+        let id = id.trim().trim_start_matches("sha256:").chars().take(RECORDED_ID.len()).collect();
+        let bench = Self { node, published, registry, yarn_site, home, id, _stand_ins: (ecr, imds) };
+        bench.publish().await?;
+        Ok(bench)
+    }
+
+    /// Puts the published file and those of all cases on HDFS.
+    async fn publish(&self) -> Outcome {
+        let auth = BASE64.encode(format!("{USER}:{PASSWORD}"));
+        let document = format!(r#"{{"auths":{{"{TRUSTED_REGISTRY}":{{"auth":"{auth}"}}}}}}"#);
+        self.published.put(&document).await?;
+        let directory = scratch::directory("verdicts")?;
+        let files = directory.path().join("t");
+        fs::create_dir(&files)?;
+        for line in RECORDED.lines() {
+            let case: Value = self.localized(line)?;
+            for (path, file) in case["hdfs"].as_object().into_iter().flatten() {
+                let text = file["text"].as_str().ok_or("a text")?;
+                let times = file["times"].as_u64().unwrap_or(1);
+                let name = Path::new(path).file_name().ok_or("a file")?;
+                fs::write(files.join(name), text.repeat(usize::try_from(times)?))?;
+            }
+        }
+        let files = files.display().to_string();
+        self.published.shell(&["-put", &files, self.published.directory()]).await?;
+        Ok(())
+    }
+
+    /// The case with this node's paths and this registry's names.
+    fn localized(&self, line: &str) -> Outcome<Value> {
+        let with_two_slashes = self.home.replacen('/', "//", 1);
+        let text = line
+            .replace("@BOX@", &self.home)
+            .replace("/srv//proto", &with_two_slashes)
+            .replace(RECORDED_ID, &self.id)
+            .replace("/home/yarn", "/opt/home-of-yarn")
+            .replace("hdfs:///user/hadoop/", &format!("hdfs://{}/", self.published.directory()))
+            .replace(REGISTRY_IMAGE, &self.registry.image())
+            .replace("127.0.0.1:5000/probe:", &format!("{}/app:", self.registry.host()))
+            .replace(REGISTRY, &self.registry.host());
+        Ok(serde_json::from_str(&text)?)
+    }
+
+    /// How the verdict and the exit code differ from what was recorded, if they do.
+    async fn difference(&self, case: &Value) -> Outcome<Option<String>> {
+        self.lay_out(case).await?;
+        let output = self.check(case).await?;
+        self.clear(case).await?;
+        let report: Value = serde_json::from_slice(&output.stdout)
+            .map_err(|error| format!("{error}: {}", String::from_utf8_lossy(&output.stderr)))?;
+        let launched = case["real"] == "launched";
+        let (code, image) = (output.status.code(), &report["images"][0]);
+        let verdict = image["would_launch"].as_bool();
+        let unknown = image["unknown"].as_array().is_some_and(|unknown| !unknown.is_empty());
+        assert_eq!(verdict.is_none(), unknown && image["reasons"] == Value::Array(Vec::new()), "{image:#}");
+        assert!(verdict != Some(false) || code == Some(1), "refused with exit code {code:?}: {image:#}");
+        if verdict == Some(launched) && code == Some(i32::from(!launched)) {
+            return Ok(None);
+        }
+        let codes = report["findings"].as_array().into_iter().flatten();
+        let codes = codes.filter(|finding| finding["severity"] == "error").filter_map(|f| f["code"].as_str());
+        let codes: Vec<&str> = codes.collect();
+        let (reasons, unknown) = (&image["reasons"], &image["unknown"]);
+        Ok(Some(format!(
+            "{} and check says {verdict:?}, exit code {code:?}, {codes:?}, {reasons}, {unknown}; {}",
+            case["real"], case["why"]
+        )))
+    }
+
+    async fn lay_out(&self, case: &Value) -> Outcome {
+        let files = self.node.files();
+        files.write("conf/container-executor.cfg", &configuration(case, &self.home))?;
+        let mut yarn_site = self.yarn_site.clone();
+        for (key, value) in case["yarn"].as_object().into_iter().flatten() {
+            match value.as_str() {
+                Some(value) => drop(yarn_site.insert(key.clone(), value.to_owned())),
+                None => drop(yarn_site.remove(key)),
+            }
+        }
+        let properties: Vec<(&str, &str)> =
+            yarn_site.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        site::write(&files.path("conf/yarn-site.xml"), &properties)?;
+        let mut script = vec!["cfg=/etc/hadoop/conf/container-executor.cfg".to_owned()];
+        let (mode, uid) = (case["cfg"]["mode"].as_u64().unwrap_or(0o644), case["cfg"]["uid"].as_u64());
+        script.push(format!("chmod {mode:o} $cfg; chown {} $cfg", uid.unwrap_or(0)));
+        for (index, file) in case["files"].as_array().into_iter().flatten().enumerate() {
+            script.push(self.placed(index, file)?);
+        }
+        script.extend(case["before"].as_str().map(str::to_owned));
+        let image = quoted(case["image"].as_str().unwrap_or(IMAGE));
+        if case["rmi"] == true {
+            script.push(format!("docker image rm --force {image} >/dev/null 2>&1 || true"));
+        } else if case["tag"] != false {
+            // A name that Docker does not take is part of some cases.
+            script.push(format!("docker tag base:1 {image} >/dev/null 2>&1 || true"));
+        }
+        self.bash(&script.join("\n")).await
+    }
+
+    /// The words that make a file of the case.
+    fn placed(&self, index: usize, file: &Value) -> Outcome<String> {
+        let path = quoted(file["path"].as_str().ok_or("a path")?);
+        let mut script = format!("mkdir -p \"$(dirname {path})\"\n");
+        if let Some(text) = file["text"].as_str() {
+            let name = format!("staged-{index}");
+            self.node.files().write(&name, text)?;
+            script.push_str(&format!("cp {} {path}\n", quoted(&format!("{}/{name}", self.home))));
+        } else if let Some(target) = file["link"].as_str() {
+            script.push_str(&format!("ln -sfn {} {path}\n", quoted(target)));
+        } else {
+            script.push_str(&format!("mkdir -p {path}\n"));
+        }
+        let default = if file["text"].is_string() { 0o644 } else { 0o755 };
+        if file["link"].is_null() {
+            let mode = file["mode"].as_u64().unwrap_or(default);
+            script.push_str(&format!("chmod {mode:o} {path}\n"));
+        }
+        let uid = file["uid"].as_u64().unwrap_or(0);
+        script.push_str(&format!("chown -h {uid} {path}\n"));
+        Ok(script)
+    }
+
+    /// Takes back what a case changed.
+    async fn clear(&self, case: &Value) -> Outcome {
+        let mut script: Vec<String> = case["after"].as_str().map(str::to_owned).into_iter().collect();
+        for file in case["files"].as_array().into_iter().flatten() {
+            script.push(format!("rm -rf {}", quoted(file["path"].as_str().ok_or("a path")?)));
+        }
+        self.bash(&script.join("\n")).await
+    }
+
+    async fn bash(&self, script: &str) -> Outcome {
+        if !script.is_empty() {
+            self.node.run(&["/bin/bash", "-c", &format!("set -e\n{script}")]).await?;
+        }
+        Ok(())
+    }
+
+    async fn check(&self, case: &Value) -> Outcome<Output> {
+        let program = agent::program()?.display().to_string();
+        let config = self.node.files().agent_toml().display().to_string();
+        let home = format!("HOME={}", self.node.files().home_dir().display());
+        let mut words = vec!["/usr/bin/env", &home, &program, "check", "--json", "--config", &config];
+        let image = case["image"].as_str().unwrap_or(IMAGE);
+        words.extend(["--image", image, "--user", case["user"].as_str().unwrap_or("hadoop")]);
+        for mount in case["mounts"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+            words.extend(["--mount", mount]);
+        }
+        for (option, value) in [("--network", &case["network"]), ("--client-config", &case["client_config"])]
+        {
+            words.extend(value.as_str().map(|value| [option, value]).into_iter().flatten());
+        }
+        if case["privileged"] == true {
+            words.push("--privileged");
+        }
+        let variables = case["env"].as_object().into_iter().flatten();
+        let variables: Vec<String> =
+            variables.filter_map(|(key, value)| Some(format!("{key}={}", value.as_str()?))).collect();
+        for variable in &variables {
+            words.extend(["--env", variable]);
+        }
+        // Only a pull asks a registry.
+        if case["rmi"] != true {
+            words.push("--offline");
+        }
+        Ok(self.node.output(&words).await?)
+    }
+}
+
+fn properties(path: &Path) -> Outcome<BTreeMap<String, String>> {
+    let mut site = Site::new();
+    site.load("yarn-site.xml", &fs::read(path)?, &NoIncludes).map_err(|error| error.to_string())?;
+    Ok(site.resolve(&NoVariables).values().clone())
+}
+
+/// A word for the shell.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+/// The base with the case's changes: keys of [docker], keys before any section, text for text.
+fn configuration(case: &Value, home: &str) -> String {
+    let nothing = Map::new();
+    let changes = |name: &str| case["cfg"][name].as_object().unwrap_or(&nothing).clone();
+    let base = BASE.replace("@BOX@", home);
+    let (head, docker) = base.split_once("[docker]\n").unwrap_or_default();
+    let text = format!(
+        "{}[docker]\n{}",
+        with_changes(head, "", &changes("head")),
+        with_changes(docker, "  ", &changes("set"))
+    );
+    case["cfg"]["replace"].as_array().into_iter().flatten().fold(text, |text, pair| {
+        let [from, to] = [0, 1].map(|index| pair[index].as_str().unwrap_or_default());
+        text.replace(from, to)
+    })
+}
+
+fn with_changes(lines: &str, indent: &str, changes: &Map<String, Value>) -> String {
+    let unchanged =
+        |line: &&str| line.split_once('=').is_none_or(|(key, _)| !changes.contains_key(key.trim()));
+    let kept = lines.lines().filter(unchanged).map(str::to_owned);
+    let new = changes.iter().filter_map(|(key, value)| Some(format!("{indent}{key}={}", value.as_str()?)));
+    kept.chain(new).map(|line| line + "\n").collect()
+}
