@@ -217,8 +217,10 @@ impl Agent {
     }
 
     fn take_settings(&mut self, settings: Settings) {
-        let fixed =
-            |settings: &Settings| (settings.listen, settings.health_hosts.clone(), settings.log.clone());
+        let fixed = |settings: &Settings| {
+            let Settings { listen, health_socket, health_hosts, log, .. } = settings.clone();
+            (listen, health_socket, health_hosts, log)
+        };
         if fixed(&settings) != fixed(&self.settings) {
             tracing::warn!("[health] and [log] take effect at the next start");
         }

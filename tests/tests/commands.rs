@@ -179,8 +179,8 @@ async fn status_exits_3_1_or_0() -> Outcome {
     let Some((testbed, published)) = Testbed::with_hdfs().await? else { return Ok(()) };
     let absent = testbed.run(&["status"]).await?;
     assert_eq!((absent.code, absent.out.as_str()), (3, ""));
-    let address = testbed.listen().to_string();
-    assert!(absent.err.contains("no agent answers at") && absent.err.contains(&address), "{}", absent.err);
+    let socket = testbed.node.path("status.sock").display().to_string();
+    assert!(absent.err.contains("no agent answers at") && absent.err.contains(&socket), "{}", absent.err);
 
     testbed.ecr.fail_always(Fault::Throttled);
     let mut agent = testbed.start()?;

@@ -1,5 +1,11 @@
 //! An attacker with an HDFS identity and write access to the published file's directory, as anyone has on EMR without
-//! Kerberos: what he plants reaches no node, holds nobody up, and is gone at the next pass.
+//! Kerberos: what he plants reaches no node, holds nobody up, and is gone at the next pass. And one with a local
+//! account.
+
+use std::convert::Infallible;
+use std::fs;
+use std::net::SocketAddr;
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -11,7 +17,11 @@ use emr_ecr_agent_tests::tls::{Route, TlsProxy};
 use emr_ecr_agent_tests::wait;
 use jiff::{SignedDuration, Timestamp};
 use nix::sys::signal::Signal;
-use serde_json::json;
+use nix::unistd::geteuid;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
 
 /// What an agent would have published, but for the password.
 fn planted(auth: &str, issued_at: Timestamp, expires_at: Timestamp) -> String {
@@ -171,5 +181,105 @@ async fn entries_of_others_are_listed_and_can_be_restricted() -> Outcome {
     })
     .await?;
     passes(&agent, 2).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_publisher_of_any_length_is_shown_short() -> Outcome {
+    let Some((testbed, published)) = Testbed::with_hdfs().await? else { return Ok(()) };
+    let mut agent = testbed.start_ready().await?;
+    let mut document = published.json().await?;
+    document["emr-ecr-agent"]["publisher"] = "m".repeat(150 << 10).into();
+    published.put(&document.to_string()).await?;
+    shown(&agent, "the publisher", |status| {
+        let published = status["sinks"].as_array()?.iter().find(|sink| sink["kind"] == "hdfs")?;
+        published["publisher"].as_str()?.starts_with("mmm").then_some(())
+    })
+    .await?;
+    let length = agent.get("/status").await?.body.len();
+    assert!(length < 16 << 10, "{length} bytes");
+    agent.wait_ready(SOON).await?;
+    Ok(())
+}
+
+/// Answers every connection with this status.
+async fn squat(listener: TcpListener, status: String) -> Outcome<Infallible> {
+    let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{status}", status.len());
+    loop {
+        let (mut stream, _) = listener.accept().await?;
+        let mut request = [0; 1024];
+        let _ = stream.read(&mut request).await;
+        let _ = stream.write_all(answer.as_bytes()).await;
+    }
+}
+
+#[tokio::test]
+async fn whoever_takes_the_health_port_is_not_believed_by_status() -> Outcome {
+    let testbed = Testbed::without_hdfs().await?;
+    let mut agent = testbed.start()?;
+    agent.wait_not_ready(SOON).await?;
+    let mut report = agent.status().await?;
+    agent.terminate(SOON).await?;
+    report["ready"] = true.into();
+    report["node"] = "mallory".into();
+    let squatter = tokio::spawn(squat(TcpListener::bind(testbed.listen()).await?, report.to_string()));
+
+    let absent = testbed.run(&["status"]).await?;
+    assert_eq!((absent.code, absent.out.as_str()), (3, ""));
+    let agent = testbed.start()?;
+    let shown = wait::until("the agent's own status", SOON, async || {
+        let status = testbed.run(&["status", "--json"]).await.map_err(|error| error.to_string())?;
+        if status.code == 1 { Ok(status.out) } else { Err(status.err) }
+    })
+    .await?;
+    let shown: Value = serde_json::from_str(&shown)?;
+    assert_ne!(shown["node"], "mallory");
+    assert!(shown["waiting_for"].to_string().contains("the address"), "{shown}");
+    drop(agent);
+    squatter.abort();
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_request_for_another_host_is_refused() -> Outcome {
+    let testbed = Testbed::without_hdfs().await?;
+    let agent = testbed.start()?;
+    wait::until("/livez", SOON, async || agent.get("/livez").await).await?;
+    for (host, code) in [("evil.example.com", 421), ("127.0.0.1.evil.example", 421), ("localhost", 200)] {
+        let answer = ask_as(agent.address(), host).await?;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {code} ")), "{host}: {answer}");
+    }
+    Ok(())
+}
+
+async fn ask_as(address: SocketAddr, host: &str) -> Outcome<String> {
+    let mut stream = TcpStream::connect(address).await?;
+    let request = format!("GET /status HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = Vec::new();
+    timeout(SOON, stream.read_to_end(&mut answer)).await??;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+#[tokio::test]
+async fn nothing_is_written_through_another_users_directory() -> Outcome {
+    if !geteuid().is_root() {
+        eprintln!("SKIPPED: only root can give a directory to another user");
+        return Ok(());
+    }
+    let mut testbed = Testbed::without_hdfs().await?;
+    let (home, target) = (testbed.node.path("home"), testbed.node.path("target"));
+    fs::create_dir(&home)?;
+    fs::create_dir(&target)?;
+    fs::set_permissions(&home, fs::Permissions::from_mode(0o755))?;
+    symlink(&target, home.join(".docker"))?;
+    chown(&home, Some(4321), Some(4321))?;
+    testbed.settings.local_rights(&home.join(".docker/config.json"), "0600", "4321:4321");
+    let agent = testbed.start()?;
+    let error =
+        shown(&agent, "the refusal", |status| Some(status["sinks"][0]["error"].as_str()?.to_owned())).await?;
+    assert!(error.contains(&format!("through {}, which other users can write", home.display())), "{error}");
+    passes(&agent, 2).await?;
+    assert_eq!(fs::read_dir(&target)?.count(), 0);
     Ok(())
 }

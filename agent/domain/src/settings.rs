@@ -43,6 +43,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Names that health requests may be for in addition to this machine's own.
     pub health_hosts: Vec<HostName>,
+    /// Where `status` asks.
+    pub health_socket: PathBuf,
     pub log: LogSettings,
 }
 
@@ -194,6 +196,7 @@ impl Default for Settings {
             },
             listen: SocketAddr::from(([127, 0, 0, 1], 9470)),
             health_hosts: Vec::new(),
+            health_socket: "/run/emr-ecr-agent/status.sock".into(),
             log: LogSettings {
                 format: LogFormat::Text,
                 level: LogLevel::Info,
@@ -303,6 +306,7 @@ impl Settings {
         root.table("health", |table| {
             table.set("listen", &mut self.listen, socket_address);
             table.set("hosts", &mut self.health_hosts, host_names);
+            table.set("socket", &mut self.health_socket, socket_path);
         });
         root.table("log", |table| {
             let log = &mut self.log;
@@ -362,6 +366,14 @@ fn absolute_path(value: &Value<'_>) -> Result<PathBuf, String> {
     let path = path.filter(|path| !path.as_os_str().as_encoded_bytes().contains(&0));
     path.map(Path::to_owned)
         .ok_or_else(|| "must be an absolute path in quotes, such as \"/etc/hadoop/conf\"".to_owned())
+}
+
+/// As the kernel takes it.
+fn socket_path(value: &Value<'_>) -> Result<PathBuf, String> {
+    absolute_path(value).ok().filter(|path| path.as_os_str().len() < 108).ok_or_else(|| {
+        "must be an absolute path in quotes, of less than 108 bytes, such as \"/run/emr-ecr-agent/status.sock\""
+            .to_owned()
+    })
 }
 
 fn published_path(value: &Value<'_>) -> Result<PublishedPath, String> {

@@ -1,6 +1,5 @@
 //! `run`: the daemon, in the foreground, for a service manager.
 
-use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -12,7 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::{ConfigOption, Exit, FAILURE, runtime};
 use crate::agent::Agent;
 use crate::io::clock::Clock;
-use crate::io::http::{self, KnownHosts, Listening, Source};
+use crate::io::http::{self, Endpoint, KnownHosts, Listening, Source};
 use crate::io::metrics::Metrics;
 use crate::io::systemd::{self, ReloadBell};
 use crate::io::{log, node};
@@ -35,18 +34,27 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
         let metrics = Metrics::new()?;
         let node = Node::watched(clock, options.config.file())?;
         tracing::info!(version = env!("CARGO_PKG_VERSION"), listen = %settings.listen, "started");
-        let (listen, listening) = (settings.listen, Listening::default());
+        let (listen, socket) = (settings.listen, settings.health_socket.clone());
+        let (listening, socket_listening) = (Listening::default(), Listening::default());
         let hosts = KnownHosts::new(&node::name(), &settings.health_hosts);
         let agent = Agent::new(settings, Box::new(node), metrics.clone());
         let status = agent.status();
-        let source =
-            Arc::new(Health { status: status.clone(), clock, metrics, listen, listening: listening.clone() });
+        let source = Arc::new(Health {
+            status: status.clone(),
+            clock,
+            metrics,
+            endpoints: vec![
+                (format!("the address {listen}"), listening.clone()),
+                (format!("the socket {}", socket.display()), socket_listening.clone()),
+            ],
+        });
         let reloads = ReloadBell::default();
         let (hangups, stop) = (hangups(reloads.clone())?, stop_signal()?);
-        let serving = http::serve(listen, hosts, source.clone(), listening);
+        let serving = http::serve(Endpoint::Address(listen), hosts.clone(), source.clone(), listening);
+        let socket = http::serve(Endpoint::Socket(socket), hosts, source.clone(), socket_listening);
         let notifying = systemd::notify(move || source.report(), status, reloads);
         let health = HealthThread::start(async {
-            tokio::join!(serving, notifying);
+            tokio::join!(serving, socket, notifying);
         })?;
         let ended = agent.run(hangups, stop).await;
         drop(health);
@@ -95,17 +103,16 @@ struct Health {
     status: watch::Receiver<Status>,
     clock: Clock,
     metrics: Metrics,
-    listen: SocketAddr,
-    listening: Listening,
+    /// With what is waited for while the endpoint cannot be reached.
+    endpoints: Vec<(String, Listening)>,
 }
 
 impl Source for Health {
     fn report(&self) -> Report {
         let mut report = Report::new(&self.status.borrow(), self.clock.now());
-        if !self.listening.get() {
-            // systemd's status line shows it.
-            report.waiting_for.push(format!("the address {}", self.listen));
-        }
+        // systemd's status line shows it.
+        let missing = self.endpoints.iter().filter(|(_, listening)| !listening.get());
+        report.waiting_for.extend(missing.map(|(what, _)| what.clone()));
         report
     }
 

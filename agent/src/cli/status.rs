@@ -1,6 +1,5 @@
 //! `status`: the running agent's status, for people and for scripts.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 
 use clap::Args;
@@ -11,7 +10,7 @@ use jiff::{SignedDuration, Timestamp, Unit};
 use super::{ConfigOption, Exit, FAILURE, runtime};
 use crate::io::{chain, status_client};
 
-/// No agent answers at the configured address.
+/// No agent answers at its socket.
 const NO_AGENT: u8 = 3;
 
 #[derive(Debug, Args)]
@@ -24,8 +23,8 @@ pub(super) struct Options {
 }
 
 pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
-    let address = reachable(options.config.read()?.listen);
-    let answer = runtime()?.block_on(status_client::ask(address));
+    let socket = options.config.read()?.health_socket;
+    let answer = runtime()?.block_on(status_client::ask(&socket));
     let (text, report) = match answer {
         Ok(answer) => answer,
         Err(error) => {
@@ -39,18 +38,6 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
         print!("{}", render(&report, &TimeZone::system()));
     }
     Ok(if report.ready { ExitCode::SUCCESS } else { ExitCode::from(FAILURE) })
-}
-
-/// A listener on all addresses is reached by loopback.
-fn reachable(mut listen: SocketAddr) -> SocketAddr {
-    if listen.ip().is_unspecified() {
-        let loopback = match listen {
-            SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
-            SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        };
-        listen.set_ip(loopback);
-    }
-    listen
 }
 
 fn render(report: &Report, zone: &TimeZone) -> String {
@@ -148,7 +135,7 @@ mod tests {
     use jiff::tz::TimeZone;
     use jiff::{SignedDuration, Timestamp};
 
-    use super::{friendly, local_time, reachable, render};
+    use super::{friendly, local_time, render};
 
     #[test]
     fn shows_expiry_and_what_is_waited_for() {
@@ -200,15 +187,6 @@ mod tests {
     fn lengths_of_time_read_well() {
         for (seconds, expected) in [(39, "39s"), (90, "1m 30s"), (5_400, "1h 30m"), (43_170, "12h")] {
             assert_eq!(friendly(SignedDuration::from_secs(seconds)), expected);
-        }
-    }
-
-    #[test]
-    fn a_listener_on_all_addresses_is_reached_by_loopback() {
-        for (listen, reached) in
-            [("0.0.0.0:1", "127.0.0.1:1"), ("[::]:1", "[::1]:1"), ("10.0.0.1:1", "10.0.0.1:1")]
-        {
-            assert_eq!(reachable(listen.parse().expect("an address")).to_string(), reached);
         }
     }
 }

@@ -1,6 +1,8 @@
 //! A node's own files: a Docker config is read and replaced so that no reader ever sees half of it,
 //! nor, for a moment, a mode or owner other than the set ones.
 
+mod guarded;
+
 use std::fs::{self, File, OpenOptions};
 use std::future::Future;
 use std::io::{self, Read as _, Write as _};
@@ -17,6 +19,8 @@ use domain::settings::{DockerConfigSettings, Mode, Owner};
 use domain::status::SinkKind;
 use nix::unistd::{Gid, Group, Uid, User, fchown};
 use thiserror::Error;
+
+pub(crate) use guarded::guarded;
 
 use crate::io::blocking::BlockingCalls;
 use crate::io::chain;
@@ -49,6 +53,8 @@ pub enum DiskError {
     TooLarge { path: PathBuf, limit: u64 },
     #[error("{} goes through more than {MOST_LINKS} symbolic links", path.display())]
     LinkLoop { path: PathBuf },
+    #[error("{} leads through {}, which other users can write: nothing is written there", path.display(), directory.display())]
+    Unguarded { path: PathBuf, directory: PathBuf },
     #[error("directory {} does not exist", path.display())]
     NoDirectory { path: PathBuf },
     #[error("{what} {name:?} does not exist on this node")]
@@ -144,7 +150,8 @@ impl StoreError for DiskError {
     }
 }
 
-/// A Docker config file with its links followed and its owner looked up.
+/// A Docker config file with its links followed, which only root and the agent's user can change, and its owner looked
+/// up.
 struct LocalFile {
     path: PathBuf,
     directory: PathBuf,
@@ -171,7 +178,7 @@ impl Stamp {
 
 impl LocalFile {
     fn find(settings: &DockerConfigSettings) -> Result<Self, DiskError> {
-        let path = follow_links(&settings.path)?;
+        let path = guarded(&settings.path)?;
         let directory = path.parent().unwrap_or(Path::new("/")).to_owned();
         let (uid, gid) = settings.owner.as_ref().map_or(Ok((None, None)), look_up)?;
         Ok(Self { path, directory, mode: settings.mode, uid, gid, observed: None })
@@ -191,13 +198,10 @@ impl LocalFile {
 
     /// Creates the directory of the file, but not its parents: a missing parent means that the node is not ready.
     fn ensure_directory(&self) -> Result<(), DiskError> {
-        match fs::DirBuilder::new().mode(0o700).create(&self.directory) {
-            Ok(()) => {
-                let directory =
-                    File::open(&self.directory).map_err(|source| failed("open", &self.directory, source))?;
-                fchown(directory.as_fd(), self.uid, self.gid)
-                    .map_err(|errno| failed("set the owner of", &self.directory, errno.into()))
-            }
+        // It stays ours: its owner could replace the file by a link. Another owner of the file has to pass.
+        let is_for_others = self.uid.is_some_and(|uid| uid != nix::unistd::geteuid());
+        match fs::DirBuilder::new().mode(if is_for_others { 0o711 } else { 0o700 }).create(&self.directory) {
+            Ok(()) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let parent = self.directory.parent().unwrap_or(Path::new("/"));
@@ -281,22 +285,6 @@ impl Store for LocalFile {
             .map_err(|source| failed("write", &aside, source))?;
         Ok(aside.display().to_string())
     }
-}
-
-/// The path to write to so that symbolic links stay, even if the last one dangles.
-fn follow_links(path: &Path) -> Result<PathBuf, DiskError> {
-    let mut target = path.to_owned();
-    for _ in 0..MOST_LINKS {
-        match fs::read_link(&target) {
-            Ok(link) => target = target.parent().unwrap_or(Path::new("/")).join(link),
-            // EINVAL: exists, and is not a link.
-            Err(error) if error.raw_os_error() == Some(nix::libc::EINVAL) || is_absence(&error) => {
-                return Ok(target);
-            }
-            Err(source) => return Err(failed("follow", &target, source)),
-        }
-    }
-    Err(DiskError::LinkLoop { path: path.to_owned() })
 }
 
 fn look_up(owner: &Owner) -> Result<(Option<Uid>, Option<Gid>), DiskError> {

@@ -1,8 +1,10 @@
 //! The health endpoint: GET and HEAD, bounded in connections, header size and time. It serves the latest status;
 //! it starts nothing and changes nothing.
 
+mod listen;
+
 use std::convert::Infallible;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -18,11 +20,11 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use thiserror::Error;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::io::chain;
+pub(crate) use listen::Endpoint;
+use listen::{Connection, Listener};
 
 /// Connections served at once; more wait in the listener's queue.
 const MOST_CONNECTIONS: usize = 64;
@@ -46,14 +48,7 @@ pub(crate) trait Source: Send + Sync {
     fn metrics(&self) -> String;
 }
 
-#[derive(Debug, Error)]
-#[error("cannot listen on {address} for health requests")]
-struct ListenError {
-    address: SocketAddr,
-    source: std::io::Error,
-}
-
-/// Whether the endpoint has its address: somebody else may have taken it, which must not end the agent.
+/// Whether the endpoint can be reached: somebody else may have taken its address, which must not end the agent.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Listening(Arc<AtomicBool>);
 
@@ -63,21 +58,22 @@ impl Listening {
     }
 }
 
-/// Listens on `address`, as soon as it can be had, and serves until dropped.
+/// Listens there, as soon as that is possible, and serves until dropped.
 pub(crate) async fn serve(
-    address: SocketAddr,
+    endpoint: Endpoint,
     hosts: KnownHosts,
     source: Arc<dyn Source>,
     listening: Listening,
 ) -> Infallible {
-    let listener = bind(address).await;
+    let listener = bind(&endpoint).await;
     listening.0.store(true, Ordering::Relaxed);
     let (slots, hosts) = (Arc::new(Semaphore::new(MOST_CONNECTIONS)), Arc::new(hosts));
     loop {
         let slot = Arc::clone(&slots).acquire_owned().await.expect("the semaphore is never closed");
         match listener.accept().await {
-            Ok((stream, _)) => {
-                tokio::spawn(serve_connection(stream, Arc::clone(&hosts), Arc::clone(&source), slot));
+            Ok((stream, address)) => {
+                let hosts = Arc::clone(&hosts);
+                tokio::spawn(serve_connection(stream, address, hosts, Arc::clone(&source), slot));
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a health request");
@@ -87,19 +83,19 @@ pub(crate) async fn serve(
     }
 }
 
-async fn bind(address: SocketAddr) -> TcpListener {
+async fn bind(endpoint: &Endpoint) -> Listener {
     let mut failed_before = false;
     loop {
-        match TcpListener::bind(address).await {
+        match Listener::bind(endpoint).await {
             Ok(listener) => {
                 if failed_before {
-                    tracing::info!(%address, "listening for health requests");
+                    tracing::info!(?endpoint, "listening for health requests");
                 }
                 return listener;
             }
-            Err(source) => {
+            Err(error) => {
                 if !failed_before {
-                    tracing::error!(error = chain(&ListenError { address, source }), "trying again");
+                    tracing::error!(error = chain(&error), "trying again");
                 }
                 failed_before = true;
             }
@@ -141,12 +137,12 @@ impl KnownHosts {
 }
 
 async fn serve_connection(
-    stream: TcpStream,
+    stream: Box<dyn Connection>,
+    address: Option<IpAddr>,
     hosts: Arc<KnownHosts>,
     source: Arc<dyn Source>,
     _slot: OwnedSemaphorePermit,
 ) {
-    let address = stream.local_addr().ok().map(|address| address.ip());
     let service = service_fn(|request| {
         let answer = if is_for_us(&request, &hosts, address) {
             answer(&request, source.as_ref())

@@ -30,6 +30,7 @@ impl Settings {
             .set("refresh.pass_interval", "1s")
             .set("refresh.isolated_jitter", "0s")
             .set("health.listen", listen.to_string())
+            .set("health.socket", text(&node.path("status.sock")))
             .docker_config(&node.docker_config(), "0600");
         settings
     }

@@ -105,6 +105,58 @@ fn what_cannot_be_used_is_left_untouched_and_named() {
     check(|path| symlink("config.json", path).expect("a link"), "symbolic links");
 }
 
+fn chmod(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("chmod");
+}
+
+#[test]
+fn nothing_is_written_where_another_user_could_lead_elsewhere() {
+    let check = |prepare: fn(&Path), expected: bool| {
+        let directory = directory();
+        let below = directory.path().join("home");
+        fs::create_dir(&below).expect("a directory");
+        prepare(&below);
+        let outcome = reconcile(&below.join("config.json"));
+        assert_eq!(outcome.is_ok(), expected, "{outcome:?}");
+        if let Err(problem) = outcome {
+            assert!(problem.message.contains("which other users can write"), "{}", problem.message);
+            assert!(names(directory.path()).iter().all(|name| name != "target.json"));
+        }
+    };
+    check(|_| (), true);
+    check(|home| chmod(home, 0o777), false);
+    check(|home| chmod(home, 0o770), false);
+    // In a sticky directory anyone can take a name that is free.
+    check(|home| chmod(home, 0o1777), false);
+    check(
+        |home| {
+            fs::write(home.join("config.json"), "{}").expect("written");
+            chmod(home, 0o1777);
+        },
+        true,
+    );
+    check(
+        |home| {
+            symlink("../target.json", home.join("config.json")).expect("a link");
+            chmod(home, 0o777);
+        },
+        false,
+    );
+    // Behind a link of ours, too.
+    check(
+        |home| {
+            let open = home.join("open");
+            fs::create_dir(&open).expect("a directory");
+            symlink("open/target.json", home.join("config.json")).expect("a link");
+            chmod(&open, 0o777);
+        },
+        false,
+    );
+    if nix::unistd::geteuid().is_root() {
+        check(|home| std::os::unix::fs::chown(home, Some(4321), None).expect("chown"), false);
+    }
+}
+
 #[test]
 fn a_missing_parent_is_waited_for() {
     let directory = directory();

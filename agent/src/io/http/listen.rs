@@ -1,0 +1,92 @@
+//! Where requests for health come in: a TCP address for scripts and Prometheus, which any local account can take first,
+//! and a socket in a directory that only root can write, which `status` believes.
+
+use std::fs;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, PermissionsExt as _};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+
+use crate::io::disk::{DiskError, guarded};
+
+/// A connection of either kind.
+pub(super) trait Connection: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<C: AsyncRead + AsyncWrite + Unpin + Send> Connection for C {}
+
+/// Where to listen.
+#[derive(Debug, Clone)]
+pub(crate) enum Endpoint {
+    Address(SocketAddr),
+    Socket(PathBuf),
+}
+
+pub(super) enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+#[derive(Debug, Error)]
+pub(super) enum ListenError {
+    #[error("cannot listen on {address} for health requests")]
+    Address { address: SocketAddr, source: io::Error },
+    #[error("cannot listen on {} for health requests", path.display())]
+    Socket { path: PathBuf, source: io::Error },
+    #[error("cannot listen on {} for health requests", path.display())]
+    Unguarded { path: PathBuf, source: DiskError },
+}
+
+impl Listener {
+    pub(super) async fn bind(endpoint: &Endpoint) -> Result<Self, ListenError> {
+        match endpoint {
+            Endpoint::Address(address) => {
+                let listener = TcpListener::bind(address).await;
+                listener
+                    .map(Listener::Tcp)
+                    .map_err(|source| ListenError::Address { address: *address, source })
+            }
+            Endpoint::Socket(path) => {
+                guarded(path).map_err(|source| ListenError::Unguarded { path: path.clone(), source })?;
+                let listener = bind_socket(path);
+                listener
+                    .map(Listener::Unix)
+                    .map_err(|source| ListenError::Socket { path: path.clone(), source })
+            }
+        }
+    }
+
+    /// The next connection, and the address that it came to.
+    pub(super) async fn accept(&self) -> io::Result<(Box<dyn Connection>, Option<IpAddr>)> {
+        match self {
+            Listener::Tcp(listener) => {
+                let (stream, _) = listener.accept().await?;
+                let address = stream.local_addr().ok().map(|address| address.ip());
+                Ok((Box::new(stream), address))
+            }
+            Listener::Unix(listener) => Ok((Box::new(listener.accept().await?.0), None)),
+        }
+    }
+}
+
+/// Anyone may ask there.
+fn bind_socket(path: &Path) -> io::Result<UnixListener> {
+    if let Some(directory) = path.parent() {
+        // As systemd makes it; what else keeps it from being there shows at once.
+        let _ = fs::DirBuilder::new().mode(0o755).create(directory);
+    }
+    if UnixStream::connect(path).is_ok() {
+        return Err(io::ErrorKind::AddrInUse.into());
+    }
+    // Left by a process that has ended.
+    if fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {
+        fs::remove_file(path)?;
+    }
+    let listener = UnixListener::bind(path)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o666))?;
+    Ok(listener)
+}
