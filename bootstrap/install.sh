@@ -4,16 +4,21 @@
 #   --bootstrap-actions Path=s3://BUCKET/emr-ecr-agent/install.sh,Args=[--from,s3://BUCKET/emr-ecr-agent/]
 #
 # Bootstrap actions run before Hadoop is installed, and a failing one terminates the node. So this needs only bash
-# (4.2), coreutils, tar, curl and the AWS CLI, waits for nothing, finishes within 30 s, and exits 0 whatever happens,
+# (4.2), coreutils, util-linux, tar, curl and the AWS CLI, waits for nothing, finishes within 30 s, and exits 0 whatever happens,
 # unless --strict is given. It never installs packages and never edits files it does not own.
+#
+# Whoever controls this script, or the place it is read from, controls the node: keep both it and the packages in a
+# bucket of your own. SHA256SUMS beside the packages detects damage, not an attacker who can write there.
 set -euo pipefail
+umask 022
 
 HELP='usage: install.sh [OPTION]...
 
   --from SOURCE       location of the packages: s3://BUCKET/PREFIX/, https://HOST/PREFIX/, a directory, or a
                       single package (.tar.gz) [default: the directory of this script]
   --version VERSION   version to install [default: the newest in SHA256SUMS at SOURCE]
-  --sha256 DIGEST     install only the package with this digest [default: trust SHA256SUMS at SOURCE]
+  --sha256 DIGEST     install only the package with this digest; without it, whoever can write at SOURCE
+                      decides what is installed
   --registry HOST     serve this ECR registry in addition to those Hadoop trusts; repeatable
   --config FILE       settings file, local or s3:// or https://; replaces --registry, --hdfs-path, --listen
   --hdfs-path PATH    path to publish to, on HDFS or as an hdfs:// URI
@@ -28,6 +33,8 @@ An existing /etc/emr-ecr-agent/agent.toml is kept.'
 # The whole run must finish within 30 s, even if the network or the disk hangs.
 SECONDS_FOR_ALL=25
 SECONDS_TO_START=8
+# A package has a tenth of it. In KiB.
+LARGEST_DOWNLOAD=65536
 # The oldest systemd that supports the sandbox drop-in.
 SANDBOX_SYSTEMD=235
 
@@ -37,12 +44,14 @@ SETTINGS=/etc/emr-ecr-agent/agent.toml
 UNIT=emr-ecr-agent.service
 UNITS=/etc/systemd/system
 SANDBOX=$UNITS/$UNIT.d/sandbox.conf
+KEYTAB=$UNITS/$UNIT.d/keytab.conf
 LOGS=/var/log/emr-ecr-agent
 LOG_PUSHER=/etc/logpusher/emr-ecr-agent.config
 INSTANCE=/mnt/var/lib/info/instance.json
 RESTART_DUE=$LIBRARY/restart-due
-DOCUMENTS=(agent.toml docker-configs-of-others.conf LICENSE THIRD-PARTY-LICENSES.txt)
-OURS=("$PROGRAM" "$LIBRARY/uninstall.sh" "${DOCUMENTS[@]/#/$LIBRARY/}" "$SETTINGS" "$UNITS/$UNIT" "$SANDBOX" "$LOG_PUSHER")
+LOCK=/run/emr-ecr-agent-install.lock
+DOCUMENTS=(agent.toml keytab.conf LICENSE THIRD-PARTY-LICENSES.txt)
+OURS=("$PROGRAM" "$LIBRARY/uninstall.sh" "${DOCUMENTS[@]/#/$LIBRARY/}" "$SETTINGS" "$UNITS/$UNIT" "$SANDBOX" "$KEYTAB" "$LOG_PUSHER")
 # The program's exit code for invalid settings.
 WRONG_SETTINGS=78
 
@@ -82,6 +91,7 @@ carry_out() {
     choose_by_role || return 0
 
     find_sudo
+    lock
     work="$(mktemp -d)" || fail "cannot create a temporary directory"
     trap 'unstage; rm -rf "$work"' EXIT
     obtain_package
@@ -115,8 +125,8 @@ read_arguments() {
 # Sets the variables of `carry_out`. Rejects anything that could break out of a TOML string.
 take_value() {
     case "$1" in
-        --from) from="$2" ;;
-        --config) config="$2" ;;
+        --from) from="$(location "$@")" ;;
+        --config) config="$(location "$@")" ;;
         --version) version="$(matching '^[0-9A-Za-z.+~-]+$' "$@")" ;;
         --sha256) digest="$(matching '^[0-9a-f]{64}$' "$1" "${2,,}")" ;;
         --registry) registries+=("$(matching '^[A-Za-z0-9.-]+$' "$@")") ;;
@@ -130,6 +140,12 @@ matching() {
     local pattern="$1" option="$2" value="$3"
     [[ "$value" =~ $pattern ]] || fail "invalid value for $option: $value; see --help"
     printf '%s' "$value"
+}
+
+# Credentials in a URL would end up in the log, which EMR copies to S3, and in the list of processes.
+location() {
+    [[ ! "$2" =~ ^[a-z0-9]+://([^/]*@|.*\?) ]] || fail "$1 must not have a user, a password or a query in its URL"
+    printf '%s' "$2"
 }
 
 # The primary node submits jobs but runs no containers, so it gets no daemon by default.
@@ -203,12 +219,21 @@ fetch() {
     local source="$1" target="$2" left=$((INSTALL_WITHIN - SECONDS - SECONDS_TO_START))
     ((left > 0)) || fail "no time left to get $source"
     case "$source" in
-        s3://*) timeout "$left" aws s3 cp --only-show-errors "$source" "$target" ;;
-        https://*) timeout "$left" curl --fail --silent --show-error --location --retry 2 --output "$target" "$source" ;;
+        s3://*) limited timeout "$left" aws s3 cp --only-show-errors "$source" "$target" ;;
+        https://*)
+            limited timeout "$left" curl --fail --silent --show-error --retry 2 --output "$target" \
+                --proto '=https' --location --max-redirs 5 --proto-redir '=https' "$source"
+            ;;
         *://*) fail "cannot get $source: use s3:// or https://" ;;
-        *) cp -- "$source" "$target" ;;
+        *) limited cp -- "$source" "$target" ;;
     esac
 }
+
+# Whatever the other side sends, it does not fill the disk.
+limited() (
+    ulimit -f "$LARGEST_DOWNLOAD"
+    "$@"
+)
 
 # --- the settings --------------------------------------------------------------------------------------------------
 
@@ -272,10 +297,18 @@ stage_daemon() {
     local version
     version="$(systemd_version)"
     ((version < SANDBOX_SYSTEMD)) || stage 644 "$package/sandbox.conf" "$SANDBOX"
+    ! names_keytab || stage 644 "$package/keytab.conf" "$KEYTAB"
     stage 644 "$package/logpusher.config" "$LOG_PUSHER"
     # The unit can write only to directories that exist when it starts.
     as_root test -d /root/.docker || as_root mkdir -m 700 /root/.docker || fail "cannot create /root/.docker"
     as_root mkdir -p "$LOGS" || fail "cannot create $LOGS"
+}
+
+# Whether the settings, those to install or those that stay, name a keytab.
+names_keytab() {
+    local settings="$work/agent.toml"
+    [[ ! -e "$SETTINGS" ]] || settings="$SETTINGS"
+    as_root grep -Eqs '^[[:space:]]*(published\.)?keytab[[:space:]]*=' "$settings"
 }
 
 stage() {
@@ -339,6 +372,14 @@ find_sudo() {
 # timeout runs under sudo, since only root can kill a root process.
 as_root() {
     ${SUDO[@]+"${SUDO[@]}"} timeout --kill-after=1 "$SECONDS_TO_START" "$@"
+}
+
+# Held until this process ends. Others cannot open the file, and so cannot hold up an installation.
+lock() {
+    # shellcheck disable=SC2016  # expanded by the inner shell
+    as_root sh -c 'umask 077 && : >>"$1" && chown "$2" "$1"' sh "$LOCK" "$(id -u)" || fail "cannot create $LOCK"
+    exec 9>>"$LOCK" || fail "cannot open $LOCK"
+    flock --wait $((INSTALL_WITHIN - SECONDS - SECONDS_TO_START)) 9 || fail "another installation still runs"
 }
 
 say() {

@@ -75,7 +75,7 @@ package() {
     mkdir "$directory"
     install -m 755 "$binary" bootstrap/install.sh bootstrap/uninstall.sh "$directory/"
     install -m 644 agent/agent.toml LICENSE "$work/THIRD-PARTY-LICENSES.txt" bootstrap/logpusher.config \
-        systemd/$NAME.service systemd/$NAME.service.d/sandbox.conf systemd/docker-configs-of-others.conf "$directory/"
+        systemd/$NAME.service systemd/$NAME.service.d/sandbox.conf systemd/keytab.conf "$directory/"
     (cd "$directory" && sha256sum -- * >SHA256SUMS)
     tar --create --sort=name --format=ustar --owner=root:0 --group=root:0 --mtime="@$SOURCE_DATE_EPOCH" \
         --directory "$work" "$(basename "$directory")" | gzip -n -9 >"$out/$(basename "$directory").tar.gz"

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use emr_ecr_agent_tests::scratch;
 
 /// Useful directives that systemd 219 knows and no later version deprecates.
-const KNOWN_TO_219: [&str; 33] = [
+const KNOWN_TO_219: [&str; 34] = [
     "After",
     "CapabilityBoundingSet",
     "Description",
@@ -30,6 +33,7 @@ const KNOWN_TO_219: [&str; 33] = [
     "RestartPreventExitStatus",
     "RestartSec",
     "RestrictAddressFamilies",
+    "RuntimeDirectory",
     "SystemCallArchitectures",
     "SystemCallErrorNumber",
     "SystemCallFilter",
@@ -67,9 +71,38 @@ fn base_unit_values_parse_on_systemd_219() {
     }
 }
 
+/// In tenths, by systemd-analyze of 252: the base unit alone, and with the sandbox drop-in.
+const HIGHEST_EXPOSURES: [(&[&str], u32); 2] = [(&[], 49), (&["sandbox.conf"], 18)];
+
+#[test]
+fn exposure_is_low() {
+    for (drop_ins, highest) in HIGHEST_EXPOSURES {
+        let root = scratch::directory("units").unwrap();
+        let units = root.path().join("etc/systemd/system");
+        fs::create_dir_all(units.join("emr-ecr-agent.service.d")).unwrap();
+        fs::copy(systemd("emr-ecr-agent.service"), units.join("emr-ecr-agent.service")).unwrap();
+        for name in drop_ins {
+            let to = units.join("emr-ecr-agent.service.d").join(name);
+            fs::copy(systemd("emr-ecr-agent.service.d").join(name), to).unwrap();
+        }
+        let mut analyze = Command::new("systemd-analyze");
+        analyze.args(["security", "--no-pager", "--offline=true", "emr-ecr-agent.service"]);
+        analyze.arg(format!("--root={}", root.path().display())).arg(format!("--threshold={highest}"));
+        let Ok(output) = analyze.output() else {
+            eprintln!("SKIPPED: systemd-analyze is not installed");
+            return;
+        };
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && text.contains("exposure level"), "{drop_ins:?}: {text}");
+    }
+}
+
+fn systemd(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../systemd").join(name)
+}
+
 fn settings() -> Vec<(String, String)> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../systemd/emr-ecr-agent.service");
-    let unit = fs::read_to_string(path).unwrap();
+    let unit = fs::read_to_string(systemd("emr-ecr-agent.service")).unwrap();
     unit.lines()
         .filter(|line| !line.starts_with('#'))
         .filter_map(|line| line.split_once('='))

@@ -4,7 +4,7 @@ use crate::machine::{Machine, User};
 use crate::{Outcome, ensure};
 
 /// In tenths, the unit of systemd-analyze's threshold.
-const HIGHEST_EXPOSURE: u32 = 20;
+const HIGHEST_EXPOSURE: u32 = 18;
 
 /// Returns the exposure level; an error if `systemd-analyze verify` complains about the base unit, with or without its
 /// drop-in.
