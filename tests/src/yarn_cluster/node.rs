@@ -72,6 +72,22 @@ impl ClusterNode {
         addresses: &Addresses,
         registries: &[&str],
     ) -> Result<Self, Error> {
+        let mut node = Self::with_engine(number, hdfs, addresses, registries).await?;
+        node.start_node_manager()?;
+        Ok(node)
+    }
+
+    /// Starts a node with an engine alone, for what can be asked about it beforehand.
+    pub async fn without_yarn(hdfs: &HdfsClient) -> Result<Self, Error> {
+        Self::with_engine(0, hdfs, &Addresses::reserve()?, &[]).await
+    }
+
+    async fn with_engine(
+        number: u8,
+        hdfs: &HdfsClient,
+        addresses: &Addresses,
+        registries: &[&str],
+    ) -> Result<Self, Error> {
         let host = address_of(number).to_string();
         let files = Node::new(hdfs.conf_dir())?;
         lay_out(&files, &host, hdfs, addresses, registries)?;
@@ -82,19 +98,6 @@ impl ClusterNode {
         let mut node =
             Self { node_manager: None, engine: None, namespaces, control_groups, number, health_port, files };
         node.start_engine().await.map_err(no_engine)?;
-        node.start_node_manager()?;
-        Ok(node)
-    }
-
-    /// Starts a node with an engine alone, for what can be asked about it beforehand.
-    pub async fn without_yarn(hdfs: &HdfsClient) -> Result<Self, Error> {
-        let host = "127.0.0.10".to_owned();
-        let files = Node::new(hdfs.conf_dir())?;
-        lay_out(&files, &host, hdfs, &Addresses::reserve()?, &[])?;
-        let namespaces = Namespaces::start(&files, &host).await?;
-        let control_groups = ControlGroups::named_after(&files)?;
-        let mut node = Self { node_manager: None, engine: None, namespaces, control_groups, host, files };
-        node.start_engine().await?;
         Ok(node)
     }
 
