@@ -27,6 +27,12 @@ demo: ## As root, show the main job on a YARN cluster with Docker; KEEP=1 leaves
 	@cargo build --quiet --workspace --bins
 	@KEEP=$(KEEP) target/debug/demo
 
+.PHONY: demo-spark
+demo-spark: ## As root, run Spark jobs of four token lives with the agent and with a copy made by hand (5 min)
+	@$(PARTS) --only hadoop --only registry --only docker --only spark
+	@cargo build --quiet --workspace --bins
+	@target/debug/demo-spark
+
 .PHONY: test
 test: ## Run all tests, including those on real servers; HADOOP=3.2.2 uses another version
 	@$(PARTS) --only nextest --only hadoop --only registry --only docker --only kerberos --only prometheus

@@ -40,6 +40,11 @@ impl Part {
         Self::find("docker")
     }
 
+    /// Spark in `home/` and an image of Java and Python, as described in `tests/parts/spark.sh`.
+    pub fn spark() -> Result<Self, Missing> {
+        Self::find("spark")
+    }
+
     /// docker-registry and skopeo, in `bin/`.
     pub fn registry() -> Result<Self, Missing> {
         Self::find("registry")

@@ -1,5 +1,6 @@
 //! A real docker-registry with a tiny image, which accepts exactly one user and password at a time.
 
+mod gate;
 mod htpasswd;
 mod image;
 
@@ -11,9 +12,10 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use hyper::header::AUTHORIZATION;
+use hyper::header::{AUTHORIZATION, InvalidHeaderValue};
 use hyper::{Method, StatusCode};
 
+pub use gate::Gate;
 pub use htpasswd::PasswordFile;
 
 use crate::ecr::Ecr;
@@ -46,6 +48,10 @@ pub enum Error {
     Configuration { path: PathBuf, source: io::Error },
     #[error("cannot build the image")]
     Image { source: io::Error },
+    #[error("cannot listen before the registry")]
+    Gate { source: io::Error },
+    #[error("the registry's own credentials make no header")]
+    Header { source: InvalidHeaderValue },
     #[error("the registry returned {status} for {what}")]
     Refused { what: String, status: StatusCode },
 }
@@ -64,16 +70,22 @@ impl Registry {
     /// Starts it with an image of one small file. It accepts no credentials at first.
     pub async fn start() -> Result<Self, Error> {
         let layer = image::readme().map_err(|source| Error::Image { source })?;
-        Self::start_with(layer).await
+        Self::start_with(layer, &[IMAGE.1]).await
     }
 
     /// The same with an image that containers can be run of.
     pub async fn start_with_shell() -> Result<Self, Error> {
         let layer = Part::docker()?.path("image.tar");
-        Self::start_with(fs::read(layer).map_err(|source| Error::Image { source })?).await
+        Self::start_with(fs::read(layer).map_err(|source| Error::Image { source })?, &[IMAGE.1]).await
     }
 
-    async fn start_with(layer: Vec<u8>) -> Result<Self, Error> {
+    /// The same with an image of Java and Python, under these tags.
+    pub async fn start_with_java(tags: &[&str]) -> Result<Self, Error> {
+        let layer = Part::spark()?.path("image.tar");
+        Self::start_with(fs::read(layer).map_err(|source| Error::Image { source })?, tags).await
+    }
+
+    async fn start_with(layer: Vec<u8>, tags: &[&str]) -> Result<Self, Error> {
         let part = Part::registry()?;
         let home = scratch::directory("registry")?;
         let port = Port::reserve()?;
@@ -95,7 +107,7 @@ impl Registry {
             })
             .await?;
 
-        image::push(address, &authorization(USER, &builder), layer).await?;
+        image::push(address, &authorization(USER, &builder), layer, tags).await?;
         passwords.accept_only(USER, &base64_noise())?;
         Ok(Self { _server: server, port, passwords, _home: home })
     }

@@ -12,14 +12,24 @@ use sha2::{Digest, Sha256};
 use super::{Error, IMAGE};
 use crate::http::Call;
 
-/// Pushes the image [`IMAGE`] of this layer, a tar archive, with this `Authorization` header.
-pub(super) async fn push(address: SocketAddr, authorization: &str, layer: Vec<u8>) -> Result<(), Error> {
+/// Pushes an image of this layer, a tar archive, to the repository of [`IMAGE`] under these tags, with this
+/// `Authorization` header.
+pub(super) async fn push(
+    address: SocketAddr,
+    authorization: &str,
+    layer: Vec<u8>,
+    tags: &[&str],
+) -> Result<(), Error> {
     let layer = Blob::new(layer);
     let config = Blob::new(config(&layer).to_string());
     let upload = Upload { address, authorization };
     upload.blob(&layer).await?;
     upload.blob(&config).await?;
-    upload.manifest(&manifest(&config, &layer)).await
+    let manifest = manifest(&config, &layer);
+    for tag in tags {
+        upload.manifest(&manifest, tag).await?;
+    }
+    Ok(())
 }
 
 struct Blob {
@@ -100,8 +110,8 @@ impl Upload<'_> {
         expect("an upload", answer.status, StatusCode::CREATED)
     }
 
-    async fn manifest(&self, manifest: &Value) -> Result<(), Error> {
-        let (repository, tag) = IMAGE;
+    async fn manifest(&self, manifest: &Value, tag: &str) -> Result<(), Error> {
+        let (repository, _tag) = IMAGE;
         let path = format!("/v2/{repository}/manifests/{tag}");
         let answer = self
             .call(Method::PUT, &path)

@@ -106,7 +106,8 @@ impl ClusterNode {
         address_of(self.number).to_string()
     }
 
-    pub(super) fn label(&self) -> String {
+    /// The node's partition in YARN.
+    pub fn label(&self) -> String {
         conf::label_of(self.number)
     }
 

@@ -71,6 +71,14 @@ impl Rest {
         Ok(report)
     }
 
+    /// The applications with this tag.
+    pub async fn tagged(&self, tag: &str) -> Result<Vec<String>, Error> {
+        let path = format!("/ws/v1/cluster/apps?applicationTags={tag}");
+        let answer = self.call(Method::GET, &path, None, StatusCode::OK).await?;
+        let applications = answer["apps"]["app"].as_array().into_iter().flatten();
+        Ok(applications.filter_map(|application| application["id"].as_str().map(str::to_owned)).collect())
+    }
+
     /// What the ResourceManager says of an application now.
     pub async fn report(&self, application: &str) -> Result<Value, Error> {
         let path = format!("/ws/v1/cluster/apps/{application}");

@@ -1,0 +1,162 @@
+//! A gate before a registry that takes tokens as ECR does: each until it ends. The registry's own password file knows one
+//! password at a time.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use http_body_util::{Either, Full};
+use hyper::body::Incoming;
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use jiff::Timestamp;
+use serde_json::json;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+use super::{Error, IMAGE, Registry, USER, authorization, base64_noise};
+use crate::ecr::Ecr;
+use crate::listener;
+
+/// The running gate with its registry; both end when this is dropped.
+#[derive(Debug)]
+pub struct Gate {
+    address: SocketAddr,
+    state: Arc<State>,
+    task: JoinHandle<()>,
+    _registry: Registry,
+}
+
+#[derive(Debug)]
+struct State {
+    registry: SocketAddr,
+    /// What the registry itself takes.
+    own: HeaderValue,
+    /// `Authorization` headers, and until when they count.
+    accepted: Mutex<Vec<(String, Timestamp)>>,
+    refused: Mutex<BTreeMap<String, usize>>,
+}
+
+impl Gate {
+    /// Stands before this registry, which takes nobody else's credentials from now on.
+    pub async fn before(registry: Registry) -> Result<Self, Error> {
+        let password = base64_noise();
+        registry.passwords.accept_only(USER, &password)?;
+        let own = authorization(USER, &password);
+        let own = HeaderValue::from_str(&own).map_err(|source| Error::Header { source })?;
+        let failed = |source| Error::Gate { source };
+        let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(failed)?;
+        let address = socket.local_addr().map_err(failed)?;
+        let state = Arc::new(State {
+            registry: registry.address(),
+            own,
+            accepted: Mutex::default(),
+            refused: Mutex::default(),
+        });
+        let serving = Arc::clone(&state);
+        let task = tokio::spawn(listener::serve(socket, move |stream| {
+            let state = Arc::clone(&serving);
+            async move {
+                let service = service_fn(move |request| {
+                    let state = Arc::clone(&state);
+                    async move { state.answer(request).await }
+                });
+                // Clients that leave end a connection with an error.
+                let _ = hyper::server::conn::http1::Builder::new()
+                    .serve_connection(TokioIo::new(stream), service)
+                    .await;
+            }
+        }));
+        Ok(Self { address, state, task, _registry: registry })
+    }
+
+    /// The registry's name in image references and Docker configs.
+    pub fn host(&self) -> String {
+        self.address.to_string()
+    }
+
+    /// The reference of the image with this tag.
+    pub fn image(&self, tag: &str) -> String {
+        let (repository, _) = IMAGE;
+        format!("{}/{repository}:{tag}", self.address)
+    }
+
+    /// Takes every token of `ecr` from now on, before ECR's client sees it.
+    pub fn follow(&self, ecr: &Ecr) {
+        let state = Arc::clone(&self.state);
+        ecr.on_issue(move |token| {
+            let header = authorization(USER, token.password());
+            lock(&state.accepted).push((header, token.expires_at));
+        });
+    }
+
+    /// How many pulls of this tag were refused for their credentials.
+    pub fn refused(&self, tag: &str) -> usize {
+        let (repository, _) = IMAGE;
+        let path = format!("/v2/{repository}/manifests/{tag}");
+        lock(&self.state.refused).get(&path).copied().unwrap_or_default()
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+type Body = Either<Incoming, Full<Bytes>>;
+
+impl State {
+    async fn answer(&self, mut request: Request<Incoming>) -> Result<Response<Body>, hyper::Error> {
+        if !self.accepts(request.headers()) {
+            // Docker asks with HEAD first; one pull counts once.
+            if request.method() == Method::GET && request.headers().contains_key(AUTHORIZATION) {
+                *lock(&self.refused).entry(request.uri().path().to_owned()).or_default() += 1;
+            }
+            return Ok(unauthorized().map(Either::Right));
+        }
+        request.headers_mut().insert(AUTHORIZATION, self.own.clone());
+        let Ok(stream) = TcpStream::connect(self.registry).await else { return Ok(unreachable_registry()) };
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        tokio::spawn(connection);
+        Ok(sender.send_request(request).await?.map(Either::Left))
+    }
+
+    fn accepts(&self, headers: &HeaderMap) -> bool {
+        let Some(given) = headers.get(AUTHORIZATION) else { return false };
+        let now = Timestamp::now();
+        let mut accepted = lock(&self.accepted);
+        accepted.retain(|(_, ends)| *ends > now);
+        accepted.iter().any(|(header, _)| header.as_bytes() == given.as_bytes())
+    }
+}
+
+/// As the registry itself answers.
+fn unauthorized() -> Response<Full<Bytes>> {
+    let (repository, _) = IMAGE;
+    let wanted = json!({ "Type": "repository", "Class": "", "Name": repository, "Action": "pull" });
+    // Without a detail, docker does not show the message.
+    let error = json!({ "code": "UNAUTHORIZED", "message": "authentication required", "detail": [wanted] });
+    let body = json!({ "errors": [error] }).to_string();
+    let mut response = Response::new(Full::from(body));
+    *response.status_mut() = StatusCode::UNAUTHORIZED;
+    let headers = response.headers_mut();
+    headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"sandbox\""));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
+    headers.insert("docker-distribution-api-version", HeaderValue::from_static("registry/2.0"));
+    response
+}
+
+fn unreachable_registry() -> Response<Body> {
+    let mut response = Response::new(Either::Right(Full::default()));
+    *response.status_mut() = StatusCode::BAD_GATEWAY;
+    response
+}
+
+/// A thread that panicked while it held the lock has failed its test; the content is intact.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
