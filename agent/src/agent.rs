@@ -225,6 +225,7 @@ impl Agent {
             tracing::warn!("[health] and [log] take effect at the next start");
         }
         self.parts = self.world.parts(&settings);
+        (self.state.open_directory, self.state.directory_checked_at) = (None, None);
         let nothing = SinkStates::of(&self.parts);
         let before = std::mem::replace(&mut self.state.sinks, nothing);
         self.state.sinks = SinkStates::carried_over(&self.parts, before);

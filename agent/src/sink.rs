@@ -7,6 +7,7 @@ use std::pin::Pin;
 
 use domain::documents::Document;
 use domain::documents::plan::{Found, Plan};
+use domain::findings::Finding;
 use domain::problem::Problem;
 use domain::refresh::LockHolder;
 use domain::status::SinkKind;
@@ -36,6 +37,9 @@ pub trait SharedSink: Sink {
     fn try_acquire(&mut self) -> Pin<Box<dyn Future<Output = Result<RefreshLock, Problem>> + '_>>;
 
     fn release(&mut self) -> Pin<Box<dyn Future<Output = ()> + '_>>;
+
+    /// Whether everyone can replace the file.
+    fn open_directory(&mut self) -> Pin<Box<dyn Future<Output = Result<Option<Finding>, Problem>> + '_>>;
 }
 
 /// The outcome of trying to acquire the refresh lock.

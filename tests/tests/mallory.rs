@@ -283,3 +283,54 @@ async fn nothing_is_written_through_another_users_directory() -> Outcome {
     assert_eq!(fs::read_dir(&target)?.count(), 0);
     Ok(())
 }
+
+#[tokio::test]
+async fn a_directory_of_the_agents_own_is_made_and_believes_nobody_else() -> Outcome {
+    let Some((mut testbed, _, hdfs)) = Testbed::with_own_hdfs().await? else { return Ok(()) };
+    let published = Published::on(hdfs.client().clone(), "/apps/emr-ecr-agent");
+    testbed.settings.unset("published.path").set("published.secure_directory", true).no_timer();
+    let mut agent = testbed.start()?;
+    shown(&agent, "the command that makes it", |status| {
+        let error = status["sinks"][1]["error"].as_str()?;
+        let command = "sudo -u hdfs sh -c 'hdfs dfs -mkdir -p /apps/emr-ecr-agent && hdfs dfs -chown hadoop";
+        error.contains(command).then_some(())
+    })
+    .await?;
+    published.client().make_directory("/apps", "hadoop", "0755").await?;
+    agent.signal(Signal::SIGHUP)?;
+    agent.wait_ready(SOON).await?;
+    let directory = published.shell(&["-stat", "%A %u", "/apps/emr-ecr-agent"]).await?;
+    assert_eq!(directory.trim(), "rwxr-xr-x hadoop");
+    assert_eq!(agent.status().await?["findings"].to_string().matches("directory-open").count(), 0);
+
+    // Good credentials, in a file of another owner.
+    let good = published.text().await?;
+    published.put(&good).await?;
+    assert!(!published.attributes().await?.contains("hadoop"));
+    agent.signal(Signal::SIGHUP)?;
+    wait::until("the agent's own file", SOON, async || {
+        let attributes = published.attributes().await.map_err(|error| error.to_string())?;
+        if attributes.contains("hadoop") { Ok(()) } else { Err(attributes) }
+    })
+    .await?;
+    healed(&testbed, &published).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_directory_that_all_can_write_is_a_finding_of_the_daemon() -> Outcome {
+    let Some((testbed, published)) = Testbed::with_hdfs().await? else { return Ok(()) };
+    published.shell(&["-chmod", "777", published.directory()]).await?;
+    let agent = testbed.start_ready().await?;
+    let open = |status: &Value| {
+        let findings = status["findings"].as_array()?;
+        findings.iter().find(|finding| finding["code"] == "client-config-directory-open").map(drop)
+    };
+    shown(&agent, "the finding", open).await?;
+    assert!(agent.log_text().contains("client-config-directory-open"));
+
+    published.shell(&["-chmod", "755", published.directory()]).await?;
+    agent.signal(Signal::SIGHUP)?;
+    shown(&agent, "the end of the finding", |status| open(status).is_none().then_some(())).await?;
+    Ok(())
+}

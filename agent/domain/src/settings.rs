@@ -61,6 +61,8 @@ pub struct DockerConfigSettings {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublishedSettings {
     pub path: PublishedPath,
+    /// The directory is the agents' own: they make it, and believe no file of another HDFS user there.
+    pub secure_directory: bool,
     pub mode: Mode,
     /// `None` leaves what HDFS gives to a new file.
     pub owner: Option<String>,
@@ -171,6 +173,7 @@ impl Default for Settings {
             docker_configs: vec![DockerConfigSettings::at("/root/.docker/config.json")],
             published: PublishedSettings {
                 path: PublishedPath::default(),
+                secure_directory: false,
                 mode: Mode(0o644),
                 owner: None,
                 group: None,
@@ -261,7 +264,15 @@ impl Settings {
         }
         root.table("published", |table| {
             let published = &mut self.published;
-            table.set("path", &mut published.path, published_path);
+            table.set("secure_directory", &mut published.secure_directory, boolean);
+            if published.secure_directory {
+                published.path = PublishedPath::secure();
+                table.set("path", &mut published.path, |_| {
+                    Err("cannot be set together with published.secure_directory".to_owned())
+                });
+            } else {
+                table.set("path", &mut published.path, published_path);
+            }
             table.set("mode", &mut published.mode, mode);
             table.set("owner", &mut published.owner, |v| account(v).map(Some));
             table.set("group", &mut published.group, |v| account(v).map(Some));
@@ -315,6 +326,20 @@ impl Settings {
             table.set("libraries", &mut log.libraries, library_log_level);
             table.set("file", &mut log.file, |v| absolute_path(v).map(Some));
         });
+    }
+}
+
+impl PublishedSettings {
+    /// The HDFS user that the files of all agents belong to.
+    pub fn writer<'s>(&'s self) -> &'s str {
+        let of_principal = |login: &'s KerberosLogin| login.principal.split(['/', '@']).next();
+        let by_principal = self.kerberos.as_ref().and_then(of_principal);
+        self.owner.as_deref().or(by_principal).unwrap_or(&self.user)
+    }
+
+    /// Whether a file of this HDFS user can be an agent's. Without Kerberos on the cluster, `user` counts.
+    pub fn is_by_an_agent(&self, owner: &str) -> bool {
+        !self.secure_directory || owner == self.writer() || owner == self.user
     }
 }
 

@@ -15,6 +15,9 @@ use crate::sink::Intent;
 /// How often `once` checks whether another node still holds the refresh lock.
 const LOCK_PAUSE: Duration = Duration::from_secs(1);
 
+/// How often to check who may write the directory of the published file.
+const DIRECTORY_INTERVAL: Duration = Duration::from_secs(10 * 60);
+
 impl Agent {
     /// Makes passes until none waits for another node's refresh lock, which nobody can keep for more than two lengths.
     pub async fn once(&mut self, intent: Intent) -> PassReport {
@@ -61,9 +64,31 @@ impl Agent {
             self.reconcile_if_due(Which::Local(index), context, &mut report).await;
         }
         self.reconcile_if_due(Which::Published, context, &mut report).await;
+        self.check_directory(wake, &mut report).await;
         self.release_lock(&report).await;
         self.beat();
         report
+    }
+
+    /// Checks now and then who can replace the published file: the answer is two calls away.
+    async fn check_directory(&mut self, wake: Wake, report: &mut PassReport) {
+        let now = self.world.now().uptime;
+        let checked_at = self.state.directory_checked_at;
+        let is_due = checked_at.is_none_or(|at| now.saturating_sub(at) >= DIRECTORY_INTERVAL);
+        if !self.state.sinks.published.is_in_order() || !(is_due || wake == Wake::Reload) {
+            return;
+        }
+        self.beat();
+        match self.parts.published.open_directory().await {
+            Ok(finding) => {
+                self.state.directory_checked_at = Some(now);
+                if let Some(finding) = finding.as_ref().filter(|_| self.state.open_directory.is_none()) {
+                    tracing::warn!(code = finding.code.name, finding.message, "finding");
+                }
+                self.state.open_directory = finding;
+            }
+            Err(problem) => report.errors.push(problem.message),
+        }
     }
 
     /// Takes `registries` as those to serve, and forgets all others.

@@ -25,6 +25,10 @@ pub(super) struct State {
     pub executor_cfg: ExecutorCfg,
     pub findings: Vec<Finding>,
     pub launch_faults: Vec<Finding>,
+    /// Whether everyone can replace the published file.
+    pub open_directory: Option<Finding>,
+    /// The uptime of the last such check.
+    pub directory_checked_at: Option<Duration>,
     /// The trusted ECR registries by the last sound container-executor.cfg.
     pub trusted: Vec<EcrRegistry>,
     /// Which images container-executor.cfg trusts now, by registry.
@@ -56,6 +60,8 @@ impl State {
             executor_cfg: ExecutorCfg::Absent(Problem::waiting("the first pass", "not read yet")),
             findings: Vec::new(),
             launch_faults: Vec::new(),
+            open_directory: None,
+            directory_checked_at: None,
             trusted: Vec::new(),
             trust: BTreeMap::new(),
             registries: Vec::new(),
@@ -85,7 +91,7 @@ impl State {
             }),
             sinks: self.sinks.iter().map(|sink| self.sink_status(sink)).collect(),
             executor_cfg: self.executor_cfg.clone(),
-            findings: self.findings.clone(),
+            findings: self.findings.iter().chain(&self.open_directory).cloned().collect(),
             launch_faults: self.launch_faults.clone(),
             server_clock: self.server_clock,
             settings_error: self.settings_error.clone(),

@@ -14,6 +14,7 @@ use domain::check::{self, AwsOutcome, Content, HadoopVersion, Inputs, TextFile};
 use domain::credentials::{EntryName, Origin, Principal, Secret, StaticCredentials, Token, TokenScope};
 use domain::documents::plan::{Attributes, Found, Plan};
 use domain::documents::{Document, PublishedDocument};
+use domain::findings::Finding;
 use domain::problem::Problem;
 use domain::refresh::{LockHolder, Probe, ProbeResult};
 use domain::registry::HostName;
@@ -174,6 +175,10 @@ impl SharedSink for MemorySink {
             RefreshLock::Acquired
         };
         Box::pin(ready(Ok(lock)))
+    }
+
+    fn open_directory(&mut self) -> Pin<Box<dyn Future<Output = Result<Option<Finding>, Problem>> + '_>> {
+        Box::pin(ready(Ok(None)))
     }
 
     fn release(&mut self) -> Pin<Box<dyn Future<Output = ()> + '_>> {

@@ -2,6 +2,7 @@
 
 mod access;
 mod connection;
+mod directory;
 mod error;
 mod file;
 mod login;
@@ -14,6 +15,8 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use domain::check::open_directory;
+use domain::findings::Finding;
 use domain::problem::Problem;
 use domain::refresh::LockState;
 use domain::settings::{Deadlines, PublishedSettings};
@@ -161,6 +164,15 @@ impl SharedSink for PublishedSink {
                 ..Problem::new(chain(&error))
             };
             refresh_lock::try_acquire(self).await.map_err(problem)
+        })
+    }
+
+    fn open_directory(&mut self) -> Pin<Box<dyn Future<Output = Result<Option<Finding>, Problem>> + '_>> {
+        Box::pin(async move {
+            let path = self.path();
+            let access = self.access().await.map_err(|error| Problem::new(chain(&error)))?;
+            let directory = access.as_ref().and_then(|access| access.directories.first());
+            Ok(directory.and_then(|directory| open_directory(&path, &directory.path, directory.mode)))
         })
     }
 

@@ -41,6 +41,12 @@ impl Settings {
         self
     }
 
+    /// Leaves a key to its default.
+    pub fn unset(&mut self, key: &'static str) -> &mut Self {
+        self.values.remove(key);
+        self
+    }
+
     /// Leaves only file changes and signals to wake the agent.
     pub fn no_timer(&mut self) -> &mut Self {
         self.set("refresh.pass_interval", "1h")

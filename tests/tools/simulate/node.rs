@@ -11,6 +11,7 @@ use domain::check::{self, AwsOutcome, Content, HadoopVersion, Inputs, TextFile};
 use domain::credentials::{Origin, Principal, Secret, StaticCredentials, Token, TokenScope};
 use domain::documents::Document;
 use domain::documents::plan::{Attributes, Found, Plan};
+use domain::findings::Finding;
 use domain::problem::Problem;
 use domain::refresh::{LockHolder, LockState, Probe, ProbeResult};
 use domain::registry::HostName;
@@ -390,6 +391,10 @@ impl SharedSink for SharedFile {
             self.lock.acquired(self.cluster.now());
             Ok(RefreshLock::Acquired)
         })
+    }
+
+    fn open_directory(&mut self) -> Pin<Box<dyn Future<Output = Result<Option<Finding>, Problem>> + '_>> {
+        Box::pin(ready(Ok(None)))
     }
 
     fn release(&mut self) -> Pin<Box<dyn Future<Output = ()> + '_>> {

@@ -136,15 +136,9 @@ fn check_access(path: &str, access: &Access, found: &mut Findings) {
         found.add(Finding::new(codes::CLIENT_CONFIG_UNREADABLE, message).fix(fix).in_file(path));
     }
     if let Some(directory) = directories.first()
-        && directory.mode & OTHERS_WRITE != 0
-        && directory.mode & STICKY == 0
+        && let Some(finding) = open_directory(path, &directory.path, directory.mode)
     {
-        let message =
-            format!("the directory {} is writable by everyone: mode {:04o}", directory.path, directory.mode);
-        let fix = Fix::manual(
-            "publish to a directory that only the agent's user can write: [published] path in agent.toml",
-        );
-        found.add(Finding::new(codes::CLIENT_CONFIG_DIRECTORY_OPEN, message).fix(fix).in_file(path));
+        found.add(finding);
     }
 }
 
@@ -159,4 +153,16 @@ fn allows(permissions: &Permissions, rights: u32) -> bool {
         *mode
     };
     digit & rights == rights
+}
+
+/// What the mode of the published file's directory allows everyone to do.
+pub fn open_directory(path: &str, directory: &str, mode: u32) -> Option<Finding> {
+    let is_open = mode & OTHERS_WRITE != 0 && mode & STICKY == 0;
+    is_open.then(|| {
+        let message = format!("the directory {directory} is writable by everyone: mode {mode:04o}");
+        let fix = Fix::manual(
+            "publish to a directory that only the agent's user can write: [published] secure_directory or path in agent.toml",
+        );
+        Finding::new(codes::CLIENT_CONFIG_DIRECTORY_OPEN, message).fix(fix).in_file(path)
+    })
 }

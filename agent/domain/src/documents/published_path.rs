@@ -26,6 +26,11 @@ impl PublishedPath {
         is_file.then(|| Self { file_system, path: path.to_owned() })
     }
 
+    /// In a directory that only the agents' HDFS user is to write.
+    pub fn secure() -> Self {
+        Self { file_system: None, path: "/apps/emr-ecr-agent/config.json".to_owned() }
+    }
+
     /// Scheme and authority if the text named them.
     pub fn file_system(&self) -> Option<&str> {
         self.file_system.as_deref()

@@ -198,6 +198,11 @@ impl Connection {
         set_owner(&self.client, path, owner, group).await.call("set the owner of", || self.uri(path))
     }
 
+    /// Makes a directory with the parents that it lacks.
+    pub(super) async fn make_directory(&self, path: &str, mode: u32) -> Result<(), HdfsError> {
+        self.client.mkdirs(path, mode, true).await.call("make the directory", || self.uri(path))
+    }
+
     /// Takes the file's lease from its writer; a later read finds it closed.
     pub(super) async fn recover_lease(&self, path: &str) -> Result<bool, HdfsError> {
         self.client.recover_lease(path).await.call("recover the lease of", || self.uri(path))

@@ -35,6 +35,8 @@ pub enum HdfsError {
     IsDirectory { uri: String },
     #[error("directory {uri} does not exist")]
     NoDirectory { uri: String },
+    #[error("directory {uri} does not exist, and the agent's HDFS user may not make it; run: {command}")]
+    NoSecureDirectory { uri: String, command: String, source: Box<HdfsError> },
     #[error("{uri} is held open by another writer")]
     HeldOpen { uri: String },
     #[error("{uri} has {length} bytes, too many for a Docker config")]
@@ -60,7 +62,9 @@ impl StoreError for HdfsError {
         match self {
             HdfsError::Conf { source } => source.waits_for(),
             HdfsError::NoDefaultFs { .. } => Some("fs.defaultFS in core-site.xml".to_owned()),
-            HdfsError::NoDirectory { uri } => Some(format!("the directory {uri}")),
+            HdfsError::NoDirectory { uri } | HdfsError::NoSecureDirectory { uri, .. } => {
+                Some(format!("the directory {uri}"))
+            }
             HdfsError::Worker { .. } => Some("HDFS to answer".to_owned()),
             HdfsError::Call { source, .. } | HdfsError::Read { source, .. } => source.waits_for(),
             HdfsError::NoKeytab { path } => Some(format!("the keytab {}", path.display())),

@@ -7,8 +7,8 @@ use domain::refresh::schedule;
 use domain::settings::PublishedSettings;
 use hdfs_native::client::FileStatus;
 
-use super::HdfsError;
 use super::connection::{Connection, NewFile};
+use super::{HdfsError, directory};
 use crate::io::chain;
 use crate::sink::{Replacement, Store};
 
@@ -193,22 +193,11 @@ impl PublishedFile {
     async fn write(&self, path: &str, mode: u32, document: &Document) -> Result<(), HdfsError> {
         let PublishedSettings { replication, owner, group, .. } = &self.settings;
         let new = NewFile { mode, replication: *replication, owner: owner.clone(), group: group.clone() };
-        if let Err(error) = self.hdfs.create(path, new, document).await {
-            return Err(self.creation_failed(error).await);
-        }
+        directory::create(&self.hdfs, &self.settings, path, new, document).await?;
         if self.hdfs.read(path).await? != *document {
             return Err(HdfsError::ReadsBackDifferent { uri: self.hdfs.uri(path) });
         }
         Ok(())
-    }
-
-    /// Distinguishes a missing directory from other failures.
-    async fn creation_failed(&self, error: HdfsError) -> HdfsError {
-        let directory = self.path().directory();
-        match self.hdfs.status(directory).await {
-            Ok(None) => HdfsError::NoDirectory { uri: self.hdfs.uri(directory) },
-            _ => error,
-        }
     }
 
     /// Removes what dead writers left, and old copies of broken documents, by the clock that wrote the times.
@@ -272,7 +261,12 @@ impl Store for PublishedFile {
             Err(error) if error.is_loss_of_content() => return self.unreadable(before, error).await,
             observed => observed?,
         };
-        Ok(self.remembered.as_ref().map_or(Found::Absent, |file| self.found(file)))
+        let Some(file) = &self.remembered else { return Ok(Found::Absent) };
+        if !self.settings.is_by_an_agent(&file.stamp.owner) {
+            tracing::warn!(uri = self.uri(), owner = ?file.stamp.owner, "not believing another HDFS user's file");
+            return Ok(Found::Unreadable { last_known: None });
+        }
+        Ok(self.found(file))
     }
 
     async fn replace(&mut self, document: &Document) -> Result<Replacement, HdfsError> {

@@ -7,7 +7,7 @@ use domain::settings::PublishedSettings;
 use jiff::Timestamp;
 
 use super::connection::{Connection, NewFile};
-use super::{HdfsError, PublishedSink};
+use super::{HdfsError, PublishedSink, directory};
 use crate::sink::RefreshLock;
 
 /// Longest name of a node that is believed.
@@ -75,7 +75,8 @@ async fn create_or_read(
 ) -> Result<Option<Existing>, HdfsError> {
     let path = path_of(settings);
     let new = NewFile { mode: 0o600, replication: settings.replication, owner: None, group: None };
-    match hdfs.create(&path, new, &Document::new(node.as_bytes().to_vec())).await {
+    let content = Document::new(node.as_bytes().to_vec());
+    match directory::create(hdfs, settings, &path, new, &content).await {
         Ok(()) => Ok(None),
         // It is there, which is all that counts: without a DataNode it cannot get a content.
         Err(HdfsError::Call { operation: "write" | "complete", .. }) => Ok(None),
