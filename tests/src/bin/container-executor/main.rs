@@ -134,7 +134,8 @@ impl Node {
         let content = self.manager.read(tokens)?;
         user.become_it()?;
         let directory = app.make_app_directories()?;
-        let copy = directory.join(format!("{}.tokens", app.container()));
+        // The localizer looks for the NodeManager's own name.
+        let copy = directory.join(tokens.file_name().ok_or_else(usage)?);
         directories::write(&copy, &content, 0o600)?;
         let [program, arguments @ ..] = program else { return Err(usage()) };
         let error = Command::new(program).args(arguments).current_dir(directory).exec();
