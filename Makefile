@@ -56,6 +56,12 @@ matrix: ## Run the HDFS tests on the other versions of Hadoop
 			cargo nextest run --workspace --profile matrix || exit; \
 	done
 
+.PHONY: storm
+storm: ## As root, launch STORM_LAUNCHES (300) private images while tokens live 20 s, by the agent and by a script (12 min)
+	@$(PARTS) --only hadoop --only registry --only docker
+	@cargo build --quiet --workspace --bins
+	@STORM_LAUNCHES=$(STORM_LAUNCHES) target/debug/storm
+
 .PHONY: torture
 torture: ## Try for TORTURE_SECONDS (180) to make readers see a bad file; ARGS=--json
 	@$(PARTS) --only hadoop

@@ -107,6 +107,13 @@ impl Ecr {
         self.shared.state().on_issue.push(Box::new(hook));
     }
 
+    /// Issues a token as if another client had called.
+    pub fn issue(&self, region: &str) -> Issued {
+        let mut state = self.shared.state();
+        let now = Timestamp::now() + state.clock_offset;
+        self.shared.grant(&mut state, region, false, now)
+    }
+
     /// The last good token of any region, and every later one as it comes.
     pub fn issued(&self) -> watch::Receiver<Option<Issued>> {
         self.shared.issued.subscribe()
@@ -214,18 +221,22 @@ impl Shared {
     }
 
     fn issue(&self, state: &mut State, call: &Call, service_now: Timestamp) -> Response<Bytes> {
-        let token = Issued::new(&call.region, service_now, state.life);
+        let token = self.grant(state, &call.region, call.public, service_now);
+        wire::token(call, &token.answer(), service_now)
+    }
+
+    fn grant(&self, state: &mut State, region: &str, public: bool, service_now: Timestamp) -> Issued {
+        let token = Issued::new(region, service_now, state.life);
         for hook in &state.on_issue {
             hook(&token);
         }
-        if call.public {
+        if public {
             state.newest_public = Some(token.clone());
         } else {
-            drop(state.newest.insert(call.region.clone(), token.clone()));
+            drop(state.newest.insert(region.to_owned(), token.clone()));
         }
-        let response = wire::token(call, &token.answer(), service_now);
-        self.issued.send_replace(Some(token));
-        response
+        self.issued.send_replace(Some(token.clone()));
+        token
     }
 }
 

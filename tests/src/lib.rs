@@ -28,6 +28,7 @@ pub mod screen;
 pub mod signature;
 pub mod site;
 pub mod skopeo;
+pub mod storm;
 pub mod sts;
 pub mod testbed;
 pub mod tls;

@@ -3,7 +3,7 @@
 //! hand.
 //!
 //! It ends with 0 only if the first job ended well without a refused pull, and the second died because the registry
-//! refused every pull.
+//! refused every pull; with 77 if it cannot run, for want of root or a part.
 
 mod job;
 
