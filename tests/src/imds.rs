@@ -28,6 +28,10 @@ pub enum Behavior {
     ExpiredCredentials,
     /// The instance has no role.
     NoRole,
+    /// Every request for credentials fails with a body that holds this secret.
+    LeakingError(&'static str),
+    /// The session token, which is this secret, has no lifetime.
+    SessionWithoutTtl(&'static str),
 }
 
 /// The running stand-in; it stops when dropped.
@@ -95,8 +99,14 @@ const SESSION_HEADER: &str = "x-aws-ec2-metadata-token";
 const SESSION_TTL_HEADER: &str = "x-aws-ec2-metadata-token-ttl-seconds";
 
 fn answer(request: &Request<Bytes>, state: &State, region: &str) -> Reply {
-    let response = if request.method() == Method::PUT {
+    let response = if let Behavior::SessionWithoutTtl(secret) = state.behavior {
+        Response::new(Bytes::from_static(secret.as_bytes()))
+    } else if request.method() == Method::PUT {
         session(request)
+    } else if let Behavior::LeakingError(secret) = state.behavior {
+        let mut response = Response::new(Bytes::from(format!("{{\"SecretAccessKey\":\"{secret}\"}}")));
+        *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+        response
     } else if request.headers().get(SESSION_HEADER).is_none_or(|token| token != SESSION) {
         status(StatusCode::UNAUTHORIZED)
     } else {

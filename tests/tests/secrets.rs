@@ -8,8 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use emr_ecr_agent_tests::agent::Agent;
 use emr_ecr_agent_tests::canary;
 use emr_ecr_agent_tests::ecr::{BadToken, Fault};
-use emr_ecr_agent_tests::imds;
+use emr_ecr_agent_tests::imds::{self, Behavior};
 use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
+use emr_ecr_agent_tests::ports::Port;
 use emr_ecr_agent_tests::sts;
 use emr_ecr_agent_tests::testbed::identities::{
     Identities, OTHERS, PROFILE, PROFILE_KEY, PROFILE_SECRET_KEY, PUBLIC, READER, THIRD, has_token, registry,
@@ -17,6 +18,7 @@ use emr_ecr_agent_tests::testbed::identities::{
 use emr_ecr_agent_tests::testbed::{
     Outcome, SOON, Testbed, docker_config_fresh, passes, shown, wait_for_token,
 };
+use futures_util::future::try_join_all;
 use jiff::SignedDuration;
 use nix::unistd::geteuid;
 
@@ -121,8 +123,7 @@ async fn no_output_contains_a_secret() -> Outcome {
 #[tokio::test]
 async fn secret_files_are_never_open_to_others() -> Outcome {
     let testbed = Testbed::without_hdfs().await?;
-    // Even if the directory is open to everyone and the umask is the default.
-    fs::set_permissions(testbed.node.path("root/.docker"), fs::Permissions::from_mode(0o777))?;
+    // Even if the file was open to everyone and the umask is the default.
     testbed.node.write("root/.docker/config.json", "{}")?;
     fs::set_permissions(testbed.node.docker_config(), fs::Permissions::from_mode(0o666))?;
     let agent = testbed.start()?;
@@ -141,6 +142,75 @@ async fn core_dumps_are_disabled() -> Outcome {
     let limits = fs::read_to_string(format!("/proc/{id}/limits"))?;
     let core = limits.lines().find(|line| line.starts_with("Max core file size")).ok_or("no such limit")?;
     assert_eq!(core.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"], "{core}");
+    Ok(())
+}
+
+/// In what providers of credentials and proxies say.
+const LEAKED: &str = "hunter2-of-a-provider";
+
+/// Who says it.
+#[derive(Debug, Clone, Copy)]
+enum Leak {
+    Metadata(Behavior),
+    /// A credential_process.
+    Program(&'static str),
+    Proxy,
+}
+
+#[tokio::test]
+async fn nothing_leaks_from_metadata_programs_and_proxies() -> Outcome {
+    let leaks = [
+        Leak::Metadata(Behavior::LeakingError(LEAKED)),
+        Leak::Metadata(Behavior::SessionWithoutTtl(LEAKED)),
+        Leak::Program("echo hunter2-of-a-provider >&2; exit 1"),
+        Leak::Program("echo '{\"Version\":1,\"SecretAccessKey\":\"hunter2-of-a-provider\"'; exit 0"),
+        Leak::Program("echo '{\"Version\":\"hunter2-of-a-provider\"}'; exit 0"),
+        Leak::Proxy,
+    ];
+    try_join_all(leaks.map(check_leak)).await?;
+    Ok(())
+}
+
+async fn check_leak(leak: Leak) -> Outcome {
+    let mut testbed = Testbed::without_hdfs().await?;
+    testbed.settings.set("log.level", "trace").set("log.libraries", "info").set("deadlines.ecr", "5s");
+    let nobody = Port::reserve()?;
+    match leak {
+        Leak::Metadata(behavior) => testbed.imds.set_behavior(behavior),
+        Leak::Program(script) => {
+            let program = testbed.node.path("program");
+            testbed.node.write("program", &format!("#!/bin/sh\n{script}\n"))?;
+            fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
+            let endpoint = testbed.ecr.address();
+            let config = format!(
+                "[default]\ncredential_process = {}\nservices = sandbox\n\n[services sandbox]\necr =\n  endpoint_url = http://{endpoint}\n",
+                program.display()
+            );
+            testbed.node.write("aws/.aws/config", &config)?;
+        }
+        Leak::Proxy => {
+            let proxy = format!("http://user:{LEAKED}@{}", nobody.address());
+            testbed.environment.push(("HTTPS_PROXY", proxy.into()));
+        }
+    }
+    let agent = testbed.start()?;
+    let why = format!("{leak:?}");
+    shown(&agent, &why, |status| {
+        let registry = &status["registries"][0];
+        match leak {
+            Leak::Proxy => (registry["probe"] == "unknown").then_some(()),
+            Leak::Metadata(_) | Leak::Program(_) => registry["last_error"].as_str().map(drop),
+        }
+    })
+    .await?;
+    let mut output = answers(&agent).await?;
+    for command in [&["status"] as &[&str], &["status", "--json"], &["once", "--json"]] {
+        let finished = testbed.run(command).await?;
+        output.push_str(&(finished.out + &finished.err));
+    }
+    output.push_str(&agent.log_text());
+    assert!(output.contains("started"));
+    canary::check_absent(LEAKED.as_bytes(), output.as_bytes());
     Ok(())
 }
 
