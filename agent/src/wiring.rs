@@ -171,11 +171,13 @@ pub(crate) fn node_inputs(settings: &Settings, now: Timestamp) -> Inputs<'static
     let executor_cfg = settings.executor_cfg();
     let yarn_site = hadoop_conf::yarn_site(&settings.hadoop_conf_dir.join("yarn-site.xml"), true);
     let node = node::inputs(&executor_cfg, &settings.emr_info_dir, &yarn_site);
+    let release = node::release(&settings.emr_info_dir);
     // Only there do the paths of this machine and of its NodeManager agree.
     let machine: &dyn Machine =
         if settings.names_hadoops_own_conf_dir() { &ForNodeManager } else { &ThisMachine };
     Inputs {
-        hadoop: node::hadoop(node.release.as_deref()),
+        hadoop: node::hadoop(release.as_deref()),
+        release,
         executor_cfg: Some(node::text_file(&executor_cfg)),
         yarn_site: Some(yarn_site),
         client_config: None,

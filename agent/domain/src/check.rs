@@ -28,6 +28,7 @@ use crate::registry::EcrRegistry;
 use crate::status::{ExecutorCfg, Trust};
 pub use client_config::open_directory;
 pub use image::entry_host;
+pub use inputs::is_release;
 pub use inputs::{
     Access, Account, AwsAnswer, AwsOutcome, ClientConfig, Content, DockerEngine, HadoopVersion, Inputs,
     Machine, NodeInputs, Permissions, Propagation, Request, SiteContent, SiteFile, TextAlone, TextFile,
@@ -49,7 +50,9 @@ pub fn run(inputs: &Inputs<'_>) -> Report {
                 codes::RULES_ASSUMED,
                 "the release of Hadoop is not known: the rules of 3.3 and later were assumed",
             )
-            .fix(Fix::manual("name them: --rules 3.2 or --rules 3.3")),
+            .fix(Fix::manual(
+                "name EMR's release, as in --release emr-7.3.0, or the rules: --rules 3.2, 3.3 or 3.4",
+            )),
         );
     }
     let executor_cfg = inputs.executor_cfg.as_ref().map(|file| executor::check(file, inputs, &mut found));

@@ -304,6 +304,7 @@ fn report(fixture: &Value) -> Report {
     };
     let inputs = Inputs {
         hadoop,
+        release: fixture["node"]["release"].as_str().map(str::to_owned),
         executor_cfg: executor_cfg(fixture),
         yarn_site: yarn_site(fixture),
         client_config: client_config(fixture),
@@ -468,7 +469,6 @@ fn node(node: &Map<String, Value>) -> NodeInputs {
         }),
         root_registries: node.get("root_registries").map(|list| strings(list).into_iter().collect()),
         binary: Some(Binary { uid: number(&binary[0]), gid: number(&binary[1]), mode: octal(&binary[2]) }),
-        release: text("release"),
         region: text("region"),
         runs_containers: true,
         aws: aws.collect(),

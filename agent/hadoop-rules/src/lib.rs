@@ -32,19 +32,23 @@ use thiserror::Error;
 pub enum Rules {
     /// Hadoop 3.2.1, the Hadoop of EMR 6.0 to 6.8.
     V3_2,
-    /// Hadoop 3.3.0 and later.
+    /// Hadoop 3.3, the Hadoop of EMR 6.9 to 7.3.
     V3_3,
+    /// Hadoop 3.4 and later, from EMR 7.4 on. It decides as 3.3 does; its NodeManager is known to read the client config
+    /// of a job at each launch, which earlier ones do by patches of Amazon's at most.
+    V3_4,
 }
 
 impl Rules {
-    /// Both, the older one first.
-    pub const ALL: [Self; 2] = [Self::V3_2, Self::V3_3];
+    /// All of them, the oldest first.
+    pub const ALL: [Self; 3] = [Self::V3_2, Self::V3_3, Self::V3_4];
 
-    /// `3.2` or `3.3`.
+    /// `3.2`, `3.3` or `3.4`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::V3_2 => "3.2",
             Self::V3_3 => "3.3",
+            Self::V3_4 => "3.4",
         }
     }
 }
@@ -57,7 +61,7 @@ impl fmt::Display for Rules {
 
 /// The text names no generation.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
-#[error("unknown Hadoop rules `{0}`: expected `3.2` or `3.3`")]
+#[error("unknown Hadoop rules `{0}`: expected `3.2`, `3.3` or `3.4`")]
 pub struct UnknownRules(String);
 
 impl FromStr for Rules {

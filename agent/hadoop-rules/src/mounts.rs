@@ -61,11 +61,15 @@ impl MountRefusal {
         match (self, rules) {
             (Self::AllowedMountMissing { .. }, _) => "MOUNT_ACCESS_ERROR",
             (Self::Malformed { .. } | Self::SourceMissing { .. }, Rules::V3_2) => "INVALID_DOCKER_MOUNT",
-            (Self::Malformed { .. } | Self::SourceMissing { .. }, Rules::V3_3) => "INVALID_MOUNT",
+            (Self::Malformed { .. } | Self::SourceMissing { .. }, Rules::V3_3 | Rules::V3_4) => {
+                "INVALID_MOUNT"
+            }
             (Self::ReadOnly { .. }, Rules::V3_2) => "INVALID_DOCKER_RO_MOUNT",
-            (Self::ReadOnly { .. }, Rules::V3_3) => "INVALID_RO_MOUNT",
+            (Self::ReadOnly { .. }, Rules::V3_3 | Rules::V3_4) => "INVALID_RO_MOUNT",
             (Self::ReadWrite { .. } | Self::CoversConfig { .. }, Rules::V3_2) => "INVALID_DOCKER_RW_MOUNT",
-            (Self::ReadWrite { .. } | Self::CoversConfig { .. }, Rules::V3_3) => "INVALID_RW_MOUNT",
+            (Self::ReadWrite { .. } | Self::CoversConfig { .. }, Rules::V3_3 | Rules::V3_4) => {
+                "INVALID_RW_MOUNT"
+            }
             (Self::Pattern(_), _) => "ERROR_COMPILING_REGEX",
         }
     }
@@ -81,7 +85,7 @@ impl MountRefusal {
         };
         match rules {
             Rules::V3_2 => v3_2,
-            Rules::V3_3 => v3_3,
+            Rules::V3_3 | Rules::V3_4 => v3_3,
         }
     }
 }
@@ -101,7 +105,7 @@ pub fn check(
     let resolve = || Lists::resolve(config, paths);
     // The 3.3 code reads all requests before any list; the 3.2 code goes the other way
     // and stops at the first mount it refuses.
-    if rules == Rules::V3_3 {
+    if rules != Rules::V3_2 {
         let requests: Vec<_> = requests.iter().map(parse).collect::<Result<_, _>>()?;
         let lists = resolve()?;
         for request in &requests {

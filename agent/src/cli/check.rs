@@ -32,9 +32,12 @@ pub(super) struct Options {
     /// Check this configuration JSON of `aws emr create-cluster --configurations`
     #[arg(long, value_name = "FILE")]
     emr_config: Option<PathBuf>,
-    /// Hadoop's rules: 3.2 for EMR 6.0 to 6.8, 3.3 for later releases; auto detects them, or assumes 3.3
-    #[arg(long, value_name = "RULES", default_value = "auto", value_parser = ["auto", "3.2", "3.3"])]
+    /// Hadoop's rules: 3.2 for EMR 6.0 to 6.8, 3.3 for 6.9 to 7.3, 3.4 for later releases; auto detects them, or assumes 3.3
+    #[arg(long, value_name = "RULES", default_value = "auto", value_parser = ["auto", "3.2", "3.3", "3.4"])]
     rules: String,
+    /// Check as on this release of EMR, as in emr-7.3.0; on a node, what is installed decides the rules
+    #[arg(long, value_name = "RELEASE", value_parser = release)]
+    release: Option<String>,
     /// Check whether this image would launch; may be given several times
     #[arg(long, value_name = "IMAGE", allow_hyphen_values = true)]
     image: Vec<OsString>,
@@ -65,6 +68,11 @@ pub(super) struct Options {
     /// Print what a finding's code means, and nothing else
     #[arg(long, value_name = "CODE", conflicts_with_all = ["json", "image", "executor_cfg"])]
     explain: Option<String>,
+}
+
+fn release(text: &str) -> Result<String, String> {
+    let known = domain::check::is_release(text);
+    known.then(|| text.to_owned()).ok_or_else(|| "expected a release as in emr-7.3.0".to_owned())
 }
 
 fn variable(text: &str) -> Result<(String, String), String> {

@@ -22,6 +22,8 @@ use crate::io::disk;
 
 /// Where EMR installs Hadoop's common jars, and container-executor.
 const JARS: &str = "/usr/lib/hadoop";
+/// One of EMR's instance files.
+const EXTRA_DATA: &str = "extraInstanceData.json";
 /// What the NodeManager's own pulls read.
 const ROOT_DOCKER_CONFIG: &str = "/root/.docker/config.json";
 const CONTAINER_EXECUTOR_KEY: &str = "yarn.nodemanager.linux-container-executor.path";
@@ -45,7 +47,7 @@ pub fn text_file(path: &Path) -> TextFile {
 
 /// What is known of the node; `info_dir` is the directory of EMR's instance files.
 pub(crate) fn inputs(executor_cfg: &Path, info_dir: &Path, yarn_site: &SiteFile) -> NodeInputs {
-    let extra: ExtraInstanceData = json(&info_dir.join("extraInstanceData.json"));
+    let extra: ExtraInstanceData = json(&info_dir.join(EXTRA_DATA));
     let named = named_binary(yarn_site);
     let instance: Instance = json(&info_dir.join("instance.json"));
     NodeInputs {
@@ -53,11 +55,15 @@ pub(crate) fn inputs(executor_cfg: &Path, info_dir: &Path, yarn_site: &SiteFile)
         binary: binary(Path::new(named.unwrap_or(CONTAINER_EXECUTOR))),
         missing_binary: named.filter(|path| !Path::new(path).exists()).map(str::to_owned),
         root_registries: root_registries(),
-        release: extra.release_label,
         region: extra.region,
         runs_containers: instance.is_running_node_manager.unwrap_or(!instance.is_master),
         ..NodeInputs::default()
     }
+}
+
+/// EMR's release, as in `emr-6.9.0`; `info_dir` as above.
+pub(crate) fn release(info_dir: &Path) -> Option<String> {
+    json::<ExtraInstanceData>(&info_dir.join(EXTRA_DATA)).release_label
 }
 
 /// Which of Hadoop's rules this node goes by.

@@ -15,6 +15,8 @@ use crate::registry::EcrRegistry;
 /// Everything to check. What is `None` was not read and is not reported on.
 pub struct Inputs<'m> {
     pub hadoop: HadoopVersion,
+    /// EMR's, as in `emr-6.9.0`.
+    pub release: Option<String>,
     pub executor_cfg: Option<TextFile>,
     pub yarn_site: Option<SiteFile>,
     pub client_config: Option<ClientConfig>,
@@ -32,6 +34,7 @@ impl Inputs<'_> {
     pub fn nothing(hadoop: HadoopVersion, now: Timestamp) -> Self {
         Self {
             hadoop,
+            release: None,
             executor_cfg: None,
             yarn_site: None,
             client_config: None,
@@ -130,8 +133,6 @@ pub struct NodeInputs {
     pub docker: Option<DockerEngine>,
     /// The registries that root's own Docker config holds credentials for; `None` if that is not known.
     pub root_registries: Option<BTreeSet<String>>,
-    /// As in `emr-6.9.0`.
-    pub release: Option<String>,
     /// The cluster's Region.
     pub region: Option<String>,
     /// Whether the node runs containers: EMR's primary node does not, and has no Docker.
@@ -294,19 +295,40 @@ impl HadoopVersion {
         Self { rules, assumed: false }
     }
 
-    /// From EMR's release label, as in `emr-6.9.0`, else from the names of Hadoop's jars.
+    /// From the names of Hadoop's jars, else from EMR's release label, as in `emr-6.9.0`: what is installed says
+    /// more than a label.
     pub fn find<'n>(release: Option<&str>, mut jars: impl Iterator<Item = &'n str>) -> Self {
-        let by_release = release.and_then(emr_version).map(|version| rules_of(version < EMR_WITH_3_3));
-        let by_jar = || jars.find_map(hadoop_version).map(|version| rules_of(version < (3, 3)));
-        match by_release.or_else(by_jar) {
+        let by_jar = jars.find_map(hadoop_version).map(|version| rules_since((3, 3), (3, 4), version));
+        let by_release = || {
+            let version = release.and_then(emr_version)?;
+            Some(rules_since(EMR_WITH_3_3, EMR_WITH_3_4, version))
+        };
+        match by_jar.or_else(by_release) {
             Some(rules) => Self::named(rules),
             None => Self { rules: Rules::V3_3, assumed: true },
         }
     }
 }
 
-/// The first EMR release with Hadoop 3.3; 6.8.1 still has 3.2.1.
+/// The first EMR releases with Hadoop 3.3 and 3.4: 6.8.1 still has 3.2.1, 7.3 has 3.3.6.
 const EMR_WITH_3_3: (u32, u32) = (6, 9);
+const EMR_WITH_3_4: (u32, u32) = (7, 4);
+
+/// The rules of a version, given the first ones that go by those of 3.3 and 3.4.
+fn rules_since(first_3_3: (u32, u32), first_3_4: (u32, u32), version: (u32, u32)) -> Rules {
+    if version < first_3_3 {
+        Rules::V3_2
+    } else if version < first_3_4 {
+        Rules::V3_3
+    } else {
+        Rules::V3_4
+    }
+}
+
+/// Whether it is a label of a release, as in `emr-7.3.0`.
+pub fn is_release(label: &str) -> bool {
+    emr_version(label).is_some()
+}
 
 /// Major and minor of a release label such as `emr-6.9.0`.
 pub(super) fn emr_version(label: &str) -> Option<(u32, u32)> {
@@ -323,10 +345,6 @@ fn version(text: &str) -> Option<(u32, u32)> {
     Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
 }
 
-fn rules_of(before_3_3: bool) -> Rules {
-    if before_3_3 { Rules::V3_2 } else { Rules::V3_3 }
-}
-
 impl TextFile {
     pub fn bytes(&self) -> Option<&[u8]> {
         match &self.content {
@@ -341,19 +359,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rules_follow_the_release_then_the_jars() {
+    fn rules_follow_the_jars_then_the_release() {
         let check = |release: Option<&str>, jar: &str, expected: (Rules, bool)| {
             let hadoop = HadoopVersion::find(release, [jar].into_iter());
             assert_eq!((hadoop.rules, hadoop.assumed), expected, "{release:?} {jar}");
         };
-        check(Some("emr-6.0.0"), "", (Rules::V3_2, false));
-        check(Some("emr-6.6.0"), "hadoop-common-3.3.6.jar", (Rules::V3_2, false));
-        check(Some("emr-6.8.1"), "", (Rules::V3_2, false));
-        check(Some("emr-6.9.0"), "", (Rules::V3_3, false));
-        check(Some("emr-6.15.0"), "", (Rules::V3_3, false));
-        check(Some("emr-7.1.0"), "", (Rules::V3_3, false));
-        check(None, "hadoop-common-3.2.1-amzn-3.jar", (Rules::V3_2, false));
+        for release in ["emr-6.0.0", "emr-6.5.0", "emr-6.6.0", "emr-6.7.0", "emr-6.8.0", "emr-6.8.1"] {
+            check(Some(release), "", (Rules::V3_2, false));
+        }
+        for release in ["emr-6.9.0", "emr-6.14.0", "emr-6.15.0", "emr-7.0.0", "emr-7.3.0"] {
+            check(Some(release), "", (Rules::V3_3, false));
+        }
+        for release in ["emr-7.4.0", "emr-7.10.0", "emr-7.13.0"] {
+            check(Some(release), "", (Rules::V3_4, false));
+        }
+        check(Some("emr-6.6.0"), "hadoop-common-3.3.6.jar", (Rules::V3_3, false));
+        check(Some("emr-7.4.0"), "hadoop-common-3.2.1-amzn-3.jar", (Rules::V3_2, false));
         check(None, "hadoop-common-3.3.6-amzn-0.jar", (Rules::V3_3, false));
+        check(None, "hadoop-common-3.4.1-amzn-0.jar", (Rules::V3_4, false));
+        check(None, "hadoop-common-3.10.0.jar", (Rules::V3_4, false));
         check(Some("nightly"), "hadoop-common-tests.jar", (Rules::V3_3, true));
         check(None, "", (Rules::V3_3, true));
     }

@@ -28,7 +28,7 @@ pub(super) fn trusted_ecr_registries(config: &ExecutorConfig) -> Vec<EcrRegistry
 /// The entries of both lists, and how the lists differ.
 pub(super) fn check_lists(path: &str, config: &ExecutorConfig, found: &mut Findings) {
     check_entries(path, config, TRUSTED_REGISTRIES_KEY, found);
-    if config.rules() == Rules::V3_3 {
+    if config.rules() != Rules::V3_2 {
         check_entries(path, config, PRIVILEGED_REGISTRIES_KEY, found);
     }
     check_privileged_list(path, config, found);
@@ -158,7 +158,7 @@ fn fault(entry: &[u8], rules: Rules) -> Option<(Code, &'static str)> {
     if has_tag(entry) {
         return Some((codes::ENTRY_WITH_TAG, "names a tag or digest: nothing can be below it"));
     }
-    if entry.starts_with(b"library") && rules == Rules::V3_3 {
+    if entry.starts_with(b"library") && rules != Rules::V3_2 {
         return Some((codes::LIBRARY_TRUSTS_MORE, "starts with `library`"));
     }
     is_repository(entry).then_some((

@@ -7,7 +7,7 @@ use hadoop_rules::mounts::RequestedMount;
 use hadoop_rules::site::{Resolved, Site};
 
 use super::docker_mounts;
-use super::inputs::{Inputs, Machine, NodeInputs, SiteContent, SiteFile, emr_version};
+use super::inputs::{Inputs, Machine, SiteContent, SiteFile, emr_version};
 use super::registries::trusted_ecr_registries;
 use crate::emr::AUTO_AUTH_KEY;
 use crate::findings::{Code, Finding, Findings, Fix, codes};
@@ -94,7 +94,7 @@ pub(super) fn check(
     check_capabilities(&reader, found);
     check_default_mounts(&reader, inputs.machine, found);
     check_image_update(&reader, found);
-    check_auto_auth(&reader, inputs.node.as_ref(), config, found);
+    check_auto_auth(&reader, inputs, config, found);
     Some(settings(&file.path, resolved))
 }
 
@@ -272,11 +272,12 @@ fn check_image_update(reader: &Reader<'_>, found: &mut Findings) {
 /// use.
 fn check_auto_auth(
     reader: &Reader<'_>,
-    node: Option<&NodeInputs>,
+    inputs: &Inputs<'_>,
     config: Option<&ExecutorConfig>,
     found: &mut Findings,
 ) {
-    let release = node.and_then(|node| emr_version(node.release.as_deref()?));
+    let node = inputs.node.as_ref();
+    let release = inputs.release.as_deref().and_then(emr_version);
     let known = release.is_none_or(|release| release >= AUTO_AUTH_SINCE);
     let on = known && reader.resolved.boolean(AUTO_AUTH_KEY) == Some(true);
     if !on {

@@ -21,7 +21,7 @@ impl<'a> List<'a> {
     /// The items in order, whitespace included.
     pub fn iter(self) -> impl Iterator<Item = &'a [u8]> {
         let without_items = self.value.iter().all(|byte| *byte == b',');
-        let itself = (without_items && self.rules == Rules::V3_3).then_some(self.value);
+        let itself = (without_items && self.rules != Rules::V3_2).then_some(self.value);
         let items = self.value.split(|byte| *byte == b',').filter(|item| !item.is_empty());
         itself.into_iter().chain(items)
     }

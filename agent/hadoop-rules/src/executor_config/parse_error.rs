@@ -90,7 +90,7 @@ impl ParseError {
             Self::NothingConfigured { rules: Rules::V3_2 } => {
                 format!("Invalid configuration provided in {path}")
             }
-            Self::NothingConfigured { rules: Rules::V3_3 } => {
+            Self::NothingConfigured { rules: Rules::V3_3 | Rules::V3_4 } => {
                 format!("Empty configuration file provided {path}")
             }
             Self::TooManySections { .. } | Self::TooLarge => String::new(),

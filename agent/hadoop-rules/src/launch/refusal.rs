@@ -53,7 +53,7 @@ impl Refusal {
             // An exit code: the native code gives up without an error of docker's.
             (Self::UnknownUser, _) => Some((20, "INITIALIZE_USER_FAILED")),
             (_, Rules::V3_2) => self.native_3_2(),
-            (_, Rules::V3_3) => self.native_3_3(),
+            (_, Rules::V3_3 | Rules::V3_4) => self.native_3_3(),
         };
         number_and_name.map_or((-1, None), |(number, name)| (number, Some(name)))
     }

@@ -21,7 +21,7 @@ impl Request {
     pub(super) fn parse(mount: &[u8], rules: Rules) -> Result<Self, MountRefusal> {
         let parse = match rules {
             Rules::V3_2 => parse_3_2,
-            Rules::V3_3 => parse_3_3,
+            Rules::V3_3 | Rules::V3_4 => parse_3_3,
         };
         parse(mount).ok_or_else(|| MountRefusal::Malformed { mount: mount.to_vec() })
     }

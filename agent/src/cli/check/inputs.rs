@@ -5,12 +5,11 @@ use std::path::Path;
 
 use domain::check::{self, ClientConfig, HadoopVersion, Inputs, Machine, Report, Request, TextAlone};
 use domain::settings::{LibraryLogLevel, LogFormat, LogLevel, LogSettings};
-use hadoop_rules::Rules;
 use jiff::Timestamp;
 
 use super::super::{Exit, runtime};
 use super::{Options, online};
-use crate::io::node::{ThisMachine, text_file};
+use crate::io::node::{self, ThisMachine, text_file};
 use crate::io::{hadoop_conf, log};
 use crate::wiring::node_inputs;
 
@@ -32,6 +31,10 @@ fn check_node(options: &Options) -> Result<Report, Exit> {
     })?;
     let mut inputs = node_inputs(&settings, Timestamp::now());
     inputs.request = request(options);
+    if let Some(release) = &options.release {
+        inputs.hadoop = node::hadoop(Some(release));
+        inputs.release = Some(release.clone());
+    }
     if let Some(hadoop) = named_rules(options) {
         inputs.hadoop = hadoop;
     }
@@ -57,11 +60,13 @@ fn check_node(options: &Options) -> Result<Report, Exit> {
 
 fn named_files(options: &Options) -> Inputs<'static> {
     let file = |path: &Option<_>| path.as_deref().map(|path: &Path| text_file(path));
+    let by_release = || HadoopVersion::find(options.release.as_deref(), std::iter::empty());
     let request = request(options);
     // Mounts are checked against the file system; all else by the text alone.
     let machine: &dyn Machine = if request.mounts.is_empty() { &TextAlone } else { &ThisMachine };
     Inputs {
-        hadoop: named_rules(options).unwrap_or(HadoopVersion { rules: Rules::V3_3, assumed: true }),
+        hadoop: named_rules(options).unwrap_or_else(by_release),
+        release: options.release.clone(),
         executor_cfg: file(&options.executor_cfg),
         yarn_site: options.yarn_site.as_deref().map(|path| hadoop_conf::yarn_site(path, false)),
         client_config: file(&options.docker_config).map(|file| ClientConfig {
