@@ -25,7 +25,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::io::metrics::Metrics;
 use crate::sink::{Change, Intent};
-pub use parts::{Call, Fetched, Observed, Parts, RegistryProbe, TokenSource, World};
+pub use parts::{Call, Fetched, Parts, RegistryProbe, TokenSource, World};
 use sinks::SinkStates;
 use state::State;
 
@@ -37,6 +37,8 @@ const CHANGE_REST: Duration = Duration::from_millis(250);
 
 /// How often the loop shows that nothing blocks it: by the status a third of what may pass.
 const HEARTBEAT_PERIOD: Duration = Duration::from_secs(10);
+/// How long after the Docker engine missed once it is asked again, since only a second miss counts.
+const DOCKER_RETRY: Duration = Duration::from_secs(5);
 
 /// Whatever is due, the loop rests between two passes.
 const SHORTEST_REST: Duration = Duration::from_millis(250);
@@ -239,7 +241,8 @@ impl Agent {
         let now = self.world.now();
         let interval = self.settings.refresh.pass_interval;
         // A wake in between, such as a retry with ECR, must not put the sinks off.
-        self.state.sinks.quiet_for(now, interval).min(self.renewal_in().unwrap_or(interval))
+        let docker = if self.state.docker_misses == 1 { DOCKER_RETRY } else { interval };
+        self.state.sinks.quiet_for(now, interval).min(self.renewal_in().unwrap_or(interval)).min(docker)
     }
 
     /// How long no token is to be requested or probed; `None` if none is wanted.

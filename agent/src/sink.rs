@@ -5,9 +5,9 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 
+use domain::check::Access;
 use domain::documents::Document;
 use domain::documents::plan::{Found, Plan};
-use domain::findings::Finding;
 use domain::problem::Problem;
 use domain::refresh::LockHolder;
 use domain::status::SinkKind;
@@ -38,8 +38,8 @@ pub trait SharedSink: Sink {
 
     fn release(&mut self) -> Pin<Box<dyn Future<Output = ()> + '_>>;
 
-    /// Whether everyone can replace the file.
-    fn open_directory(&mut self) -> Pin<Box<dyn Future<Output = Result<Option<Finding>, Problem>> + '_>>;
+    /// Owners and modes of the file and of all directories above it; `None` if there is no such file.
+    fn access(&mut self) -> Pin<Box<dyn Future<Output = Result<Option<Access>, Problem>> + '_>>;
 }
 
 /// The outcome of trying to acquire the refresh lock.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::time::Duration;
 
-use domain::check::{self, Inputs, Machine, Request};
+use domain::check::{self, DockerEngine, Inputs, Machine, Request};
 use domain::credentials::{Principal, StaticCredentials, Token, TokenScope};
 use domain::problem::Problem;
 use domain::refresh::Probe;
@@ -17,7 +17,7 @@ use domain::settings::{DockerConfigSettings, Settings};
 use domain::time::Moment;
 use jiff::Timestamp;
 
-use crate::agent::{Call, Fetched, Observed, Parts, RegistryProbe, TokenSource, World};
+use crate::agent::{Call, Fetched, Parts, RegistryProbe, TokenSource, World};
 use crate::io::blocking::BlockingCalls;
 use crate::io::clock::Clock;
 use crate::io::disk::LocalSink;
@@ -26,7 +26,7 @@ use crate::io::hdfs::PublishedSink;
 use crate::io::node::{self, ForNodeManager, ThisMachine};
 use crate::io::settings_file::SettingsFile;
 use crate::io::watcher::{WatchError, Watcher};
-use crate::io::{chain, credentials_file, hadoop_conf, registry};
+use crate::io::{chain, credentials_file, docker, hadoop_conf, registry};
 use crate::sink::Sink;
 
 /// This node, its cluster and AWS.
@@ -59,6 +59,20 @@ impl Node {
         let calls = calls.entry(path.to_owned()).or_insert_with(|| BlockingCalls::new(deadline));
         calls.set_deadline(deadline);
         calls.clone()
+    }
+
+    /// For what reads the node's files, or resolves paths on it.
+    fn read_node<T: Send + 'static>(
+        &self,
+        settings: &Settings,
+        read: impl FnOnce() -> T + Send + 'static,
+    ) -> Call<'_, Result<T, Problem>> {
+        let path = settings.executor_cfg();
+        let calls = self.calls(&path, settings.deadlines.files);
+        Box::pin(async move {
+            let done = calls.run(read).await;
+            done.map_err(|error| error.problem(&format!("{} and its like", path.display())))
+        })
     }
 
     fn watched_files(&self, settings: &Settings) -> Vec<PathBuf> {
@@ -127,20 +141,22 @@ impl World for Node {
         }
     }
 
-    fn check(&self, settings: &Settings, observed: Observed) -> Call<'_, Result<check::Report, Problem>> {
-        let path = settings.executor_cfg();
-        let calls = self.calls(&path, settings.deadlines.files);
+    fn inputs(&self, settings: &Settings) -> Call<'_, Result<Inputs<'static>, Problem>> {
         let (settings, now) = (settings.clone(), self.clock.now().wall);
-        let check = move || {
-            let mut inputs = node_inputs(&settings, now);
-            if let Some(node) = &mut inputs.node {
-                (node.clock_skew, node.aws) = (observed.clock_skew, observed.aws);
-            }
-            check::run(&inputs)
-        };
-        Box::pin(async move {
-            calls.run(check).await.map_err(|error| error.problem(&format!("{} and its like", path.display())))
-        })
+        self.read_node(&settings.clone(), move || node_inputs(&settings, now))
+    }
+
+    fn docker(&self, settings: &Settings, networks: Vec<String>) -> Call<'_, Option<DockerEngine>> {
+        let is_asked = settings.names_hadoops_own_conf_dir();
+        Box::pin(async move { if is_asked { Some(docker::ask(&[], &networks).await) } else { None } })
+    }
+
+    fn check(
+        &self,
+        settings: &Settings,
+        inputs: Inputs<'static>,
+    ) -> Call<'_, Result<check::Report, Problem>> {
+        self.read_node(settings, move || check::run(&inputs))
     }
 
     fn settle(&self, settings: &Settings) -> Call<'_, ()> {

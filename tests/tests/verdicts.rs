@@ -2,23 +2,26 @@
 //! setting or one odd wish, are put to the program on a node that is laid out like the one they were recorded on.
 
 use std::collections::BTreeMap;
+use std::env;
 use std::fs;
 use std::path::Path;
 use std::process::Output;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use emr_ecr_agent_tests::agent;
+use emr_ecr_agent_tests::agent::{self, Agent};
 use emr_ecr_agent_tests::node::{AwsEndpoints, REGION, Settings, TRUSTED_REGISTRY};
-use emr_ecr_agent_tests::ports::Port;
 use emr_ecr_agent_tests::registry::{Registry, USER};
 use emr_ecr_agent_tests::scratch;
 use emr_ecr_agent_tests::site;
-use emr_ecr_agent_tests::testbed::{Outcome, Published, TWELVE_HOURS};
+use emr_ecr_agent_tests::testbed::{Outcome, Published, SOON, TWELVE_HOURS};
+use emr_ecr_agent_tests::wait;
 use emr_ecr_agent_tests::yarn_cluster::{self, ClusterNode};
 use emr_ecr_agent_tests::{ecr::Ecr, imds::Imds};
 use hadoop_rules::site::{NoIncludes, NoVariables, Site};
-use serde_json::{Map, Value};
+use hyper::StatusCode;
+use nix::sys::signal::Signal;
+use serde_json::{Map, Value, json};
 
 /// `real` is what a NodeManager 3.4.1 with the native container-executor 3.4.0 and Docker 20.10.24 did, `why` what it
 /// said; the other fields are changes to what is below, to the node, or to the job. `@BOX@` is the directory of the
@@ -59,6 +62,7 @@ const RECORDED_ID: &str = "0218c726a4ad";
 /// A node for the recorded cases, and what they share.
 struct Bench {
     node: ClusterNode,
+    settings: Settings,
     published: Published,
     registry: Registry,
     /// yarn-site.xml as it is for all cases.
@@ -66,7 +70,8 @@ struct Bench {
     home: String,
     /// The short id of the small image.
     id: String,
-    _stand_ins: (Ecr, Imds),
+    ecr: Ecr,
+    _imds: Imds,
 }
 
 #[tokio::test]
@@ -93,6 +98,106 @@ async fn check_agrees_with_what_was_recorded() -> Outcome {
     Ok(())
 }
 
+/// What concerns one job, or what was not so where it was recorded, and so does not end readiness here.
+const READY: &[(&str, &str)] = &[
+    ("min-uid-5000", "it concerns one user"),
+    ("yarn-userremap-thresholds", "it concerns one user"),
+    ("yarn-image-update-True", "the agent keeps a credential in root's Docker config"),
+    ("yarn-image-update-local-only", "the agent keeps a credential in root's Docker config"),
+];
+/// Of the cases that concern the node, every third is tried, unless the environment variable `LAUNCHES` is `all`.
+const STRIDE: usize = 3;
+
+#[tokio::test]
+async fn readiness_agrees_with_what_was_recorded() -> Outcome {
+    if !yarn_cluster::can_run() {
+        return Ok(());
+    }
+    let mut bench = Bench::set_up().await?;
+    bench.serve_registry();
+    let mut agent = bench.node.start_agent(&bench.settings)?;
+    agent.wait_ready(SOON).await?;
+    let base: Value = json!({});
+    let stride = env::var("LAUNCHES").ok().filter(|which| which == "all").map_or(STRIDE, |_| 1);
+    let of_node = RECORDED.lines().map(|line| bench.localized(line)).collect::<Result<Vec<Value>, _>>()?;
+    let mut wrong = Vec::new();
+    for case in of_node.iter().filter(|case| concerns_the_node(case)).step_by(stride) {
+        bench.lay_out(case).await?;
+        reload(&agent).await?;
+        let answer = agent.get("/readyz").await?;
+        bench.clear(case).await?;
+        let name = case["name"].as_str().ok_or("a name")?;
+        let expected = case["real"] == "launched" || READY.iter().any(|(known, _)| *known == name);
+        if (answer.status == StatusCode::OK) != expected {
+            wrong.push(format!("{name}: {} though {}: {}", answer.status, case["real"], answer.text()));
+        }
+    }
+    assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n"));
+
+    bench.lay_out(&base).await?;
+    reload(&agent).await?;
+    agent.wait_ready(SOON).await?;
+    // container-executor passes its own checks, and fails as the NodeManager's user.
+    bench.bash("chmod 0700 /etc/hadoop/conf").await?;
+    reload(&agent).await?;
+    let why = agent.get("/readyz").await?.text();
+    assert!(
+        why.contains("the NodeManager's user cannot reach /etc/hadoop/conf/container-executor.cfg"),
+        "{why}"
+    );
+    bench.bash("chmod 0755 /etc/hadoop/conf").await?;
+    reload(&agent).await?;
+    agent.wait_ready(SOON).await?;
+    bench.node.stop_engine().await?;
+    reload(&agent).await?;
+    let why = agent.get("/readyz").await?.text();
+    assert!(
+        why.contains("the Docker engine does not answer: cannot connect to /var/run/docker.sock"),
+        "{why}"
+    );
+    bench.node.start_engine().await?;
+    reload(&agent).await?;
+    agent.wait_ready(SOON).await?;
+    bench.published.shell(&["-chmod", "700", bench.published.directory()]).await?;
+    reload(&agent).await?;
+    let why = agent.get("/readyz").await?.text();
+    assert!(why.contains("the NodeManager's user yarn cannot enter it"), "{why}");
+    bench.published.shell(&["-chmod", "755", bench.published.directory()]).await?;
+    agent.signal(Signal::SIGHUP)?;
+    Ok(agent.wait_ready(SOON).await?)
+}
+
+/// Whether the case changes nothing but the node.
+fn concerns_the_node(case: &Value) -> bool {
+    const NODE: [&str; 7] = ["name", "real", "why", "cfg", "yarn", "before", "after"];
+    let changed = case.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
+    changed.into_iter().all(|(key, _)| NODE.contains(&key.as_str()) || key == "files")
+}
+
+/// Returns once two passes have seen the node as it is now: the second begins when the first has ended, and the health
+/// endpoint shows what that found.
+async fn reload(agent: &Agent) -> Outcome {
+    for _ in 0..3 {
+        let before = reloads(agent).await?;
+        agent.signal(Signal::SIGHUP)?;
+        wait::until("a pass", SOON, async || match reloads(agent).await {
+            Ok(now) if now > before => Ok(()),
+            Ok(now) => Err(format!("{now} passes")),
+            Err(error) => Err(error.to_string()),
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+/// How many passes SIGHUP has started.
+async fn reloads(agent: &Agent) -> Outcome<u64> {
+    let metrics = agent.get("/metrics").await?.text();
+    let line =
+        metrics.lines().find_map(|line| line.strip_prefix("emr_ecr_agent_passes_total{wake=\"reload\"} "));
+    Ok(line.map_or(Ok(0), str::parse)?)
+}
+
 impl Bench {
     async fn set_up() -> Outcome<Self> {
         let published = Published::shared("hadoop", "0755").await?;
@@ -102,9 +207,7 @@ impl Bench {
         node.import_image("base:1").await?;
         let (ecr, imds) = (Ecr::start(TWELVE_HOURS).await?, Imds::start(REGION).await?);
         node.files().write_aws_config(AwsEndpoints { ecr: ecr.address(), imds: imds.address() })?;
-        let port = Port::reserve()?;
-        let mut settings = Settings::of(node.files(), published.path(), port.address());
-        settings.set("hadoop.conf_dir", "/etc/hadoop/conf");
+        let settings = node.settings(published.path());
         node.files().write_settings(&settings)?;
         let home = node.files().path("").display().to_string();
         let home = home.trim_end_matches('/').to_owned();
@@ -112,9 +215,15 @@ impl Bench {
         let yarn_site = properties(&node.files().path("conf/yarn-site.xml"))?;
         let id = node.run(&["docker", "image", "inspect", "--format", "{{.Id}}", "base:1"]).await?;
         let id = id.trim().trim_start_matches("sha256:").chars().take(RECORDED_ID.len()).collect();
-        let bench = Self { node, published, registry, yarn_site, home, id, _stand_ins: (ecr, imds) };
+        let bench = Self { node, published, registry, settings, yarn_site, home, id, ecr, _imds: imds };
         bench.publish().await?;
         Ok(bench)
+    }
+
+    /// Has the agent serve a registry whatever container-executor.cfg trusts, and lets the real one take its tokens.
+    fn serve_registry(&mut self) {
+        self.registry.follow(&self.ecr);
+        self.settings.registry(TRUSTED_REGISTRY, &[&self.registry.host()]);
     }
 
     /// Puts the published file and those of all cases on HDFS.

@@ -94,6 +94,8 @@ pub struct SinkStatus {
     /// When the sink was last found, or put, in order.
     pub verified_at: Option<Moment>,
     pub error: Option<Problem>,
+    /// Why the NodeManager's user cannot read it, if that is known.
+    pub closed: Option<String>,
     /// When the credentials end that were found there at last.
     pub held: Held,
     /// How their registries answered those of them that were probed here.
@@ -248,6 +250,9 @@ impl Status {
         };
         if now.uptime.saturating_sub(verified_at.uptime) > self.pass_interval * 2 {
             return Some(format!("not verified since {}{}", verified_at.wall, because()));
+        }
+        if let Some(closed) = &sink.closed {
+            return Some(closed.clone());
         }
         let hosts = self.registries.iter().flat_map(|r| r.aliases.iter().chain([r.registry.host()]));
         let others = self.static_credentials.iter().flat_map(|known| known.names.clone());

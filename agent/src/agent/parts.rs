@@ -5,7 +5,7 @@ use std::path::Path;
 use std::pin::Pin;
 use std::time::Duration;
 
-use domain::check::{self, AwsAnswer, AwsOutcome};
+use domain::check::{self, AwsOutcome, DockerEngine, Inputs};
 use domain::credentials::{Principal, StaticCredentials, Token, TokenScope};
 use domain::problem::Problem;
 use domain::refresh::Probe;
@@ -41,23 +41,21 @@ pub trait World {
     /// The parts that depend on the settings.
     fn parts(&self, settings: &Settings) -> Parts;
 
-    /// Checks the node's files as they are now, and what the loop knows itself.
-    fn check(&self, settings: &Settings, observed: Observed) -> Call<'_, Result<check::Report, Problem>>;
+    /// The node's files as they are now, to be checked.
+    fn inputs(&self, settings: &Settings) -> Call<'_, Result<Inputs<'static>, Problem>>;
+
+    /// Asks the node's Docker engine, about these networks too; `None` if this node's is not to be asked.
+    fn docker(&self, settings: &Settings, networks: Vec<String>) -> Call<'_, Option<DockerEngine>>;
+
+    /// Checks what was read. That resolves paths on the node, and so may hang.
+    fn check(&self, settings: &Settings, inputs: Inputs<'static>)
+    -> Call<'_, Result<check::Report, Problem>>;
 
     /// Takes the present state of the watched files as known.
     fn settle(&self, settings: &Settings) -> Call<'_, ()>;
 
     /// Returns once a watched file differs from what was settled on. Cancel-safe.
     fn changed(&self) -> Call<'_, ()>;
-}
-
-/// What the loop itself adds to the node's files for a check.
-#[derive(Debug, Clone)]
-pub struct Observed {
-    /// The outcomes of the last calls to AWS.
-    pub aws: Vec<AwsAnswer>,
-    /// Server clock minus local clock, in seconds.
-    pub clock_skew: i64,
 }
 
 /// What a pass fetches from, probes, and reconciles.

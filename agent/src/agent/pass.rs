@@ -2,16 +2,19 @@
 
 use std::time::Duration;
 
-use domain::check::AwsAnswer;
+use domain::check::{self, AwsAnswer, DockerEngine};
 use domain::findings::{Finding, Severity};
+use domain::problem::Problem;
 use domain::registry::EcrRegistry;
 use domain::settings::RegistrySettings;
 use domain::status::ExecutorCfg;
 
 use super::sinks::Which;
-use super::{Agent, Observed, PassContext, PassReport, Wake};
+use super::{Agent, PassContext, PassReport, Wake};
 use crate::sink::Intent;
 
+/// So many unanswered requests in a row mean that the Docker engine is down.
+const DOCKER_MISSES: u32 = 2;
 /// How often `once` checks whether another node still holds the refresh lock.
 const LOCK_PAUSE: Duration = Duration::from_secs(1);
 
@@ -70,25 +73,36 @@ impl Agent {
         report
     }
 
-    /// Checks now and then who can replace the published file: the answer is two calls away.
+    /// Checks who can read and replace the published file, along its whole path. That takes a call for each directory,
+    /// so it is done now and then, on reload, and while something is amiss.
     async fn check_directory(&mut self, wake: Wake, report: &mut PassReport) {
         let now = self.world.now().uptime;
-        let checked_at = self.state.directory_checked_at;
-        let is_due = checked_at.is_none_or(|at| now.saturating_sub(at) >= DIRECTORY_INTERVAL);
-        if !self.state.sinks.published.is_in_order() || !(is_due || wake == Wake::Reload) {
+        let published = &self.state.sinks.published;
+        let is_due =
+            self.state.directory_checked_at.is_none_or(|at| now.saturating_sub(at) >= DIRECTORY_INTERVAL)
+                || published.status.closed.is_some()
+                || wake == Wake::Reload;
+        if !published.is_in_order() || !is_due {
             return;
         }
         self.beat();
-        match self.parts.published.open_directory().await {
-            Ok(finding) => {
-                self.state.directory_checked_at = Some(now);
-                if let Some(finding) = finding.as_ref().filter(|_| self.state.open_directory.is_none()) {
-                    tracing::warn!(code = finding.code.name, finding.message, "finding");
-                }
-                self.state.open_directory = finding;
+        let access = match self.parts.published.access().await {
+            Ok(access) => access,
+            Err(problem) => {
+                report.errors.push(problem.message);
+                return;
             }
-            Err(problem) => report.errors.push(problem.message),
+        };
+        self.state.directory_checked_at = Some(now);
+        let path = self.parts.published.path();
+        let open = access.as_ref().and_then(|access| check::open_directory(&path, access));
+        if let Some(finding) = open.as_ref().filter(|_| self.state.open_directory.is_none()) {
+            tracing::warn!(code = finding.code.name, finding.message, "finding");
         }
+        self.state.open_directory = open;
+        let closed = access.and_then(|access| check::closed_to_node_manager(&path, &access));
+        self.state.sinks.published.status.closed = closed;
+        self.publish_status();
     }
 
     /// Takes `registries` as those to serve, and forgets all others.
@@ -107,16 +121,34 @@ impl Agent {
         self.publish_status();
     }
 
-    /// Reads the node's files as they are now; what AWS answered comes from the passes before.
-    async fn check_files(&mut self, report: &mut PassReport) {
-        let answers = self.state.answers.iter();
-        let observed = Observed {
-            aws: answers
+    /// Checks the node's files as they are now; what AWS answered comes from the passes before.
+    async fn check_inputs(&mut self) -> Result<check::Report, Problem> {
+        let mut inputs = self.world.inputs(&self.settings).await?;
+        let is_asked = inputs.node.as_ref().is_some_and(|node| node.runs_containers);
+        let networks = check::networks_of_interest(&inputs);
+        let docker = if is_asked { self.ask_docker(networks).await } else { None };
+        if let Some(node) = &mut inputs.node {
+            node.docker = docker;
+            node.clock_skew = self.state.server_clock.skew(self.world.now()).as_secs();
+            let answers = self.state.answers.iter();
+            node.aws = answers
                 .map(|(scope, outcome)| AwsAnswer { scope: scope.clone(), outcome: *outcome })
-                .collect(),
-            clock_skew: self.state.server_clock.skew(self.world.now()).as_secs(),
-        };
-        let checked = match self.world.check(&self.settings, observed).await {
+                .collect();
+        }
+        self.world.check(&self.settings, inputs).await
+    }
+
+    /// What the engine answered. A first miss counts for nothing: it may just be restarting.
+    async fn ask_docker(&mut self, networks: Vec<String>) -> Option<DockerEngine> {
+        let engine = self.world.docker(&self.settings, networks).await;
+        let missed = engine.as_ref().is_some_and(|engine| engine.failure.is_some());
+        self.state.docker_misses = if missed { self.state.docker_misses.saturating_add(1) } else { 0 };
+        engine.filter(|_| !missed || self.state.docker_misses >= DOCKER_MISSES)
+    }
+
+    /// Takes over what the check of the node's files says about launches.
+    async fn check_files(&mut self, report: &mut PassReport) {
+        let checked = match self.check_inputs().await {
             Ok(checked) => checked,
             Err(problem) => {
                 report.errors.push(problem.message.clone());

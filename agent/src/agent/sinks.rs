@@ -89,6 +89,7 @@ impl SinkState {
             path: sink.path(),
             verified_at: None,
             error: None,
+            closed: None,
             held: BTreeMap::new(),
             publication: None,
             probes: BTreeMap::new(),

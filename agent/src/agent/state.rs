@@ -42,6 +42,8 @@ pub(super) struct State {
     /// The content of the file when it was last good.
     pub static_credentials: Option<StaticCredentials>,
     pub static_credentials_error: Option<Problem>,
+    /// How often in a row the Docker engine did not answer.
+    pub docker_misses: u32,
     pub server_clock: ServerClock,
     /// The uptime of the last check who the AWS principals are.
     pub principals_checked_at: Duration,
@@ -70,6 +72,7 @@ impl State {
             answers: BTreeMap::new(),
             static_credentials: None,
             static_credentials_error: None,
+            docker_misses: 0,
             server_clock: ServerClock::default(),
             principals_checked_at: Duration::ZERO,
             settings_error: None,

@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use domain::check::{self, AwsOutcome, Content, HadoopVersion, Inputs, TextFile};
+use domain::check::{
+    self, Access, AwsOutcome, Content, DockerEngine, HadoopVersion, Inputs, NodeInputs, Permissions, TextFile,
+};
 use domain::credentials::{EntryName, Origin, Principal, Secret, StaticCredentials, Token, TokenScope};
 use domain::documents::plan::{Attributes, Found, Plan};
 use domain::documents::{Document, PublishedDocument};
-use domain::findings::Finding;
 use domain::problem::Problem;
 use domain::refresh::{LockHolder, Probe, ProbeResult};
 use domain::registry::HostName;
@@ -25,7 +26,7 @@ use hadoop_rules::Rules;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
-use super::{Agent, Call, Fetched, Observed, Parts, PassReport, RegistryProbe, TokenSource, Wake, World};
+use super::{Agent, Call, Fetched, Parts, PassReport, RegistryProbe, TokenSource, Wake, World};
 use crate::io::metrics::Metrics;
 use crate::sink::{Change, Intent, Planner, Reconciled, RefreshLock, SharedSink, Sink};
 
@@ -39,6 +40,7 @@ const HOST: &str = "123456789123.dkr.ecr.us-east-1.amazonaws.com";
 struct Environment {
     uptime: Cell<Duration>,
     executor_cfg: RefCell<Option<String>>,
+    docker: RefCell<Option<DockerEngine>>,
     /// How ECR fails next; it issues a token that lives for 12 h once this is empty.
     answers: RefCell<VecDeque<Problem>>,
     /// Server clock minus local clock, before the latter jumped.
@@ -59,6 +61,7 @@ struct Environment {
 #[derive(Default)]
 struct File {
     found: RefCell<Option<Found>>,
+    access: RefCell<Option<Access>>,
     refusal: RefCell<Option<Problem>>,
     reconciled: Cell<usize>,
     lock_is_held: Cell<bool>,
@@ -121,12 +124,27 @@ impl World for TestWorld {
         }
     }
 
-    fn check(&self, settings: &Settings, _: Observed) -> Call<'_, Result<check::Report, Problem>> {
+    fn inputs(&self, settings: &Settings) -> Call<'_, Result<Inputs<'static>, Problem>> {
         let text = self.0.executor_cfg.borrow().clone();
         let content = text.map_or(Content::Absent, |text| Content::Bytes(text.into_bytes()));
         let path = settings.executor_cfg().display().to_string();
         let nothing = Inputs::nothing(HadoopVersion::named(Rules::V3_3), self.0.now().wall);
-        let inputs = Inputs { executor_cfg: Some(TextFile { path, content }), ..nothing };
+        // Only a node has a Docker engine.
+        let node = self
+            .0
+            .docker
+            .borrow()
+            .as_ref()
+            .map(|_| NodeInputs { runs_containers: true, ..NodeInputs::default() });
+        let inputs = Inputs { executor_cfg: Some(TextFile { path, content }), node, ..nothing };
+        Box::pin(ready(Ok(inputs)))
+    }
+
+    fn docker(&self, _: &Settings, _: Vec<String>) -> Call<'_, Option<DockerEngine>> {
+        Box::pin(ready(self.0.docker.borrow().clone()))
+    }
+
+    fn check(&self, _: &Settings, inputs: Inputs<'static>) -> Call<'_, Result<check::Report, Problem>> {
         Box::pin(ready(Ok(check::run(&inputs))))
     }
 
@@ -177,8 +195,8 @@ impl SharedSink for MemorySink {
         Box::pin(ready(Ok(lock)))
     }
 
-    fn open_directory(&mut self) -> Pin<Box<dyn Future<Output = Result<Option<Finding>, Problem>> + '_>> {
-        Box::pin(ready(Ok(None)))
+    fn access(&mut self) -> Pin<Box<dyn Future<Output = Result<Option<Access>, Problem>> + '_>> {
+        Box::pin(ready(Ok(self.1.access.borrow().clone())))
     }
 
     fn release(&mut self) -> Pin<Box<dyn Future<Output = ()> + '_>> {
@@ -609,6 +627,62 @@ fn a_registry_that_is_not_trusted_for_a_space_ends_readiness() {
     *harness.env.executor_cfg.borrow_mut() = Some(TRUSTING.to_owned());
     harness.pass(Wake::Changed);
     assert!(harness.report().ready);
+}
+
+#[test]
+fn a_directory_closed_to_the_node_manager_ends_readiness() {
+    let mut harness = Harness::new();
+    let permissions = |path: &str, mode| Permissions {
+        path: path.to_owned(),
+        owner: "hadoop".to_owned(),
+        group: "hdfsadmingroup".to_owned(),
+        mode,
+    };
+    let access = |mode| Access {
+        file: permissions("/user/hadoop/config.json", 0o644),
+        directories: vec![
+            permissions("/user/hadoop", 0o755),
+            permissions("/user", mode),
+            permissions("/", 0o755),
+        ],
+    };
+    *harness.env.hdfs.access.borrow_mut() = Some(access(0o755));
+    harness.pass(Wake::Start);
+    assert!(harness.report().ready);
+    *harness.env.hdfs.access.borrow_mut() = Some(access(0o700));
+    harness.live_for(MINUTE / 2);
+    harness.pass(Wake::Reload);
+    let failing = harness.report().checks.into_iter().filter(|check| !check.ok);
+    let failing: Vec<(String, Option<String>)> = failing.map(|check| (check.name, check.why)).collect();
+    let why = "the directory /user is owned by hadoop:hdfsadmingroup with mode 0700: the NodeManager's user yarn cannot enter it";
+    assert_eq!(failing, [(format!("hdfs:{}", harness.report().sinks[1].path), Some(why.to_owned()))]);
+    *harness.env.hdfs.access.borrow_mut() = Some(access(0o755));
+    harness.live_for(2 * MINUTE);
+    assert!(harness.report().ready);
+}
+
+#[test]
+fn docker_counts_as_down_when_it_misses_twice() {
+    let mut harness = Harness::new();
+    let answers = |failure: Option<&str>| {
+        Some(DockerEngine { failure: failure.map(str::to_owned), ..DockerEngine::default() })
+    };
+    *harness.env.docker.borrow_mut() = answers(None);
+    harness.pass(Wake::Start);
+    let fails = |harness: &Harness| {
+        let findings = harness.report().findings;
+        findings.iter().any(|finding| finding.code.name == "docker-unreachable")
+    };
+    assert!(!fails(&harness));
+    *harness.env.docker.borrow_mut() = answers(Some("refused"));
+    harness.pass(Wake::Timer);
+    assert!(!fails(&harness), "one miss");
+    assert!(harness.agent.quiet_for() <= Duration::from_secs(5), "it asks again soon");
+    harness.pass(Wake::Timer);
+    assert!(fails(&harness), "two misses");
+    *harness.env.docker.borrow_mut() = answers(None);
+    harness.pass(Wake::Timer);
+    assert!(!fails(&harness));
 }
 
 #[test]

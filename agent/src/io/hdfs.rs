@@ -15,8 +15,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use domain::check::open_directory;
-use domain::findings::Finding;
+use domain::check::Access;
 use domain::problem::Problem;
 use domain::refresh::LockState;
 use domain::settings::{Deadlines, PublishedSettings};
@@ -167,13 +166,8 @@ impl SharedSink for PublishedSink {
         })
     }
 
-    fn open_directory(&mut self) -> Pin<Box<dyn Future<Output = Result<Option<Finding>, Problem>> + '_>> {
-        Box::pin(async move {
-            let path = self.path();
-            let access = self.access().await.map_err(|error| Problem::new(chain(&error)))?;
-            let directory = access.as_ref().and_then(|access| access.directories.first());
-            Ok(directory.and_then(|directory| open_directory(&path, &directory.path, directory.mode)))
-        })
+    fn access(&mut self) -> Pin<Box<dyn Future<Output = Result<Option<Access>, Problem>> + '_>> {
+        Box::pin(async move { self.read_access().await.map_err(|error| Problem::new(chain(&error))) })
     }
 
     fn release(&mut self) -> Pin<Box<dyn Future<Output = ()> + '_>> {

@@ -22,6 +22,7 @@ use crate::parts::{self, Part};
 use crate::ports::Port;
 use crate::process::{self, Server};
 use crate::reaper::{self, Resource};
+use crate::wait;
 
 const MAIN: &str = "org.apache.hadoop.yarn.server.nodemanager.NodeManager";
 const START: Duration = Duration::from_secs(60);
@@ -146,6 +147,14 @@ impl ClusterNode {
             .await?;
         self.engine = Some(engine);
         Ok(())
+    }
+
+    /// Stops the engine, as its service does.
+    pub async fn stop_engine(&mut self) -> Result<(), Error> {
+        let Some(mut engine) = self.engine.take() else { return Ok(()) };
+        self.run(&["/bin/sh", "-c", "kill \"$(cat /var/run/docker.pid)\""]).await?;
+        let is_gone = async || if engine.still_runs().is_err() { Ok(()) } else { Err("it still runs") };
+        Ok(wait::until("the engine's end", START, is_gone).await?)
     }
 
     /// Starts the NodeManager; the ResourceManager tells when it is there.

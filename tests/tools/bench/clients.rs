@@ -7,14 +7,14 @@ use std::pin::Pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use domain::check::{self, HadoopVersion, Inputs};
+use domain::check::{self, DockerEngine, HadoopVersion, Inputs};
 use domain::credentials::{StaticCredentials, Token};
 use domain::problem::Problem;
 use domain::refresh::{Probe, ProbeResult};
 use domain::registry::HostName;
 use domain::settings::Settings;
 use domain::time::Moment;
-use emr_ecr_agent::agent::{Agent, Call, Observed, Parts, PassReport, RegistryProbe, Wake, World};
+use emr_ecr_agent::agent::{Agent, Call, Parts, PassReport, RegistryProbe, Wake, World};
 use emr_ecr_agent::io::clock::Clock;
 use emr_ecr_agent::io::ecr::Ecr;
 use emr_ecr_agent::io::hdfs::PublishedSink;
@@ -156,12 +156,20 @@ impl World for LightNode {
         }
     }
 
-    fn check(&self, settings: &Settings, _: Observed) -> Call<'_, Result<check::Report, Problem>> {
+    fn inputs(&self, settings: &Settings) -> Call<'_, Result<Inputs<'static>, Problem>> {
         let inputs = Inputs {
             registries: settings.registries.iter().map(|settings| settings.registry.clone()).collect(),
             machine: &ThisMachine,
             ..Inputs::nothing(HadoopVersion::named(Rules::V3_3), self.clock.now().wall)
         };
+        Box::pin(ready(Ok(inputs)))
+    }
+
+    fn docker(&self, _: &Settings, _: Vec<String>) -> Call<'_, Option<DockerEngine>> {
+        Box::pin(ready(None))
+    }
+
+    fn check(&self, _: &Settings, inputs: Inputs<'static>) -> Call<'_, Result<check::Report, Problem>> {
         Box::pin(ready(Ok(check::run(&inputs))))
     }
 

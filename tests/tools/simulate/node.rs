@@ -7,18 +7,17 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use domain::check::{self, AwsOutcome, Content, HadoopVersion, Inputs, TextFile};
+use domain::check::{self, Access, AwsOutcome, Content, DockerEngine, HadoopVersion, Inputs, TextFile};
 use domain::credentials::{Origin, Principal, Secret, StaticCredentials, Token, TokenScope};
 use domain::documents::Document;
 use domain::documents::plan::{Attributes, Found, Plan};
-use domain::findings::Finding;
 use domain::problem::Problem;
 use domain::refresh::{LockHolder, LockState, Probe, ProbeResult};
 use domain::registry::HostName;
 use domain::settings::Settings;
 use domain::status::SinkKind;
 use domain::time::Moment;
-use emr_ecr_agent::agent::{Agent, Call, Fetched, Observed, Parts, RegistryProbe, TokenSource, Wake, World};
+use emr_ecr_agent::agent::{Agent, Call, Fetched, Parts, RegistryProbe, TokenSource, Wake, World};
 use emr_ecr_agent::io::metrics::Metrics;
 use emr_ecr_agent::sink::{Change, Intent, Planner, Reconciled, RefreshLock, SharedSink, Sink};
 use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
@@ -217,7 +216,7 @@ impl World for Node {
         }
     }
 
-    fn check(&self, settings: &Settings, _: Observed) -> Call<'_, Result<check::Report, Problem>> {
+    fn inputs(&self, settings: &Settings) -> Call<'_, Result<Inputs<'static>, Problem>> {
         let text = format!(
             "yarn.nodemanager.linux-container-executor.group=yarn\n[docker]\nmodule.enabled=true\ndocker.allowed.networks=host\ndocker.allowed.capabilities={CAPABILITIES}\ndocker.trusted.registries={TRUSTED_REGISTRY}\n"
         );
@@ -228,6 +227,14 @@ impl World for Node {
             }),
             ..Inputs::nothing(HadoopVersion::named(Rules::V3_3), World::now(self).wall)
         };
+        Box::pin(ready(Ok(inputs)))
+    }
+
+    fn docker(&self, _: &Settings, _: Vec<String>) -> Call<'_, Option<DockerEngine>> {
+        Box::pin(ready(None))
+    }
+
+    fn check(&self, _: &Settings, inputs: Inputs<'static>) -> Call<'_, Result<check::Report, Problem>> {
         Box::pin(ready(Ok(check::run(&inputs))))
     }
 
@@ -393,7 +400,7 @@ impl SharedSink for SharedFile {
         })
     }
 
-    fn open_directory(&mut self) -> Pin<Box<dyn Future<Output = Result<Option<Finding>, Problem>> + '_>> {
+    fn access(&mut self) -> Pin<Box<dyn Future<Output = Result<Option<Access>, Problem>> + '_>> {
         Box::pin(ready(Ok(None)))
     }
 

@@ -135,11 +135,17 @@ fn check_access(path: &str, access: &Access, found: &mut Findings) {
         let fix = Fix::manual("let everyone enter the directory, or publish to another one");
         found.add(Finding::new(codes::CLIENT_CONFIG_UNREADABLE, message).fix(fix).in_file(path));
     }
-    if let Some(directory) = directories.first()
-        && let Some(finding) = open_directory(path, &directory.path, directory.mode)
-    {
+    if let Some(finding) = open_directory(path, access) {
         found.add(finding);
     }
+}
+
+/// Why the NodeManager's user cannot read the file, if it cannot.
+pub fn closed_to_node_manager(path: &str, access: &Access) -> Option<String> {
+    let mut found = Findings::default();
+    check_access(path, access, &mut found);
+    let mut closed = found.iter().filter(|finding| finding.code == codes::CLIENT_CONFIG_UNREADABLE);
+    closed.next().map(|finding| finding.message.clone())
 }
 
 /// Whether the NodeManager's user has these rights, a digit of the mode.
@@ -155,11 +161,13 @@ fn allows(permissions: &Permissions, rights: u32) -> bool {
     digit & rights == rights
 }
 
-/// What the mode of the published file's directory allows everyone to do.
-pub fn open_directory(path: &str, directory: &str, mode: u32) -> Option<Finding> {
-    let is_open = mode & OTHERS_WRITE != 0 && mode & STICKY == 0;
+/// Whether everyone can replace the file.
+pub fn open_directory(path: &str, access: &Access) -> Option<Finding> {
+    let directory = access.directories.first()?;
+    let is_open = directory.mode & OTHERS_WRITE != 0 && directory.mode & STICKY == 0;
     is_open.then(|| {
-        let message = format!("the directory {directory} is writable by everyone: mode {mode:04o}");
+        let message =
+            format!("the directory {} is writable by everyone: mode {:04o}", directory.path, directory.mode);
         let fix = Fix::manual(
             "publish to a directory that only the agent's user can write: [published] secure_directory or path in agent.toml",
         );

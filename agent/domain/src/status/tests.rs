@@ -31,6 +31,7 @@ fn sound() -> Status {
         path: path.to_owned(),
         verified_at: Some(at(0)),
         error: None,
+        closed: None,
         held: [(EntryName::from(registry.host()), Some(expires_at))].into(),
         publication: None,
         probes: Default::default(),
@@ -128,6 +129,7 @@ fn each_thing_out_of_order_is_named() {
     };
     check(|status| status.sinks[1].verified_at = None, &["hdfs:/h"]);
     check(|status| status.sinks[0].held.clear(), &["local:/l"]);
+    check(|status| status.sinks[1].closed = Some("mode 0700".to_owned()), &["hdfs:/h"]);
     check(
         |status| status.executor_cfg = ExecutorCfg::Fatal("line 3".to_owned()),
         &["container-executor.cfg"],

@@ -14,7 +14,7 @@ use hadoop_rules::client_config;
 use crate::io::ecr::Ecr;
 use crate::io::node::{access, text_file};
 use crate::io::{docker, hadoop_conf, registry};
-use crate::sink::{Intent, Sink as _};
+use crate::sink::{Intent, SharedSink as _, Sink as _};
 use crate::wiring;
 
 /// Where a job's client config is.

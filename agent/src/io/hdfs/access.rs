@@ -10,7 +10,7 @@ use super::{HdfsError, PublishedSink};
 
 impl PublishedSink {
     /// Owners and modes of the file and of all directories above it; `None` unless it exists.
-    pub async fn access(&mut self) -> Result<Option<Access>, HdfsError> {
+    pub(super) async fn read_access(&mut self) -> Result<Option<Access>, HdfsError> {
         self.with_connection(|hdfs: Connection, settings| async move {
             let permissions = |path: &Path, status: FileStatus| Permissions {
                 path: path.display().to_string(),
