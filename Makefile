@@ -28,7 +28,7 @@ demo: ## As root, show the main job on a YARN cluster with Docker; KEEP=1 leaves
 	@KEEP=$(KEEP) target/debug/demo
 
 .PHONY: demo-spark
-demo-spark: ## As root, run Spark jobs of four token lives with the agent and with a copy made by hand (5 min)
+demo-spark: ## As root, run Spark jobs of four token lives with the agent and with a copy made by hand (6 min)
 	@$(PARTS) --only hadoop --only registry --only docker --only spark
 	@cargo build --quiet --workspace --bins
 	@target/debug/demo-spark

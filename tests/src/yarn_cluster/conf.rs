@@ -89,7 +89,7 @@ fn scheduler(nodes: u8) -> Vec<(String, String)> {
     properties
 }
 
-/// What a NodeManager needs besides the addresses.
+/// What a NodeManager needs in addition to the addresses.
 pub(super) struct NodeManagerConf<'a> {
     pub host: &'a str,
     pub container_executor: &'a Path,

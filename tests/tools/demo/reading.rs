@@ -262,7 +262,8 @@ async fn show_health(screen: &Screen, sandbox: &mut Sandbox) -> Result<(), Failu
         screen.note(&format!("{host} until {expires_at}"));
     }
     for finding in status["findings"].as_array().into_iter().flatten() {
-        screen.note(&format!("finding: {finding}"));
+        let (code, message) = (text(&finding["code"]), text(&finding["message"]));
+        screen.note(&format!("finding {code}: {message}"));
     }
     Ok(())
 }
