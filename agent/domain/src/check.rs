@@ -80,7 +80,14 @@ pub fn run(inputs: &Inputs<'_>) -> Report {
     let of_config = of_client_config.errors().filter(|finding| finding.code != codes::CREDENTIAL_EXPIRED);
     let reasons: Vec<String> =
         of_node.chain(of_job.errors()).chain(of_config).map(|finding| finding.message.clone()).collect();
-    let unknown = unknown(&of_client_config);
+    if !inputs.request.images.is_empty() && executor_cfg.is_some() {
+        // Of the files' faults those count that end every launch; what concerns an image is found for it again.
+        let of_emr = |finding: &Finding| finding.code.subject == Subject::EmrConfiguration;
+        found.set_aside(|finding| finding.effect == Effect::ImageLaunchesFail && !of_emr(finding));
+        of_client_config.set_aside(|finding| finding.code == codes::CREDENTIAL_EXPIRED);
+    }
+    let mut unknown = unknown(&of_client_config);
+    unknown.extend(job::unknown(settings.as_ref(), inputs));
     found.append(of_job);
     found.append(of_client_config);
     let images = image::check(

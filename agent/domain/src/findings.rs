@@ -38,6 +38,8 @@ pub struct Finding {
     pub message: String,
     /// `None` if there is nothing to fix, or nothing that is known to help.
     pub fix: Option<Fix>,
+    /// An error that does not concern the launches that were asked about, and so counts as a warning.
+    pub aside: bool,
     /// The offending text, for people; filled in by [`point_at`].
     pub excerpt: Option<Excerpt>,
 }
@@ -75,12 +77,13 @@ impl Finding {
             line: None,
             message: message.into(),
             fix: None,
+            aside: false,
             excerpt: None,
         }
     }
 
     pub fn severity(&self) -> Severity {
-        self.code.severity
+        if self.aside { self.code.severity.min(Severity::Warning) } else { self.code.severity }
     }
 
     /// File and line in front of a message; empty without a file.
@@ -165,10 +168,11 @@ impl TryFrom<View> for Finding {
 
     fn try_from(view: View) -> Result<Self, Self::Error> {
         let code = Code::named(&view.code).ok_or_else(|| format!("unknown finding code {:?}", view.code))?;
-        let View { effect, registries, file, line, message, fix, .. } = view;
+        let View { severity, effect, registries, file, line, message, fix, .. } = view;
+        let aside = severity < code.severity;
         let registry = |host: &String| EcrRegistry::parse(host).map_err(|error| error.to_string());
         let registries = registries.iter().map(registry).collect::<Result<_, _>>()?;
-        Ok(Self { code, effect, registries, file, line, message, fix, excerpt: None })
+        Ok(Self { code, effect, registries, file, line, message, fix, aside, excerpt: None })
     }
 }
 

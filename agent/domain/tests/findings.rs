@@ -235,6 +235,36 @@ fn readiness_follows_the_effect() {
 }
 
 #[test]
+fn verdict_and_errors_never_contradict_each_other() {
+    let image = "123456789123.dkr.ecr.us-east-1.amazonaws.com/app:v1";
+    for code in codes::ALL {
+        let text = fs::read_to_string(root().join(format!("testdata/check/{}.json", code.name)));
+        let mut fixture: Value = serde_json::from_str(&text.expect("a fixture")).expect("JSON");
+        for part in ["provokes", "near"] {
+            let fixture = fixture[part].as_object_mut().expect("an object");
+            // What a registry answers comes after the verdict.
+            if fixture.contains_key("registry") || fixture.get("cfg") == Some(&Value::Null) {
+                continue;
+            }
+            fixture.entry("images").or_insert_with(|| serde_json::json!([image]));
+            let report = report(&Value::Object(fixture.clone()));
+            let ends = |finding: &Finding| {
+                let of_emr = finding.code.subject == Subject::EmrConfiguration;
+                finding.severity() == Severity::Error
+                    && matches!(finding.effect, Effect::NodeLaunchesFail | Effect::ImageLaunchesFail)
+                    && !of_emr
+            };
+            let refused = report.images.iter().any(|image| image.would_launch == Some(false));
+            assert_eq!(refused, report.findings.iter().any(ends), "{} {part}: {report:#?}", code.name);
+            for image in &report.images {
+                let open = image.reasons.is_empty() && !image.unknown.is_empty();
+                assert_eq!(image.would_launch.is_none(), open, "{} {part}", code.name);
+            }
+        }
+    }
+}
+
+#[test]
 fn json_is_read_back() {
     let found = check(&serde_json::json!({ "cfg_replace": [["=local,centos,", "=local, centos,"]] }));
     let json = serde_json::to_value(&found).expect("JSON");
@@ -423,6 +453,7 @@ fn client_config(fixture: &Value) -> Option<ClientConfig> {
         Access {
             directories: vec![permissions(&directory, "directory_mode")],
             file: permissions("/user/hadoop/config.json", "mode"),
+            is_directory: false,
         }
     });
     Some(ClientConfig { file, access, misplaced })

@@ -640,6 +640,7 @@ fn a_directory_closed_to_the_node_manager_ends_readiness() {
     };
     let access = |mode| Access {
         file: permissions("/user/hadoop/config.json", 0o644),
+        is_directory: false,
         directories: vec![
             permissions("/user/hadoop", 0o755),
             permissions("/user", mode),

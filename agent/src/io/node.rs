@@ -217,7 +217,7 @@ pub(crate) fn access(path: &Path) -> Option<Access> {
         })
     };
     let directories = path.ancestors().skip(1).map(permissions).collect::<Option<_>>()?;
-    Some(Access { file: permissions(path)?, directories })
+    Some(Access { file: permissions(path)?, is_directory: path.is_dir(), directories })
 }
 
 /// The registries that root's Docker config holds credentials for; `None` if it leaves them to a helper.

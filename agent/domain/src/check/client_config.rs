@@ -115,7 +115,7 @@ fn check_credentials(report: &DockerConfigReport, now: Timestamp, found: &mut Fi
 }
 
 fn check_access(path: &str, access: &Access, found: &mut Findings) {
-    let Access { file, directories } = access;
+    let Access { file, directories, .. } = access;
     if !allows(file, 0o4) {
         let message = format!(
             "the file is owned by {}:{} with mode {:04o}: the NodeManager's user {NM_USER} cannot read it",

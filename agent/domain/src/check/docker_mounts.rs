@@ -54,6 +54,9 @@ fn own_fault(mount: &RequestedMount, machine: &dyn Machine) -> Option<String> {
     }
     let is_directory =
         |source: &str| machine.realpath(source.as_bytes()).map(|real| machine.is_directory(&real));
+    if destination == "/proc" || destination.starts_with("/proc/") {
+        return Some("the runtime mounts nothing over /proc".to_owned());
+    }
     match is_directory(&mount.source) {
         Some(true) if FILES.contains(&destination.as_str()) => {
             return Some(format!(

@@ -11,6 +11,7 @@ use hadoop_rules::trust::{self, Container, PrivilegedRefusal, PrivilegedRequest}
 use super::docker_mounts;
 use super::docker_name;
 use super::inputs::{Inputs, Machine};
+use super::job;
 use super::launch::{Defaults, overlong_mount_list};
 use super::registries::with_entry;
 use super::report::{DockerConfigReport, ExecutorCfgReport, ImageCredential, ImageReport, MountReport};
@@ -71,7 +72,7 @@ fn check_image(context: &Context<'_>, image: &[u8], found: &mut Findings) -> Ima
     if report.is_updated {
         check_update(context, &report.image, found);
     } else if report.on_node != Some(true) {
-        check_credential(context, &mut report, found);
+        check_credential(context, &report, found);
     }
     if report.on_node.is_some() && (report.is_updated || report.on_node == Some(false)) {
         report.unknown.push(pull_unknown(&report.image));
@@ -106,9 +107,8 @@ pub(super) fn update_without_credential(registry: &EcrRegistry) -> Finding {
 }
 
 /// The credential for a pull, where the image is not known to be on the node.
-fn check_credential(context: &Context<'_>, report: &mut ImageReport, found: &mut Findings) {
+fn check_credential(context: &Context<'_>, report: &ImageReport, found: &mut Findings) {
     let Some(config) = context.docker_config.filter(|config| config.error.is_none()) else { return };
-    let needed = report.on_node == Some(false);
     match &report.credential {
         None => {
             let message =
@@ -128,9 +128,13 @@ fn check_credential(context: &Context<'_>, report: &mut ImageReport, found: &mut
         }
         Some(credential) => {
             let expired = credential.expires_at.is_some_and(|at| at <= context.inputs.now);
-            if needed && expired {
-                // Reported for the file.
-                report.reasons.push(format!("the credential for {} has expired", credential.registry));
+            if expired {
+                let message = format!(
+                    "the credential for {} has expired, and `{}` may have to be pulled",
+                    credential.registry, report.image
+                );
+                let fix = Fix::run("emr-ecr-agent once");
+                found.add(Finding::new(codes::CREDENTIAL_EXPIRED, message).fix(fix).in_file(&config.path));
             }
         }
     }
@@ -192,6 +196,9 @@ fn check_by_executor_cfg(
         report.privileged_trusted = Some(false);
         report.privileged_allowed = Some(false);
         report.mounts = Some(refused(&reason));
+        if executor_cfg.parse_error.is_none() {
+            report.unknown.push(reason);
+        }
         return;
     };
     let read = image_name::in_command_file(image);
@@ -321,6 +328,12 @@ fn launch_refusal(
     entries.extend((!mounts.is_empty()).then_some(("mounts", mounts.as_str())));
     entries.extend(request.privileged.then_some(("privileged", "true")));
     entries.extend(request.privileged.then_some(("use-entry-point", "true")));
+    let variable = |name: &str| {
+        let mut set = request.environment.iter();
+        set.find(|(key, value)| key == name && !value.is_empty()).map(|(_, value)| value.as_str())
+    };
+    entries.extend(variable(job::RUNTIME).map(|runtime| ("runtime", runtime)));
+    entries.extend(variable(job::TMPFS).map(|mounts| ("tmpfs", mounts)));
     let host = Node {
         file: config_path(path, context.inputs.machine),
         machine: context.inputs.machine,

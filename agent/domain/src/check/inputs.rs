@@ -107,6 +107,7 @@ pub struct ClientConfig {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Access {
     pub file: Permissions,
+    pub is_directory: bool,
     /// The one with the file first, then each one above it.
     pub directories: Vec<Permissions>,
 }

@@ -12,8 +12,9 @@ use crate::findings::{Effect, Finding, Findings, Fix, codes};
 
 /// The environment of a job that YARN reads.
 const TYPE: &str = "YARN_CONTAINER_RUNTIME_TYPE";
-const TMPFS: &str = "YARN_CONTAINER_RUNTIME_DOCKER_TMPFS_MOUNTS";
-const RUNTIME: &str = "YARN_CONTAINER_RUNTIME_DOCKER_RUNTIME";
+pub(super) const TMPFS: &str = "YARN_CONTAINER_RUNTIME_DOCKER_TMPFS_MOUNTS";
+pub(super) const RUNTIME: &str = "YARN_CONTAINER_RUNTIME_DOCKER_RUNTIME";
+const PID_NAMESPACE: &str = "YARN_CONTAINER_RUNTIME_DOCKER_PID_NAMESPACE";
 const HOSTNAME: &str = "YARN_CONTAINER_RUNTIME_DOCKER_CONTAINER_HOSTNAME";
 const ENTRY_POINT: &str = "YARN_CONTAINER_RUNTIME_DOCKER_RUN_OVERRIDE_DISABLE";
 
@@ -39,6 +40,18 @@ pub(super) fn check(
         check_user(path, user, config, settings, inputs, &mut found);
     }
     found
+}
+
+/// What the job's launches depend on beside all that can be seen from the node.
+pub(super) fn unknown(settings: Option<&YarnSettings>, inputs: &Inputs<'_>) -> Vec<String> {
+    let mut unknown = Vec::new();
+    if inputs.request.is_set(ENTRY_POINT) {
+        unknown.push("whether the image's entry point runs what the job passes to it".to_owned());
+    }
+    if settings.is_some_and(|settings| !settings.remaps_users) {
+        unknown.push("whether the image's own /etc/passwd has the user".to_owned());
+    }
+    unknown
 }
 
 fn check_native_network(
@@ -122,6 +135,12 @@ fn check_environment(settings: &YarnSettings, inputs: &Inputs<'_>, found: &mut F
             RUNTIME if !settings.container_runtimes.contains(value) => {
                 let allowed = settings.container_runtimes.join(",");
                 refuse(name, format!("`{value}` is not among the allowed-container-runtimes {allowed}"));
+            }
+            PID_NAMESPACE if value != "host" => {
+                refuse(name, format!("`{value}` is not `host`, the only value that YARN takes"));
+            }
+            PID_NAMESPACE if !settings.host_pids_allowed => {
+                refuse(name, "host-pid-namespace.allowed of yarn-site.xml is not true".to_owned());
             }
             HOSTNAME if !is_host_name(value) => refuse(name, format!("`{value}` is no host name for docker")),
             _ => {}

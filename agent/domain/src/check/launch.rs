@@ -32,7 +32,11 @@ impl Defaults {
             .unwrap_or_else(|| CAPABILITIES.split(',').map(str::to_owned).collect());
         Self {
             network: settings.and_then(|s| s.default_network.clone()).unwrap_or_else(|| "host".to_owned()),
-            capabilities: if capabilities == ["none"] { Vec::new() } else { capabilities },
+            capabilities: if matches!(&capabilities[..], [one] if one.eq_ignore_ascii_case("none")) {
+                Vec::new()
+            } else {
+                capabilities
+            },
             mounts: settings.map(|settings| settings.default_mounts.clone()).unwrap_or_default(),
             directories: settings.map(|settings| settings.directories.clone()).unwrap_or_default(),
         }

@@ -25,6 +25,50 @@ const CAPABILITIES_KEY: &str = "yarn.nodemanager.runtime.linux.docker.capabiliti
 const RO_MOUNTS_KEY: &str = "yarn.nodemanager.runtime.linux.docker.default-ro-mounts";
 const RW_MOUNTS_KEY: &str = "yarn.nodemanager.runtime.linux.docker.default-rw-mounts";
 const DOCKER: &str = "yarn.nodemanager.runtime.linux.docker";
+/// Of Linux 5.9 and later.
+const KERNEL_CAPABILITIES: [&str; 41] = [
+    "AUDIT_CONTROL",
+    "AUDIT_READ",
+    "AUDIT_WRITE",
+    "BLOCK_SUSPEND",
+    "BPF",
+    "CHECKPOINT_RESTORE",
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "DAC_READ_SEARCH",
+    "FOWNER",
+    "FSETID",
+    "IPC_LOCK",
+    "IPC_OWNER",
+    "KILL",
+    "LEASE",
+    "LINUX_IMMUTABLE",
+    "MAC_ADMIN",
+    "MAC_OVERRIDE",
+    "MKNOD",
+    "NET_ADMIN",
+    "NET_BIND_SERVICE",
+    "NET_BROADCAST",
+    "NET_RAW",
+    "PERFMON",
+    "SETFCAP",
+    "SETGID",
+    "SETPCAP",
+    "SETUID",
+    "SYSLOG",
+    "SYS_ADMIN",
+    "SYS_BOOT",
+    "SYS_CHROOT",
+    "SYS_MODULE",
+    "SYS_NICE",
+    "SYS_PACCT",
+    "SYS_PTRACE",
+    "SYS_RAWIO",
+    "SYS_RESOURCE",
+    "SYS_TIME",
+    "SYS_TTY_CONFIG",
+    "WAKE_ALARM",
+];
 /// Names that need no class of their own.
 const KNOWN_RUNTIMES: [&str; 5] = ["default", "docker", "javasandbox", "runc", "none"];
 /// All keys that are checked here, apart from the mounts.
@@ -60,6 +104,7 @@ pub(super) struct YarnSettings {
     pub local_user: Option<String>,
     /// Whether containers run with the user's ids.
     pub remaps_users: bool,
+    pub host_pids_allowed: bool,
     pub least_uid: u32,
     pub least_gid: u32,
 }
@@ -92,6 +137,7 @@ pub(super) fn check(
     check_runtime(&reader, found);
     check_network(&reader, found);
     check_capabilities(&reader, found);
+    check_capability_names(&reader, found);
     check_default_mounts(&reader, inputs.machine, found);
     check_image_update(&reader, found);
     check_auto_auth(&reader, inputs, config, found);
@@ -142,6 +188,7 @@ fn settings(file: &str, resolved: &Resolved) -> YarnSettings {
         image_update: resolved.boolean(IMAGE_UPDATE_KEY) == Some(true),
         local_user: limits_users.then(local_user),
         remaps_users: resolved.boolean(&key("enable-userremapping.allowed")).unwrap_or(true),
+        host_pids_allowed: resolved.boolean(&key("host-pid-namespace.allowed")) == Some(true),
         least_uid: number("userremapping-uid-threshold"),
         least_gid: number("userremapping-gid-threshold"),
     }
@@ -257,6 +304,22 @@ fn check_capabilities(reader: &Reader<'_>, found: &mut Findings) {
         let message = format!("{CAPABILITIES_KEY} mixes none with {} names", capabilities.len() - 1);
         let fix = Some(Fix::property(CAPABILITIES_KEY, "none"));
         found.add(reader.finding(codes::CAPABILITIES_MIXED, CAPABILITIES_KEY, message, fix));
+    }
+}
+
+/// Docker takes the names of the kernel's capabilities in any case, with or without `CAP_`.
+fn check_capability_names(reader: &Reader<'_>, found: &mut Findings) {
+    let capabilities = list(reader.resolved, CAPABILITIES_KEY);
+    let is_known = |name: &String| {
+        let name = name.to_ascii_uppercase();
+        let name = name.strip_prefix("CAP_").unwrap_or(&name);
+        matches!(name, "ALL" | "NONE") || KERNEL_CAPABILITIES.contains(&name)
+    };
+    let unknown: Vec<String> = capabilities.into_iter().filter(|name| !is_known(name)).collect();
+    if !unknown.is_empty() {
+        let message = format!("{CAPABILITIES_KEY} names {}, which no kernel has", unknown.join(","));
+        let fix = Some(Fix::manual("name capabilities as in `man 7 capabilities`, without CAP_"));
+        found.add(reader.finding(codes::CAPABILITY_UNKNOWN, CAPABILITIES_KEY, message, fix));
     }
 }
 

@@ -146,6 +146,7 @@ codes! {
     WRONG_EXECUTOR_CLASS: "wrong-executor-class", YarnSite, Error, NodeLaunchesFail, "the NodeManager runs every container without Docker, whatever a job asks for";
     DEFAULT_NETWORK_NOT_ALLOWED: "default-network-not-allowed", YarnSite, Error, NodeLaunchesFail, NODE_MANAGER_DEAD;
     CAPABILITIES_MIXED: "capabilities-mixed-with-none", YarnSite, Error, NodeLaunchesFail, NODE_MANAGER_DEAD;
+    CAPABILITY_UNKNOWN: "capability-unknown", YarnSite, Error, NodeLaunchesFail, "docker does not start the container, and container-executor exits with 7 or 29";
     DEFAULT_MOUNT_INVALID: "default-mount-invalid", YarnSite, Error, NodeLaunchesFail, "every Docker launch on this node fails";
     IMAGE_UPDATE_ON: "image-update-on", YarnSite, Warning, Degraded, "each launch pulls first, without the job's credentials: private images need those of root on the node";
     IMAGE_UPDATE_WITHOUT_CREDENTIAL: "image-update-without-credential", YarnSite, Error, ImageLaunchesFail, "the pull before each launch fails, and with it the launch, even if the image is on the node";

@@ -33,6 +33,11 @@ impl Findings {
         }
     }
 
+    /// Lets errors of this kind count as warnings: the launches that were asked about do not fail for them.
+    pub(crate) fn set_aside(&mut self, is_aside: impl Fn(&Finding) -> bool) {
+        self.findings.iter_mut().filter(|finding| is_aside(finding)).for_each(|finding| finding.aside = true);
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Finding> {
         self.findings.iter()
     }

@@ -108,7 +108,12 @@ fn request(options: &Options) -> Request {
             || set("RUN_PRIVILEGED_CONTAINER").is_some_and(|value| value.eq_ignore_ascii_case("true")),
         // Several mounts in one text are several mounts, as in the environment of a job.
         mounts: mounts.iter().flat_map(|text| text.split(|byte| *byte == b',')).map(<[u8]>::to_vec).collect(),
-        network: options.network.clone().or_else(|| set("CONTAINER_NETWORK").map(str::to_owned)),
+        // An empty name stands for the default.
+        network: options
+            .network
+            .clone()
+            .or_else(|| set("CONTAINER_NETWORK").map(str::to_owned))
+            .filter(|network| !network.is_empty()),
         user: options.user.clone(),
         environment: options.env.clone(),
     }

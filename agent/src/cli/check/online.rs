@@ -74,6 +74,10 @@ fn place(uri: &str) -> Result<Place, String> {
         return Err(format!("`{uri}` is no URI: its scheme `{scheme}` has characters that none has"));
     }
     match scheme {
+        "hdfs" | "viewfs" if !uri[scheme.len()..].starts_with("://") => {
+            let path = PublishedPath::parse(&uri[scheme.len() + 1..]);
+            path.map(Place::Hdfs).ok_or_else(|| format!("`{uri}` names no file"))
+        }
         "hdfs" | "viewfs" => {
             PublishedPath::parse(uri).map(Place::Hdfs).ok_or_else(|| format!("`{uri}` names no file"))
         }
@@ -89,24 +93,32 @@ fn place(uri: &str) -> Result<Place, String> {
 
 /// Whether the path's NameNode is the cluster's own or at least has an address.
 async fn known_host(path: &PublishedPath, settings: &Settings) -> Result<(), String> {
-    let Some(authority) = path.file_system().and_then(|uri| uri.split_once("://")).map(|(_, rest)| rest)
-    else {
-        return Ok(());
-    };
-    let properties = hadoop_conf::client_properties(&settings.hadoop_conf_dir).unwrap_or_default();
-    let property = |name: &str| properties.get(name).map(String::as_str).unwrap_or_default();
-    let own = property("fs.defaultFS").split_once("://").map(|(_, rest)| rest.trim_end_matches('/'));
-    let host = authority.split(':').next().unwrap_or_default();
-    if own == Some(authority) || property("dfs.nameservices").split(',').any(|name| name.trim() == host) {
+    if is_own(path, settings) {
         return Ok(());
     }
+    let host = authority(path).unwrap_or_default().split(':').next().unwrap_or_default();
     match tokio::net::lookup_host((host, 0)).await {
         Ok(_) => Ok(()),
         Err(_) => Err(format!("{path} names the NameNode `{host}`, which has no address")),
     }
 }
 
+/// Whether the path is on the cluster's default file system, or on one that its configuration names.
+fn is_own(path: &PublishedPath, settings: &Settings) -> bool {
+    let Some(authority) = authority(path) else { return true };
+    let properties = hadoop_conf::client_properties(&settings.hadoop_conf_dir).unwrap_or_default();
+    let property = |name: &str| properties.get(name).map(String::as_str).unwrap_or_default();
+    let own = property("fs.defaultFS").split_once("://").map(|(_, rest)| rest.trim_end_matches('/'));
+    let host = authority.split(':').next().unwrap_or_default();
+    own == Some(authority) || property("dfs.nameservices").split(',').any(|name| name.trim() == host)
+}
+
+fn authority(path: &PublishedPath) -> Option<&str> {
+    path.file_system()?.split_once("://").map(|(_, rest)| rest)
+}
+
 async fn published(path: PublishedPath, name: String, settings: &Settings) -> ClientConfig {
+    let is_foreign = !is_own(&path, settings);
     let mut settings = settings.clone();
     settings.published.path = path;
     let mut sink = wiring::published(&settings);
@@ -119,9 +131,19 @@ async fn published(path: PublishedPath, name: String, settings: &Settings) -> Cl
         },
         Err(problem) => Content::Unreadable(problem.message),
     };
-    let exists = matches!(content, Content::Bytes(_));
-    let access = if exists { sink.access().await.ok().flatten() } else { None };
-    ClientConfig { file: TextFile { path: name, content }, access, misplaced: None }
+    let access = if content == Content::Absent { None } else { sink.access().await.ok().flatten() };
+    let content = match content {
+        Content::Unreadable(_) if access.as_ref().is_some_and(|access| access.is_directory) => {
+            Content::Directory
+        }
+        content => content,
+    };
+    let misplaced = match &content {
+        // The cluster's own NameNode may be down for a while; nobody promises that for another one.
+        Content::Unreadable(why) if access.is_none() && is_foreign => Some(why.clone()),
+        _ => None,
+    };
+    ClientConfig { file: TextFile { path: name, content }, access, misplaced }
 }
 
 /// Asks Docker about the images and networks of the request.

@@ -19,13 +19,17 @@ impl PublishedSink {
                 mode: u32::from(status.permission),
             };
             let path = Path::new(settings.path.path());
+            let mut is_directory = false;
             let mut chain = Vec::new();
             for part in path.ancestors() {
                 let Some(status) = hdfs.status(&part.to_string_lossy()).await? else { return Ok(None) };
+                if chain.is_empty() {
+                    is_directory = status.isdir;
+                }
                 chain.push(permissions(part, status));
             }
             let file = chain.remove(0);
-            Ok(Some(Access { file, directories: chain }))
+            Ok(Some(Access { file, is_directory, directories: chain }))
         })
         .await
     }
