@@ -239,8 +239,10 @@ async fn spaced(screen: &Screen, sandbox: &mut Sandbox, rows: &mut Vec<Row>) -> 
     let agent = &sandbox.agents[0];
     let message = screen.step("the agent reports the finding", shown(agent, "the finding", finding)).await?;
     screen.note(&message);
-    let readiness = screen.step("ask /readyz", agent.get("/readyz")).await?;
-    screen.note(&format!("{}: {}", readiness.status, readiness.text().trim()));
+    let falls = sandbox.agents[0].wait_not_ready(READINESS);
+    screen.step("/readyz returns 503", falls).await?;
+    let readiness = screen.step("it names the cause", sandbox.agents[0].get("/readyz")).await?;
+    screen.note(readiness.text().trim());
     rows.push(of_ecr.fails(screen, sandbox, 0, NOT_TRUSTED).await?);
 
     let put_right = async {
