@@ -247,7 +247,8 @@ async fn spaced(screen: &Screen, sandbox: &mut Sandbox, rows: &mut Vec<Row>) -> 
 
     let put_right = async {
         node.files().write(CONFIGURATION, &right)?;
-        shown(agent, "the end of the finding", |status| finding(status).is_none().then_some(())).await?;
+        shown(&sandbox.agents[0], "the end of the finding", |status| finding(status).is_none().then_some(()))
+            .await?;
         Ok::<_, Box<dyn Error>>(())
     };
     screen.step("the space is removed, and the finding goes", put_right).await?;
