@@ -1,6 +1,7 @@
 //! Readers at full speed while agents publish over and over, are killed, and the file drifts; then the same readers
 //! during `hadoop fs -put -f`, the usual way to publish such a file.
 
+mod mallory;
 mod report;
 
 use std::time::{Duration, Instant};
@@ -11,12 +12,16 @@ use jiff::SignedDuration;
 use serde_json::json;
 use tokio::time::{MissedTickBehavior, interval};
 
+pub use mallory::{Attack, Plant, attack};
 pub use report::{Bar, Launches, Report, Side};
 
 use crate::agent::{self, Agent};
-use crate::node::TRUSTED_REGISTRY;
+use crate::hdfs;
+use crate::listener;
+use crate::node::{self, TRUSTED_REGISTRY};
 use crate::readers::{self, Readers, Seen};
 use crate::testbed::{self, Published, SOON, Testbed};
+use crate::tls;
 use crate::wait::{self, TimedOut};
 use crate::yarn::{self, Launch, YarnReader};
 
@@ -42,7 +47,15 @@ pub enum Error {
     #[error(transparent)]
     Agent(#[from] agent::Error),
     #[error(transparent)]
+    Hdfs(#[from] hdfs::Error),
+    #[error(transparent)]
+    Listener(#[from] listener::Error),
+    #[error(transparent)]
+    Node(#[from] node::Error),
+    #[error(transparent)]
     Readers(#[from] readers::Error),
+    #[error(transparent)]
+    Tls(#[from] tls::Error),
     #[error(transparent)]
     Testbed(#[from] testbed::Error),
     #[error(transparent)]

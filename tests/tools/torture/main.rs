@@ -1,6 +1,7 @@
-//! `make torture`: tests that no reader of the published file ever sees a bad one.
+//! `make torture`: tests that no reader of the published file ever sees a bad one, and, with an attacker who may write
+//! its directory, that none does for long.
 //!
-//! `TORTURE_SECONDS` is the duration (180); `--json` prints one line of JSON.
+//! `TORTURE_SECONDS` is the duration of each half (180); `--json` prints one line of JSON.
 
 use std::env;
 use std::process::ExitCode;
@@ -31,17 +32,28 @@ async fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    eprintln!("{ATTACKED} agents and mallory for {} s", length.as_secs());
+    let attack = match torture::attack(length, ATTACKED).await {
+        Ok(attack) => attack,
+        Err(error) => {
+            eprintln!("torture: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
     if json {
-        println!("{}", report.json());
+        println!("{}", serde_json::json!({ "readers": report.json(), "attack": attack.json() }));
     } else {
-        println!("{report}");
+        println!("{report}\n\n{attack}");
     }
-    let faults = report.faults(plan.bar);
+    let faults: Vec<String> = report.faults(plan.bar).into_iter().chain(attack.faults()).collect();
     for fault in &faults {
         eprintln!("torture: {fault}");
     }
     if faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
+
+/// Agents that are attacked.
+const ATTACKED: usize = 3;
 
 /// The duration, and whether to print JSON.
 fn arguments() -> Option<(Duration, bool)> {
