@@ -49,7 +49,7 @@ const PASSWORD: &str = "pw1";
 
 /// Where `check` and the recording differ, and why. A case that comes right must leave the list.
 const KNOWN: &[(&str, &str)] = &[
-    ("conf-big-blanks", "the file is larger than what the agent reads"),
+    ("conf-big-spaces", "the file is larger than what the agent reads"),
     ("where-http", "only the NodeManager reads that file system"),
     ("image-not-here-no-registry", UNREACHABLE),
     ("image-latest-not-here", UNREACHABLE),
@@ -102,6 +102,8 @@ async fn check_agrees_with_what_was_recorded() -> Outcome {
 const READY: &[(&str, &str)] = &[
     ("min-uid-5000", "it concerns one user"),
     ("yarn-userremap-thresholds", "it concerns one user"),
+    ("trust-repo-itself", "other images of the registry are trusted"),
+    ("trust-two-slashes", "the settings' registry counts as covered by an entry below its host"),
     ("yarn-image-update-True", "the agent keeps a credential in root's Docker config"),
     ("yarn-image-update-local-only", "the agent keeps a credential in root's Docker config"),
 ];
@@ -119,9 +121,11 @@ async fn readiness_agrees_with_what_was_recorded() -> Outcome {
     agent.wait_ready(SOON).await?;
     let base: Value = json!({});
     let stride = env::var("LAUNCHES").ok().filter(|which| which == "all").map_or(STRIDE, |_| 1);
+    // The agent then fetches a token of another Region, and the registry here takes the newest of all.
+    let is_tried = |case: &&Value| concerns_the_node(case) && case["name"] != "trust-other-region";
     let of_node = RECORDED.lines().map(|line| bench.localized(line)).collect::<Result<Vec<Value>, _>>()?;
     let mut wrong = Vec::new();
-    for case in of_node.iter().filter(|case| concerns_the_node(case)).step_by(stride) {
+    for case in of_node.iter().filter(is_tried).step_by(stride) {
         bench.lay_out(case).await?;
         reload(&agent).await?;
         let answer = agent.get("/readyz").await?;

@@ -86,6 +86,8 @@ impl Agent {
             return;
         }
         self.beat();
+        // A failure, too, waits for the next time: the file itself comes first.
+        self.state.directory_checked_at = Some(now);
         let access = match self.parts.published.access().await {
             Ok(access) => access,
             Err(problem) => {
@@ -93,7 +95,6 @@ impl Agent {
                 return;
             }
         };
-        self.state.directory_checked_at = Some(now);
         let path = self.parts.published.path();
         let open = access.as_ref().and_then(|access| check::open_directory(&path, access));
         if let Some(finding) = open.as_ref().filter(|_| self.state.open_directory.is_none()) {

@@ -100,7 +100,7 @@ pub(super) struct YarnSettings {
     pub privileged_acl: String,
     pub container_runtimes: Vec<String>,
     pub image_update: bool,
-    /// Whom all jobs run as, if not as who submits them.
+    /// The user that all jobs run as, if not the one who submits them.
     pub local_user: Option<String>,
     /// Whether containers run with the user's ids.
     pub remaps_users: bool,
