@@ -121,7 +121,8 @@ impl Agent {
         }
     }
 
-    /// The published tokens that would be better than those in hand if they were proven, the best last.
+    /// The published tokens other than those in hand, the best last: what is no better is in the way of what is, and
+    /// launches get it.
     fn candidates(
         &self,
         registries: &[RegistrySettings],
@@ -137,13 +138,18 @@ impl Agent {
                 let is_known = candidates
                     .iter()
                     .any(|(scope, other)| *scope == wanted.scope && other.auth == token.auth);
-                if !is_known && self.is_better(&wanted.scope, &token) {
+                if !is_known && !self.is_in_hand(&wanted.scope, &token.auth) {
                     candidates.push((wanted.scope.clone(), token));
                 }
             }
         }
         candidates.sort_by_key(|(_, token)| token.expires_at);
         candidates
+    }
+
+    fn is_in_hand(&self, scope: &TokenScope, auth: &Secret) -> bool {
+        let ours = self.state.tokens.get(scope).and_then(|attempts| attempts.token.as_ref());
+        ours.is_some_and(|ours| ours.auth == *auth)
     }
 
     fn is_better(&self, scope: &TokenScope, token: &Token) -> bool {

@@ -429,6 +429,19 @@ fn a_fatal_problem_ends_the_process() {
 }
 
 #[test]
+fn a_planted_token_that_ends_sooner_is_refused_as_well() {
+    let mut harness = Harness::new();
+    harness.pass(Wake::Start);
+    let ours = auth_in(&harness.env.hdfs);
+    let planted = plant(&harness.env, "planted", 11 * HOUR);
+    harness.env.rejected.borrow_mut().push(planted);
+    harness.live_for(2 * MINUTE);
+    assert_eq!(auth_in(&harness.env.hdfs), ours);
+    assert_eq!(harness.calls(), 1);
+    assert!(harness.report().ready, "{:?}", harness.report().checks);
+}
+
+#[test]
 fn an_isolated_node_asks_ecr_after_a_jitter() {
     let mut harness = Harness::new();
     *harness.env.hdfs.refusal.borrow_mut() = Some(Problem::waiting("HDFS", "refused"));
