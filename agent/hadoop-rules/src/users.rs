@@ -52,7 +52,7 @@ pub fn check(config: &ExecutorConfig, user: &[u8], id: Option<u32>) -> Result<()
     Ok(())
 }
 
-/// The lowest id of a user, unless allowed by name; a value that is no number ends every launch.
+/// The lowest id of a user, unless allowed by name; a value that is not a number ends every launch.
 pub fn minimum_id(config: &ExecutorConfig) -> Result<u32, UserRefusal> {
     let Some(value) = config.get(HEAD, MINIMUM_ID_KEY) else { return Ok(MINIMUM_ID) };
     let number = core::str::from_utf8(value).ok().and_then(|value| value.parse::<i32>().ok());

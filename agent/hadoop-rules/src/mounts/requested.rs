@@ -25,7 +25,7 @@ pub enum RequestError {
     #[error("the mount `{mount}` is not SRC:DST or SRC:DST:MODE with the mode ro, rw or a propagation")]
     NotUnderstood { mount: String },
     #[error(
-        "the source of the mount `{mount}` is no absolute path, so it must be a resource that the job localizes"
+        "the source of the mount `{mount}` is not an absolute path, so it must be a resource that the job localizes"
     )]
     Relative { mount: String },
 }
