@@ -1,6 +1,7 @@
 //! The package on a core node, from the bootstrap action to the uninstallation.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use hyper::StatusCode;
 
@@ -37,6 +38,9 @@ pub(crate) async fn on_a_core_node(screen: &Screen, packages: &Packages) -> Resu
     screen.step("uninstall leaves nothing but credentials", core.is_uninstalled()).await?;
     Ok(())
 }
+
+/// Longest until a hung agent runs again: WatchdogSec, then TimeoutStopSec since it ignores the signal, and the start.
+const RESTART: Duration = Duration::from_secs(180);
 
 struct Lifecycle {
     node: Machine,
@@ -129,7 +133,7 @@ impl Lifecycle {
     async fn is_back(&self, restarts: &str) -> Outcome {
         let script =
             format!("[[ $(systemctl show --value --property NRestarts emr-ecr-agent) == {restarts} ]]");
-        self.node.wait_for("the restart", SOON, &script).await?;
+        self.node.wait_for("the restart", RESTART, &script).await?;
         self.services.wait_ready().await
     }
 

@@ -142,7 +142,9 @@ fn check_environment(settings: &YarnSettings, inputs: &Inputs<'_>, found: &mut F
             PID_NAMESPACE if !settings.host_pids_allowed => {
                 refuse(name, "host-pid-namespace.allowed of yarn-site.xml is not true".to_owned());
             }
-            HOSTNAME if !is_host_name(value) => refuse(name, format!("`{value}` is not a host name that Docker accepts")),
+            HOSTNAME if !is_host_name(value) => {
+                refuse(name, format!("`{value}` is not a host name that Docker accepts"))
+            }
             _ => {}
         }
     }

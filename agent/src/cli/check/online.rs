@@ -71,7 +71,9 @@ fn place(uri: &str) -> Result<Place, String> {
     };
     let allowed = |c: char| c.is_ascii_alphanumeric() || "+.-".contains(c);
     if !scheme.starts_with(|c: char| c.is_ascii_alphabetic()) || !scheme.chars().all(allowed) {
-        return Err(format!("`{uri}` is not a URI: its scheme `{scheme}` has characters that no scheme may have"));
+        return Err(format!(
+            "`{uri}` is not a URI: its scheme `{scheme}` has characters that no scheme may have"
+        ));
     }
     match scheme {
         "hdfs" | "viewfs" if !uri[scheme.len()..].starts_with("://") => {
