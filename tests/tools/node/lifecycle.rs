@@ -214,6 +214,9 @@ impl Lifecycle {
             ["/etc/hadoop", "/usr/bin/docker", "/etc/passwd", "/etc/group", "/etc/shadow", "/etc/gshadow"];
         let of_emr =
             of_emr.iter().chain(&["/etc/subuid", "/etc/subgid", "/var/lib/systemd", "/var/log/journal"]);
+        let of_docker =
+            ["/etc/systemd/system/docker", "/usr/libexec/docker-engine", "/mnt/yarn", "/mnt/containers"];
+        let of_emr = of_emr.chain(&of_docker);
         let is_known = |path: &String| {
             expected.contains(&path.as_str()) || of_emr.clone().any(|known| path.starts_with(known))
         };
