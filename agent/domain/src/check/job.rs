@@ -143,7 +143,7 @@ fn check_environment(settings: &YarnSettings, inputs: &Inputs<'_>, found: &mut F
                 refuse(name, "host-pid-namespace.allowed of yarn-site.xml is not true".to_owned());
             }
             HOSTNAME if !is_host_name(value) => {
-                refuse(name, format!("`{value}` is not a host name that Docker accepts"))
+                refuse(name, format!("`{value}` is not a host name that Docker accepts"));
             }
             _ => {}
         }
