@@ -49,7 +49,7 @@ impl Screen {
     }
 
     pub fn line(&self, text: &str) {
-        // A closed pipe is no reason to stop.
+        // The reader may have closed the pipe; go on all the same.
         let _ = writeln!(io::stdout(), "{text}");
     }
 

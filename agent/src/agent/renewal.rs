@@ -121,8 +121,8 @@ impl Agent {
         }
     }
 
-    /// The published tokens other than those in hand, the best last: what is no better is in the way of what is, and
-    /// launches get it.
+    /// The published tokens that are not in hand, the best last. They are probed even if they expire sooner than those in
+    /// hand, because launches use what is published.
     fn candidates(
         &self,
         registries: &[RegistrySettings],

@@ -295,7 +295,7 @@ fn check_mounts(
     reports
 }
 
-/// The mounts as container-executor is told them.
+/// The mounts as the NodeManager passes them to container-executor.
 fn commands(context: &Context<'_>) -> Vec<Vec<u8>> {
     match context.mounts {
         Some(mounts) => mounts.iter().map(|mount| mount.command().into_bytes()).collect(),

@@ -99,7 +99,7 @@ pub struct ClientConfig {
     pub file: TextFile,
     /// `None` if it is not known.
     pub access: Option<Access>,
-    /// Why the URI leads nowhere, if it does not: then there is no file.
+    /// Why the URI names no file that could be read; `None` if it does.
     pub misplaced: Option<String>,
 }
 

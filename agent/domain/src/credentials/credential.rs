@@ -60,7 +60,7 @@ pub fn docker_accepts(auth: &str) -> bool {
     );
     let text: Vec<u8> = auth.bytes().filter(|byte| !matches!(byte, b'\r' | b'\n')).collect();
     let Ok(decoded) = GO.decode(&text).map(Zeroizing::new) else { return false };
-    // An empty one is no credential, and no mistake.
+    // An empty `auth` is allowed, but holds no credential.
     auth.is_empty() || decoded.iter().position(|byte| *byte == b':').is_some_and(|colon| colon > 0)
 }
 

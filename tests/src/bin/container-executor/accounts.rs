@@ -1,4 +1,4 @@
-//! As whom things are done: root, the NodeManager's user, the user of a job.
+//! The accounts that the program acts as: root, the NodeManager's user, the user of a job.
 
 use std::ffi::CString;
 use std::path::Path;
