@@ -4,7 +4,7 @@
 use emr_ecr_agent_tests::agent::Agent;
 use emr_ecr_agent_tests::hdfs::writer::{HalfWriter, Manner, is_open};
 use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
-use emr_ecr_agent_tests::testbed::{Outcome, Published, SOON, Testbed, passes, recovers_until};
+use emr_ecr_agent_tests::testbed::{Outcome, Published, SOON, Testbed, passes, recovers_until, shown};
 use emr_ecr_agent_tests::wait;
 use emr_ecr_agent_tests::watch::Watch;
 use nix::sys::signal::Signal;
@@ -64,7 +64,11 @@ async fn foreign_entries_outlast_an_appending_writer() -> Outcome {
         published.put(&document.to_string()).await?;
         let (path, client) = (published.path(), published.client());
         published.shell(&["-chown", "hadoop", path]).await?;
-        passes(&agent, 2).await?;
+        shown(&agent, "the other entry", |status| {
+            let mut sinks = status["sinks"].as_array()?.iter();
+            sinks.any(|sink| sink["other_entries"] == json!(["hub.example.com"])).then_some(())
+        })
+        .await?;
 
         agent.signal(if restart { Signal::SIGKILL } else { Signal::SIGSTOP })?;
         let writer = HalfWriter::open(client, "hadoop", path, (Manner::Append, "x")).await?;

@@ -84,11 +84,10 @@ impl PublishedSink {
                 Ok(reconciled)
             }
             Err(error) => {
-                let unreadable = matches!(&error, ReconcileError::Store(error) if error.is_unreadable());
-                if unreadable {
+                // It may hold the only copy of what others have put there.
+                self.remembered = before.map(Remembered::unreadable);
+                if matches!(&error, ReconcileError::Store(error) if error.may_pass()) {
                     self.unreadable_since.get_or_insert_with(Instant::now);
-                    // It may hold the only copy of what others have put there.
-                    self.remembered = before.map(Remembered::unreadable);
                 } else {
                     self.unreadable_since = None;
                 }

@@ -181,6 +181,14 @@ impl Connection {
         self.client.rename(from, to, true).await.call("rename a temporary file to", || self.uri(to))
     }
 
+    /// Renames to a path where nothing was found; `false` if something is there now.
+    pub(super) async fn rename_to_absent(&self, from: &str, to: &str) -> Result<bool, HdfsError> {
+        match self.client.rename(from, to, false).await {
+            Err(hdfs_native::HdfsError::AlreadyExists(_)) => Ok(false),
+            renamed => renamed.call("rename a temporary file to", || self.uri(to)).map(|()| true),
+        }
+    }
+
     pub(super) async fn delete(&self, path: &str) -> Result<bool, HdfsError> {
         self.client.delete(path, false).await.call("delete", || self.uri(path))
     }

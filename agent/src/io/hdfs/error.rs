@@ -99,11 +99,24 @@ impl HdfsError {
     pub(super) fn is_unusable(&self) -> bool {
         match self {
             HdfsError::TooLarge { .. } => true,
-            HdfsError::Call { operation: "open", source: Cause::Remote { class, .. }, .. } => {
+            HdfsError::Call { operation: "open", .. } => self.is_denied(),
+            _ => false,
+        }
+    }
+
+    /// Whether the NameNode denies the agent's HDFS user the call.
+    pub(super) fn is_denied(&self) -> bool {
+        match self {
+            HdfsError::Call { source: Cause::Remote { class, .. }, .. } => {
                 short_class(class) == "AccessControlException"
             }
             _ => false,
         }
+    }
+
+    /// Whether the content may become readable without anybody writing it again.
+    pub(super) fn may_pass(&self) -> bool {
+        self.is_unreadable() || matches!(self, HdfsError::HeldOpen { .. })
     }
 
     /// Whether no DataNode gave a block of the file: it is lost, or not reported yet.

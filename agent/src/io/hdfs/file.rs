@@ -24,7 +24,8 @@ pub(super) struct PublishedFile {
     settings: PublishedSettings,
     node: String,
     remembered: Option<Remembered>,
-    // Whether content that cannot be read counts as lost, rather than as not yet reported by its DataNodes.
+    // Whether content that cannot be read counts as lost, rather than as not yet reported by its DataNodes or not
+    // yet closed by the NameNode.
     is_lost: bool,
 }
 
@@ -133,7 +134,7 @@ impl PublishedFile {
         tracing::warn!(error = %chain(&why), "cannot read published file");
         let Some(status) = self.status().await? else { return Ok(Found::Absent) };
         let (stamp, held_open) = (Stamp::of(&status), matches!(why, HdfsError::HeldOpen { .. }));
-        if held_open && before.is_none() && self.is_being_closed().await {
+        if held_open && before.is_none() && !self.is_lost && self.may_close().await {
             return Err(why);
         }
         // What somebody writes in place is worth nothing yet, and what no launch can use never; what was replaced as
@@ -153,12 +154,11 @@ impl PublishedFile {
 
     /// Takes the lease from the writer of a file that was never read here, and may have entries that nobody else
     /// has: a later pass finds it closed. `false` if that is not permitted.
-    async fn is_being_closed(&self) -> bool {
-        let recovery = self.hdfs.recover_lease(self.path().path()).await;
-        if let Err(error) = &recovery {
-            tracing::warn!(error = %chain(error), "cannot end another writer's lease");
-        }
-        recovery.is_ok()
+    async fn may_close(&self) -> bool {
+        let Err(error) = self.hdfs.recover_lease(self.path().path()).await else { return true };
+        tracing::warn!(error = %chain(&error), "cannot end another writer's lease");
+        // The NameNode also refuses while a block of the file is still being recovered.
+        !error.is_denied()
     }
 
     /// Writes `document` under the name `temporary` and renames it over the file, unless another writer replaced
@@ -169,7 +169,12 @@ impl PublishedFile {
         if found.as_ref() != self.remembered.as_ref().map(|file| &file.stamp) {
             return Ok(Replacement::Overtaken);
         }
-        self.hdfs.rename_over(temporary, self.path().path()).await?;
+        let path = self.path().path();
+        if found.is_some() {
+            self.hdfs.rename_over(temporary, path).await?;
+        } else if !self.hdfs.rename_to_absent(temporary, path).await? {
+            return Ok(Replacement::Overtaken);
+        }
         // The next observation reads everything.
         self.remembered = None;
         if let Some(status) = self.status().await? {
