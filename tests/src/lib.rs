@@ -8,6 +8,7 @@ mod background;
 pub mod canary;
 pub mod clock;
 pub mod ecr;
+pub mod executor_config;
 pub mod fault;
 pub mod hdfs;
 pub mod http;

@@ -4,6 +4,7 @@
 use std::env;
 use std::fs;
 
+use emr_ecr_agent_tests::executor_config;
 use emr_ecr_agent_tests::node::{AwsEndpoints, REGION, TRUSTED_REGISTRY};
 use emr_ecr_agent_tests::registry::Registry;
 use emr_ecr_agent_tests::testbed::{Outcome, Published, SOON, TWELVE_HOURS, shown};
@@ -11,7 +12,7 @@ use emr_ecr_agent_tests::yarn_cluster::{self, ClusterNode, Launch, Launched, Yar
 use emr_ecr_agent_tests::{ecr::Ecr, imds::Imds};
 use futures_util::future::try_join_all;
 use nix::sys::signal::Signal;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 /// Tells that the container itself has run.
 const RAN: &str = "exit 77";
@@ -154,7 +155,8 @@ async fn launches_end_as_recorded_on_the_native_container_executor() -> Outcome 
             // A name that Docker does not take is part of some cases.
             let _ = node.run(&["/usr/bin/docker", "tag", "base:1", image]).await;
         }
-        node.files().write("conf/container-executor.cfg", &configuration(&case, home))?;
+        let configuration = executor_config::changed(&BASE.replace("$NODE", home), &case);
+        node.files().write("conf/container-executor.cfg", &configuration)?;
         let launched = cluster.launch(&wanted(&case, image)).await?;
         let said = case["says"].as_array().into_iter().flatten().filter_map(Value::as_str);
         let unsaid: Vec<&str> = said.filter(|words| !says(&launched, words)).collect();
@@ -178,31 +180,6 @@ fn wanted(case: &Value, image: &str) -> Launch {
         launch = launch.network(network);
     }
     if case["privileged"] == true { launch.privileged() } else { launch }
-}
-
-/// The base with the case's changes: keys of [docker], keys before any section, text for text.
-fn configuration(case: &Value, home: &str) -> String {
-    let nothing = Map::new();
-    let changes = |name: &str| case[name].as_object().unwrap_or(&nothing).clone();
-    let base = BASE.replace("$NODE", home);
-    let (head, docker) = base.split_once("[docker]\n").unwrap_or_default();
-    let text = format!(
-        "{}[docker]\n{}",
-        with_changes(head, "", &changes("head")),
-        with_changes(docker, "  ", &changes("set"))
-    );
-    case["replace"].as_array().into_iter().flatten().fold(text, |text, pair| {
-        let [from, to] = [0, 1].map(|index| pair[index].as_str().unwrap_or_default());
-        text.replace(from, to)
-    })
-}
-
-fn with_changes(lines: &str, indent: &str, changes: &Map<String, Value>) -> String {
-    let unchanged =
-        |line: &&str| line.split_once('=').is_none_or(|(key, _)| !changes.contains_key(key.trim()));
-    let kept = lines.lines().filter(unchanged).map(str::to_owned);
-    let new = changes.iter().filter_map(|(key, value)| Some(format!("{indent}{key}={}", value.as_str()?)));
-    kept.chain(new).map(|line| line + "\n").collect()
 }
 
 /// Whether the diagnostics have these words, with the ids of this launch.

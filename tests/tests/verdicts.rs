@@ -10,6 +10,7 @@ use std::process::Output;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use emr_ecr_agent_tests::agent::{self, Agent};
+use emr_ecr_agent_tests::executor_config;
 use emr_ecr_agent_tests::node::{AwsEndpoints, REGION, Settings, TRUSTED_REGISTRY};
 use emr_ecr_agent_tests::registry::{Registry, USER};
 use emr_ecr_agent_tests::scratch;
@@ -21,7 +22,7 @@ use emr_ecr_agent_tests::{ecr::Ecr, imds::Imds};
 use hadoop_rules::site::{NoIncludes, NoVariables, Site};
 use hyper::StatusCode;
 use nix::sys::signal::Signal;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 /// `real` is what a NodeManager 3.4.1 with the native container-executor 3.4.0 and Docker 20.10.24 did, `why` what it
 /// said; the other fields are changes to what is below, to the node, or to the job. `@BOX@` is the directory of the
@@ -295,7 +296,8 @@ impl Bench {
 
     async fn lay_out(&self, case: &Value) -> Outcome {
         let files = self.node.files();
-        files.write("conf/container-executor.cfg", &configuration(case, &self.home))?;
+        let configuration = executor_config::changed(&BASE.replace("@BOX@", &self.home), &case["cfg"]);
+        files.write("conf/container-executor.cfg", &configuration)?;
         let mut yarn_site = self.yarn_site.clone();
         for (key, value) in case["yarn"].as_object().into_iter().flatten() {
             match value.as_str() {
@@ -402,29 +404,4 @@ fn properties(path: &Path) -> Outcome<BTreeMap<String, String>> {
 /// A word for the shell.
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
-}
-
-/// The base with the case's changes: keys of [docker], keys before any section, text for text.
-fn configuration(case: &Value, home: &str) -> String {
-    let nothing = Map::new();
-    let changes = |name: &str| case["cfg"][name].as_object().unwrap_or(&nothing).clone();
-    let base = BASE.replace("@BOX@", home);
-    let (head, docker) = base.split_once("[docker]\n").unwrap_or_default();
-    let text = format!(
-        "{}[docker]\n{}",
-        with_changes(head, "", &changes("head")),
-        with_changes(docker, "  ", &changes("set"))
-    );
-    case["cfg"]["replace"].as_array().into_iter().flatten().fold(text, |text, pair| {
-        let [from, to] = [0, 1].map(|index| pair[index].as_str().unwrap_or_default());
-        text.replace(from, to)
-    })
-}
-
-fn with_changes(lines: &str, indent: &str, changes: &Map<String, Value>) -> String {
-    let unchanged =
-        |line: &&str| line.split_once('=').is_none_or(|(key, _)| !changes.contains_key(key.trim()));
-    let kept = lines.lines().filter(unchanged).map(str::to_owned);
-    let new = changes.iter().filter_map(|(key, value)| Some(format!("{indent}{key}={}", value.as_str()?)));
-    kept.chain(new).map(|line| line + "\n").collect()
 }
