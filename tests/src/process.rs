@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
+use std::thread;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -226,6 +227,8 @@ impl Drop for Server {
             && let Err(ended) = self.still_runs()
         {
             eprintln!("{ended}");
+        } else if thread::panicking() {
+            eprintln!("the end of the log of {}:\n{}", self.program, last_lines(&self.log_text(), 60));
         }
         if let Some(group) = self.group() {
             // Reaped here, so that its directories and ports are free for the next server.
