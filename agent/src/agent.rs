@@ -3,6 +3,7 @@
 //!
 //! A pass cannot fail: whatever goes wrong becomes part of the status, and the next pass repairs it.
 
+mod events;
 mod parts;
 mod pass;
 mod principal;
@@ -20,11 +21,11 @@ use std::time::Duration;
 
 use domain::settings::{RegistrySettings, Settings};
 use domain::status::Status;
-use domain::time::Moment;
 use tokio::sync::{mpsc, watch};
 
 use crate::io::metrics::Metrics;
 use crate::sink::{Change, Intent};
+use events::Logged;
 pub use parts::{Call, Fetched, Parts, RegistryProbe, TokenSource, World};
 use sinks::SinkStates;
 use state::State;
@@ -64,6 +65,7 @@ pub struct Agent {
     /// Computed from the state whenever it changes; nothing is read back from here.
     status: watch::Sender<Status>,
     metrics: Metrics,
+    logged: Logged,
 }
 
 /// Why the process has to end, so that another one can do better.
@@ -107,7 +109,7 @@ impl Agent {
         let parts = world.parts(&settings);
         let state = State::new(world.node_name(), SinkStates::of(&parts));
         let status = watch::Sender::new(state.status(&settings));
-        Self { settings, world: Rc::from(world), parts, state, status, metrics }
+        Self { settings, world: Rc::from(world), parts, state, status, metrics, logged: Logged::default() }
     }
 
     /// The status, updated whenever the state changes.
@@ -185,7 +187,8 @@ impl Agent {
         // that pass then finds nothing to do.
         self.world.settle(&self.settings).await;
         let report = self.pass(wake, Intent::Apply).await;
-        report.log(wake, &self.state.status(&self.settings), self.world.now());
+        report.log(wake);
+        self.log_events();
     }
 
     /// Shows the state as it is now.
@@ -203,7 +206,6 @@ impl Agent {
         match read {
             Ok(settings) => self.take_settings(settings),
             Err(error) => {
-                tracing::error!(error, "reload failed; keeping previous settings");
                 self.state.settings_error = Some(error);
             }
         }
@@ -281,32 +283,19 @@ impl Wake {
 }
 
 impl PassReport {
-    /// One line, above debug only if something changed or failed.
-    fn log(&self, wake: Wake, status: &Status, now: Moment) {
-        let wake = wake.as_str();
-        let changes: Vec<String> =
-            self.changes.iter().map(|(sink, change)| format!("{sink} {change}")).collect();
-        let soonest = status.registries.iter().filter_map(|registry| registry.expires_at).min();
-        let soonest_expiry = soonest.map(tracing::field::display);
-        let (refreshed, adopted) = (in_one(&self.refreshed), in_one(&self.adopted));
-        let changes = in_one(&changes);
-        if let Some(superseded) = in_one(&self.superseded) {
+    /// What it changed, and all of it at debug; what follows from it for the state is told by events.
+    fn log(&self, wake: Wake) {
+        for superseded in &self.superseded {
             tracing::info!(superseded, "AWS identity changed; fetching new tokens");
         }
-        if let Some(errors) = in_one(&self.errors) {
-            let waiting_for = in_one(&status.waiting_for(now));
-            tracing::warn!(wake, refreshed, adopted, changes, soonest_expiry, waiting_for, errors, "pass");
-        } else if changes.is_some() || refreshed.is_some() || adopted.is_some() {
-            tracing::info!(wake, refreshed, adopted, changes, soonest_expiry, "pass");
-        } else {
-            tracing::debug!(wake, soonest_expiry, "pass");
+        for (sink, change) in &self.changes {
+            tracing::info!(sink, %change, "sink changed");
         }
+        for error in &self.errors {
+            tracing::debug!(error, "pass failed in part");
+        }
+        tracing::debug!(wake = wake.as_str(), "pass");
     }
-}
-
-/// A field of the log; none if the list is empty.
-fn in_one(items: &[String]) -> Option<String> {
-    (!items.is_empty()).then(|| items.join("; "))
 }
 
 #[cfg(test)]

@@ -94,6 +94,10 @@ impl World for Node {
         self.clock.now()
     }
 
+    fn since_boot(&self) -> Duration {
+        Clock::since_boot()
+    }
+
     fn random(&self) -> f64 {
         // The standard library's hash keys are random, which saves a random number generator.
         (RandomState::new().hash_one(0) >> 11) as f64 / (1_u64 << 53) as f64

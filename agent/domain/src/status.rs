@@ -1,6 +1,7 @@
 //! The state of the agent as plain data, and what follows from it at a given moment. HTTP, systemd,
 //! the command line and the log all speak from here.
 
+pub mod events;
 mod report;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use crate::problem::Problem;
 use crate::refresh::{LockWait, ProbeResult, Proof};
 use crate::registry::{EcrRegistry, HostName};
 use crate::time::{Moment, ServerClock, saturating_add};
+pub use events::RecentEvent;
 pub use report::{Check, CheckId, RegistryReport, Report, SinkReport, StaticReport};
 
 /// All that passes have found out so far.
@@ -34,6 +36,8 @@ pub struct Status {
     pub server_clock: ServerClock,
     /// Why the last reload of the settings was refused.
     pub settings_error: Option<String>,
+    /// The last changes of state, the newest first.
+    pub recent_events: Vec<RecentEvent>,
     /// The uptime when the main loop last showed that nothing blocks its thread.
     pub heartbeat: Duration,
     /// The uptime when it last made progress.
@@ -140,6 +144,7 @@ impl Status {
             launch_faults: Vec::new(),
             server_clock: ServerClock::default(),
             settings_error: None,
+            recent_events: Vec::new(),
             heartbeat: Duration::ZERO,
             progress: Duration::ZERO,
             progress_bound,
@@ -173,8 +178,7 @@ impl Status {
             .then(|| "no ECR registry is set, and container-executor.cfg trusts none".to_owned());
         let mut checks = vec![Check::new(CheckId::Registries, "registries", some)];
         checks.extend(self.registries.iter().map(|registry| {
-            let name = format!("token:{}", registry.registry.host());
-            Check::new(CheckId::Token, name, self.token_fault(registry, now))
+            Check::new(CheckId::Token, registry.check_name(), self.token_fault(registry, now))
         }));
         checks.extend(self.static_credentials.iter().map(|known| {
             let name = format!("static_credentials:{}", known.path);
@@ -288,6 +292,13 @@ impl Status {
     }
 }
 
+impl RegistryStatus {
+    /// As checks name its token.
+    pub(crate) fn check_name(&self) -> String {
+        format!("token:{}", self.registry.host())
+    }
+}
+
 impl SinkStatus {
     /// As checks, the log and `once` name it.
     pub fn name(&self) -> String {
@@ -314,4 +325,4 @@ impl SinkKind {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

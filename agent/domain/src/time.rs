@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::{SignedDuration, Timestamp, Unit};
 
 /// A moment, read once at the edge of an operation and handed down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +52,12 @@ pub fn skew(date: &str, sent_at: Timestamp, received_at: Timestamp) -> Option<Si
     let middle = saturating_add(sent_at, received_at.duration_since(sent_at) / 2);
     let skew = server.duration_since(middle);
     Some(if skew.abs() <= UNCERTAIN { SignedDuration::ZERO } else { skew })
+}
+
+/// To the minute, or to the second if it is short, such as `11h 20m`.
+pub fn friendly(left: SignedDuration) -> String {
+    let unit = if left >= SignedDuration::from_mins(2) { Unit::Minute } else { Unit::Second };
+    left.round(unit).map_or_else(|_| left.to_string(), |rounded| format!("{rounded:#}"))
 }
 
 /// `at + by`, held inside what a timestamp can say.

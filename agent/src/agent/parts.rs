@@ -23,6 +23,11 @@ pub type Call<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 pub trait World {
     fn now(&self) -> Moment;
 
+    /// Time since the machine started: worlds in memory start with the program.
+    fn since_boot(&self) -> Duration {
+        self.now().uptime
+    }
+
     /// A random number in `0.0..1.0`.
     fn random(&self) -> f64;
 

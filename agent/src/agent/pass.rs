@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use domain::check::{self, AwsAnswer, DockerEngine};
-use domain::findings::{Finding, Severity};
 use domain::problem::Problem;
 use domain::registry::EcrRegistry;
 use domain::settings::RegistrySettings;
@@ -91,16 +90,13 @@ impl Agent {
         let access = match self.parts.published.access().await {
             Ok(access) => access,
             Err(problem) => {
+                tracing::warn!(error = problem.message, "cannot check who may write the published file");
                 report.errors.push(problem.message);
                 return;
             }
         };
         let path = self.parts.published.path();
-        let open = access.as_ref().and_then(|access| check::open_directory(&path, access));
-        if let Some(finding) = open.as_ref().filter(|_| self.state.open_directory.is_none()) {
-            tracing::warn!(code = finding.code.name, finding.message, "finding");
-        }
-        self.state.open_directory = open;
+        self.state.open_directory = access.as_ref().and_then(|access| check::open_directory(&path, access));
         let closed = access.and_then(|access| check::closed_to_node_manager(&path, &access));
         self.state.sinks.published.status.closed = closed;
         self.publish_status();
@@ -173,31 +169,6 @@ impl Agent {
         self.state.executor_cfg = executor_cfg;
         let served: Vec<EcrRegistry> = wanted.iter().map(|wanted| wanted.registry.clone()).collect();
         self.state.launch_faults = checked.launch_faults(machine_counts, &served);
-        log_changes(&self.state.findings, &checked.findings);
         self.state.findings = checked.findings;
     }
-}
-
-/// Logs each finding once when it appears and once when it is gone.
-fn log_changes(before: &[Finding], now: &[Finding]) {
-    // Excerpts follow from the rest.
-    let is_same = |one: &Finding, other: &Finding| {
-        (one.code, &one.file, one.line, &one.message) == (other.code, &other.file, other.line, &other.message)
-    };
-    let missing = |finding: &&Finding, list: &[Finding]| !list.iter().any(|other| is_same(finding, other));
-    for finding in now.iter().filter(|finding| missing(finding, before)) {
-        let (code, effect, text) = (finding.code.name, finding.effect.as_str(), text(finding));
-        match finding.severity() {
-            Severity::Error | Severity::Warning => tracing::warn!(code, effect, text, "finding"),
-            Severity::Info => tracing::info!(code, effect, text, "finding"),
-        }
-    }
-    for finding in before.iter().filter(|finding| missing(finding, now)) {
-        tracing::info!(code = finding.code.name, text = text(finding), "finding is gone");
-    }
-}
-
-/// A field, and so with control characters escaped: files of others are quoted here.
-fn text(finding: &Finding) -> String {
-    format!("{}{}", finding.place(), finding.message)
 }

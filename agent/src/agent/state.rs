@@ -1,6 +1,6 @@
 //! All that the agent knows from one pass to the next, and the status that follows from it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use domain::check::AwsOutcome;
@@ -11,7 +11,7 @@ use domain::refresh::schedule::{Coordination, Renewal, jitter_fraction};
 use domain::refresh::{Probes, Rejections, Tokens, Verdict};
 use domain::registry::{EcrRegistry, HostName};
 use domain::settings::{RegistrySettings, Settings};
-use domain::status::{ExecutorCfg, RegistryStatus, SinkStatus, StaticStatus, Status, Trust};
+use domain::status::{ExecutorCfg, RecentEvent, RegistryStatus, SinkStatus, StaticStatus, Status, Trust};
 use domain::time::{Moment, ServerClock};
 
 use super::sinks::{SinkState, SinkStates};
@@ -49,6 +49,8 @@ pub(super) struct State {
     pub principals_checked_at: Duration,
     /// Why the last reload was refused.
     pub settings_error: Option<String>,
+    /// The newest first.
+    pub recent_events: VecDeque<RecentEvent>,
     /// The uptime when a step of the last pass began, or the pass ended.
     pub progress: Duration,
 }
@@ -76,6 +78,7 @@ impl State {
             server_clock: ServerClock::default(),
             principals_checked_at: Duration::ZERO,
             settings_error: None,
+            recent_events: VecDeque::new(),
             progress: Duration::ZERO,
         }
     }
@@ -98,6 +101,7 @@ impl State {
             launch_faults: self.launch_faults.clone(),
             server_clock: self.server_clock,
             settings_error: self.settings_error.clone(),
+            recent_events: self.recent_events.iter().cloned().collect(),
             heartbeat: self.progress,
             progress: self.progress,
             progress_bound: settings.refresh.pass_interval

@@ -4,8 +4,9 @@ use std::process::ExitCode;
 
 use clap::Args;
 use domain::status::Report;
+use domain::time::friendly;
 use jiff::tz::TimeZone;
-use jiff::{SignedDuration, Timestamp, Unit};
+use jiff::{SignedDuration, Timestamp};
 
 use super::{ConfigOption, Exit, FAILURE, runtime};
 use crate::io::{chain, status_client};
@@ -115,11 +116,6 @@ fn expiry(at: Timestamp, report: &Report, zone: &TimeZone) -> String {
 /// To the second, with the zone's abbreviation.
 fn local_time(at: Timestamp, zone: &TimeZone) -> String {
     at.to_zoned(zone.clone()).strftime("%F %T %Z").to_string()
-}
-
-fn friendly(left: SignedDuration) -> String {
-    let unit = if left >= SignedDuration::from_mins(2) { Unit::Minute } else { Unit::Second };
-    left.round(unit).map_or_else(|_| left.to_string(), |rounded| format!("{rounded:#}"))
 }
 
 #[cfg(test)]

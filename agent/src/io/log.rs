@@ -1,18 +1,24 @@
 //! The log: to stderr and, if set, to a file rotated daily. Libraries never log below info: they print
 //! requests and handshakes there, credentials among them.
 
+use std::env;
+use std::fmt;
 use std::io;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use domain::settings::{LibraryLogLevel, LogFormat, LogLevel, LogSettings};
+use nix::sys::stat::fstat;
 use thiserror::Error;
 use tracing::level_filters::LevelFilter;
+use tracing::{Event, Level, Subscriber};
 use tracing_appender::rolling::{RollingFileAppender, Rotation};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::Targets;
-use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt as _;
-use tracing_subscriber::registry::Registry;
+use tracing_subscriber::registry::{LookupSpan, Registry};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// Days of log files that are kept.
@@ -27,7 +33,11 @@ pub(crate) enum LogError {
 /// Starts the log for the whole process; a second start changes nothing.
 pub(crate) fn start(settings: &LogSettings) -> Result<(), LogError> {
     let file = settings.file.as_deref().map(open).transpose()?;
-    let layers = [Some(layer(settings.format, io::stderr)), file.map(|file| layer(settings.format, file))];
+    let journal = is_journal(env::var("JOURNAL_STREAM").ok().as_deref(), io::stderr());
+    let layers = [
+        Some(layer(settings.format, io::stderr, journal)),
+        file.map(|file| layer(settings.format, file, false)),
+    ];
     let layers: Vec<_> = layers.into_iter().flatten().collect();
     // Only tests start it twice in one process.
     let _ = tracing_subscriber::registry().with(layers.with_filter(targets(settings))).try_init();
@@ -58,14 +68,54 @@ pub(crate) fn redact_panics() {
     }));
 }
 
-fn layer<W>(format: LogFormat, writer: W) -> Box<dyn Layer<Registry> + Send + Sync>
+/// The journal keeps the time of each line itself, and takes its priority from the prefix.
+fn layer<W>(format: LogFormat, writer: W, journal: bool) -> Box<dyn Layer<Registry> + Send + Sync>
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
     let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(false).with_target(false);
-    match format {
-        LogFormat::Text => layer.boxed(),
-        LogFormat::Json => layer.json().flatten_event(true).boxed(),
+    match (format, journal) {
+        (LogFormat::Text, false) => layer.boxed(),
+        (LogFormat::Text, true) => layer.without_time().map_event_format(Prioritized).boxed(),
+        (LogFormat::Json, false) => layer.json().flatten_event(true).boxed(),
+        (LogFormat::Json, true) => layer.json().flatten_event(true).map_event_format(Prioritized).boxed(),
+    }
+}
+
+/// Whether systemd connected `stream` to the journal, by its variable `JOURNAL_STREAM`.
+fn is_journal(variable: Option<&str>, stream: impl AsFd) -> bool {
+    let Some((device, inode)) = variable.and_then(|text| text.split_once(':')) else { return false };
+    let (Ok(device), Ok(inode)) = (device.parse::<u64>(), inode.parse::<u64>()) else { return false };
+    fstat(stream).is_ok_and(|stat| (stat.st_dev, stat.st_ino) == (device, inode))
+}
+
+/// Lines with the priority in front that sd-daemon(3) describes.
+struct Prioritized<F>(F);
+
+impl<S, N, F> FormatEvent<S, N> for Prioritized<F>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+    F: FormatEvent<S, N>,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        write!(writer, "<{}>", priority(*event.metadata().level()))?;
+        self.0.format_event(context, writer, event)
+    }
+}
+
+/// As syslog numbers them.
+fn priority(level: Level) -> u8 {
+    match level {
+        Level::ERROR => 3,
+        Level::WARN => 4,
+        Level::INFO => 6,
+        Level::DEBUG | Level::TRACE => 7,
     }
 }
 
@@ -96,9 +146,54 @@ fn level(level: LogLevel) -> LevelFilter {
 #[cfg(test)]
 mod tests {
     use domain::settings::{LibraryLogLevel, LogFormat, LogLevel, LogSettings};
-    use tracing::Level;
+    use std::fs::File;
+    use std::io;
+    use std::sync::{Arc, Mutex};
 
-    use super::targets;
+    use nix::sys::stat::fstat;
+    use tracing::Level;
+    use tracing_subscriber::layer::SubscriberExt as _;
+
+    use super::{is_journal, layer, targets};
+
+    /// What was logged.
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("no panic").extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_for_the_journal_have_a_priority_and_no_time() {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let layer = layer(LogFormat::Text, move || writer.clone(), true);
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+            tracing::warn!(check = "launches", "check failed");
+            tracing::info!("ready");
+        });
+        let text = String::from_utf8(lines.0.lock().expect("no panic").clone()).expect("text");
+        assert_eq!(text, "<4> WARN check failed check=\"launches\"\n<6> INFO ready\n");
+    }
+
+    #[test]
+    fn the_journal_is_known_by_device_and_inode() {
+        let file = File::open("/dev/null").expect("a file");
+        let stat = fstat(&file).expect("its status");
+        let own = format!("{}:{}", stat.st_dev, stat.st_ino);
+        assert!(is_journal(Some(&own), &file));
+        for other in [None, Some("1:2"), Some(""), Some("x:y")] {
+            assert!(!is_journal(other, &file), "{other:?}");
+        }
+    }
 
     #[test]
     fn libraries_never_log_below_info() {

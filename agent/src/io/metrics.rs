@@ -42,6 +42,7 @@ pub struct Metrics {
     clock_skew: Gauge,
     ready: IntGauge,
     live: IntGauge,
+    first_ready: Gauge,
 }
 
 impl Metrics {
@@ -136,6 +137,10 @@ impl Metrics {
             clock_skew: with.real_gauge("clock_skew_seconds", "Server clock minus local clock.")?,
             ready: with.gauge("ready", "Whether the node is ready.")?,
             live: with.gauge("live", "Whether the main loop makes progress.")?,
+            first_ready: with.real_gauge(
+                "first_ready_after_boot_seconds",
+                "Time from the node's boot to this process being ready for the first time; 0 until then.",
+            )?,
             registry: registry.clone(),
             process,
         };
@@ -161,6 +166,10 @@ impl Metrics {
     pub fn count_refresh(&self, registry: &str, result: &str, took: Duration) {
         self.token_refresh.with_label_values(&[registry, result]).inc();
         self.token_refresh_duration.with_label_values(&[registry]).observe(took.as_secs_f64());
+    }
+
+    pub fn set_first_ready(&self, after_boot: Duration) {
+        self.first_ready.set(after_boot.as_secs_f64());
     }
 
     /// `result` is `ok`, `unchanged` or `failed`.

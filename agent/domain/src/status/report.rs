@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{RegistryStatus, SinkKind, SinkStatus, StaticStatus, Status, Trust};
+use super::{RecentEvent, RegistryStatus, SinkKind, SinkStatus, StaticStatus, Status, Trust};
 use crate::credentials::EntryName;
 use crate::documents::Publication;
 use crate::findings::Finding;
@@ -32,6 +32,8 @@ pub struct Report {
     /// Why the last reload of agent.toml was refused; the settings before it are in force.
     pub settings_error: Option<String>,
     pub findings: Vec<Finding>,
+    /// The last changes of state, the newest first.
+    pub recent_events: Vec<RecentEvent>,
 }
 
 /// One condition of readiness.
@@ -61,6 +63,21 @@ pub enum CheckId {
     ExecutorConfig,
     /// What the node's files do to launches.
     Launches,
+}
+
+impl CheckId {
+    /// The word that JSON and `/readyz/CHECK` use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Loop => "loop",
+            Self::Registries => "registries",
+            Self::Token => "token",
+            Self::StaticCredentials => "static_credentials",
+            Self::Sink => "sink",
+            Self::ExecutorConfig => "executor_config",
+            Self::Launches => "launches",
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -173,6 +190,7 @@ impl Report {
             sinks: status.sinks.iter().map(|sink| SinkReport::new(sink, status.fresh(sink, now))).collect(),
             settings_error: status.settings_error.clone(),
             findings: status.findings.clone(),
+            recent_events: status.recent_events.clone(),
         }
     }
 }

@@ -14,16 +14,16 @@ use crate::refresh::{LockHolder, LockWait, ProbeResult, Proof};
 use crate::registry::EcrRegistry;
 
 const CAPABILITIES: &str = "CHOWN,DAC_OVERRIDE,FSETID,FOWNER,MKNOD,NET_RAW,SETGID,SETUID,SETFCAP,SETPCAP,NET_BIND_SERVICE,SYS_CHROOT,KILL,AUDIT_WRITE";
-const HOST: &str = "123456789123.dkr.ecr.us-east-1.amazonaws.com";
+pub(crate) const HOST: &str = "123456789123.dkr.ecr.us-east-1.amazonaws.com";
 
 /// A moment so many seconds after start, when the wall said 1,000,000.
-fn at(second: u64) -> Moment {
+pub(crate) fn at(second: u64) -> Moment {
     let wall = Timestamp::constant(1_000_000, 0) + Duration::from_secs(second);
     Moment { wall, uptime: Duration::from_secs(second) }
 }
 
 /// Everything in order at second 0, with credentials that live for 12 h.
-fn sound() -> Status {
+pub(crate) fn sound() -> Status {
     let registry = EcrRegistry::parse(HOST).expect("a registry");
     let expires_at = at(43_200).wall;
     let sink = |kind, path: &str| SinkStatus {

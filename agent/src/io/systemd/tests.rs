@@ -22,6 +22,7 @@ fn report() -> Report {
         sinks: Vec::new(),
         settings_error: None,
         findings: Vec::new(),
+        recent_events: Vec::new(),
     }
 }
 
