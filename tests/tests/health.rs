@@ -33,7 +33,11 @@ async fn ready_node_is_ok_at_every_path() -> Outcome {
         published.path(),
     );
     assert_eq!(agent.get("/readyz?verbose").await?.text(), expected);
-    assert_eq!(agent.get("/healthz?verbose=1").await?.text(), expected);
+    assert_eq!(agent.get("/healthz?verbose=1").await?.text(), "[+]loop ok\n");
+    for check in ["sink", "launches", "executor_config", &format!("hdfs:{}", published.path())] {
+        let answer = agent.get(&format!("/readyz/{check}")).await?;
+        assert_eq!((answer.status, answer.text().as_str()), (StatusCode::OK, "ok\n"), "{check}");
+    }
 
     let status = agent.get("/status").await?;
     assert_eq!(header(&status, "content-type"), "application/json");
@@ -48,6 +52,7 @@ async fn ready_node_is_ok_at_every_path() -> Outcome {
         "now",
         "sinks",
         "ready",
+        "recent_events",
         "registries",
         "settings_error",
         "version",
@@ -77,6 +82,38 @@ async fn unready_node_lists_what_fails() -> Outcome {
     assert_eq!(verbose.status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(verbose.text().contains("[+]container-executor.cfg ok\n"), "{}", verbose.text());
     assert_eq!(agent.get("/livez").await?.status, StatusCode::OK);
+
+    let code = async |path: &str| Ok::<_, http::Error>(http::get(agent.address(), path).await?.status);
+    assert_eq!(code("/readyz/token").await?, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(code("/readyz/container-executor.cfg").await?, StatusCode::OK);
+    assert_eq!(code("/readyz?exclude=token").await?, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(code("/readyz?exclude=token&exclude=sink").await?, StatusCode::OK);
+    assert_eq!(code("/readyz/nothing").await?, StatusCode::NOT_FOUND);
+    Ok(())
+}
+
+#[tokio::test]
+async fn page_shows_the_state_and_loads_nothing() -> Outcome {
+    let testbed = Testbed::without_hdfs().await?;
+    testbed.ecr.fail_always(Fault::AccessDenied);
+    let agent = testbed.start()?;
+    let events = shown(&agent, "a change of state", |status| {
+        status["recent_events"].as_array().filter(|events| !events.is_empty()).cloned()
+    })
+    .await?;
+    assert!(events.iter().any(|event| event["event"] == "check failed"), "{events:?}");
+    let page = agent.get("/").await?;
+    assert_eq!((page.status, header(&page, "content-type")), (StatusCode::OK, "text/html; charset=utf-8"));
+    let policy = header(&page, "content-security-policy");
+    assert!(policy.starts_with("default-src 'none'; style-src 'sha256-"), "{policy}");
+    let html = page.text();
+    for part in [": not ready</title>", TRUSTED_REGISTRY, "no token yet", "check failed", "href=\"/status\""]
+    {
+        assert!(html.contains(part), "{part}: {html}");
+    }
+    for elsewhere in ["<script", "http://", "https://", "src="] {
+        assert!(!html.contains(elsewhere), "{elsewhere}: {html}");
+    }
     Ok(())
 }
 
@@ -108,7 +145,7 @@ async fn only_get_and_head_are_allowed() -> Outcome {
     let testbed = Testbed::without_hdfs().await?;
     let agent = start_live(&testbed).await?;
     let address = agent.address();
-    for path in ["/livez", "/readyz", "/status", "/metrics"] {
+    for path in ["/", "/livez", "/readyz", "/status", "/metrics"] {
         let got = http::get(address, path).await?;
         let head = Call::new(Method::HEAD, address, path).send().await?;
         assert_eq!((head.status, head.body.len()), (got.status, 0), "HEAD {path}");
@@ -119,10 +156,13 @@ async fn only_get_and_head_are_allowed() -> Outcome {
             assert_eq!(header(&refused, "allow"), "GET, HEAD", "{method} {path}");
         }
     }
-    for path in ["/", "/livez/", "/status.json", "/../etc/passwd"] {
+    for path in ["/index.html", "/livez/", "/status.json", "/../etc/passwd"] {
         let unknown = http::get(address, path).await?;
         assert_eq!(unknown.status, StatusCode::NOT_FOUND, "{path}");
-        assert!(unknown.text().contains("/livez /readyz /healthz /status /metrics"), "{path}");
+        assert!(
+            unknown.text().contains("/ /livez /readyz /readyz/CHECK /healthz /status /metrics"),
+            "{path}"
+        );
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ pub mod credentials;
 pub mod documents;
 pub mod emr;
 pub mod findings;
+pub mod health;
 pub mod problem;
 pub mod refresh;
 pub mod registry;

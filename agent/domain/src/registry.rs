@@ -1,10 +1,14 @@
 //! Names of registries: any host that Docker may be given, and the hosts of ECR, which tell their
 //! account and Region.
 
+mod challenge;
+
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
 use thiserror::Error;
+
+pub use challenge::{BearerChallenge, UnsafeRealm, is_loopback};
 
 /// A registry's name as Docker files credentials under it: host name or address, with or without a port.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

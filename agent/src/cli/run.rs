@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
+use domain::health::KnownHosts;
 use domain::status::{Report, Status};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -11,7 +12,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::{ConfigOption, Exit, FAILURE, runtime};
 use crate::agent::Agent;
 use crate::io::clock::Clock;
-use crate::io::http::{self, Endpoint, KnownHosts, Listening, Source};
+use crate::io::http::{self, Endpoint, Listening, Source};
 use crate::io::metrics::Metrics;
 use crate::io::systemd::{self, ReloadBell};
 use crate::io::{log, node};

@@ -10,12 +10,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use domain::registry::HostName;
+use domain::health::{Checks, KnownHosts, PATHS, Resource, page};
 use domain::status::{Check, CheckId, Report};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderValue, X_CONTENT_TYPE_OPTIONS};
-use hyper::http::uri::Authority;
+use hyper::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderValue, REFERRER_POLICY,
+    X_CONTENT_TYPE_OPTIONS,
+};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -104,38 +106,6 @@ async fn bind(endpoint: &Endpoint) -> Listener {
     }
 }
 
-/// The names that requests may be for. A page in a browser can have the agent asked under any other, and would
-/// get the answer.
-#[derive(Debug, Clone)]
-pub(crate) struct KnownHosts {
-    /// This machine's name, and those set.
-    names: Vec<String>,
-}
-
-impl KnownHosts {
-    /// With this machine's name and those that are set.
-    pub(crate) fn new(node: &str, set: &[HostName]) -> Self {
-        let short = node.split('.').next().unwrap_or_default();
-        let names = [node, short, "localhost"].into_iter().chain(set.iter().map(HostName::as_str));
-        Self { names: names.map(str::to_ascii_lowercase).collect() }
-    }
-
-    /// Whether a request for `host`, which came to `address`, is for this machine.
-    fn contain(&self, host: &str, address: Option<IpAddr>) -> bool {
-        let Ok(authority) = host.parse::<Authority>() else { return false };
-        let name = authority.host().to_ascii_lowercase();
-        let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(&name);
-        match bare.parse::<IpAddr>().map(|asked| asked.to_canonical()) {
-            Ok(asked) => {
-                asked.is_loopback()
-                    || Some(asked) == address.map(|address| address.to_canonical())
-                    || self.names.contains(&name)
-            }
-            Err(_) => self.names.contains(&name) || self.names.contains(&host.to_ascii_lowercase()),
-        }
-    }
-}
-
 async fn serve_connection(
     stream: Box<dyn Connection>,
     address: Option<IpAddr>,
@@ -173,40 +143,41 @@ fn answer(request: &Request<Incoming>, source: &dyn Source) -> Response<Full<Byt
         refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         return refusal;
     }
-    let verbose = request
-        .uri()
-        .query()
-        .is_some_and(|query| query.split('&').any(|key| key.split('=').next() == Some("verbose")));
-    match request.uri().path() {
-        "/livez" => liveness(&source.report(), verbose),
-        "/readyz" | "/healthz" => readiness(&source.report(), verbose),
-        "/status" => status(&source.report()),
-        "/metrics" => body(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", source.metrics()),
-        _ => text(StatusCode::NOT_FOUND, "served here: /livez /readyz /healthz /status /metrics\n"),
+    let report = || source.report();
+    match Resource::of(request.uri().path(), request.uri().query()) {
+        Some(Resource::Page) => html(page::render(&report())),
+        Some(Resource::Liveness(wanted)) => liveness(&report(), &wanted),
+        Some(Resource::Readiness(wanted)) => checks(&report().checks, &wanted),
+        Some(Resource::Status) => status(&report()),
+        Some(Resource::Metrics) => {
+            body(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", source.metrics())
+        }
+        None => text(StatusCode::NOT_FOUND, format!("served here: {PATHS}\n")),
     }
 }
 
-fn liveness(report: &Report, verbose: bool) -> Response<Full<Bytes>> {
+fn liveness(report: &Report, wanted: &Checks) -> Response<Full<Bytes>> {
     let why = (!report.live).then(|| "the main loop is stuck".to_owned());
-    checks(&[Check { id: CheckId::Loop, name: "loop".to_owned(), ok: report.live, why }], verbose)
+    checks(&[Check { id: CheckId::Loop, name: "loop".to_owned(), ok: report.live, why }], wanted)
 }
 
-fn readiness(report: &Report, verbose: bool) -> Response<Full<Bytes>> {
-    checks(&report.checks, verbose)
-}
-
-/// 200 `ok`, or 503 with the failing checks by name; all of them if `verbose`.
-fn checks(checks: &[Check], verbose: bool) -> Response<Full<Bytes>> {
+/// 200 `ok`, or 503 with the failing checks by name; all of them if verbose.
+fn checks(all: &[Check], wanted: &Checks) -> Response<Full<Bytes>> {
+    let Some(checks) = wanted.select(all) else {
+        let names: String = all.iter().map(|check| format!("{}\n", check.name)).collect();
+        return text(StatusCode::NOT_FOUND, format!("no such check; there are:\n{names}"));
+    };
     let ok = checks.iter().all(|check| check.ok);
     let code = if ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    if ok && !verbose {
+    if ok && !wanted.verbose {
         return text(code, "ok\n");
     }
-    let line = |check: &Check| match &check.why {
+    let line = |check: &&Check| match &check.why {
         None => format!("[+]{} ok\n", check.name),
         Some(why) => format!("[-]{} failed: {why}\n", check.name),
     };
-    text(code, checks.iter().filter(|check| verbose || !check.ok).map(line).collect::<String>())
+    let shown = checks.iter().filter(|check| wanted.verbose || !check.ok);
+    text(code, shown.map(line).collect::<String>())
 }
 
 fn status(report: &Report) -> Response<Full<Bytes>> {
@@ -214,6 +185,14 @@ fn status(report: &Report) -> Response<Full<Bytes>> {
         Ok(json) => body(StatusCode::OK, "application/json", json + "\n"),
         Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("cannot render the status: {error}\n")),
     }
+}
+
+fn html(page: String) -> Response<Full<Bytes>> {
+    let mut response = body(StatusCode::OK, "text/html; charset=utf-8", page);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(page::POLICY));
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    response
 }
 
 fn text(code: StatusCode, text: impl Into<Bytes>) -> Response<Full<Bytes>> {
@@ -228,36 +207,4 @@ fn body(code: StatusCode, content_type: &'static str, bytes: impl Into<Bytes>) -
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
-}
-
-#[cfg(test)]
-mod tests {
-    use domain::registry::HostName;
-
-    use super::KnownHosts;
-
-    #[test]
-    fn only_this_machines_names_and_addresses_are_known() {
-        let set = [HostName::parse("health.example.com").expect("a name")];
-        let hosts = KnownHosts::new("ip-10-0-0-1.ec2.internal", &set);
-        let address = Some("10.0.0.1".parse().expect("an address"));
-        let check = |host: &str, expected: bool| assert_eq!(hosts.contain(host, address), expected, "{host}");
-        for known in [
-            "localhost",
-            "LOCALHOST:9470",
-            "127.0.0.1:9470",
-            "[::1]:9470",
-            "10.0.0.1:9470",
-            "ip-10-0-0-1",
-            "ip-10-0-0-1.ec2.internal:9470",
-            "health.example.com:80",
-        ] {
-            check(known, true);
-        }
-        for unknown in
-            ["", "evil.example.com", "localhost.evil.example", "10.0.0.2", "a b", "127.0.0.1.evil:1"]
-        {
-            check(unknown, false);
-        }
-    }
 }

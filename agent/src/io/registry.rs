@@ -8,12 +8,13 @@ use std::time::Duration;
 use domain::check::{ImageConfig, ImageDetails, ImageReference, RegistryAnswer};
 use domain::credentials::Secret;
 use domain::refresh::{Probe, ProbeResult};
+use domain::registry::is_loopback;
 use domain::time::skew;
 use jiff::Timestamp;
 use serde::Deserialize;
 
 use crate::io::chain;
-use conversation::{Conversation, ConversationError, is_loopback};
+use conversation::{Conversation, ConversationError};
 
 /// Longest that all requests about one image may take.
 const DEADLINE: Duration = Duration::from_secs(15);

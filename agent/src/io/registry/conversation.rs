@@ -8,13 +8,11 @@ use aws_smithy_runtime_api::client::http::HttpConnector as _;
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_types::body::SdkBody;
 use domain::credentials::Secret;
-use domain::registry::{EcrRegistry, Service};
-use http_auth::ChallengeRef;
+use domain::registry::{BearerChallenge, EcrRegistry, Service, UnsafeRealm};
 use http_body_util::{BodyExt as _, Limited};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
-use url::Url;
 use zeroize::Zeroizing;
 
 use crate::io::connector::Connectors;
@@ -58,11 +56,6 @@ pub(super) struct Answer {
     response: HttpResponse,
 }
 
-/// Where to get the token that a registry requires.
-struct BearerChallenge {
-    realm: Url,
-}
-
 /// Docker's registries name it one way, OAuth the other, and Docker Hub both.
 #[derive(Deserialize)]
 struct BearerToken {
@@ -102,7 +95,7 @@ impl Conversation {
     }
 
     async fn bearer_token(&self, challenge: &BearerChallenge) -> Result<Secret, ConversationError> {
-        let answer = self.send(challenge.realm.as_str(), self.credential.as_ref()).await?;
+        let answer = self.send(challenge.url().as_str(), self.credential.as_ref()).await?;
         match answer.status() {
             200 => {
                 let url = answer.url.clone();
@@ -149,38 +142,10 @@ impl Answer {
     }
 
     fn bearer_challenge(&self) -> Result<Option<BearerChallenge>, ConversationError> {
-        let asked = self.header("www-authenticate").filter(|_| self.status() == 401).unwrap_or_default();
-        // What is not a challenge is a response like any other.
-        let challenges = http_auth::parse_challenges(asked).unwrap_or_default();
-        let Some(challenge) = challenges.iter().find(|c| c.scheme.eq_ignore_ascii_case("bearer")) else {
-            return Ok(None);
-        };
-        let realm = realm(challenge).ok_or_else(|| ConversationError::Realm { url: self.url.clone() })?;
-        Ok(Some(BearerChallenge { realm }))
+        let header = self.header("www-authenticate").filter(|_| self.status() == 401).unwrap_or_default();
+        BearerChallenge::parse(header)
+            .map_err(|UnsafeRealm| ConversationError::Realm { url: self.url.clone() })
     }
-}
-
-/// The URL to get the token from, with the service and scope that the registry requires.
-fn realm(challenge: &ChallengeRef<'_>) -> Option<Url> {
-    let param = |name: &str| {
-        let found = challenge.params.iter().find(|(param, _)| param.eq_ignore_ascii_case(name));
-        found.map(|(_, value)| value.to_unescaped())
-    };
-    let mut url = Url::parse(&param("realm")?).ok()?;
-    let safe = match url.scheme() {
-        "https" => true,
-        "http" => is_loopback(url.host_str()?),
-        _ => false,
-    };
-    if !safe {
-        return None;
-    }
-    for name in ["service", "scope"] {
-        if let Some(value) = param(name) {
-            url.query_pairs_mut().append_pair(name, &value);
-        }
-    }
-    Some(url)
 }
 
 fn request(url: &str, authorization: Option<&Secret>) -> Result<HttpRequest, Box<dyn Error + Send + Sync>> {
@@ -197,10 +162,4 @@ fn request(url: &str, authorization: Option<&Secret>) -> Result<HttpRequest, Box
 /// Without the query, which may hold a signature.
 fn shown(url: &str) -> String {
     url.split('?').next().unwrap_or_default().to_owned()
-}
-
-/// Docker speaks plain HTTP to such registries.
-pub(super) fn is_loopback(registry: &str) -> bool {
-    let host = registry.rsplit_once(':').map_or(registry, |(host, _)| host);
-    host == "localhost" || host.parse::<std::net::Ipv4Addr>().is_ok_and(|address| address.is_loopback())
 }
