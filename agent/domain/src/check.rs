@@ -16,6 +16,7 @@ mod node;
 mod registries;
 mod registry_answer;
 mod report;
+mod spark;
 mod yarn;
 
 use hadoop_rules::executor_config::ExecutorConfig;
@@ -40,10 +41,12 @@ pub use report::{
     CredentialReport, DockerConfigReport, ExecutorCfgReport, ImageCredential, ImageReport, MountReport,
     ParseErrorReport, Report, RulesName,
 };
+pub use spark::{SparkProperties, SparkProperty};
 
 /// Checks everything that was read.
 pub fn run(inputs: &Inputs<'_>) -> Report {
     let mut found = Findings::default();
+    let request = &request(inputs);
     if inputs.hadoop.assumed {
         found.add(
             Finding::new(
@@ -60,7 +63,7 @@ pub fn run(inputs: &Inputs<'_>) -> Report {
     let settings = inputs.yarn_site.as_ref().and_then(|site| yarn::check(site, inputs, config, &mut found));
     if let (Some(file), Some(config)) = (&inputs.executor_cfg, config) {
         let defaults = launch::Defaults::of(settings.as_ref());
-        launch::check(&file.path, config, &defaults, inputs, &mut found);
+        launch::check(&file.path, config, &defaults, inputs, request, &mut found);
     }
     let mut of_client_config = Findings::default();
     let docker_config =
@@ -72,27 +75,33 @@ pub fn run(inputs: &Inputs<'_>) -> Report {
         node::check(node, inputs, config, settings.as_ref(), &mut found);
     }
     let path = inputs.executor_cfg.as_ref().map(|file| file.path.as_str()).unwrap_or_default();
-    let mut of_job = job::check(path, config, settings.as_ref(), inputs);
+    let mut of_job = job::check(path, config, settings.as_ref(), inputs, request);
     // container-executor.cfg alone says nothing of the NodeManager's half.
-    let mounts = settings.as_ref().and_then(|_| job::mounts(inputs, &mut of_job));
+    let mounts = settings.as_ref().and_then(|_| job::mounts(request, &mut of_job));
+    if let Some(spark) = &inputs.spark {
+        spark::check(spark, settings.as_ref(), &inputs.published, &mut of_job);
+        of_job.locate(|finding| spark.place_of(finding));
+    }
     let of_node = found.errors().filter(|finding| finding.effect == Effect::NodeLaunchesFail);
     // Whether an expired credential matters depends on the image.
     let of_config = of_client_config.errors().filter(|finding| finding.code != codes::CREDENTIAL_EXPIRED);
     let reasons: Vec<String> =
         of_node.chain(of_job.errors()).chain(of_config).map(|finding| finding.message.clone()).collect();
-    if !inputs.request.images.is_empty() && executor_cfg.is_some() {
+    if !request.images.is_empty() && executor_cfg.is_some() {
         // Of the files' faults those count that end every launch; what concerns an image is found for it again.
         let of_emr = |finding: &Finding| finding.code.subject == Subject::EmrConfiguration;
         found.set_aside(|finding| finding.effect == Effect::ImageLaunchesFail && !of_emr(finding));
         of_client_config.set_aside(|finding| finding.code == codes::CREDENTIAL_EXPIRED);
     }
     let mut unknown = unknown(&of_client_config);
-    unknown.extend(job::unknown(settings.as_ref(), inputs));
+    unknown.extend(job::unknown(settings.as_ref(), request));
     found.append(of_job);
     found.append(of_client_config);
+    let mut of_images = Findings::default();
     let images = image::check(
         &image::Context {
             inputs,
+            request,
             executor_cfg: executor_cfg.as_ref(),
             settings: settings.as_ref(),
             docker_config: docker_config.as_ref(),
@@ -100,8 +109,12 @@ pub fn run(inputs: &Inputs<'_>) -> Report {
             reasons: &reasons,
             unknown: &unknown,
         },
-        &mut found,
+        &mut of_images,
     );
+    if let Some(spark) = &inputs.spark {
+        of_images.locate(|finding| spark.place_of(finding));
+    }
+    found.append(of_images);
     let mut findings = found.into_sorted();
     let texts = [&inputs.executor_cfg, &inputs.emr_config].into_iter().flatten();
     for file in texts {
@@ -120,10 +133,21 @@ pub fn run(inputs: &Inputs<'_>) -> Report {
     }
 }
 
+/// What launches are asked for: by the options, and where these are silent by the Spark properties.
+fn request(inputs: &Inputs<'_>) -> Request {
+    let options = inputs.request.clone();
+    inputs.spark.as_ref().map_or_else(|| options.clone(), |spark| options.clone().or(spark.request()))
+}
+
+/// The images that launches ask for.
+pub fn images_of_interest(inputs: &Inputs<'_>) -> Vec<Vec<u8>> {
+    request(inputs).images
+}
+
 /// The networks that launches ask Docker for.
 pub fn networks_of_interest(inputs: &Inputs<'_>) -> Vec<String> {
     let default = inputs.yarn_site.as_ref().map(yarn::default_network);
-    default.into_iter().chain(inputs.request.network.clone()).collect()
+    default.into_iter().chain(request(inputs).network).collect()
 }
 
 /// What the launches depend on, by the findings on the client config.

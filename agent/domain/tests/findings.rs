@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 use domain::check::{
     self, Access, Account, AwsAnswer, AwsOutcome, ClientConfig, Content, DockerEngine, HadoopVersion,
     ImageDetails, Inputs, Machine, NodeInputs, Permissions, Propagation, RegistryAnswer, Report, Request,
-    SiteContent, SiteFile, TextAlone, TextFile,
+    SiteContent, SiteFile, SparkProperties, SparkProperty, TextAlone, TextFile,
 };
 use domain::credentials::TokenScope;
+use domain::documents::PublishedPath;
 use domain::findings::{self, Action, Effect, Finding, Fix, Severity, Subject, codes};
 use domain::registry::EcrRegistry;
 use domain::status::ExecutorCfg;
@@ -339,6 +340,8 @@ fn report(fixture: &Value) -> Report {
         yarn_site: yarn_site(fixture),
         client_config: client_config(fixture),
         emr_config: emr_config(fixture),
+        spark: fixture["spark"].as_object().map(|_| spark(&fixture["spark"])),
+        published: PublishedPath::default(),
         node: fixture["node"].as_object().map(node),
         registries: strings(&fixture["registries"])
             .iter()
@@ -457,6 +460,14 @@ fn client_config(fixture: &Value) -> Option<ClientConfig> {
         }
     });
     Some(ClientConfig { file, access, misplaced })
+}
+
+fn spark(properties: &Value) -> SparkProperties {
+    let property = |(line, (key, value))| SparkProperty { key, value, line: Some(line) };
+    SparkProperties {
+        path: "spark-defaults.conf".to_owned(),
+        properties: (1..).zip(texts(properties)).map(property).collect(),
+    }
 }
 
 fn emr_config(fixture: &Value) -> Option<TextFile> {

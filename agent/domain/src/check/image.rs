@@ -10,7 +10,7 @@ use hadoop_rules::trust::{self, Container, PrivilegedRefusal, PrivilegedRequest}
 
 use super::docker_mounts;
 use super::docker_name;
-use super::inputs::{Inputs, Machine};
+use super::inputs::{Inputs, Machine, Request};
 use super::job;
 use super::launch::{Defaults, overlong_mount_list};
 use super::registries::with_entry;
@@ -25,6 +25,7 @@ const DOCKER_HUB_KEY: &str = "index.docker.io";
 /// What the images are checked against.
 pub(super) struct Context<'c> {
     pub inputs: &'c Inputs<'c>,
+    pub request: &'c Request,
     pub executor_cfg: Option<&'c ExecutorCfgReport>,
     pub settings: Option<&'c YarnSettings>,
     pub docker_config: Option<&'c DockerConfigReport>,
@@ -45,7 +46,7 @@ pub(super) fn check(context: &Context<'_>, found: &mut Findings) -> Vec<ImageRep
         found.append(own);
         report
     };
-    context.inputs.request.images.iter().map(check).collect()
+    context.request.images.iter().map(check).collect()
 }
 
 fn check_image(context: &Context<'_>, image: &[u8], found: &mut Findings) -> ImageReport {
@@ -178,7 +179,7 @@ fn check_by_executor_cfg(
     report: &mut ImageReport,
     found: &mut Findings,
 ) {
-    let request = &context.inputs.request;
+    let request = context.request;
     let refused = |reason: &str| {
         let mount = |mount: &Vec<u8>| MountReport {
             mount: lossy(mount).into_owned(),
@@ -257,7 +258,7 @@ fn check_mounts(
     config: &ExecutorConfig,
     found: &mut Findings,
 ) -> Vec<MountReport> {
-    let Inputs { request, machine, .. } = context.inputs;
+    let (request, machine) = (context.request, &context.inputs.machine);
     let file = config_path(path, *machine);
     let mut reports = Vec::new();
     let mut all_allowed = true;
@@ -299,7 +300,7 @@ fn check_mounts(
 fn commands(context: &Context<'_>) -> Vec<Vec<u8>> {
     match context.mounts {
         Some(mounts) => mounts.iter().map(|mount| mount.command().into_bytes()).collect(),
-        None => context.inputs.request.mounts.clone(),
+        None => context.request.mounts.clone(),
     }
 }
 
@@ -310,7 +311,7 @@ fn launch_refusal(
     config: &ExecutorConfig,
     image: &[u8],
 ) -> Option<String> {
-    let request = &context.inputs.request;
+    let request = context.request;
     let defaults = Defaults::of(context.settings);
     let network = request.network.clone().unwrap_or(defaults.network);
     let image = lossy(image);

@@ -9,7 +9,9 @@ use hadoop_rules::setup::{Binary, Owned};
 use hadoop_rules::site::{Resolved, Site};
 use jiff::Timestamp;
 
+use super::spark::{IMAGE, MOUNTS, SparkProperties};
 use crate::credentials::TokenScope;
+use crate::documents::PublishedPath;
 use crate::registry::EcrRegistry;
 
 /// Everything to check. What is `None` was not read and is not reported on.
@@ -21,7 +23,11 @@ pub struct Inputs<'m> {
     pub yarn_site: Option<SiteFile>,
     pub client_config: Option<ClientConfig>,
     pub emr_config: Option<TextFile>,
+    /// What a job or a cluster's defaults set for Spark.
+    pub spark: Option<SparkProperties>,
     pub node: Option<NodeInputs>,
+    /// Where the agent publishes.
+    pub published: PublishedPath,
     /// The registries of the settings, which jobs are therefore expected to use.
     pub registries: Vec<EcrRegistry>,
     pub request: Request,
@@ -39,7 +45,9 @@ impl Inputs<'_> {
             yarn_site: None,
             client_config: None,
             emr_config: None,
+            spark: None,
             node: None,
+            published: PublishedPath::default(),
             registries: Vec::new(),
             request: Request::default(),
             machine: &TextAlone,
@@ -228,6 +236,48 @@ pub enum Propagation {
 }
 
 impl Request {
+    /// What a job asks for that sets these variables and nothing else.
+    pub fn of_environment(environment: Vec<(String, String)>) -> Self {
+        let set =
+            |name: &str| environment.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+        Self {
+            images: set(IMAGE).map(|image| image.as_bytes().to_vec()).into_iter().collect(),
+            privileged: set("YARN_CONTAINER_RUNTIME_DOCKER_RUN_PRIVILEGED_CONTAINER")
+                .is_some_and(|value| value.eq_ignore_ascii_case("true")),
+            // Several mounts in one text.
+            mounts: set(MOUNTS)
+                .into_iter()
+                .flat_map(|text| text.split(','))
+                .map(|mount| mount.as_bytes().to_vec())
+                .collect(),
+            // An empty name stands for the default.
+            network: set("YARN_CONTAINER_RUNTIME_DOCKER_CONTAINER_NETWORK")
+                .filter(|network| !network.is_empty())
+                .map(str::to_owned),
+            user: None,
+            environment,
+        }
+    }
+
+    /// This one, and what the other asks for where this one is silent.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        let or = |mine: Vec<Vec<u8>>, theirs| if mine.is_empty() { theirs } else { mine };
+        let mut environment = self.environment;
+        let more =
+            other.environment.into_iter().filter(|(name, _)| environment.iter().all(|(set, _)| set != name));
+        let more: Vec<_> = more.collect();
+        environment.extend(more);
+        Self {
+            images: or(self.images, other.images),
+            privileged: self.privileged || other.privileged,
+            mounts: or(self.mounts, other.mounts),
+            network: self.network.or(other.network),
+            user: self.user.or(other.user),
+            environment,
+        }
+    }
+
     /// Whether the job sets the variable to true, as Java reads it.
     pub fn is_set(&self, name: &str) -> bool {
         self.environment.iter().any(|(key, value)| key == name && value.eq_ignore_ascii_case("true"))

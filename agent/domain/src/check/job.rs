@@ -5,13 +5,13 @@ use hadoop_rules::executor_config::{ExecutorConfig, lossy};
 use hadoop_rules::mounts::{self, RequestError, RequestedMount};
 use hadoop_rules::users::{self, UserRefusal};
 
-use super::inputs::{Account, Inputs};
+use super::inputs::{Account, Inputs, Request};
 use super::launch::check_network;
+use super::spark::{TYPE, job_outside_docker};
 use super::yarn::YarnSettings;
 use crate::findings::{Effect, Finding, Findings, Fix, codes};
 
-/// The environment of a job that YARN reads.
-const TYPE: &str = "YARN_CONTAINER_RUNTIME_TYPE";
+/// More of the environment of a job that YARN reads.
 pub(super) const TMPFS: &str = "YARN_CONTAINER_RUNTIME_DOCKER_TMPFS_MOUNTS";
 pub(super) const RUNTIME: &str = "YARN_CONTAINER_RUNTIME_DOCKER_RUNTIME";
 const PID_NAMESPACE: &str = "YARN_CONTAINER_RUNTIME_DOCKER_PID_NAMESPACE";
@@ -24,18 +24,23 @@ pub(super) fn check(
     config: Option<&ExecutorConfig>,
     settings: Option<&YarnSettings>,
     inputs: &Inputs<'_>,
+    request: &Request,
 ) -> Findings {
     let mut found = Findings::default();
+    let runtime = request.environment.iter().find(|(name, _)| name == TYPE);
+    if let Some((_, value)) = runtime.filter(|(_, value)| value != "docker") {
+        found.add(job_outside_docker(format!("{TYPE} is `{value}`, not `docker`")));
+    }
     if let Some(config) = config {
-        check_native_network(path, config, settings, inputs, &mut found);
+        check_native_network(path, config, settings, inputs, request, &mut found);
     }
     if let Some(settings) = settings {
-        check_network_of_job(settings, inputs, &mut found);
-        check_privileges(settings, inputs, &mut found);
-        check_environment(settings, inputs, &mut found);
+        check_network_of_job(settings, request, &mut found);
+        check_privileges(settings, request, &mut found);
+        check_environment(settings, request, &mut found);
     }
     if inputs.node.is_some()
-        && let (Some(user), Some(config)) = (&inputs.request.user, config)
+        && let (Some(user), Some(config)) = (&request.user, config)
     {
         check_user(path, user, config, settings, inputs, &mut found);
     }
@@ -43,9 +48,9 @@ pub(super) fn check(
 }
 
 /// What the job's launches depend on beside all that can be seen from the node.
-pub(super) fn unknown(settings: Option<&YarnSettings>, inputs: &Inputs<'_>) -> Vec<String> {
+pub(super) fn unknown(settings: Option<&YarnSettings>, request: &Request) -> Vec<String> {
     let mut unknown = Vec::new();
-    if inputs.request.is_set(ENTRY_POINT) {
+    if request.is_set(ENTRY_POINT) {
         unknown.push("whether the image's entry point runs what the job passes to it".to_owned());
     }
     if settings.is_some_and(|settings| !settings.remaps_users) {
@@ -59,9 +64,10 @@ fn check_native_network(
     config: &ExecutorConfig,
     settings: Option<&YarnSettings>,
     inputs: &Inputs<'_>,
+    request: &Request,
     found: &mut Findings,
 ) {
-    let Some(network) = &inputs.request.network else { return };
+    let Some(network) = &request.network else { return };
     if settings.is_none_or(|settings| settings.networks.contains(network)) {
         check_network(path, config, network, Effect::ImageLaunchesFail, found);
     }
@@ -77,8 +83,8 @@ pub(super) fn unknown_network(network: &str) -> Finding {
         .fix(Fix::manual("name a network of `docker network ls`, such as host"))
 }
 
-fn check_network_of_job(settings: &YarnSettings, inputs: &Inputs<'_>, found: &mut Findings) {
-    let Some(network) = &inputs.request.network else { return };
+fn check_network_of_job(settings: &YarnSettings, request: &Request, found: &mut Findings) {
+    let Some(network) = &request.network else { return };
     if !settings.networks.contains(network) {
         let message = format!(
             "the job asks for the network `{network}`, which is not among {}",
@@ -89,8 +95,8 @@ fn check_network_of_job(settings: &YarnSettings, inputs: &Inputs<'_>, found: &mu
     }
 }
 
-fn check_privileges(settings: &YarnSettings, inputs: &Inputs<'_>, found: &mut Findings) {
-    if !inputs.request.privileged {
+fn check_privileges(settings: &YarnSettings, request: &Request, found: &mut Findings) {
+    if !request.privileged {
         return;
     }
     let refused = |message: &str| {
@@ -105,27 +111,25 @@ fn check_privileges(settings: &YarnSettings, inputs: &Inputs<'_>, found: &mut Fi
     }
     let (users, _groups) = settings.privileged_acl.split_once(' ').unwrap_or((&settings.privileged_acl, ""));
     let is_listed = |user: &String| users == "*" || users.split(',').any(|listed| listed.trim() == user);
-    if let Some(user) = inputs.request.user.as_ref().filter(|user| !is_listed(user)) {
+    if let Some(user) = request.user.as_ref().filter(|user| !is_listed(user)) {
         found.add(refused(&format!("the ACL for privileged containers does not name the user {user}")));
     }
-    if !inputs.request.is_set(ENTRY_POINT) && inputs.request.user.is_some() {
+    if !request.is_set(ENTRY_POINT) && request.user.is_some() {
         found.add(refused(&format!(
             "privileged containers run their image's entry point only, so the job must set {ENTRY_POINT}=true"
         )));
     }
 }
 
-fn check_environment(settings: &YarnSettings, inputs: &Inputs<'_>, found: &mut Findings) {
+fn check_environment(settings: &YarnSettings, request: &Request, found: &mut Findings) {
     let mut refuse = |name: &str, why: String| {
         let message = format!("{name}: {why}");
         let fix = Fix::manual("correct the variable, or leave it out");
-        found.add(Finding::new(codes::JOB_SETTING_REFUSED, message).fix(fix));
+        let finding = Finding::new(codes::JOB_SETTING_REFUSED, message).fix(fix);
+        found.add(finding.about(name.as_bytes()));
     };
-    for (name, value) in &inputs.request.environment {
+    for (name, value) in &request.environment {
         match name.as_str() {
-            TYPE if value != "docker" => {
-                refuse(name, format!("`{value}` is not `docker`, so the job runs without Docker"));
-            }
             TMPFS => {
                 let is_path = |mount: &str| mount.starts_with('/') && !mount.contains(':') && mount.len() > 1;
                 if let Some(mount) = value.split(',').find(|mount| !is_path(mount)) {
@@ -195,11 +199,11 @@ fn check_user(
 }
 
 /// The job's mounts as the NodeManager passes them on; `None` with a finding if it does not.
-pub(super) fn mounts(inputs: &Inputs<'_>, found: &mut Findings) -> Option<Vec<RequestedMount>> {
-    if inputs.request.mounts.is_empty() {
+pub(super) fn mounts(request: &Request, found: &mut Findings) -> Option<Vec<RequestedMount>> {
+    if request.mounts.is_empty() {
         return Some(Vec::new());
     }
-    let list = lossy(&inputs.request.mounts.join(&b","[..])).into_owned();
+    let list = lossy(&request.mounts.join(&b","[..])).into_owned();
     let error = match mounts::parse_list(&list) {
         Ok(mounts) => return Some(mounts),
         Err(error) => error,

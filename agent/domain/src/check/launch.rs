@@ -3,7 +3,7 @@
 use hadoop_rules::executor_config::{DOCKER, ExecutorConfig, lossy};
 use hadoop_rules::mounts::{self, MountRefusal, RO_MOUNTS_KEY, RW_MOUNTS_KEY, RequestedMount};
 
-use super::inputs::Inputs;
+use super::inputs::{Inputs, Request};
 use super::job::unknown_network;
 use super::yarn::YarnSettings;
 use crate::findings::{Effect, Finding, Findings, Fix, codes};
@@ -48,12 +48,13 @@ pub(super) fn check(
     config: &ExecutorConfig,
     defaults: &Defaults,
     inputs: &Inputs<'_>,
+    request: &Request,
     found: &mut Findings,
 ) {
     if !config.docker_supported() {
         return;
     }
-    if inputs.request.network.is_none() {
+    if request.network.is_none() {
         check_network(path, config, &defaults.network, Effect::NodeLaunchesFail, found);
         let networks =
             inputs.node.as_ref().and_then(|node| node.docker.as_ref()).map(|docker| &docker.networks);

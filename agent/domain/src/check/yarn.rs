@@ -100,6 +100,9 @@ pub(super) struct YarnSettings {
     pub privileged_acl: String,
     pub container_runtimes: Vec<String>,
     pub image_update: bool,
+    /// Whether containers that name no runtime run in Docker.
+    pub docker_by_default: bool,
+    pub default_image: Option<String>,
     /// The user that all jobs run as, if not the one who submits them.
     pub local_user: Option<String>,
     /// Whether containers run with the user's ids.
@@ -186,6 +189,10 @@ fn settings(file: &str, resolved: &Resolved) -> YarnSettings {
         privileged_acl: text("privileged-containers.acl").unwrap_or_default(),
         container_runtimes: or_default(list(resolved, &key("allowed-container-runtimes")), &["runc"]),
         image_update: resolved.boolean(IMAGE_UPDATE_KEY) == Some(true),
+        docker_by_default: resolved
+            .trimmed("yarn.nodemanager.runtime.linux.type")
+            .is_some_and(|kind| kind.eq_ignore_ascii_case("docker")),
+        default_image: text("image-name").filter(|image| !image.is_empty()),
         local_user: limits_users.then(local_user),
         remaps_users: resolved.boolean(&key("enable-userremapping.allowed")).unwrap_or(true),
         host_pids_allowed: resolved.boolean(&key("host-pid-namespace.allowed")) == Some(true),

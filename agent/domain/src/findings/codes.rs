@@ -135,6 +135,12 @@ codes! {
     PRIVILEGED_NOT_ALLOWED: "privileged-not-allowed", Launch, Error, ImageLaunchesFail, NODE_MANAGER_REFUSES;
     USER_REFUSED: "user-refused", Launch, Error, ImageLaunchesFail, "no container of this user starts on this node";
     JOB_SETTING_REFUSED: "job-setting-refused", Launch, Error, ImageLaunchesFail, NODE_MANAGER_REFUSES;
+    JOB_OUTSIDE_DOCKER: "job-outside-docker", Launch, Error, ImageLaunchesFail, "the job's containers start without Docker and without the image";
+    JOB_WITHOUT_IMAGE: "job-without-image", Launch, Error, ImageLaunchesFail, "the NodeManager refuses the launch: `YARN_CONTAINER_RUNTIME_DOCKER_IMAGE not set!`";
+    SPARK_PREFIX_UNKNOWN: "spark-prefix-unknown", Launch, Warning, Degraded, "Spark passes the variable to no container";
+    SPARK_VARIABLE_UNKNOWN: "spark-variable-unknown", Launch, Warning, Degraded, "YARN ignores the variable";
+    SPARK_CONTAINERS_DIFFER: "spark-containers-differ", Launch, Warning, Degraded, "executors and the application master, which is the driver in cluster mode, run in different surroundings";
+    CLIENT_CONFIG_ELSEWHERE: "client-config-elsewhere", Launch, Warning, Degraded, "launches read a file that the agent does not keep fresh";
     MOUNT_NOT_UNDERSTOOD: "mount-not-understood", Launch, Error, ImageLaunchesFail, NODE_MANAGER_REFUSES;
     MOUNT_IMPOSSIBLE: "mount-impossible", Launch, Error, ImageLaunchesFail, "docker does not start the container, and container-executor exits with 7";
     LAUNCH_REFUSED: "launch-refused", Launch, Error, ImageLaunchesFail, REFUSED;

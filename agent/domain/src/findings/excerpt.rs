@@ -26,6 +26,11 @@ impl Excerpt {
         Self { about: text[..text.len().min(WIDEST)].to_vec(), ..Self::default() }
     }
 
+    /// The part at fault.
+    pub(crate) fn about(&self) -> &[u8] {
+        &self.about
+    }
+
     fn show(&mut self, line: &[u8]) {
         let found = find(line, &self.about).filter(|_| !self.about.is_empty());
         let (start, length) = found.map_or((0, line.len()), |start| (start, self.about.len()));

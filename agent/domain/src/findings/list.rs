@@ -38,6 +38,15 @@ impl Findings {
         self.findings.iter_mut().filter(|finding| is_aside(finding)).for_each(|finding| finding.aside = true);
     }
 
+    /// Names the place of findings that have none.
+    pub(crate) fn locate(&mut self, place: impl Fn(&Finding) -> Option<(String, Option<u32>)>) {
+        for finding in self.findings.iter_mut().filter(|finding| finding.file.is_none()) {
+            if let Some((file, line)) = place(finding) {
+                (finding.file, finding.line) = (Some(file), line);
+            }
+        }
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Finding> {
         self.findings.iter()
     }

@@ -4,6 +4,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use domain::check::{self, ClientConfig, HadoopVersion, Inputs, Machine, Report, Request, TextAlone};
+use domain::documents::PublishedPath;
 use domain::settings::{LibraryLogLevel, LogFormat, LogLevel, LogSettings};
 use jiff::Timestamp;
 
@@ -75,7 +76,9 @@ fn named_files(options: &Options) -> Inputs<'static> {
             misplaced: None,
         }),
         emr_config: file(&options.emr_config),
+        spark: None,
         node: None,
+        published: PublishedPath::default(),
         registries: Vec::new(),
         request,
         machine,
@@ -89,34 +92,17 @@ fn named_rules(options: &Options) -> Option<HadoopVersion> {
 
 /// The environment that the options stand for counts like the options, and the options before it.
 fn request(options: &Options) -> Request {
-    const PREFIX: &str = "YARN_CONTAINER_RUNTIME_DOCKER_";
-    let set = |name: &str| {
-        let mut variables = options.env.iter();
-        variables.find(|(key, _)| key.strip_prefix(PREFIX) == Some(name)).map(|(_, value)| value.as_str())
-    };
-    let mut images: Vec<Vec<u8>> = options.image.iter().map(|image| image.as_bytes().to_vec()).collect();
-    if images.is_empty() {
-        images.extend(set("IMAGE").map(|image| image.as_bytes().to_vec()));
-    }
-    let mut mounts: Vec<&[u8]> = options.mount.iter().map(|mount| mount.as_bytes()).collect();
-    if mounts.is_empty() {
-        mounts.extend(set("MOUNTS").map(str::as_bytes));
-    }
-    Request {
-        images,
-        privileged: options.privileged
-            || set("RUN_PRIVILEGED_CONTAINER").is_some_and(|value| value.eq_ignore_ascii_case("true")),
+    let mounts = options.mount.iter().flat_map(|mount| mount.as_bytes().split(|byte| *byte == b','));
+    let named = Request {
+        images: options.image.iter().map(|image| image.as_bytes().to_vec()).collect(),
+        privileged: options.privileged,
         // Several mounts in one text are several mounts, as in the environment of a job.
-        mounts: mounts.iter().flat_map(|text| text.split(|byte| *byte == b',')).map(<[u8]>::to_vec).collect(),
-        // An empty name stands for the default.
-        network: options
-            .network
-            .clone()
-            .or_else(|| set("CONTAINER_NETWORK").map(str::to_owned))
-            .filter(|network| !network.is_empty()),
+        mounts: mounts.map(<[u8]>::to_vec).collect(),
+        network: options.network.clone().filter(|network| !network.is_empty()),
         user: options.user.clone(),
-        environment: options.env.clone(),
-    }
+        environment: Vec::new(),
+    };
+    named.or(Request::of_environment(options.env.clone()))
 }
 
 /// The file that the job names, if it names one.

@@ -151,7 +151,7 @@ async fn published(path: PublishedPath, name: String, settings: &Settings) -> Cl
 /// Asks Docker about the images and networks of the request.
 pub(super) async fn ask_docker(inputs: &mut Inputs<'_>) {
     let networks = check::networks_of_interest(inputs);
-    let engine = docker::ask(&inputs.request.images, &networks).await;
+    let engine = docker::ask(&check::images_of_interest(inputs), &networks).await;
     if let Some(node) = inputs.node.as_mut().filter(|node| node.runs_containers) {
         node.docker = Some(engine);
     }

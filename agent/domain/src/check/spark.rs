@@ -1,0 +1,316 @@
+//! A set of Spark properties: what its containers would ask YARN for, and what it gets wrong.
+//!
+//! Spark hands environment variables to executors and to the application master by keys of different prefixes.
+//! [`run`](super::run) judges the properties in [`Inputs::spark`](super::Inputs); what they ask for is judged like any
+//! other request.
+
+use std::collections::BTreeMap;
+
+use super::inputs::Request;
+use super::yarn::YarnSettings;
+use crate::documents::PublishedPath;
+use crate::findings::{Finding, Findings, Fix, codes};
+
+const EXECUTORS: &str = "spark.executorEnv.";
+const APPLICATION_MASTER: &str = "spark.yarn.appMasterEnv.";
+/// What YARN's container runtimes read of the environment begins so.
+const PREFIX: &str = "YARN_CONTAINER_RUNTIME_";
+pub(super) const TYPE: &str = "YARN_CONTAINER_RUNTIME_TYPE";
+pub(super) const IMAGE: &str = "YARN_CONTAINER_RUNTIME_DOCKER_IMAGE";
+pub(super) const MOUNTS: &str = "YARN_CONTAINER_RUNTIME_DOCKER_MOUNTS";
+pub(super) const CLIENT_CONFIG: &str = "YARN_CONTAINER_RUNTIME_DOCKER_CLIENT_CONFIG";
+const VARIABLES: [&str; 18] = [
+    TYPE,
+    IMAGE,
+    MOUNTS,
+    CLIENT_CONFIG,
+    "YARN_CONTAINER_RUNTIME_DOCKER_CONTAINER_HOSTNAME",
+    "YARN_CONTAINER_RUNTIME_DOCKER_CONTAINER_NETWORK",
+    "YARN_CONTAINER_RUNTIME_DOCKER_DELAYED_REMOVAL",
+    "YARN_CONTAINER_RUNTIME_DOCKER_IMAGE_FILE",
+    "YARN_CONTAINER_RUNTIME_DOCKER_PID_NAMESPACE",
+    "YARN_CONTAINER_RUNTIME_DOCKER_PORTS_MAPPING",
+    "YARN_CONTAINER_RUNTIME_DOCKER_RUNTIME",
+    "YARN_CONTAINER_RUNTIME_DOCKER_RUN_ENABLE_USER_REMAPPING",
+    "YARN_CONTAINER_RUNTIME_DOCKER_RUN_OVERRIDE_DISABLE",
+    "YARN_CONTAINER_RUNTIME_DOCKER_RUN_PRIVILEGED_CONTAINER",
+    "YARN_CONTAINER_RUNTIME_DOCKER_SERVICE_MODE",
+    "YARN_CONTAINER_RUNTIME_DOCKER_TMPFS_MOUNTS",
+    "YARN_CONTAINER_RUNTIME_RUNC_IMAGE",
+    "YARN_CONTAINER_RUNTIME_YARN_SYSFS_ENABLE",
+];
+
+/// Properties under the name of the file or command that sets them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SparkProperties {
+    /// As findings name it.
+    pub path: String,
+    /// Of a key that is set twice the last one counts.
+    pub properties: Vec<SparkProperty>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SparkProperty {
+    pub key: String,
+    pub value: String,
+    /// Counted from 1.
+    pub line: Option<u32>,
+}
+
+/// The variables of one kind of container, by name.
+type Environment<'s> = BTreeMap<&'s str, &'s SparkProperty>;
+
+impl SparkProperties {
+    /// What the properties ask YARN for. The application master's own image counts too; where else it differs, the
+    /// executors' wishes count.
+    pub fn request(&self) -> Request {
+        let (executors, master) = self.environments();
+        let mut all = master.clone();
+        all.extend(&executors);
+        let environment = all.iter().map(|(name, property)| ((*name).to_owned(), property.value.clone()));
+        let mut request = Request::of_environment(environment.collect());
+        let images = [&executors, &master].into_iter().filter_map(|environment| environment.get(IMAGE));
+        for image in images.map(|property| property.value.as_bytes()) {
+            if !request.images.iter().any(|other| other == image) {
+                request.images.push(image.to_vec());
+            }
+        }
+        request.images.retain(|image| !image.is_empty());
+        request
+    }
+
+    /// Whether anything is said to YARN's container runtimes.
+    pub fn concerns_containers(&self) -> bool {
+        self.properties.iter().any(|property| property.key.contains(PREFIX))
+    }
+
+    /// Where the properties say what a finding without a place of its own is about.
+    pub(super) fn place_of(&self, finding: &Finding) -> Option<(String, Option<u32>)> {
+        let variable = match finding.code {
+            codes::IMAGE_INVALID | codes::IMAGE_BY_DIGEST => IMAGE,
+            codes::MOUNT_NOT_UNDERSTOOD | codes::MOUNT_IMPOSSIBLE => MOUNTS,
+            codes::JOB_OUTSIDE_DOCKER => TYPE,
+            codes::JOB_SETTING_REFUSED => {
+                let about = finding.excerpt.as_ref()?.about();
+                VARIABLES.into_iter().find(|name| name.as_bytes() == about)?
+            }
+            _ => return None,
+        };
+        let (executors, master) = self.environments();
+        let property = executors.get(variable).or_else(|| master.get(variable))?;
+        Some((self.path.clone(), property.line))
+    }
+
+    /// Of the executors and of the application master.
+    fn environments(&self) -> (Environment<'_>, Environment<'_>) {
+        let of = |prefix: &str| {
+            let named = self.properties.iter().filter_map(|property| {
+                let variable = property.key.strip_prefix(prefix)?;
+                variable.starts_with(PREFIX).then_some((variable, property))
+            });
+            named.collect()
+        };
+        (of(EXECUTORS), of(APPLICATION_MASTER))
+    }
+}
+
+/// Judges the properties by themselves, and against what the NodeManager adds if that is known.
+pub(super) fn check(
+    spark: &SparkProperties,
+    settings: Option<&YarnSettings>,
+    published: &PublishedPath,
+    found: &mut Findings,
+) {
+    check_keys(spark, found);
+    let (executors, master) = spark.environments();
+    check_alike(spark, &executors, &master, found);
+    let mut all = master;
+    all.extend(executors);
+    let value = |name: &str| all.get(name).map(|property| property.value.as_str());
+    if let Some(image) = all.get(IMAGE).filter(|_| !all.contains_key(TYPE))
+        && settings.is_none_or(|settings| !settings.docker_by_default)
+    {
+        let message = format!("{IMAGE} is set, and {TYPE} is not");
+        found.add(at(spark, image, job_outside_docker(message)));
+    }
+    let default_image = || settings.is_some_and(|settings| settings.default_image.is_some());
+    if let Some(property) = all.get(TYPE).filter(|property| property.value == "docker")
+        && value(IMAGE).is_none_or(str::is_empty)
+        && !default_image()
+    {
+        let message = format!("{TYPE} is docker, and {IMAGE} is not set");
+        let fix = Fix::manual(format!("set {EXECUTORS}{IMAGE} and {APPLICATION_MASTER}{IMAGE}"));
+        found.add(at(spark, property, Finding::new(codes::JOB_WITHOUT_IMAGE, message).fix(fix)));
+    }
+    if let Some(property) = all.get(CLIENT_CONFIG) {
+        check_client_config(spark, property, published, found);
+    }
+}
+
+/// The job's containers start without Docker.
+pub(super) fn job_outside_docker(message: String) -> Finding {
+    let fix = Fix::manual(format!("set {EXECUTORS}{TYPE} and {APPLICATION_MASTER}{TYPE} to docker"));
+    Finding::new(codes::JOB_OUTSIDE_DOCKER, message).fix(fix)
+}
+
+fn at(spark: &SparkProperties, property: &SparkProperty, finding: Finding) -> Finding {
+    finding.in_file(&spark.path).at(property.line).about(property.key.as_bytes())
+}
+
+/// Keys that look like those that hand variables to containers, and are not.
+fn check_keys(spark: &SparkProperties, found: &mut Findings) {
+    for property in &spark.properties {
+        let Some(start) = property.key.find(PREFIX) else { continue };
+        let (prefix, variable) = property.key.split_at(start);
+        if prefix != EXECUTORS && prefix != APPLICATION_MASTER {
+            let lower = prefix.to_ascii_lowercase();
+            let of_master = lower.contains("master") || lower.contains("driver");
+            let meant = if of_master { APPLICATION_MASTER } else { EXECUTORS };
+            let message =
+                format!("Spark knows no `{prefix}`, so `{}` sets nothing in any container", property.key);
+            let fix = Fix::manual(format!("write {meant}{variable}"));
+            found.add(at(spark, property, Finding::new(codes::SPARK_PREFIX_UNKNOWN, message).fix(fix)));
+        } else if !VARIABLES.contains(&variable) {
+            let nearest = VARIABLES.into_iter().min_by_key(|known| strsim::levenshtein(variable, known));
+            let message = format!("YARN reads no variable `{variable}`");
+            let fix = nearest.map_or_else(
+                || Fix::manual("leave it out"),
+                |nearest| Fix::manual(format!("write {prefix}{nearest}, if that is meant")),
+            );
+            found.add(at(spark, property, Finding::new(codes::SPARK_VARIABLE_UNKNOWN, message).fix(fix)));
+        }
+    }
+}
+
+/// Both kinds of containers are to get the same.
+fn check_alike(
+    spark: &SparkProperties,
+    executors: &Environment<'_>,
+    master: &Environment<'_>,
+    found: &mut Findings,
+) {
+    let mut differs = |property: &SparkProperty, message: String, key: String, value: &str| {
+        let fix = Fix::manual(format!("set {key} to {value}"));
+        found.add(at(spark, property, Finding::new(codes::SPARK_CONTAINERS_DIFFER, message).fix(fix)));
+    };
+    for (variable, property) in executors {
+        let of_master = master.get(variable);
+        if of_master.is_some_and(|other| other.value == property.value) {
+            continue;
+        }
+        let message = match of_master {
+            Some(other) => format!(
+                "executors get {variable}={}, and the application master gets {}",
+                property.value, other.value
+            ),
+            None => format!("executors get {variable}, and the application master does not"),
+        };
+        differs(property, message, format!("{APPLICATION_MASTER}{variable}"), &property.value);
+    }
+    for (variable, property) in master.iter().filter(|(variable, _)| !executors.contains_key(*variable)) {
+        let message = format!("the application master gets {variable}, and executors do not");
+        differs(property, message, format!("{EXECUTORS}{variable}"), &property.value);
+    }
+}
+
+fn check_client_config(
+    spark: &SparkProperties,
+    property: &SparkProperty,
+    published: &PublishedPath,
+    found: &mut Findings,
+) {
+    let named = PublishedPath::parse(&property.value);
+    let is_published = named.is_some_and(|named| {
+        let other_file_system =
+            named.file_system().zip(published.file_system()).is_some_and(|(one, other)| one != other);
+        named.path() == published.path() && !other_file_system
+    });
+    if !is_published {
+        let message = format!("the job names {}, and the agent publishes {published}", property.value);
+        let uri = match published.file_system() {
+            Some(_) => published.to_string(),
+            None => format!("hdfs://{published}"),
+        };
+        let fix = Fix::manual(format!("name {uri}, or set [published] path in agent.toml"));
+        found.add(at(spark, property, Finding::new(codes::CLIENT_CONFIG_ELSEWHERE, message).fix(fix)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::findings::Code;
+
+    fn properties(of: &[(&str, &str)]) -> SparkProperties {
+        let property = |(line, (key, value)): (u32, &(&str, &str))| SparkProperty {
+            key: (*key).to_owned(),
+            value: (*value).to_owned(),
+            line: Some(line),
+        };
+        SparkProperties {
+            path: "spark-defaults.conf".to_owned(),
+            properties: (1..).zip(of).map(property).collect(),
+        }
+    }
+
+    #[track_caller]
+    fn check_codes(of: &[(&str, &str)], expected: &[(Code, u32)]) {
+        let mut found = Findings::default();
+        check(&properties(of), None, &PublishedPath::default(), &mut found);
+        let found: Vec<_> =
+            found.iter().map(|finding| (finding.code, finding.line.expect("a line"))).collect();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn both_kinds_of_containers_get_the_same() {
+        let executor = "spark.executorEnv.YARN_CONTAINER_RUNTIME_";
+        let master = "spark.yarn.appMasterEnv.YARN_CONTAINER_RUNTIME_";
+        let key = |prefix: &str, name: &str| format!("{prefix}{name}");
+        let (e_type, m_type) = (key(executor, "TYPE"), key(master, "TYPE"));
+        let (e_image, m_image) = (key(executor, "DOCKER_IMAGE"), key(master, "DOCKER_IMAGE"));
+        let sound = [
+            (e_type.as_str(), "docker"),
+            (m_type.as_str(), "docker"),
+            (e_image.as_str(), "host/a:1"),
+            (m_image.as_str(), "host/a:1"),
+        ];
+        check_codes(&sound, &[]);
+        check_codes(&sound[..3], &[(codes::SPARK_CONTAINERS_DIFFER, 3)]);
+        let other = [sound[0], sound[1], sound[2], (m_image.as_str(), "host/b:1")];
+        check_codes(&other, &[(codes::SPARK_CONTAINERS_DIFFER, 3)]);
+        assert_eq!(properties(&other).request().images, [b"host/a:1".to_vec(), b"host/b:1".to_vec()]);
+        check_codes(&sound[..2], &[(codes::JOB_WITHOUT_IMAGE, 1)]);
+        check_codes(&sound[2..], &[(codes::JOB_OUTSIDE_DOCKER, 1)]);
+    }
+
+    #[test]
+    fn keys_that_set_nothing_are_found() {
+        let typo = "spark.yarn.AppMasterEnv.YARN_CONTAINER_RUNTIME_TYPE";
+        check_codes(&[(typo, "docker")], &[(codes::SPARK_PREFIX_UNKNOWN, 1)]);
+        let unknown = [
+            ("spark.executorEnv.YARN_CONTAINER_RUNTIME_DOCKER_MOUNT", "/a:/a:ro"),
+            ("spark.yarn.appMasterEnv.YARN_CONTAINER_RUNTIME_DOCKER_MOUNT", "/a:/a:ro"),
+        ];
+        let both = [(codes::SPARK_VARIABLE_UNKNOWN, 1), (codes::SPARK_VARIABLE_UNKNOWN, 2)];
+        check_codes(&unknown, &both);
+        check_codes(&[("spark.executor.memory", "1g"), ("spark.executorEnv.PYTHONPATH", "x")], &[]);
+    }
+
+    #[test]
+    fn the_published_file_is_named_in_several_ways() {
+        let check = |value: &str, expected: bool| {
+            let both = [
+                ("spark.executorEnv.YARN_CONTAINER_RUNTIME_DOCKER_CLIENT_CONFIG", value),
+                ("spark.yarn.appMasterEnv.YARN_CONTAINER_RUNTIME_DOCKER_CLIENT_CONFIG", value),
+            ];
+            let found = if expected { vec![] } else { vec![(codes::CLIENT_CONFIG_ELSEWHERE, 1)] };
+            check_codes(&both, &found);
+        };
+        check("hdfs:///user/hadoop/config.json", true);
+        check("/user/hadoop/config.json", true);
+        check("hdfs://namenode:8020/user/hadoop/config.json", true);
+        check("hdfs:///user/hadoop/other.json", false);
+        check("s3://bucket/config.json", false);
+    }
+}
