@@ -2,7 +2,9 @@
 
 mod check;
 mod emr_config;
+mod explain;
 mod once;
+mod output;
 mod run;
 mod status;
 mod submit_args;
@@ -19,6 +21,7 @@ use crate::io::settings_file::{SettingsError, SettingsFile};
 /// EX_CONFIG of sysexits: a service manager must not restart on it.
 const WRONG_SETTINGS: u8 = 78;
 const FAILURE: u8 = 1;
+const USAGE: u8 = 2;
 
 /// What `--version` prints; `-V` prints the version alone.
 const LONG_VERSION: &str = concat!(
@@ -56,6 +59,11 @@ enum Command {
     ///
     /// Without files, checks everything about this node and its cluster; with files, checks only those.
     Check(Box<check::Options>),
+    /// Explain a finding's code, or the texts of a failed launch: exit 0 explained, 1 nothing known in the text
+    ///
+    /// yarn logs -applicationId APPLICATION | emr-ecr-agent explain - prints the causes, the lines that show them, the
+    /// findings and the commands that show more. Without an argument, explains every code.
+    Explain(explain::Options),
     /// Print the options that make Spark run in Docker containers
     ///
     /// Checks them by this node's files first and prints findings to stderr.
@@ -85,17 +93,18 @@ pub fn main() -> ExitCode {
         Command::Once(options) => once::run(&options),
         Command::Status(options) => status::run(&options),
         Command::Check(options) => check::run(&options),
+        Command::Explain(options) => explain::run(&options),
         Command::SubmitArgs(options) => submit_args::run(&options),
         Command::EmrConfig(options) => emr_config::run(&options),
     };
     match ended {
         Ok(code) => code,
         Err(Exit::Settings(error)) => {
-            eprintln!("emr-ecr-agent: {}", error_text(&error));
+            output::tell(&format!("emr-ecr-agent: {}", error_text(&error)));
             ExitCode::from(WRONG_SETTINGS)
         }
         Err(Exit::Failed(error)) => {
-            eprintln!("emr-ecr-agent: {}", chain(error.as_ref()));
+            output::tell(&format!("emr-ecr-agent: {}", chain(error.as_ref())));
             ExitCode::from(FAILURE)
         }
     }

@@ -1,5 +1,8 @@
 //! Keeps the ECR credentials that YARN hands to Docker fresh on the nodes of an Amazon EMR cluster.
 
+// A closed pipe makes these panic; `cli::output` writes to it.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod agent;
 pub mod cli;
 pub mod io;

@@ -5,6 +5,7 @@
 
 pub mod codes;
 mod effect;
+mod entry;
 mod excerpt;
 mod fix;
 mod list;
@@ -15,13 +16,11 @@ use crate::registry::{EcrRegistry, Service};
 
 pub use codes::{Code, Subject};
 pub use effect::Effect;
+pub use entry::{Entry, explain, nearest};
 pub(crate) use excerpt::clipped;
 pub use excerpt::{Excerpt, point_at};
 pub use fix::{Action, Fix};
 pub(crate) use list::Findings;
-
-/// The page that explains every code.
-const PAGE: &str = include_str!("../findings.md");
 
 /// One observation about a file or a setting.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -185,12 +184,4 @@ impl Severity {
             Self::Error => "error",
         }
     }
-}
-
-/// The page's entry of a code, heading included; `None` if there is no such code.
-pub fn explain(code: &str) -> Option<&'static str> {
-    let mut entries = PAGE.split("\n### ").skip(1);
-    let entry = entries.find(|entry| entry.lines().next() == Some(code))?;
-    // The last entry of a chapter is followed by the heading of the next.
-    entry.split("\n## ").next().map(str::trim_end)
 }

@@ -54,11 +54,15 @@ fn page_and_table_are_equal() {
     let names: Vec<&str> = codes::ALL.iter().map(|code| code.name).collect();
     assert_eq!(headings, names, "one entry for each code, in the table's order");
     for code in codes::ALL {
-        let entry = findings::explain(code.name).expect("an entry");
-        let lines: Vec<&str> = entry.lines().collect();
+        let start = page.find(&format!("\n### {}\n", code.name)).expect("an entry");
+        let text = page[start..].split("\n#").nth(1).expect("the entry's text");
+        let lines: Vec<&str> = text.trim_end().lines().collect();
         assert_eq!(lines[2], format!("*{}*", code.severity.as_str()), "{}", code.name);
         let effect = format!("Effect: `{}`: {}.", code.effect.as_str(), code.effect_text);
         assert_eq!(lines.last(), Some(&effect.as_str()), "{}", code.name);
+        let entry = findings::explain(code.name).expect("an entry");
+        assert!(!entry.description.is_empty(), "{} has no description", code.name);
+        assert_eq!(entry.fix.is_none(), NOTHING_TO_FIX.contains(&code.name), "{} lacks its fix", code.name);
     }
     assert_eq!(findings::explain("no-such-code"), None);
 }

@@ -5,16 +5,13 @@ mod online;
 mod text;
 
 use std::ffi::OsString;
-use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use domain::findings;
 
-use super::{ConfigOption, Exit, FAILURE};
-
-const USAGE: u8 = 2;
+use super::{ConfigOption, Exit, FAILURE, output};
+pub(super) use text::printable;
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -65,9 +62,6 @@ pub(super) struct Options {
     /// Print the report as JSON
     #[arg(long)]
     json: bool,
-    /// Print what a finding's code means, and nothing else
-    #[arg(long, value_name = "CODE", conflicts_with_all = ["json", "image", "executor_cfg"])]
-    explain: Option<String>,
 }
 
 fn release(text: &str) -> Result<String, String> {
@@ -81,39 +75,11 @@ fn variable(text: &str) -> Result<(String, String), String> {
 }
 
 pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
-    if let Some(code) = &options.explain {
-        return Ok(explain(code));
-    }
     let report = inputs::check(options)?;
-    // Standard output writes at each line's end, which a list of millions of entries would feel.
-    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
-    let written = if options.json {
-        serde_json::to_writer_pretty(&mut out, &report)
-            .map_err(std::io::Error::from)
-            .and_then(|()| writeln!(out))
+    if options.json {
+        output::print_json(&report)?;
     } else {
-        let colour =
-            out.get_ref().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        out.write_all(text::render(&report, colour).as_bytes())
-    };
-    match written.and_then(|()| out.flush()) {
-        // Whoever closed the pipe has read enough.
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
-        written => written?,
+        output::print(&text::render(&report, output::has_colour()))?;
     }
     Ok(if report.failed() { ExitCode::from(FAILURE) } else { ExitCode::SUCCESS })
-}
-
-fn explain(code: &str) -> ExitCode {
-    match findings::explain(code) {
-        Some(entry) => {
-            println!("{entry}");
-            ExitCode::SUCCESS
-        }
-        None => {
-            let codes: Vec<&str> = findings::codes::ALL.iter().map(|code| code.name).collect();
-            eprintln!("error: no finding has the code {code:?}; there are:\n  {}", codes.join("\n  "));
-            ExitCode::from(USAGE)
-        }
-    }
 }

@@ -7,7 +7,7 @@ use domain::settings::{LibraryLogLevel, LogFormat, LogLevel, LogSettings};
 use domain::status::Report;
 use serde::Serialize;
 
-use super::{ConfigOption, Exit, FAILURE, runtime};
+use super::{ConfigOption, Exit, FAILURE, output, runtime};
 use crate::agent::{Agent, PassReport};
 use crate::io::clock::Clock;
 use crate::io::log;
@@ -65,9 +65,9 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
     let status = Report::new(&agent.status().borrow(), clock.now());
     let outcome = Outcome::new(options.dry_run, &pass, status);
     if options.json {
-        println!("{}", serde_json::to_string_pretty(&outcome)?);
+        output::print_json(&outcome)?;
     } else {
-        outcome.print();
+        outcome.print()?;
     }
     Ok(if outcome.fresh { ExitCode::SUCCESS } else { ExitCode::from(FAILURE) })
 }
@@ -85,21 +85,24 @@ impl<'a> Outcome<'a> {
         }
     }
 
-    fn print(&self) {
+    fn print(&self) -> std::io::Result<()> {
         let would = if self.dry_run { "would be " } else { "" };
+        let mut text = String::new();
         for line in &self.changes {
-            println!("{} {would}{}", line.sink, line.change);
+            text += &format!("{} {would}{}\n", line.sink, line.change);
         }
         for sink in &self.status.sinks {
             let fresh = if sink.fresh { "fresh" } else { "not fresh" };
             let until = sink.expires_at.map_or_else(String::new, |at| format!(", earliest expiry {at}"));
-            println!("{}:{} {fresh}{until}", sink.kind.as_str(), sink.path);
+            text += &format!("{}:{} {fresh}{until}\n", sink.kind.as_str(), sink.path);
         }
+        output::print(&text)?;
         for error in self.errors {
-            eprintln!("error: {error}");
+            output::tell(&format!("error: {error}"));
         }
         if self.status.registries.is_empty() {
-            eprintln!("error: no ECR registry is set, and container-executor.cfg trusts none");
+            output::tell("error: no ECR registry is set, and container-executor.cfg trusts none");
         }
+        Ok(())
     }
 }

@@ -8,7 +8,7 @@ use domain::time::friendly;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
-use super::{ConfigOption, Exit, FAILURE, runtime};
+use super::{ConfigOption, Exit, FAILURE, output, runtime};
 use crate::io::{chain, status_client};
 
 /// No agent answers at its socket.
@@ -29,14 +29,14 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
     let (text, report) = match answer {
         Ok(answer) => answer,
         Err(error) => {
-            eprintln!("emr-ecr-agent: {}", chain(&error));
+            output::tell(&format!("emr-ecr-agent: {}", chain(&error)));
             return Ok(ExitCode::from(NO_AGENT));
         }
     };
     if options.json {
-        println!("{}", text.trim_end());
+        output::print(&format!("{}\n", text.trim_end()))?;
     } else {
-        print!("{}", render(&report, &TimeZone::system()));
+        output::print(&render(&report, &TimeZone::system()))?;
     }
     Ok(if report.ready { ExitCode::SUCCESS } else { ExitCode::from(FAILURE) })
 }

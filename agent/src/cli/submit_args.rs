@@ -9,7 +9,7 @@ use domain::findings::Severity;
 use domain::settings::Settings;
 use jiff::Timestamp;
 
-use super::{ConfigOption, Exit, FAILURE};
+use super::{ConfigOption, Exit, FAILURE, output};
 use crate::wiring::node_inputs;
 
 #[derive(Debug, Args)]
@@ -54,10 +54,10 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
     let report = check(&settings, &submission);
     warn(&report);
     if options.strict && report.failed() {
-        eprintln!("emr-ecr-agent: nothing printed because the check found an error (--strict)");
+        output::tell("emr-ecr-agent: nothing printed because the check found an error (--strict)");
         return Ok(ExitCode::from(FAILURE));
     }
-    print!("{}", submission.render(options.format.into()));
+    output::print(&submission.render(options.format.into()))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -65,7 +65,7 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
 fn check(settings: &Settings, submission: &Submission) -> Report {
     let mut inputs = node_inputs(settings, Timestamp::now());
     if inputs.executor_cfg.as_ref().is_some_and(|file| file.content == Content::Absent) {
-        eprintln!("emr-ecr-agent: no container-executor.cfg on this node; checked only the image's name");
+        output::tell("emr-ecr-agent: no container-executor.cfg on this node; checked only the image's name");
         inputs.executor_cfg = None;
     }
     if inputs.yarn_site.as_ref().is_some_and(|file| matches!(file.content, SiteContent::Absent)) {
@@ -88,7 +88,7 @@ fn warn(report: &Report) {
         };
         let severity = finding.severity().as_str();
         let fix = finding.fix.as_ref().map_or_else(String::new, |fix| format!("; {}", fix.text));
-        eprintln!("{severity}: {location}{} [{}]{fix}", finding.message, finding.code.name);
+        output::tell(&format!("{severity}: {location}{} [{}]{fix}", finding.message, finding.code.name));
     }
 }
 

@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value};
 
+use crate::shell::quoted;
+
 /// Spark hands environment variables to either kind of container by keys that begin so.
 const PREFIXES: [&str; 2] = ["spark.executorEnv.", "spark.yarn.appMasterEnv."];
 const VARIABLE: &str = "YARN_CONTAINER_RUNTIME_";
@@ -83,16 +85,6 @@ impl Submission {
 fn lines(properties: &[(String, String)], separator: char) -> String {
     let line = |(key, value): &(String, String)| format!("{key}{separator}{}\n", escaped(value));
     properties.iter().map(line).collect()
-}
-
-/// A word of a POSIX shell. What needs no quotes gets none, since quotes that come out of a command
-/// substitution are ordinary characters; libraries for this also quote `=` and `,`.
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@+%".contains(c);
-    if word.chars().all(plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 /// A value of a Java properties file.

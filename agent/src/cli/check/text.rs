@@ -111,7 +111,7 @@ fn colour_of(severity: Severity) -> Style {
 }
 
 /// Without what a terminal would obey.
-fn printable(text: &str) -> String {
+pub(in crate::cli) fn printable(text: &str) -> String {
     let mut printable = String::with_capacity(text.len());
     for character in text.chars() {
         if character.is_control() {

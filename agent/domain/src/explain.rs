@@ -1,0 +1,181 @@
+//! What the texts of a failed launch mean: from the lines that docker, container-executor, the NodeManager, Spark and
+//! the container leave behind to the cause, the line that shows it, the finding, and the command to run.
+//!
+//! [`texts`] and [`numbers`] are the tables. What is in neither is not explained.
+
+pub mod numbers;
+mod template;
+pub mod texts;
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use serde::Serialize;
+
+use self::numbers::{DOCKER_ERRORS, EXIT_CODES, Number};
+use self::texts::{Author, Text};
+use crate::findings::Code;
+use crate::shell;
+
+/// How exit codes are told, each with the number behind it.
+const EXIT_PHRASES: [&str; 7] = [
+    "exited with a non-zero exit code {code}",
+    "Nonzero exit code={code},",
+    "Shell execution returned exit code: {code}",
+    "exitCode: {code}",
+    "Exit code: {code}",
+    "Exit status: {code}",
+    "[exit {code}]",
+];
+const DOCKER_ERROR: &str = "docker error code={code}, error message='{message}'";
+/// Distinct explanations kept; a log with more has said enough.
+const MOST: usize = 200;
+/// Characters of a line, or of a value, that are shown.
+const SHOWN: usize = 300;
+
+/// One cause, or what followed from one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Explanation {
+    pub kind: Kind,
+    pub said_by: Author,
+    pub cause: String,
+    pub evidence: Evidence,
+    /// Hadoop's versions that say it so; `None` if all do, or if it is not Hadoop's word.
+    pub hadoop: Option<&'static str>,
+    #[serde(serialize_with = "name_of")]
+    pub finding: Option<Code>,
+    pub command: String,
+    /// How many lines say so.
+    pub times: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    Cause,
+    /// It tells that something failed, and not why.
+    Consequence,
+}
+
+/// The first line that says it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Evidence {
+    /// Counted from 1.
+    pub line: u64,
+    pub text: String,
+}
+
+/// Reads a log line by line; its memory does not grow with the log.
+#[derive(Debug, Default)]
+pub struct Reader {
+    lines: u64,
+    /// What the gaps of former lines held, for commands.
+    values: BTreeMap<&'static str, String>,
+    explanations: Vec<Explanation>,
+}
+
+impl Reader {
+    /// Takes in the next line, without its end.
+    pub fn line(&mut self, line: &str) {
+        self.lines += 1;
+        let line = line.trim_end_matches('\r');
+        let mut taken: Vec<Range<usize>> = Vec::new();
+        let causes = texts::all().filter(|text| !text.is_consequence);
+        let consequences = texts::all().filter(|text| text.is_consequence);
+        for text in causes.chain(consequences) {
+            let Some(found) = template::find(text.says, line) else { continue };
+            if taken.iter().any(|span| span.start < found.span.end && found.span.start < span.end) {
+                continue;
+            }
+            taken.push(found.span);
+            for (name, value) in found.gaps {
+                if !value.is_empty() {
+                    self.values.insert(name, clipped(value));
+                }
+            }
+            self.explain(text, line);
+        }
+        for phrase in EXIT_PHRASES {
+            self.number(phrase, EXIT_CODES, line, &mut taken);
+        }
+        self.number(DOCKER_ERROR, DOCKER_ERRORS, line, &mut taken);
+    }
+
+    /// Causes first, each kind in the order of its lines.
+    pub fn finish(mut self) -> Vec<Explanation> {
+        self.explanations.sort_by_key(|explanation| (explanation.kind, explanation.evidence.line));
+        self.explanations
+    }
+
+    fn explain(&mut self, text: &Text, line: &str) {
+        let value = |name: &str| self.values.get(name).map(String::as_str);
+        self.add(Explanation {
+            kind: if text.is_consequence { Kind::Consequence } else { Kind::Cause },
+            said_by: text.author,
+            cause: template::fill(text.cause, value, str::to_owned),
+            evidence: Evidence { line: self.lines, text: clipped(line.trim()) },
+            hadoop: None,
+            finding: text.finding,
+            command: template::fill(text.command, value, shell::quoted),
+            times: 1,
+        });
+    }
+
+    fn number(
+        &mut self,
+        phrase: &'static str,
+        numbers: &'static [Number],
+        line: &str,
+        taken: &mut Vec<Range<usize>>,
+    ) {
+        let Some(found) = template::find(phrase, line) else { return };
+        if taken.iter().any(|span| span.start < found.span.end && found.span.start < span.end) {
+            return;
+        }
+        let digits = found.gaps.iter().find(|(name, _)| *name == "code").map_or("", |(_, value)| *value);
+        let digits = digits.trim_end_matches(['.', ',', ']', '\'']);
+        let Some(number) = numbers::named(numbers, digits) else { return };
+        taken.push(found.span);
+        let what = if phrase == DOCKER_ERROR { "error" } else { "exit code" };
+        let author = number.author.as_str();
+        let image = self.values.get("image").map(|image| shell::quoted(image));
+        self.add(Explanation {
+            kind: Kind::Consequence,
+            said_by: number.author,
+            cause: format!("{what} {} of {author}: {}", number.value, number.means),
+            evidence: Evidence { line: self.lines, text: clipped(line.trim()) },
+            hadoop: Some(number.hadoop),
+            finding: number.finding,
+            command: format!("emr-ecr-agent check --image {}", image.as_deref().unwrap_or("IMAGE")),
+            times: 1,
+        });
+    }
+
+    fn add(&mut self, explanation: Explanation) {
+        let is_full = self.explanations.len() >= MOST;
+        let mut known = self.explanations.iter_mut();
+        match known.find(|known| known.cause == explanation.cause && known.finding == explanation.finding) {
+            Some(known) => known.times += 1,
+            None if is_full => {}
+            None => self.explanations.push(explanation),
+        }
+    }
+}
+
+/// Explains a text as a whole.
+pub fn explain(text: &str) -> Vec<Explanation> {
+    let mut reader = Reader::default();
+    text.lines().for_each(|line| reader.line(line));
+    reader.finish()
+}
+
+fn clipped(text: &str) -> String {
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+fn name_of<S: serde::Serializer>(code: &Option<Code>, serializer: S) -> Result<S::Ok, S::Error> {
+    code.map(|code| code.name).serialize(serializer)
+}

@@ -1,0 +1,182 @@
+//! Known texts: what real parts said of failed launches, each with the finding that it comes from.
+
+#![expect(clippy::disallowed_methods, reason = "the fixtures and the page are files")]
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use domain::explain::numbers::{DOCKER_ERRORS, EXIT_CODES, Number};
+use domain::explain::texts::{self, Text};
+use domain::explain::{Kind, explain};
+use serde::Deserialize;
+
+/// A text as it was recorded. `exit` is the container's exit code.
+#[derive(Deserialize)]
+struct Fixture {
+    name: String,
+    /// Who wrote the decisive line, with the version.
+    by: String,
+    text: String,
+    exit: Option<i32>,
+    finding: Option<String>,
+}
+
+#[test]
+fn recorded_texts_lead_to_their_finding() {
+    for fixture in fixtures() {
+        let explained = explain(&fixture.text);
+        let first = explained.first().unwrap_or_else(|| panic!("{} is not explained", fixture.name));
+        let lines: Vec<&str> = fixture.text.lines().collect();
+        let (line, shown) =
+            (lines[first.evidence.line as usize - 1], first.evidence.text.trim_end_matches("..."));
+        assert!(line.trim().starts_with(shown), "{}: {shown}", fixture.name);
+        assert_eq!(
+            first.finding.map(|code| code.name.to_owned()),
+            fixture.finding,
+            "{}: {first:?}",
+            fixture.name
+        );
+        let texts = explained.iter().flat_map(|explanation| [&explanation.cause, &explanation.command]);
+        assert!(texts.into_iter().all(|text| !text.contains(['{', '}'])), "{}: {explained:?}", fixture.name);
+    }
+}
+
+#[test]
+fn exit_codes_are_consequences() {
+    let mut known = 0;
+    for fixture in fixtures() {
+        let Some(exit) = fixture.exit.filter(|exit| *exit != 1) else { continue };
+        let framed = format!("Exception from container-launch.\nExit code: {exit}\n{}", fixture.text);
+        let explained = explain(&framed);
+        let told = explained.iter().find(|explanation| explanation.evidence.line == 2);
+        let told = told.unwrap_or_else(|| panic!("{}: the exit code {exit} is not explained", fixture.name));
+        assert_eq!(told.kind, Kind::Consequence, "{}", fixture.name);
+        assert!(told.cause.starts_with(&format!("exit code {exit} of ")), "{}", told.cause);
+        known += 1;
+    }
+    assert!(known > 50, "{known}");
+}
+
+#[test]
+fn what_nobody_knows_is_not_explained() {
+    for text in [
+        "",
+        "26/11/25 10:00:00 INFO SparkContext: Running Spark version 3.5.5",
+        "java.lang.IllegalStateException: it did not work",
+        "docker: Error response from daemon: something that was never seen.",
+        "Exit code: 1",
+        "Exit code: seven",
+        "docker error code=999, error message='Unknown error code'",
+    ] {
+        assert_eq!(explain(text), [], "{text}");
+    }
+}
+
+#[test]
+fn the_same_cause_is_told_once() {
+    let line = "image: a/b:1 is not trusted.\n";
+    let explained = explain(&format!("{}image: a/c:1 is not trusted.\n", line.repeat(1000)));
+    let told: Vec<_> = explained.iter().map(|e| (e.evidence.line, e.times)).collect();
+    assert_eq!(told, [(1, 1000), (1001, 1)]);
+}
+
+#[test]
+fn commands_survive_a_shell() {
+    let explained = explain("image: a/b:$(reboot) 'x' is not trusted.");
+    assert_eq!(explained[0].command, r"emr-ecr-agent check --image 'a/b:$(reboot) '\''x'\'''");
+}
+
+/// A log may be larger than the machine's memory, and a line as long as it.
+#[test]
+fn memory_is_bounded() {
+    let mut reader = domain::explain::Reader::default();
+    for number in 0..300 {
+        reader.line(&format!("image: host/{number}/{} is not trusted.", "x".repeat(1000)));
+    }
+    let explained = reader.finish();
+    assert_eq!(explained.len(), 200);
+    assert!(explained.iter().all(|explanation| explanation.evidence.text.len() < 400));
+}
+
+#[test]
+fn page_and_tables_are_equal() {
+    let page = fs::read_to_string(root().join("../../docs/launch-texts.md")).expect("the page");
+    let fixtures: Vec<_> = fixtures().into_iter().map(|fixture| (explain(&fixture.text), fixture)).collect();
+    let seen = |text: &Text| {
+        let mut fixtures = fixtures.iter();
+        let by = fixtures.find(|(explained, fixture)| {
+            explained.iter().any(|told| is_of(text, &fixture.text, &told.cause))
+        });
+        by.map_or("not seen here", |(_, fixture)| fixture.by.as_str())
+    };
+    let mut expected = String::from("| text | seen from | cause | finding |\n| --- | --- | --- | --- |\n");
+    for text in texts::all() {
+        let finding = text.finding.map_or(String::new(), |code| format!("`{}`", code.name));
+        let _ = writeln!(
+            expected,
+            "| {} | {} | {} | {finding} |",
+            cell(text.says),
+            seen(text),
+            prose(text.cause)
+        );
+    }
+    assert_contains(&page, &expected);
+    for (heading, numbers) in [("exit code", EXIT_CODES), ("`docker error code`", DOCKER_ERRORS)] {
+        let mut expected =
+            format!("| {heading} | from | Hadoop | meaning | finding |\n| --- | --- | --- | --- | --- |\n");
+        for Number { author, value, hadoop, means, finding } in numbers {
+            let finding = finding.map_or(String::new(), |code| format!("`{}`", code.name));
+            let _ = writeln!(
+                expected,
+                "| {value} | {} | {hadoop} | {} | {finding} |",
+                author.as_str(),
+                prose(means)
+            );
+        }
+        assert_contains(&page, &expected);
+    }
+}
+
+#[test]
+fn every_text_is_found_by_its_own_words() {
+    let mut seen = BTreeSet::new();
+    for text in texts::all() {
+        assert!(seen.insert(text.says), "{} is in the table twice", text.says);
+        let line =
+            text.says.replace("{}", "something ").replace("..}", "}").replace('{', "<").replace('}', ">");
+        let explained = explain(&line);
+        assert!(!explained.is_empty(), "{line}");
+    }
+}
+
+/// Whether the explanation of what was said is that of the text.
+fn is_of(text: &Text, said: &str, cause: &str) -> bool {
+    let words = |template: &'static str| {
+        template.split('{').map(|part| part.split_once('}').map_or(part, |(_, words)| words))
+    };
+    words(text.says).all(|part| said.contains(part.trim()))
+        && words(text.cause).all(|part| cause.contains(part))
+}
+
+fn assert_contains(page: &str, table: &str) {
+    assert!(page.contains(table), "docs/launch-texts.md must hold this table:\n{table}");
+}
+
+fn cell(template: &str) -> String {
+    format!("`{}`", template.replace("..}", "}").replace("{}", "...").replace('|', r"\|"))
+}
+
+fn prose(text: &str) -> String {
+    text.replace('|', r"\|").replace(['{', '}'], "*")
+}
+
+fn fixtures() -> Vec<Fixture> {
+    let text = fs::read_to_string(root().join("testdata/launch-texts.jsonl")).expect("the fixtures");
+    text.lines().map(|line| serde_json::from_str(line).expect("a fixture is JSON")).collect()
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
+}

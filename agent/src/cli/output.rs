@@ -1,0 +1,34 @@
+//! Standard output and error of a command. Whoever closes the pipe has read enough: that is no failure.
+
+use std::io::{self, IsTerminal as _, Write as _};
+
+/// Writes the text, and nothing behind it.
+pub(super) fn print(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    quiet(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
+}
+
+/// Writes the value as JSON over several lines.
+pub(super) fn print_json(value: &impl serde::Serialize) -> io::Result<()> {
+    // Standard output writes at each line's end, which a list of millions of entries would feel.
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    let written = serde_json::to_writer_pretty(&mut out, value).map_err(io::Error::from);
+    quiet(written.and_then(|()| writeln!(out)).and_then(|()| out.flush()))
+}
+
+/// A message to people, on standard error; where nobody listens, there is nobody to tell.
+pub(super) fn tell(message: &str) {
+    let _ = writeln!(io::stderr().lock(), "{message}");
+}
+
+/// Whether standard output shows colours.
+pub(super) fn has_colour() -> bool {
+    io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+fn quiet(written: io::Result<()>) -> io::Result<()> {
+    match written {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
+}
