@@ -55,7 +55,7 @@ enum Command {
     Once(once::Options),
     /// Show the running agent's status: exit 0 ready, 1 not ready, 3 no agent answers
     Status(status::Options),
-    /// Check files by Hadoop's rules: exit 0 no error found, 1 errors found
+    /// Check files by Hadoop's rules: exit 0 no error found, 1 errors found, 2 a file cannot be read
     ///
     /// Without files, checks everything about this node and its cluster; with files, checks only those.
     Check(Box<check::Options>),

@@ -190,10 +190,20 @@ fn only_the_named_files_are_checked() -> Outcome {
 }
 
 #[test]
-fn missing_file_exits_1_and_wrong_usage_exits_2() -> Outcome {
-    let report = check(&["--executor-cfg", "/nonexistent/cfg"])?;
-    assert_eq!(report["executor_cfg"]["present"], false);
+fn unread_files_and_wrong_usage_exit_2() -> Outcome {
+    let output = run(&["check", "--json", "--executor-cfg", "/nonexistent/cfg"])?;
+    let report: Value = serde_json::from_slice(&output.stdout)?;
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!((&report["executor_cfg"]["present"], &report["ok"]), (&json!(false), &json!(false)));
     assert_eq!(codes(&report, "error"), ["config-missing"]);
+    for args in [
+        &["check", "--yarn-site", "/nonexistent/yarn-site.xml"][..],
+        &["check", "--docker-config", "/nonexistent/config.json"],
+        &["check", "--emr-config", "/nonexistent/emr.json"],
+        &["check", "--emr-config", "-", "--executor-cfg", "-"],
+    ] {
+        assert_eq!(run(args)?.status.code(), Some(2), "{args:?}");
+    }
     for args in [
         &["check", "--rules", "4"][..],
         &["check", "--explain", "crlf"],
@@ -302,11 +312,11 @@ fn large_and_malformed_files_are_checked() -> Outcome {
         for unit in [&b"\xff"[..], b"[", b"a=b\n"] {
             fs::write(&path, unit.repeat(SIZE / unit.len()))?;
             let output = run(&["check", option, &file, "--image", "a/b"])?;
-            assert!(matches!(output.status.code(), Some(0 | 1)), "{option} {unit:?}: {output:?}");
+            assert!(matches!(output.status.code(), Some(0..=2)), "{option} {unit:?}: {output:?}");
         }
         fs::write(&path, vec![b' '; SIZE + 1])?;
         let output = run(&["check", option, &file])?;
-        assert_eq!(output.status.code(), Some(1), "{option}: a file over the limit");
+        assert_eq!(output.status.code(), Some(2), "{option}: a file over the limit");
     }
     Ok(())
 }

@@ -22,6 +22,7 @@ mod yarn;
 use hadoop_rules::executor_config::ExecutorConfig;
 use hadoop_rules::trust::{self, Container};
 
+use self::emr::EmrConfig;
 use self::registries::trusted_ecr_registries;
 use crate::findings::{Effect, Finding, Findings, Fix, Subject, codes, point_at};
 use crate::problem::Problem;
@@ -31,8 +32,9 @@ pub use client_config::{closed_to_node_manager, open_directory};
 pub use image::entry_host;
 pub use inputs::is_release;
 pub use inputs::{
-    Access, Account, AwsAnswer, AwsOutcome, ClientConfig, Content, DockerEngine, HadoopVersion, Inputs,
-    Machine, NodeInputs, Permissions, Propagation, Request, SiteContent, SiteFile, TextAlone, TextFile,
+    Access, Account, AwsAnswer, AwsOutcome, ClientConfig, Content, DockerEngine, EmrNode, HadoopVersion,
+    Inputs, Machine, NodeInputs, Permissions, Propagation, Request, SiteContent, SiteFile, TextAlone,
+    TextFile,
 };
 pub use registry_answer::{
     ImageConfig, ImageDetails, ImageReference, RegistryAnswer, docker_architecture, of_registry,
@@ -46,51 +48,160 @@ pub use spark::{SparkProperties, SparkProperty};
 /// Checks everything that was read.
 pub fn run(inputs: &Inputs<'_>) -> Report {
     let mut found = Findings::default();
-    let request = &request(inputs);
     if inputs.hadoop.assumed {
-        found.add(
-            Finding::new(
-                codes::RULES_ASSUMED,
-                "the release of Hadoop is not known: the rules of 3.3 and later were assumed",
-            )
-            .fix(Fix::manual(
-                "name EMR's release, as in --release emr-7.3.0, or the rules: --rules 3.2, 3.3 or 3.4",
-            )),
-        );
+        found.add(rules_assumed());
     }
-    let executor_cfg = inputs.executor_cfg.as_ref().map(|file| executor::check(file, inputs, &mut found));
+    let emr = inputs.emr_config.as_ref().and_then(|file| emr::read(file, &mut found));
+    let spark = inputs.spark.as_ref().or_else(|| emr.as_ref().and_then(|emr| emr.files.spark.as_ref()));
+    let mut subjects = Subjects {
+        executor_cfg: inputs.executor_cfg.as_ref(),
+        yarn_site: inputs.yarn_site.as_ref(),
+        client_config: inputs.client_config.as_ref(),
+        node: inputs.node.as_ref(),
+        spark,
+        emr: None,
+        request: request(inputs, spark),
+    };
+    let judged = match &emr {
+        Some(emr) if subjects.executor_cfg.is_none() => {
+            subjects.executor_cfg = Some(&emr.files.executor_cfg);
+            subjects.yarn_site = subjects.yarn_site.or(emr.files.yarn_site.as_ref());
+            subjects.emr = Some(emr);
+            judge(&subjects, inputs, &mut found)
+        }
+        Some(emr) => {
+            // The images are judged by the file that is there.
+            let of_emr = Subjects {
+                executor_cfg: Some(&emr.files.executor_cfg),
+                yarn_site: emr.files.yarn_site.as_ref(),
+                client_config: None,
+                node: None,
+                spark: None,
+                emr: Some(emr),
+                request: Request::default(),
+            };
+            judge(&of_emr, inputs, &mut found);
+            judge(&subjects, inputs, &mut found)
+        }
+        None => judge(&subjects, inputs, &mut found),
+    };
+    let mut findings = found.into_sorted();
+    if let Some(emr) = &emr {
+        findings.retain(|finding| emr.files.keeps(finding));
+        findings.iter_mut().for_each(|finding| emr.files.relocate(finding));
+    }
+    let texts = [&inputs.executor_cfg, &inputs.emr_config].into_iter().flatten();
+    for file in texts {
+        if let Some(bytes) = file.bytes() {
+            point_at(&mut findings, &file.path, bytes);
+        }
+    }
+    let emr_unread = findings.iter().any(|finding| finding.code == codes::EMR_CONFIG_UNREADABLE);
+    let runs_containers = inputs.node.as_ref().is_none_or(|node| node.runs_containers);
+    Report {
+        rules: RulesName(inputs.hadoop.rules),
+        // What EMR would write is no file.
+        executor_cfg: inputs.executor_cfg.as_ref().and(judged.executor_cfg),
+        docker_config: judged.docker_config,
+        images: judged.images,
+        findings,
+        not_judged: not_judged(inputs, emr.as_ref(), !subjects.request.images.is_empty()),
+        unread: emr_unread || unread(inputs),
+        runs_containers,
+    }
+}
+
+/// What was not looked at; `asks` if launches of images are to be judged.
+fn not_judged(inputs: &Inputs<'_>, emr: Option<&EmrConfig>, asks: bool) -> Vec<String> {
+    let mut parts: Vec<&str> = Vec::new();
+    if inputs.executor_cfg.is_none() && emr.is_none() {
+        parts.push("container-executor.cfg");
+    }
+    if inputs.yarn_site.is_none() && emr.is_none() {
+        parts.push("yarn-site.xml, which says what the NodeManager adds and refuses");
+    }
+    if asks && inputs.client_config.is_none() {
+        parts.push("the config.json with the job's credentials");
+    }
+    if inputs.node.is_none() {
+        parts.push("the node itself: owners and modes, users, paths, and Docker with its images");
+        parts.push("the registries, which may not have the image");
+    }
+    let mut parts: Vec<String> = parts.into_iter().map(str::to_owned).collect();
+    if let Some(emr) = emr {
+        parts.push("what EMR sets by itself, assumed to be as seen on its clusters".to_owned());
+        parts.extend(emr.not_judged.iter().cloned());
+    }
+    parts
+}
+
+/// Whether a file that was named could not be read. On a node, that files are missing is what there is to judge.
+fn unread(inputs: &Inputs<'_>) -> bool {
+    let is_unread = |file: &TextFile| file.bytes().is_none();
+    let site = inputs.yarn_site.as_ref().is_some_and(|site| {
+        matches!(site.content, SiteContent::Absent | SiteContent::Unusable { line: None, .. })
+    });
+    let client_config = inputs.client_config.as_ref().map(|config| &config.file);
+    let named = inputs.executor_cfg.iter().chain(client_config).any(is_unread);
+    inputs.node.is_none() && (site || named)
+}
+
+fn rules_assumed() -> Finding {
+    let message = "the release of Hadoop is not known: the rules of 3.3 and later were assumed";
+    Finding::new(codes::RULES_ASSUMED, message).fix(Fix::manual(
+        "name EMR's release, as in --release emr-7.3.0, or the rules: --rules 3.2, 3.3 or 3.4",
+    ))
+}
+
+/// What is judged together.
+struct Subjects<'s> {
+    executor_cfg: Option<&'s TextFile>,
+    yarn_site: Option<&'s SiteFile>,
+    client_config: Option<&'s ClientConfig>,
+    node: Option<&'s NodeInputs>,
+    spark: Option<&'s SparkProperties>,
+    /// The configuration that the files above come from.
+    emr: Option<&'s EmrConfig>,
+    request: Request,
+}
+
+struct Judged {
+    executor_cfg: Option<ExecutorCfgReport>,
+    docker_config: Option<DockerConfigReport>,
+    images: Vec<ImageReport>,
+}
+
+fn judge(subjects: &Subjects<'_>, inputs: &Inputs<'_>, found: &mut Findings) -> Judged {
+    let request = &subjects.request;
+    let executor_cfg = subjects.executor_cfg.map(|file| executor::check(file, inputs, found));
     let config = executor_cfg.as_ref().and_then(|report| report.config.as_ref());
-    let settings = inputs.yarn_site.as_ref().and_then(|site| yarn::check(site, inputs, config, &mut found));
-    if let (Some(file), Some(config)) = (&inputs.executor_cfg, config) {
+    let settings = subjects.yarn_site.and_then(|site| yarn::check(site, inputs, config, found));
+    if let (Some(file), Some(config)) = (subjects.executor_cfg, config) {
         let defaults = launch::Defaults::of(settings.as_ref());
-        launch::check(&file.path, config, &defaults, inputs, request, &mut found);
+        launch::check(&file.path, config, &defaults, inputs, request, found);
     }
     let mut of_client_config = Findings::default();
     let docker_config =
-        inputs.client_config.as_ref().map(|file| client_config::check(file, inputs, &mut of_client_config));
-    if let Some(file) = &inputs.emr_config {
-        emr::check(file, inputs, &mut found);
+        subjects.client_config.map(|file| client_config::check(file, inputs, &mut of_client_config));
+    if let Some(node) = subjects.node {
+        node::check(node, inputs, config, settings.as_ref(), found);
     }
-    if let Some(node) = &inputs.node {
-        node::check(node, inputs, config, settings.as_ref(), &mut found);
-    }
-    let path = inputs.executor_cfg.as_ref().map(|file| file.path.as_str()).unwrap_or_default();
+    let path = subjects.executor_cfg.map(|file| file.path.as_str()).unwrap_or_default();
     let mut of_job = job::check(path, config, settings.as_ref(), inputs, request);
     // container-executor.cfg alone says nothing of the NodeManager's half.
     let mounts = settings.as_ref().and_then(|_| job::mounts(request, &mut of_job));
-    if let Some(spark) = &inputs.spark {
+    if let Some(spark) = subjects.spark {
         spark::check(spark, settings.as_ref(), &inputs.published, &mut of_job);
         of_job.locate(|finding| spark.place_of(finding));
     }
-    let of_node = found.errors().filter(|finding| finding.effect == Effect::NodeLaunchesFail);
+    let of_node = found.errors().filter(|finding| ends_all_launches(finding));
     // Whether an expired credential matters depends on the image.
     let of_config = of_client_config.errors().filter(|finding| finding.code != codes::CREDENTIAL_EXPIRED);
     let reasons: Vec<String> =
         of_node.chain(of_job.errors()).chain(of_config).map(|finding| finding.message.clone()).collect();
     if !request.images.is_empty() && executor_cfg.is_some() {
         // Of the files' faults those count that end every launch; what concerns an image is found for it again.
-        let of_emr = |finding: &Finding| finding.code.subject == Subject::EmrConfiguration;
-        found.set_aside(|finding| finding.effect == Effect::ImageLaunchesFail && !of_emr(finding));
+        found.set_aside(|finding| finding.effect == Effect::ImageLaunchesFail && !ends_all_launches(finding));
         of_client_config.set_aside(|finding| finding.code == codes::CREDENTIAL_EXPIRED);
     }
     let mut unknown = unknown(&of_client_config);
@@ -106,48 +217,50 @@ pub fn run(inputs: &Inputs<'_>) -> Report {
             settings: settings.as_ref(),
             docker_config: docker_config.as_ref(),
             mounts: mounts.as_deref(),
+            is_future: subjects.emr.is_some(),
+            unresolved: subjects.emr.map(|emr| emr.unresolved.as_slice()).unwrap_or_default(),
             reasons: &reasons,
             unknown: &unknown,
         },
         &mut of_images,
     );
-    if let Some(spark) = &inputs.spark {
+    if let Some(spark) = subjects.spark {
         of_images.locate(|finding| spark.place_of(finding));
     }
     found.append(of_images);
-    let mut findings = found.into_sorted();
-    let texts = [&inputs.executor_cfg, &inputs.emr_config].into_iter().flatten();
-    for file in texts {
-        if let Some(bytes) = file.bytes() {
-            point_at(&mut findings, &file.path, bytes);
-        }
-    }
-    let runs_containers = inputs.node.as_ref().is_none_or(|node| node.runs_containers);
-    Report {
-        rules: RulesName(inputs.hadoop.rules),
-        executor_cfg,
-        docker_config,
-        images,
-        findings,
-        runs_containers,
-    }
+    Judged { executor_cfg, docker_config, images }
+}
+
+/// Whether nothing launches because of an error, whatever the image.
+fn ends_all_launches(finding: &Finding) -> bool {
+    let is_judged = finding.code != codes::EMR_CONFIG_UNREADABLE;
+    matches!(finding.effect, Effect::NodeLaunchesFail | Effect::ClusterCreationFails)
+        || finding.code.subject == Subject::EmrConfiguration && is_judged
+}
+
+/// The release that an EMR configuration names for its cluster, if it names one.
+pub fn release_of(emr_config: &TextFile) -> Option<String> {
+    emr::read(emr_config, &mut Findings::default())?.release
 }
 
 /// What launches are asked for: by the options, and where these are silent by the Spark properties.
-fn request(inputs: &Inputs<'_>) -> Request {
+fn request(inputs: &Inputs<'_>, spark: Option<&SparkProperties>) -> Request {
     let options = inputs.request.clone();
-    inputs.spark.as_ref().map_or_else(|| options.clone(), |spark| options.clone().or(spark.request()))
+    match spark {
+        Some(spark) => options.or(spark.request()),
+        None => options,
+    }
 }
 
 /// The images that launches ask for.
 pub fn images_of_interest(inputs: &Inputs<'_>) -> Vec<Vec<u8>> {
-    request(inputs).images
+    request(inputs, inputs.spark.as_ref()).images
 }
 
 /// The networks that launches ask Docker for.
 pub fn networks_of_interest(inputs: &Inputs<'_>) -> Vec<String> {
     let default = inputs.yarn_site.as_ref().map(yarn::default_network);
-    default.into_iter().chain(request(inputs).network).collect()
+    default.into_iter().chain(request(inputs, inputs.spark.as_ref()).network).collect()
 }
 
 /// What the launches depend on, by the findings on the client config.

@@ -5,12 +5,16 @@ mod online;
 mod text;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
+use domain::check::Report;
+use domain::findings::Severity;
+use jiff::Timestamp;
+use serde::Serialize;
 
-use super::{ConfigOption, Exit, FAILURE, output};
+use super::{ConfigOption, Exit, FAILURE, USAGE, output};
 pub(super) use text::printable;
 
 #[derive(Debug, Args)]
@@ -26,7 +30,7 @@ pub(super) struct Options {
     /// Check this Docker config.json as YARN reads it
     #[arg(long, value_name = "FILE")]
     docker_config: Option<PathBuf>,
-    /// Check this configuration JSON of `aws emr create-cluster --configurations`
+    /// Check this configuration of a cluster to be made: JSON as for `aws emr create-cluster`, or a CloudFormation template
     #[arg(long, value_name = "FILE")]
     emr_config: Option<PathBuf>,
     /// Hadoop's rules: 3.2 for EMR 6.0 to 6.8, 3.3 for 6.9 to 7.3, 3.4 for later releases; auto detects them, or assumes 3.3
@@ -59,9 +63,30 @@ pub(super) struct Options {
     /// Call neither AWS nor the registries
     #[arg(long)]
     offline: bool,
+    /// Exit with 1 for findings from this severity on
+    #[arg(long, value_name = "SEVERITY", value_enum, default_value_t = FailOn::Error)]
+    fail_on: FailOn,
     /// Print the report as JSON
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum FailOn {
+    Error,
+    Warning,
+    Info,
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Output<'r> {
+    version: &'static str,
+    time: Timestamp,
+    /// Whether the command exits with 0.
+    ok: bool,
+    #[serde(flatten)]
+    report: &'r Report,
 }
 
 fn release(text: &str) -> Result<String, String> {
@@ -75,11 +100,34 @@ fn variable(text: &str) -> Result<(String, String), String> {
 }
 
 pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
+    let files = [&options.executor_cfg, &options.yarn_site, &options.docker_config, &options.emr_config];
+    if files.iter().filter(|file| file.as_deref() == Some(Path::new("-"))).count() > 1 {
+        output::tell("error: only one of the files can be standard input");
+        return Ok(ExitCode::from(USAGE));
+    }
     let report = inputs::check(options)?;
+    let code = exit_code(&report, options.fail_on);
     if options.json {
-        output::print_json(&report)?;
+        let (version, time) = (env!("CARGO_PKG_VERSION"), Timestamp::now());
+        output::print_json(&Output { version, time, ok: code == 0, report: &report })?;
     } else {
         output::print(&text::render(&report, output::has_colour()))?;
     }
-    Ok(if report.failed() { ExitCode::from(FAILURE) } else { ExitCode::SUCCESS })
+    Ok(ExitCode::from(code))
+}
+
+/// A file that could not be read leaves the question open, whatever else was found.
+fn exit_code(report: &Report, fail_on: FailOn) -> u8 {
+    let least = match fail_on {
+        FailOn::Error => Severity::Error,
+        FailOn::Warning => Severity::Warning,
+        FailOn::Info => Severity::Info,
+    };
+    if report.unread {
+        USAGE
+    } else if report.findings.iter().any(|finding| finding.severity() >= least) {
+        FAILURE
+    } else {
+        0
+    }
 }

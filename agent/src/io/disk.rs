@@ -29,7 +29,7 @@ use crate::sink::{
 };
 
 /// Larger files are no Docker configs or container-executor.cfg.
-const LARGEST: u64 = 16 << 20;
+pub(crate) const LARGEST: u64 = 16 << 20;
 /// As many as the kernel follows.
 const MOST_LINKS: usize = 40;
 /// A temporary file of this age is not being written any more.

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{CString, OsStr};
 use std::fs;
+use std::io::Read;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::Path;
 
 use domain::check::{
@@ -43,6 +44,29 @@ pub fn text_file(path: &Path) -> TextFile {
         Err(error) => Content::Unreadable(crate::io::chain(&error)),
     };
     TextFile { path: path.display().to_string(), content }
+}
+
+/// A file that a user names, which may be a pipe; `-` is standard input.
+pub(crate) fn named_file(path: &Path) -> TextFile {
+    let is_pipe = |metadata: &fs::Metadata| metadata.file_type().is_fifo();
+    let source: Box<dyn Read> = if path == Path::new("-") {
+        Box::new(std::io::stdin())
+    } else if fs::metadata(path).is_ok_and(|metadata| is_pipe(&metadata)) {
+        match fs::File::open(path) {
+            Ok(file) => Box::new(file),
+            Err(_) => return text_file(path),
+        }
+    } else {
+        return text_file(path);
+    };
+    let mut bytes = Vec::new();
+    let content = match source.take(disk::LARGEST + 1).read_to_end(&mut bytes) {
+        Ok(_) if bytes.len() as u64 > disk::LARGEST => Content::Unreadable("it is too large".to_owned()),
+        Ok(_) => Content::Bytes(bytes),
+        Err(error) => Content::Unreadable(error.to_string()),
+    };
+    let path = if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() };
+    TextFile { path, content }
 }
 
 /// What is known of the node; `info_dir` is the directory of EMR's instance files.

@@ -52,12 +52,10 @@ fn own_fault(mount: &RequestedMount, machine: &dyn Machine) -> Option<String> {
     if destination == "/" {
         return Some("docker does not mount over `/`".to_owned());
     }
-    let is_directory =
-        |source: &str| machine.realpath(source.as_bytes()).map(|real| machine.is_directory(&real));
     if destination == "/proc" || destination.starts_with("/proc/") {
         return Some("the runtime mounts nothing over /proc".to_owned());
     }
-    match is_directory(&mount.source) {
+    match is_directory(machine, &mount.source) {
         Some(true) if FILES.contains(&destination.as_str()) => {
             return Some(format!(
                 "`{destination}` is a file in every container, and the source is a directory"
@@ -89,9 +87,8 @@ fn nesting_fault(
 ) -> Option<String> {
     let rest = inner_destination.strip_prefix(outer_destination)?.strip_prefix('/')?;
     let place = format!("{}/{rest}", outer.source.trim_end_matches('/'));
-    let is_directory = |path: &str| machine.realpath(path.as_bytes()).map(|real| machine.is_directory(&real));
-    match (is_directory(&place), is_directory(&inner.source)) {
-        (None, _) if outer.is_read_only() => Some(format!(
+    match (is_directory(machine, &place), is_directory(machine, &inner.source)) {
+        (None, _) if machine.knows_files() && outer.is_read_only() => Some(format!(
             "`{inner_destination}` is to lie below `{outer_destination}`, which is mounted read-only and lacks it"
         )),
         (Some(there), Some(inner)) if there != inner => Some(format!(
@@ -99,6 +96,12 @@ fn nesting_fault(
         )),
         _ => None,
     }
+}
+
+/// `None` where there is nothing, or where that is not known.
+fn is_directory(machine: &dyn Machine, path: &str) -> Option<bool> {
+    let real = machine.realpath(path.as_bytes()).filter(|_| machine.knows_files())?;
+    Some(machine.is_directory(&real))
 }
 
 /// Without repeated and trailing slashes, and with `.` and `..` resolved.

@@ -1,220 +1,160 @@
-//! The configuration JSON of a cluster before its creation: what EMR will write from it into
-//! container-executor.cfg and yarn-site.xml, checked as if it were already written.
+//! A cluster that is to be made: what EMR will write from its configuration into container-executor.cfg and
+//! yarn-site.xml, and what its defaults set for Spark, to be judged as if it were already written.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod cluster;
+mod document;
+mod shape;
 
-use hadoop_rules::executor_config::{DOCKER, ExecutorConfig, TRUSTED_REGISTRIES_KEY};
-use hadoop_rules::site::{NoIncludes, NoVariables, Site};
-use serde::Deserialize;
+use std::collections::BTreeMap;
 
-use super::inputs::{Inputs, SiteContent, SiteFile, TextFile};
-use super::{keys, registries, yarn};
-use crate::emr::AUTO_AUTH_KEY;
+use hadoop_rules::executor_config::{DOCKER, PRIVILEGED_REGISTRIES_KEY, TRUSTED_REGISTRIES_KEY};
+
+pub(super) use self::cluster::Files;
+use self::cluster::{EXECUTOR, SPARK_DEFAULTS, YARN_SITE, named};
+use self::shape::{Classification, Cluster, Property};
+use super::inputs::{Content, TextFile};
+use super::registries::is_unresolved;
 use crate::findings::{Finding, Findings, Fix, codes};
 
-const EXECUTOR: &str = "container-executor";
-const DOCKER_CLASSIFICATION: &str = "container-executor/docker";
-const YARN_SITE: &str = "yarn-site";
-/// What EMR sets by itself, so that a JSON need not.
-const EMR_YARN_DEFAULTS: [(&str, &str); 2] =
-    [(yarn::EXECUTOR_KEY, yarn::EXECUTOR), (yarn::RUNTIMES_KEY, yarn::RUNTIMES)];
-
-/// One element of `--configurations`.
-#[derive(Debug, Deserialize)]
-struct Configuration {
-    #[serde(alias = "Classification")]
-    classification: String,
-    #[serde(alias = "Properties", default)]
-    properties: Properties,
-    #[serde(alias = "Configurations", default)]
-    configurations: Vec<Configuration>,
+/// A configuration that could be read.
+pub(super) struct EmrConfig {
+    pub files: Files,
+    pub release: Option<String>,
+    /// What trust depends on and the file does not say.
+    pub unresolved: Vec<String>,
+    pub not_judged: Vec<String>,
 }
 
-/// Sorted by key. A map of its own for each of a hostile file's many elements would take many times
-/// the file's size.
-#[derive(Debug, Default, Deserialize)]
-#[serde(from = "BTreeMap<String, String>")]
-struct Properties(Box<[(String, String)]>);
-
-impl From<BTreeMap<String, String>> for Properties {
-    fn from(map: BTreeMap<String, String>) -> Self {
-        Self(map.into_iter().collect())
-    }
-}
-
-impl Properties {
-    fn iter(&self) -> impl Iterator<Item = (&String, &String)> {
-        self.0.iter().map(|(key, value)| (key, value))
-    }
-}
-
-pub(super) fn check(file: &TextFile, inputs: &Inputs<'_>, found: &mut Findings) {
-    let malformed = |message: String, line: Option<u32>| {
-        let fix = Fix::manual(
-            r#"write a list: [{"Classification": "...", "Properties": {"key": "value"}, "Configurations": []}]"#,
-        );
-        Finding::new(codes::EMR_CONFIG_MALFORMED, message).fix(fix).in_file(&file.path).at(line)
-    };
-    let Some(bytes) = file.bytes() else {
-        found.add(malformed(format!("{} cannot be read", file.path), None));
-        return;
-    };
-    let configurations: Vec<Configuration> = match serde_json::from_slice(bytes) {
-        Ok(configurations) => configurations,
-        Err(error) => {
-            found.add(malformed(error.to_string(), u32::try_from(error.line()).ok()));
-            return;
+/// Reads the file; `None` with a finding if that cannot be done.
+pub(super) fn read(file: &TextFile, found: &mut Findings) -> Option<EmrConfig> {
+    let path = &file.path;
+    let bytes = match &file.content {
+        Content::Bytes(bytes) => bytes,
+        Content::Absent => {
+            found.add(shape::unreadable(path, None, "it does not exist"));
+            return None;
+        }
+        Content::Directory => {
+            found.add(shape::unreadable(path, None, "it is a directory"));
+            return None;
+        }
+        Content::Unreadable(why) => {
+            found.add(shape::unreadable(path, None, why));
+            return None;
         }
     };
-    let json = Json { path: &file.path, bytes };
-    check_places(&configurations, &json, found);
-    let config = check_docker(&configurations, inputs, &json, found);
-    check_yarn(&configurations, inputs, config.as_ref(), &json, found);
-}
-
-/// Where each key is in the JSON.
-struct Json<'j> {
-    path: &'j str,
-    bytes: &'j [u8],
-}
-
-impl Json<'_> {
-    /// Adds findings on a file that EMR would write, where line n comes from the nth key.
-    fn take(&self, findings: Vec<Finding>, classification: &str, keys: &[&str], found: &mut Findings) {
-        let key_of = |finding: &Finding| {
-            let index = usize::try_from(finding.line?).ok()?.checked_sub(1)?;
-            keys.get(index).copied()
-        };
-        let wanted: BTreeSet<&str> = findings.iter().filter_map(key_of).collect();
-        let lines = self.lines_of(&wanted);
-        for mut finding in findings {
-            finding.line = key_of(&finding).and_then(|key| lines.get(key).copied());
-            finding.fix = finding.fix.map(|fix| fix.in_classification(classification));
-            found.add(finding.in_file(self.path));
+    let document = match document::read(bytes) {
+        Ok(document) => document,
+        Err(unreadable) => {
+            found.add(shape::unreadable(path, unreadable.line, &unreadable.why));
+            return None;
         }
-    }
+    };
+    let cluster = shape::read(path, &document, found)?;
+    check_places(path, &cluster, found);
+    check_repetitions(path, &cluster.classifications, "", found);
+    check_registries(path, &cluster, found);
+    let unresolved = check_unresolved(path, &cluster, found);
+    let files = Files::of(path, &cluster);
+    Some(EmrConfig { files, release: cluster.release, unresolved, not_judged: cluster.not_judged })
+}
 
-    /// The line where each of these texts first appears in quotes, in one pass over the file.
-    fn lines_of<'k>(&self, wanted: &BTreeSet<&'k str>) -> BTreeMap<&'k str, u32> {
-        let mut lines = BTreeMap::new();
-        for (number, line) in (1_u32..).zip(self.bytes.split(|byte| *byte == b'\n')) {
-            if lines.len() == wanted.len() {
-                break;
-            }
-            for part in line.split(|byte| *byte == b'"').skip(1) {
-                let name = std::str::from_utf8(part).ok().and_then(|part| wanted.get(part));
-                if let Some(name) = name {
-                    lines.entry(*name).or_insert(number);
-                }
+fn sections(cluster: &Cluster) -> impl Iterator<Item = &Classification> {
+    named(&cluster.classifications, EXECUTOR)
+        .flat_map(|top| &top.nested)
+        .filter(|nested| nested.name == DOCKER)
+}
+
+/// The one name that EMR knows, if the classification looks like it.
+fn meant(name: &str) -> Option<&'static str> {
+    let plain = name.to_ascii_lowercase().replace(['_', ' '], "-").replace('*', "");
+    [EXECUTOR, DOCKER, YARN_SITE, SPARK_DEFAULTS].into_iter().find(|known| *known == plain)
+}
+
+fn check_places(path: &str, cluster: &Cluster, found: &mut Findings) {
+    let mut misplaced = |line: u32, message: String, fix: String| {
+        let finding = Finding::new(codes::EMR_CLASSIFICATION_MISPLACED, message).fix(Fix::manual(fix));
+        found.add(finding.in_file(path).at(line));
+    };
+    let nest = || {
+        r#"{"Classification": "container-executor", "Configurations": [{"Classification": "docker", "Properties": {...}}]}"#
+            .to_owned()
+    };
+    let is_docker = |property: &&Property| property.key.starts_with("docker.");
+    for top in &cluster.classifications {
+        if top.name == DOCKER {
+            let key = top.properties.first().map_or(top.line, |property| property.line);
+            misplaced(key, format!("Docker's properties are in the classification `{DOCKER}`"), nest());
+        } else if let Some(property) =
+            top.properties.iter().find(is_docker).filter(|_| top.name != SPARK_DEFAULTS)
+        {
+            let message = format!("Docker's properties are in the classification `{}`", top.name);
+            misplaced(property.line, message, nest());
+        }
+        if let Some(known) = meant(&top.name).filter(|known| *known != top.name && *known != DOCKER) {
+            let message = format!("EMR knows no classification `{}`", top.name);
+            misplaced(top.line, message, format!("write {known:?}"));
+        }
+        for nested in &top.nested {
+            let is_docker = meant(&nested.name) == Some(DOCKER);
+            if is_docker && (top.name != EXECUTOR || nested.name != DOCKER) {
+                let message = format!(
+                    "Docker's properties are in the classification `{}` below `{}`",
+                    nested.name, top.name
+                );
+                misplaced(nested.line, message, nest());
             }
         }
-        lines
-    }
-
-    fn line_of(&self, text: &str) -> Option<u32> {
-        self.lines_of(&BTreeSet::from([text])).get(text).copied()
     }
 }
 
-fn check_places(configurations: &[Configuration], json: &Json<'_>, found: &mut Findings) {
-    let mut misplaced = Vec::new();
-    for top in configurations {
-        let has_docker_keys = top.properties.iter().any(|(key, _)| key.starts_with("docker."));
-        if top.classification == DOCKER || has_docker_keys {
-            misplaced.push(top.classification.as_str());
+/// Two elements of one name; which of them counts is not documented.
+fn check_repetitions(path: &str, classifications: &[Classification], above: &str, found: &mut Findings) {
+    let mut seen = BTreeMap::new();
+    for classification in classifications {
+        if let Some(line) = seen.insert(&classification.name, classification.line) {
+            let message = format!(
+                "the classification {above}{} is there twice, first at line {line}; the first was judged to count",
+                classification.name
+            );
+            let fix = Fix::manual("write one object for each classification");
+            let finding = Finding::new(codes::EMR_CLASSIFICATION_REPEATED, message).fix(fix);
+            found.add(finding.in_file(path).at(classification.line));
         }
-        let nested = top.configurations.iter().filter(|nested| nested.classification == DOCKER);
-        if top.classification != EXECUTOR && nested.count() > 0 {
-            misplaced.push(DOCKER);
+        let above = format!("{above}{}/", classification.name);
+        if above.len() < 200 {
+            check_repetitions(path, &classification.nested, &above, found);
         }
-    }
-    for classification in misplaced {
-        let message = format!("Docker's properties are in the classification `{classification}`");
-        let fix = Fix::manual(
-            r#"{"Classification": "container-executor", "Configurations": [{"Classification": "docker", "Properties": {...}}]}"#,
-        );
-        let line = json.line_of(TRUSTED_REGISTRIES_KEY).or_else(|| json.line_of(classification));
-        let finding = Finding::new(codes::EMR_CLASSIFICATION_MISPLACED, message).fix(fix);
-        found.add(finding.in_file(json.path).at(line));
     }
 }
 
-/// Checks the `[docker]` section that EMR would write.
-fn check_docker(
-    configurations: &[Configuration],
-    inputs: &Inputs<'_>,
-    json: &Json<'_>,
-    found: &mut Findings,
-) -> Option<ExecutorConfig> {
-    let nested = configurations.iter().filter(|top| top.classification == EXECUTOR);
-    let sections = nested.flat_map(|top| &top.configurations).filter(|c| c.classification == DOCKER);
-    let properties: Vec<_> = sections.flat_map(|section| section.properties.iter()).collect();
-    if !properties.iter().any(|(key, _)| *key == TRUSTED_REGISTRIES_KEY) {
+fn check_registries(path: &str, cluster: &Cluster, found: &mut Findings) {
+    let mut properties = sections(cluster).flat_map(|section| &section.properties);
+    if !properties.any(|property| property.key == TRUSTED_REGISTRIES_KEY) {
         let message = format!("no classification container-executor/docker sets {TRUSTED_REGISTRIES_KEY}");
         let fix = Fix::manual("print one with: emr-ecr-agent emr-config --registry HOST");
-        found.add(Finding::new(codes::EMR_CONFIG_WITHOUT_REGISTRIES, message).fix(fix).in_file(json.path));
+        found.add(Finding::new(codes::EMR_CONFIG_WITHOUT_REGISTRIES, message).fix(fix).in_file(path));
     }
-    let mut names = vec![DOCKER];
-    let mut text = format!("[{DOCKER}]\n");
-    for (key, value) in properties {
-        if key.contains(['\n', '\0']) || value.contains(['\n', '\0']) {
-            let message = format!("the property {key:?} contains a line end");
-            let fix = Fix::manual("write it on one line");
-            let finding = Finding::new(codes::EMR_CONFIG_MALFORMED, message).fix(fix);
-            found.add(finding.in_file(json.path).at(json.line_of(key)));
-            continue;
+}
+
+/// What a tool is to put in its place, where launches depend on it; returns what trust depends on.
+fn check_unresolved(path: &str, cluster: &Cluster, found: &mut Findings) -> Vec<String> {
+    let mut trust = Vec::new();
+    let of_docker = sections(cluster).flat_map(|section| &section.properties);
+    let spark = named(&cluster.classifications, SPARK_DEFAULTS).flat_map(|spark| &spark.properties);
+    let of_spark = spark.filter(|property| property.key.contains("YARN_CONTAINER_RUNTIME_"));
+    for property in of_docker.chain(of_spark).filter(|property| is_unresolved(property.value.as_bytes())) {
+        let Property { key, value, line } = property;
+        let message = format!("{key} is not resolved in this file: {value}");
+        let fix = Fix::manual("check what the template makes of it, or put the value in its place");
+        let finding = Finding::new(codes::EMR_VALUE_UNRESOLVED, message).fix(fix).in_file(path).at(*line);
+        found.add(finding.about(key.as_bytes()));
+        if key == TRUSTED_REGISTRIES_KEY || key == PRIVILEGED_REGISTRIES_KEY {
+            let entries = value.split(',').filter(|entry| is_unresolved(entry.as_bytes()));
+            trust.extend(entries.map(str::to_owned));
         }
-        names.push(key);
-        text.extend([key, "=", value, "\n"]);
     }
-    let config = ExecutorConfig::parse(text, inputs.hadoop.rules).ok()?;
-    let mut own = Findings::default();
-    keys::check(json.path, &config, &mut own);
-    registries::check_lists(json.path, &config, &mut own);
-    super::executor::check_notes(json.path, &config, &mut own);
-    json.take(own.into_sorted(), DOCKER_CLASSIFICATION, &names, found);
-    Some(config)
-}
-
-/// Checks the yarn-site.xml that EMR would write, as far as the JSON sets it.
-fn check_yarn(
-    configurations: &[Configuration],
-    inputs: &Inputs<'_>,
-    config: Option<&ExecutorConfig>,
-    json: &Json<'_>,
-    found: &mut Findings,
-) {
-    let sections = configurations.iter().filter(|top| top.classification == YARN_SITE);
-    let properties = sections.flat_map(|section| section.properties.iter());
-    let given: Vec<_> = properties.filter(|(key, _)| yarn::KEYS.contains(&key.as_str())).collect();
-    if given.is_empty() {
-        return;
-    }
-    let mut names = Vec::new();
-    let mut text = String::from("<configuration>");
-    let defaults =
-        EMR_YARN_DEFAULTS.into_iter().filter(|(key, _)| !given.iter().any(|(name, _)| name == key));
-    for (key, value) in defaults.chain(given.iter().map(|(key, value)| (key.as_str(), value.as_str()))) {
-        names.push(key);
-        let (name, value) = (escaped(key), escaped(value));
-        text.push_str(&format!("<property><name>{name}</name><value>{value}</value></property>\n"));
-    }
-    text.push_str("</configuration>");
-    let mut site = Site::new();
-    if site.load(json.path, text.as_bytes(), &NoIncludes).is_err() {
-        return;
-    }
-    let resolved = site.resolve(&NoVariables);
-    let content = SiteContent::Loaded { site, resolved };
-    let mut own = Findings::default();
-    yarn::check(&SiteFile { path: json.path.to_owned(), content }, inputs, config, &mut own);
-    let says_auto_auth = given.iter().any(|(key, _)| *key == AUTO_AUTH_KEY);
-    // What EMR sets by itself is not known, so only what is written is checked.
-    let findings = own.into_sorted().into_iter();
-    let findings = findings.filter(|f| says_auto_auth || f.code != codes::ECR_AUTO_AUTH_OFF);
-    json.take(findings.collect(), YARN_SITE, &names, found);
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('\n', " ")
+    trust.sort();
+    trust.dedup();
+    trust
 }

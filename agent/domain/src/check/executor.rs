@@ -211,7 +211,7 @@ pub(super) fn check_notes(path: &str, config: &ExecutorConfig, found: &mut Findi
         let finding = match note.kind {
             NoteKind::DroppedEntry => {
                 Finding::new(codes::KEY_WITHOUT_VALUE, "the key has no value, so the line is dropped")
-                    .fix(Fix::manual("give it a value, or remove the line"))
+                    .fix(Fix::manual("give it a value, or remove it"))
             }
             NoteKind::Shadowed { by } => Finding::new(
                 codes::DUPLICATE_KEY,

@@ -13,7 +13,7 @@ use super::docker_name;
 use super::inputs::{Inputs, Machine, Request};
 use super::job;
 use super::launch::{Defaults, overlong_mount_list};
-use super::registries::with_entry;
+use super::registries::{is_unresolved, with_entry};
 use super::report::{DockerConfigReport, ExecutorCfgReport, ImageCredential, ImageReport, MountReport};
 use super::yarn::YarnSettings;
 use crate::findings::{Finding, Findings, Fix, codes};
@@ -31,6 +31,10 @@ pub(super) struct Context<'c> {
     pub docker_config: Option<&'c DockerConfigReport>,
     /// The job's mounts as the NodeManager passes them on; `None` if that is not to be judged, or it does not.
     pub mounts: Option<&'c [RequestedMount]>,
+    /// Whether all this is of a cluster that is to be made.
+    pub is_future: bool,
+    /// Entries of the trusted list that are not known yet.
+    pub unresolved: &'c [String],
     /// Why no image launches as the job asks for it.
     pub reasons: &'c [String],
     /// What else the launches depend on.
@@ -65,10 +69,14 @@ fn check_image(context: &Context<'_>, image: &[u8], found: &mut Findings) -> Ima
         reasons: context.reasons.to_vec(),
         unknown: context.unknown.to_vec(),
     };
+    if is_unresolved(image) {
+        report.unknown.push(format!("what `{}` becomes", report.image));
+        return report;
+    }
     check_name(&report, image, found);
     match context.executor_cfg {
         Some(executor_cfg) => check_by_executor_cfg(context, executor_cfg, image, &mut report, found),
-        None => report.unknown.push("container-executor.cfg was not checked".to_owned()),
+        None => report.unknown.push("what container-executor.cfg says".to_owned()),
     }
     if report.is_updated {
         check_update(context, &report.image, found);
@@ -88,18 +96,30 @@ pub(super) fn pull_unknown(image: &str) -> String {
 
 /// With image-update, the NodeManager pulls with the credentials of root's own Docker config.
 fn check_update(context: &Context<'_>, image: &str, found: &mut Findings) {
-    let Some(node) = &context.inputs.node else { return };
     let Ok(registry) = EcrRegistry::parse(registry_of(image)) else { return };
-    if registry.service() == Service::Private && !node.root_pulls_from(&registry) {
-        found.add(update_without_credential(&registry));
+    let node = context.inputs.node.as_ref();
+    let may_pull = node.map_or(!context.is_future, |node| node.root_pulls_from(&registry));
+    if registry.service() == Service::Private && !may_pull {
+        let finding = update_without_credential(&registry, context.is_future);
+        found.add(match context.settings {
+            Some(settings) => finding.in_file(&settings.file),
+            None => finding,
+        });
     }
 }
 
-pub(super) fn update_without_credential(registry: &EcrRegistry) -> Finding {
-    let message = format!(
-        "image-update is on, and root's Docker config holds no credential for {}, with which the NodeManager pulls",
-        registry.host()
-    );
+/// For a cluster that `is_future`, nothing that is known puts a credential there.
+pub(super) fn update_without_credential(registry: &EcrRegistry, is_future: bool) -> Finding {
+    let host = registry.host();
+    let message = if is_future {
+        format!(
+            "image-update is on, and nothing here gives root's Docker config a credential for {host}, with which the NodeManager pulls"
+        )
+    } else {
+        format!(
+            "image-update is on, and root's Docker config holds no credential for {host}, with which the NodeManager pulls"
+        )
+    };
     let finding =
         Finding::new(codes::IMAGE_UPDATE_WITHOUT_CREDENTIAL, message).of_registries(vec![registry.clone()]);
     finding.fix(Fix::manual(
@@ -211,7 +231,11 @@ fn check_by_executor_cfg(
     report.privileged_allowed = Some(privileged.is_ok());
 
     let counts = if request.privileged { trusted(Container::Privileged) } else { trusted(Container::Normal) };
-    if !counts {
+    if !counts && !context.unresolved.is_empty() {
+        let entries = context.unresolved.join("`, `");
+        report.unknown.push(format!("what becomes of `{entries}` in {TRUSTED_REGISTRIES_KEY}"));
+        (report.trusted, report.privileged_trusted) = (None, None);
+    } else if !counts {
         found.add(not_trusted(executor_cfg, config, &report.image));
     }
     if let (true, Err(refusal)) = (request.privileged, privileged) {

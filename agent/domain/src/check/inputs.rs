@@ -302,6 +302,10 @@ pub trait Machine: Paths + Sync {
     fn is_executable(&self, path: &[u8]) -> bool;
     /// That of the mount on which a path lies; `None` if that is not known.
     fn propagation(&self, path: &[u8]) -> Option<Propagation>;
+    /// Whether it tells files from directories.
+    fn knows_files(&self) -> bool {
+        true
+    }
 }
 
 /// No machine at all: every absolute path without a colon exists.
@@ -338,6 +342,52 @@ impl Machine for TextAlone {
 
     fn propagation(&self, _path: &[u8]) -> Option<Propagation> {
         None
+    }
+
+    fn knows_files(&self) -> bool {
+        false
+    }
+}
+
+/// A node of EMR's that is not there yet: as the text alone, and with the link that EMR makes for its logs.
+pub struct EmrNode;
+
+impl Paths for EmrNode {
+    fn realpath(&self, path: &[u8]) -> Option<Vec<u8>> {
+        const LOGS: &[u8] = b"/var/log/hadoop-yarn";
+        let real = TextAlone.realpath(path)?;
+        let below = real.strip_prefix(LOGS).filter(|rest| rest.is_empty() || rest.starts_with(b"/"));
+        Some(below.map_or_else(|| real.clone(), |rest| [b"/mnt", LOGS, rest].concat()))
+    }
+
+    fn is_directory(&self, path: &[u8]) -> bool {
+        TextAlone.is_directory(path)
+    }
+}
+
+impl Machine for EmrNode {
+    fn group_id(&self, name: &[u8]) -> Option<u32> {
+        TextAlone.group_id(name)
+    }
+
+    fn account(&self, user: &[u8]) -> Option<Account> {
+        TextAlone.account(user)
+    }
+
+    fn docker_access(&self, user: &[u8]) -> DockerAccess {
+        TextAlone.docker_access(user)
+    }
+
+    fn is_executable(&self, path: &[u8]) -> bool {
+        TextAlone.is_executable(path)
+    }
+
+    fn propagation(&self, path: &[u8]) -> Option<Propagation> {
+        TextAlone.propagation(path)
+    }
+
+    fn knows_files(&self) -> bool {
+        TextAlone.knows_files()
     }
 }
 

@@ -9,10 +9,10 @@ use super::yarn::YarnSettings;
 use crate::findings::{Effect, Finding, Findings, Fix, codes};
 
 pub(super) const NETWORKS_KEY: &str = "docker.allowed.networks";
-const CAPABILITIES_KEY: &str = "docker.allowed.capabilities";
+pub(super) const CAPABILITIES_KEY: &str = "docker.allowed.capabilities";
 /// Each entry is resolved on the machine for each mount, as Hadoop does.
 const MOST_ALLOWED_MOUNTS: usize = 1_000;
-const CAPABILITIES: &str = "CHOWN,DAC_OVERRIDE,FSETID,FOWNER,MKNOD,NET_RAW,SETGID,SETUID,SETFCAP,SETPCAP,NET_BIND_SERVICE,SYS_CHROOT,KILL,AUDIT_WRITE";
+pub(super) const CAPABILITIES: &str = "CHOWN,DAC_OVERRIDE,FSETID,FOWNER,MKNOD,NET_RAW,SETGID,SETUID,SETFCAP,SETPCAP,NET_BIND_SERVICE,SYS_CHROOT,KILL,AUDIT_WRITE";
 
 /// What the NodeManager itself asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -35,7 +35,8 @@ pub(super) fn check(
         check_reach(path, inputs, found);
     }
     if let Some(settings) = settings.filter(|settings| settings.image_update) {
-        let update = |registry: &EcrRegistry| update_without_credential(registry).in_file(&settings.file);
+        let update =
+            |registry: &EcrRegistry| update_without_credential(registry, false).in_file(&settings.file);
         let named = config.map(trusted_ecr_registries).unwrap_or_default();
         let lacking = named.iter().filter(|registry| !node.root_pulls_from(registry));
         lacking.for_each(|registry| found.add(update(registry)));

@@ -112,6 +112,9 @@ fn check_entries(path: &str, config: &ExecutorConfig, key: &str, found: &mut Fin
             codes::LIBRARY_TRUSTS_MORE => {
                 Fix::manual("remove the entry unless every image of the public registry is meant")
             }
+            codes::ENTRY_WITH_PLACEHOLDER => Fix::manual(
+                "put the account's number and the Region in its place: the entry is the registry's host",
+            ),
             codes::ENTRY_WITH_WILDCARD => Fix::manual("name each registry: there are no wildcards"),
             _ if line.value.len() > LONGEST_LIST => {
                 Fix::manual(format!("write the entry as {}", corrected_entry(entry)))
@@ -148,6 +151,9 @@ fn fault(entry: &[u8], rules: Rules) -> Option<(Code, &'static str)> {
     }
     if entry.iter().any(|byte| b"\"'[]".contains(byte)) {
         return Some((codes::ENTRY_WITH_QUOTE, "contains quotes or brackets, which count as text"));
+    }
+    if is_unresolved(entry) || has_placeholder(entry) {
+        return Some((codes::ENTRY_WITH_PLACEHOLDER, "holds a placeholder that was not replaced"));
     }
     if has(b"://") {
         return Some((codes::ENTRY_WITH_SCHEME, "starts with a scheme, which no image name does"));
@@ -285,6 +291,17 @@ fn corrected_entry(entry: &[u8]) -> String {
         Some((host, _)) if is_private_ecr(host) => host.to_owned(),
         _ => name.to_owned(),
     }
+}
+
+/// Whether a tool is to put something in the place of a part of the text.
+pub(super) fn is_unresolved(text: &[u8]) -> bool {
+    text.windows(2).any(|pair| pair == b"${" || pair == b"{{")
+}
+
+/// Whether the author was to put something in the place of `<...>`.
+fn has_placeholder(text: &[u8]) -> bool {
+    let rest = text.iter().position(|byte| *byte == b'<').map(|at| &text[at..]);
+    rest.is_some_and(|rest| rest.contains(&b'>'))
 }
 
 fn is_empty_list(text: &[u8]) -> bool {

@@ -20,6 +20,11 @@ pub struct Report {
     pub docker_config: Option<DockerConfigReport>,
     pub images: Vec<ImageReport>,
     pub findings: Vec<Finding>,
+    /// What was not looked at, so that no finding is none at all.
+    pub not_judged: Vec<String>,
+    /// Whether a file that was named could not be read.
+    #[serde(skip)]
+    pub unread: bool,
     /// Whether a NodeManager launches containers here.
     #[serde(skip)]
     pub(super) runs_containers: bool,

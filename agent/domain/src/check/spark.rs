@@ -162,7 +162,7 @@ fn check_keys(spark: &SparkProperties, found: &mut Findings) {
     for property in &spark.properties {
         let Some(start) = property.key.find(PREFIX) else { continue };
         let (prefix, variable) = property.key.split_at(start);
-        if prefix != EXECUTORS && prefix != APPLICATION_MASTER {
+        if is_unknown(property) {
             let lower = prefix.to_ascii_lowercase();
             let of_master = lower.contains("master") || lower.contains("driver");
             let meant = if of_master { APPLICATION_MASTER } else { EXECUTORS };
@@ -182,6 +182,12 @@ fn check_keys(spark: &SparkProperties, found: &mut Findings) {
     }
 }
 
+/// Whether the key passes its variable to nothing.
+fn is_unknown(property: &SparkProperty) -> bool {
+    let prefix = property.key.find(PREFIX).map(|start| &property.key[..start]);
+    prefix.is_some_and(|prefix| prefix != EXECUTORS && prefix != APPLICATION_MASTER)
+}
+
 /// Both kinds of containers are to get the same.
 fn check_alike(
     spark: &SparkProperties,
@@ -195,7 +201,11 @@ fn check_alike(
     };
     for (variable, property) in executors {
         let of_master = master.get(variable);
-        if of_master.is_some_and(|other| other.value == property.value) {
+        let is_misspelt =
+            || spark.properties.iter().any(|other| is_unknown(other) && other.key.ends_with(variable));
+        if of_master.is_some_and(|other| other.value == property.value)
+            || of_master.is_none() && is_misspelt()
+        {
             continue;
         }
         let message = match of_master {

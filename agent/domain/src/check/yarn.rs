@@ -22,7 +22,7 @@ const IMAGE_UPDATE_KEY: &str = "yarn.nodemanager.runtime.linux.docker.image-upda
 const DEFAULT_NETWORK_KEY: &str = "yarn.nodemanager.runtime.linux.docker.default-container-network";
 const NETWORKS_KEY: &str = "yarn.nodemanager.runtime.linux.docker.allowed-container-networks";
 const CAPABILITIES_KEY: &str = "yarn.nodemanager.runtime.linux.docker.capabilities";
-const RO_MOUNTS_KEY: &str = "yarn.nodemanager.runtime.linux.docker.default-ro-mounts";
+pub(super) const RO_MOUNTS_KEY: &str = "yarn.nodemanager.runtime.linux.docker.default-ro-mounts";
 const RW_MOUNTS_KEY: &str = "yarn.nodemanager.runtime.linux.docker.default-rw-mounts";
 const DOCKER: &str = "yarn.nodemanager.runtime.linux.docker";
 /// Of Linux 5.9 and later.
@@ -71,17 +71,6 @@ const KERNEL_CAPABILITIES: [&str; 41] = [
 ];
 /// Names that need no class of their own.
 const KNOWN_RUNTIMES: [&str; 5] = ["default", "docker", "javasandbox", "runc", "none"];
-/// All keys that are checked here, apart from the mounts.
-pub(super) const KEYS: [&str; 8] = [
-    AUTO_AUTH_KEY,
-    PROVIDER_KEY,
-    EXECUTOR_KEY,
-    RUNTIMES_KEY,
-    IMAGE_UPDATE_KEY,
-    DEFAULT_NETWORK_KEY,
-    NETWORKS_KEY,
-    CAPABILITIES_KEY,
-];
 /// The first release of EMR with its own ECR authentication, and the first where it is reported broken.
 const AUTO_AUTH_SINCE: (u32, u32) = (6, 1);
 const AUTO_AUTH_SUSPECT_SINCE: (u32, u32) = (6, 9);
@@ -301,7 +290,12 @@ fn check_network(reader: &Reader<'_>, found: &mut Findings) {
     if !allowed.iter().any(|network| network == default) {
         let message = format!("the default network {default} is not among {}", allowed.join(","));
         let fix = Some(Fix::property(NETWORKS_KEY, format!("{},{default}", allowed.join(","))));
-        found.add(reader.finding(codes::DEFAULT_NETWORK_NOT_ALLOWED, NETWORKS_KEY, message, fix));
+        let key = if reader.site.property(DEFAULT_NETWORK_KEY).is_some() {
+            DEFAULT_NETWORK_KEY
+        } else {
+            NETWORKS_KEY
+        };
+        found.add(reader.finding(codes::DEFAULT_NETWORK_NOT_ALLOWED, key, message, fix));
     }
 }
 

@@ -112,6 +112,7 @@ codes! {
     ENTRY_WITH_QUOTE: "entry-with-quote", Registries, Error, ImageLaunchesFail, NO_MATCH;
     ENTRY_WITH_SCHEME: "entry-with-scheme", Registries, Error, ImageLaunchesFail, NO_MATCH;
     ENTRY_WITH_WILDCARD: "entry-with-wildcard", Registries, Error, ImageLaunchesFail, NO_MATCH;
+    ENTRY_WITH_PLACEHOLDER: "entry-with-placeholder", Registries, Error, ImageLaunchesFail, NO_MATCH;
     ENTRY_WITH_TAG: "entry-with-tag", Registries, Error, ImageLaunchesFail, NO_MATCH;
     ENTRY_IS_REPOSITORY: "entry-is-repository", Registries, Warning, ImageLaunchesFail, "the entry trusts only what is below it, not the repository of that name";
     LIBRARY_TRUSTS_MORE: "library-trusts-more", Registries, Warning, Degraded, "since Hadoop 3.3 an entry that starts with `library` trusts every image without a `/`, from any registry";
@@ -191,8 +192,13 @@ codes! {
     JAVA_NOT_FOUND: "java-not-found", Image, Warning, ImageLaunchesFail, "Spark starts Java in the container; without it, the container exits at once";
 
     // EMR configuration JSON.
-    EMR_CONFIG_MALFORMED: "emr-config-malformed", EmrConfiguration, Error, ClusterCreationFails, "EMR refuses to create the cluster";
+    EMR_CONFIG_UNREADABLE: "emr-config-unreadable", EmrConfiguration, Error, Degraded, "nothing in the file was judged";
+    EMR_CONFIG_MALFORMED: "emr-config-malformed", EmrConfiguration, Error, ClusterCreationFails, "AWS's CLI or EMR refuses the configuration";
     EMR_CONFIG_WITHOUT_REGISTRIES: "emr-config-without-registries", EmrConfiguration, Warning, ImageLaunchesFail, "the cluster keeps EMR's default trusted registries, `local` and `centos`: none of your registries is trusted";
+    EMR_VALUE_NOT_TEXT: "emr-value-not-text", EmrConfiguration, Error, ClusterCreationFails, "AWS's CLI refuses the configuration";
+    EMR_MEMBER_REPEATED: "emr-member-repeated", EmrConfiguration, Error, ImageLaunchesFail, "what was given first is lost without a word";
+    EMR_CLASSIFICATION_REPEATED: "emr-classification-repeated", EmrConfiguration, Warning, Degraded, "which of the two EMR writes is not documented";
+    EMR_VALUE_UNRESOLVED: "emr-value-unresolved", EmrConfiguration, Warning, Degraded, "what launches do with it cannot be judged";
     EMR_CLASSIFICATION_MISPLACED: "emr-classification-misplaced", EmrConfiguration, Error, ImageLaunchesFail, "EMR does not write the properties into the `[docker]` section of container-executor.cfg";
 }
 

@@ -90,16 +90,25 @@ impl Fix {
         self
     }
 
-    /// The same fix in the EMR configuration JSON that EMR makes the file from, as a property of this
-    /// classification.
+    /// The same fix in the EMR configuration that EMR makes the file from: in the properties of this
+    /// classification, where `property` makes the line.
     #[must_use]
-    pub(crate) fn in_classification(self, classification: &str) -> Self {
-        let (Some(key), Some(value)) = (&self.key, &self.value) else {
-            return self;
-        };
+    pub(crate) fn in_classification(self, classification: &str, property: Option<&str>) -> Self {
         let quoted = |text: &str| serde_json::Value::from(text).to_string();
-        let text = format!("in the properties of {classification}: {}: {}", quoted(key), quoted(value));
-        Self { section: Some(classification.to_owned()), text, ..self }
+        let place = format!("in the properties of {classification}");
+        let written = quoted(property.unwrap_or_default());
+        match (self.action, &self.key, &self.value) {
+            (Action::Set, Some(key), Some(value)) => {
+                let text = format!("{place}: {}: {}", quoted(key), quoted(value));
+                Self { section: Some(classification.to_owned()), text, ..self }
+            }
+            (Action::ReplaceLine, Some(key), Some(value)) => {
+                Self::manual(format!("{place}, instead of {written}: {}: {}", quoted(key), quoted(value)))
+            }
+            (Action::RemoveLine, ..) => Self::manual(format!("{place}: take {written} out")),
+            (Action::ReplaceLine, ..) => Self::manual(format!("{place}: correct {written}")),
+            (Action::Set | Action::Run | Action::Manual, ..) => self,
+        }
     }
 
     fn of(action: Action, value: impl Into<String>, text: String) -> Self {
@@ -115,8 +124,10 @@ mod tests {
     fn text_follows_the_kind_of_file() {
         let fix = Fix::set("docker", "module.enabled", "true");
         assert_eq!(fix.text, "in [docker]: module.enabled=true");
-        let json = fix.in_classification("container-executor/docker");
+        let json = fix.in_classification("container-executor/docker", None);
         assert_eq!(json.text, r#"in the properties of container-executor/docker: "module.enabled": "true""#);
+        let removed = Fix::remove_line().in_classification("yarn-site", Some("k"));
+        assert_eq!(removed.text, r#"in the properties of yarn-site: take "k" out"#);
         assert_eq!(Fix::set("", "a", "b").text, "above the first section: a=b");
         let property = Fix::property("a", "b").text;
         assert_eq!(property, "<property><name>a</name><value>b</value></property>");

@@ -3,14 +3,16 @@
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use domain::check::{self, ClientConfig, HadoopVersion, Inputs, Machine, Report, Request, TextAlone};
+use domain::check::{
+    self, ClientConfig, EmrNode, HadoopVersion, Inputs, Machine, Report, Request, TextAlone,
+};
 use domain::documents::PublishedPath;
 use domain::settings::{LibraryLogLevel, LogFormat, LogLevel, LogSettings};
 use jiff::Timestamp;
 
 use super::super::{Exit, runtime};
 use super::{Options, online};
-use crate::io::node::{self, ThisMachine, text_file};
+use crate::io::node::{self, ThisMachine, named_file};
 use crate::io::{hadoop_conf, log};
 use crate::wiring::node_inputs;
 
@@ -49,7 +51,9 @@ fn check_node(options: &Options) -> Result<Report, Exit> {
             online::ask_aws(&settings, &mut inputs).await;
         }
         let mut report = check::run(&inputs);
-        if !options.offline {
+        if options.offline {
+            report.not_judged.push("AWS and the registries, because of --offline".to_owned());
+        } else {
             online::ask_registries(read.as_deref(), &mut report).await;
         }
         report
@@ -60,14 +64,20 @@ fn check_node(options: &Options) -> Result<Report, Exit> {
 }
 
 fn named_files(options: &Options) -> Inputs<'static> {
-    let file = |path: &Option<_>| path.as_deref().map(|path: &Path| text_file(path));
-    let by_release = || HadoopVersion::find(options.release.as_deref(), std::iter::empty());
+    let file = |path: &Option<_>| path.as_deref().map(|path: &Path| named_file(path));
+    let emr_config = file(&options.emr_config);
+    let release = options.release.clone().or_else(|| emr_config.as_ref().and_then(check::release_of));
+    let by_release = || HadoopVersion::find(release.as_deref(), std::iter::empty());
     let request = request(options);
     // Mounts are checked against the file system; all else by the text alone.
-    let machine: &dyn Machine = if request.mounts.is_empty() { &TextAlone } else { &ThisMachine };
+    let machine: &dyn Machine = match (&emr_config, request.mounts.is_empty()) {
+        (Some(_), _) => &EmrNode,
+        (None, true) => &TextAlone,
+        (None, false) => &ThisMachine,
+    };
     Inputs {
         hadoop: named_rules(options).unwrap_or_else(by_release),
-        release: options.release.clone(),
+        release,
         executor_cfg: file(&options.executor_cfg),
         yarn_site: options.yarn_site.as_deref().map(|path| hadoop_conf::yarn_site(path, false)),
         client_config: file(&options.docker_config).map(|file| ClientConfig {
@@ -75,7 +85,7 @@ fn named_files(options: &Options) -> Inputs<'static> {
             access: None,
             misplaced: None,
         }),
-        emr_config: file(&options.emr_config),
+        emr_config,
         spark: None,
         node: None,
         published: PublishedPath::default(),

@@ -29,10 +29,26 @@ pub(super) fn render(report: &Report, colour: bool) -> String {
             page.finding(finding);
         }
     }
-    let rules = report.rules.0;
-    let verdict = if report.failed() { "errors found" } else { "no error found" };
-    page.line(&format!("checked by the rules of Hadoop {rules}: {verdict}"));
+    if !report.not_judged.is_empty() {
+        page.line(&printable(&format!("not judged: {}", report.not_judged.join("; "))));
+    }
+    page.line(&summary(report));
     page.text
+}
+
+fn summary(report: &Report) -> String {
+    let count = |severity| report.findings.iter().filter(|finding| finding.severity() == severity).count();
+    let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
+    let warnings = match warnings {
+        0 => String::new(),
+        count => format!(", {}", heading(Severity::Warning, count)),
+    };
+    let verdict = match errors {
+        _ if report.unread => "a file could not be read".to_owned(),
+        0 => "no error found".to_owned(),
+        count => heading(Severity::Error, count),
+    };
+    format!("checked by the rules of Hadoop {}: {verdict}{warnings}", report.rules.0)
 }
 
 struct Page {

@@ -1,0 +1,207 @@
+//! The files that EMR will write from a configuration, with its own defaults, and where each of their lines comes from.
+
+use hadoop_rules::executor_config::{DOCKER, HEAD, MODULE_ENABLED_KEY, NM_GROUP_KEY, TRUSTED_REGISTRIES_KEY};
+use hadoop_rules::mounts::{RO_MOUNTS_KEY, RW_MOUNTS_KEY};
+use hadoop_rules::site::{NoIncludes, NoVariables, Site};
+
+use super::shape::{Classification, Cluster, Property};
+use crate::check::inputs::{Content, SiteContent, SiteFile, TextFile};
+use crate::check::launch::{CAPABILITIES, CAPABILITIES_KEY, NETWORKS_KEY};
+use crate::check::registries::is_unresolved;
+use crate::check::spark::{SparkProperties, SparkProperty};
+use crate::check::yarn;
+use crate::emr::{AUTO_AUTH_KEY, DEFAULT_TRUSTED_REGISTRIES};
+use crate::findings::{Finding, codes};
+
+pub(super) const EXECUTOR: &str = "container-executor";
+pub(super) const YARN_SITE: &str = "yarn-site";
+pub(super) const SPARK_DEFAULTS: &str = "spark-defaults";
+/// Where the files will be.
+const EXECUTOR_CFG: &str = "/etc/hadoop/conf.empty/container-executor.cfg";
+const YARN_SITE_XML: &str = "/etc/hadoop/conf.empty/yarn-site.xml";
+/// EMR's own mounts, as seen on clusters; AWS documents none of them.
+const EMR_RO_MOUNTS: &str = "/sys/fs/cgroup,/etc/passwd,/usr/lib,/usr/share";
+const EMR_RW_MOUNTS: &str = "/mnt/yarn,/var/log/hadoop-yarn/containers,/mnt/var/log/hadoop-yarn/containers";
+const EMR_YARN_DEFAULTS: [(&str, &str); 5] = [
+    (yarn::EXECUTOR_KEY, yarn::EXECUTOR),
+    (yarn::RUNTIMES_KEY, yarn::RUNTIMES),
+    ("yarn.nodemanager.local-dirs", "/mnt/yarn"),
+    ("yarn.nodemanager.log-dirs", "/var/log/hadoop-yarn/containers"),
+    (yarn::RO_MOUNTS_KEY, "/etc/passwd:/etc/passwd,/usr/lib:/docker/usr/lib,/usr/share:/docker/usr/share"),
+];
+
+/// One file, and what each line comes from: classification and property.
+struct Written {
+    text: String,
+    lines: Vec<Option<(String, Property)>>,
+}
+
+/// The files of a cluster.
+pub(in crate::check) struct Files {
+    pub executor_cfg: TextFile,
+    pub yarn_site: Option<SiteFile>,
+    pub spark: Option<SparkProperties>,
+    path: String,
+    executor_lines: Vec<Option<(String, Property)>>,
+    yarn_lines: Vec<Option<(String, Property)>>,
+}
+
+impl Files {
+    pub(super) fn of(path: &str, cluster: &Cluster) -> Self {
+        let executor = executor_cfg(cluster);
+        let yarn = yarn_site_xml(cluster);
+        let mut site = Site::new();
+        let loaded = site.load(YARN_SITE_XML, yarn.text.as_bytes(), &NoIncludes).is_ok();
+        let yarn_site = loaded.then(|| {
+            let content = SiteContent::Loaded { resolved: site.resolve(&NoVariables), site };
+            SiteFile { path: YARN_SITE_XML.to_owned(), content }
+        });
+        let of_spark = named(&cluster.classifications, SPARK_DEFAULTS).flat_map(|spark| &spark.properties);
+        let of_spark = of_spark.map(|property| SparkProperty {
+            key: property.key.clone(),
+            value: property.value.clone(),
+            line: Some(property.line),
+        });
+        let spark = SparkProperties { path: path.to_owned(), properties: of_spark.collect() };
+        Self {
+            executor_cfg: TextFile {
+                path: EXECUTOR_CFG.to_owned(),
+                content: Content::Bytes(executor.text.into_bytes()),
+            },
+            yarn_site,
+            spark: spark.concerns_containers().then_some(spark),
+            path: path.to_owned(),
+            executor_lines: executor.lines,
+            yarn_lines: yarn.lines,
+        }
+    }
+
+    /// Whether a finding on one of the files concerns what the configuration says, rather than how it was written
+    /// here or what EMR sets by itself.
+    pub(in crate::check) fn keeps(&self, finding: &Finding) -> bool {
+        if !matches!(finding.file.as_deref(), Some(EXECUTOR_CFG | YARN_SITE_XML)) {
+            return true;
+        }
+        let is_told_apart = || finding.excerpt.as_ref().is_some_and(|excerpt| is_unresolved(excerpt.about()));
+        match finding.code {
+            codes::DUPLICATE_KEY | codes::REPEATED_SECTION => false,
+            codes::ENTRY_WITH_PLACEHOLDER => !is_told_apart(),
+            codes::ECR_AUTO_AUTH_OFF => {
+                self.yarn_lines.iter().flatten().any(|(_, property)| property.key == AUTO_AUTH_KEY)
+            }
+            _ => true,
+        }
+    }
+
+    /// Gives a finding on one of the files its place in the configuration.
+    pub(in crate::check) fn relocate(&self, finding: &mut Finding) {
+        let (lines, classification) = match finding.file.as_deref() {
+            Some(EXECUTOR_CFG) => (&self.executor_lines, EXECUTOR),
+            Some(YARN_SITE_XML) => (&self.yarn_lines, YARN_SITE),
+            _ => return,
+        };
+        let index = finding.line.and_then(|line| usize::try_from(line).ok()?.checked_sub(1));
+        let member = index.and_then(|index| lines.get(index)?.as_ref());
+        finding.file = Some(self.path.clone());
+        finding.line = member.map(|(_, property)| property.line);
+        let fix = finding.fix.take();
+        finding.fix = fix.map(|fix| {
+            let section = fix.section.clone();
+            let place = match (section.as_deref(), member) {
+                (Some(HEAD), _) => classification.to_owned(),
+                (Some(section), _) => format!("{EXECUTOR}/{section}"),
+                (None, Some((classification, _))) => classification.clone(),
+                (None, None) => classification.to_owned(),
+            };
+            fix.in_classification(&place, member.map(|(_, property)| property.key.as_str()))
+                .in_file(&self.path)
+        });
+    }
+}
+
+pub(super) fn named<'c>(
+    classifications: &'c [Classification],
+    name: &'static str,
+) -> impl Iterator<Item = &'c Classification> {
+    classifications.iter().filter(move |classification| classification.name == name)
+}
+
+impl Written {
+    fn new() -> Self {
+        Self { text: String::new(), lines: Vec::new() }
+    }
+
+    fn line(&mut self, text: &str, from: Option<(&str, &Property)>) {
+        self.text.extend([text, "\n"]);
+        self.lines.push(from.map(|(place, property)| (place.to_owned(), property.clone())));
+    }
+}
+
+fn executor_cfg(cluster: &Cluster) -> Written {
+    let trusted = DEFAULT_TRUSTED_REGISTRIES.join(",");
+    let head = [(NM_GROUP_KEY, "yarn")];
+    let docker = [
+        (MODULE_ENABLED_KEY, "true"),
+        (TRUSTED_REGISTRIES_KEY, trusted.as_str()),
+        (NETWORKS_KEY, "bridge,host,none"),
+        (CAPABILITIES_KEY, CAPABILITIES),
+        (RO_MOUNTS_KEY, EMR_RO_MOUNTS),
+        (RW_MOUNTS_KEY, EMR_RW_MOUNTS),
+    ];
+    let tops: Vec<_> = named(&cluster.classifications, EXECUTOR).collect();
+    let mut file = Written::new();
+    let of_head: Vec<_> = tops.iter().flat_map(|top| &top.properties).collect();
+    section(&mut file, EXECUTOR, &of_head, &head);
+    let nested: Vec<_> = tops.iter().flat_map(|top| &top.nested).collect();
+    let mut names = vec![DOCKER];
+    for name in
+        nested.iter().map(|nested| nested.name.as_str()).filter(|name| !name.contains(['\n', '\0', ']']))
+    {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    for name in names {
+        let properties =
+            nested.iter().filter(|nested| nested.name == name).flat_map(|nested| &nested.properties);
+        file.line(&format!("[{name}]"), None);
+        let defaults = if name == DOCKER { &docker[..] } else { &[] };
+        section(&mut file, &format!("{EXECUTOR}/{name}"), &properties.collect::<Vec<_>>(), defaults);
+    }
+    file
+}
+
+fn section(file: &mut Written, place: &str, properties: &[&Property], defaults: &[(&str, &str)]) {
+    let is_set = |key: &str| properties.iter().any(|property| property.key == key);
+    for (key, value) in defaults.iter().filter(|(key, _)| !is_set(key)) {
+        file.line(&format!("{key}={value}"), None);
+    }
+    for property in properties {
+        file.line(&format!("{}={}", property.key, property.value), Some((place, property)));
+    }
+}
+
+fn yarn_site_xml(cluster: &Cluster) -> Written {
+    let properties = named(&cluster.classifications, YARN_SITE).flat_map(|yarn| &yarn.properties);
+    let properties: Vec<_> = properties.collect();
+    let mut file = Written::new();
+    let element = |key: &str, value: &str| {
+        format!("<property><name>{}</name><value>{}</value></property>", escaped(key), escaped(value))
+    };
+    file.line("<configuration>", None);
+    let is_set = |key: &str| properties.iter().any(|property| property.key == key);
+    for (key, value) in EMR_YARN_DEFAULTS.iter().filter(|(key, _)| !is_set(key)) {
+        file.line(&element(key, value), None);
+    }
+    for property in &properties {
+        file.line(&element(&property.key, &property.value), Some((YARN_SITE, property)));
+    }
+    file.line("</configuration>", None);
+    file
+}
+
+/// Control characters, which XML cannot hold, become spaces.
+fn escaped(text: &str) -> String {
+    let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    text.replace('&', "&amp;").replace('<', "&lt;")
+}
