@@ -3,10 +3,12 @@
 mod check;
 mod emr_config;
 mod explain;
+mod job;
 mod once;
 mod output;
 mod run;
 mod status;
+mod submit;
 mod submit_args;
 
 use std::path::PathBuf;
@@ -64,10 +66,16 @@ enum Command {
     /// yarn logs -applicationId APPLICATION | emr-ecr-agent explain - prints the causes, the lines that show them, the
     /// findings and the commands that show more. Without an argument, explains every code.
     Explain(explain::Options),
+    /// Run spark-submit with the options for Docker, if the containers would launch
+    ///
+    /// emr-ecr-agent submit --image IMAGE -- spark-submit --deploy-mode cluster main.py checks first, and runs nothing
+    /// if there is an error (exit 1) or it cannot judge (exit 2). Otherwise the exit code is the command's own. On a machine
+    /// without NodeManager, such as the primary node, what belongs to a node is not judged.
+    Submit(submit::Options),
     /// Print the options that make Spark run in Docker containers
     ///
     /// Checks them by this node's files first and prints findings to stderr.
-    SubmitArgs(submit_args::Options),
+    SubmitArgs(Box<submit_args::Options>),
     /// Print the configuration JSON that makes a new EMR cluster trust registries
     EmrConfig(emr_config::Options),
 }
@@ -83,6 +91,8 @@ struct ConfigOption {
 /// Why a command ended early.
 enum Exit {
     Settings(SettingsError),
+    /// What the arguments name cannot be used.
+    Usage(Box<dyn std::error::Error>),
     Failed(Box<dyn std::error::Error>),
 }
 
@@ -94,6 +104,7 @@ pub fn main() -> ExitCode {
         Command::Status(options) => status::run(&options),
         Command::Check(options) => check::run(&options),
         Command::Explain(options) => explain::run(&options),
+        Command::Submit(options) => submit::run(&options),
         Command::SubmitArgs(options) => submit_args::run(&options),
         Command::EmrConfig(options) => emr_config::run(&options),
     };
@@ -102,6 +113,10 @@ pub fn main() -> ExitCode {
         Err(Exit::Settings(error)) => {
             output::tell(&format!("emr-ecr-agent: {}", error_text(&error)));
             ExitCode::from(WRONG_SETTINGS)
+        }
+        Err(Exit::Usage(error)) => {
+            output::tell(&format!("error: {}", chain(error.as_ref())));
+            ExitCode::from(USAGE)
         }
         Err(Exit::Failed(error)) => {
             output::tell(&format!("emr-ecr-agent: {}", chain(error.as_ref())));

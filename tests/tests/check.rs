@@ -288,7 +288,7 @@ fn emr_config_output_passes_check() -> Outcome {
     let directory = scratch::directory("emr")?;
     let path = directory.path().join("configurations.json");
     let file = path.display().to_string();
-    let written = run(&["emr-config", "--registry", TRUSTED_REGISTRY, "--only-agent"])?;
+    let written = run(&["emr-config", "--registry", TRUSTED_REGISTRY])?;
     fs::write(&path, &written.stdout)?;
     let report = check(&["--emr-config", &file])?;
     assert_eq!((codes(&report, "error"), codes(&report, "warning")), (vec![], vec![]));

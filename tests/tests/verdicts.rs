@@ -172,6 +172,55 @@ async fn readiness_agrees_with_what_was_recorded() -> Outcome {
     Ok(agent.wait_ready(SOON).await?)
 }
 
+/// On a node, `submit` runs the command only if `check` says that its containers would launch.
+#[tokio::test]
+async fn submit_agrees_with_the_verdict() -> Outcome {
+    if !yarn_cluster::can_run() {
+        return Ok(());
+    }
+    let bench = Bench::set_up().await?;
+    bench.lay_out(&json!({})).await?;
+    let script = bench.node.files().path("spark-submit").display().to_string();
+    let ran = bench.node.files().path("ran");
+    bench
+        .node
+        .files()
+        .write("spark-submit", &format!("#!/bin/sh\necho \"$@\" >{}\nexit 7\n", ran.display()))?;
+    bench.bash(&format!("chmod 0755 {}", quoted(&script))).await?;
+    let program = agent::program()?.display().to_string();
+    let config = bench.node.files().agent_toml().display().to_string();
+    let home = format!("HOME={}", bench.node.files().home_dir().display());
+    let submit = async |options: &[&str]| {
+        let _ = fs::remove_file(&ran);
+        let words = ["/usr/bin/env", &home, &program, "submit", "--config", &config, "--offline"];
+        let job = ["--", &script, "--proxy-user", "hadoop", "main.py"];
+        let output = bench.node.output(&[&words, options, &job].concat()).await?;
+        Outcome::Ok((
+            output.status.code(),
+            ran.exists(),
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        ))
+    };
+    let sound = submit(&["--image", IMAGE]).await?;
+    assert_eq!((sound.0, sound.1), (Some(7), true), "{}", sound.2);
+    let arguments = fs::read_to_string(&ran)?;
+    assert!(arguments.contains(&format!("DOCKER_IMAGE={IMAGE} ")), "{arguments}");
+    for (options, code) in [
+        (&["--image", "untrusted.example/app:1"][..], 1),
+        (&["--image", IMAGE, "--mount", "/etc/hosts:/etc/hosts:ro"], 1),
+        (&["--image", IMAGE, "--client-config", "hdfs:///nothing/here.json"], 1),
+        // Only a NodeManager reads that file system.
+        (&["--image", IMAGE, "--client-config", "s3://bucket/config.json"], 2),
+    ] {
+        let refused = submit(options).await?;
+        assert_eq!((refused.0, refused.1), (Some(code), false), "{options:?}: {}", refused.2);
+    }
+    bench.bash("docker image rm --force 123456789123.dkr.ecr.us-east-1.amazonaws.com/app:1").await?;
+    let pulled = submit(&["--image", IMAGE]).await?;
+    assert_eq!((pulled.0, pulled.1), (Some(7), true), "{}", pulled.2);
+    Ok(())
+}
+
 /// Whether the case changes nothing but the node.
 fn concerns_the_node(case: &Value) -> bool {
     const NODE: [&str; 7] = ["name", "real", "why", "cfg", "yarn", "before", "after"];

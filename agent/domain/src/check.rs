@@ -188,8 +188,9 @@ fn judge(subjects: &Subjects<'_>, inputs: &Inputs<'_>, found: &mut Findings) -> 
     }
     let path = subjects.executor_cfg.map(|file| file.path.as_str()).unwrap_or_default();
     let mut of_job = job::check(path, config, settings.as_ref(), inputs, request);
-    // container-executor.cfg alone says nothing of the NodeManager's half.
-    let mounts = settings.as_ref().and_then(|_| job::mounts(request, &mut of_job));
+    // container-executor.cfg alone says nothing of the NodeManager's half, but how it reads mounts is no setting.
+    let passes_mounts = settings.is_some() || subjects.spark.is_some();
+    let mounts = if passes_mounts { job::mounts(request, &mut of_job) } else { None };
     if let Some(spark) = subjects.spark {
         spark::check(spark, settings.as_ref(), &inputs.published, &mut of_job);
         of_job.locate(|finding| spark.place_of(finding));

@@ -1,7 +1,7 @@
 //! `check`: checks files by Hadoop's rules and prints findings with their fixes.
 
 mod inputs;
-mod online;
+pub(super) mod online;
 mod text;
 
 use std::ffi::OsString;
@@ -14,6 +14,7 @@ use domain::findings::Severity;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::job::SparkOptions;
 use super::{ConfigOption, Exit, FAILURE, USAGE, output};
 pub(super) use text::printable;
 
@@ -33,6 +34,8 @@ pub(super) struct Options {
     /// Check this configuration of a cluster to be made: JSON as for `aws emr create-cluster`, or a CloudFormation template
     #[arg(long, value_name = "FILE")]
     emr_config: Option<PathBuf>,
+    #[command(flatten)]
+    spark: SparkOptions,
     /// Hadoop's rules: 3.2 for EMR 6.0 to 6.8, 3.3 for 6.9 to 7.3, 3.4 for later releases; auto detects them, or assumes 3.3
     #[arg(long, value_name = "RULES", default_value = "auto", value_parser = ["auto", "3.2", "3.3", "3.4"])]
     rules: String,
@@ -101,7 +104,8 @@ fn variable(text: &str) -> Result<(String, String), String> {
 
 pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
     let files = [&options.executor_cfg, &options.yarn_site, &options.docker_config, &options.emr_config];
-    if files.iter().filter(|file| file.as_deref() == Some(Path::new("-"))).count() > 1 {
+    let files = files.into_iter().chain([options.spark.file()]);
+    if files.filter(|file| file.as_deref() == Some(Path::new("-"))).count() > 1 {
         output::tell("error: only one of the files can be standard input");
         return Ok(ExitCode::from(USAGE));
     }

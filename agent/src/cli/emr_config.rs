@@ -2,22 +2,99 @@
 
 use std::process::ExitCode;
 
-use clap::Args;
-use domain::emr::emr_config::{TrustedEntry, render};
+use clap::{Args, ValueEnum};
+use domain::emr::emr_config::{ClusterWishes, NotAnEntry, Spelling, TrustedEntry, render};
+use domain::emr::submission::Submission;
+use thiserror::Error;
 
 use super::{Exit, output};
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
     /// Host of a registry to trust, or a host and the beginning of repositories' names
-    #[arg(long, value_name = "HOST", required = true, num_args = 1..)]
+    #[arg(long, value_name = "HOST", required_unless_present = "image", num_args = 1..)]
     registry: Vec<TrustedEntry>,
-    /// Turn EMR's own ECR authentication off, so that the agent alone brings credentials
+    /// An image that jobs use: its registry is trusted
+    #[arg(long, value_name = "IMAGE", num_args = 1..)]
+    image: Vec<String>,
+    /// Allow this path as the source of read-only mounts, on top of EMR's defaults; may be given several times
+    #[arg(long, value_name = "PATH")]
+    ro_mount: Vec<String>,
+    /// Whose spelling of the members
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Format::Cli)]
+    format: Format,
+    /// Make Spark run in Docker containers of the image unless a job says otherwise
+    #[arg(long, requires = "image")]
+    spark_defaults: bool,
+    /// The published config.json that spark-defaults name
+    #[arg(long, value_name = "URI", default_value = "hdfs:///user/hadoop/config.json")]
+    client_config: String,
+    /// Leave EMR's own ECR authentication on, beside the agent
     #[arg(long)]
-    only_agent: bool,
+    keep_emr_authentication: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Format {
+    /// For aws emr create-cluster --configurations
+    Cli,
+    /// For AWS::EMR::Cluster
+    #[value(name = "cloudformation")]
+    CloudFormation,
+}
+
+#[derive(Debug, Error)]
+enum WishError {
+    #[error("--image names no registry: name it with --registry")]
+    Image(#[from] NotAnEntry),
+    #[error("--ro-mount {0:?} is not an absolute path without commas, colons and spaces")]
+    Mount(String),
+    #[error("--spark-defaults takes one --image, not {0}")]
+    Images(usize),
 }
 
 pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
-    output::print_json(&render(&options.registry, options.only_agent))?;
+    let wishes = wishes(options).map_err(|error| Exit::Usage(error.into()))?;
+    for entry in options.registry.iter().filter(|entry| entry.names_repository()) {
+        output::tell(&format!(
+            "warning: {entry} trusts only what lies below it, {entry}/..., and not {entry}:TAG; to trust that, name the host alone"
+        ));
+    }
+    output::print_json(&render(&wishes, options.format.into()))?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn wishes(options: &Options) -> Result<ClusterWishes, WishError> {
+    let is_path = |path: &str| path.starts_with('/') && !path.contains([',', ':', ' ', '=', '#', '\n', '\t']);
+    if let Some(mount) = options.ro_mount.iter().find(|path| !is_path(path)) {
+        return Err(WishError::Mount(mount.clone()));
+    }
+    let spark_defaults = match (options.spark_defaults, options.image.as_slice()) {
+        (false, _) => None,
+        (true, [image]) => Some(Submission {
+            image: image.clone(),
+            mounts: Vec::new(),
+            client_config: options.client_config.clone(),
+            kerberos: false,
+        }),
+        (true, images) => return Err(WishError::Images(images.len())),
+    };
+    let of_images = options.image.iter().map(|image| TrustedEntry::of_image(image));
+    let mut registries = options.registry.clone();
+    registries.extend(of_images.collect::<Result<Vec<_>, _>>()?);
+    Ok(ClusterWishes {
+        registries,
+        ro_mounts: options.ro_mount.clone(),
+        keeps_emr_authentication: options.keep_emr_authentication,
+        spark_defaults,
+    })
+}
+
+impl From<Format> for Spelling {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Cli => Self::Cli,
+            Format::CloudFormation => Self::CloudFormation,
+        }
+    }
 }

@@ -3,7 +3,6 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use domain::settings::{LibraryLogLevel, LogFormat, LogLevel, LogSettings};
 use domain::status::Report;
 use serde::Serialize;
 
@@ -47,12 +46,7 @@ struct ChangeLine<'a> {
 pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
     let settings = options.config.read()?;
     // Errors are part of the result: the log would only repeat them.
-    log::start(&LogSettings {
-        level: LogLevel::Error,
-        libraries: LibraryLogLevel::Error,
-        format: LogFormat::Text,
-        file: None,
-    })?;
+    log::start(&log::ERRORS_ALONE)?;
     log::redact_panics();
     crate::io::process::forbid_core_dumps()?;
     let intent = if options.dry_run { Intent::DryRun } else { Intent::Apply };

@@ -21,6 +21,13 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::{LookupSpan, Registry};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+/// For commands whose output has the rest.
+pub(crate) const ERRORS_ALONE: LogSettings = LogSettings {
+    level: LogLevel::Error,
+    libraries: LibraryLogLevel::Error,
+    format: LogFormat::Text,
+    file: None,
+};
 /// Days of log files that are kept.
 const KEPT_FILES: usize = 7;
 

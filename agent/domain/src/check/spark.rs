@@ -79,6 +79,12 @@ impl SparkProperties {
         request
     }
 
+    /// The file that the job's containers get their credentials from, if it names one.
+    pub fn client_config(&self) -> Option<&str> {
+        let (executors, master) = self.environments();
+        executors.get(CLIENT_CONFIG).or(master.get(CLIENT_CONFIG)).map(|property| property.value.as_str())
+    }
+
     /// Whether anything is said to YARN's container runtimes.
     pub fn concerns_containers(&self) -> bool {
         self.properties.iter().any(|property| property.key.contains(PREFIX))

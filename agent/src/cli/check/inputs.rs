@@ -7,10 +7,9 @@ use domain::check::{
     self, ClientConfig, EmrNode, HadoopVersion, Inputs, Machine, Report, Request, TextAlone,
 };
 use domain::documents::PublishedPath;
-use domain::settings::{LibraryLogLevel, LogFormat, LogLevel, LogSettings};
 use jiff::Timestamp;
 
-use super::super::{Exit, runtime};
+use super::super::{Exit, job};
 use super::{Options, online};
 use crate::io::node::{self, ThisMachine, named_file};
 use crate::io::{hadoop_conf, log};
@@ -19,19 +18,18 @@ use crate::wiring::node_inputs;
 pub(super) fn check(options: &Options) -> Result<Report, Exit> {
     let named = [&options.executor_cfg, &options.yarn_site, &options.docker_config, &options.emr_config];
     if named.iter().any(|file| file.is_some()) {
-        return Ok(check::run(&named_files(options)));
+        let mut inputs = named_files(options);
+        if let Some(job) = options.spark.read(false)? {
+            job.join(&mut inputs);
+        }
+        return Ok(check::run(&inputs));
     }
     check_node(options)
 }
 
 fn check_node(options: &Options) -> Result<Report, Exit> {
     let settings = options.config.read()?;
-    log::start(&LogSettings {
-        level: LogLevel::Error,
-        libraries: LibraryLogLevel::Error,
-        format: LogFormat::Text,
-        file: None,
-    })?;
+    log::start(&log::ERRORS_ALONE)?;
     let mut inputs = node_inputs(&settings, Timestamp::now());
     inputs.request = request(options);
     if let Some(release) = &options.release {
@@ -41,26 +39,14 @@ fn check_node(options: &Options) -> Result<Report, Exit> {
     if let Some(hadoop) = named_rules(options) {
         inputs.hadoop = hadoop;
     }
-    let runtime = runtime()?;
-    let report = runtime.block_on(async {
-        let read = online::client_config(client_config(options), &settings, &mut inputs).await;
-        if settings.names_hadoops_own_conf_dir() {
-            online::ask_docker(&mut inputs).await;
+    let job = options.spark.read(true)?;
+    if let Some(job) = job {
+        job.join(&mut inputs);
+        if !job::is_node(&inputs) {
+            job::leave_node_out(&mut inputs);
         }
-        if !options.offline {
-            online::ask_aws(&settings, &mut inputs).await;
-        }
-        let mut report = check::run(&inputs);
-        if options.offline {
-            report.not_judged.push("AWS and the registries, because of --offline".to_owned());
-        } else {
-            online::ask_registries(read.as_deref(), &mut report).await;
-        }
-        report
-    });
-    // A call that still hangs must not delay the output.
-    runtime.shutdown_background();
-    Ok(report)
+    }
+    online::judge(&settings, inputs, client_config(options), options.offline)
 }
 
 fn named_files(options: &Options) -> Inputs<'static> {

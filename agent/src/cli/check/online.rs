@@ -11,6 +11,7 @@ use domain::documents::plan::{Found as Placed, Plan};
 use domain::settings::Settings;
 use hadoop_rules::client_config;
 
+use super::super::{Exit, runtime};
 use crate::io::ecr::Ecr;
 use crate::io::node::{access, text_file};
 use crate::io::{docker, hadoop_conf, registry};
@@ -25,12 +26,40 @@ enum Place {
     Elsewhere,
 }
 
-/// Reads the file that a job names by `uri`, or the published one, adds it to the inputs, and returns its content.
-pub(super) async fn client_config(
-    uri: Option<&str>,
+/// Judges the inputs together with what HDFS, Docker and, unless `offline`, AWS and the registries say; `client_config`
+/// is the URI that the job names.
+pub(in crate::cli) fn judge(
     settings: &Settings,
-    inputs: &mut Inputs<'_>,
-) -> Option<Vec<u8>> {
+    mut inputs: Inputs<'_>,
+    client_config: Option<&str>,
+    offline: bool,
+) -> Result<Report, Exit> {
+    let of_job = inputs.spark.as_ref().and_then(|spark| spark.client_config().map(str::to_owned));
+    let uri = client_config.map(str::to_owned).or(of_job);
+    let runtime = runtime()?;
+    let report = runtime.block_on(async {
+        let read = self::client_config(uri.as_deref(), settings, &mut inputs).await;
+        if settings.names_hadoops_own_conf_dir() {
+            ask_docker(&mut inputs).await;
+        }
+        if !offline {
+            ask_aws(settings, &mut inputs).await;
+        }
+        let mut report = check::run(&inputs);
+        if offline {
+            report.not_judged.push("AWS and the registries, because of --offline".to_owned());
+        } else {
+            ask_registries(read.as_deref(), &mut report).await;
+        }
+        report
+    });
+    // A call that still hangs must not delay the output.
+    runtime.shutdown_background();
+    Ok(report)
+}
+
+/// Reads the file that a job names by `uri`, or the published one, adds it to the inputs, and returns its content.
+async fn client_config(uri: Option<&str>, settings: &Settings, inputs: &mut Inputs<'_>) -> Option<Vec<u8>> {
     let place = match uri {
         Some(uri) => place(uri),
         None => Ok(Place::Hdfs(settings.published.path.clone())),
@@ -56,6 +85,13 @@ pub(super) async fn client_config(
     let bytes = config.file.bytes().map(<[u8]>::to_vec);
     inputs.client_config = Some(config);
     bytes
+}
+
+/// The file that a URI names, if it names none that any NodeManager could read; the file itself is not read.
+pub(in crate::cli) fn misplaced(uri: &str) -> Option<ClientConfig> {
+    let why = place(uri).err()?;
+    let file = TextFile { path: uri.to_owned(), content: Content::Absent };
+    Some(ClientConfig { file, access: None, misplaced: Some(why) })
 }
 
 /// As Hadoop's `Path` reads the text.
@@ -149,7 +185,7 @@ async fn published(path: PublishedPath, name: String, settings: &Settings) -> Cl
 }
 
 /// Asks Docker about the images and networks of the request.
-pub(super) async fn ask_docker(inputs: &mut Inputs<'_>) {
+async fn ask_docker(inputs: &mut Inputs<'_>) {
     let networks = check::networks_of_interest(inputs);
     let engine = docker::ask(&check::images_of_interest(inputs), &networks).await;
     if let Some(node) = inputs.node.as_mut().filter(|node| node.runs_containers) {
@@ -158,7 +194,7 @@ pub(super) async fn ask_docker(inputs: &mut Inputs<'_>) {
 }
 
 /// Asks each scope of the settings' and the trusted registries for a token.
-pub(super) async fn ask_aws(settings: &Settings, inputs: &mut Inputs<'_>) {
+async fn ask_aws(settings: &Settings, inputs: &mut Inputs<'_>) {
     let trusted = check::run(inputs).trusted_registries();
     let scopes: BTreeSet<TokenScope> =
         settings.wanted_registries(&trusted).into_iter().map(|wanted| wanted.scope).collect();
@@ -176,7 +212,7 @@ pub(super) async fn ask_aws(settings: &Settings, inputs: &mut Inputs<'_>) {
 
 /// Asks the registry of each image that is not on the node for its manifest, with the credential that a pull
 /// would use.
-pub(super) async fn ask_registries(client_config: Option<&[u8]>, report: &mut Report) {
+async fn ask_registries(client_config: Option<&[u8]>, report: &mut Report) {
     let credentials = client_config.and_then(|bytes| client_config::read(bytes).ok()).unwrap_or_default();
     let architecture = check::docker_architecture(std::env::consts::ARCH);
     for image in &mut report.images {

@@ -1,0 +1,153 @@
+//! A command that starts a Spark job: `spark-submit` and its relatives, with what stands before and behind.
+
+use thiserror::Error;
+
+use crate::check::SparkProperty;
+
+/// Programs that take the options of spark-submit.
+const PROGRAMS: [&str; 5] = ["spark-submit", "spark-shell", "spark-sql", "pyspark", "sparkR"];
+/// Options without a value. All others have one, as Spark's parser requires it of those that it knows.
+const FLAGS: [&str; 7] = ["--help", "-h", "--verbose", "-v", "--version", "--supervise", "--usage-error"];
+
+/// The command, its words as a shell makes them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SparkSubmit {
+    words: Vec<String>,
+    /// Index of the program's word.
+    program: usize,
+    /// What `--conf` sets, in order.
+    conf: Vec<(String, String)>,
+    properties_file: Option<String>,
+    proxy_user: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum CommandError {
+    #[error("the command has a quote that does not end")]
+    Quotes,
+    #[error("the command names none of {}", PROGRAMS.join(", "))]
+    NoProgram,
+    #[error("the option {0} has no value")]
+    NoValue(String),
+    #[error("--conf {0} is not KEY=VALUE")]
+    NotAProperty(String),
+}
+
+impl SparkSubmit {
+    /// The command as people write it in a shell; nothing is expanded.
+    pub fn parse(text: &str) -> Result<Self, CommandError> {
+        // A line that ends in a backslash goes on; shlex makes an empty word of it.
+        Self::of_words(shlex::split(&text.replace("\\\n", "")).ok_or(CommandError::Quotes)?)
+    }
+
+    pub fn of_words(words: Vec<String>) -> Result<Self, CommandError> {
+        let is_program = |word: &String| PROGRAMS.contains(&word.rsplit('/').next().unwrap_or_default());
+        let program = words.iter().position(is_program).ok_or(CommandError::NoProgram)?;
+        let (mut conf, mut properties_file, mut proxy_user) = (Vec::new(), None, None);
+        let mut rest = words[program + 1..].iter();
+        // What is no option is the application, and all behind it is the application's.
+        while let Some(word) = rest.next().filter(|word| word.starts_with('-')) {
+            if FLAGS.contains(&word.as_str()) {
+                continue;
+            }
+            let (option, value) = match word.split_once('=') {
+                Some((option, value)) if option.starts_with("--") => (option, value),
+                _ => {
+                    (word.as_str(), rest.next().ok_or_else(|| CommandError::NoValue(word.clone()))?.as_str())
+                }
+            };
+            match option {
+                "--conf" | "-c" => {
+                    let property = value.split_once('=');
+                    let (key, value) =
+                        property.ok_or_else(|| CommandError::NotAProperty(value.to_owned()))?;
+                    conf.push((key.to_owned(), value.to_owned()));
+                }
+                "--properties-file" => properties_file = Some(value.to_owned()),
+                "--proxy-user" => proxy_user = Some(value.to_owned()),
+                _ => {}
+            }
+        }
+        Ok(Self { words, program, conf, properties_file, proxy_user })
+    }
+
+    /// The properties that the command sets by itself, in order: of a key that is set twice the last one counts.
+    pub fn properties(&self) -> Vec<SparkProperty> {
+        let property = |(key, value): &(String, String)| SparkProperty {
+            key: key.clone(),
+            value: value.clone(),
+            line: None,
+        };
+        self.conf.iter().map(property).collect()
+    }
+
+    /// Read instead of spark-defaults.conf.
+    pub fn properties_file(&self) -> Option<&str> {
+        self.properties_file.as_deref()
+    }
+
+    /// The user of the job, if it is not the one who submits it.
+    pub fn proxy_user(&self) -> Option<&str> {
+        self.proxy_user.as_deref()
+    }
+
+    /// What the command sets otherwise than the properties do, which it is to be given: key, its value, ours.
+    pub fn conflicts<'s>(&'s self, with: &'s [(String, String)]) -> Vec<(&'s str, &'s str, &'s str)> {
+        let last = |key: &str| self.conf.iter().rev().find(|(other, _)| other == key);
+        let conflict = |(key, ours): &'s (String, String)| {
+            let (_, theirs) = last(key)?;
+            (theirs != ours).then_some((key.as_str(), theirs.as_str(), ours.as_str()))
+        };
+        with.iter().filter_map(conflict).collect()
+    }
+
+    /// The words with `--conf` for each property right behind the program.
+    pub fn with(&self, properties: &[(String, String)]) -> Vec<String> {
+        let (before, behind) = self.words.split_at(self.program + 1);
+        let options =
+            properties.iter().flat_map(|(key, value)| ["--conf".to_owned(), format!("{key}={value}")]);
+        before.iter().cloned().chain(options).chain(behind.iter().cloned()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pairs(command: &SparkSubmit) -> Vec<(&str, &str)> {
+        command.conf.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect()
+    }
+
+    #[test]
+    fn options_end_at_the_application() {
+        let text = r#"sudo -u hadoop /usr/bin/spark-submit --master yarn -v --conf a=b=c -c d="e f" \
+            --conf=g=h --class x.Main app.jar --conf not=ours"#;
+        let command = SparkSubmit::parse(text).expect("a command");
+        assert_eq!(pairs(&command), [("a", "b=c"), ("d", "e f"), ("g", "h")]);
+        assert_eq!((command.properties_file(), command.proxy_user()), (None, None));
+        let named =
+            SparkSubmit::parse("pyspark --properties-file p.conf --proxy-user ann").expect("a command");
+        assert_eq!((named.properties_file(), named.proxy_user()), (Some("p.conf"), Some("ann")));
+    }
+
+    #[test]
+    fn what_is_no_command_is_refused() {
+        let check = |text: &str, expected: CommandError| assert_eq!(SparkSubmit::parse(text), Err(expected));
+        check("hadoop jar x.jar", CommandError::NoProgram);
+        check("", CommandError::NoProgram);
+        check("spark-submit 'x", CommandError::Quotes);
+        check("spark-submit --conf", CommandError::NoValue("--conf".to_owned()));
+        check("spark-submit --conf x main.py", CommandError::NotAProperty("x".to_owned()));
+    }
+
+    #[test]
+    fn options_go_behind_the_program() {
+        let command = SparkSubmit::parse("env A=b spark-submit --conf a=1 main.py").expect("a command");
+        let ours = [("a".to_owned(), "2".to_owned()), ("b".to_owned(), "x y".to_owned())];
+        assert_eq!(command.conflicts(&ours), [("a", "1", "2")]);
+        let words = command.with(&ours);
+        let expected =
+            ["env", "A=b", "spark-submit", "--conf", "a=2", "--conf", "b=x y", "--conf", "a=1", "main.py"];
+        assert_eq!(words, expected);
+    }
+}

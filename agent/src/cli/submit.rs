@@ -1,0 +1,105 @@
+//! `submit`: submits a Spark job to Docker containers, if they would launch.
+
+use std::io;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, ExitCode};
+
+use clap::Args;
+use domain::check::Report;
+use domain::emr::spark_submit::SparkSubmit;
+use domain::findings::codes;
+use jiff::Timestamp;
+
+use super::check::online;
+use super::job::{self, Job, JobOptions};
+use super::{ConfigOption, Exit, FAILURE, USAGE, output};
+use crate::io::log;
+use crate::wiring::node_inputs;
+
+/// As shells have it.
+const NOT_EXECUTABLE: u8 = 126;
+const NOT_FOUND: u8 = 127;
+
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    #[command(flatten)]
+    config: ConfigOption,
+    #[command(flatten)]
+    job: JobOptions,
+    /// Call neither AWS nor the registries; what they would say is not judged
+    #[arg(long)]
+    offline: bool,
+    /// The command, as in -- spark-submit --deploy-mode cluster main.py
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    command: Vec<String>,
+}
+
+pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
+    let settings = options.config.read()?;
+    let command =
+        SparkSubmit::of_words(options.command.clone()).map_err(|error| Exit::Usage(error.into()))?;
+    let submission = options.job.submission(&settings);
+    let properties = submission.properties();
+    let conflicts = command.conflicts(&properties);
+    for (key, theirs, ours) in &conflicts {
+        output::tell(&format!(
+            "error: the command sets {key}={theirs}, and the options of submit ask for {ours}"
+        ));
+    }
+    if !conflicts.is_empty() {
+        return Ok(nothing_runs(FAILURE));
+    }
+    log::start(&log::ERRORS_ALONE)?;
+    let mut inputs = node_inputs(&settings, Timestamp::now());
+    let words = command.with(&properties);
+    let checked = SparkSubmit::of_words(words.clone()).map_err(|error| Exit::Usage(error.into()))?;
+    let of_command = Job::of_command(&checked, None, true).map_err(|error| Exit::Usage(error.into()))?;
+    of_command.join(&mut inputs);
+    inputs.request.images = vec![submission.image.clone().into_bytes()];
+    let is_node = job::is_node(&inputs);
+    if !is_node {
+        job::leave_node_out(&mut inputs);
+    }
+    let report = online::judge(&settings, inputs, None, options.offline)?;
+    job::warn(&report);
+    if report.failed() {
+        return Ok(nothing_runs(FAILURE));
+    }
+    let left_open = left_open(&report, is_node && !options.offline);
+    if !left_open.is_empty() {
+        output::tell(&format!(
+            "error: whether the containers launch cannot be judged: {}",
+            left_open.join("; ")
+        ));
+        return Ok(nothing_runs(USAGE));
+    }
+    Ok(replaced_by(&words))
+}
+
+/// What the verdict depends on and nobody could tell. Where the node or the registry was left out, which is said, only
+/// what was asked and gave no answer counts.
+fn left_open(report: &Report, is_whole: bool) -> Vec<String> {
+    let unanswered = [codes::CLIENT_CONFIG_UNKNOWN, codes::REGISTRY_UNREACHABLE];
+    let findings = report.findings.iter().filter(|finding| unanswered.contains(&finding.code));
+    let mut open: Vec<String> = findings.map(|finding| finding.message.clone()).collect();
+    if is_whole {
+        let images = report.images.iter().filter(|image| image.would_launch.is_none());
+        open.extend(images.flat_map(|image| image.unknown.clone()));
+    }
+    open.dedup();
+    open
+}
+
+fn nothing_runs(code: u8) -> ExitCode {
+    output::tell("emr-ecr-agent: the command was not run");
+    ExitCode::from(code)
+}
+
+/// The command takes this process's place, so that its exit code and the signals it gets are its own. Returns only if
+/// it cannot be run.
+fn replaced_by(words: &[String]) -> ExitCode {
+    let Some((program, arguments)) = words.split_first() else { return nothing_runs(USAGE) };
+    let error = Command::new(program).args(arguments).exec();
+    output::tell(&format!("emr-ecr-agent: cannot run {program}: {error}"));
+    ExitCode::from(if error.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { NOT_EXECUTABLE })
+}
