@@ -1,16 +1,22 @@
 //! container-executor.cfg: whether Hadoop accepts it, and which lines do something other than
 //! their author probably meant.
 
+use std::borrow::Cow;
+
 use hadoop_rules::executor_config::{
     DOCKER, ExecutorConfig, HEAD, MODULE_ENABLED_KEY, NM_GROUP_KEY, NoteKind, ParseError, lossy,
 };
 use hadoop_rules::users;
 
 use super::inputs::{Content, Inputs, TextFile};
+use super::launch::has_docker_section;
 use super::report::{ExecutorCfgReport, ParseErrorReport};
 use super::{keys, registries};
 use crate::findings::{Code, Finding, Findings, Fix, clipped, codes};
 
+/// A broken file is corrected so far to find what else is wrong with it.
+const MOST_REPAIRS: usize = 25;
+const LARGEST_TO_REPAIR: usize = 1 << 20;
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// The NodeManager's group on EMR.
 const NM_GROUP: &str = "yarn";
@@ -39,9 +45,53 @@ pub(super) fn check(file: &TextFile, inputs: &Inputs<'_>, found: &mut Findings) 
                 message: finding.message.clone(),
             });
             found.add(finding);
+            check_the_rest(&file.path, bytes, error, inputs, found);
         }
     }
     report
+}
+
+/// What else would come to light once the first fault is corrected.
+fn check_the_rest(path: &str, bytes: &[u8], first: ParseError, inputs: &Inputs<'_>, found: &mut Findings) {
+    if bytes.len() > LARGEST_TO_REPAIR {
+        return;
+    }
+    let mut lines: Vec<Cow<'_, [u8]>> = bytes.split(|byte| *byte == b'\n').map(Cow::Borrowed).collect();
+    let mut error = first;
+    for _ in 0..MOST_REPAIRS {
+        let code = fatal_code(bytes, &error);
+        let line = error.line().and_then(|line| usize::try_from(line).ok()?.checked_sub(1));
+        match (code, line.and_then(|line| lines.get_mut(line))) {
+            (codes::TOO_MANY_SECTIONS | codes::NOTHING_CONFIGURED | codes::CONFIG_UNREADABLE, _)
+            | (_, None) => {
+                return;
+            }
+            (codes::CRLF, _) => {
+                for line in &mut lines {
+                    let rest = line.strip_suffix(b"\r").map(<[u8]>::to_vec);
+                    *line = rest.map_or_else(|| line.clone(), Cow::Owned);
+                }
+            }
+            (codes::BYTE_ORDER_MARK, Some(line)) => {
+                *line = Cow::Owned(line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line).to_vec());
+            }
+            (codes::BROKEN_SECTION_HEADER, Some(line)) => {
+                let name = line.trim_ascii().split(|byte| *byte == b']').next().unwrap_or_default();
+                *line = Cow::Owned([name, b"]"].concat());
+            }
+            // A line without a meaning keeps the numbers of the others.
+            (_, Some(line)) => *line = Cow::Borrowed(b"#"),
+        }
+        let text = lines.join(&b'\n');
+        match ExecutorConfig::parse(text.clone(), inputs.hadoop.rules) {
+            Ok(config) => return check_config(path, &text, &config, inputs, found),
+            Err(next) if next == error => return,
+            Err(next) => {
+                found.add(unparsable(path, &text, &next));
+                error = next;
+            }
+        }
+    }
 }
 
 fn unread(file: &TextFile) -> Finding {
@@ -83,7 +133,7 @@ fn unparsable(path: &str, bytes: &[u8], error: &ParseError) -> Finding {
         codes::EMPTY_SECTION_NAME => Fix::manual("name the section, such as [docker], or remove the line"),
         codes::TOO_MANY_SECTIONS => Fix::manual("remove sections: Hadoop survives nineteen"),
         codes::CONFIG_UNREADABLE => Fix::manual("replace the file"),
-        _ => Fix::set(HEAD, NM_GROUP_KEY, NM_GROUP),
+        _ => Fix::manual(format!("set {NM_GROUP_KEY}, and what Docker needs in the section [docker]")),
     };
     let message = match code {
         codes::INDENTED_COMMENT => {
@@ -137,13 +187,14 @@ fn check_config(
     if config.nm_group().is_none() {
         found.add(without_group(path, bytes, config));
     }
-    check_docker_switch(path, config, found);
+    check_docker_switch(path, bytes, config, found);
     check_minimum_id(path, config, found);
     check_notes(path, config, found);
     keys::check(path, config, found);
-    registries::check_lists(path, config, found);
-    if config.docker_supported() {
-        registries::check_coverage(path, config, &inputs.registries, found);
+    let is_emr = inputs.is_emr(!registries::trusted_ecr_registries(config).is_empty());
+    registries::check_lists(path, config, is_emr, found);
+    if config.docker_supported() || has_docker_section(config) {
+        registries::check_coverage(path, config, &inputs.registries, is_emr, found);
     }
 }
 
@@ -172,7 +223,23 @@ fn without_group(path: &str, bytes: &[u8], config: &ExecutorConfig) -> Finding {
     }
 }
 
-fn check_docker_switch(path: &str, config: &ExecutorConfig, found: &mut Findings) {
+/// There is none, or it is written in another way.
+fn without_docker_section(path: &str, bytes: &[u8], config: &ExecutorConfig) -> Finding {
+    let alike =
+        config.sections().find(|section| section.trim_ascii().eq_ignore_ascii_case(DOCKER.as_bytes()));
+    let Some(alike) = alike else {
+        let fix = "add a section [docker] with module.enabled=true, docker.trusted.registries, docker.allowed.networks and docker.allowed.capabilities";
+        let message = "there is no section [docker]: Docker is off";
+        return Finding::new(codes::DOCKER_OFF, message).fix(Fix::manual(fix)).in_file(path);
+    };
+    let header = [b"[", alike, b"]"].concat();
+    let line = (1_u32..).zip(bytes.split(|byte| *byte == b'\n')).find(|(_, line)| line.starts_with(&header));
+    let message = format!("the section [{}] is not [docker]: Docker is off", lossy(alike));
+    let finding = Finding::new(codes::DOCKER_OFF, message).fix(Fix::replace_line("[docker]")).in_file(path);
+    finding.at(line.map(|(number, _)| number)).about(&header)
+}
+
+fn check_docker_switch(path: &str, bytes: &[u8], config: &ExecutorConfig, found: &mut Findings) {
     if config.docker_supported() {
         return;
     }
@@ -190,9 +257,13 @@ fn check_docker_switch(path: &str, config: &ExecutorConfig, found: &mut Findings
             let message = format!("module.enabled is `{}`: Docker is off", lossy(clipped(entry.value)));
             Finding::new(codes::DOCKER_OFF, message).at(entry.line).about(entry.value)
         }
-        None => {
+        None if has_docker_section(config) => {
             let message = "module.enabled is not set in the section [docker]: Docker is off";
             Finding::new(codes::DOCKER_OFF, message)
+        }
+        None => {
+            found.add(without_docker_section(path, bytes, config));
+            return;
         }
     };
     found.add(finding.fix(Fix::set(DOCKER, MODULE_ENABLED_KEY, "true")).in_file(path));

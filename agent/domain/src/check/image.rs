@@ -5,14 +5,14 @@ use hadoop_rules::executor_config::{
 };
 use hadoop_rules::image_name;
 use hadoop_rules::launch::{self, DockerAccess, Host, LaunchCommand};
-use hadoop_rules::mounts::{self, Paths, RequestedMount};
+use hadoop_rules::mounts::{self, MountRefusal, Paths, RO_MOUNTS_KEY, RW_MOUNTS_KEY, RequestedMount};
 use hadoop_rules::trust::{self, Container, PrivilegedRefusal, PrivilegedRequest};
 
 use super::docker_mounts;
 use super::docker_name;
 use super::inputs::{Inputs, Machine, Request};
 use super::job;
-use super::launch::{Defaults, overlong_mount_list};
+use super::launch::{Defaults, overlong_mount_list, with_item};
 use super::registries::{is_unresolved, with_entry};
 use super::report::{DockerConfigReport, ExecutorCfgReport, ImageCredential, ImageReport, MountReport};
 use super::yarn::YarnSettings;
@@ -164,10 +164,12 @@ fn check_credential(context: &Context<'_>, report: &ImageReport, found: &mut Fin
 fn check_name(report: &ImageReport, image: &[u8], found: &mut Findings) {
     let name = &report.image;
     let invalid = |message: String| {
-        Finding::new(codes::IMAGE_INVALID, message).fix(Fix::manual(format!(
-            "write [host[:port]/]repository[:tag], the repository in lower case: {}",
-            lossy(image.trim_ascii()).to_lowercase()
-        )))
+        let form = "write [host[:port]/]repository[:tag], the repository in lower case";
+        let fix = match probable_name(&lossy(image)) {
+            Some(meant) => Fix::manual(format!("{form}: {meant}")),
+            None => Fix::manual(form),
+        };
+        Finding::new(codes::IMAGE_INVALID, message).fix(fix)
     };
     if report.name_valid {
         if let Err(fault) = docker_name::check(name) {
@@ -183,6 +185,18 @@ fn check_name(report: &ImageReport, image: &[u8], found: &mut Findings) {
         .fix(Fix::manual(format!("name a tag: {}:<tag>", without_tag(before)))),
         _ => invalid(format!("container-executor does not accept the image name `{name}`")),
     });
+}
+
+/// What was probably meant, if that is a name that YARN and Docker take.
+fn probable_name(image: &str) -> Option<String> {
+    let bare = image.trim_matches(|c: char| c.is_whitespace() || "\"'`".contains(c));
+    let bare = bare.split_once("://").map_or(bare, |(_, rest)| rest).trim_end_matches(':');
+    let lower = match bare.rsplit_once(':') {
+        Some((name, tag)) if !tag.contains('/') => format!("{}:{tag}", name.to_lowercase()),
+        _ => bare.to_lowercase(),
+    };
+    let is_sound = image_name::is_valid(lower.as_bytes()) && docker_name::check(&lower).is_ok();
+    (is_sound && lower != image).then_some(lower)
 }
 
 fn without_tag(image: &str) -> &str {
@@ -235,7 +249,7 @@ fn check_by_executor_cfg(
         let entries = context.unresolved.join("`, `");
         report.unknown.push(format!("what becomes of `{entries}` in {TRUSTED_REGISTRIES_KEY}"));
         (report.trusted, report.privileged_trusted) = (None, None);
-    } else if !counts {
+    } else if !counts && report.name_valid {
         found.add(not_trusted(executor_cfg, config, &report.image));
     }
     if let (true, Err(refusal)) = (request.privileged, privileged) {
@@ -266,14 +280,20 @@ fn check_by_executor_cfg(
 
 fn not_trusted(file: &ExecutorCfgReport, config: &ExecutorConfig, image: &str) -> Finding {
     let entry = config.entry(DOCKER, TRUSTED_REGISTRIES_KEY);
+    let value = entry.map(|entry| entry.value).unwrap_or_default();
     let wanted = match registry_of(image) {
-        DOCKER_HUB => image.split_once('/').map_or("library", |(namespace, _)| namespace),
-        host => host,
+        DOCKER_HUB => image.split_once('/').map(|(namespace, _)| namespace),
+        host => Some(host),
     };
     let message = format!("`{image}` is not trusted: no entry of the list is a prefix of it up to a `/`");
-    let fix = with_entry(entry.map(|entry| entry.value).unwrap_or_default(), wanted);
+    let fix = match wanted {
+        Some(wanted) => with_entry(value, wanted, config.rules()),
+        None => Fix::manual(
+            "push the image to a registry of your own and name it with the registry's host: an image without a `/` is trusted by an entry `library` alone, which trusts all of them",
+        ),
+    };
     let finding = Finding::new(codes::IMAGE_NOT_TRUSTED, message).fix(fix).in_file(&file.path);
-    finding.at(entry.map(|entry| entry.line)).about(entry.map(|entry| entry.value).unwrap_or_default())
+    finding.at(entry.map(|entry| entry.line)).about(value)
 }
 
 fn check_mounts(
@@ -286,16 +306,25 @@ fn check_mounts(
     let file = config_path(path, *machine);
     let mut reports = Vec::new();
     let mut all_allowed = true;
-    for (written, mount) in request.mounts.iter().zip(commands(context)) {
-        let refusal = mounts::check(config, &[&mount], &file, *machine).err();
+    let refusals: Vec<_> = commands(context)
+        .into_iter()
+        .map(|mount| (mounts::check(config, &[&mount], &file, *machine).err(), mount))
+        .collect();
+    let lacking = Lacking::of(&refusals);
+    for (written, (refusal, _)) in request.mounts.iter().zip(refusals) {
         if let Some(refusal) = &refusal {
             all_allowed = false;
             let number = refusal.native_number(config.rules());
             let message =
                 format!("{refusal} (docker error code={number}, {})", refusal.native_name(config.rules()));
-            let fix = Fix::manual(
-                "name the source, or a directory above it, in docker.allowed.ro-mounts or docker.allowed.rw-mounts, and give the mode :ro or :rw",
-            );
+            let fix = match refusal {
+                MountRefusal::ReadOnly { .. } => allowed_mounts(config, RO_MOUNTS_KEY, &lacking),
+                MountRefusal::ReadWrite { .. } => allowed_mounts(config, RW_MOUNTS_KEY, &lacking),
+                MountRefusal::AllowedMountMissing { .. } => {
+                    Fix::manual("correct the list first, and then check the mount again")
+                }
+                _ => Fix::manual("write SRC:DST:ro or SRC:DST:rw, with a source that exists on the node"),
+            };
             found.add(Finding::new(codes::MOUNT_REFUSED, message).fix(fix).in_file(path));
         }
         reports.push(MountReport {
@@ -318,6 +347,39 @@ fn check_mounts(
         }
     }
     reports
+}
+
+/// The sources that each list lacks.
+struct Lacking {
+    read_only: Vec<String>,
+    read_write: Vec<String>,
+}
+
+impl Lacking {
+    fn of(refusals: &[(Option<MountRefusal>, Vec<u8>)]) -> Self {
+        let mut lacking = Self { read_only: Vec::new(), read_write: Vec::new() };
+        for (refusal, mount) in refusals {
+            let list = match refusal {
+                Some(MountRefusal::ReadOnly { .. }) => &mut lacking.read_only,
+                Some(MountRefusal::ReadWrite { .. }) => &mut lacking.read_write,
+                _ => continue,
+            };
+            let source = lossy(mount.split(|byte| *byte == b':').next().unwrap_or_default()).into_owned();
+            if !list.contains(&source) {
+                list.push(source);
+            }
+        }
+        lacking
+    }
+}
+
+/// The list with all that the job's mounts need.
+fn allowed_mounts(config: &ExecutorConfig, key: &'static str, lacking: &Lacking) -> Fix {
+    let value = config.get(DOCKER, key).unwrap_or_default();
+    let sources = if key == RO_MOUNTS_KEY { &lacking.read_only } else { &lacking.read_write };
+    let list =
+        sources.iter().fold(lossy(value).into_owned(), |list, source| with_item(list.as_bytes(), source));
+    Fix::set(DOCKER, key, list)
 }
 
 /// The mounts as the NodeManager passes them to container-executor.

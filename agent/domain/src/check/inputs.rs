@@ -36,6 +36,11 @@ pub struct Inputs<'m> {
 }
 
 impl Inputs<'_> {
+    /// Whether the cluster is known to be EMR's. Of files by themselves, one that trusts ECR probably is.
+    pub(super) fn is_emr(&self, trusts_ecr: bool) -> bool {
+        self.release.is_some() || self.emr_config.is_some() || self.node.is_none() && trusts_ecr
+    }
+
     /// No inputs yet.
     pub fn nothing(hadoop: HadoopVersion, now: Timestamp) -> Self {
         Self {

@@ -1,6 +1,6 @@
 //! Keys that Hadoop does not know, or does not read where they are.
 
-use hadoop_rules::executor_config::{DOCKER, Entry, ExecutorConfig, HEAD, lossy};
+use hadoop_rules::executor_config::{DOCKER, Entry, ExecutorConfig, HEAD, NM_GROUP_KEY, lossy};
 
 use crate::findings::{Finding, Findings, Fix, clipped, codes};
 
@@ -25,14 +25,31 @@ const DOCKER_KEYS: [&str; 16] = [
 ];
 /// Of the keys above, the one that is also read above the first section.
 const IN_HEAD_TOO: &str = "docker.binary";
+/// All that Hadoop reads above the first section, in any version.
+const HEAD_KEYS: [&str; 12] = [
+    NM_GROUP_KEY,
+    "yarn.nodemanager.local-dirs",
+    "yarn.nodemanager.log-dirs",
+    "banned.users",
+    "min.user.id",
+    "allowed.system.users",
+    "feature.docker.enabled",
+    "feature.mount-cgroup.enabled",
+    "feature.runc.enabled",
+    "feature.tc.enabled",
+    "feature.terminal.enabled",
+    "feature.yarn.sysfs.enabled",
+];
 /// Longer keys are compared with nothing.
 const LONGEST: usize = 100;
 
-/// Every key of `[docker]` that is not known, and every Docker key elsewhere.
+/// Every key that is not known, and every known one that is where Hadoop does not look for it.
 pub(super) fn check(path: &str, config: &ExecutorConfig, found: &mut Findings) {
     for entry in config.entries(DOCKER) {
-        if !is_docker_key(entry.key) {
-            found.add(unknown(path, entry));
+        if is_head_key(entry.key) {
+            found.add(elsewhere(path, DOCKER, entry));
+        } else if !is_docker_key(entry.key) {
+            found.add(unknown(path, DOCKER, config, entry));
         }
         if !found.wants(codes::UNKNOWN_KEY) {
             break;
@@ -40,22 +57,40 @@ pub(super) fn check(path: &str, config: &ExecutorConfig, found: &mut Findings) {
     }
     for section in config.sections().filter(|section| *section != DOCKER.as_bytes()) {
         let Ok(name) = std::str::from_utf8(section) else { continue };
-        let misplaced = |entry: &Entry<'_>| {
+        if name.trim().eq_ignore_ascii_case(DOCKER) {
+            // The section's own name is the one cause.
+            continue;
+        }
+        for entry in config.entries(name) {
             let switch = entry.key == b"module.enabled" && name == HEAD;
-            let docker =
-                entry.key.starts_with(b"docker.") && !(name == HEAD && entry.key == IN_HEAD_TOO.as_bytes());
-            (switch || docker) && is_docker_key(entry.key)
-        };
-        for entry in config.entries(name).filter(misplaced) {
-            found.add(elsewhere(path, name, entry));
+            let docker = entry.key.starts_with(b"docker.") && is_docker_key(entry.key);
+            let is_read = name == HEAD && entry.key == IN_HEAD_TOO.as_bytes();
+            if (switch || docker) && !is_read || name != HEAD && is_head_key(entry.key) {
+                found.add(elsewhere(path, name, entry));
+            } else if name == HEAD
+                && !is_read
+                && !is_head_key(entry.key)
+                && meant_in_head(entry.key).is_some()
+            {
+                found.add(unknown(path, HEAD, config, entry));
+            }
         }
     }
 }
 
-fn unknown(path: &str, entry: Entry<'_>) -> Finding {
+fn unknown(path: &str, section: &str, config: &ExecutorConfig, entry: Entry<'_>) -> Finding {
     let key = lossy(clipped(entry.key));
-    let finding = match meant(&key) {
-        Some(meant) => Finding::new(
+    let meant = if section == HEAD { meant_in_head(entry.key) } else { meant(&key) };
+    let finding = match meant.map(|meant| (meant, config.entry(section, meant))) {
+        Some((meant, Some(set))) => Finding::new(
+            codes::UNKNOWN_KEY,
+            format!(
+                "Hadoop knows no key `{key}`; `{meant}`, which was probably meant, is set at line {}",
+                set.line
+            ),
+        )
+        .fix(Fix::manual("move the value there, or remove the line")),
+        Some((meant, None)) => Finding::new(
             codes::UNKNOWN_KEY,
             format!("Hadoop knows no key `{key}`; `{meant}` was probably meant"),
         )
@@ -75,11 +110,31 @@ fn elsewhere(path: &str, section: &str, entry: Entry<'_>) -> Finding {
         format!("in the section [{section}]")
     };
     let key = lossy(entry.key);
-    Finding::new(codes::KEY_IN_WRONG_SECTION, format!("`{key}` is {place}; Hadoop reads it in [docker] only"))
-        .fix(Fix::set(DOCKER, &key, lossy(clipped(entry.value))))
-        .in_file(path)
-        .at(entry.line)
-        .about(entry.key)
+    let (right, fix) = if is_head_key(entry.key) {
+        ("above the first section", Fix::manual("move the line above the first section"))
+    } else {
+        ("in [docker]", Fix::manual("move the line into the section [docker]"))
+    };
+    let message = format!("`{key}` is {place}; Hadoop reads it {right} only");
+    let finding = Finding::new(codes::KEY_IN_WRONG_SECTION, message).fix(fix);
+    finding.in_file(path).at(entry.line).about(entry.key)
+}
+
+fn is_head_key(key: &[u8]) -> bool {
+    HEAD_KEYS.iter().any(|known| known.as_bytes() == key)
+}
+
+/// The key of the file's head that looks most like this one. Files hold other tools' keys there as well, so it has
+/// to look very much like it.
+fn meant_in_head(key: &[u8]) -> Option<&'static str> {
+    let key = lossy(key);
+    if key.len() > LONGEST {
+        return None;
+    }
+    let plain = key.to_ascii_lowercase().replace('_', "-");
+    let distance = |known: &str| strsim::levenshtein(&plain, known);
+    let nearest = HEAD_KEYS.into_iter().min_by_key(|known| distance(known))?;
+    (distance(nearest) <= 2).then_some(nearest)
 }
 
 fn is_docker_key(key: &[u8]) -> bool {
@@ -115,5 +170,8 @@ mod tests {
         check("module.enable", Some("module.enabled"));
         check("gpu.allowed-device-minor-numbers", None);
         check(&"x".repeat(101), None);
+        assert_eq!(super::meant_in_head(b"banned.user"), Some("banned.users"));
+        assert_eq!(super::meant_in_head(b"feature.docker.enable"), Some("feature.docker.enabled"));
+        assert_eq!(super::meant_in_head(b"my.own.key"), None);
     }
 }

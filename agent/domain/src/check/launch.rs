@@ -1,15 +1,18 @@
 //! Whether container-executor allows what the NodeManager itself adds to every Docker launch.
 
+use hadoop_rules::Rules;
 use hadoop_rules::executor_config::{DOCKER, ExecutorConfig, lossy};
 use hadoop_rules::mounts::{self, MountRefusal, RO_MOUNTS_KEY, RW_MOUNTS_KEY, RequestedMount};
 
-use super::inputs::{Inputs, Request};
+use super::inputs::{Inputs, Machine, Request};
 use super::job::unknown_network;
 use super::yarn::YarnSettings;
 use crate::findings::{Effect, Finding, Findings, Fix, codes};
 
 pub(super) const NETWORKS_KEY: &str = "docker.allowed.networks";
 pub(super) const CAPABILITIES_KEY: &str = "docker.allowed.capabilities";
+/// Longer lists are not written out in fixes.
+const LONGEST_LIST: usize = 4_000;
 /// Each entry is resolved on the machine for each mount, as Hadoop does.
 const MOST_ALLOWED_MOUNTS: usize = 1_000;
 pub(super) const CAPABILITIES: &str = "CHOWN,DAC_OVERRIDE,FSETID,FOWNER,MKNOD,NET_RAW,SETGID,SETUID,SETFCAP,SETPCAP,NET_BIND_SERVICE,SYS_CHROOT,KILL,AUDIT_WRITE";
@@ -51,7 +54,8 @@ pub(super) fn check(
     request: &Request,
     found: &mut Findings,
 ) {
-    if !config.docker_supported() {
+    // Without the section there is but one thing to say.
+    if !config.docker_supported() && !has_docker_section(config) {
         return;
     }
     if request.network.is_none() {
@@ -135,6 +139,23 @@ fn check_capabilities(path: &str, config: &ExecutorConfig, wanted: &[String], fo
     found.add(finding.about(entry.map_or(&[][..], |entry| entry.value)));
 }
 
+/// Whether there is a `[docker]` section to correct.
+pub(super) fn has_docker_section(config: &ExecutorConfig) -> bool {
+    config.sections().any(|section| section == DOCKER.as_bytes())
+}
+
+/// One list of allowed mounts, as it should be.
+struct Allowed {
+    key: &'static str,
+    line: Option<u32>,
+    items: Vec<String>,
+    /// The first entry that ends every launch, and how many there are.
+    broken: Option<(MountRefusal, usize)>,
+    /// The NodeManager's own mounts that the list lacks.
+    lacking: Vec<String>,
+}
+
+/// Both lists, entry by entry, and then each of the NodeManager's own mounts against them.
 fn check_mounts(
     path: &str,
     config: &ExecutorConfig,
@@ -143,68 +164,151 @@ fn check_mounts(
     found: &mut Findings,
 ) {
     let file = inputs.machine.realpath(path.as_bytes()).unwrap_or_else(|| path.into());
-    let check = |mounts: &[&[u8]]| mounts::check(config, mounts, &file, inputs.machine);
-    if let Err(refusal) = check(&[]) {
-        found.add(breaking_list(path, config, &refusal));
+    let repaired = |key| repaired(config, key, &file, inputs.machine);
+    let (Some(ro), Some(rw)) = (repaired(RO_MOUNTS_KEY), repaired(RW_MOUNTS_KEY)) else {
+        let message = "the lists of allowed mounts hold a pattern that cannot be compiled";
+        let fix = Fix::manual("take the pattern out, or correct it");
+        found.add(Finding::new(codes::MOUNT_LIST_BREAKS_LAUNCHES, message).fix(fix).in_file(path));
         return;
-    }
+    };
+    let mut lists = [ro, rw];
+    let Some(sound) = config_of(&lists, config.rules()) else { return };
+    let check = |mount: &str| mounts::check(&sound, &[mount.as_bytes()], &file, inputs.machine);
     let mounts = defaults.mounts.iter().map(|mount| (mount.source.clone(), mount.command(), false));
     let own = defaults.directories.iter().map(|path| (path.clone(), format!("{path}:{path}:rw"), true));
     for (source, mount, is_own) in mounts.chain(own) {
-        let source = source.as_str();
-        let refusal = match check(&[mount.as_bytes()]) {
+        let list = match check(&mount) {
             Ok(_) => continue,
             // The NodeManager creates its directories when it needs them.
             Err(MountRefusal::SourceMissing { .. }) if is_own => continue,
-            Err(refusal) => refusal,
+            Err(MountRefusal::ReadOnly { .. }) => &mut lists[0],
+            Err(MountRefusal::ReadWrite { .. }) => &mut lists[1],
+            Err(refusal) => {
+                let message = format!("the NodeManager mounts `{mount}` into every container: {refusal}");
+                let fix = match refusal {
+                    MountRefusal::SourceMissing { .. } => {
+                        "take the mount out of yarn-site.xml, or create its source"
+                    }
+                    _ => "take the mount out of yarn-site.xml, or correct it there",
+                };
+                let finding = Finding::new(codes::DEFAULT_MOUNT_REFUSED, message).fix(Fix::manual(fix));
+                found.add(finding.in_file(path));
+                continue;
+            }
         };
-        let key = if mount.ends_with(":rw") { RW_MOUNTS_KEY } else { RO_MOUNTS_KEY };
-        let entry = config.entry(DOCKER, key);
-        if matches!(refusal, MountRefusal::SourceMissing { .. }) {
-            let message = format!("the NodeManager mounts `{mount}` into every container: {refusal}");
-            let fix = Fix::manual("take the mount out of yarn-site.xml, or create its source");
-            found.add(Finding::new(codes::DEFAULT_MOUNT_REFUSED, message).fix(fix).in_file(path));
-            continue;
+        list.lacking.push(mount);
+        if !list.items.contains(&source) {
+            list.items.push(source);
         }
-        let value = entry.map_or_else(|| source.to_owned(), |entry| with_item(entry.value, source));
-        let finding = Finding::new(
-            codes::DEFAULT_MOUNT_REFUSED,
-            format!("the NodeManager mounts `{mount}` into every container: {refusal}"),
-        )
-        .fix(Fix::set(DOCKER, key, value));
-        found.add(finding.in_file(path).at(entry.map(|entry| entry.line)));
+    }
+    for list in &lists {
+        if let Some(finding) = list.finding(config.get(DOCKER, list.key).unwrap_or_default()) {
+            found.add(finding.in_file(path).at(list.line));
+        }
     }
 }
 
-fn breaking_list(path: &str, config: &ExecutorConfig, refusal: &MountRefusal) -> Finding {
-    let (key, item) = match refusal {
-        MountRefusal::AllowedMountMissing { key, entry } => (*key, entry.clone()),
-        _ => (RO_MOUNTS_KEY, Vec::new()),
-    };
-    let entry = config.entry(DOCKER, key);
-    let value = entry.map(|entry| entry.value).unwrap_or_default();
-    let fix = match (without_item(value, &item), lossy(&item).trim()) {
-        (_, "") => Fix::manual(format!("remove the line {key}, or name paths that exist")),
-        (rest, _) if rest.is_empty() => Fix::remove_line(),
-        (rest, _) => Fix::set(DOCKER, key, rest),
-    };
-    let message = format!("{refusal}: the lists are resolved before any mount");
-    let finding = Finding::new(codes::MOUNT_LIST_BREAKS_LAUNCHES, message).fix(fix).in_file(path);
-    finding.at(entry.map(|entry| entry.line)).about(&item)
+impl Allowed {
+    fn finding(&self, value: &[u8]) -> Option<Finding> {
+        let fix = match self.items.join(",") {
+            list if list.is_empty() => Fix::remove_line(),
+            list if list.len() > LONGEST_LIST => Fix::manual(
+                "name directories that exist, without a space or a mode, and what the NodeManager mounts",
+            ),
+            list => Fix::set(DOCKER, self.key, list),
+        };
+        if let Some((refusal, count)) = &self.broken {
+            let more = if *count > 1 { format!(" (and {} more)", count - 1) } else { String::new() };
+            let message = format!("{refusal}{more}: the lists are resolved before any mount");
+            let about = match refusal {
+                MountRefusal::AllowedMountMissing { entry, .. } => entry.as_slice(),
+                _ => self.key.as_bytes(),
+            };
+            return Some(Finding::new(codes::MOUNT_LIST_BREAKS_LAUNCHES, message).fix(fix).about(about));
+        }
+        if self.lacking.is_empty() {
+            return None;
+        }
+        let lacking = self.lacking.join("`, `");
+        let message = format!(
+            "the NodeManager mounts `{lacking}` into every container, which {} does not allow",
+            self.key
+        );
+        Some(Finding::new(codes::DEFAULT_MOUNT_REFUSED, message).fix(fix).about(value))
+    }
 }
 
-fn with_item(value: &[u8], item: &str) -> String {
+/// The list with entries corrected or taken out until it resolves; `None` if it cannot be read at all.
+fn repaired(
+    config: &ExecutorConfig,
+    key: &'static str,
+    file: &[u8],
+    machine: &dyn Machine,
+) -> Option<Allowed> {
+    let entry = config.entry(DOCKER, key);
+    let mut list = Allowed {
+        key,
+        line: entry.map(|entry| entry.line),
+        items: config.items(DOCKER, key).map(|item| lossy(item).into_owned()).collect(),
+        broken: None,
+        lacking: Vec::new(),
+    };
+    // Each step makes one entry shorter or takes it out.
+    loop {
+        let alone = config_of(std::slice::from_ref(&list), config.rules())?;
+        match mounts::check(&alone, &[], file, machine) {
+            Ok(_) => return Some(list),
+            Err(refusal @ MountRefusal::AllowedMountMissing { .. }) => {
+                let MountRefusal::AllowedMountMissing { entry, .. } = &refusal else { return None };
+                let entry = lossy(entry).into_owned();
+                let place = list.items.iter().position(|item| *item == entry);
+                let is_first = list.broken.is_none();
+                match place.map(|place| (place, shorter(&entry))) {
+                    Some((place, Some(item))) if !list.items.contains(&item) => list.items[place] = item,
+                    Some((place, _)) => drop(list.items.remove(place)),
+                    None => return None,
+                }
+                match &mut list.broken {
+                    Some((_, count)) => *count += usize::from(is_written(config, key, &entry)),
+                    None if is_first => list.broken = Some((refusal, 1)),
+                    None => {}
+                }
+            }
+            Err(_) => return None,
+        }
+    }
+}
+
+fn is_written(config: &ExecutorConfig, key: &str, entry: &str) -> bool {
+    config.items(DOCKER, key).any(|item| item == entry.as_bytes())
+}
+
+/// The entry as it may have been meant: without spaces around it, then without a destination and a mode.
+fn shorter(entry: &str) -> Option<String> {
+    let trimmed = entry.trim();
+    let shorter = if trimmed == entry { entry.split_once(':')?.0 } else { trimmed };
+    (!shorter.is_empty()).then(|| shorter.to_owned())
+}
+
+/// A configuration with these lists and nothing else.
+fn config_of(lists: &[Allowed], rules: Rules) -> Option<ExecutorConfig> {
+    let line = |list: &Allowed| match &list.items[..] {
+        [] => String::new(),
+        // The space keeps an empty value, which counts.
+        items => format!("{}= {}\n", list.key, items.join(",")),
+    };
+    let text = format!("[{DOCKER}]\n{}", lists.iter().map(line).collect::<String>());
+    ExecutorConfig::parse(text, rules).ok()
+}
+
+/// The list with one more item, and with all others trimmed.
+pub(super) fn with_item(value: &[u8], item: &str) -> String {
     let mut items: Vec<String> = trimmed_items(value);
     items.push(item.to_owned());
     items.join(",")
 }
 
-fn without_item(value: &[u8], item: &[u8]) -> String {
-    let item = lossy(item).trim().to_owned();
-    trimmed_items(value).into_iter().filter(|other| *other != item).collect::<Vec<_>>().join(",")
-}
-
 fn trimmed_items(value: &[u8]) -> Vec<String> {
     let items = value.split(|byte| *byte == b',').map(|item| lossy(item.trim_ascii()).into_owned());
-    items.filter(|item| !item.is_empty()).take(100).collect()
+    items.filter(|item| !item.is_empty()).collect()
 }

@@ -18,6 +18,8 @@ use crate::registry::EcrRegistry;
 const BINARY: &str = "/usr/lib/hadoop-yarn/bin/container-executor";
 const DOCKER_BINARY_KEY: &str = "docker.binary";
 const DOCKER_BINARY: &[u8] = b"/usr/bin/docker";
+/// Directories whose purpose is that everyone writes there.
+const SHARED: [&str; 4] = ["/tmp", "/var/tmp", "/dev/shm", "/mnt/tmp"];
 /// Smaller differences are normal.
 const MUCH_SKEW: i64 = 30;
 
@@ -97,6 +99,9 @@ fn code_of(fault: &SetupFault) -> Option<Code> {
 fn finding(path: &str, code: Code, fault: &SetupFault) -> Finding {
     let fix = match fault {
         SetupFault::Owner { path, .. } => Fix::run(format!("chown root {path}")),
+        SetupFault::Writable { path, .. } if SHARED.contains(&path.as_str()) => {
+            Fix::manual(format!("keep the configuration elsewhere: {path} is for everyone to write"))
+        }
         SetupFault::Writable { path, .. } => Fix::run(format!("chmod go-w {path}")),
         SetupFault::UnknownGroup { .. } => {
             Fix::manual("name the group of the binary, which is yarn on EMR, or create the group")

@@ -26,13 +26,15 @@ pub(super) fn trusted_ecr_registries(config: &ExecutorConfig) -> Vec<EcrRegistry
 }
 
 /// The entries of both lists, and how the lists differ.
-pub(super) fn check_lists(path: &str, config: &ExecutorConfig, found: &mut Findings) {
+pub(super) fn check_lists(path: &str, config: &ExecutorConfig, is_emr: bool, found: &mut Findings) {
     check_entries(path, config, TRUSTED_REGISTRIES_KEY, found);
     if config.rules() != Rules::V3_2 {
         check_entries(path, config, PRIVILEGED_REGISTRIES_KEY, found);
     }
     check_privileged_list(path, config, found);
-    check_emr_defaults(path, config, found);
+    if is_emr {
+        check_emr_defaults(path, config, found);
+    }
 }
 
 /// Whether there is a list at all, and whether it trusts the registries in the settings.
@@ -40,22 +42,24 @@ pub(super) fn check_coverage(
     path: &str,
     config: &ExecutorConfig,
     registries: &[EcrRegistry],
+    is_emr: bool,
     found: &mut Findings,
 ) {
     let Some(entry) =
         config.entry(DOCKER, TRUSTED_REGISTRIES_KEY).filter(|entry| !is_empty_list(entry.value))
     else {
-        let example = registries
-            .first()
-            .map_or("123456789123.dkr.ecr.us-east-1.amazonaws.com", |registry| registry.host().as_str());
-        found.add(
-            Finding::new(
-                codes::TRUSTED_LIST_MISSING,
-                format!("{TRUSTED_REGISTRIES_KEY} is not set in the section [docker]: no image is trusted"),
-            )
-            .fix(Fix::set(DOCKER, TRUSTED_REGISTRIES_KEY, with_emr_defaults(example)))
-            .in_file(path),
-        );
+        let fix = match registries.first() {
+            Some(registry) if is_emr => {
+                Fix::set(DOCKER, TRUSTED_REGISTRIES_KEY, with_emr_defaults(registry.host().as_str()))
+            }
+            Some(registry) => Fix::set(DOCKER, TRUSTED_REGISTRIES_KEY, registry.host().as_str()),
+            None => {
+                Fix::manual(format!("in [{DOCKER}], set {TRUSTED_REGISTRIES_KEY} to your registries' hosts"))
+            }
+        };
+        let message =
+            format!("{TRUSTED_REGISTRIES_KEY} is not set in the section [docker]: no image is trusted");
+        found.add(Finding::new(codes::TRUSTED_LIST_MISSING, message).fix(fix).in_file(path));
         return;
     };
     for registry in registries {
@@ -72,7 +76,7 @@ pub(super) fn check_coverage(
                         registry.host()
                     ),
                 )
-                .fix(with_entry(entry.value, registry.host().as_str()))
+                .fix(with_entry(entry.value, registry.host().as_str(), config.rules()))
                 .in_file(path)
                 .at(entry.line)
                 .about(entry.value)
@@ -83,11 +87,11 @@ pub(super) fn check_coverage(
 }
 
 /// The list with one more entry.
-pub(super) fn with_entry(value: &[u8], entry: &str) -> Fix {
+pub(super) fn with_entry(value: &[u8], entry: &str, rules: Rules) -> Fix {
     if value.len() > LONGEST_LIST {
         return Fix::manual(format!("add to {TRUSTED_REGISTRIES_KEY}, without a space: ,{entry}"));
     }
-    let mut entries = corrected(value);
+    let mut entries = corrected(value, rules);
     if !entries.iter().any(|other| other == entry) {
         entries.push(entry.to_owned());
     }
@@ -119,7 +123,7 @@ fn check_entries(path: &str, config: &ExecutorConfig, key: &str, found: &mut Fin
             _ if line.value.len() > LONGEST_LIST => {
                 Fix::manual(format!("write the entry as {}", corrected_entry(entry)))
             }
-            _ => Fix::set(DOCKER, key, corrected(line.value).join(",")),
+            _ => Fix::set(DOCKER, key, corrected(line.value, config.rules()).join(",")),
         };
         let message = format!("the entry `{}` of {key} {what}", lossy(clipped(entry)));
         let finding = Finding::new(code, message).fix(fix).of_registries(untrusted(config, key, entry));
@@ -250,7 +254,7 @@ fn check_emr_defaults(path: &str, config: &ExecutorConfig, found: &mut Findings)
     } else {
         let mut all = DEFAULT_TRUSTED_REGISTRIES.map(str::to_owned).to_vec();
         all.extend(
-            corrected(line.value)
+            corrected(line.value, config.rules())
                 .into_iter()
                 .filter(|entry| !DEFAULT_TRUSTED_REGISTRIES.contains(&entry.as_str())),
         );
@@ -268,10 +272,18 @@ fn check_emr_defaults(path: &str, config: &ExecutorConfig, found: &mut Findings)
     );
 }
 
-/// The entries as they were probably meant, without repetitions.
-fn corrected(value: &[u8]) -> Vec<String> {
+/// The entries as they were probably meant, without repetitions. Those without a fault stay as they are.
+fn corrected(value: &[u8], rules: Rules) -> Vec<String> {
     let mut entries = Vec::new();
-    for entry in value.split(|byte| *byte == b',').map(corrected_entry).filter(|entry| !entry.is_empty()) {
+    let corrected = value.split(|byte| *byte == b',').flat_map(|entry| match fault(entry, rules) {
+        None => vec![lossy(entry).into_owned()],
+        Some(_) => entry
+            .split(u8::is_ascii_whitespace)
+            .filter(|word| !word.is_empty())
+            .map(corrected_entry)
+            .collect(),
+    });
+    for entry in corrected.filter(|entry| !is_empty_list(entry.as_bytes())) {
         if !entries.contains(&entry) {
             entries.push(entry);
         }
@@ -288,7 +300,7 @@ fn corrected_entry(entry: &[u8]) -> String {
     let name =
         if has_tag(name.as_bytes()) { name.rsplit_once(':').map_or(name, |(name, _)| name) } else { name };
     match name.split_once('/') {
-        Some((host, _)) if is_private_ecr(host) => host.to_owned(),
+        Some((host, _)) if is_repository(name.as_bytes()) => host.to_owned(),
         _ => name.to_owned(),
     }
 }
@@ -322,7 +334,7 @@ mod tests {
             assert_eq!(corrected_entry(entry.as_bytes()), corrected, "{entry}");
         };
         check(HOST, None, HOST);
-        check(&format!("{HOST}/"), None, HOST);
+        check(&format!("{HOST}/"), None, &format!("{HOST}/"));
         check("localhost:5000", None, "localhost:5000");
         check("public.ecr.aws/alias", None, "public.ecr.aws/alias");
         check("local", None, "local");
