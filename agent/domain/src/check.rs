@@ -17,6 +17,7 @@ mod registries;
 mod registry_answer;
 mod report;
 mod spark;
+mod values;
 mod yarn;
 
 use hadoop_rules::executor_config::ExecutorConfig;

@@ -11,7 +11,7 @@ use hadoop_rules::users;
 use super::inputs::{Content, Inputs, TextFile};
 use super::launch::has_docker_section;
 use super::report::{ExecutorCfgReport, ParseErrorReport};
-use super::{keys, registries};
+use super::{keys, registries, values};
 use crate::findings::{Code, Finding, Findings, Fix, clipped, codes};
 
 /// A broken file is corrected so far to find what else is wrong with it.
@@ -191,6 +191,7 @@ fn check_config(
     check_minimum_id(path, config, found);
     check_notes(path, config, found);
     keys::check(path, config, found);
+    values::check(path, config, found);
     let is_emr = inputs.is_emr(!registries::trusted_ecr_registries(config).is_empty());
     registries::check_lists(path, config, is_emr, found);
     if config.docker_supported() || has_docker_section(config) {

@@ -308,7 +308,7 @@ pub(super) fn with_item(value: &[u8], item: &str) -> String {
     items.join(",")
 }
 
-fn trimmed_items(value: &[u8]) -> Vec<String> {
+pub(super) fn trimmed_items(value: &[u8]) -> Vec<String> {
     let items = value.split(|byte| *byte == b',').map(|item| lossy(item.trim_ascii()).into_owned());
     items.filter(|item| !item.is_empty()).collect()
 }

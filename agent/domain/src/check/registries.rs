@@ -6,6 +6,7 @@ use hadoop_rules::Rules;
 use hadoop_rules::executor_config::{
     DOCKER, ExecutorConfig, PRIVILEGED_REGISTRIES_KEY, TRUSTED_REGISTRIES_KEY, lossy,
 };
+use hadoop_rules::image_name;
 use hadoop_rules::trust::{self, Container};
 
 use super::trusts_registry;
@@ -119,6 +120,12 @@ fn check_entries(path: &str, config: &ExecutorConfig, key: &str, found: &mut Fin
             codes::ENTRY_WITH_PLACEHOLDER => Fix::manual(
                 "put the account's number and the Region in its place: the entry is the registry's host",
             ),
+            codes::ENTRY_MATCHES_NOTHING => {
+                Fix::manual("write [host[:port]][/path], the path in lower case: letters, digits and _ . / -")
+            }
+            codes::ENTRY_NEARLY_ECR => Fix::manual(
+                "an ECR registry is ACCOUNT.dkr.ecr.REGION.amazonaws.com, with 12 digits, and ends in .cn in China alone",
+            ),
             codes::ENTRY_WITH_WILDCARD => Fix::manual("name each registry: there are no wildcards"),
             _ if line.value.len() > LONGEST_LIST => {
                 Fix::manual(format!("write the entry as {}", corrected_entry(entry)))
@@ -145,11 +152,12 @@ fn untrusted(config: &ExecutorConfig, key: &str, entry: &[u8]) -> Vec<EcrRegistr
 /// What is wrong with an entry, if anything is.
 fn fault(entry: &[u8], rules: Rules) -> Option<(Code, &'static str)> {
     // Lists may hold millions of entries, nearly all of them plain names.
-    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b".-_".contains(byte);
-    if (entry.iter().all(is_plain) && !entry.starts_with(b"library")) || is_empty_list(entry) {
+    let is_plain = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-".contains(byte);
+    let has = |part: &[u8]| entry.windows(part.len()).any(|window| window == part);
+    let plain = entry.iter().all(is_plain) && !entry.starts_with(b"library");
+    if plain && !has(b"dkr") && !has(b"amazon") || is_empty_list(entry) {
         return None;
     }
-    let has = |part: &[u8]| entry.windows(part.len()).any(|window| window == part);
     if entry.iter().any(|byte| byte.is_ascii_whitespace()) {
         return Some((codes::ENTRY_WITH_WHITESPACE, "contains whitespace: entries are not trimmed"));
     }
@@ -171,10 +179,37 @@ fn fault(entry: &[u8], rules: Rules) -> Option<(Code, &'static str)> {
     if entry.starts_with(b"library") && rules != Rules::V3_2 {
         return Some((codes::LIBRARY_TRUSTS_MORE, "starts with `library`"));
     }
+    if !can_match(entry) {
+        return Some((codes::ENTRY_MATCHES_NOTHING, "is not the beginning of any image's name"));
+    }
+    if is_nearly_ecr(&lossy(entry)) {
+        return Some((codes::ENTRY_NEARLY_ECR, "looks like an ECR registry and is none"));
+    }
     is_repository(entry).then_some((
         codes::ENTRY_IS_REPOSITORY,
         "has a path: it trusts images below that path, but not a repository of that very name",
     ))
+}
+
+/// Whether Hadoop accepts any image below the entry.
+fn can_match(entry: &[u8]) -> bool {
+    let below: &[u8] = if entry.ends_with(b"/") { b"a" } else { b"/a" };
+    image_name::is_valid(&[entry, below].concat())
+}
+
+/// Whether a host was meant to be ECR's: a wrong number of digits, another service or domain.
+fn is_nearly_ecr(entry: &str) -> bool {
+    let host = entry.split('/').next().unwrap_or_default();
+    let looks_like = host.contains(".dkr.")
+        || host.contains(".dkr-ecr.")
+        || host.contains(".ecr.") && host.contains("amazon");
+    match EcrRegistry::parse(host) {
+        Err(_) => looks_like,
+        Ok(registry) => {
+            let is_chinese = registry.region().as_str().starts_with("cn-");
+            registry.service() == Service::Private && is_chinese != host.ends_with(".cn")
+        }
+    }
 }
 
 fn has_tag(entry: &[u8]) -> bool {
@@ -348,5 +383,20 @@ mod tests {
         check(&format!("{HOST}/app"), Some(codes::ENTRY_IS_REPOSITORY), HOST);
         check("library", Some(codes::LIBRARY_TRUSTS_MORE), "library");
         check("librarian", None, "librarian");
+        check(&format!("{HOST}/App"), Some(codes::ENTRY_MATCHES_NOTHING), HOST);
+        check("registry_1.example", None, "registry_1.example");
+        check(
+            "12345678912.dkr.ecr.us-east-1.amazonaws.com",
+            Some(codes::ENTRY_NEARLY_ECR),
+            "12345678912.dkr.ecr.us-east-1.amazonaws.com",
+        );
+        for nearly in [
+            "123456789123.dkr.ecs.us-east-1.amazonaws.com",
+            "123456789123.dkr.ecr.us-east-1.amazon.com",
+            "123456789123.dkr.ecr.cn-north-1.amazonaws.com",
+            "123456789123.dkr.ecr.us-east-1.amazonaws.com.cn",
+        ] {
+            check(nearly, Some(codes::ENTRY_NEARLY_ECR), nearly);
+        }
     }
 }

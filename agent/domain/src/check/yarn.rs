@@ -344,9 +344,13 @@ fn check_auto_auth(
     let release = inputs.release.as_deref().and_then(emr_version);
     let known = release.is_none_or(|release| release >= AUTO_AUTH_SINCE);
     let on = known && reader.resolved.boolean(AUTO_AUTH_KEY) == Some(true);
-    if !on {
+    let is_emr = || inputs.is_emr(config.is_some_and(|config| !trusted_ecr_registries(config).is_empty()));
+    let is_set = || reader.site.property(AUTO_AUTH_KEY).is_some();
+    if !on && (is_set() || is_emr()) {
         let message = "EMR's own ECR authentication is off".to_owned();
         found.add(reader.finding(codes::ECR_AUTO_AUTH_OFF, AUTO_AUTH_KEY, message, None));
+    }
+    if !on {
         return;
     }
     let suspect = release.is_some_and(|release| release >= AUTO_AUTH_SUSPECT_SINCE);
@@ -358,6 +362,15 @@ fn check_auto_auth(
     } else {
         let message = "EMR's own ECR authentication is on".to_owned();
         found.add(reader.finding(codes::ECR_AUTO_AUTH_ON, AUTO_AUTH_KEY, message, None));
+    }
+    if inputs.emr_config.is_some() || inputs.client_config.is_some() && inputs.node.is_none() {
+        let provider = reader.resolved.trimmed(PROVIDER_KEY);
+        let by = provider.map_or_else(String::new, |class| format!(", by {class}"));
+        let message = format!("EMR's own ECR authentication is on{by}, and so would be the published file");
+        let fix = Fix::manual(format!(
+            "use one of the two: set {AUTO_AUTH_KEY} to false where the agent publishes, or leave the agent out"
+        ));
+        found.add(reader.finding(codes::ECR_AUTO_AUTH_BESIDE_FILE, AUTO_AUTH_KEY, message, Some(fix)));
     }
     let foreign = foreign_regions(node.and_then(|node| node.region.as_deref()), config);
     if !foreign.is_empty() {

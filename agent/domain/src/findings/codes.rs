@@ -98,10 +98,13 @@ codes! {
     MINIMUM_ID_INVALID: "min-user-id-invalid", Contents, Error, NodeLaunchesFail, "container-executor exits with 255 at every launch";
     DUPLICATE_KEY: "duplicate-key", Contents, Warning, Degraded, "the first line counts and this one is ignored";
     REPEATED_SECTION: "repeated-section", Contents, Info, None, "the sections become one; of a key in both, the first counts";
-    VALUE_CUT_AT_HASH: "value-cut-at-hash", Contents, Warning, Degraded, "everything after the `#` is cut off, even within a value";
+    VALUE_CUT_AT_HASH: "value-cut-at-hash", Contents, Info, Degraded, "everything after the `#` is cut off, even within a value";
     VALUE_CUT_AT_EQUALS: "value-cut-at-equals", Contents, Warning, Degraded, "everything after the second `=` is cut off";
     VALUE_CUT_AT_NUL: "value-cut-at-nul", Contents, Warning, Degraded, "everything after the NUL byte is cut off";
-    KEY_WITHOUT_VALUE: "key-without-value", Contents, Warning, Degraded, "the line is dropped, as if the key were not there";
+    KEY_WITHOUT_VALUE: "key-without-value", Contents, Info, Degraded, "the line is dropped, as if the key were not there";
+    SWITCH_OFF_AS_WRITTEN: "switch-off-as-written", Contents, Warning, Degraded, "the feature is off";
+    ITEM_WITH_WHITESPACE: "item-with-whitespace", Contents, Warning, Degraded, "the item matches nothing";
+    DEVICE_UNUSABLE: "device-unusable", Contents, Warning, Degraded, "the entry allows no device";
     UNKNOWN_KEY: "unknown-key", Contents, Warning, Degraded, "Hadoop ignores the key without an error";
     KEY_IN_WRONG_SECTION: "key-in-wrong-section", Contents, Warning, Degraded, "Hadoop does not read the key there and ignores it without an error";
 
@@ -114,6 +117,8 @@ codes! {
     ENTRY_WITH_WILDCARD: "entry-with-wildcard", Registries, Error, ImageLaunchesFail, NO_MATCH;
     ENTRY_WITH_PLACEHOLDER: "entry-with-placeholder", Registries, Error, ImageLaunchesFail, NO_MATCH;
     ENTRY_WITH_TAG: "entry-with-tag", Registries, Error, ImageLaunchesFail, NO_MATCH;
+    ENTRY_MATCHES_NOTHING: "entry-matches-nothing", Registries, Error, ImageLaunchesFail, NO_MATCH;
+    ENTRY_NEARLY_ECR: "entry-nearly-ecr", Registries, Warning, ImageLaunchesFail, "images of ECR are not trusted by it";
     ENTRY_IS_REPOSITORY: "entry-is-repository", Registries, Warning, ImageLaunchesFail, "the entry trusts only what is below it, not the repository of that name";
     LIBRARY_TRUSTS_MORE: "library-trusts-more", Registries, Warning, Degraded, "since Hadoop 3.3 an entry that starts with `library` trusts every image without a `/`, from any registry";
     PRIVILEGED_LIST_IGNORED: "privileged-list-ignored", Registries, Info, None, "Hadoop 3.2 does not read the list: docker.trusted.registries applies to privileged containers too";
@@ -161,6 +166,7 @@ codes! {
     ECR_AUTO_AUTH_OFF: "ecr-auto-auth-off", YarnSite, Info, None, "credentials come only from the file in YARN_CONTAINER_RUNTIME_DOCKER_CLIENT_CONFIG or from the node's own Docker config";
     ECR_AUTO_AUTH_SUSPECT: "ecr-auto-auth-suspect", YarnSite, Warning, Degraded, "users report that EMR's own ECR authentication fails since EMR 6.9.0 unless its provider class is set";
     ECR_AUTO_AUTH_INSUFFICIENT: "ecr-auto-auth-insufficient", YarnSite, Warning, Degraded, "EMR's own ECR authentication covers only the cluster's Region: pulls from other registries need the published file";
+    ECR_AUTO_AUTH_BESIDE_FILE: "ecr-auto-auth-beside-file", YarnSite, Info, None, "of two credentials for a registry, which one Docker gets is not defined";
 
     // Credentials.
     CLIENT_CONFIG_MISSING: "client-config-missing", Credentials, Error, ImageLaunchesFail, LAUNCH_FAILS;
