@@ -351,7 +351,10 @@ fn emr_config_makes_what_check_accepts() -> Outcome {
     let both = run(&["emr-config", "--registry", TRUSTED_REGISTRY, "--keep-emr-authentication"])?;
     assert!(!String::from_utf8(both.stdout)?.contains(switch));
     let repository = run(&["emr-config", "--registry", &format!("{TRUSTED_REGISTRY}/app")])?;
-    assert!(said(&repository).starts_with("warning: "), "{}", said(&repository));
+    assert!(said(&repository).contains("[entry-is-repository]"), "{}", said(&repository));
+    assert_eq!(repository.status.code(), Some(0));
+    let nearly = run(&["emr-config", "--registry", "12345678912.dkr.ecr.us-east-1.amazonaws.com"])?;
+    assert!(said(&nearly).contains("[entry-nearly-ecr]"), "{}", said(&nearly));
     for wrong in [
         &["--image", "python:3.11"][..],
         &["--registry", TRUSTED_REGISTRY, "--ro-mount", "etc"],

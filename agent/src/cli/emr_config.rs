@@ -3,11 +3,14 @@
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
+use domain::check::{self, Content, EmrNode, HadoopVersion, Inputs, Report, TextFile};
 use domain::emr::emr_config::{ClusterWishes, NotAnEntry, Spelling, TrustedEntry, render};
 use domain::emr::submission::Submission;
+use jiff::Timestamp;
+use serde_json::Value;
 use thiserror::Error;
 
-use super::{Exit, output};
+use super::{Exit, job, output};
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -55,13 +58,21 @@ enum WishError {
 
 pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
     let wishes = wishes(options).map_err(|error| Exit::Usage(error.into()))?;
-    for entry in options.registry.iter().filter(|entry| entry.names_repository()) {
-        output::tell(&format!(
-            "warning: {entry} trusts only what lies below it, {entry}/..., and not {entry}:TAG; to trust that, name the host alone"
-        ));
-    }
-    output::print_json(&render(&wishes, options.format.into()))?;
+    let configurations = render(&wishes, options.format.into());
+    job::warn(&check(&configurations));
+    output::print_json(&configurations)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Judges what is to be printed as `check --emr-config` will.
+fn check(configurations: &Value) -> Report {
+    let content = Content::Bytes(configurations.to_string().into_bytes());
+    let hadoop = HadoopVersion::find(None, std::iter::empty());
+    check::run(&Inputs {
+        emr_config: Some(TextFile { path: "emr-config".to_owned(), content }),
+        machine: &EmrNode,
+        ..Inputs::nothing(hadoop, Timestamp::now())
+    })
 }
 
 fn wishes(options: &Options) -> Result<ClusterWishes, WishError> {

@@ -108,11 +108,6 @@ impl TrustedEntry {
         let (host, _) = image.split_once('/').ok_or_else(|| NotAnEntry(image.to_owned()))?;
         host.parse()
     }
-
-    /// Whether it trusts only what lies below a repository's name.
-    pub fn names_repository(&self) -> bool {
-        self.0.split_once('/').is_some_and(|(_, path)| !path.is_empty() && !path.ends_with('/'))
-    }
 }
 
 #[cfg(test)]
@@ -195,14 +190,6 @@ mod tests {
         check("team/app", Some("team"));
         check("python:3.11", None);
         check("https://host/app", None);
-    }
-
-    #[test]
-    fn entries_of_repositories_are_told() {
-        let names_repository =
-            |text: &str| text.parse::<TrustedEntry>().expect("an entry").names_repository();
-        assert!(names_repository("host/app"));
-        assert!(!names_repository("host") && !names_repository("host/team/"));
     }
 
     #[test]
