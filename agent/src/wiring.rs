@@ -190,7 +190,9 @@ pub(crate) fn published(settings: &Settings) -> PublishedSink {
 pub(crate) fn node_inputs(settings: &Settings, now: Timestamp) -> Inputs<'static> {
     let executor_cfg = settings.executor_cfg();
     let yarn_site = hadoop_conf::yarn_site(&settings.hadoop_conf_dir.join("yarn-site.xml"), true);
-    let node = node::inputs(&executor_cfg, &settings.emr_info_dir, &yarn_site);
+    let mut node = node::inputs(&executor_cfg, &settings.emr_info_dir, &yarn_site);
+    node.docker_configs =
+        settings.docker_configs.iter().map(|config| node::docker_config(&config.path)).collect();
     let release = node::release(&settings.emr_info_dir);
     // Only there do the paths of this machine and of its NodeManager agree.
     let machine: &dyn Machine =

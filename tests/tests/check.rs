@@ -40,7 +40,8 @@ fn check(args: &[&str]) -> Outcome<Value> {
     let report: Value = serde_json::from_slice(&output.stdout)
         .map_err(|error| format!("{error}: {}", String::from_utf8_lossy(&output.stderr)))?;
     let errors = codes(&report, "error");
-    assert_eq!(output.status.code(), Some(i32::from(!errors.is_empty())), "{args:?}: {errors:?}");
+    assert_eq!(report["ok"], output.status.success(), "{args:?}");
+    assert_eq!(output.status.success(), errors.is_empty(), "{args:?}: {errors:?}");
     Ok(report)
 }
 

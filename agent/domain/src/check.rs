@@ -19,6 +19,7 @@ mod report;
 mod spark;
 mod values;
 mod yarn;
+mod yarn_keys;
 
 use hadoop_rules::executor_config::ExecutorConfig;
 use hadoop_rules::trust::{self, Container};
@@ -34,8 +35,8 @@ pub use image::entry_host;
 pub use inputs::is_release;
 pub use inputs::{
     Access, Account, AwsAnswer, AwsOutcome, ClientConfig, Content, DockerEngine, EmrNode, HadoopVersion,
-    Inputs, Machine, NodeInputs, Permissions, Propagation, Request, SiteContent, SiteFile, TextAlone,
-    TextFile,
+    Inputs, Machine, NodeDockerConfig, NodeInputs, Permissions, Propagation, Request, SiteContent, SiteFile,
+    TextAlone, TextFile,
 };
 pub use registry_answer::{
     ImageConfig, ImageDetails, ImageReference, RegistryAnswer, docker_architecture, of_registry,
@@ -197,14 +198,13 @@ fn judge(subjects: &Subjects<'_>, inputs: &Inputs<'_>, found: &mut Findings) -> 
         of_job.locate(|finding| spark.place_of(finding));
     }
     let of_node = found.errors().filter(|finding| ends_all_launches(finding));
-    // Whether an expired credential matters depends on the image.
-    let of_config = of_client_config.errors().filter(|finding| finding.code != codes::CREDENTIAL_EXPIRED);
+    let of_config = of_client_config.errors().filter(|finding| !depends_on_image(finding));
     let reasons: Vec<String> =
         of_node.chain(of_job.errors()).chain(of_config).map(|finding| finding.message.clone()).collect();
     if !request.images.is_empty() && executor_cfg.is_some() {
         // Of the files' faults those count that end every launch; what concerns an image is found for it again.
         found.set_aside(|finding| finding.effect == Effect::ImageLaunchesFail && !ends_all_launches(finding));
-        of_client_config.set_aside(|finding| finding.code == codes::CREDENTIAL_EXPIRED);
+        of_client_config.set_aside(depends_on_image);
     }
     let mut unknown = unknown(&of_client_config);
     unknown.extend(job::unknown(settings.as_ref(), request));
@@ -231,6 +231,11 @@ fn judge(subjects: &Subjects<'_>, inputs: &Inputs<'_>, found: &mut Findings) -> 
     }
     found.append(of_images);
     Judged { executor_cfg, docker_config, images }
+}
+
+/// Whether it matters only where an image is to be pulled, and so is found for each image again.
+fn depends_on_image(finding: &Finding) -> bool {
+    matches!(finding.code, codes::CREDENTIAL_EXPIRED | codes::CREDENTIAL_INVALID)
 }
 
 /// Whether nothing launches because of an error, whatever the image.

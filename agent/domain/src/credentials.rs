@@ -5,7 +5,7 @@ mod static_credentials;
 mod token;
 mod token_scope;
 
-pub use credential::{Credential, Credentials, EntryName, StaticCredential, docker_accepts};
+pub use credential::{Credential, Credentials, EntryName, StaticCredential, auth_oddity, docker_accepts};
 pub use hadoop_rules::Secret;
 pub use static_credentials::{BadCredentials, StaticCredentials};
 pub use token::{BadToken, LONGEST_LIFE, Origin, Principal, Token, is_of_aws, stated_expiry};

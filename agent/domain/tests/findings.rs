@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use domain::check::{
     self, Access, Account, AwsAnswer, AwsOutcome, ClientConfig, Content, DockerEngine, HadoopVersion,
-    ImageDetails, Inputs, Machine, NodeInputs, Permissions, Propagation, RegistryAnswer, Report, Request,
-    SiteContent, SiteFile, SparkProperties, SparkProperty, TextAlone, TextFile,
+    ImageDetails, Inputs, Machine, NodeDockerConfig, NodeInputs, Permissions, Propagation, RegistryAnswer,
+    Report, Request, SiteContent, SiteFile, SparkProperties, SparkProperty, TextAlone, TextFile,
 };
 use domain::credentials::TokenScope;
 use domain::documents::PublishedPath;
@@ -579,6 +579,17 @@ fn node(node: &Map<String, Value>) -> NodeInputs {
         }),
         root_registries: node.get("root_registries").map(|list| strings(list).into_iter().collect()),
         binary: Some(Binary { uid: number(&binary[0]), gid: number(&binary[1]), mode: octal(&binary[2]) }),
+        docker_configs: node
+            .get("docker_configs")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .map(|config| NodeDockerConfig {
+                path: "/root/.docker/config.json".to_owned(),
+                store: config["credsStore"].as_str().map(str::to_owned),
+                helpers: texts(&config["credHelpers"]).into_iter().collect(),
+            })
+            .collect(),
         region: text("region"),
         runs_containers: true,
         aws: aws.collect(),

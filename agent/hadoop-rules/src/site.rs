@@ -1,9 +1,10 @@
 //! Hadoop's `*-site.xml` files as its `Configuration` reads them: later files override earlier
 //! ones unless a property is final, includes are taken inline, `${variables}` are expanded.
 //!
-//! Files must be UTF-8. Deprecated keys are not translated, and built-in defaults are not known: load the
+//! Files may be in UTF-8, UTF-16 or Latin-1, as they declare. Deprecated keys are not translated, and built-in defaults are not known: load the
 //! default files first if they matter.
 
+mod encoding;
 mod list;
 mod parser;
 mod substitution;
@@ -41,7 +42,7 @@ impl Includes for NoIncludes {
 /// from one, in `file`.
 #[derive(Debug, Error)]
 pub enum SiteError {
-    #[error("{file} is not UTF-8 at line {line}")]
+    #[error("{file} is not in the encoding that it declares, at line {line}")]
     Encoding { file: String, line: u32 },
     #[error("{file} is not well-formed XML at line {line}")]
     Xml {
@@ -54,6 +55,12 @@ pub enum SiteError {
     IncludeNotFound { file: String, line: u32, href: String },
     #[error("{file} includes {href} at line {line}, more than {} levels deep", parser::MOST_INCLUDES)]
     IncludesTooDeep { file: String, line: u32, href: String },
+    #[error(
+        "{file} includes {href} at line {line}, with which it is more than {} files or {} bytes",
+        parser::MOST_FILES,
+        parser::MOST_BYTES
+    )]
+    IncludesTooLarge { file: String, line: u32, href: String },
 }
 
 impl SiteError {
@@ -63,7 +70,8 @@ impl SiteError {
             Self::Encoding { line, .. }
             | Self::Xml { line, .. }
             | Self::IncludeNotFound { line, .. }
-            | Self::IncludesTooDeep { line, .. } => *line,
+            | Self::IncludesTooDeep { line, .. }
+            | Self::IncludesTooLarge { line, .. } => *line,
         }
     }
 }

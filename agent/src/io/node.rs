@@ -9,8 +9,8 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::Path;
 
 use domain::check::{
-    Access, Account, Content, HadoopVersion, Machine, NodeInputs, Permissions, Propagation, SiteContent,
-    SiteFile, TextFile, entry_host,
+    Access, Account, Content, HadoopVersion, Machine, NodeDockerConfig, NodeInputs, Permissions, Propagation,
+    SiteContent, SiteFile, TextFile, entry_host,
 };
 use hadoop_rules::launch::DockerAccess;
 use hadoop_rules::mounts::Paths;
@@ -246,25 +246,38 @@ pub(crate) fn access(path: &Path) -> Option<Access> {
 
 /// The registries that root's Docker config holds credentials for; `None` if it leaves them to a helper.
 fn root_registries() -> Option<BTreeSet<String>> {
-    #[derive(Default, Deserialize)]
-    #[serde(rename_all = "camelCase", default)]
-    struct DockerConfig {
-        auths: BTreeMap<String, Entry>,
-        creds_store: Option<String>,
-        cred_helpers: BTreeMap<String, String>,
-    }
-    #[derive(Default, Deserialize)]
-    #[serde(default)]
-    struct Entry {
-        /// Only whether there is one.
-        auth: Option<IgnoredAny>,
-    }
     let config: DockerConfig = json(Path::new(ROOT_DOCKER_CONFIG));
     if config.creds_store.is_some() || !config.cred_helpers.is_empty() {
         return None;
     }
     let usable = config.auths.into_iter().filter(|(_, entry)| entry.auth.is_some());
     Some(usable.map(|(name, _)| entry_host(&name).to_owned()).collect())
+}
+
+/// What a Docker config says beside its entries' secrets.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct DockerConfig {
+    auths: BTreeMap<String, Entry>,
+    creds_store: Option<String>,
+    cred_helpers: BTreeMap<String, String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Entry {
+    /// Only whether there is one.
+    auth: Option<IgnoredAny>,
+}
+
+/// The store and the helpers of a Docker config; none if it cannot be read.
+pub(crate) fn docker_config(path: &Path) -> NodeDockerConfig {
+    let config: DockerConfig = json(path);
+    NodeDockerConfig {
+        path: path.display().to_string(),
+        store: config.creds_store.filter(|store| !store.is_empty()),
+        helpers: config.cred_helpers,
+    }
 }
 
 /// The file with its links resolved, then each parent but the root.

@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::inputs::{Access, ClientConfig, Content, Inputs, Permissions};
 use super::report::{CredentialReport, DockerConfigReport};
-use crate::credentials::{docker_accepts, stated_expiry};
+use crate::credentials::{auth_oddity, docker_accepts, stated_expiry};
 use crate::documents::claimed_expiries;
 use crate::findings::{Finding, Findings, Fix, codes};
 
@@ -62,18 +62,41 @@ pub(super) fn check(config: &ClientConfig, inputs: &Inputs<'_>, found: &mut Find
                 // Anyone may write what the file claims: the token's own word counts where it can be read.
                 let expires_at = stated_expiry(auth.expose()).or_else(|| claimed.get(&registry).copied());
                 let usable = docker_accepts(auth.expose());
-                (registry, CredentialReport { usable, expires_at })
+                let fault = if usable {
+                    auth_oddity(auth.expose()).map(|what| (codes::CREDENTIAL_SUSPECT, what))
+                } else {
+                    Some((codes::CREDENTIAL_INVALID, "it is not base64 of user:password"))
+                };
+                if let Some((code, what)) = fault {
+                    let message = format!("the `auth` of {registry}: {what}");
+                    let fix = Fix::manual("write the base64 of user:password on one line, with its padding");
+                    let finding = Finding::new(code, message).fix(fix).in_file(path);
+                    found.add(finding.at(line_of_member(bytes, &registry)));
+                }
+                (registry, CredentialReport { usable, empty: auth.expose().is_empty(), expires_at })
             });
             report.credentials = credentials.collect();
             check_credentials(&report, inputs.now, found);
         }
         Err(error) => {
-            let finding = poisonous(path, &error);
+            let line = match &error {
+                ClientConfigError::Empty => None,
+                ClientConfigError::Malformed(error) => u32::try_from(error.line).ok(),
+                ClientConfigError::EntryWithoutAuth { registry } => line_of_member(bytes, registry),
+            };
+            let finding = poisonous(path, &error).at(line);
             report.error = Some(finding.message.clone());
             found.add(finding);
         }
     }
     report
+}
+
+/// The line where an object's member of that name begins, as far as its name is written plainly.
+fn line_of_member(bytes: &[u8], name: &str) -> Option<u32> {
+    let quoted = serde_json::Value::from(name).to_string();
+    let holds = |line: &[u8]| line.windows(quoted.len()).any(|window| window == quoted.as_bytes());
+    (1_u32..).zip(bytes.split(|byte| *byte == b'\n')).find(|(_, line)| holds(line)).map(|(number, _)| number)
 }
 
 /// The agent replaces what it finds broken or expired.

@@ -130,6 +130,15 @@ pub(super) fn update_without_credential(registry: &EcrRegistry, is_future: bool)
 /// The credential for a pull, where the image is not known to be on the node.
 fn check_credential(context: &Context<'_>, report: &ImageReport, found: &mut Findings) {
     let Some(config) = context.docker_config.filter(|config| config.error.is_none()) else { return };
+    if let Some((registry, _)) = config.credentials.iter().find(|(_, credential)| !credential.usable) {
+        let message = format!(
+            "the `auth` of {registry} is not base64 of user:password, so docker may lose the credential for `{}`",
+            report.image
+        );
+        let fix = Fix::manual("write the base64 of user:password, with its padding");
+        found.add(Finding::new(codes::CREDENTIAL_INVALID, message).fix(fix).in_file(&config.path));
+        return;
+    }
     match &report.credential {
         None => {
             let message =
@@ -141,11 +150,6 @@ fn check_credential(context: &Context<'_>, report: &ImageReport, found: &mut Fin
                 .is_ok_and(|registry| registry.service() == Service::Private);
             let code = if is_ecr { codes::ECR_CREDENTIAL_MISSING } else { codes::IMAGE_WITHOUT_CREDENTIAL };
             found.add(Finding::new(code, message).fix(fix).in_file(&config.path));
-        }
-        Some(credential) if !credential.usable => {
-            let message = format!("the `auth` of {} is not base64 of user:password", credential.registry);
-            let fix = Fix::manual("write the base64 of user:password, with its padding");
-            found.add(Finding::new(codes::CREDENTIAL_INVALID, message).fix(fix).in_file(&config.path));
         }
         Some(credential) => {
             let expired = credential.expires_at.is_some_and(|at| at <= context.inputs.now);
@@ -487,11 +491,7 @@ fn credential(config: &DockerConfigReport, image: &[u8]) -> Option<ImageCredenti
     let exact = config.credentials.get_key_value(wanted);
     let (key, credential) =
         exact.or_else(|| config.credentials.iter().find(|(key, _)| entry_host(key) == wanted))?;
-    Some(ImageCredential {
-        registry: key.clone(),
-        expires_at: credential.expires_at,
-        usable: credential.usable,
-    })
+    (!credential.empty).then(|| ImageCredential { registry: key.clone(), expires_at: credential.expires_at })
 }
 
 /// The registry that Docker uses an entry for.

@@ -147,6 +147,8 @@ pub struct NodeInputs {
     pub docker: Option<DockerEngine>,
     /// The registries that root's own Docker config holds credentials for; `None` if that is not known.
     pub root_registries: Option<BTreeSet<String>>,
+    /// The Docker configs that the agent keeps on the node.
+    pub docker_configs: Vec<NodeDockerConfig>,
     /// The cluster's Region.
     pub region: Option<String>,
     /// Whether the node runs containers: EMR's primary node does not, and has no Docker.
@@ -155,6 +157,16 @@ pub struct NodeInputs {
     pub aws: Vec<AwsAnswer>,
     /// Server clock minus local clock, in seconds.
     pub clock_skew: i64,
+}
+
+/// What a Docker config on the node sets beside its entries.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NodeDockerConfig {
+    pub path: String,
+    /// The credential store for all registries without a helper.
+    pub store: Option<String>,
+    /// Helpers by registry.
+    pub helpers: BTreeMap<String, String>,
 }
 
 /// What the node's Docker engine answered.

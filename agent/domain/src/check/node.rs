@@ -7,7 +7,7 @@ use hadoop_rules::executor_config::{DOCKER, ExecutorConfig, HEAD, lossy};
 use hadoop_rules::setup::{self, Content, Setup, SetupFault};
 
 use super::image::update_without_credential;
-use super::inputs::{AwsOutcome, Inputs, NodeInputs};
+use super::inputs::{AwsOutcome, Inputs, NodeDockerConfig, NodeInputs};
 use super::registries::trusted_ecr_registries;
 use super::yarn::YarnSettings;
 use crate::credentials::TokenScope;
@@ -48,6 +48,7 @@ pub(super) fn check(
         let fix = Fix::manual("take yarn.nodemanager.linux-container-executor.path out, or correct it");
         found.add(Finding::new(codes::BINARY_MISSING, message).fix(fix));
     }
+    check_helpers(node, inputs, config, found);
     check_aws(node, found);
     if node.clock_skew.abs() >= MUCH_SKEW {
         let message = format!("the local clock differs from AWS's by {} seconds", node.clock_skew);
@@ -161,6 +162,33 @@ fn check_reach(path: &str, inputs: &Inputs<'_>, found: &mut Findings) {
         let message = format!("the NodeManager's user cannot reach {path}");
         let fix = Fix::manual("let everyone enter the directories above the file: chmod o+x");
         found.add(Finding::new(codes::CONFIG_CLOSED, message).fix(fix).in_file(path));
+    }
+}
+
+/// Docker asks a helper before it looks at an entry.
+fn check_helpers(
+    node: &NodeInputs,
+    inputs: &Inputs<'_>,
+    config: Option<&ExecutorConfig>,
+    found: &mut Findings,
+) {
+    let trusted = config.map(trusted_ecr_registries).unwrap_or_default();
+    for NodeDockerConfig { path, store, helpers } in &node.docker_configs {
+        for registry in
+            trusted.iter().chain(inputs.registries.iter().filter(|named| !trusted.contains(named)))
+        {
+            let host = registry.host().as_str();
+            let (setting, helper) = match (helpers.get(host), store) {
+                (Some(helper), _) => ("credHelpers", helper),
+                (None, Some(store)) => ("credsStore", store),
+                (None, None) => continue,
+            };
+            let message = format!(
+                "{setting} names `{helper}`, which docker asks for {host} before it looks at the entry"
+            );
+            let fix = Fix::manual(format!("take it out of {setting}, or let the helper alone serve {host}"));
+            found.add(Finding::new(codes::CREDENTIAL_HELPER_FIRST, message).fix(fix).in_file(path));
+        }
     }
 }
 

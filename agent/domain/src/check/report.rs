@@ -67,6 +67,9 @@ pub struct CredentialReport {
     /// Whether Docker can decode it.
     #[serde(skip)]
     pub usable: bool,
+    /// Whether it is the empty text, which is no credential.
+    #[serde(skip)]
+    pub empty: bool,
     /// `None` if neither the file nor the token states it.
     pub expires_at: Option<Timestamp>,
 }
@@ -105,8 +108,6 @@ pub struct MountReport {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ImageCredential {
     pub registry: String,
-    #[serde(skip)]
-    pub usable: bool,
     pub expires_at: Option<Timestamp>,
 }
 

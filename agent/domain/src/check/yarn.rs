@@ -6,9 +6,9 @@ use hadoop_rules::executor_config::ExecutorConfig;
 use hadoop_rules::mounts::RequestedMount;
 use hadoop_rules::site::{Resolved, Site};
 
-use super::docker_mounts;
 use super::inputs::{Inputs, Machine, SiteContent, SiteFile, emr_version};
 use super::registries::trusted_ecr_registries;
+use super::{docker_mounts, yarn_keys};
 use crate::emr::AUTO_AUTH_KEY;
 use crate::findings::{Code, Finding, Findings, Fix, codes};
 
@@ -133,7 +133,9 @@ pub(super) fn check(
     check_default_mounts(&reader, inputs.machine, found);
     check_image_update(&reader, found);
     check_auto_auth(&reader, inputs, config, found);
-    Some(settings(&file.path, resolved))
+    let settings = settings(&file.path, resolved);
+    yarn_keys::check(&file.path, site, resolved, &settings, found);
+    Some(settings)
 }
 
 /// The values, and where they were written.

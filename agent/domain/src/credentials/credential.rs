@@ -53,15 +53,32 @@ impl From<&HostName> for EntryName {
 
 /// Whether Docker takes `auth`: one entry that it does not take makes it reject the whole config.
 pub fn docker_accepts(auth: &str) -> bool {
+    let Some(decoded) = decoded(auth) else { return false };
+    // An empty `auth` is allowed, but holds no credential.
+    auth.is_empty() || decoded.iter().position(|byte| *byte == b':').is_some_and(|colon| colon > 0)
+}
+
+/// What is odd about an `auth` that Docker takes, and that will hardly work.
+pub fn auth_oddity(auth: &str) -> Option<&'static str> {
+    let decoded = decoded(auth)?;
+    let colon = decoded.iter().position(|byte| *byte == b':')?;
+    match &decoded[colon + 1..] {
+        [] => Some("its password is empty"),
+        [.., b'\n'] => Some("its password ends with a line end"),
+        _ if auth.contains(['\r', '\n']) => Some("it is wrapped into several lines"),
+        _ => None,
+    }
+}
+
+fn decoded(auth: &str) -> Option<Zeroizing<Vec<u8>>> {
     // Go skips line breaks, and does not look at the bits that the last byte leaves over.
     const GO: GeneralPurpose = GeneralPurpose::new(
         &alphabet::STANDARD,
         GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
     );
-    let text: Vec<u8> = auth.bytes().filter(|byte| !matches!(byte, b'\r' | b'\n')).collect();
-    let Ok(decoded) = GO.decode(&text).map(Zeroizing::new) else { return false };
-    // An empty `auth` is allowed, but holds no credential.
-    auth.is_empty() || decoded.iter().position(|byte| *byte == b':').is_some_and(|colon| colon > 0)
+    let text: Zeroizing<Vec<u8>> =
+        auth.bytes().filter(|byte| !matches!(byte, b'\r' | b'\n')).collect::<Vec<u8>>().into();
+    GO.decode(&text).map(Zeroizing::new).ok()
 }
 
 impl fmt::Display for EntryName {

@@ -162,6 +162,10 @@ codes! {
     DEFAULT_MOUNT_INVALID: "default-mount-invalid", YarnSite, Error, NodeLaunchesFail, "every Docker launch on this node fails";
     IMAGE_UPDATE_ON: "image-update-on", YarnSite, Warning, Degraded, "each launch pulls first, without the job's credentials: private images need those of root on the node";
     IMAGE_UPDATE_WITHOUT_CREDENTIAL: "image-update-without-credential", YarnSite, Error, ImageLaunchesFail, "the pull before each launch fails, and with it the launch, even if the image is on the node";
+    SITE_KEY_UNKNOWN: "site-key-unknown", YarnSite, Warning, Degraded, "the NodeManager ignores the property without an error";
+    SITE_VALUE_UNRESOLVABLE: "site-value-unresolvable", YarnSite, Error, NodeLaunchesFail, "Hadoop throws an IllegalStateException when it reads the property";
+    DEFAULT_IMAGE_MISSING: "default-image-missing", YarnSite, Warning, Degraded, "containers whose jobs name no image do not start";
+    HEALTH_SCRIPTS_IGNORED: "health-scripts-ignored", YarnSite, Warning, Degraded, "the NodeManager of every version up to 3.4 runs only the first script";
     ECR_AUTO_AUTH_ON: "ecr-auto-auth-on", YarnSite, Info, None, "EMR itself fetches credentials for registries in the cluster's Region";
     ECR_AUTO_AUTH_OFF: "ecr-auto-auth-off", YarnSite, Info, None, "credentials come only from the file in YARN_CONTAINER_RUNTIME_DOCKER_CLIENT_CONFIG or from the node's own Docker config";
     ECR_AUTO_AUTH_SUSPECT: "ecr-auto-auth-suspect", YarnSite, Warning, Degraded, "users report that EMR's own ECR authentication fails since EMR 6.9.0 unless its provider class is set";
@@ -180,7 +184,9 @@ codes! {
     CREDENTIAL_EXPIRES_SOON: "credential-expires-soon", Credentials, Warning, Degraded, "unless the credential is renewed, pulls will soon fail on every node that does not have the image yet";
     IMAGE_WITHOUT_CREDENTIAL: "image-without-credential", Credentials, Warning, ImageLaunchesFail, "if the registry is private, the pull fails with `no basic auth credentials`";
     ECR_CREDENTIAL_MISSING: "ecr-credential-missing", Credentials, Error, ImageLaunchesFail, "the pull fails with `no basic auth credentials`";
-    CREDENTIAL_INVALID: "credential-invalid", Credentials, Error, ImageLaunchesFail, "docker drops the entry with a warning, and the pull fails";
+    CREDENTIAL_INVALID: "credential-invalid", Credentials, Error, ImageLaunchesFail, "docker drops this entry and, by chance, those that it would have read after it, so pulls fail";
+    CREDENTIAL_SUSPECT: "credential-suspect", Credentials, Warning, ImageLaunchesFail, "registries refuse such a credential, or another client than docker does not read it";
+    CREDENTIAL_HELPER_FIRST: "credential-helper-first", Credentials, Warning, Degraded, "pulls that use this file get the helper's credential, not the one that the agent keeps";
     NO_AWS_CREDENTIALS: "no-aws-credentials", Credentials, Error, Degraded, "no authorization token can be fetched, and the published one will expire";
     IAM_ACTION_MISSING: "iam-action-missing", Credentials, Error, Degraded, "no authorization token can be fetched, and the published one will expire";
     CLOCK_SKEW: "clock-skew", Credentials, Warning, Degraded, "AWS rejects signed calls beyond five minutes, and log times are wrong";

@@ -6,10 +6,11 @@
 use alloc::borrow::ToOwned;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::cell::Cell;
 
 use roxmltree::{Document, Node, ParsingOptions};
 
-use super::{Includes, Origin, SiteError, list};
+use super::{Includes, Origin, SiteError, encoding, list};
 
 /// One `<property>` with a name.
 pub(super) struct Item {
@@ -22,25 +23,34 @@ pub(super) struct Item {
 
 /// Hadoop has no bound and dies of a loop.
 pub(super) const MOST_INCLUDES: usize = 32;
+/// A file that includes itself twice would be read without end, although never deep.
+pub(super) const MOST_FILES: usize = 256;
+pub(super) const MOST_BYTES: usize = 32 << 20;
+/// A tree takes many times the text's size.
+const MOST_NODES: u32 = 1_000_000;
 
 pub(super) fn parse(file: &str, bytes: &[u8], includes: &dyn Includes) -> Result<Vec<Item>, SiteError> {
-    let source = Source { base: file, includes };
+    let source = Source { base: file, includes, files: Cell::new(0), bytes: Cell::new(bytes.len()) };
     source.parse(file, bytes, 0)
 }
 
 struct Source<'a> {
     base: &'a str,
     includes: &'a dyn Includes,
+    /// What was included so far.
+    files: Cell<usize>,
+    bytes: Cell<usize>,
 }
 
 impl Source<'_> {
     fn parse(&self, file: &str, bytes: &[u8], level: usize) -> Result<Vec<Item>, SiteError> {
-        let text = core::str::from_utf8(bytes).map_err(|error| SiteError::Encoding {
+        let text = encoding::decode(bytes).map_err(|valid_up_to| SiteError::Encoding {
             file: file.to_owned(),
-            line: Lines::of(&bytes[..error.valid_up_to()]).last(),
+            line: Lines::of(&bytes[..valid_up_to]).last(),
         })?;
-        let options = ParsingOptions { allow_dtd: true, ..ParsingOptions::default() };
-        let document = Document::parse_with_options(text, options).map_err(|cause| SiteError::Xml {
+        let options =
+            ParsingOptions { allow_dtd: true, nodes_limit: MOST_NODES, ..ParsingOptions::default() };
+        let document = Document::parse_with_options(&text, options).map_err(|cause| SiteError::Xml {
             file: file.to_owned(),
             line: cause.pos().row,
             cause,
@@ -49,7 +59,7 @@ impl Source<'_> {
             source: self,
             file,
             level,
-            lines: Lines::of(bytes),
+            lines: Lines::of(text.as_bytes()),
             property: Draft::default(),
             token: None,
             failed_include: None,
@@ -179,6 +189,16 @@ impl Reader<'_> {
             self.failed_include = Some(href.to_owned());
             return Ok(());
         };
+        let (files, total) = (&self.source.files, &self.source.bytes);
+        files.set(files.get() + 1);
+        total.set(total.get().saturating_add(bytes.len()));
+        if files.get() > MOST_FILES || total.get() > MOST_BYTES {
+            return Err(SiteError::IncludesTooLarge {
+                file: self.file.to_owned(),
+                line: self.line(node),
+                href: href.to_owned(),
+            });
+        }
         let items = self.source.parse(href, &bytes, self.level + 1)?;
         self.items.extend(items);
         Ok(())

@@ -138,7 +138,26 @@ fn faults_name_file_and_line() {
     );
     let error = Site::new().load("core-site.xml", b"<c>\n\xff</c>", &NoIncludes);
     let error = error.expect_err("not UTF-8");
-    assert_eq!(error.to_string(), "core-site.xml is not UTF-8 at line 2");
+    assert_eq!(error.to_string(), "core-site.xml is not in the encoding that it declares, at line 2");
+}
+
+/// Each of five levels includes the next one ten times.
+struct Wide;
+
+impl Includes for Wide {
+    fn load(&self, href: &str, _base: &str) -> Option<Vec<u8>> {
+        let level: usize = href.parse().ok()?;
+        let include = format!("<include href='{}'/>", level + 1);
+        let next = if level < 5 { include.repeat(10) } else { String::new() };
+        Some(format!("<c>{next}</c>").into_bytes())
+    }
+}
+
+#[test]
+fn includes_are_bounded_by_their_number() {
+    let error = Site::new().load("core-site.xml", b"<c><include href='0'/></c>", &Wide);
+    let error = error.expect_err("too many");
+    assert!(matches!(error, SiteError::IncludesTooLarge { .. }), "{error}");
 }
 
 fn check_expansion(value: &str, expected: &str) {
