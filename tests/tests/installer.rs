@@ -4,9 +4,15 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use bytes::Bytes;
+use emr_ecr_agent_tests::listener::{Listener, Reply};
 use emr_ecr_agent_tests::scratch;
 use emr_ecr_agent_tests::testbed::Outcome;
+use emr_ecr_agent_tests::tls::{Route, TlsProxy};
+use hyper::{Response, StatusCode};
 use nix::unistd::geteuid;
 
 /// Directories that it writes to, in addition to /etc.
@@ -138,5 +144,41 @@ du -sk /tmp /mnt/endless";
     assert!(text.contains("cannot get http://127.0.0.1:1/SHA256SUMS: use s3:// or https://"), "{text}");
     assert!(text.contains("cannot get /mnt/endless/SHA256SUMS"), "{text}");
     assert!(!text.contains("installed"), "{text}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_redirect_to_plain_http_is_refused() -> Outcome {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let plain = Listener::start(move |_| {
+        count.fetch_add(1, Ordering::Relaxed);
+        Reply::Whole(Response::new(Bytes::from("of anybody")))
+    })
+    .await?;
+    let location = format!("http://{}/SHA256SUMS", plain.address());
+    let redirecting = Listener::start(move |_| {
+        let redirect = Response::builder().status(StatusCode::FOUND).header("location", &location);
+        Reply::Whole(redirect.body(Bytes::new()).expect("a response"))
+    })
+    .await?;
+    let route = Route { host: "packages.example.com".to_owned(), server: redirecting.address() };
+    let proxy = TlsProxy::start(vec![route]).await?;
+    let script = format!(
+        "printf '%s' '{authority}' >/mnt/authority.pem
+export CURL_CA_BUNDLE=/mnt/authority.pem https_proxy=http://{proxy}
+install --from https://packages.example.com/agent/ && echo installed",
+        authority = proxy.authority(),
+        proxy = proxy.address(),
+    );
+    // The installer runs while this thread serves its requests.
+    let output =
+        tokio::task::spawn_blocking(move || on_hidden_node(&script).map_err(|error| error.to_string()));
+    let Some(output) = output.await?? else { return Ok(()) };
+    let text = text(&output);
+    assert!(text.contains("cannot get https://packages.example.com/agent/SHA256SUMS"), "{text}");
+    assert!(text.contains("curl: (1)"), "an unsupported protocol ends it: {text}");
+    assert!(!text.contains("installed"), "{text}");
+    assert_eq!(asked.load(Ordering::Relaxed), 0);
     Ok(())
 }
