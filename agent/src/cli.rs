@@ -10,6 +10,7 @@ mod run;
 mod status;
 mod submit;
 mod submit_args;
+mod try_image;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -66,6 +67,10 @@ enum Command {
     /// yarn logs -applicationId APPLICATION | emr-ecr-agent explain - prints the causes, the lines that show them, the
     /// findings and the commands that show more. Without an argument, explains every code.
     Explain(explain::Options),
+    /// Pull an image and run Java in it, with the credentials that a job would get: exit 0 it works, 1 it fails
+    ///
+    /// Reads the published file as YARN does. An image that was not on the node is removed afterwards.
+    Try(try_image::Options),
     /// Run spark-submit with the options for Docker, if the containers would launch
     ///
     /// emr-ecr-agent submit --image IMAGE -- spark-submit --deploy-mode cluster main.py checks first, and runs nothing
@@ -104,6 +109,7 @@ pub fn main() -> ExitCode {
         Command::Status(options) => status::run(&options),
         Command::Check(options) => check::run(&options),
         Command::Explain(options) => explain::run(&options),
+        Command::Try(options) => try_image::run(&options),
         Command::Submit(options) => submit::run(&options),
         Command::SubmitArgs(options) => submit_args::run(&options),
         Command::EmrConfig(options) => emr_config::run(&options),

@@ -7,6 +7,7 @@ mod connector;
 pub(crate) mod credentials_file;
 pub(crate) mod disk;
 pub(crate) mod docker;
+pub(crate) mod docker_cli;
 pub mod ecr;
 pub(crate) mod hadoop_conf;
 pub mod hdfs;

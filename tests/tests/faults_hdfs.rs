@@ -252,7 +252,8 @@ impl Taken {
 
 #[tokio::test]
 async fn at_rest_an_interval_costs_one_rpc() -> Outcome {
-    let Some((testbed, _published, proxy)) = behind_proxy().await? else { return Ok(()) };
+    let Some((mut testbed, _published, proxy)) = behind_proxy().await? else { return Ok(()) };
+    testbed.settings.set("log.libraries", "warn");
     let mut agent = testbed.start_ready().await?;
     // The first passes that change nothing fill the client's caches.
     passes(&agent, 3).await?;

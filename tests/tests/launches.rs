@@ -4,6 +4,7 @@
 use std::env;
 use std::fs;
 
+use emr_ecr_agent_tests::agent;
 use emr_ecr_agent_tests::executor_config;
 use emr_ecr_agent_tests::node::{AwsEndpoints, REGION, TRUSTED_REGISTRY};
 use emr_ecr_agent_tests::registry::Registry;
@@ -61,6 +62,18 @@ async fn private_images_launch_on_every_node() -> Outcome {
     }
     let failed = cluster.launch(&launch(&published.client().uri(&copy))).await?;
     assert_eq!(failed.exit_code, Some(7), "{}", failed.diagnostics);
+    let pulled = tried(node, &registry.image(), &uri).await?;
+    assert_eq!((pulled["ok"].as_bool(), pulled["on_node"].as_bool()), (Some(false), Some(false)), "{pulled}");
+    assert!(pulled["pull_seconds"].is_f64() && pulled["bytes"].as_u64() > Some(0), "{pulled}");
+    assert_eq!(pulled["would_launch"], true, "{pulled}");
+    let failures = pulled["failures"].to_string();
+    assert!(
+        failures.contains("docker run failed") && failures.contains("java"),
+        "the image has no Java: {failures}"
+    );
+    let refused = tried(node, &registry.image(), &published.client().uri(&copy)).await?;
+    let failures = refused["failures"].to_string();
+    assert!(failures.contains("docker pull failed") && failures.contains("unauthorized"), "{failures}");
     let dockers_words = "docker: Error response from daemon: unauthorized: authentication required";
     assert!(failed.diagnostics.contains(dockers_words), "{}", failed.diagnostics);
     ran_everywhere(&cluster, &launch(&uri)).await?;
@@ -93,11 +106,29 @@ async fn private_images_launch_on_every_node() -> Outcome {
     node.files().write(path, &right)?;
     shown(agent, "the end of the finding", |status| (!finding(status)).then_some(())).await?;
     agent.wait_ready(SOON).await?;
+    // The log follows at the end of the pass.
+    shown(agent, "the event", |status| {
+        let gone = |event: &&Value| {
+            event["event"] == "finding gone" && event["text"].to_string().contains("entry-with-whitespace")
+        };
+        status["recent_events"].as_array()?.iter().find(gone).map(drop)
+    })
+    .await?;
     let told = agent.log_text().matches("code=\"entry-with-whitespace\"").count();
     assert_eq!(told, 2, "once when it came, once when it went: {}", agent.log_text());
     let launched = cluster.launch(&of_ecr).await?;
     assert_eq!(launched.exit_code, Some(77), "{}", launched.diagnostics);
     Ok(())
+}
+
+/// What `try` prints of an image on a node.
+async fn tried(node: &ClusterNode, image: &str, client_config: &str) -> Outcome<Value> {
+    let program = agent::program()?.display().to_string();
+    let config = node.files().agent_toml().display().to_string();
+    let words =
+        [&program, "try", "--json", "--config", &config, "--image", image, "--client-config", client_config];
+    let output = node.output(&words).await?;
+    Ok(serde_json::from_slice(&output.stdout)?)
 }
 
 /// Launches on all nodes at once; each container must run, and where it was asked to.

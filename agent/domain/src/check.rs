@@ -38,6 +38,7 @@ pub use inputs::{
     Inputs, Machine, NodeDockerConfig, NodeInputs, Permissions, Propagation, Request, SiteContent, SiteFile,
     TextAlone, TextFile,
 };
+pub use node::docker_program;
 pub use registry_answer::{
     ImageConfig, ImageDetails, ImageReference, RegistryAnswer, docker_architecture, of_registry,
 };

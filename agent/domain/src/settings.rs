@@ -203,7 +203,7 @@ impl Default for Settings {
             log: LogSettings {
                 format: LogFormat::Text,
                 level: LogLevel::Info,
-                libraries: LibraryLogLevel::Warn,
+                libraries: LibraryLogLevel::Error,
                 file: None,
             },
         }

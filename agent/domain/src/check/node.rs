@@ -3,7 +3,7 @@
 use std::slice;
 
 use hadoop_rules::Rules;
-use hadoop_rules::executor_config::{DOCKER, ExecutorConfig, HEAD, lossy};
+use hadoop_rules::executor_config::{DOCKER, Entry, ExecutorConfig, HEAD, lossy};
 use hadoop_rules::setup::{self, Content, Setup, SetupFault};
 
 use super::image::update_without_credential;
@@ -127,7 +127,7 @@ fn check_docker(
     if !node.runs_containers || !config.docker_supported() {
         return;
     }
-    let entry = config.entry(DOCKER, DOCKER_BINARY_KEY).or_else(|| config.entry(HEAD, DOCKER_BINARY_KEY));
+    let entry = docker_entry(config);
     let binary = entry.map_or(DOCKER_BINARY, |entry| entry.value);
     let fault = |binary: &[u8]| match inputs.machine.realpath(binary) {
         None => Some("is not on this node"),
@@ -154,6 +154,18 @@ fn check_docker(
         let message = format!("the Docker engine does not answer: {why}");
         found.add(Finding::new(codes::DOCKER_UNREACHABLE, message).fix(Fix::run("systemctl start docker")));
     }
+}
+
+fn docker_entry(config: &ExecutorConfig) -> Option<Entry<'_>> {
+    config.entry(DOCKER, DOCKER_BINARY_KEY).or_else(|| config.entry(HEAD, DOCKER_BINARY_KEY))
+}
+
+/// The docker command that container-executor runs by its configuration, as far as that can be read.
+pub fn docker_program(inputs: &Inputs<'_>) -> Vec<u8> {
+    let bytes = inputs.executor_cfg.as_ref().and_then(|file| file.bytes());
+    let config = bytes.and_then(|bytes| ExecutorConfig::parse(bytes, inputs.hadoop.rules).ok());
+    let named = config.as_ref().and_then(docker_entry).map(|entry| entry.value.to_vec());
+    named.unwrap_or_else(|| DOCKER_BINARY.to_vec())
 }
 
 /// container-executor looks for its configuration once more as the NodeManager's user.

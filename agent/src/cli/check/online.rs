@@ -59,7 +59,11 @@ pub(in crate::cli) fn judge(
 }
 
 /// Reads the file that a job names by `uri`, or the published one, adds it to the inputs, and returns its content.
-async fn client_config(uri: Option<&str>, settings: &Settings, inputs: &mut Inputs<'_>) -> Option<Vec<u8>> {
+pub(in crate::cli) async fn client_config(
+    uri: Option<&str>,
+    settings: &Settings,
+    inputs: &mut Inputs<'_>,
+) -> Option<Vec<u8>> {
     let place = match uri {
         Some(uri) => place(uri),
         None => Ok(Place::Hdfs(settings.published.path.clone())),

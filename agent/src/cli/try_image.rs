@@ -1,0 +1,197 @@
+//! `try`: pulls an image and runs Java in it on this node, with the credentials that a job would get.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::ffi::OsStringExt as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+use domain::check::{self, docker_architecture, docker_program};
+use hadoop_rules::client_config::{self, Credentials};
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use zeroize::Zeroizing;
+
+use super::check::online;
+use super::{ConfigOption, Exit, FAILURE, USAGE, output, runtime};
+use crate::io::chain;
+use crate::io::docker_cli::{DockerCli, DockerCliError};
+use crate::wiring::node_inputs;
+
+/// An image of Spark has more than a gigabyte.
+const PULL_DEADLINE: Duration = Duration::from_secs(15 * 60);
+const DEADLINE: Duration = Duration::from_secs(60);
+
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    #[command(flatten)]
+    config: ConfigOption,
+    /// The image, as jobs name it
+    #[arg(long)]
+    image: String,
+    /// Where the job's Docker config is, as it names it [default: the published file]
+    #[arg(long, value_name = "URI")]
+    client_config: Option<String>,
+    /// Keep an image that was not on the node before
+    #[arg(long)]
+    keep: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What `try --json` prints.
+#[derive(Debug, Default, Serialize)]
+struct Trial {
+    version: &'static str,
+    image: String,
+    /// Whether the image was pulled, if it had to be, and runs Java.
+    ok: bool,
+    /// The file that the credentials are from.
+    client_config: String,
+    /// Whether the image was on the node before, so that nothing was pulled.
+    on_node: bool,
+    pull_seconds: Option<f64>,
+    /// Unpacked.
+    bytes: Option<u64>,
+    architecture: Option<String>,
+    /// The first line of `java -version`.
+    java: Option<String>,
+    /// What failed here.
+    failures: Vec<String>,
+    /// Whether YARN would launch it, by this node's files; null if that cannot be told.
+    would_launch: Option<bool>,
+    /// Why not.
+    reasons: Vec<String>,
+}
+
+pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
+    let settings = options.config.read()?;
+    let mut inputs = node_inputs(&settings, Timestamp::now());
+    inputs.request.images = vec![options.image.clone().into_bytes()];
+    let program = PathBuf::from(OsString::from_vec(docker_program(&inputs)));
+    if !program.exists() {
+        output::tell(&format!(
+            "error: {} does not exist: no image can be tried on this machine",
+            program.display()
+        ));
+        return Ok(ExitCode::from(USAGE));
+    }
+    let runtime = runtime()?;
+    let trial = runtime.block_on(async {
+        let uri = options.client_config.as_deref();
+        let read = online::client_config(uri, &settings, &mut inputs).await;
+        let name = inputs.client_config.as_ref().map(|config| config.file.path.clone());
+        let mut trial = Trial {
+            version: env!("CARGO_PKG_VERSION"),
+            image: options.image.clone(),
+            client_config: name.unwrap_or_default(),
+            ..Trial::default()
+        };
+        match credentials(read.as_deref()) {
+            Ok(credentials) => {
+                if let Err(error) = attempt(&mut trial, &program, &credentials, options).await {
+                    trial.failures.push(chain(error.as_ref()));
+                }
+            }
+            Err(why) => trial.failures.push(format!("{}: {why}", trial.client_config)),
+        }
+        trial.ok = trial.failures.is_empty();
+        trial
+    });
+    runtime.shutdown_background();
+    let mut trial = trial;
+    if let Some(judged) = check::run(&inputs).images.first() {
+        trial.would_launch = judged.would_launch;
+        trial.reasons = judged.reasons.clone();
+    }
+    if options.json {
+        output::print_json(&trial)?;
+    } else {
+        output::print(&trial.text())?;
+    }
+    Ok(if trial.ok && trial.would_launch != Some(false) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(FAILURE)
+    })
+}
+
+/// As YARN reads them from the file.
+fn credentials(read: Option<&[u8]>) -> Result<Credentials, String> {
+    let bytes = read.ok_or("cannot be read: `emr-ecr-agent check` shows why")?;
+    client_config::read(bytes).map_err(|error| chain(&error))
+}
+
+async fn attempt(
+    trial: &mut Trial,
+    program: &Path,
+    credentials: &Credentials,
+    options: &Options,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let directory = tempfile::Builder::new().prefix("emr-ecr-agent-try-").tempdir()?;
+    write_config(&directory.path().join("config.json"), credentials)?;
+    let docker = DockerCli::new(program.to_owned(), directory.path().to_owned());
+    let image = options.image.as_str();
+    trial.on_node = docker.image(image, DEADLINE).await?.is_some();
+    if !trial.on_node {
+        trial.pull_seconds = Some(docker.pull(image, PULL_DEADLINE).await?.as_secs_f64());
+    }
+    let tried = try_java(trial, &docker, image).await;
+    if !trial.on_node && !options.keep {
+        docker.remove_image(image, DEADLINE).await?;
+    }
+    Ok(tried?)
+}
+
+async fn try_java(trial: &mut Trial, docker: &DockerCli, image: &str) -> Result<(), DockerCliError> {
+    if let Some(known) = docker.image(image, DEADLINE).await? {
+        let own = docker_architecture(std::env::consts::ARCH);
+        if known.architecture != own {
+            trial.failures.push(format!("the image is for {}, this node has {own}", known.architecture));
+        }
+        trial.bytes = Some(known.size);
+        trial.architecture = Some(known.architecture);
+    }
+    let container = format!("emr-ecr-agent-try-{}", std::process::id());
+    let printed = docker.run_in(image, &container, &["java", "-version"], DEADLINE).await?;
+    trial.java = printed.lines().find(|line| line.contains("version")).map(|line| line.trim().to_owned());
+    Ok(())
+}
+
+/// What YARN writes for docker, for root alone.
+fn write_config(path: &Path, credentials: &Credentials) -> std::io::Result<()> {
+    let entries = credentials.iter().map(|(name, auth)| (name.clone(), json!({ "auth": auth.expose() })));
+    let auths: Map<String, Value> = entries.collect();
+    let text = Zeroizing::new(json!({ "auths": auths }).to_string());
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(text.as_bytes())
+}
+
+impl Trial {
+    fn text(&self) -> String {
+        let mut lines =
+            vec![format!("image         {}", self.image), format!("credentials   {}", self.client_config)];
+        match self.pull_seconds {
+            Some(seconds) => lines.push(format!("pulled in     {seconds:.1} s")),
+            None if self.on_node => lines.push("pulled        no: it was on the node".to_owned()),
+            None => {}
+        }
+        if let (Some(bytes), Some(architecture)) = (self.bytes, &self.architecture) {
+            lines.push(format!("size          {} MB, {architecture}", bytes / 1_000_000));
+        }
+        lines.extend(self.java.iter().map(|java| format!("java          {java}")));
+        lines.extend(self.failures.iter().map(|failure| format!("failed        {failure}")));
+        lines.push(match self.would_launch {
+            Some(true) => "would launch  yes".to_owned(),
+            Some(false) => format!("would launch  no: {}", self.reasons.join("; ")),
+            None => "would launch  cannot be told: `emr-ecr-agent check --image` says why".to_owned(),
+        });
+        lines.join("\n") + "\n"
+    }
+}

@@ -1,0 +1,119 @@
+//! The docker command, as container-executor runs it: with a directory for its config, and no environment.
+
+use std::ffi::OsStr;
+use std::io;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+use thiserror::Error;
+use tokio::process::Command;
+
+/// How much of what docker printed is kept.
+const MOST_OUTPUT: usize = 64 << 10;
+
+#[derive(Debug, Error)]
+pub(crate) enum DockerCliError {
+    #[error("cannot run {}", program.display())]
+    Start { program: PathBuf, source: io::Error },
+    #[error("docker {operation} did not end within {deadline:?}")]
+    Timeout { operation: &'static str, deadline: Duration },
+    /// With docker's own words.
+    #[error("docker {operation} failed: {text}")]
+    Failed { operation: &'static str, text: String },
+    #[error("docker inspect printed no description of {image}")]
+    Inspect { image: String, source: serde_json::Error },
+}
+
+/// The docker command with one config directory.
+#[derive(Debug)]
+pub(crate) struct DockerCli {
+    program: PathBuf,
+    config: PathBuf,
+}
+
+/// What Docker knows of an image.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct Image {
+    /// In bytes, unpacked.
+    pub size: u64,
+    pub architecture: String,
+}
+
+impl DockerCli {
+    pub(crate) fn new(program: PathBuf, config: PathBuf) -> Self {
+        Self { program, config }
+    }
+
+    /// Pulls the image; returns how long it took.
+    pub(crate) async fn pull(&self, image: &str, deadline: Duration) -> Result<Duration, DockerCliError> {
+        let began = Instant::now();
+        self.run("pull", ["--quiet", "--", image], deadline).await?;
+        Ok(began.elapsed())
+    }
+
+    /// `None` if the image is not on this node.
+    pub(crate) async fn image(
+        &self,
+        image: &str,
+        deadline: Duration,
+    ) -> Result<Option<Image>, DockerCliError> {
+        let listed = self.run("images", ["--quiet", "--no-trunc", "--", image], deadline).await?;
+        if listed.trim().is_empty() {
+            return Ok(None);
+        }
+        let text =
+            self.run("inspect", ["--type=image", "--format={{json .}}", "--", image], deadline).await?;
+        let read = serde_json::from_str(&text);
+        read.map(Some).map_err(|source| DockerCliError::Inspect { image: image.to_owned(), source })
+    }
+
+    /// Runs a command in a container without a network, which is gone afterwards; returns what it printed.
+    pub(crate) async fn run_in(
+        &self,
+        image: &str,
+        container: &str,
+        command: &[&str],
+        deadline: Duration,
+    ) -> Result<String, DockerCliError> {
+        let (program, arguments) = command.split_first().expect("a command");
+        let name = format!("--name={container}");
+        let entry_point = format!("--entrypoint={program}");
+        let options = ["--rm", "--network=none", &name, &entry_point, "--", image];
+        let ran = self.run("run", options.iter().chain(arguments), deadline).await;
+        if matches!(ran, Err(DockerCliError::Timeout { .. })) {
+            // The container outlives its client.
+            let _ = self.run("rm", ["--force", "--", container], deadline).await;
+        }
+        ran
+    }
+
+    pub(crate) async fn remove_image(&self, image: &str, deadline: Duration) -> Result<(), DockerCliError> {
+        self.run("rmi", ["--", image], deadline).await.map(drop)
+    }
+
+    /// Returns what it printed, on standard error, too: Java names its version there.
+    async fn run(
+        &self,
+        operation: &'static str,
+        arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
+        deadline: Duration,
+    ) -> Result<String, DockerCliError> {
+        let mut command = Command::new(&self.program);
+        command.env_clear().arg("--config").arg(&self.config).arg(operation).args(arguments);
+        command.stdin(Stdio::null()).kill_on_drop(true);
+        let ended = tokio::time::timeout(deadline, command.output()).await;
+        let ended = ended.map_err(|_| DockerCliError::Timeout { operation, deadline })?;
+        let output =
+            ended.map_err(|source| DockerCliError::Start { program: self.program.clone(), source })?;
+        let text =
+            |bytes: &[u8]| String::from_utf8_lossy(&bytes[..bytes.len().min(MOST_OUTPUT)]).into_owned();
+        if output.status.success() {
+            return Ok(text(&output.stdout) + &text(&output.stderr));
+        }
+        let words = text(&output.stderr).split_whitespace().collect::<Vec<_>>().join(" ");
+        Err(DockerCliError::Failed { operation, text: words })
+    }
+}
