@@ -202,7 +202,7 @@ async fn status_exits_3_1_or_0() -> Outcome {
 }
 
 #[tokio::test]
-async fn check_exits_1_on_an_error() -> Outcome {
+async fn check_exits_1_on_an_error_and_2_without_the_file() -> Outcome {
     let testbed = Testbed::without_hdfs().await?;
     let path = testbed.node.conf_dir().join("container-executor.cfg");
     let text = std::fs::read_to_string(&path)?;
@@ -210,7 +210,7 @@ async fn check_exits_1_on_an_error() -> Outcome {
     for (content, code, finding) in [
         (Some(text.as_str()), 0, None),
         (Some(&without_group), 1, Some("group-missing")),
-        (None, 1, Some("config-missing")),
+        (None, 2, Some("config-missing")),
     ] {
         match content {
             Some(content) => testbed.node.write("conf/container-executor.cfg", content)?,

@@ -34,17 +34,17 @@ pub use client_config::{closed_to_node_manager, open_directory};
 pub use image::entry_host;
 pub use inputs::is_release;
 pub use inputs::{
-    Access, Account, AwsAnswer, AwsOutcome, ClientConfig, Content, DockerEngine, EmrNode, HadoopVersion,
-    Inputs, Machine, NodeDockerConfig, NodeInputs, Permissions, Propagation, Request, SiteContent, SiteFile,
-    TextAlone, TextFile,
+    Access, Account, AwsAnswer, AwsOutcome, ClientConfig, Content, DataRoot, DockerEngine, EmrNode,
+    HadoopVersion, Inputs, Machine, NodeDockerConfig, NodeInputs, Permissions, Propagation, Request,
+    SiteContent, SiteFile, TextAlone, TextFile,
 };
 pub use node::docker_program;
 pub use registry_answer::{
     ImageConfig, ImageDetails, ImageReference, RegistryAnswer, docker_architecture, of_registry,
 };
 pub use report::{
-    CredentialReport, DockerConfigReport, ExecutorCfgReport, ImageCredential, ImageReport, MountReport,
-    ParseErrorReport, Report, RulesName,
+    CredentialReport, DockerConfigReport, DockerReport, ExecutorCfgReport, ImageCredential, ImageReport,
+    MountReport, ParseErrorReport, Report, RulesName,
 };
 pub use spark::{SparkProperties, SparkProperty};
 
@@ -106,6 +106,7 @@ pub fn run(inputs: &Inputs<'_>) -> Report {
         // What EMR would write is no file.
         executor_cfg: inputs.executor_cfg.as_ref().and(judged.executor_cfg),
         docker_config: judged.docker_config,
+        docker: inputs.node.as_ref().and_then(|node| node.docker.as_ref()).and_then(DockerReport::of),
         images: judged.images,
         findings,
         not_judged: not_judged(inputs, emr.as_ref(), !subjects.request.images.is_empty()),
@@ -152,7 +153,7 @@ fn unread(inputs: &Inputs<'_>) -> bool {
 fn rules_assumed() -> Finding {
     let message = "the release of Hadoop is not known: the rules of 3.3 and later were assumed";
     Finding::new(codes::RULES_ASSUMED, message).fix(Fix::manual(
-        "name EMR's release, as in --release emr-7.3.0, or the rules: --rules 3.2, 3.3 or 3.4",
+        "name the rules: --rules 3.2, 3.3 or 3.4, or a release that has them: --release emr-7.3.0",
     ))
 }
 
@@ -206,6 +207,10 @@ fn judge(subjects: &Subjects<'_>, inputs: &Inputs<'_>, found: &mut Findings) -> 
         // Of the files' faults those count that end every launch; what concerns an image is found for it again.
         found.set_aside(|finding| finding.effect == Effect::ImageLaunchesFail && !ends_all_launches(finding));
         of_client_config.set_aside(depends_on_image);
+        // They end later launches, once the published token has expired.
+        found.set_aside(|finding| {
+            matches!(finding.code, codes::NO_AWS_CREDENTIALS | codes::IAM_ACTION_MISSING)
+        });
     }
     let mut unknown = unknown(&of_client_config);
     unknown.extend(job::unknown(settings.as_ref(), request));

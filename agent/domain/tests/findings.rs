@@ -7,9 +7,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use domain::check::{
-    self, Access, Account, AwsAnswer, AwsOutcome, ClientConfig, Content, DockerEngine, HadoopVersion,
-    ImageDetails, Inputs, Machine, NodeDockerConfig, NodeInputs, Permissions, Propagation, RegistryAnswer,
-    Report, Request, SiteContent, SiteFile, SparkProperties, SparkProperty, TextAlone, TextFile,
+    self, Access, Account, AwsAnswer, AwsOutcome, ClientConfig, Content, DataRoot, DockerEngine,
+    HadoopVersion, ImageDetails, Inputs, Machine, NodeDockerConfig, NodeInputs, Permissions, Propagation,
+    RegistryAnswer, Report, Request, SiteContent, SiteFile, SparkProperties, SparkProperty, TextAlone,
+    TextFile,
 };
 use domain::credentials::TokenScope;
 use domain::documents::PublishedPath;
@@ -570,13 +571,22 @@ fn node(node: &Map<String, Value>) -> NodeInputs {
     NodeInputs {
         chain: chain.collect(),
         missing_binary: text("missing_binary"),
-        docker: (node.contains_key("networks") || node.contains_key("docker_failure")).then(|| {
-            DockerEngine {
-                failure: text("docker_failure"),
-                images: Default::default(),
-                networks: flags(&node.get("networks").cloned().unwrap_or_default()),
-            }
-        }),
+        docker: ["networks", "docker_failure", "docker_info"].iter().any(|key| node.contains_key(*key)).then(
+            || {
+                let info = node.get("docker_info").cloned().unwrap_or_default();
+                DockerEngine {
+                    cgroup_driver: info["cgroup_driver"].as_str().map(str::to_owned),
+                    data_root: info["free"]
+                        .as_u64()
+                        .map(|free| DataRoot { path: "/var/lib/docker".to_owned(), free }),
+                    version: None,
+                    live_restore: None,
+                    failure: text("docker_failure"),
+                    images: Default::default(),
+                    networks: flags(&node.get("networks").cloned().unwrap_or_default()),
+                }
+            },
+        ),
         root_registries: node.get("root_registries").map(|list| strings(list).into_iter().collect()),
         binary: Some(Binary { uid: number(&binary[0]), gid: number(&binary[1]), mode: octal(&binary[2]) }),
         docker_configs: node

@@ -1,16 +1,19 @@
-//! The node's Docker engine: whether it answers, and which of the images and networks in question it has.
+//! The node's Docker engine: whether it answers, which of the images and networks in question it has, and how it is set
+//! up.
 
 use std::io;
 use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
-use domain::check::DockerEngine;
+use domain::check::{DataRoot, DockerEngine};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::header::HOST;
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
+use nix::sys::statvfs::statvfs;
+use serde::Deserialize;
 use thiserror::Error;
 use tokio::net::UnixStream;
 
@@ -20,6 +23,9 @@ use crate::io::chain;
 const SOCKET: &str = "/var/run/docker.sock";
 /// Longest that all requests may take; a pull under way does not delay them.
 const DEADLINE: Duration = Duration::from_secs(5);
+
+/// Longest that its own description may take.
+const INFO_DEADLINE: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Error)]
 enum DockerError {
@@ -75,7 +81,45 @@ async fn look_up(
         let known = exists(&mut sender, &format!("/networks/{network}")).await?;
         engine.networks.insert(network.clone(), known);
     }
+    // How it is set up is no condition of its answering.
+    if let Ok(Some(info)) = tokio::time::timeout(INFO_DEADLINE, info(&mut sender)).await {
+        engine.version = info.server_version;
+        engine.live_restore = info.live_restore_enabled;
+        engine.cgroup_driver = info.cgroup_driver;
+        engine.data_root = match info.docker_root_dir {
+            Some(path) => free_space(path).await,
+            None => None,
+        };
+    }
     Ok(())
+}
+
+/// Part of what `docker info` tells.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Info {
+    server_version: Option<String>,
+    live_restore_enabled: Option<bool>,
+    cgroup_driver: Option<String>,
+    docker_root_dir: Option<String>,
+}
+
+async fn info(sender: &mut SendRequest<Empty<Bytes>>) -> Option<Info> {
+    let request = Request::get("/info").header(HOST, "docker").body(Empty::new()).ok()?;
+    sender.ready().await.ok()?;
+    let response = sender.send_request(request).await.ok()?;
+    let body = response.into_body().collect().await.ok()?.to_bytes();
+    serde_json::from_slice(&body).ok()
+}
+
+/// What root may still write there; `None` if the file system does not tell.
+async fn free_space(path: String) -> Option<DataRoot> {
+    let asked = tokio::task::spawn_blocking(move || {
+        let found = statvfs(Path::new(&path)).ok()?;
+        let free = found.blocks_free().checked_mul(found.fragment_size())?;
+        Some(DataRoot { path, free })
+    });
+    asked.await.ok().flatten()
 }
 
 /// Whether the engine has what the path names.

@@ -103,11 +103,13 @@ fn unread(file: &TextFile) -> Finding {
             Finding::new(codes::CONFIG_UNREADABLE, format!("{path} cannot be read: {why}"))
                 .fix(Fix::manual("run the check as root, or name a copy that can be read"))
         }
-        Content::Absent | Content::Bytes(_) => {
-            Finding::new(codes::CONFIG_MISSING, format!("{path} does not exist")).fix(Fix::manual(
-                "name the file that container-executor reads; EMR writes it when it provisions the node",
-            ))
-        }
+        Content::Absent | Content::Bytes(_) => Finding::new(
+            codes::CONFIG_MISSING,
+            format!("{path} does not exist"),
+        )
+        .fix(Fix::manual(
+            "name the file that container-executor reads; a node that is being set up may not have it yet",
+        )),
     };
     finding.in_file(path)
 }

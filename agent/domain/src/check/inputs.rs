@@ -178,6 +178,20 @@ pub struct DockerEngine {
     pub images: BTreeMap<Vec<u8>, bool>,
     /// Whether it has the networks, of those asked for.
     pub networks: BTreeMap<String, bool>,
+    pub version: Option<String>,
+    /// Whether containers outlive the engine's restart.
+    pub live_restore: Option<bool>,
+    /// `cgroupfs` or `systemd`.
+    pub cgroup_driver: Option<String>,
+    pub data_root: Option<DataRoot>,
+}
+
+/// Where Docker keeps images and containers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DataRoot {
+    pub path: String,
+    /// In bytes.
+    pub free: u64,
 }
 
 /// How an scope answered a call for an authorization token.

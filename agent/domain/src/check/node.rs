@@ -20,6 +20,8 @@ const DOCKER_BINARY_KEY: &str = "docker.binary";
 const DOCKER_BINARY: &[u8] = b"/usr/bin/docker";
 /// Directories whose purpose is that everyone writes there.
 const SHARED: [&str; 4] = ["/tmp", "/var/tmp", "/dev/shm", "/mnt/tmp"];
+/// With less, no container starts.
+const LEAST_FREE: u64 = 16 << 20;
 /// Smaller differences are normal.
 const MUCH_SKEW: i64 = 30;
 
@@ -34,6 +36,7 @@ pub(super) fn check(
     if let Some(config) = config {
         check_setup(path, node, inputs, config, found);
         check_docker(path, node, inputs, config, found);
+        check_engine(node, settings, config, found);
         check_reach(path, inputs, found);
     }
     if let Some(settings) = settings.filter(|settings| settings.image_update) {
@@ -105,7 +108,7 @@ fn finding(path: &str, code: Code, fault: &SetupFault) -> Finding {
         }
         SetupFault::Writable { path, .. } => Fix::run(format!("chmod go-w {path}")),
         SetupFault::UnknownGroup { .. } => {
-            Fix::manual("name the group of the binary, which is yarn on EMR, or create the group")
+            Fix::manual("name the group of the binary, mostly yarn, or create the group")
         }
         // A change of owner or group clears the set-user-id bit.
         SetupFault::BinaryOwner => Fix::run(format!("chown root {BINARY} && chmod 6050 {BINARY}")),
@@ -166,6 +169,34 @@ pub fn docker_program(inputs: &Inputs<'_>) -> Vec<u8> {
     let config = bytes.and_then(|bytes| ExecutorConfig::parse(bytes, inputs.hadoop.rules).ok());
     let named = config.as_ref().and_then(docker_entry).map(|entry| entry.value.to_vec());
     named.unwrap_or_else(|| DOCKER_BINARY.to_vec())
+}
+
+/// How the Docker engine is set up.
+fn check_engine(
+    node: &NodeInputs,
+    settings: Option<&YarnSettings>,
+    config: &ExecutorConfig,
+    found: &mut Findings,
+) {
+    let Some(engine) = node.docker.as_ref().filter(|_| node.runs_containers && config.docker_supported())
+    else {
+        return;
+    };
+    if let Some(root) = engine.data_root.as_ref().filter(|root| root.free < LEAST_FREE) {
+        let message = format!("Docker's data root {} has {} KiB left", root.path, root.free >> 10);
+        let fix =
+            Fix::manual("free space there, as with `docker image prune`, or give it a larger file system");
+        found.add(Finding::new(codes::DOCKER_DATA_ROOT_FULL, message).fix(fix));
+    }
+    let driver = engine.cgroup_driver.as_deref();
+    if let Some(settings) = settings.filter(|settings| settings.uses_cgroups && driver == Some("systemd")) {
+        let message =
+            "Docker's cgroup driver is systemd, and the NodeManager names cgroups as cgroupfs takes them";
+        let fix = Fix::manual(
+            r#"set "exec-opts": ["native.cgroupdriver=cgroupfs"] in /etc/docker/daemon.json, or turn the NodeManager's cgroups off"#,
+        );
+        found.add(Finding::new(codes::CGROUP_DRIVER_DIFFERS, message).fix(fix).in_file(&settings.file));
+    }
 }
 
 /// container-executor looks for its configuration once more as the NodeManager's user.

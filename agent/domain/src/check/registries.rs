@@ -21,7 +21,8 @@ const LONGEST_LIST: usize = 1_000;
 pub(super) fn trusted_ecr_registries(config: &ExecutorConfig) -> Vec<EcrRegistry> {
     let private = |registry: &EcrRegistry| registry.service() == Service::Private;
     let registry = |entry: &[u8]| EcrRegistry::parse(lossy(entry).split('/').next()?).ok().filter(private);
-    let trusted = config.items(DOCKER, TRUSTED_REGISTRIES_KEY).filter_map(registry);
+    let trusted = config.items(DOCKER, TRUSTED_REGISTRIES_KEY);
+    let trusted = trusted.filter(|entry| !has_empty_part(entry)).filter_map(registry);
     let mut seen = HashSet::new();
     trusted.filter(|registry| seen.insert(registry.clone())).collect()
 }
@@ -67,7 +68,9 @@ pub(super) fn check_coverage(
         let image = format!("{}/image", registry.host());
         let below = format!("{}/", registry.host());
         let covered = trust::is_trusted(config, Container::Normal, image.as_bytes())
-            || config.items(DOCKER, TRUSTED_REGISTRIES_KEY).any(|entry| entry.starts_with(below.as_bytes()));
+            || config
+                .items(DOCKER, TRUSTED_REGISTRIES_KEY)
+                .any(|entry| entry.starts_with(below.as_bytes()) && !has_empty_part(entry));
         if !covered {
             found.add(
                 Finding::new(
@@ -170,6 +173,9 @@ fn fault(entry: &[u8], rules: Rules) -> Option<(Code, &'static str)> {
     if has(b"://") {
         return Some((codes::ENTRY_WITH_SCHEME, "starts with a scheme, which no image name does"));
     }
+    if has_empty_part(entry) {
+        return Some((codes::ENTRY_MATCHES_NOTHING, "has an empty part, and Docker takes no such name"));
+    }
     if has(b"*") {
         return Some((codes::ENTRY_WITH_WILDCARD, "contains a wildcard, which counts as text"));
     }
@@ -189,6 +195,11 @@ fn fault(entry: &[u8], rules: Rules) -> Option<(Code, &'static str)> {
         codes::ENTRY_IS_REPOSITORY,
         "has a path: it trusts images below that path, but not a repository of that very name",
     ))
+}
+
+/// Hadoop would match such a name, but Docker has none.
+fn has_empty_part(entry: &[u8]) -> bool {
+    entry.windows(2).any(|pair| pair == b"//")
 }
 
 /// Whether Hadoop accepts any image below the entry.
@@ -383,6 +394,7 @@ mod tests {
         check(&format!("{HOST}/app"), Some(codes::ENTRY_IS_REPOSITORY), HOST);
         check("library", Some(codes::LIBRARY_TRUSTS_MORE), "library");
         check("librarian", None, "librarian");
+        check(&format!("{HOST}//"), Some(codes::ENTRY_MATCHES_NOTHING), &format!("{HOST}//"));
         check(&format!("{HOST}/App"), Some(codes::ENTRY_MATCHES_NOTHING), HOST);
         check("registry_1.example", None, "registry_1.example");
         check(

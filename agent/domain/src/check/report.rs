@@ -9,6 +9,7 @@ use serde::ser::SerializeSeq as _;
 use serde::{Serialize, Serializer};
 
 use super::image::pull_unknown;
+use super::inputs::DockerEngine;
 use super::registry_answer::RegistryAnswer;
 use crate::findings::{Finding, Severity};
 
@@ -18,6 +19,7 @@ pub struct Report {
     pub rules: RulesName,
     pub executor_cfg: Option<ExecutorCfgReport>,
     pub docker_config: Option<DockerConfigReport>,
+    pub docker: Option<DockerReport>,
     pub images: Vec<ImageReport>,
     pub findings: Vec<Finding>,
     /// What was not looked at, so that no finding is none at all.
@@ -50,6 +52,29 @@ pub struct ParseErrorReport {
     pub line: Option<u32>,
     pub code: &'static str,
     pub message: String,
+}
+
+/// The node's Docker engine, as it describes itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DockerReport {
+    pub version: String,
+    pub live_restore: Option<bool>,
+    pub cgroup_driver: Option<String>,
+    pub data_root: Option<String>,
+    /// In bytes.
+    pub data_root_free: Option<u64>,
+}
+
+impl DockerReport {
+    pub(super) fn of(engine: &DockerEngine) -> Option<Self> {
+        Some(Self {
+            version: engine.version.clone()?,
+            live_restore: engine.live_restore,
+            cgroup_driver: engine.cgroup_driver.clone(),
+            data_root: engine.data_root.as_ref().map(|root| root.path.clone()),
+            data_root_free: engine.data_root.as_ref().map(|root| root.free),
+        })
+    }
 }
 
 /// A config.json as YARN reads it.

@@ -92,6 +92,8 @@ pub(super) struct YarnSettings {
     /// Whether containers that name no runtime run in Docker.
     pub docker_by_default: bool,
     pub default_image: Option<String>,
+    /// Whether the NodeManager puts containers into cgroups of its own.
+    pub uses_cgroups: bool,
     /// The user that all jobs run as, if not the one who submits them.
     pub local_user: Option<String>,
     /// Whether containers run with the user's ids.
@@ -111,7 +113,7 @@ pub(super) fn check(
         SiteContent::Loaded { site, resolved } => (site, resolved),
         SiteContent::Absent => {
             let message = format!("{} does not exist", file.path);
-            let fix = Fix::manual("name the file; EMR writes it when it provisions the node");
+            let fix = Fix::manual("name the file; a node that is being set up may not have it yet");
             found.add(Finding::new(codes::SITE_UNREADABLE, message).fix(fix).in_file(&file.path));
             return None;
         }
@@ -184,12 +186,22 @@ fn settings(file: &str, resolved: &Resolved) -> YarnSettings {
             .trimmed("yarn.nodemanager.runtime.linux.type")
             .is_some_and(|kind| kind.eq_ignore_ascii_case("docker")),
         default_image: text("image-name").filter(|image| !image.is_empty()),
+        uses_cgroups: uses_cgroups(resolved),
         local_user: limits_users.then(local_user),
         remaps_users: resolved.boolean(&key("enable-userremapping.allowed")).unwrap_or(true),
         host_pids_allowed: resolved.boolean(&key("host-pid-namespace.allowed")) == Some(true),
         least_uid: number("userremapping-uid-threshold"),
         least_gid: number("userremapping-gid-threshold"),
     }
+}
+
+fn uses_cgroups(resolved: &Resolved) -> bool {
+    const HANDLER_KEY: &str = "yarn.nodemanager.linux-container-executor.resources-handler.class";
+    let is_on =
+        |kind: &&str| resolved.boolean(&format!("yarn.nodemanager.resource.{kind}.enabled")) == Some(true);
+    let handler = resolved.trimmed(HANDLER_KEY).and_then(|class| class.rsplit('.').next());
+    handler == Some("CgroupsLCEResourcesHandler")
+        || ["cpu", "memory", "disk", "network"].iter().any(is_on)
 }
 
 /// The network of a launch that names none.

@@ -194,7 +194,9 @@ codes! {
     // This node.
     DOCKER_BINARY_MISSING: "docker-binary-missing", Node, Error, NodeLaunchesFail, "every Docker launch on this node fails";
     DOCKER_UNREACHABLE: "docker-unreachable", Node, Error, NodeLaunchesFail, "container-executor cannot ask docker for the network and exits with 29 (`docker error code=-1`)";
-    RULES_ASSUMED: "rules-assumed", Node, Info, None, "Hadoop 3.2 (EMR 6.0 to 6.8) decides some cases differently";
+    DOCKER_DATA_ROOT_FULL: "docker-data-root-full", Node, Error, NodeLaunchesFail, "docker can neither pull an image nor create a container: `no space left on device`";
+    CGROUP_DRIVER_DIFFERS: "cgroup-driver-differs", Node, Error, NodeLaunchesFail, "docker does not start the container, and container-executor exits with 7: `cgroup-parent for systemd cgroup should be a valid slice`";
+    RULES_ASSUMED: "rules-assumed", Node, Info, None, "Hadoop 3.2 decides some cases differently";
 
     // The registry's answer.
     IMAGE_NOT_FOUND: "image-not-found", Image, Error, ImageLaunchesFail, "the pull fails, and so does the launch";

@@ -29,6 +29,15 @@ pub(super) fn render(report: &Report, colour: bool) -> String {
             page.finding(finding);
         }
     }
+    if let Some(docker) = &report.docker {
+        let live = match docker.live_restore {
+            Some(true) => ", with live-restore",
+            Some(false) => ", without live-restore",
+            None => "",
+        };
+        let driver = docker.cgroup_driver.as_ref().map(|driver| format!(", cgroup driver {driver}"));
+        page.line(&printable(&format!("Docker {}{live}{}", docker.version, driver.unwrap_or_default())));
+    }
     if !report.not_judged.is_empty() {
         page.line(&printable(&format!("not judged: {}", report.not_judged.join("; "))));
     }
