@@ -213,7 +213,7 @@ fn judge(subjects: &Subjects<'_>, inputs: &Inputs<'_>, found: &mut Findings) -> 
         });
     }
     let mut unknown = unknown(&of_client_config);
-    unknown.extend(job::unknown(settings.as_ref(), request));
+    unknown.extend(job::unknown(config, settings.as_ref(), inputs, request));
     found.append(of_job);
     found.append(of_client_config);
     let mut of_images = Findings::default();

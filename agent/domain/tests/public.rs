@@ -179,6 +179,27 @@ fn hadoops_own_template_has_no_warning() {
 }
 
 #[test]
+fn users_are_judged_as_far_as_a_file_tells() {
+    let image = format!("{EU}/app:1");
+    let check = |user: &str, expected: Option<bool>| {
+        let inputs = Inputs {
+            executor_cfg: Some(text_file("krb5-after.cfg")),
+            request: Request {
+                images: vec![image.clone().into_bytes()],
+                user: Some(user.to_owned()),
+                ..Request::default()
+            },
+            ..Inputs::nothing(HadoopVersion::named(Rules::V3_3), Timestamp::UNIX_EPOCH)
+        };
+        assert_eq!(would_launch(&check::run(&inputs)), [expected], "{user}");
+    };
+    // Banned by default.
+    check("hdfs", Some(false));
+    check("root", Some(false));
+    check("hadoop", None);
+}
+
+#[test]
 fn keys_of_the_head_do_nothing_in_a_section() {
     let report = check(Rules::V3_3, &["sections-appended.cfg"], &[], &[]);
     let misplaced =

@@ -54,7 +54,7 @@ pub(super) struct Options {
     /// Check this network instead of the NodeManager's default
     #[arg(long, value_name = "NAME")]
     network: Option<String>,
-    /// Check whether containers of this user start on this node
+    /// Check whether containers of this user start: banned.users, min.user.id, and on a node whether it is there
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
     /// Check this file, as a job names it, instead of the published one: hdfs:///path, file:///path or a path

@@ -39,17 +39,27 @@ pub(super) fn check(
         check_privileges(settings, request, &mut found);
         check_environment(settings, request, &mut found);
     }
-    if inputs.node.is_some()
-        && let (Some(user), Some(config)) = (&request.user, config)
-    {
+    if let (Some(user), Some(config)) = (&request.user, config) {
         check_user(path, user, config, settings, inputs, &mut found);
     }
     found
 }
 
 /// What the job's launches depend on beside all that can be seen from the node.
-pub(super) fn unknown(settings: Option<&YarnSettings>, request: &Request) -> Vec<String> {
+pub(super) fn unknown(
+    config: Option<&ExecutorConfig>,
+    settings: Option<&YarnSettings>,
+    inputs: &Inputs<'_>,
+    request: &Request,
+) -> Vec<String> {
     let mut unknown = Vec::new();
+    if let (Some(job_user), Some(config), None) = (&request.user, config, &inputs.node) {
+        let user = run_as(settings, job_user);
+        if let Err(UserRefusal::Unknown { .. }) = users::check(config, user.as_bytes(), None) {
+            let least = users::minimum_id(config).unwrap_or_default();
+            unknown.push(format!("whether the nodes have a user {user}, with an id of at least {least}"));
+        }
+    }
     if request.is_set(ENTRY_POINT) {
         unknown.push("whether the image's entry point runs what the job passes to it".to_owned());
     }
@@ -159,6 +169,11 @@ fn is_host_name(name: &str) -> bool {
     name.len() > 1 && name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(allowed)
 }
 
+/// The user of the containers.
+fn run_as<'u>(settings: Option<&'u YarnSettings>, job_user: &'u str) -> &'u str {
+    settings.and_then(|settings| settings.local_user.as_deref()).unwrap_or(job_user)
+}
+
 fn check_user(
     path: &str,
     job_user: &str,
@@ -167,8 +182,8 @@ fn check_user(
     inputs: &Inputs<'_>,
     found: &mut Findings,
 ) {
-    let user = settings.and_then(|settings| settings.local_user.as_deref()).unwrap_or(job_user);
-    let account = inputs.machine.account(user.as_bytes());
+    let user = run_as(settings, job_user);
+    let account = inputs.node.as_ref().and_then(|_| inputs.machine.account(user.as_bytes()));
     let refused = |message: String, fix: &str| {
         let finding = Finding::new(codes::USER_REFUSED, message).fix(Fix::manual(fix));
         finding.in_file(path)
@@ -176,6 +191,8 @@ fn check_user(
     match users::check(config, user.as_bytes(), account.map(|account| account.uid)) {
         // Reported for the file itself.
         Err(UserRefusal::IllegalMinimum { .. }) => return,
+        // Whom the nodes have is not known.
+        Err(UserRefusal::Unknown { .. }) if inputs.node.is_none() => return,
         Err(refusal) => {
             found.add(refused(
                 refusal.to_string(),

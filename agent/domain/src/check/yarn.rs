@@ -200,8 +200,7 @@ fn uses_cgroups(resolved: &Resolved) -> bool {
     let is_on =
         |kind: &&str| resolved.boolean(&format!("yarn.nodemanager.resource.{kind}.enabled")) == Some(true);
     let handler = resolved.trimmed(HANDLER_KEY).and_then(|class| class.rsplit('.').next());
-    handler == Some("CgroupsLCEResourcesHandler")
-        || ["cpu", "memory", "disk", "network"].iter().any(is_on)
+    handler == Some("CgroupsLCEResourcesHandler") || ["cpu", "memory", "disk", "network"].iter().any(is_on)
 }
 
 /// The network of a launch that names none.
