@@ -178,7 +178,7 @@ struct Judged {
 fn judge(subjects: &Subjects<'_>, inputs: &Inputs<'_>, found: &mut Findings) -> Judged {
     let request = &subjects.request;
     let executor_cfg = subjects.executor_cfg.map(|file| executor::check(file, inputs, found));
-    let config = executor_cfg.as_ref().and_then(|report| report.config.as_ref());
+    let config = executor_cfg.as_ref().and_then(ExecutorCfgReport::examined);
     let settings = subjects.yarn_site.and_then(|site| yarn::check(site, inputs, config, found));
     if let (Some(file), Some(config)) = (subjects.executor_cfg, config) {
         let defaults = launch::Defaults::of(settings.as_ref());

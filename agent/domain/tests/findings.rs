@@ -181,6 +181,136 @@ fn a_fix_that_is_applied_removes_its_finding_and_adds_none() {
     assert!(applied.len() > 20, "{applied:?}");
 }
 
+/// The same for files that no author thought of.
+mod generated {
+    use proptest::prelude::*;
+    use proptest::sample::{select, subsequence};
+
+    use super::*;
+
+    const HOST: &str = "123456789123.dkr.ecr.us-east-1.amazonaws.com";
+
+    fn lists(items: &'static [&'static str]) -> impl Strategy<Value = String> {
+        let separator = select(&[",", ",", ",", ", ", " "][..]);
+        (subsequence(items, 0..=items.len().min(5)), separator)
+            .prop_map(|(items, separator)| items.join(separator))
+    }
+
+    fn lines(
+        keys: &'static [&'static str],
+        values: impl Strategy<Value = String>,
+    ) -> impl Strategy<Value = String> {
+        (select(keys), values).prop_map(|(key, value)| format!("{key}={value}\n"))
+    }
+
+    fn heads() -> impl Strategy<Value = String> {
+        let line = select(
+            &[
+                "yarn.nodemanager.linux-container-executor.group=yarn\n",
+                "banned.users=hdfs, bin\n",
+                "min.user.id=abc\n",
+                "feature.docker.enabled=yes\n",
+                "banned.user=x\n",
+                "docker.trusted.registries=a\n",
+                "\n",
+                " \n",
+                "  # a comment\n",
+                "# a comment\n",
+                "nonsense\n",
+                "===\n",
+            ][..],
+        );
+        proptest::collection::vec(line, 0..4).prop_map(|lines| lines.concat())
+    }
+
+    fn files() -> impl Strategy<Value = String> {
+        const ENTRIES: &[&str] = &[
+            "local",
+            "centos",
+            "library",
+            HOST,
+            "https://123456789123.dkr.ecr.us-east-1.amazonaws.com",
+            "\"123456789123.dkr.ecr.us-east-1.amazonaws.com\"",
+            "123456789123.dkr.ecr.us-east-1.amazonaws.com/app",
+            "123456789123.dkr.ecr.us-east-1.amazonaws.com/app:v1",
+            "123456789123.dkr.ecr.us-east-1.amazonaws.com/",
+            "12345678912.dkr.ecr.us-east-1.amazonaws.com",
+            "${ACCOUNT}.dkr.ecr.us-east-1.amazonaws.com",
+            "*.amazonaws.com",
+            "hub.example/Team",
+        ];
+        const MOUNTS: &[&str] = &[
+            "/etc/passwd",
+            "/usr/lib",
+            "/gone",
+            " /etc/krb5.conf",
+            "/etc/group:/etc/group:ro",
+            "/mnt/yarn",
+            "volume",
+        ];
+        const CAPABILITIES: &[&str] = &["CHOWN", "KILL", "SETUID", "NET_RAW"];
+        let docker = prop_oneof![
+            lines(&["module.enabled"], select(&["true", "True", "yes", "false"][..]).prop_map(str::to_owned)),
+            lines(
+                &[
+                    "docker.trusted.registries",
+                    "docker.trusted.registry",
+                    "docker.privileged-containers.registries"
+                ],
+                lists(ENTRIES)
+            ),
+            lines(&["docker.allowed.networks", "docker.allowed.network"], lists(&["host", "none", "bridge"])),
+            lines(&["docker.allowed.ro-mounts", "docker.allowed.rw-mounts"], lists(MOUNTS)),
+            lines(&["docker.allowed.capabilities"], lists(CAPABILITIES)),
+            lines(
+                &["docker.allowed.devices", "min.user.id", "docker.privileged-containers.enabled"],
+                lists(&["all", "on", "1"])
+            ),
+            select(&["\n", " \n", "[gpu]\n", "[docker]\n", "# c\n", " # c\n", "x\n"][..])
+                .prop_map(str::to_owned),
+        ];
+        let header = select(&["[docker]\n", "[docker]\n", "[docker]\n", "[Docker]\n", "[docker] \n", ""][..]);
+        (heads(), header, proptest::collection::vec(docker, 0..9))
+            .prop_map(|(head, header, lines)| format!("{head}{header}{}", lines.concat()))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(100) })]
+
+        #[test]
+        fn fixes_of_generated_files_keep_the_law(
+            cfg in files(),
+            rules in select(&["3.2", "3.3", "3.4"][..]),
+            image in select(&["", "python:3.11", "hub.example/team/app:1", "123456789123.dkr.ecr.us-east-1.amazonaws.com/app:1"][..]),
+            mount in select(&["", "/etc/group:/etc/group:ro", "/data:/data:rw"][..]),
+            yarn in any::<bool>(),
+        ) {
+            let mut fixture = serde_json::json!({
+                "cfg": cfg, "rules": rules, "missing_paths": ["/gone"],
+                "registries": [HOST],
+            });
+            if !image.is_empty() {
+                fixture["images"] = serde_json::json!([image]);
+            }
+            if !mount.is_empty() {
+                fixture["mounts"] = serde_json::json!([mount]);
+            }
+            if yarn {
+                fixture["yarn"] = serde_json::json!({
+                    "yarn.nodemanager.runtime.linux.docker.default-ro-mounts": "/etc/passwd:/etc/passwd",
+                    "yarn.nodemanager.local-dirs": "/mnt/yarn",
+                });
+            }
+            for finding in check(&fixture) {
+                if let Some(fixed) = with_fix(&fixture, &finding) {
+                    let broken = breaches(&fixture, &finding, &fixed);
+                    prop_assert!(broken.is_empty(), "{}", broken.join("\n"));
+                }
+            }
+        }
+    }
+}
+
 /// How a fix breaks the law.
 fn breaches(before: &Value, finding: &Finding, after: &Value) -> Vec<String> {
     let weighty = |found: &[Finding]| {
@@ -194,7 +324,10 @@ fn breaches(before: &Value, finding: &Finding, after: &Value) -> Vec<String> {
     let (old, new) = (weighty(&check(before)), weighty(&left));
     let fix = finding.fix.as_ref().map(|fix| fix.text.as_str()).unwrap_or_default();
     let context = format!("[{}] {} / {fix} / {before}", finding.code.name, finding.message);
-    let remains = left.iter().any(|other| (other.code, &other.message) == (finding.code, &finding.message));
+    // Lines move, so another finding may look like this one did; but there is one less.
+    let of_code = |found: &[Finding]| found.iter().filter(|other| other.code == finding.code).count();
+    let alike = left.iter().any(|other| (other.code, &other.message) == (finding.code, &finding.message));
+    let remains = alike && of_code(&left) >= of_code(&check(before));
     let mut broken: Vec<String> = remains.then(|| format!("still there: {context}")).into_iter().collect();
     for (code, count) in new {
         if count > old.get(code).copied().unwrap_or_default() {
@@ -249,6 +382,11 @@ fn emr_property<'v>(list: &'v mut Value, place: &str, key: &str) -> &'v mut Valu
     }
 }
 
+/// Whether the line sets the key.
+fn starts(line: &str, fix: &Fix) -> bool {
+    line.trim_start().starts_with(&format!("{}=", fix.key.as_deref().expect("a key")))
+}
+
 /// The text of a container-executor.cfg, changed as a program would that knows nothing but the fix.
 fn apply(fix: &Fix, line: Option<u32>, text: &str) -> String {
     let mut lines: Vec<String> = text.split('\n').map(str::to_owned).collect();
@@ -258,17 +396,31 @@ fn apply(fix: &Fix, line: Option<u32>, text: &str) -> String {
     match (fix.action, at) {
         (Action::RemoveLine, Some(at)) => drop(lines.remove(at)),
         (Action::ReplaceLine, Some(at)) => lines[at] = entry,
+        (Action::Set, Some(at)) if fix.section.as_deref() != Some("") && starts(&lines[at], fix) => {
+            lines[at] = entry;
+        }
         (Action::Set, _) => {
             let section = fix.section.as_deref().expect("a section");
             let header = format!("[{section}]");
-            let begin = match section {
-                "" => 0,
-                _ => lines.iter().position(|line| line.starts_with(&header)).expect("the section") + 1,
+            let is_header = |line: &String| line.trim().to_lowercase().starts_with(&header);
+            let exact = lines.iter().position(|line| *line == header);
+            let begin = match (section, exact.or_else(|| lines.iter().position(is_header))) {
+                ("", _) => 0,
+                (_, Some(at)) => at + 1,
+                (_, None) => {
+                    lines.extend([header, String::new()]);
+                    lines.len() - 1
+                }
             };
             let key = format!("{}=", fix.key.as_deref().expect("a key"));
             let end = lines[begin..].iter().position(|line| line.starts_with('['));
             let end = end.map_or(lines.len(), |end| begin + end);
-            match lines[begin..end].iter().position(|line| line.starts_with(&key)) {
+            // Of several lines with the key, the one that counts: the first that has a value.
+            let is_entry = |line: &&String| line.trim_start().starts_with(&key);
+            let has_value = |line: &String| line.split_once('=').is_some_and(|(_, value)| !value.is_empty());
+            let counts = |line: &String| is_entry(&line) && has_value(line);
+            let found = lines[begin..end].iter().position(counts);
+            match found.or_else(|| lines[begin..end].iter().position(|line| is_entry(&line))) {
                 Some(old) => lines[begin + old] = entry,
                 None => lines.insert(begin, entry),
             }

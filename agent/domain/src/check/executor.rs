@@ -27,6 +27,7 @@ pub(super) fn check(file: &TextFile, inputs: &Inputs<'_>, found: &mut Findings) 
         present: file.content != Content::Absent,
         parse_error: None,
         config: None,
+        repaired: None,
     };
     let Some(bytes) = file.bytes() else {
         found.add(unread(file));
@@ -34,7 +35,7 @@ pub(super) fn check(file: &TextFile, inputs: &Inputs<'_>, found: &mut Findings) 
     };
     match ExecutorConfig::parse(bytes, inputs.hadoop.rules) {
         Ok(config) => {
-            check_config(&file.path, bytes, &config, inputs, found);
+            report.repaired = check_sections(&file.path, bytes, &config, inputs, found);
             report.config = Some(config);
         }
         Err(error) => {
@@ -45,16 +46,43 @@ pub(super) fn check(file: &TextFile, inputs: &Inputs<'_>, found: &mut Findings) 
                 message: finding.message.clone(),
             });
             found.add(finding);
-            check_the_rest(&file.path, bytes, error, inputs, found);
+            report.repaired = check_the_rest(&file.path, bytes, error, inputs, found);
         }
     }
     report
 }
 
+/// Checks what the file sets; if `[docker]` is called otherwise, what it would set, which is returned.
+fn check_sections(
+    path: &str,
+    bytes: &[u8],
+    config: &ExecutorConfig,
+    inputs: &Inputs<'_>,
+    found: &mut Findings,
+) -> Option<ExecutorConfig> {
+    let misnamed = misnamed_section(bytes, config).and_then(|(line, _)| {
+        let text = renamed(bytes, line);
+        Some((ExecutorConfig::parse(text.clone(), inputs.hadoop.rules).ok()?, text))
+    });
+    let Some((meant, text)) = misnamed else {
+        check_config(path, bytes, config, inputs, found);
+        return None;
+    };
+    found.add(without_docker_section(path, bytes, config));
+    check_config(path, &text, &meant, inputs, found);
+    Some(meant)
+}
+
 /// What else would come to light once the first fault is corrected.
-fn check_the_rest(path: &str, bytes: &[u8], first: ParseError, inputs: &Inputs<'_>, found: &mut Findings) {
+fn check_the_rest(
+    path: &str,
+    bytes: &[u8],
+    first: ParseError,
+    inputs: &Inputs<'_>,
+    found: &mut Findings,
+) -> Option<ExecutorConfig> {
     if bytes.len() > LARGEST_TO_REPAIR {
-        return;
+        return None;
     }
     let mut lines: Vec<Cow<'_, [u8]>> = bytes.split(|byte| *byte == b'\n').map(Cow::Borrowed).collect();
     let mut error = first;
@@ -64,7 +92,7 @@ fn check_the_rest(path: &str, bytes: &[u8], first: ParseError, inputs: &Inputs<'
         match (code, line.and_then(|line| lines.get_mut(line))) {
             (codes::TOO_MANY_SECTIONS | codes::NOTHING_CONFIGURED | codes::CONFIG_UNREADABLE, _)
             | (_, None) => {
-                return;
+                return None;
             }
             (codes::CRLF, _) => {
                 for line in &mut lines {
@@ -84,14 +112,17 @@ fn check_the_rest(path: &str, bytes: &[u8], first: ParseError, inputs: &Inputs<'
         }
         let text = lines.join(&b'\n');
         match ExecutorConfig::parse(text.clone(), inputs.hadoop.rules) {
-            Ok(config) => return check_config(path, &text, &config, inputs, found),
-            Err(next) if next == error => return,
+            Ok(config) => {
+                return check_sections(path, &text, &config, inputs, found).or(Some(config));
+            }
+            Err(next) if next == error => return None,
             Err(next) => {
                 found.add(unparsable(path, &text, &next));
                 error = next;
             }
         }
     }
+    None
 }
 
 fn unread(file: &TextFile) -> Finding {
@@ -194,10 +225,10 @@ fn check_config(
     check_notes(path, config, found);
     keys::check(path, config, found);
     values::check(path, config, found);
-    let is_emr = inputs.is_emr(!registries::trusted_ecr_registries(config).is_empty());
+    let is_emr = inputs.is_emr(registries::names_ecr(config));
     registries::check_lists(path, config, is_emr, found);
     if config.docker_supported() || has_docker_section(config) {
-        registries::check_coverage(path, config, &inputs.registries, is_emr, found);
+        registries::check_coverage(path, config, inputs, found);
     }
 }
 
@@ -228,18 +259,33 @@ fn without_group(path: &str, bytes: &[u8], config: &ExecutorConfig) -> Finding {
 
 /// There is none, or it is written in another way.
 fn without_docker_section(path: &str, bytes: &[u8], config: &ExecutorConfig) -> Finding {
-    let alike =
-        config.sections().find(|section| section.trim_ascii().eq_ignore_ascii_case(DOCKER.as_bytes()));
-    let Some(alike) = alike else {
+    let Some((line, name)) = misnamed_section(bytes, config) else {
         let fix = "add a section [docker] with module.enabled=true, docker.trusted.registries, docker.allowed.networks and docker.allowed.capabilities";
         let message = "there is no section [docker]: Docker is off";
         return Finding::new(codes::DOCKER_OFF, message).fix(Fix::manual(fix)).in_file(path);
     };
-    let header = [b"[", alike, b"]"].concat();
-    let line = (1_u32..).zip(bytes.split(|byte| *byte == b'\n')).find(|(_, line)| line.starts_with(&header));
-    let message = format!("the section [{}] is not [docker]: Docker is off", lossy(alike));
+    let message = format!("the section [{}] is not [docker]: Docker is off", lossy(&name));
     let finding = Finding::new(codes::DOCKER_OFF, message).fix(Fix::replace_line("[docker]")).in_file(path);
-    finding.at(line.map(|(number, _)| number)).about(&header)
+    finding.at(line).about(&name)
+}
+
+/// The line and the name of a section that was meant to be `[docker]`, where there is none.
+fn misnamed_section(bytes: &[u8], config: &ExecutorConfig) -> Option<(u32, Vec<u8>)> {
+    if has_docker_section(config) || bytes.len() > LARGEST_TO_REPAIR {
+        return None;
+    }
+    let alike = |section: &&[u8]| section.trim_ascii().eq_ignore_ascii_case(DOCKER.as_bytes());
+    let name = config.sections().find(alike)?;
+    let header = [b"[", name, b"]"].concat();
+    let mut lines = (1_u32..).zip(bytes.split(|byte| *byte == b'\n'));
+    let (line, _) = lines.find(|(_, line)| line.starts_with(&header))?;
+    Some((line, name.to_vec()))
+}
+
+fn renamed(bytes: &[u8], line: u32) -> Vec<u8> {
+    let lines = (1_u32..).zip(bytes.split(|byte| *byte == b'\n'));
+    let lines = lines.map(|(number, text)| if number == line { &b"[docker]"[..] } else { text });
+    lines.collect::<Vec<_>>().join(&b'\n')
 }
 
 fn check_docker_switch(path: &str, bytes: &[u8], config: &ExecutorConfig, found: &mut Findings) {

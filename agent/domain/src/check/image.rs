@@ -12,7 +12,7 @@ use super::docker_mounts;
 use super::docker_name;
 use super::inputs::{Inputs, Machine, Request};
 use super::job;
-use super::launch::{Defaults, overlong_mount_list, with_item};
+use super::launch::{Defaults, has_docker_section, overlong_mount_list, with_item};
 use super::registries::{is_unresolved, with_entry};
 use super::report::{DockerConfigReport, ExecutorCfgReport, ImageCredential, ImageReport, MountReport};
 use super::yarn::YarnSettings;
@@ -217,29 +217,51 @@ fn check_by_executor_cfg(
     report: &mut ImageReport,
     found: &mut Findings,
 ) {
-    let request = context.request;
-    let refused = |reason: &str| {
-        let mount = |mount: &Vec<u8>| MountReport {
-            mount: lossy(mount).into_owned(),
-            allowed: false,
-            reason: Some(reason.to_owned()),
-        };
-        request.mounts.iter().map(mount).collect::<Vec<_>>()
-    };
     let Some(config) = &executor_cfg.config else {
         let reason = match &executor_cfg.parse_error {
             Some(error) => format!("Hadoop does not accept container-executor.cfg: {}", error.message),
             None => "container-executor.cfg cannot be read".to_owned(),
         };
+        if let Some(repaired) = &executor_cfg.repaired {
+            judge_by(context, executor_cfg, repaired, image, &mut report.clone(), found);
+        }
         report.trusted = Some(false);
         report.privileged_trusted = Some(false);
         report.privileged_allowed = Some(false);
-        report.mounts = Some(refused(&reason));
+        report.mounts = Some(refused(context.request, &reason));
         if executor_cfg.parse_error.is_none() {
             report.unknown.push(reason);
         }
         return;
     };
+    match &executor_cfg.repaired {
+        None => judge_by(context, executor_cfg, config, image, report, found),
+        Some(repaired) => {
+            judge_by(context, executor_cfg, config, image, report, &mut Findings::default());
+            judge_by(context, executor_cfg, repaired, image, &mut report.clone(), found);
+        }
+    }
+}
+
+/// No mount of the request is allowed.
+fn refused(request: &Request, reason: &str) -> Vec<MountReport> {
+    let mount = |mount: &Vec<u8>| MountReport {
+        mount: lossy(mount).into_owned(),
+        allowed: false,
+        reason: Some(reason.to_owned()),
+    };
+    request.mounts.iter().map(mount).collect()
+}
+
+fn judge_by(
+    context: &Context<'_>,
+    executor_cfg: &ExecutorCfgReport,
+    config: &ExecutorConfig,
+    image: &[u8],
+    report: &mut ImageReport,
+    found: &mut Findings,
+) {
+    let request = context.request;
     let read = image_name::in_command_file(image);
     let trusted = |container| read.is_some_and(|name| trust::is_trusted(config, container, name));
     let as_root = PrivilegedRequest { image: read, entry_point: true, user_may_run_docker: true };
@@ -248,13 +270,18 @@ fn check_by_executor_cfg(
     report.privileged_trusted = Some(trusted(Container::Privileged));
     report.privileged_allowed = Some(privileged.is_ok());
 
+    if !config.docker_supported() && !has_docker_section(config) {
+        // That is the one cause of everything.
+        report.mounts = Some(refused(request, "there is no section [docker]"));
+        return;
+    }
     let counts = if request.privileged { trusted(Container::Privileged) } else { trusted(Container::Normal) };
     if !counts && !context.unresolved.is_empty() {
         let entries = context.unresolved.join("`, `");
         report.unknown.push(format!("what becomes of `{entries}` in {TRUSTED_REGISTRIES_KEY}"));
         (report.trusted, report.privileged_trusted) = (None, None);
     } else if !counts && report.name_valid {
-        found.add(not_trusted(executor_cfg, config, &report.image));
+        found.add(not_trusted(context, executor_cfg, config, &report.image));
     }
     if let (true, Err(refusal)) = (request.privileged, privileged) {
         let fix = match refusal {
@@ -265,11 +292,17 @@ fn check_by_executor_cfg(
         found.add(Finding::new(codes::PRIVILEGED_REFUSED, message).fix(fix).in_file(&executor_cfg.path));
     }
     report.mounts = Some(match (counts, overlong_mount_list(config)) {
-        (false, _) => refused("the image is not trusted: its mounts are dropped without an error"),
+        (false, too_long) => {
+            if too_long.is_none() && report.name_valid {
+                // Once it is trusted, they count.
+                check_mounts(context, &executor_cfg.path, config, found);
+            }
+            refused(request, "the image is not trusted: its mounts are dropped without an error")
+        }
         (true, None) => check_mounts(context, &executor_cfg.path, config, found),
         (true, Some(key)) => {
             report.unknown.push(format!("the mounts: {key} has too many entries to check"));
-            refused(&format!("{key} has too many entries to check"))
+            refused(request, &format!("{key} has too many entries to check"))
         }
     });
     if report.reasons.is_empty()
@@ -282,7 +315,12 @@ fn check_by_executor_cfg(
     }
 }
 
-fn not_trusted(file: &ExecutorCfgReport, config: &ExecutorConfig, image: &str) -> Finding {
+fn not_trusted(
+    context: &Context<'_>,
+    file: &ExecutorCfgReport,
+    config: &ExecutorConfig,
+    image: &str,
+) -> Finding {
     let entry = config.entry(DOCKER, TRUSTED_REGISTRIES_KEY);
     let value = entry.map(|entry| entry.value).unwrap_or_default();
     let wanted = match registry_of(image) {
@@ -291,7 +329,7 @@ fn not_trusted(file: &ExecutorCfgReport, config: &ExecutorConfig, image: &str) -
     };
     let message = format!("`{image}` is not trusted: no entry of the list is a prefix of it up to a `/`");
     let fix = match wanted {
-        Some(wanted) => with_entry(value, wanted, config.rules()),
+        Some(wanted) => with_entry(config, wanted, context.inputs),
         None => Fix::manual(
             "push the image to a registry of your own and name it with the registry's host: an image without a `/` is trusted by an entry `library` alone, which trusts all of them",
         ),
@@ -329,7 +367,8 @@ fn check_mounts(
                 }
                 _ => Fix::manual("write SRC:DST:ro or SRC:DST:rw, with a source that exists on the node"),
             };
-            found.add(Finding::new(codes::MOUNT_REFUSED, message).fix(fix).in_file(path));
+            let line = fix.key.as_ref().and_then(|key| config.entry(DOCKER, key)).map(|entry| entry.line);
+            found.add(Finding::new(codes::MOUNT_REFUSED, message).fix(fix).in_file(path).at(line));
         }
         reports.push(MountReport {
             mount: lossy(written).into_owned(),

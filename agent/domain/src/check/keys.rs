@@ -1,6 +1,10 @@
 //! Keys that Hadoop does not know, or does not read where they are.
 
-use hadoop_rules::executor_config::{DOCKER, Entry, ExecutorConfig, HEAD, NM_GROUP_KEY, lossy};
+use hadoop_rules::executor_config::{
+    DOCKER, Entry, ExecutorConfig, HEAD, MODULE_ENABLED_KEY, NM_GROUP_KEY, PRIVILEGED_REGISTRIES_KEY,
+    TRUSTED_REGISTRIES_KEY, lossy,
+};
+use hadoop_rules::mounts::{RO_MOUNTS_KEY, RW_MOUNTS_KEY};
 
 use crate::findings::{Finding, Findings, Fix, clipped, codes};
 
@@ -42,6 +46,8 @@ const HEAD_KEYS: [&str; 12] = [
 ];
 /// Longer keys are compared with nothing.
 const LONGEST: usize = 100;
+/// Longer values are not written out in fixes.
+const LONGEST_VALUE: usize = 1_000;
 
 /// Every key that is not known, and every known one that is where Hadoop does not look for it.
 pub(super) fn check(path: &str, config: &ExecutorConfig, found: &mut Findings) {
@@ -90,17 +96,38 @@ fn unknown(path: &str, section: &str, config: &ExecutorConfig, entry: Entry<'_>)
             ),
         )
         .fix(Fix::manual("move the value there, or remove the line")),
-        Some((meant, None)) => Finding::new(
-            codes::UNKNOWN_KEY,
-            format!("Hadoop knows no key `{key}`; `{meant}` was probably meant"),
-        )
-        .fix(Fix::replace_entry(meant, lossy(clipped(entry.value)))),
+        Some((meant, None)) => {
+            let fix = if is_sound(meant, entry.value) {
+                Fix::replace_entry(meant, lossy(entry.value))
+            } else {
+                Fix::manual(format!("write {meant}"))
+            };
+            let message = format!("Hadoop knows no key `{key}`; `{meant}` was probably meant");
+            Finding::new(codes::UNKNOWN_KEY, message).fix(fix)
+        }
         None => {
             Finding::new(codes::UNKNOWN_KEY, format!("Hadoop knows no key `{key}` in the section [docker]"))
                 .fix(Fix::manual("remove the line, or move it to the section it belongs to"))
         }
     };
     finding.in_file(path).at(entry.line).about(entry.key)
+}
+
+/// Whether the value brings no fault of its own under that key.
+fn is_sound(key: &str, value: &[u8]) -> bool {
+    if value.len() > LONGEST_VALUE || value.iter().any(u8::is_ascii_whitespace) {
+        return false;
+    }
+    match key {
+        MODULE_ENABLED_KEY => value == b"true",
+        // Whether such a list is sound is not for this line alone to say.
+        TRUSTED_REGISTRIES_KEY | PRIVILEGED_REGISTRIES_KEY | RO_MOUNTS_KEY | RW_MOUNTS_KEY => false,
+        "docker.allowed.devices" => value.starts_with(b"/"),
+        key if key.ends_with(".enabled") => matches!(value, b"true" | b"false"),
+        key if key.starts_with("docker.") => true,
+        // Groups and users.
+        _ => false,
+    }
 }
 
 fn elsewhere(path: &str, section: &str, entry: Entry<'_>) -> Finding {

@@ -9,6 +9,7 @@ use hadoop_rules::executor_config::{
 use hadoop_rules::image_name;
 use hadoop_rules::trust::{self, Container};
 
+use super::inputs::Inputs;
 use super::trusts_registry;
 use crate::emr::DEFAULT_TRUSTED_REGISTRIES;
 use crate::findings::{Code, Finding, Findings, Fix, clipped, codes};
@@ -40,21 +41,13 @@ pub(super) fn check_lists(path: &str, config: &ExecutorConfig, is_emr: bool, fou
 }
 
 /// Whether there is a list at all, and whether it trusts the registries in the settings.
-pub(super) fn check_coverage(
-    path: &str,
-    config: &ExecutorConfig,
-    registries: &[EcrRegistry],
-    is_emr: bool,
-    found: &mut Findings,
-) {
+pub(super) fn check_coverage(path: &str, config: &ExecutorConfig, inputs: &Inputs<'_>, found: &mut Findings) {
+    let registries = &inputs.registries;
     let Some(entry) =
         config.entry(DOCKER, TRUSTED_REGISTRIES_KEY).filter(|entry| !is_empty_list(entry.value))
     else {
         let fix = match registries.first() {
-            Some(registry) if is_emr => {
-                Fix::set(DOCKER, TRUSTED_REGISTRIES_KEY, with_emr_defaults(registry.host().as_str()))
-            }
-            Some(registry) => Fix::set(DOCKER, TRUSTED_REGISTRIES_KEY, registry.host().as_str()),
+            Some(registry) => with_entry(config, registry.host().as_str(), inputs),
             None => {
                 Fix::manual(format!("in [{DOCKER}], set {TRUSTED_REGISTRIES_KEY} to your registries' hosts"))
             }
@@ -80,7 +73,7 @@ pub(super) fn check_coverage(
                         registry.host()
                     ),
                 )
-                .fix(with_entry(entry.value, registry.host().as_str(), config.rules()))
+                .fix(with_entry(config, registry.host().as_str(), inputs))
                 .in_file(path)
                 .at(entry.line)
                 .about(entry.value)
@@ -90,21 +83,29 @@ pub(super) fn check_coverage(
     }
 }
 
-/// The list with one more entry.
-pub(super) fn with_entry(value: &[u8], entry: &str, rules: Rules) -> Fix {
+/// The list with one more entry. If that makes it the list of an EMR cluster, EMR's defaults join it.
+pub(super) fn with_entry(config: &ExecutorConfig, entry: &str, inputs: &Inputs<'_>) -> Fix {
+    let value = config.get(DOCKER, TRUSTED_REGISTRIES_KEY).unwrap_or_default();
     if value.len() > LONGEST_LIST {
         return Fix::manual(format!("add to {TRUSTED_REGISTRIES_KEY}, without a space: ,{entry}"));
     }
-    let mut entries = corrected(value, rules);
-    if !entries.iter().any(|other| other == entry) {
-        entries.push(entry.to_owned());
+    let mut entries = corrected(value, config.rules());
+    let was_emr = inputs.is_emr(names_ecr(config));
+    let adds_ecr = is_private_ecr(entry) || is_empty_list(value) && !inputs.registries.is_empty();
+    if !was_emr && adds_ecr && inputs.is_emr(true) {
+        let lost =
+            DEFAULT_TRUSTED_REGISTRIES.iter().filter(|name| !entries.iter().any(|entry| entry == *name));
+        entries.splice(0..0, lost.map(|name| (*name).to_owned()).collect::<Vec<_>>());
+    }
+    // A list that is made is to trust what the settings name as well.
+    let of_settings = inputs.registries.iter().map(|registry| registry.host().as_str());
+    let of_settings = of_settings.filter(|_| is_empty_list(value));
+    for entry in of_settings.chain([entry]) {
+        if !entries.iter().any(|other| other == entry) {
+            entries.push(entry.to_owned());
+        }
     }
     Fix::set(DOCKER, TRUSTED_REGISTRIES_KEY, entries.join(","))
-}
-
-/// EMR's default entries and one more.
-pub(crate) fn with_emr_defaults(entry: &str) -> String {
-    format!("{},{entry}", DEFAULT_TRUSTED_REGISTRIES.join(","))
 }
 
 fn check_entries(path: &str, config: &ExecutorConfig, key: &str, found: &mut Findings) {
@@ -133,7 +134,7 @@ fn check_entries(path: &str, config: &ExecutorConfig, key: &str, found: &mut Fin
             _ if line.value.len() > LONGEST_LIST => {
                 Fix::manual(format!("write the entry as {}", corrected_entry(entry)))
             }
-            _ => Fix::set(DOCKER, key, corrected(line.value, config.rules()).join(",")),
+            _ => with_corrections(config, key, line.value, entry),
         };
         let message = format!("the entry `{}` of {key} {what}", lossy(clipped(entry)));
         let finding = Finding::new(code, message).fix(fix).of_registries(untrusted(config, key, entry));
@@ -141,14 +142,24 @@ fn check_entries(path: &str, config: &ExecutorConfig, key: &str, found: &mut Fin
     }
 }
 
+/// Whether the trusted list names ECR in some way.
+pub(super) fn names_ecr(config: &ExecutorConfig) -> bool {
+    config.items(DOCKER, TRUSTED_REGISTRIES_KEY).any(|entry| !named(entry).is_empty())
+}
+
+/// The private registries that an entry names in some way.
+fn named(entry: &[u8]) -> Vec<EcrRegistry> {
+    let text = lossy(entry);
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && !".-".contains(c));
+    words.filter(|word| is_private_ecr(word)).filter_map(|word| EcrRegistry::parse(word).ok()).collect()
+}
+
 /// The private registries that an entry of the trusted list names in some way, and the list does not trust.
 fn untrusted(config: &ExecutorConfig, key: &str, entry: &[u8]) -> Vec<EcrRegistry> {
     if key != TRUSTED_REGISTRIES_KEY {
         return Vec::new();
     }
-    let text = lossy(entry);
-    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && !".-".contains(c));
-    let named = words.filter(|word| is_private_ecr(word)).filter_map(|word| EcrRegistry::parse(word).ok());
+    let named = named(entry).into_iter();
     named.filter(|registry| !trusts_registry(config, Container::Normal, registry)).collect()
 }
 
@@ -318,16 +329,26 @@ fn check_emr_defaults(path: &str, config: &ExecutorConfig, found: &mut Findings)
     );
 }
 
-/// The entries as they were probably meant, without repetitions. Those without a fault stay as they are.
+/// The list as it was probably meant, unless the entry at fault is none that can be corrected.
+fn with_corrections(config: &ExecutorConfig, key: &str, value: &[u8], entry: &[u8]) -> Fix {
+    let entries = corrected(value, config.rules());
+    if entries.is_empty() || entries.iter().any(|other| other.as_bytes() == entry) {
+        return Fix::manual(
+            "write each entry as the beginning of images' names: host, or host/path, in lower case",
+        );
+    }
+    Fix::set(DOCKER, key, entries.join(","))
+}
+
+/// The entries as they were probably meant, without repetitions. Those without a fault stay as they are, and so do
+/// those that would get another one.
 fn corrected(value: &[u8], rules: Rules) -> Vec<String> {
     let mut entries = Vec::new();
-    let corrected = value.split(|byte| *byte == b',').flat_map(|entry| match fault(entry, rules) {
-        None => vec![lossy(entry).into_owned()],
-        Some(_) => entry
-            .split(u8::is_ascii_whitespace)
-            .filter(|word| !word.is_empty())
-            .map(corrected_entry)
-            .collect(),
+    let corrected = value.split(|byte| *byte == b',').flat_map(|entry| {
+        let words = entry.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+        let words: Vec<String> = words.map(corrected_entry).collect();
+        let helps = words.iter().all(|word| fault(word.as_bytes(), rules).is_none());
+        if fault(entry, rules).is_some() && helps { words } else { vec![lossy(entry).into_owned()] }
     });
     for entry in corrected.filter(|entry| !is_empty_list(entry.as_bytes())) {
         if !entries.contains(&entry) {

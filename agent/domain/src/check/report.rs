@@ -44,6 +44,8 @@ pub struct ExecutorCfgReport {
     pub parse_error: Option<ParseErrorReport>,
     /// `None` if there is no file, or it cannot be parsed.
     pub config: Option<ExecutorConfig>,
+    /// As it would be without the fault that hides all others.
+    pub(super) repaired: Option<ExecutorConfig>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -134,6 +136,13 @@ pub struct MountReport {
 pub struct ImageCredential {
     pub registry: String,
     pub expires_at: Option<Timestamp>,
+}
+
+impl ExecutorCfgReport {
+    /// What findings are looked for in.
+    pub(super) fn examined(&self) -> Option<&ExecutorConfig> {
+        self.repaired.as_ref().or(self.config.as_ref())
+    }
 }
 
 impl ImageReport {

@@ -1,7 +1,7 @@
 //! Values of container-executor.cfg that do something other than they seem to: switches that are off as written, items
 //! that match nothing because of a space, devices that are no paths.
 
-use hadoop_rules::executor_config::{DOCKER, Entry, ExecutorConfig, HEAD, lossy};
+use hadoop_rules::executor_config::{DOCKER, Entry, ExecutorConfig, FEATURE_DOCKER_KEY, HEAD, lossy};
 use hadoop_rules::users::{ALLOWED_USERS_KEY, BANNED_USERS_KEY};
 
 use super::launch::{NETWORKS_KEY, trimmed_items};
@@ -15,7 +15,7 @@ const SWITCHES: [(&str, &str, &[&str]); 9] = [
     (DOCKER, "docker.host-pid-namespace.enabled", &ONE_OR_TRUE),
     (DOCKER, "docker.no-new-privileges.enabled", &TRUE),
     (DOCKER, "docker.service-mode.enabled", &ONE_OR_TRUE),
-    (HEAD, "feature.docker.enabled", &ONE_OR_TRUE),
+    (HEAD, FEATURE_DOCKER_KEY, &ONE_OR_TRUE),
     (HEAD, "feature.mount-cgroup.enabled", &ONE_OR_TRUE),
     (HEAD, "feature.tc.enabled", &ONE_OR_TRUE),
     (HEAD, "feature.terminal.enabled", &ONE_OR_TRUE),
@@ -54,7 +54,13 @@ fn check_switch(path: &str, section: &str, entry: Entry<'_>, on: &[&str], found:
     }
     let key = lossy(entry.key);
     let message = format!("`{key}` is `{}`, which Hadoop does not take for on", lossy(clipped(entry.value)));
-    let finding = Finding::new(codes::SWITCH_OFF_AS_WRITTEN, message).fix(Fix::set(section, &key, "true"));
+    let fix = if key == FEATURE_DOCKER_KEY {
+        // It turns on what the section [docker] then has to allow.
+        Fix::manual("set module.enabled=true in the section [docker] instead")
+    } else {
+        Fix::set(section, &key, "true")
+    };
+    let finding = Finding::new(codes::SWITCH_OFF_AS_WRITTEN, message).fix(fix);
     found.add(finding.in_file(path).at(entry.line).about(entry.value));
 }
 

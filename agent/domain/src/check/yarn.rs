@@ -7,7 +7,7 @@ use hadoop_rules::mounts::RequestedMount;
 use hadoop_rules::site::{Resolved, Site};
 
 use super::inputs::{Inputs, Machine, SiteContent, SiteFile, emr_version};
-use super::registries::trusted_ecr_registries;
+use super::registries::{names_ecr, trusted_ecr_registries};
 use super::{docker_mounts, yarn_keys};
 use crate::emr::AUTO_AUTH_KEY;
 use crate::findings::{Code, Finding, Findings, Fix, codes};
@@ -357,7 +357,7 @@ fn check_auto_auth(
     let release = inputs.release.as_deref().and_then(emr_version);
     let known = release.is_none_or(|release| release >= AUTO_AUTH_SINCE);
     let on = known && reader.resolved.boolean(AUTO_AUTH_KEY) == Some(true);
-    let is_emr = || inputs.is_emr(config.is_some_and(|config| !trusted_ecr_registries(config).is_empty()));
+    let is_emr = || inputs.is_emr(config.is_some_and(names_ecr));
     let is_set = || reader.site.property(AUTO_AUTH_KEY).is_some();
     if !on && (is_set() || is_emr()) {
         let message = "EMR's own ECR authentication is off".to_owned();
