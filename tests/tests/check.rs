@@ -345,6 +345,8 @@ async fn daemon_reports_findings_and_trust() -> Outcome {
     let finding =
         status["findings"].as_array().into_iter().flatten().find(|f| f["code"] == "entry-with-whitespace");
     assert_eq!(finding.ok_or("a finding")?["severity"], "error");
+    let shown = testbed.run(&["status"]).await?.out;
+    assert!(shown.contains(&format!("finding   error entry-with-whitespace: {}:", cfg.display())), "{shown}");
     fs::write(&cfg, format!("{good} \n"))?;
     metric("emr_ecr_agent_executor_config_valid 0".to_owned()).await?;
     fs::write(&cfg, good)?;

@@ -2,7 +2,7 @@
 
 use emr_ecr_agent_tests::ecr::Fault;
 use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
-use emr_ecr_agent_tests::testbed::{Outcome, SOON, Testbed};
+use emr_ecr_agent_tests::testbed::{Outcome, SOON, Testbed, wait_for_token};
 
 #[tokio::test]
 async fn help_and_version_need_no_settings() -> Outcome {
@@ -73,7 +73,7 @@ mode = \"0200\"
         (11, "docker_configs.path: must be an absolute path"),
         (12, "docker_configs.mode: must be octal permission bits"),
     ];
-    for command in ["run", "once", "status", "check"] {
+    for command in ["run", "once", "check"] {
         let finished = testbed.run_plainly(&[command, "--config", &path]).await?;
         assert_eq!(finished.code, 78, "{command}: {}", finished.err);
         assert!(finished.err.contains("6 mistakes"), "{command}: {}", finished.err);
@@ -188,8 +188,11 @@ async fn status_exits_3_1_or_0() -> Outcome {
     let not_ready = testbed.run(&["status"]).await?;
     assert_eq!(not_ready.code, 1, "{}", not_ready.err);
     assert!(not_ready.out.contains(": not ready"), "{}", not_ready.out);
+    assert_eq!(testbed.run(&["status", "--wait", "1s"]).await?.code, 1);
 
     testbed.ecr.heal();
+    let waited = testbed.run(&["status", "--wait", "10m"]).await?;
+    assert_eq!(waited.code, 0, "{}{}", waited.out, waited.err);
     agent.wait_ready(SOON).await?;
     let ready = testbed.run(&["status"]).await?;
     assert_eq!((ready.code, ready.err.as_str()), (0, ""));
@@ -198,6 +201,39 @@ async fn status_exits_3_1_or_0() -> Outcome {
     }
     let json = testbed.run(&["status", "--json"]).await?;
     assert_eq!((json.code, &json.json()?["ready"]), (0, &true.into()));
+    Ok(())
+}
+
+#[tokio::test]
+async fn status_asks_where_it_is_told_to() -> Outcome {
+    let mut testbed = Testbed::without_hdfs().await?;
+    testbed.settings.registry(TRUSTED_REGISTRY, &[]);
+    let agent = testbed.start()?;
+    wait_for_token(&agent).await?;
+    // The agent keeps the settings that it has.
+    testbed.node.write("agent.toml", "pass_interval = \"1s\"\n")?;
+    let (socket, address) =
+        (testbed.node.path("status.sock").display().to_string(), agent.address().to_string());
+    let config = testbed.node.agent_toml().display().to_string();
+    for place in [&socket, &address, &format!("http://{address}/")] {
+        let asked = testbed.run_plainly(&["status", "--config", &config, "--address", place]).await?;
+        assert_eq!((asked.code, asked.err.as_str()), (1, ""), "{place}");
+        assert!(asked.out.contains(TRUSTED_REGISTRY), "{place}: {}", asked.out);
+        let json = testbed.run_plainly(&["status", "--json", "--address", place]).await?.json()?;
+        assert_eq!(json["registries"][0]["host"], TRUSTED_REGISTRY, "{place}");
+    }
+    let unusable = testbed.run_plainly(&["status", "--config", &config]).await?;
+    assert_eq!(unusable.code, 3, "{}", unusable.out);
+    for part in [
+        "the settings cannot be used",
+        "agent.toml:1: pass_interval: is not a known key",
+        "no agent answers at",
+    ] {
+        assert!(unusable.err.contains(part), "{part}: {}", unusable.err);
+    }
+    for wrong in ["host", "host:0", "https://host:9470"] {
+        assert_eq!(testbed.run_plainly(&["status", "--address", wrong]).await?.code, 2, "{wrong}");
+    }
     Ok(())
 }
 

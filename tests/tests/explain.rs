@@ -147,6 +147,8 @@ fn a_closed_pipe_is_no_failure() -> Outcome {
         (&["--version"], 0),
         (&["emr-config", "--registry", TRUSTED_REGISTRY], 0),
         (&["submit-args", "--image", "registry.example/app:1"], 0),
+        (&["status"], 3),
+        (&["status", "--watch"], 0),
         (&["check", "--emr-config", "/nonexistent", "--json"], 2),
         (&["check", "--executor-cfg", "/nonexistent"], 2),
     ] {

@@ -1,31 +1,70 @@
 //! `status`: the running agent's status, for people and for scripts.
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use clap::Args;
+use domain::settings::Settings;
 use domain::status::Report;
 use domain::time::friendly;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
-use super::{ConfigOption, Exit, FAILURE, output, runtime};
-use crate::io::{chain, status_client};
+use super::check::printable;
+use super::{ConfigOption, Exit, FAILURE, error_text, output, runtime};
+use crate::io::chain;
+use crate::io::status_client::{self, Place};
 
 /// No agent answers at its socket.
 const NO_AGENT: u8 = 3;
+
+/// How often `--watch` and `--wait` ask.
+const AGAIN: Duration = Duration::from_secs(2);
+/// Takes the cursor to the top left, and all below it away.
+const CLEAR: &str = "\x1b[H\x1b[2J";
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
     #[command(flatten)]
     config: ConfigOption,
+    /// Ask this agent: HOST:PORT of its health listener, or the path of its socket [default: the socket of the settings]
+    #[arg(long, value_name = "ADDRESS")]
+    address: Option<Place>,
     /// Print /status as JSON
     #[arg(long)]
     json: bool,
+    /// Print the status again every two seconds, until interrupted
+    #[arg(long, conflicts_with_all = ["json", "wait"])]
+    watch: bool,
+    /// Wait until the agent is ready, at most this long, as in 10m
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    wait: Option<Duration>,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let parsed = text.parse::<SignedDuration>().ok().and_then(|duration| Duration::try_from(duration).ok());
+    parsed.ok_or_else(|| "expected a duration, as in 90s or 10m".to_owned())
 }
 
 pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
-    let socket = options.config.read()?.health_socket;
-    let answer = runtime()?.block_on(status_client::ask(&socket));
+    let place = place(options);
+    let runtime = runtime()?;
+    if options.watch {
+        return runtime.block_on(watch(&place));
+    }
+    let answer = runtime.block_on(async {
+        let deadline = Instant::now() + options.wait.unwrap_or_default();
+        loop {
+            let answer = status_client::ask(&place).await;
+            let is_ready = answer.as_ref().is_ok_and(|(_, report)| report.ready);
+            let left = deadline.saturating_duration_since(Instant::now());
+            if is_ready || left.is_zero() {
+                return answer;
+            }
+            tokio::time::sleep(AGAIN.min(left)).await;
+        }
+    });
     let (text, report) = match answer {
         Ok(answer) => answer,
         Err(error) => {
@@ -41,10 +80,38 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
     Ok(if report.ready { ExitCode::SUCCESS } else { ExitCode::from(FAILURE) })
 }
 
+/// The agent's own socket. With settings that cannot be used, that is the default: a running agent keeps the settings
+/// that it had.
+fn place(options: &Options) -> Place {
+    if let Some(place) = &options.address {
+        return place.clone();
+    }
+    let settings = options.config.file().read().unwrap_or_else(|error| {
+        output::tell(&format!("emr-ecr-agent: the settings cannot be used: {}", error_text(&error)));
+        Settings::default()
+    });
+    Place::Socket(settings.health_socket)
+}
+
+async fn watch(place: &Place) -> Result<ExitCode, Exit> {
+    let clear = if std::io::stdout().is_terminal() { CLEAR } else { "" };
+    loop {
+        let text = match status_client::ask(place).await {
+            Ok((_, report)) => render(&report, &TimeZone::system()),
+            Err(error) => format!("{}\n", chain(&error)),
+        };
+        let now = local_time(Timestamp::now(), &TimeZone::system());
+        if !output::print_more(&format!("{clear}{now}\n{text}\n"))? {
+            return Ok(ExitCode::SUCCESS);
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
 fn render(report: &Report, zone: &TimeZone) -> String {
     let mut text = String::new();
     let mut line = |words: String| {
-        text.push_str(&words);
+        text.push_str(&printable(&words));
         text.push('\n');
     };
     let ready = if report.ready { "ready" } else { "not ready" };
@@ -96,7 +163,8 @@ fn render(report: &Report, zone: &TimeZone) -> String {
         line(format!("settings  the last reload failed: {error}"));
     }
     for finding in &report.findings {
-        line(format!("finding   {}{}", finding.place(), finding.message));
+        let (severity, code) = (finding.severity().as_str(), finding.code.name);
+        line(format!("finding   {severity} {code}: {}{}", finding.place(), finding.message));
     }
     text
 }

@@ -1,6 +1,9 @@
-//! Gets the status of a running agent, by a socket that only root can have put there.
+//! Gets the status of a running agent: by a socket that only root can have put there, or by an address that the user
+//! names.
 
-use std::path::{Path, PathBuf};
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,46 +12,70 @@ use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::Request;
 use hyper_util::rt::TokioIo;
 use thiserror::Error;
-use tokio::net::UnixStream;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
 
 const DEADLINE: Duration = Duration::from_secs(5);
 const LARGEST: usize = 4 << 20;
 
+/// Where an agent is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Place {
+    Socket(PathBuf),
+    /// Host and port.
+    Address(String),
+}
+
 #[derive(Debug, Error)]
 pub(crate) enum StatusError {
-    #[error("no agent answers at {}", socket.display())]
-    NoAgent { socket: PathBuf, source: std::io::Error },
-    #[error("{} belongs to a process of uid {uid}, not to an agent of root or of this user", socket.display())]
-    Squatter { socket: PathBuf, uid: u32 },
-    #[error("the agent at {} did not answer within {DEADLINE:?}", socket.display())]
-    Deadline { socket: PathBuf },
-    #[error("the response from {} is not an agent's", socket.display())]
-    Foreign { socket: PathBuf, source: Box<dyn std::error::Error + Send + Sync> },
+    #[error("no agent answers at {place}")]
+    NoAgent { place: Place, source: std::io::Error },
+    #[error("{place} belongs to a process of uid {uid}, not to an agent of root or of this user")]
+    Squatter { place: Place, uid: u32 },
+    #[error("the agent at {place} did not answer within {DEADLINE:?}")]
+    Deadline { place: Place },
+    #[error("the response from {place} is not an agent's")]
+    Foreign { place: Place, source: Box<dyn std::error::Error + Send + Sync> },
 }
 
 /// The response as text and parsed.
-pub(crate) async fn ask(socket: &Path) -> Result<(String, Report), StatusError> {
-    let answer = tokio::time::timeout(DEADLINE, get_status(socket)).await;
-    let bytes = answer.map_err(|_| StatusError::Deadline { socket: socket.to_owned() })??;
-    let text = String::from_utf8(bytes.to_vec()).map_err(|error| foreign(socket, error))?;
-    let report = serde_json::from_str(&text).map_err(|error| foreign(socket, error))?;
+pub(crate) async fn ask(place: &Place) -> Result<(String, Report), StatusError> {
+    let answer = tokio::time::timeout(DEADLINE, get_status(place)).await;
+    let bytes = answer.map_err(|_| StatusError::Deadline { place: place.clone() })??;
+    let text = String::from_utf8(bytes.to_vec()).map_err(|error| foreign(place, error))?;
+    let report = serde_json::from_str(&text).map_err(|error| foreign(place, error))?;
     Ok((text, report))
 }
 
-async fn get_status(socket: &Path) -> Result<Bytes, StatusError> {
-    let no_agent = |source| StatusError::NoAgent { socket: socket.to_owned(), source };
-    let stream = UnixStream::connect(socket).await.map_err(no_agent)?;
-    let uid = stream.peer_cred().map_err(no_agent)?.uid();
-    if uid != 0 && uid != nix::unistd::geteuid().as_raw() {
-        return Err(StatusError::Squatter { socket: socket.to_owned(), uid });
+async fn get_status(place: &Place) -> Result<Bytes, StatusError> {
+    let no_agent = |source| StatusError::NoAgent { place: place.clone(), source };
+    match place {
+        Place::Socket(socket) => {
+            let stream = UnixStream::connect(socket).await.map_err(no_agent)?;
+            let uid = stream.peer_cred().map_err(no_agent)?.uid();
+            if uid != 0 && uid != nix::unistd::geteuid().as_raw() {
+                return Err(StatusError::Squatter { place: place.clone(), uid });
+            }
+            exchange(place, stream, "localhost").await
+        }
+        Place::Address(address) => {
+            let stream = TcpStream::connect(address).await.map_err(no_agent)?;
+            exchange(place, stream, address).await
+        }
     }
+}
+
+async fn exchange<S>(place: &Place, stream: S, host: &str) -> Result<Bytes, StatusError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
-        .map_err(|error| foreign(socket, error))?;
+        .map_err(|error| foreign(place, error))?;
     let request = Request::get("/status")
-        .header("host", "localhost")
+        .header("host", host)
         .body(Empty::<Bytes>::new())
-        .map_err(|error| foreign(socket, error))?;
+        .map_err(|error| foreign(place, error))?;
     // The sender goes with the exchange: as long as it is there, the connection is kept open for more.
     let exchange = async move {
         let response = sender.send_request(request).await?;
@@ -56,9 +83,58 @@ async fn get_status(socket: &Path) -> Result<Bytes, StatusError> {
     };
     // The connection moves bytes only while it is polled beside the exchange.
     let (body, _) = tokio::join!(exchange, connection);
-    body.map_err(|source| StatusError::Foreign { socket: socket.to_owned(), source })
+    body.map_err(|source| StatusError::Foreign { place: place.clone(), source })
 }
 
-fn foreign(socket: &Path, source: impl std::error::Error + Send + Sync + 'static) -> StatusError {
-    StatusError::Foreign { socket: socket.to_owned(), source: Box::new(source) }
+fn foreign(place: &Place, source: impl std::error::Error + Send + Sync + 'static) -> StatusError {
+    StatusError::Foreign { place: place.clone(), source: Box::new(source) }
+}
+
+#[derive(Debug, Error)]
+#[error("expected HOST:PORT, as in 10.0.0.5:9470, or the path of a socket")]
+pub(crate) struct NotAPlace;
+
+impl FromStr for Place {
+    type Err = NotAPlace;
+
+    fn from_str(text: &str) -> Result<Self, NotAPlace> {
+        if text.starts_with('/') {
+            return Ok(Self::Socket(text.into()));
+        }
+        let address = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
+        let (host, port) = address.rsplit_once(':').ok_or(NotAPlace)?;
+        let good = !host.is_empty() && !host.contains('/') && port.parse::<u16>().is_ok_and(|port| port > 0);
+        good.then(|| Self::Address(address.to_owned())).ok_or(NotAPlace)
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Socket(path) => path.display().fmt(f),
+            Self::Address(address) => f.write_str(address),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Place;
+
+    #[test]
+    fn places_are_sockets_or_addresses() {
+        let check = |text: &str, expected: Option<&str>| {
+            let place = text.parse::<Place>().ok().map(|place| place.to_string());
+            assert_eq!(place.as_deref(), expected, "{text}");
+        };
+        check("10.0.0.5:9470", Some("10.0.0.5:9470"));
+        check("http://ip-10-0-0-5:9470/", Some("ip-10-0-0-5:9470"));
+        check("[::1]:9470", Some("[::1]:9470"));
+        check("/run/emr-ecr-agent/status.sock", Some("/run/emr-ecr-agent/status.sock"));
+        for wrong in
+            ["", "host", "host:", ":9470", "host:0", "host:x", "http://host/a:9470", "https://host:9470"]
+        {
+            check(wrong, None);
+        }
+    }
 }
