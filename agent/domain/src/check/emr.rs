@@ -21,8 +21,16 @@ pub(super) struct EmrConfig {
     pub files: Files,
     pub release: Option<String>,
     /// What trust depends on and the file does not say.
-    pub unresolved: Vec<String>,
+    pub unresolved: Vec<Unresolved>,
     pub not_judged: Vec<String>,
+}
+
+/// An entry of a list of registries that is not known yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Unresolved {
+    /// The list's key.
+    pub list: String,
+    pub entry: String,
 }
 
 /// Reads the file; `None` with a finding if that cannot be done.
@@ -138,7 +146,7 @@ fn check_registries(path: &str, cluster: &Cluster, found: &mut Findings) {
 }
 
 /// What a tool is to put in its place, where launches depend on it; returns what trust depends on.
-fn check_unresolved(path: &str, cluster: &Cluster, found: &mut Findings) -> Vec<String> {
+fn check_unresolved(path: &str, cluster: &Cluster, found: &mut Findings) -> Vec<Unresolved> {
     let mut trust = Vec::new();
     let of_docker = sections(cluster).flat_map(|section| &section.properties);
     let spark = named(&cluster.classifications, SPARK_DEFAULTS).flat_map(|spark| &spark.properties);
@@ -151,10 +159,8 @@ fn check_unresolved(path: &str, cluster: &Cluster, found: &mut Findings) -> Vec<
         found.add(finding.about(key.as_bytes()));
         if key == TRUSTED_REGISTRIES_KEY || key == PRIVILEGED_REGISTRIES_KEY {
             let entries = value.split(',').filter(|entry| is_unresolved(entry.as_bytes()));
-            trust.extend(entries.map(str::to_owned));
+            trust.extend(entries.map(|entry| Unresolved { list: key.clone(), entry: entry.to_owned() }));
         }
     }
-    trust.sort();
-    trust.dedup();
     trust
 }

@@ -10,6 +10,7 @@ use hadoop_rules::trust::{self, Container, PrivilegedRefusal, PrivilegedRequest}
 
 use super::docker_mounts;
 use super::docker_name;
+use super::emr::Unresolved;
 use super::inputs::{Inputs, Machine, Request};
 use super::job;
 use super::launch::{Defaults, has_docker_section, overlong_mount_list, with_item};
@@ -34,7 +35,7 @@ pub(super) struct Context<'c> {
     /// Whether all this is of a cluster that is to be made.
     pub is_future: bool,
     /// Entries of the trusted list that are not known yet.
-    pub unresolved: &'c [String],
+    pub unresolved: &'c [Unresolved],
     /// Why no image launches as the job asks for it.
     pub reasons: &'c [String],
     /// What else the launches depend on.
@@ -276,9 +277,14 @@ fn judge_by(
         return;
     }
     let counts = if request.privileged { trusted(Container::Privileged) } else { trusted(Container::Normal) };
-    if !counts && !context.unresolved.is_empty() {
-        let entries = context.unresolved.join("`, `");
-        report.unknown.push(format!("what becomes of `{entries}` in {TRUSTED_REGISTRIES_KEY}"));
+    let open: Vec<&Unresolved> = context
+        .unresolved
+        .iter()
+        .filter(|open| request.privileged || open.list == TRUSTED_REGISTRIES_KEY)
+        .collect();
+    if !counts && !open.is_empty() {
+        let what = open.iter().map(|open| format!("what becomes of `{}` in {}", open.entry, open.list));
+        report.unknown.extend(what);
         (report.trusted, report.privileged_trusted) = (None, None);
     } else if !counts && report.name_valid {
         found.add(not_trusted(context, executor_cfg, config, &report.image));
