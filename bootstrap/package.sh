@@ -46,6 +46,7 @@ main() {
     mkdir -p "$out"
     rm -f -- "$out/$NAME"-* "$out/install.sh" "$out/SHA256SUMS"
     write_licenses
+    write_manual_pages
     for architecture in "${architectures[@]}"; do
         package "$architecture" "$out"
     done
@@ -73,10 +74,12 @@ package() {
     check_binary "$architecture" "$binary"
 
     mkdir "$directory"
+    cp -R "$work/man" "$directory/man"
     install -m 755 "$binary" bootstrap/install.sh bootstrap/uninstall.sh "$directory/"
     install -m 644 agent/agent.toml LICENSE "$work/THIRD-PARTY-LICENSES.txt" bootstrap/logpusher.config \
         systemd/$NAME.service systemd/$NAME.service.d/sandbox.conf systemd/keytab.conf "$directory/"
-    (cd "$directory" && sha256sum -- * >SHA256SUMS)
+    (cd "$directory" && find . -type f -printf '%P\n' | sort | xargs -d '\n' sha256sum -- >"$work/SHA256SUMS")
+    mv "$work/SHA256SUMS" "$directory/SHA256SUMS"
     tar --create --sort=name --format=ustar --owner=root:0 --group=root:0 --mtime="@$SOURCE_DATE_EPOCH" \
         --directory "$work" "$(basename "$directory")" | gzip -n -9 >"$out/$(basename "$directory").tar.gz"
     build_rpm "$architecture" "$directory" "$out"
@@ -140,6 +143,13 @@ write_licenses() {
     "$TOOLS/bin/cargo-about" generate --frozen --fail --config bootstrap/about.toml \
         --manifest-path agent/Cargo.toml --output-file "$work/THIRD-PARTY-LICENSES.txt" bootstrap/about.hbs ||
         fail "some dependencies lack a license text"
+}
+
+# They are the same on every architecture.
+write_manual_pages() {
+    say "writing manual pages"
+    mkdir "$work/man"
+    cargo run --quiet --locked --package "$NAME" --example manpages -- "$work/man"
 }
 
 build_rpm() {

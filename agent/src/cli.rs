@@ -1,6 +1,8 @@
 //! The command line: what a user types, and the exit code that follows.
 
 mod check;
+mod completions;
+mod config;
 mod emr_config;
 mod explain;
 mod job;
@@ -11,12 +13,13 @@ mod status;
 mod submit;
 mod submit_args;
 mod try_image;
+mod version;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
-use domain::settings::Settings;
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+use domain::settings::{LogLevel, LogSettings, Settings};
 
 use crate::io::chain;
 use crate::io::settings_file::{SettingsError, SettingsFile};
@@ -37,7 +40,7 @@ const LONG_VERSION: &str = concat!(
 
 /// Keeps the ECR credentials that YARN hands to Docker fresh on this node and on HDFS.
 #[derive(Debug, Parser)]
-#[command(name = "emr-ecr-agent", version, long_version = LONG_VERSION, disable_help_subcommand = true, arg_required_else_help = true)]
+#[command(name = "emr-ecr-agent", version, long_version = LONG_VERSION, arg_required_else_help = true)]
 #[command(
     after_help = "Exit codes: 0 success; 1 failure, see the message; 2 usage error; 3 no agent answers (status); 78 invalid settings."
 )]
@@ -83,14 +86,32 @@ enum Command {
     SubmitArgs(Box<submit_args::Options>),
     /// Print the configuration JSON that makes a new EMR cluster trust registries
     EmrConfig(emr_config::Options),
+    /// Check or show the settings
+    Config(config::Options),
+    /// Print the version, the commit and the build
+    Version(version::Options),
+    /// Print the completions of a shell, as in source <(emr-ecr-agent completions bash)
+    Completions(completions::Options),
 }
 
-/// The option that every command has.
+/// The options of every command that reads settings.
 #[derive(Debug, Args)]
 struct ConfigOption {
     /// Settings file [default: /etc/emr-ecr-agent/agent.toml, if it exists]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Log from this level on, whatever the settings say
+    #[arg(long, value_name = "LEVEL", value_enum)]
+    log_level: Option<Level>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Level {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
 }
 
 /// Why a command ended early.
@@ -113,6 +134,9 @@ pub fn main() -> ExitCode {
         Command::Submit(options) => submit::run(&options),
         Command::SubmitArgs(options) => submit_args::run(&options),
         Command::EmrConfig(options) => emr_config::run(&options),
+        Command::Config(options) => config::run(&options),
+        Command::Version(options) => version::run(&options),
+        Command::Completions(options) => completions::run(&options),
     };
     match ended {
         Ok(code) => code,
@@ -131,7 +155,27 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// The commands and options, for manual pages.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
 impl ConfigOption {
+    /// The level that counts instead of the settings'.
+    fn level(&self) -> Option<LogLevel> {
+        self.log_level.map(|level| match level {
+            Level::Error => LogLevel::Error,
+            Level::Warn => LogLevel::Warn,
+            Level::Info => LogLevel::Info,
+            Level::Debug => LogLevel::Debug,
+            Level::Trace => LogLevel::Trace,
+        })
+    }
+
+    fn log(&self, settings: &LogSettings) -> LogSettings {
+        LogSettings { level: self.level().unwrap_or(settings.level), ..settings.clone() }
+    }
+
     fn file(&self) -> SettingsFile {
         SettingsFile::new(self.config.clone())
     }

@@ -106,6 +106,93 @@ async fn unreadable_settings_exit_78() -> Outcome {
 }
 
 #[tokio::test]
+async fn settings_are_checked_and_shown() -> Outcome {
+    let testbed = Testbed::without_hdfs().await?;
+    let file = testbed.node.agent_toml().display().to_string();
+    testbed.node.write("agent.toml", "[log]\nlevel = \"warn\"\n")?;
+    let sound = testbed.run_plainly(&["config", "check", "--config", &file]).await?;
+    assert_eq!((sound.code, sound.out), (0, format!("{file}: no mistake\n")));
+    let shown = testbed.run_plainly(&["config", "show", "--config", &file]).await?;
+    assert_eq!(shown.code, 0, "{}", shown.err);
+    let line =
+        |key: &str| shown.out.lines().find(|line| line.starts_with(key)).unwrap_or_default().to_owned();
+    assert!(line("log.level").ends_with(&format!("  # {file}:2")), "{}", shown.out);
+    assert!(line("log.level = \"warn\"").starts_with("log.level"), "{}", shown.out);
+    assert!(line("log.format = \"text\"").ends_with("  # default"), "{}", shown.out);
+    assert!(line("log.file is not set").ends_with("  # default"), "{}", shown.out);
+    let json =
+        testbed.run_plainly(&["config", "show", "--json", "--config", &file, "--log-level", "debug"]).await?;
+    let json = json.json()?;
+    let settings = json["settings"].as_array().ok_or("a list")?;
+    let level = settings.iter().find(|setting| setting["key"] == "log.level").ok_or("the level")?;
+    assert_eq!(
+        *level,
+        serde_json::json!({"key": "log.level", "value": "debug", "origin": "option", "line": null})
+    );
+    assert_eq!(json["exists"], true);
+
+    testbed.node.write("agent.toml", "[log]\nlevel = \"loud\"\n")?;
+    for command in ["check", "show"] {
+        let wrong = testbed.run_plainly(&["config", command, "--config", &file]).await?;
+        assert_eq!((wrong.code, wrong.out.as_str()), (78, ""), "{command}");
+        assert!(wrong.err.contains(&format!("{file}:2: log.level: ")), "{}", wrong.err);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_log_level_is_an_option() -> Outcome {
+    let mut testbed = Testbed::without_hdfs().await?;
+    testbed.settings.registry(TRUSTED_REGISTRY, &[]);
+    let quiet = testbed.run(&["once"]).await?;
+    assert!(!quiet.err.contains(" WARN "), "{}", quiet.err);
+    let loud = testbed.run(&["once", "--log-level", "warn"]).await?;
+    assert!(loud.err.contains(" WARN finding "), "{}", loud.err);
+    assert_eq!(testbed.run(&["once", "--log-level", "loud"]).await?.code, 2);
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_program_tells_about_itself() -> Outcome {
+    let testbed = Testbed::without_hdfs().await?;
+    let run = async |args: &[&str]| testbed.run_plainly(args).await;
+    let (help, flag) = (run(&["help"]).await?, run(&["--help"]).await?);
+    assert_eq!((help.code, help.out), (0, flag.out));
+    let (help, flag) = (run(&["help", "submit"]).await?, run(&["submit", "--help"]).await?);
+    assert_eq!((help.code, help.out), (0, flag.out));
+    let (version, flag) = (run(&["version"]).await?, run(&["--version"]).await?);
+    assert_eq!((version.code, &version.out), (0, &flag.out));
+    let json = run(&["version", "--json"]).await?.json()?;
+    assert!(version.out.contains(json["build"].as_str().ok_or("a build")?), "{}", version.out);
+    for shell in ["bash", "zsh", "fish"] {
+        let script = run(&["completions", shell]).await?;
+        assert_eq!(script.code, 0, "{shell}: {}", script.err);
+        for word in ["submit-args", "emr-config", "log-level", "docker-config"] {
+            assert!(script.out.contains(word), "{shell}: {word}");
+        }
+    }
+    assert_eq!(run(&["completions", "powershell"]).await?.code, 2);
+    Ok(())
+}
+
+/// bash itself completes by the script.
+#[tokio::test]
+async fn completions_complete() -> Outcome {
+    let testbed = Testbed::without_hdfs().await?;
+    let script = testbed.run_plainly(&["completions", "bash"]).await?;
+    testbed.node.write("completions.bash", &script.out)?;
+    let path = testbed.node.path("completions.bash").display().to_string();
+    let words =
+        "COMP_WORDS=(emr-ecr-agent sub); COMP_CWORD=1; _emr__ecr__agent emr-ecr-agent sub emr-ecr-agent";
+    let ask = format!("source {path}; {words}; printf '%s\\n' \"${{COMPREPLY[@]}}\"");
+    let output = std::process::Command::new("bash").args(["-c", &ask]).output()?;
+    let mut completed: Vec<_> = std::str::from_utf8(&output.stdout)?.lines().collect();
+    completed.sort_unstable();
+    assert_eq!(completed, ["submit", "submit-args"], "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
+
+#[tokio::test]
 async fn once_refreshes_every_sink() -> Outcome {
     let Some((testbed, published)) = Testbed::with_hdfs().await? else { return Ok(()) };
     let finished = testbed.run(&["once"]).await?;

@@ -3,6 +3,7 @@
 //! Every key is optional; an empty file means all defaults. All mistakes of a file are reported at
 //! once, each with its line. This module never opens a file: it is given the text.
 
+mod effective;
 mod reader;
 mod registries;
 
@@ -13,6 +14,7 @@ use std::time::Duration;
 use crate::credentials::EntryName;
 use crate::documents::PublishedPath;
 use crate::registry::{EcrRegistry, HostName};
+pub use effective::{Effective, Origin, effective};
 pub use reader::Mistake;
 use reader::{Section, Value};
 pub use registries::RegistrySettings;

@@ -19,8 +19,8 @@ use thiserror::Error;
 
 use super::check::{online, printable};
 use super::{Exit, output};
+use crate::io::hadoop_conf;
 use crate::io::node::named_file;
-use crate::io::{hadoop_conf, log};
 use crate::wiring::node_inputs;
 
 /// Where EMR has Spark's defaults, unless `SPARK_CONF_DIR` says otherwise.
@@ -224,7 +224,6 @@ pub(super) fn check(settings: &Settings, submission: &Submission, files: Files<'
         job.join(&mut inputs);
         return Ok(check::run(&inputs));
     }
-    log::start(&log::ERRORS_ALONE)?;
     let mut inputs = node_inputs(settings, Timestamp::now());
     job.join(&mut inputs);
     if !is_node(&inputs) {

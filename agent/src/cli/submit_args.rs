@@ -8,6 +8,7 @@ use domain::emr::submission;
 
 use super::job::{self, JobOptions};
 use super::{ConfigOption, Exit, FAILURE, output};
+use crate::io::log;
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -60,6 +61,7 @@ enum Format {
 
 pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
     let settings = options.config.read()?;
+    log::start(&options.config.log(&log::ERRORS_ALONE))?;
     let submission = options.job.submission(&settings);
     let files = job::Files {
         executor_cfg: options.executor_cfg.as_deref(),

@@ -37,16 +37,20 @@ impl SettingsFile {
         &self.path
     }
 
-    pub fn read(&self) -> Result<Settings, SettingsError> {
+    /// `None` if the default file does not exist.
+    pub fn text(&self) -> Result<Option<String>, SettingsError> {
         let Some(bytes) = disk::read(&self.path)? else {
             return if self.required {
                 Err(SettingsError::Missing { path: self.path.clone() })
             } else {
-                Ok(Settings::default())
+                Ok(None)
             };
         };
-        let text =
-            String::from_utf8(bytes).map_err(|_| SettingsError::NotText { path: self.path.clone() })?;
+        String::from_utf8(bytes).map(Some).map_err(|_| SettingsError::NotText { path: self.path.clone() })
+    }
+
+    pub fn read(&self) -> Result<Settings, SettingsError> {
+        let Some(text) = self.text()? else { return Ok(Settings::default()) };
         Settings::parse(&text)
             .map_err(|mistakes| SettingsError::Mistakes { path: self.path.clone(), mistakes })
     }

@@ -1,33 +1,21 @@
 use std::path::Path;
 use std::time::Duration;
 
+use super::effective::WITHOUT_DEFAULT;
 use super::{LogFormat, Mistake, Settings};
 
 const EXAMPLE: &str = include_str!("../../../agent.toml");
 
-/// The example's keys, uncommented. What has no default stands in `optional`.
+/// The example's keys, uncommented. What has no default is left out.
 fn uncommented() -> String {
-    let optional = [
-        "owner =",
-        "group =",
-        "principal =",
-        "keytab =",
-        "keep_entries =",
-        "file =",
-        "static_credentials =",
-        "region =",
-        "role_arn =",
-        "external_id =",
-        "session_name =",
-        "profile =",
-        "endpoint =",
-    ];
     let is_setting = |line: &&str| {
         let setting = line.strip_prefix('#').unwrap_or_default();
         setting.starts_with('[') || setting.split_once(" = ").is_some_and(|(key, _)| !key.contains(' '))
     };
     let settings = EXAMPLE.lines().filter(is_setting).map(|line| &line[1..]);
-    settings.filter(|line| !optional.iter().any(|key| line.starts_with(key))).collect::<Vec<_>>().join("\n")
+    let is_optional =
+        |line: &&str| line.split_once(" = ").is_some_and(|(key, _)| WITHOUT_DEFAULT.contains(&key));
+    settings.filter(|line| !is_optional(line)).collect::<Vec<_>>().join("\n")
 }
 
 #[test]

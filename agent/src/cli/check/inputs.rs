@@ -29,7 +29,7 @@ pub(super) fn check(options: &Options) -> Result<Report, Exit> {
 
 fn check_node(options: &Options) -> Result<Report, Exit> {
     let settings = options.config.read()?;
-    log::start(&log::ERRORS_ALONE)?;
+    log::start(&options.config.log(&log::ERRORS_ALONE))?;
     let mut inputs = node_inputs(&settings, Timestamp::now());
     inputs.request = request(options);
     if let Some(release) = &options.release {

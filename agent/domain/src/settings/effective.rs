@@ -1,0 +1,216 @@
+//! Every setting with the value that counts and where it comes from.
+
+use serde_json::Value;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::reader::line_of;
+use crate::documents::PublishedPath;
+
+/// Names every setting with its default, commented out; tests compare it with the code.
+const EXAMPLE: &str = include_str!("../../../agent.toml");
+/// Keys whose value in the example is none by default.
+pub(super) const WITHOUT_DEFAULT: [&str; 13] = [
+    "owner",
+    "group",
+    "principal",
+    "keytab",
+    "keep_entries",
+    "file",
+    "static_credentials",
+    "region",
+    "role_arn",
+    "external_id",
+    "session_name",
+    "profile",
+    "endpoint",
+];
+
+/// One setting.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Effective {
+    /// Dotted, with an index for tables of an array.
+    pub key: String,
+    /// `None` if it is not set and has no default.
+    pub value: Option<Value>,
+    pub origin: Origin,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    Default,
+    /// The line of the file, counted from 1.
+    Line(usize),
+    /// It follows from another setting.
+    Follows(&'static str),
+    /// An option of the command.
+    Option(&'static str),
+}
+
+/// The settings of a text that [`super::Settings::parse`] accepts, in the example's order.
+pub fn effective(text: &str) -> Vec<Effective> {
+    let mut given = Vec::new();
+    let (document, _) = DeTable::parse_recoverable(text);
+    collect(text, "", document.get_ref(), &mut given);
+    let mut settings = Vec::new();
+    for default in defaults() {
+        let (array, is_in_array) = match default.key.split_once("[0].") {
+            Some((array, _)) => (format!("{array}["), true),
+            None => (String::new(), false),
+        };
+        if is_in_array {
+            // The tables of the file take the place of all default ones.
+            let own: Vec<Effective> =
+                given.iter().filter(|setting| setting.key.starts_with(&array)).cloned().collect();
+            given.retain(|setting| !setting.key.starts_with(&array));
+            let is_listed = settings
+                .iter()
+                .any(|known: &Effective| known.key.starts_with(&array) && known.origin != Origin::Default);
+            if !own.is_empty() {
+                settings.extend(own);
+            } else if !is_listed && default.value.is_some() && !array.starts_with("registries") {
+                settings.push(default);
+            }
+            continue;
+        }
+        let own = given.iter().position(|setting| setting.key == default.key);
+        settings.push(own.map_or(default, |index| given.remove(index)));
+    }
+    let is_secure = |setting: &Effective| {
+        setting.key == "published.secure_directory" && setting.value == Some(Value::Bool(true))
+    };
+    if settings.iter().any(is_secure) {
+        let path = settings.iter_mut().find(|setting| setting.key == "published.path");
+        if let Some(path) = path {
+            path.value = Some(PublishedPath::secure().to_string().into());
+            path.origin = Origin::Follows("published.secure_directory");
+        }
+    }
+    settings
+}
+
+/// What the example says, without its comments.
+fn defaults() -> Vec<Effective> {
+    let mut section = String::new();
+    let mut defaults = Vec::new();
+    for line in EXAMPLE.lines().filter_map(|line| line.strip_prefix('#')) {
+        if let Some(header) = line.strip_prefix('[') {
+            let name = header.trim_matches(['[', ']']);
+            section = if header.starts_with('[') { format!("{name}[0].") } else { format!("{name}.") };
+        } else if let Some((key, value)) = line.split_once(" = ").filter(|(key, _)| !key.contains(' ')) {
+            let value = DeValue::parse(value).ok().map(|value| json(value.get_ref()));
+            let value = value.filter(|_| !WITHOUT_DEFAULT.contains(&key));
+            defaults.push(Effective { key: format!("{section}{key}"), value, origin: Origin::Default });
+        }
+    }
+    defaults
+}
+
+fn collect(text: &str, prefix: &str, table: &DeTable<'_>, found: &mut Vec<Effective>) {
+    let mut members: Vec<_> = table.iter().collect();
+    members.sort_by_key(|(name, _)| name.span().start);
+    for (name, value) in members {
+        let key = format!("{prefix}{}", name.get_ref());
+        let tables = |items: &[Spanned<DeValue<'_>>]| {
+            !items.is_empty() && items.iter().all(|item| item.get_ref().is_table())
+        };
+        match value.get_ref() {
+            DeValue::Table(table) => collect(text, &format!("{key}."), table, found),
+            DeValue::Array(items) if tables(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    if let Some(table) = item.get_ref().as_table() {
+                        collect(text, &format!("{key}[{index}]."), table, found);
+                    }
+                }
+            }
+            other => {
+                let origin = Origin::Line(line_of(text, name.span().start));
+                found.push(Effective { key, value: Some(json(other)), origin });
+            }
+        }
+    }
+}
+
+fn json(value: &DeValue<'_>) -> Value {
+    match value {
+        DeValue::String(text) => text.as_ref().into(),
+        DeValue::Boolean(truth) => (*truth).into(),
+        DeValue::Array(items) => items.iter().map(|item| json(item.get_ref())).collect(),
+        DeValue::Integer(number) => {
+            let parsed = i64::from_str_radix(number.as_str(), number.radix());
+            parsed.map_or_else(|_| number.as_str().into(), Value::from)
+        }
+        DeValue::Float(number) => {
+            number.as_str().parse::<f64>().map_or_else(|_| number.as_str().into(), Value::from)
+        }
+        DeValue::Datetime(time) => time.to_string().into(),
+        DeValue::Table(table) => {
+            table.iter().map(|(name, value)| (name.get_ref().to_string(), json(value.get_ref()))).collect()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(settings: &[Effective], key: &str, value: Option<Value>, origin: Origin) {
+        let setting = settings.iter().find(|setting| setting.key == key);
+        let expected = Effective { key: key.to_owned(), value, origin };
+        assert_eq!(setting, Some(&expected), "{settings:#?}");
+    }
+
+    #[test]
+    fn an_empty_file_means_defaults() {
+        let settings = effective("");
+        check(&settings, "discover_registries", Some(json!(true)), Origin::Default);
+        check(&settings, "refresh.renew_at", Some(json!(0.51)), Origin::Default);
+        check(&settings, "published.path", Some(json!("/user/hadoop/config.json")), Origin::Default);
+        check(&settings, "published.owner", None, Origin::Default);
+        check(&settings, "docker_configs[0].path", Some(json!("/root/.docker/config.json")), Origin::Default);
+        check(&settings, "log.file", None, Origin::Default);
+        assert!(!settings.iter().any(|setting| setting.key.starts_with("registries")), "{settings:#?}");
+        assert_eq!(effective(EXAMPLE), settings);
+    }
+
+    #[test]
+    fn what_the_file_says_comes_with_its_line() {
+        let text = "\
+discover_registries = false
+published.replication = 2
+
+[[registries]]
+host = \"123456789123.dkr.ecr.us-east-1.amazonaws.com\"
+[[registries]]
+host = \"210987654321.dkr.ecr.us-east-1.amazonaws.com\"
+role_arn = \"arn:aws:iam::210987654321:role/r\"
+
+[[docker_configs]]
+path = \"/a/config.json\"
+
+[log]
+level = \"debug\"
+";
+        assert!(super::super::Settings::parse(text).is_ok());
+        let settings = effective(text);
+        check(&settings, "discover_registries", Some(json!(false)), Origin::Line(1));
+        check(&settings, "published.replication", Some(json!(2)), Origin::Line(2));
+        let second = "210987654321.dkr.ecr.us-east-1.amazonaws.com";
+        check(&settings, "registries[1].host", Some(json!(second)), Origin::Line(7));
+        check(&settings, "docker_configs[0].path", Some(json!("/a/config.json")), Origin::Line(11));
+        check(&settings, "log.level", Some(json!("debug")), Origin::Line(14));
+        check(&settings, "log.format", Some(json!("text")), Origin::Default);
+        let paths = settings.iter().filter(|setting| setting.key == "docker_configs[0].path");
+        assert_eq!(paths.count(), 1);
+    }
+
+    #[test]
+    fn the_secure_directory_decides_the_path() {
+        let settings = effective("[published]\nsecure_directory = true\n");
+        let path = json!("/apps/emr-ecr-agent/config.json");
+        check(&settings, "published.path", Some(path), Origin::Follows("published.secure_directory"));
+    }
+}

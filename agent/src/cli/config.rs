@@ -1,0 +1,131 @@
+//! `config`: the settings that count, and whether there is a mistake in them.
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use domain::settings::{self, Effective, Origin};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::check::printable;
+use super::{ConfigOption, Exit, output};
+use crate::io::settings_file::SettingsFile;
+
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Say whether the settings file can be used: exit 0 it can, 78 it has mistakes, which are listed
+    Check(CheckOptions),
+    /// Print every setting with its value and where that comes from
+    Show(ShowOptions),
+}
+
+#[derive(Debug, Args)]
+struct CheckOptions {
+    #[command(flatten)]
+    config: ConfigOption,
+}
+
+#[derive(Debug, Args)]
+struct ShowOptions {
+    #[command(flatten)]
+    config: ConfigOption,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What `config show --json` prints.
+#[derive(Serialize)]
+struct Shown<'s> {
+    file: String,
+    exists: bool,
+    settings: Vec<Setting<'s>>,
+}
+
+#[derive(Serialize)]
+struct Setting<'s> {
+    key: &'s str,
+    value: &'s Option<Value>,
+    /// `default`, `file`, `option`, or the setting that it follows from.
+    origin: &'static str,
+    line: Option<usize>,
+}
+
+pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
+    match &options.command {
+        Command::Check(options) => check(&options.config.file()),
+        Command::Show(options) => show(options),
+    }
+}
+
+fn check(file: &SettingsFile) -> Result<ExitCode, Exit> {
+    let text = file.text().map_err(Exit::Settings)?;
+    file.read().map_err(Exit::Settings)?;
+    let path = file.path().display();
+    let answer = match text {
+        Some(_) => format!("{path}: no mistake\n"),
+        None => format!("{path} does not exist: every setting has its default\n"),
+    };
+    output::print(&answer)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show(options: &ShowOptions) -> Result<ExitCode, Exit> {
+    let file = options.config.file();
+    // Mistakes are told instead: what an unusable file would mean is nothing.
+    file.read().map_err(Exit::Settings)?;
+    let text = file.text().map_err(Exit::Settings)?;
+    let mut settings = settings::effective(text.as_deref().unwrap_or_default());
+    if let Some(level) = options.config.level()
+        && let Some(setting) = settings.iter_mut().find(|setting| setting.key == "log.level")
+    {
+        setting.value = Some(level.as_str().into());
+        setting.origin = Origin::Option("--log-level");
+    }
+    let path = file.path().display().to_string();
+    if options.json {
+        output::print_json(&Shown {
+            exists: text.is_some(),
+            settings: settings.iter().map(Setting::of).collect(),
+            file: path,
+        })?;
+    } else {
+        output::print(&render(&settings, &path))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+impl<'s> Setting<'s> {
+    fn of(setting: &'s Effective) -> Self {
+        let (origin, line) = match setting.origin {
+            Origin::Default => ("default", None),
+            Origin::Line(line) => ("file", Some(line)),
+            Origin::Follows(key) => (key, None),
+            Origin::Option(_) => ("option", None),
+        };
+        Self { key: &setting.key, value: &setting.value, origin, line }
+    }
+}
+
+fn render(settings: &[Effective], path: &str) -> String {
+    let words = |setting: &Effective| match &setting.value {
+        Some(value) => format!("{} = {value}", setting.key),
+        None => format!("{} is not set", setting.key),
+    };
+    let width = settings.iter().map(|setting| words(setting).chars().count()).max().unwrap_or_default();
+    let line = |setting: &Effective| {
+        let origin = match setting.origin {
+            Origin::Default => "default".to_owned(),
+            Origin::Line(line) => format!("{path}:{line}"),
+            Origin::Follows(other) | Origin::Option(other) => format!("by {other}"),
+        };
+        format!("{}\n", printable(&format!("{:width$}  # {origin}", words(setting))))
+    };
+    settings.iter().map(line).collect()
+}
