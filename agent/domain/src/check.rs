@@ -8,6 +8,7 @@ mod docker_name;
 mod emr;
 mod executor;
 mod image;
+mod image_mounts;
 mod inputs;
 mod job;
 mod keys;
@@ -15,6 +16,7 @@ mod launch;
 mod node;
 mod registries;
 mod registry_answer;
+mod release;
 mod report;
 mod spark;
 mod values;
@@ -32,16 +34,16 @@ use crate::registry::EcrRegistry;
 use crate::status::{ExecutorCfg, Trust};
 pub use client_config::{closed_to_node_manager, open_directory};
 pub use image::entry_host;
-pub use inputs::is_release;
 pub use inputs::{
-    Access, Account, AwsAnswer, AwsOutcome, ClientConfig, Content, DataRoot, DockerEngine, EmrNode,
-    HadoopVersion, Inputs, Machine, NodeDockerConfig, NodeInputs, Permissions, Propagation, Request,
-    SiteContent, SiteFile, TextAlone, TextFile,
+    Access, Account, AwsAnswer, AwsOutcome, ClientConfig, Content, DataRoot, DockerEngine, EmrNode, Inputs,
+    Machine, NodeDockerConfig, NodeInputs, Permissions, Propagation, Request, SiteContent, SiteFile,
+    TextAlone, TextFile,
 };
 pub use node::docker_program;
 pub use registry_answer::{
     ImageConfig, ImageDetails, ImageReference, RegistryAnswer, docker_architecture, of_registry,
 };
+pub use release::{HadoopVersion, is_release};
 pub use report::{
     CredentialReport, DockerConfigReport, DockerReport, ExecutorCfgReport, ImageCredential, ImageReport,
     MountReport, ParseErrorReport, Report, RulesName,

@@ -5,15 +5,15 @@ use hadoop_rules::executor_config::{
 };
 use hadoop_rules::image_name;
 use hadoop_rules::launch::{self, DockerAccess, Host, LaunchCommand};
-use hadoop_rules::mounts::{self, MountRefusal, Paths, RO_MOUNTS_KEY, RW_MOUNTS_KEY, RequestedMount};
+use hadoop_rules::mounts::{Paths, RequestedMount};
 use hadoop_rules::trust::{self, Container, PrivilegedRefusal, PrivilegedRequest};
 
-use super::docker_mounts;
 use super::docker_name;
 use super::emr::Unresolved;
+use super::image_mounts::{check_mounts, commands};
 use super::inputs::{Inputs, Machine, Request};
 use super::job;
-use super::launch::{Defaults, has_docker_section, overlong_mount_list, with_item};
+use super::launch::{Defaults, has_docker_section, overlong_mount_list};
 use super::registries::{is_unresolved, with_entry};
 use super::report::{DockerConfigReport, ExecutorCfgReport, ImageCredential, ImageReport, MountReport};
 use super::yarn::YarnSettings;
@@ -344,101 +344,6 @@ fn not_trusted(
     finding.at(entry.map(|entry| entry.line)).about(value)
 }
 
-fn check_mounts(
-    context: &Context<'_>,
-    path: &str,
-    config: &ExecutorConfig,
-    found: &mut Findings,
-) -> Vec<MountReport> {
-    let (request, machine) = (context.request, &context.inputs.machine);
-    let file = config_path(path, *machine);
-    let mut reports = Vec::new();
-    let mut all_allowed = true;
-    let refusals: Vec<_> = commands(context)
-        .into_iter()
-        .map(|mount| (mounts::check(config, &[&mount], &file, *machine).err(), mount))
-        .collect();
-    let lacking = Lacking::of(&refusals);
-    for (written, (refusal, _)) in request.mounts.iter().zip(refusals) {
-        if let Some(refusal) = &refusal {
-            all_allowed = false;
-            let number = refusal.native_number(config.rules());
-            let message =
-                format!("{refusal} (docker error code={number}, {})", refusal.native_name(config.rules()));
-            let fix = match refusal {
-                MountRefusal::ReadOnly { .. } => allowed_mounts(config, RO_MOUNTS_KEY, &lacking),
-                MountRefusal::ReadWrite { .. } => allowed_mounts(config, RW_MOUNTS_KEY, &lacking),
-                MountRefusal::AllowedMountMissing { .. } => {
-                    Fix::manual("correct the list first, and then check the mount again")
-                }
-                _ => Fix::manual("write SRC:DST:ro or SRC:DST:rw, with a source that exists on the node"),
-            };
-            let line = fix.key.as_ref().and_then(|key| config.entry(DOCKER, key)).map(|entry| entry.line);
-            found.add(Finding::new(codes::MOUNT_REFUSED, message).fix(fix).in_file(path).at(line));
-        }
-        reports.push(MountReport {
-            mount: lossy(written).into_owned(),
-            allowed: refusal.is_none(),
-            reason: refusal.map(|refusal| refusal.to_string()),
-        });
-    }
-    if let (true, Some(settings), Some(requested)) = (all_allowed, context.settings, context.mounts) {
-        let defaults = &settings.default_mounts;
-        let all: Vec<RequestedMount> = defaults.iter().chain(requested).cloned().collect();
-        if let Some((index, why)) = docker_mounts::fault(&all, *machine)
-            && let Some(report) = index.checked_sub(defaults.len()).and_then(|index| reports.get_mut(index))
-        {
-            report.allowed = false;
-            report.reason = Some(why.clone());
-            let message = format!("the mount `{}`: {why}", report.mount);
-            let fix = Fix::manual("choose another destination or mode, or leave the mount out");
-            found.add(Finding::new(codes::MOUNT_IMPOSSIBLE, message).fix(fix));
-        }
-    }
-    reports
-}
-
-/// The sources that each list lacks.
-struct Lacking {
-    read_only: Vec<String>,
-    read_write: Vec<String>,
-}
-
-impl Lacking {
-    fn of(refusals: &[(Option<MountRefusal>, Vec<u8>)]) -> Self {
-        let mut lacking = Self { read_only: Vec::new(), read_write: Vec::new() };
-        for (refusal, mount) in refusals {
-            let list = match refusal {
-                Some(MountRefusal::ReadOnly { .. }) => &mut lacking.read_only,
-                Some(MountRefusal::ReadWrite { .. }) => &mut lacking.read_write,
-                _ => continue,
-            };
-            let source = lossy(mount.split(|byte| *byte == b':').next().unwrap_or_default()).into_owned();
-            if !list.contains(&source) {
-                list.push(source);
-            }
-        }
-        lacking
-    }
-}
-
-/// The list with all that the job's mounts need.
-fn allowed_mounts(config: &ExecutorConfig, key: &'static str, lacking: &Lacking) -> Fix {
-    let value = config.get(DOCKER, key).unwrap_or_default();
-    let sources = if key == RO_MOUNTS_KEY { &lacking.read_only } else { &lacking.read_write };
-    let list =
-        sources.iter().fold(lossy(value).into_owned(), |list, source| with_item(list.as_bytes(), source));
-    Fix::set(DOCKER, key, list)
-}
-
-/// The mounts as the NodeManager passes them to container-executor.
-fn commands(context: &Context<'_>) -> Vec<Vec<u8>> {
-    match context.mounts {
-        Some(mounts) => mounts.iter().map(|mount| mount.command().into_bytes()).collect(),
-        None => context.request.mounts.clone(),
-    }
-}
-
 /// Why container-executor would refuse the whole launch, as the NodeManager would ask for it.
 fn launch_refusal(
     context: &Context<'_>,
@@ -484,7 +389,7 @@ fn launch_refusal(
     Some(format!("{refusal}{cause}"))
 }
 
-fn config_path(path: &str, machine: &dyn Machine) -> Vec<u8> {
+pub(super) fn config_path(path: &str, machine: &dyn Machine) -> Vec<u8> {
     machine.realpath(path.as_bytes()).unwrap_or_else(|| path.into())
 }
 

@@ -191,7 +191,7 @@ fn check_user(
     match users::check(config, user.as_bytes(), account.map(|account| account.uid)) {
         // Reported for the file itself.
         Err(UserRefusal::IllegalMinimum { .. }) => return,
-        // Whom the nodes have is not known.
+        // Which users the nodes have is not known.
         Err(UserRefusal::Unknown { .. }) if inputs.node.is_none() => return,
         Err(refusal) => {
             found.add(refused(

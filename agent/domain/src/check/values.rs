@@ -70,7 +70,7 @@ fn check_items(path: &str, section: &str, entry: Entry<'_>, config: &ExecutorCon
     let Some(item) = spaced.filter(|item| !item.trim_ascii().is_empty()) else { return };
     let list = trimmed_items(entry.value).join(",");
     let fix = if list.len() > LONGEST_LIST || section == HEAD || list.contains(char::is_whitespace) {
-        // Whom such a list bans or allows in the end is for the author to decide.
+        // Which users such a list bans or allows is for the author to decide.
         Fix::manual("write the list with commas alone between its items")
     } else {
         Fix::set(section, &key, list)

@@ -6,8 +6,9 @@ use hadoop_rules::executor_config::ExecutorConfig;
 use hadoop_rules::mounts::RequestedMount;
 use hadoop_rules::site::{Resolved, Site};
 
-use super::inputs::{Inputs, Machine, SiteContent, SiteFile, emr_version};
+use super::inputs::{Inputs, Machine, SiteContent, SiteFile};
 use super::registries::{names_ecr, trusted_ecr_registries};
+use super::release::emr_version;
 use super::{docker_mounts, yarn_keys};
 use crate::emr::AUTO_AUTH_KEY;
 use crate::findings::{Code, Finding, Findings, Fix, codes};
