@@ -42,7 +42,7 @@ const LONG_VERSION: &str = concat!(
 #[derive(Debug, Parser)]
 #[command(name = "emr-ecr-agent", version, long_version = LONG_VERSION, arg_required_else_help = true)]
 #[command(
-    after_help = "Exit codes: 0 success; 1 failure, see the message; 2 usage error; 3 no agent answers (status); 78 invalid settings."
+    after_help = "Exit codes: 0 success; 1 failure, see the message; 2 usage error, or a file that cannot be read; 3 no agent answers (status); 78 invalid settings."
 )]
 struct Cli {
     #[command(subcommand)]
