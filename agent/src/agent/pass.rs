@@ -55,7 +55,7 @@ impl Agent {
         let context = PassContext { wake, intent, began: began.uptime, registries: &registries };
         self.notice_new_principals(wake, &mut report).await;
         self.reconcile_if_due(Which::Published, context, &mut report).await;
-        self.adopt(&registries, &mut report).await;
+        self.adopt(&mut report).await;
         if !self.state.server_clock.is_known() {
             // The registry's answer gives the time, which decides what is due.
             self.probe_tokens(context, &mut report).await;

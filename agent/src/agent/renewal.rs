@@ -3,9 +3,9 @@
 //! A token that another node published is as good as one's own once this node's registry accepts it. So the nodes take
 //! turns renewing it under the refresh lock, and a cluster of any size makes no more calls than one node.
 
-use domain::credentials::{Secret, Token, TokenScope};
+use domain::credentials::{Token, TokenScope};
 use domain::refresh::schedule::{Coordination, Renewal, lock_patience, lock_wait};
-use domain::refresh::{Probe, ProbeResult, Proof, Verdict};
+use domain::refresh::{Probe, ProbeResult, ProbeTask};
 use domain::registry::HostName;
 use domain::settings::RegistrySettings;
 use domain::time::ServerClock;
@@ -15,9 +15,6 @@ use tokio::task::JoinSet;
 use super::sinks::Which;
 use super::{Agent, Fetched, PassContext, PassReport, Wake};
 use crate::sink::{Intent, RefreshLock};
-
-/// A token to be probed at the registry of this name.
-type ProbeTask = (TokenScope, HostName, Token);
 
 impl Agent {
     /// Fetches the tokens that are due, unless another node holds the refresh lock, and not for too long.
@@ -70,27 +67,24 @@ impl Agent {
     /// Reads the published copy again, and adopts what is better there.
     pub(super) async fn refresh_from_published(&mut self, context: PassContext<'_>, report: &mut PassReport) {
         self.reconcile(Which::Published, context, report).await;
-        self.adopt(context.registries, report).await;
+        self.adopt(report).await;
     }
 
     /// Takes over what is published and better than the tokens in hand, once this node's own probes accept it.
-    /// Anyone who can write the file can publish anything, for as long as he likes.
-    pub(super) async fn adopt(&mut self, registries: &[RegistrySettings], report: &mut PassReport) {
+    pub(super) async fn adopt(&mut self, report: &mut PassReport) {
         if !self.state.server_clock.is_known() {
             // The answers tell the time, which decides what is possible.
-            self.probe_candidates(&self.candidates(registries, None), registries, report).await;
+            self.probe_candidates(&self.candidates(None), report).await;
         }
-        let candidates = self.candidates(registries, Some(self.server_now()));
-        self.probe_candidates(&candidates, registries, report).await;
+        let candidates = self.candidates(Some(self.server_now()));
+        self.probe_candidates(&candidates, report).await;
         for (scope, token) in candidates {
-            let proof = match self.verdict(&scope, &token.auth) {
-                Verdict::Accepted => Proof::Accepted,
-                Verdict::Unknown if self.has_no_token(&scope) => Proof::Unproven,
-                Verdict::Rejected | Verdict::Unknown => continue,
+            let Some(proof) = self.state.knowledge().adoption(&scope, &token, self.server_now()) else {
+                continue;
             };
-            if self.is_better(&scope, &token) && self.state.tokens.adopt(&scope, token, proof) {
+            if self.state.tokens.adopt(&scope, token, proof) {
                 report.adopted.push(scope.to_string());
-                for wanted in registries.iter().filter(|wanted| wanted.scope == scope) {
+                for wanted in self.state.registries.iter().filter(|wanted| wanted.scope == scope) {
                     self.metrics.count_adoption(wanted.registry.host().as_str());
                 }
             }
@@ -98,20 +92,8 @@ impl Agent {
     }
 
     /// Probes what was not probed yet; a rejected entry gives way at the end of this pass.
-    async fn probe_candidates(
-        &mut self,
-        candidates: &[(TokenScope, Token)],
-        registries: &[RegistrySettings],
-        report: &mut PassReport,
-    ) {
-        let mut due = Vec::new();
-        for (scope, token) in candidates {
-            for name in registries.iter().filter(|wanted| wanted.scope == *scope).flat_map(|r| r.names()) {
-                if self.state.probes.is_due(name, &token.auth, self.world.now()) {
-                    due.push((scope.clone(), name.clone(), token.clone()));
-                }
-            }
-        }
+    async fn probe_candidates(&mut self, candidates: &[(TokenScope, Token)], report: &mut PassReport) {
+        let due = self.state.knowledge().unprobed_candidates(candidates, self.world.now());
         for (scope, name, _, result) in self.run_probes(due).await {
             if let ProbeResult::Rejected(status) = result {
                 let error = format!("{name} rejected the published token of {scope} with HTTP {status}");
@@ -121,57 +103,12 @@ impl Agent {
         }
     }
 
-    /// The published tokens that are not in hand, the best last. They are probed even if they expire sooner than those in
-    /// hand, because launches use what is published.
-    fn candidates(
-        &self,
-        registries: &[RegistrySettings],
-        now: Option<Timestamp>,
-    ) -> Vec<(TokenScope, Token)> {
-        if !self.state.sinks.published.is_in_order() {
+    fn candidates(&self, server_now: Option<Timestamp>) -> Vec<(TokenScope, Token)> {
+        let published = &self.state.sinks.published;
+        if !published.is_in_order() {
             return Vec::new();
         }
-        let published = &self.state.sinks.published.document;
-        let mut candidates: Vec<(TokenScope, Token)> = Vec::new();
-        for wanted in registries {
-            for token in wanted.names().filter_map(|name| published.token(&name.into(), now)) {
-                let is_known = candidates
-                    .iter()
-                    .any(|(scope, other)| *scope == wanted.scope && other.auth == token.auth);
-                if !is_known && !self.is_in_hand(&wanted.scope, &token.auth) {
-                    candidates.push((wanted.scope.clone(), token));
-                }
-            }
-        }
-        candidates.sort_by_key(|(_, token)| token.expires_at);
-        candidates
-    }
-
-    fn is_in_hand(&self, scope: &TokenScope, auth: &Secret) -> bool {
-        let ours = self.state.tokens.get(scope).and_then(|attempts| attempts.token.as_ref());
-        ours.is_some_and(|ours| ours.auth == *auth)
-    }
-
-    fn is_better(&self, scope: &TokenScope, token: &Token) -> bool {
-        self.state.tokens.would_adopt(scope, token, self.server_now())
-            || self.may_replace_rejected(scope, token)
-    }
-
-    /// Whether the token in hand is rejected, and `token` is not the one that was due before it.
-    fn may_replace_rejected(&self, scope: &TokenScope, token: &Token) -> bool {
-        let ours = self.state.tokens.get(scope).and_then(|attempts| attempts.token.as_ref());
-        ours.is_some_and(|ours| {
-            ![Some(&ours.auth), ours.predecessor.as_ref()].contains(&Some(&token.auth))
-                && self.verdict(scope, &ours.auth) == Verdict::Rejected
-        })
-    }
-
-    fn has_no_token(&self, scope: &TokenScope) -> bool {
-        self.state.tokens.left(scope, self.server_now()).is_zero()
-    }
-
-    fn verdict(&self, scope: &TokenScope, auth: &Secret) -> Verdict {
-        self.state.verdict(scope, auth)
+        self.state.knowledge().candidates(&published.document, server_now)
     }
 
     /// Releases the refresh lock after a success. A failed holder lets the lock expire, which throttles retries.
@@ -238,17 +175,16 @@ impl Agent {
 
     /// Probes at their registries the tokens in hand that were not probed yet, or rejected before.
     pub(super) async fn probe_tokens(&mut self, context: PassContext<'_>, report: &mut PassReport) {
-        for (scope, name, token, result) in self.run_probes(self.unprobed(context)).await {
+        let is_reload = context.wake == Wake::Reload;
+        let unprobed = self.state.knowledge().unprobed(is_reload, self.world.now(), self.server_now());
+        for (scope, name, token, result) in self.run_probes(unprobed).await {
             let ProbeResult::Rejected(status) = result else { continue };
             report.failed_calls += 1;
             report.errors.push(format!("{name} rejected the token of {scope} with HTTP {status}"));
-            let Some(attempts) = self.state.tokens.get(&scope) else { continue };
-            let is_published = attempts.token.as_ref().is_some_and(|ours| ours.auth == token.auth)
-                && attempts.proof != Proof::Issued;
-            if is_published && self.verdict(&scope, &token.auth) == Verdict::Rejected {
+            if self.state.knowledge().is_refuted(&scope, &token.auth) {
                 self.state.tokens.discard(&scope);
                 self.state.sinks.published.reconciled_at = None;
-            } else if context.wake == Wake::Reload {
+            } else if is_reload {
                 // It was good once: a bad one is not published.
                 self.state.tokens.supersede(&scope);
             }
@@ -275,27 +211,6 @@ impl Agent {
             probed.push((scope, name, token, result));
         }
         probed
-    }
-
-    fn unprobed(&self, context: PassContext<'_>) -> Vec<ProbeTask> {
-        let (now, server_now) = (self.world.now(), self.server_now());
-        let mut unprobed = Vec::new();
-        for wanted in context.registries {
-            let Some(attempts) = self.state.tokens.get(&wanted.scope) else { continue };
-            let Some(token) = attempts.token.as_ref().filter(|token| token.expires_at > server_now) else {
-                continue;
-            };
-            let is_wanted = |name: &&HostName| match self.state.probes.result(name, &token.auth) {
-                // What was adopted was probed for that, and is probed again with what is published.
-                None => attempts.proof == Proof::Issued || context.wake == Wake::Reload,
-                Some(ProbeResult::Rejected(_)) => self.state.probes.is_due(name, &token.auth, now),
-                // What ECR gave to this node needs no proof.
-                Some(ProbeResult::Accepted | ProbeResult::Unknown(_)) => false,
-            };
-            let names = wanted.names().filter(is_wanted);
-            unprobed.extend(names.map(|name| (wanted.scope.clone(), name.clone(), token.clone())));
-        }
-        unprobed
     }
 
     fn due(&self) -> Vec<TokenScope> {

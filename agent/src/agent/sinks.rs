@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use domain::credentials::{Credential, Credentials, EntryName, Secret, StaticCredentials};
+use domain::credentials::{Credentials, EntryName, Secret, StaticCredentials};
 use domain::documents::plan::{self, Found, Plan};
 use domain::documents::{Contents, Judgement, Keep, PublishedDocument};
 use domain::problem::Problem;
-use domain::refresh::Proof;
+use domain::refresh::Audience;
 use domain::settings::RegistrySettings;
 use domain::status::{SinkKind, SinkStatus};
 use domain::time::Moment;
@@ -167,7 +167,7 @@ impl Agent {
         report: &mut PassReport,
     ) {
         let now = self.world.now();
-        let wanted = self.living_credentials(which, context.registries);
+        let wanted = self.living_credentials(which);
         let interval = self.settings.refresh.pass_interval;
         let sink = self.sink_state(which);
         let first_of_kind = matches!(context.wake, Wake::Start | Wake::Reload)
@@ -185,7 +185,7 @@ impl Agent {
     ) {
         self.beat();
         let started = self.world.now();
-        let wanted = self.living_credentials(which, context.registries);
+        let wanted = self.living_credentials(which);
         let planner = self.planner(which, wanted.clone());
         let reconciled = self.sink(which).reconcile(planner, context.intent).await;
 
@@ -242,7 +242,7 @@ impl Agent {
                 let by = Judgement {
                     renewal: self.renewal(),
                     now: self.server_now(),
-                    rejections: self.state.rejections(),
+                    rejections: self.state.knowledge().rejections(),
                     keep: self.keep(&wanted),
                 };
                 Box::new(move |found: &Found| -> Plan { plan::published(found, &wanted, &node, &by) })
@@ -257,22 +257,15 @@ impl Agent {
         Keep::Only(served.chain(wanted.keys().cloned()).chain(named.iter().cloned()).collect())
     }
 
-    /// What the document is to hold: the static credentials, and the tokens that live and are not rejected, under
-    /// each of their registries' names. What only others vouch for is not published in their stead.
-    fn living_credentials(&self, which: Which, registries: &[RegistrySettings]) -> Credentials {
-        let now = self.server_now();
+    /// What the document is to hold: the static credentials and the tokens.
+    fn living_credentials(&self, which: Which) -> Credentials {
         let file = self.state.static_credentials.as_ref();
         let mut credentials = file.map_or_else(Credentials::new, StaticCredentials::credentials);
-        for wanted in registries {
-            let Some(attempts) = self.state.tokens.get(&wanted.scope) else { continue };
-            let is_hearsay = attempts.proof == Proof::Unproven && matches!(which, Which::Published);
-            let token = attempts.token.as_ref().filter(|token| token.expires_at > now && !is_hearsay);
-            if let Some(token) = token {
-                let names = wanted.names().filter(|name| !self.state.probes.rejects(name, &token.auth));
-                credentials
-                    .extend(names.map(|name| (EntryName::from(name), Credential::Token(token.clone()))));
-            }
-        }
+        let audience = match which {
+            Which::Local(_) => Audience::ThisNode,
+            Which::Published => Audience::AllNodes,
+        };
+        credentials.extend(self.state.knowledge().credentials(audience, self.server_now()));
         credentials
     }
 }

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use domain::check::AwsOutcome;
-use domain::credentials::{EntryName, Secret, StaticCredentials, TokenScope};
+use domain::credentials::{EntryName, StaticCredentials, TokenScope};
 use domain::findings::Finding;
 use domain::problem::Problem;
 use domain::refresh::schedule::{Coordination, Renewal, jitter_fraction};
-use domain::refresh::{Probes, Rejections, Tokens, Verdict};
+use domain::refresh::{Knowledge, Probes, Tokens, Verdict};
 use domain::registry::{EcrRegistry, HostName};
 use domain::settings::{RegistrySettings, Settings};
 use domain::status::{ExecutorCfg, RecentEvent, RegistryStatus, SinkStatus, StaticStatus, Status, Trust};
@@ -140,7 +140,7 @@ impl State {
     fn sink_status(&self, sink: &SinkState) -> SinkStatus {
         let probe = |wanted: &RegistrySettings, name: &HostName| {
             let auth = sink.auths.get(&name.into())?;
-            let result = match self.verdict(&wanted.scope, auth) {
+            let result = match self.knowledge().verdict(&wanted.scope, auth) {
                 Verdict::Rejected => self.probes.rejection(self.names(&wanted.scope), auth),
                 Verdict::Accepted | Verdict::Unknown => self.probes.result(name, auth).cloned(),
             };
@@ -150,25 +150,9 @@ impl State {
         SinkStatus { probes: probes.collect(), ..sink.status.clone() }
     }
 
-    /// What the probes of `auth` prove, at all registries of the scope.
-    pub(super) fn verdict(&self, scope: &TokenScope, auth: &Secret) -> Verdict {
-        let of_scope = || self.registries.iter().filter(|wanted| wanted.scope == *scope);
-        let hosts = of_scope().map(|wanted| wanted.registry.host());
-        self.probes.verdict(hosts, of_scope().flat_map(|wanted| &wanted.aliases), auth)
-    }
-
-    /// What is to give way to anything.
-    pub(super) fn rejections(&self) -> Rejections {
-        let mut rejections = Rejections::default();
-        for wanted in &self.registries {
-            for auth in self.names(&wanted.scope).flat_map(|name| self.probes.rejected(name)) {
-                let is_rejected = self.verdict(&wanted.scope, auth) == Verdict::Rejected;
-                for name in wanted.names().filter(|name| is_rejected || self.probes.rejects(name, auth)) {
-                    rejections.add(name.into(), auth.clone());
-                }
-            }
-        }
-        rejections
+    /// What is known of the tokens.
+    pub(super) fn knowledge(&self) -> Knowledge<'_> {
+        Knowledge { registries: &self.registries, tokens: &self.tokens, probes: &self.probes }
     }
 
     fn names(&self, scope: &TokenScope) -> impl Iterator<Item = &HostName> {
