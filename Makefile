@@ -19,7 +19,7 @@ TORTURE_SECONDS ?= 180
 
 .PHONY: help
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: ## As root, show the main job on a YARN cluster with Docker; KEEP=1 leaves it running
@@ -121,6 +121,11 @@ fuzz: ## Fuzz every parser for FUZZ_SECONDS each (30)
 simulate: ## Simulate clusters of 1 to 10,000 nodes; SIMULATE="--nodes 100 --days 3"
 	@cargo build --quiet --profile simulation --workspace --bin simulate
 	@target/simulation/simulate $(SIMULATE)
+
+.PHONY: model
+model: ## Explore every order of events, mishaps and attacks on three nodes, up to a bound (1 min)
+	@cargo build --quiet --profile simulation --workspace --bin model
+	@target/simulation/model
 
 .PHONY: package
 package: ## Build tarballs, RPMs and install.sh for both architectures in dist/

@@ -1,7 +1,7 @@
 //! Why something is not as it should be, as data that status, metrics and the log share.
 
 /// Why something is not as it should be.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Problem {
     /// The error with its causes, in one line.
     pub message: String,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp, Unit};
 
 /// A moment, read once at the edge of an operation and handed down.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Moment {
     /// The local clock, which may be wrong and may jump.
     pub wall: Timestamp,
@@ -15,7 +15,7 @@ pub struct Moment {
 
 /// The server's clock by its last answer, kept going by the time that does not jump; until an answer came, the
 /// local clock.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct ServerClock {
     seen: Option<Moment>,
 }

@@ -18,14 +18,14 @@ pub type Credentials = BTreeMap<EntryName, Credential>;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EntryName(String);
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Credential {
     Token(Token),
     Static(StaticCredential),
 }
 
 /// A credential that never ends by itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct StaticCredential {
     /// Base64 of `user:password`.
     pub auth: Secret,

@@ -12,7 +12,7 @@ use crate::credentials::Secret;
 
 /// An authorization token, good for every registry of its Region that the identity may use.
 /// Its times are by the server's clock.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Token {
     /// Base64 of `AWS:password`, the form that Docker's `auth` has.
     pub auth: Secret,
@@ -27,7 +27,7 @@ pub struct Token {
 pub const LONGEST_LIFE: SignedDuration = SignedDuration::from_mins(12 * 60 + 10);
 
 /// The AWS credentials that a token was requested with.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Origin {
     /// When those credentials expire, by AWS's clock; `None` if they are long-lived.
     pub ends_at: Option<Timestamp>,
@@ -36,7 +36,7 @@ pub struct Origin {
 }
 
 /// The principal of the node's own credentials: only to be compared.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Principal(String);
 
 /// A response that must not replace a living token.

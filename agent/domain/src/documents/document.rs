@@ -1,6 +1,7 @@
 //! The whole content of a Docker config file, as read or as to be written.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 use zeroize::Zeroizing;
 
@@ -15,6 +16,12 @@ impl Document {
 
     pub fn bytes(&self) -> &[u8] {
         &self.0
+    }
+}
+
+impl Hash for Document {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.bytes().hash(state);
     }
 }
 

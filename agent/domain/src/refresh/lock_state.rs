@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 /// What is remembered of the lock. Times are this node's uptime.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct LockState {
     /// The longest that a living node holds it.
     length: Duration,
@@ -13,7 +13,7 @@ pub struct LockState {
 }
 
 /// A lock that another node holds.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct OtherHolder {
     /// Distinguishes this lock from any other.
     mark: u64,

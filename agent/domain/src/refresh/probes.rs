@@ -12,7 +12,7 @@ use crate::registry::HostName;
 use crate::time::Moment;
 
 /// How a registry answered a token.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum ProbeResult {
     Accepted,
     /// With this HTTP status.
@@ -30,7 +30,7 @@ pub struct Probe {
 }
 
 /// The last probe of each token at each registry.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Probes {
     registries: BTreeMap<HostName, Vec<LastProbe>>,
 }
@@ -38,7 +38,7 @@ pub struct Probes {
 /// Tokens remembered for each registry: others can publish any number of them.
 const MOST_TOKENS: usize = 8;
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct LastProbe {
     auth: Secret,
     result: ProbeResult,

@@ -12,13 +12,13 @@ use crate::refresh::schedule::{Coordination, Renewal};
 use crate::time::Moment;
 
 /// Tokens and attempts by scope.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Tokens {
     scopes: BTreeMap<TokenScope, Attempts>,
 }
 
 /// What is known of one scope.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Attempts {
     pub token: Option<Token>,
     pub last_success_at: Option<Timestamp>,
@@ -40,7 +40,7 @@ pub struct Attempts {
 }
 
 /// A wait for another node to renew the token.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct LockWait {
     pub holder: LockHolder,
     /// The uptime at which it ends, whoever holds the lock then.
@@ -48,7 +48,7 @@ pub struct LockWait {
 }
 
 /// Who holds the refresh lock, by what stands in it: anyone may have written that.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct LockHolder {
     pub node: Option<String>,
     /// When the lock was last written, by the NameNode's clock.
@@ -61,7 +61,7 @@ const SHORTEST_REST: Duration = Duration::from_secs(60);
 const SHORTEST_WAIT: Duration = Duration::from_secs(1);
 
 /// Why a token is believed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Proof {
     /// ECR gave it to this node.
     #[default]
