@@ -127,6 +127,11 @@ model: ## Explore every order of events, mishaps and attacks on three nodes, up 
 	@cargo build --quiet --profile simulation --workspace --bin model
 	@target/simulation/model
 
+.PHONY: planted-bugs
+planted-bugs: ## Plant one bug after another in a copy of the tree, and see what finds it; ONLY="name name" selects
+	@$(PARTS) --only hadoop
+	@tests/planted-bugs/run.sh
+
 .PHONY: package
 package: ## Build tarballs, RPMs and install.sh for both architectures in dist/
 	@bootstrap/package.sh
