@@ -46,7 +46,7 @@ main() {
     mkdir -p "$out"
     rm -f -- "$out/$NAME"-* "$out/install.sh" "$out/SHA256SUMS"
     write_licenses
-    write_manual_pages
+    write_extras
     for architecture in "${architectures[@]}"; do
         package "$architecture" "$out"
     done
@@ -74,7 +74,7 @@ package() {
     check_binary "$architecture" "$binary"
 
     mkdir "$directory"
-    cp -R "$work/man" "$directory/man"
+    cp -R "$work/extras/." "$directory/"
     install -m 755 "$binary" bootstrap/install.sh bootstrap/uninstall.sh "$directory/"
     install -m 644 agent/agent.toml LICENSE "$work/THIRD-PARTY-LICENSES.txt" bootstrap/logpusher.config \
         systemd/$NAME.service systemd/$NAME.service.d/sandbox.conf systemd/keytab.conf "$directory/"
@@ -146,10 +146,10 @@ write_licenses() {
 }
 
 # They are the same on every architecture.
-write_manual_pages() {
-    say "writing manual pages"
-    mkdir "$work/man"
-    cargo run --quiet --locked --package "$NAME" --example manpages -- "$work/man"
+write_extras() {
+    say "writing manual pages and completions"
+    mkdir "$work/extras"
+    cargo run --quiet --locked --package "$NAME" --example extras -- "$work/extras"
 }
 
 build_rpm() {

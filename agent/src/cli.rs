@@ -1,7 +1,6 @@
 //! The command line: what a user types, and the exit code that follows.
 
 mod check;
-mod completions;
 mod config;
 mod emr_config;
 mod explain;
@@ -90,8 +89,6 @@ enum Command {
     Config(config::Options),
     /// Print the version, the commit and the build
     Version(version::Options),
-    /// Print the completions of a shell, as in source <(emr-ecr-agent completions bash)
-    Completions(completions::Options),
 }
 
 /// The options of every command that reads settings.
@@ -136,7 +133,6 @@ pub fn main() -> ExitCode {
         Command::EmrConfig(options) => emr_config::run(&options),
         Command::Config(options) => config::run(&options),
         Command::Version(options) => version::run(&options),
-        Command::Completions(options) => completions::run(&options),
     };
     match ended {
         Ok(code) => code,
