@@ -149,7 +149,9 @@ write_licenses() {
 write_extras() {
     say "writing manual pages and completions"
     mkdir "$work/extras"
-    cargo run --quiet --locked --package "$NAME" --example extras -- "$work/extras"
+    # With the features of everyday builds, so that nothing is compiled again.
+    cargo build --quiet --locked --workspace --example extras
+    "${CARGO_TARGET_DIR:-target}/debug/examples/extras" "$work/extras"
 }
 
 build_rpm() {

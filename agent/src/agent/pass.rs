@@ -35,6 +35,7 @@ impl Agent {
             changes.append(&mut report.changes);
             report.changes = changes;
         }
+        self.log_events();
         report
     }
 
