@@ -331,8 +331,7 @@ check_program() {
     answer="$(timeout 5 "$program" --version 2>&1)" || fail "the binary does not run on this node: $answer"
     say "$answer"
     [[ ! -e "$SETTINGS" ]] || return 0
-    # The one command that reads only the settings and talks only to this node.
-    answer="$(timeout 5 "$program" status --config "$work/agent.toml" 2>&1 >/dev/null)" || outcome=$?
+    answer="$(timeout 5 "$program" config check --config "$work/agent.toml" 2>&1 >/dev/null)" || outcome=$?
     ((outcome != WRONG_SETTINGS)) || fail "invalid settings; nothing was changed: $answer"
 }
 

@@ -82,7 +82,7 @@ impl Packages {
             &self.directory().join("previous"),
             &format!(
                 "tar -xzf {name} && cd {unpacked} && echo previous >>emr-ecr-agent && rm SHA256SUMS &&
-                sha256sum * >SHA256SUMS && cd .. && tar -czf {name} {unpacked} && rm -r {unpacked} &&
+                find . -type f | xargs sha256sum >../sums && mv ../sums SHA256SUMS && cd .. && tar -czf {name} {unpacked} && rm -r {unpacked} &&
                 sha256sum {name} >SHA256SUMS",
                 name = self.name
             ),
