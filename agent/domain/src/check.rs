@@ -105,7 +105,7 @@ pub fn run(inputs: &Inputs<'_>) -> Report {
     let runs_containers = inputs.node.as_ref().is_none_or(|node| node.runs_containers);
     Report {
         rules: RulesName(inputs.hadoop.rules),
-        // What EMR would write is no file.
+        // What EMR would write does not exist as a file.
         executor_cfg: inputs.executor_cfg.as_ref().and(judged.executor_cfg),
         docker_config: judged.docker_config,
         docker: inputs.node.as_ref().and_then(|node| node.docker.as_ref()).and_then(DockerReport::of),
@@ -194,7 +194,7 @@ fn judge(subjects: &Subjects<'_>, inputs: &Inputs<'_>, found: &mut Findings) -> 
     }
     let path = subjects.executor_cfg.map(|file| file.path.as_str()).unwrap_or_default();
     let mut of_job = job::check(path, config, settings.as_ref(), inputs, request);
-    // container-executor.cfg alone says nothing of the NodeManager's half, but how it reads mounts is no setting.
+    // container-executor.cfg alone says nothing of the NodeManager's half, except how it reads mounts.
     let passes_mounts = settings.is_some() || subjects.spark.is_some();
     let mounts = if passes_mounts { job::mounts(request, &mut of_job) } else { None };
     if let Some(spark) = subjects.spark {

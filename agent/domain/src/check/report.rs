@@ -94,7 +94,7 @@ pub struct CredentialReport {
     /// Whether Docker can decode it.
     #[serde(skip)]
     pub usable: bool,
-    /// Whether it is the empty text, which is no credential.
+    /// Whether it is empty, which is not a credential.
     #[serde(skip)]
     pub empty: bool,
     /// `None` if neither the file nor the token states it.

@@ -1,5 +1,5 @@
 //! Values of container-executor.cfg that do something other than they seem to: switches that are off as written, items
-//! that match nothing because of a space, devices that are no paths.
+//! that match nothing because of a space, devices that are not paths.
 
 use hadoop_rules::executor_config::{DOCKER, Entry, ExecutorConfig, FEATURE_DOCKER_KEY, HEAD, lossy};
 use hadoop_rules::users::{ALLOWED_USERS_KEY, BANNED_USERS_KEY};
@@ -87,7 +87,7 @@ fn check_devices(path: &str, config: &ExecutorConfig, found: &mut Findings) {
         config.items(DOCKER, DEVICES_KEY).find(|item| !is_usable(item) && !item.trim_ascii().is_empty());
     let (Some(item), Some(entry)) = (odd, config.entry(DOCKER, DEVICES_KEY)) else { return };
     let message =
-        format!("`{}` in {DEVICES_KEY} is no path of a device, so it allows none", lossy(clipped(item)));
+        format!("`{}` in {DEVICES_KEY} is not a device path, so it allows none", lossy(clipped(item)));
     let fix = Fix::manual("name devices by their paths, as in /dev/nvidia0, or by regex:");
     found
         .add(Finding::new(codes::DEVICE_UNUSABLE, message).fix(fix).in_file(path).at(entry.line).about(item));

@@ -45,7 +45,7 @@ impl SparkSubmit {
         let program = words.iter().position(is_program).ok_or(CommandError::NoProgram)?;
         let (mut conf, mut properties_file, mut proxy_user) = (Vec::new(), None, None);
         let mut rest = words[program + 1..].iter();
-        // What is no option is the application, and all behind it is the application's.
+        // The first word that is not an option is the application; the rest is the application's.
         while let Some(word) = rest.next().filter(|word| word.starts_with('-')) {
             if FLAGS.contains(&word.as_str()) {
                 continue;

@@ -9,7 +9,7 @@ use crate::shell::quoted;
 
 /// Spark hands environment variables to either kind of container by keys that begin so.
 const PREFIXES: [&str; 2] = ["spark.executorEnv.", "spark.yarn.appMasterEnv."];
-/// MapReduce's, for each kind of its containers. Hadoop takes one variable a key since 3.0, so that commas are no matter.
+/// MapReduce's, for each kind of its containers. Hadoop takes one variable a key since 3.0, so commas do no harm.
 const MAPREDUCE_PREFIXES: [&str; 3] =
     ["mapreduce.map.env.", "mapreduce.reduce.env.", "yarn.app.mapreduce.am.env."];
 const VARIABLE: &str = "YARN_CONTAINER_RUNTIME_";

@@ -91,7 +91,7 @@ pub const EXIT_CODES: &[Number] = &[
         "a `regex:` entry of container-executor.cfg cannot be compiled",
         Some(codes::MOUNT_LIST_BREAKS_LAUNCHES),
     ),
-    executor(43, "container-executor was given a name that is no container id", None),
+    executor(43, "container-executor was given a name that is not a container ID", None),
     executor(44, "docker exec failed", None),
     docker(
         125,
@@ -118,7 +118,7 @@ pub const EXIT_CODES: &[Number] = &[
 /// The numbers of `docker error code=...`. Those of the two generations do not overlap, so a number tells the version.
 pub const DOCKER_ERRORS: &[Number] = &[
     error(OLD, 1, "the launch command cannot be read", None),
-    error(OLD, 2, "the launch command is no docker run", None),
+    error(OLD, 2, "the launch command is not docker run", None),
     error(OLD, 3, "the docker command has too many words", None),
     error(OLD, 4, "the container's name is no container id", None),
     error(
@@ -148,7 +148,7 @@ pub const DOCKER_ERRORS: &[Number] = &[
     error(NEW, 51, READ_WRITE, Some(codes::MOUNT_REFUSED)),
     error(NEW, 52, MOUNT_ACCESS, Some(codes::MOUNT_LIST_BREAKS_LAUNCHES)),
     error(NEW, 53, "the launch command cannot be read", None),
-    error(NEW, 54, "the launch command is no docker run", None),
+    error(NEW, 54, "the launch command is not docker run", None),
     error(NEW, 55, "the container's name is no container id", None),
     error(
         NEW,
