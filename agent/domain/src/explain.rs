@@ -17,7 +17,7 @@ use self::texts::{Author, Text};
 use crate::findings::Code;
 use crate::shell;
 
-/// How exit codes are told, each with the number behind it.
+/// What stands in front of an exit code in the texts of a launch.
 const EXIT_PHRASES: [&str; 7] = [
     "exited with a non-zero exit code {code}",
     "Nonzero exit code={code},",

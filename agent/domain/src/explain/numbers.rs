@@ -120,7 +120,7 @@ pub const DOCKER_ERRORS: &[Number] = &[
     error(OLD, 1, "the launch command cannot be read", None),
     error(OLD, 2, "the launch command is not docker run", None),
     error(OLD, 3, "the docker command has too many words", None),
-    error(OLD, 4, "the container's name is no container id", None),
+    error(OLD, 4, "the container's name is not a container ID", None),
     error(
         OLD,
         5,
@@ -149,7 +149,7 @@ pub const DOCKER_ERRORS: &[Number] = &[
     error(NEW, 52, MOUNT_ACCESS, Some(codes::MOUNT_LIST_BREAKS_LAUNCHES)),
     error(NEW, 53, "the launch command cannot be read", None),
     error(NEW, 54, "the launch command is not docker run", None),
-    error(NEW, 55, "the container's name is no container id", None),
+    error(NEW, 55, "the container's name is not a container ID", None),
     error(
         NEW,
         56,
@@ -188,7 +188,7 @@ const DEVICE: &str = "a device is not in docker.allowed.devices";
 const PID_HOST: &str = "docker.host-pid-namespace.enabled of container-executor.cfg is off";
 const PID_NAMESPACE: &str = "the PID namespace is not `host`";
 const TRUST: &str = "no list of trusted registries has an entry for the image";
-const TMPFS: &str = "a tmpfs mount is no absolute path without options";
+const TMPFS: &str = "a tmpfs mount is not an absolute path without options";
 const RUNTIME: &str = "docker.allowed.runtimes of container-executor.cfg does not name the runtime, or the image is not trusted";
 
 /// What the number stands for, if that is known.

@@ -189,13 +189,13 @@ pub(super) const TEXTS: &[Text] = &[
     ),
     of(
         "Illegal value of {value} for min.user.id in configuration",
-        "min.user.id={value} is no number, which ends every launch",
+        "min.user.id={value} is not a number, which ends every launch",
         codes::MINIMUM_ID_INVALID,
         CHECK,
     ),
     of(
         "failed to execute docker command! error: {..}",
-        "docker.binary of container-executor.cfg is no program that root can run; the path counts as written, quotes included",
+        "docker.binary of container-executor.cfg is not a program that root can run; the path counts as written, quotes included",
         codes::DOCKER_BINARY_MISSING,
         CHECK,
     ),
