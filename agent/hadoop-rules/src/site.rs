@@ -61,6 +61,8 @@ pub enum SiteError {
         parser::MOST_BYTES
     )]
     IncludesTooLarge { file: String, line: u32, href: String },
+    #[error("the entities of {file} expand to more than {} bytes", parser::MOST_BYTES)]
+    EntitiesTooLarge { file: String, line: u32 },
 }
 
 impl SiteError {
@@ -71,7 +73,8 @@ impl SiteError {
             | Self::Xml { line, .. }
             | Self::IncludeNotFound { line, .. }
             | Self::IncludesTooDeep { line, .. }
-            | Self::IncludesTooLarge { line, .. } => *line,
+            | Self::IncludesTooLarge { line, .. }
+            | Self::EntitiesTooLarge { line, .. } => *line,
         }
     }
 }

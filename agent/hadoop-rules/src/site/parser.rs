@@ -26,6 +26,8 @@ pub(super) const MOST_INCLUDES: usize = 32;
 /// A file that includes itself twice would be read without end, although never deep.
 pub(super) const MOST_FILES: usize = 256;
 pub(super) const MOST_BYTES: usize = 32 << 20;
+/// What the XML library allows within one reference.
+const MOST_NESTED_REFERENCES: usize = 255;
 /// A tree takes many times the text's size.
 const MOST_NODES: u32 = 1_000_000;
 
@@ -48,6 +50,12 @@ impl Source<'_> {
             file: file.to_owned(),
             line: Lines::of(&bytes[..valid_up_to]).last(),
         })?;
+        if let Some(dtd) = dtd_start(&text)
+            && most_expanded(&text, dtd) > MOST_BYTES
+        {
+            let line = Lines::of(&text.as_bytes()[..dtd]).last();
+            return Err(SiteError::EntitiesTooLarge { file: file.to_owned(), line });
+        }
         let options =
             ParsingOptions { allow_dtd: true, nodes_limit: MOST_NODES, ..ParsingOptions::default() };
         let document = Document::parse_with_options(&text, options).map_err(|cause| SiteError::Xml {
@@ -69,6 +77,22 @@ impl Source<'_> {
         reader.read(document.root())?;
         Ok(reader.items)
     }
+}
+
+/// Where the document's DTD begins, if it declares entities.
+fn dtd_start(text: &str) -> Option<usize> {
+    text.find("<!DOCTYPE").filter(|start| text[*start..].contains("<!ENTITY"))
+}
+
+/// An upper bound, in bytes, of what the document's entities expand to. The XML library bounds how deep and how often
+/// one reference leads to others, but neither how many references a document has nor how long an entity is.
+fn most_expanded(text: &str, dtd: usize) -> usize {
+    let ends_dtd = |at: usize| text[at + 1..].trim_start().starts_with('>');
+    let end = text.rmatch_indices(']').map(|(at, _)| at).find(|at| ends_dtd(*at)).unwrap_or(text.len());
+    let declared = text.get(dtd..end).unwrap_or_default();
+    let references = |text: &str| text.matches('&').count();
+    let nested = references(declared).min(MOST_NESTED_REFERENCES);
+    references(text).saturating_mul(declared.len()).saturating_mul(1 + nested)
 }
 
 struct Reader<'a> {

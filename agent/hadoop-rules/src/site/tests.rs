@@ -160,6 +160,27 @@ fn includes_are_bounded_by_their_number() {
     assert!(matches!(error, SiteError::IncludesTooLarge { .. }), "{error}");
 }
 
+fn load_with_entities(entities: &str, value: &str) -> Result<Site, SiteError> {
+    let file = format!("<!DOCTYPE c [{entities}]>\n<c><property name='k' value='{value}'/></c>");
+    let mut site = Site::new();
+    site.load("core-site.xml", file.as_bytes(), &NoIncludes)?;
+    Ok(site)
+}
+
+#[test]
+fn entities_are_bounded_by_what_they_expand_to() {
+    let site = load_with_entities("<!ENTITY h 'nn.example'><!ENTITY u 'hdfs://&h;'>", "&u;/&u;");
+    let property = site.expect("a good file");
+    assert_eq!(property.property("k").map(|k| k.value.as_str()), Some("hdfs://nn.example/hdfs://nn.example"));
+
+    let large = format!("<!ENTITY e '{}'>", "e".repeat(400_000));
+    let error = load_with_entities(&large, &"&e;".repeat(100_000)).err().expect("40 GB");
+    assert!(matches!(error, SiteError::EntitiesTooLarge { line: 1, .. }), "{error}");
+    let laughs = "<!ENTITY a 'ha'>".to_owned() + &format!("<!ENTITY b '{}'>", "&a;".repeat(255));
+    let error = load_with_entities(&laughs, &"&b;".repeat(10_000)).err().expect("too many");
+    assert!(matches!(error, SiteError::EntitiesTooLarge { line: 1, .. }), "{error}");
+}
+
 fn check_expansion(value: &str, expected: &str) {
     let site = load(&format!(
         "<property name='k' value='{value}'/><property name='o' value='other'/><property name='p' value='${{o}}!'/>"
