@@ -39,7 +39,7 @@ pub struct Binary {
 
 /// What the configuration's path leads to.
 #[derive(Clone, Copy, Debug)]
-pub enum Content<'a> {
+pub enum ConfigTarget<'a> {
     /// A directory instead of a file.
     Directory,
     /// A file, parsed or not.
@@ -53,7 +53,7 @@ pub struct Setup<'a> {
     /// without the root.
     pub chain: &'a [Owned],
     /// What the first path of the chain is.
-    pub content: Content<'a>,
+    pub content: ConfigTarget<'a>,
     /// The group id of the NodeManager's group; None if the system knows no such group.
     pub group: Option<u32>,
     /// None leaves the binary unchecked.
@@ -107,11 +107,11 @@ pub fn check(setup: &Setup<'_>) -> Result<(), SetupFault> {
         check_only_root_writable(owned)?;
     }
     let config = match setup.content {
-        Content::File(Ok(config)) => config,
-        Content::File(Err(cause)) => {
+        ConfigTarget::File(Ok(config)) => config,
+        ConfigTarget::File(Err(cause)) => {
             return Err(SetupFault::Unparsable { path: file.path.clone(), cause: cause.clone() });
         }
-        Content::Directory => {
+        ConfigTarget::Directory => {
             let path = file.path.clone();
             return Err(SetupFault::Directory { path });
         }

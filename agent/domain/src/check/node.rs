@@ -4,7 +4,7 @@ use std::slice;
 
 use hadoop_rules::Rules;
 use hadoop_rules::executor_config::{DOCKER, Entry, ExecutorConfig, HEAD, lossy};
-use hadoop_rules::setup::{self, Content, Setup, SetupFault};
+use hadoop_rules::setup::{self, ConfigTarget, Setup, SetupFault};
 
 use super::image::update_without_credential;
 use super::inputs::{AwsOutcome, Inputs, NodeDockerConfig, NodeInputs};
@@ -74,7 +74,7 @@ fn check_setup(
         }
     };
     let group = config.nm_group().and_then(|name| inputs.machine.group_id(name));
-    let content = Content::File(Ok(config));
+    let content = ConfigTarget::File(Ok(config));
     for owned in &node.chain {
         let chain = slice::from_ref(owned);
         check(&Setup { chain, content, group: Some(0), binary: None }, found);

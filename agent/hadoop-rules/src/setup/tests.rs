@@ -36,8 +36,8 @@ fn check_case(installation: Installation, rules: Rules, expected: &Value, id: &s
     .map(|(path, (uid, mode))| Owned { path: path.into(), uid, mode });
     let parsed = installation.text.map(|text| ExecutorConfig::parse(text, rules));
     let content = match &parsed {
-        Some(parsed) => Content::File(parsed.as_ref()),
-        None => Content::Directory,
+        Some(parsed) => ConfigTarget::File(parsed.as_ref()),
+        None => ConfigTarget::Directory,
     };
     let binary = Some(Binary { uid: 0, gid: 7, mode: 0o6050 });
     let group = Some(7);
@@ -103,7 +103,8 @@ fn groups_and_binary_are_checked_in_order() {
     let chain = [Owned { path: "/container-executor.cfg".into(), uid: 0, mode: 0o100_400 }];
     let good = Binary { uid: 0, gid: 7, mode: 0o106_050 };
     let ending_of = |group, binary| {
-        let setup = Setup { chain: &chain, content: Content::File(Ok(&config)), group, binary: Some(binary) };
+        let setup =
+            Setup { chain: &chain, content: ConfigTarget::File(Ok(&config)), group, binary: Some(binary) };
         check(&setup).err().map(|fault| {
             let ending = fault.ending();
             (fault, ending)

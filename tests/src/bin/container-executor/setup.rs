@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use hadoop_rules::Rules;
 use hadoop_rules::executor_config::ExecutorConfig;
-use hadoop_rules::setup::{self, Binary, Content, Ending, Owned, Setup, SetupFault};
+use hadoop_rules::setup::{self, Binary, ConfigTarget, Ending, Owned, Setup, SetupFault};
 use hadoop_rules::users::{self, UserRefusal};
 use nix::unistd::{Group, User};
 
@@ -35,8 +35,8 @@ impl Installation {
         };
         let group = parsed.as_ref().and_then(|parsed| parsed.as_ref().ok()).and_then(group_of);
         let content = match &parsed {
-            None => Content::Directory,
-            Some(parsed) => Content::File(parsed.as_ref()),
+            None => ConfigTarget::Directory,
+            Some(parsed) => ConfigTarget::File(parsed.as_ref()),
         };
         let setup = Setup { chain: &chain, content, group, binary: binary() };
         setup::check(&setup).map_err(|fault| failure(&fault))?;
