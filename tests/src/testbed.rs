@@ -16,7 +16,7 @@ use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 pub use crate::node::Settings;
-pub use published::Published;
+pub use published::{Published, planted};
 
 use crate::agent::{self, Agent};
 use crate::ecr::Ecr;
@@ -30,6 +30,7 @@ use crate::ports::{self, Port};
 use crate::process::{self, Finished};
 use crate::scratch;
 use crate::site;
+use crate::tls::TlsProxy;
 use crate::wait::{self, TimedOut};
 
 /// What tests and their helpers return. The errors may cross threads, so that the rows of a table can run in parallel.
@@ -93,6 +94,16 @@ impl Testbed {
         }
         let testbed = Self::on(conf.path(), "/user/hadoop/config.json").await?;
         Ok(Self { _conf: Some(conf), ..testbed })
+    }
+
+    /// Sends the agent's HTTPS requests through this proxy and makes the agent trust its certificates.
+    pub fn use_proxy(&mut self, proxy: &TlsProxy) -> Result<(), Error> {
+        self.node.write("authority.pem", proxy.authority())?;
+        self.environment = vec![
+            ("HTTPS_PROXY", format!("http://{}", proxy.address()).into()),
+            ("SSL_CERT_FILE", self.node.path("authority.pem")),
+        ];
+        Ok(())
     }
 
     /// A node that publishes in a private directory on the shared HDFS. `None`, with a message, if the part is missing.

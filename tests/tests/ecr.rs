@@ -143,11 +143,7 @@ async fn ecr_is_called_over_tls_and_https_proxy() -> Outcome {
     let proxy = TlsProxy::start(vec![Route { host: api, server: testbed.ecr.address() }]).await?;
     let config = format!("[default]\nec2_metadata_service_endpoint = http://{}\n", testbed.imds.address());
     testbed.node.write("aws/.aws/config", &config)?;
-    testbed.node.write("authority.pem", proxy.authority())?;
-    testbed.environment = vec![
-        ("HTTPS_PROXY", format!("http://{}", proxy.address()).into()),
-        ("SSL_CERT_FILE", testbed.node.path("authority.pem")),
-    ];
+    testbed.use_proxy(&proxy)?;
     let agent = testbed.start()?;
     wait_for_token(&agent).await?;
     assert_eq!(testbed.ecr.calls().len(), 1);

@@ -19,11 +19,7 @@ async fn only_a_rejected_token_is_withheld() -> Outcome {
     let Some((mut testbed, published)) = Testbed::with_hdfs().await? else { return Ok(()) };
     let route = Route { host: TRUSTED_REGISTRY.to_owned(), server: registry.address() };
     let proxy = TlsProxy::start(vec![route]).await?;
-    testbed.node.write("authority.pem", proxy.authority())?;
-    testbed.environment = vec![
-        ("HTTPS_PROXY", format!("http://{}", proxy.address()).into()),
-        ("SSL_CERT_FILE", testbed.node.path("authority.pem")),
-    ];
+    testbed.use_proxy(&proxy)?;
     testbed.ecr.set_token_life(SignedDuration::from_secs(24));
     let newest = || testbed.ecr.newest(REGION).ok_or("no token issued");
 

@@ -6,10 +6,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use emr_ecr_agent_tests::agent::Agent;
 use emr_ecr_agent_tests::listener::{self, Listener, Reply};
 use emr_ecr_agent_tests::node::{AwsEndpoints, TRUSTED_REGISTRY};
-use emr_ecr_agent_tests::testbed::{Outcome, Testbed, shown, token_error, wait_for_token};
+use emr_ecr_agent_tests::testbed::identities::{OTHERS, READER};
+use emr_ecr_agent_tests::testbed::{Outcome, SOON, Testbed, shown, token_error, wait_for_token};
 use emr_ecr_agent_tests::tls::{Route, TlsProxy};
+use emr_ecr_agent_tests::wait;
 use hyper::{Response, StatusCode};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -62,29 +65,60 @@ async fn pour(mut stream: TcpStream) -> usize {
 /// What sockets hold on both sides, in addition to the 4 MiB that are read.
 const IN_FLIGHT: usize = 12 << 20;
 
+/// Checks what the agent took from a server of endless responses, and what that cost in memory.
+fn assert_bounded(server: &Endless, agent: &Agent, who: &str) -> Outcome {
+    let taken = server.taken.load(Ordering::Relaxed);
+    assert!((1..(4 << 20) + IN_FLIGHT).contains(&taken), "{taken} bytes of {who}");
+    let id = agent.process_id().ok_or("the agent has ended")?;
+    let status = fs::read_to_string(format!("/proc/{id}/status"))?;
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no peak")?;
+    let kilobytes: usize = peak.trim().trim_end_matches(" kB").parse()?;
+    assert!(kilobytes < 200 << 10, "{kilobytes} kB for {who}");
+    Ok(())
+}
+
 #[tokio::test]
 async fn endless_responses_end_as_failed_calls() -> Outcome {
-    for is_metadata in [false, true] {
+    for who in ["ECR", "STS", "metadata"] {
         let mut testbed = Testbed::without_hdfs().await?;
         testbed.settings.set("deadlines.ecr", "20s");
         let endless = Endless::start().await?;
-        let (ecr, imds) = (testbed.ecr.address(), testbed.imds.address());
-        testbed.node.write_aws_config(if is_metadata {
-            AwsEndpoints { ecr, imds: endless.address }
-        } else {
-            AwsEndpoints { ecr: endless.address, imds }
-        })?;
+        let (mut ecr, mut imds) = (testbed.ecr.address(), testbed.imds.address());
+        match who {
+            "ECR" => ecr = endless.address,
+            "metadata" => imds = endless.address,
+            _ => {
+                let sts = format!("http://{}", endless.address);
+                testbed.environment.push(("AWS_ENDPOINT_URL_STS", sts.into()));
+                testbed.settings.registry_with(OTHERS, &[("role_arn", READER.arn)]);
+            }
+        }
+        testbed.node.write_aws_config(AwsEndpoints { ecr, imds })?;
         let agent = testbed.start()?;
-        token_error(&agent).await?;
-        let taken = endless.taken.load(Ordering::Relaxed);
-        assert!((1..(4 << 20) + IN_FLIGHT).contains(&taken), "{taken} bytes, metadata: {is_metadata}");
-        let id = agent.process_id().ok_or("the agent has ended")?;
-        let status = fs::read_to_string(format!("/proc/{id}/status"))?;
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no peak")?;
-        let kilobytes: usize = peak.trim().trim_end_matches(" kB").parse()?;
-        assert!(kilobytes < 200 << 10, "{kilobytes} kB");
+        shown(&agent, "a token error", |status| {
+            let registries = status["registries"].as_array()?;
+            registries.iter().any(|registry| registry["last_error"].is_string()).then_some(())
+        })
+        .await?;
+        assert_bounded(&endless, &agent, who)?;
     }
     Ok(())
+}
+
+#[tokio::test]
+async fn an_endless_response_of_a_registry_is_cut_off() -> Outcome {
+    let mut testbed = Testbed::without_hdfs().await?;
+    let endless = Endless::start().await?;
+    let route = Route { host: TRUSTED_REGISTRY.to_owned(), server: endless.address };
+    let proxy = TlsProxy::start(vec![route]).await?;
+    testbed.use_proxy(&proxy)?;
+    let agent = testbed.start()?;
+    shown(&agent, "a probe", |status| status["registries"][0]["probe"].is_string().then_some(())).await?;
+    wait::until("the connection's end", SOON, async || {
+        if endless.taken.load(Ordering::Relaxed) > 0 { Ok(()) } else { Err("it is still open") }
+    })
+    .await?;
+    assert_bounded(&endless, &agent, "the registry")
 }
 
 #[tokio::test]
@@ -130,11 +164,7 @@ async fn a_private_registry_cannot_have_its_token_sent_elsewhere() -> Outcome {
     .await?;
     let route = Route { host: TRUSTED_REGISTRY.to_owned(), server: registry.address() };
     let proxy = TlsProxy::start(vec![route]).await?;
-    testbed.node.write("authority.pem", proxy.authority())?;
-    testbed.environment = vec![
-        ("HTTPS_PROXY", format!("http://{}", proxy.address()).into()),
-        ("SSL_CERT_FILE", testbed.node.path("authority.pem")),
-    ];
+    testbed.use_proxy(&proxy)?;
     let agent = testbed.start()?;
     let sent = async {
         shown(&agent, "a rejected token", |status| {

@@ -2,10 +2,12 @@
 
 use std::fs;
 
-use serde_json::Value;
+use jiff::Timestamp;
+use serde_json::{Value, json};
 
 use super::{Error, SOON, parse};
 use crate::hdfs::{HdfsClient, SUPERUSER, SharedHdfs};
+use crate::node::TRUSTED_REGISTRY;
 use crate::scratch;
 use crate::wait;
 
@@ -106,4 +108,18 @@ impl Published {
         .await?;
         Ok(document)
     }
+}
+
+/// What an agent would have published, with this `auth` and these times for the trusted registry.
+pub fn planted(auth: &str, issued_at: Timestamp, expires_at: Timestamp) -> String {
+    json!({
+        "auths": { TRUSTED_REGISTRY: { "auth": auth } },
+        "emr-ecr-agent": {
+            "publisher": "mallory",
+            "published_at": issued_at,
+            "issued_at": { TRUSTED_REGISTRY: issued_at },
+            "expires_at": { TRUSTED_REGISTRY: expires_at },
+        },
+    })
+    .to_string()
 }

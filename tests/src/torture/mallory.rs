@@ -19,7 +19,7 @@ use crate::agent::Agent;
 use crate::ecr::Ecr;
 use crate::listener::{Listener, Reply};
 use crate::node::{AwsEndpoints, TRUSTED_REGISTRY};
-use crate::testbed::{Published, SOON, Testbed};
+use crate::testbed::{Published, SOON, Testbed, planted};
 use crate::tls::{Route, TlsProxy};
 use crate::wait;
 
@@ -122,10 +122,10 @@ impl Plant {
                 published.shell(&["-rm", "-f", "-skipTrash", published.path()]).await?;
                 return Ok(());
             }
-            Plant::Garbage | Plant::Closed => document(&good, now, now + hours(12)),
-            Plant::FromTheFuture => document(&good, now + hours(1), now + hours(12)),
-            Plant::LongLife => document(&good, now, now + hours(24 * 365)),
-            Plant::NotBase64 => document("neither base64 nor a token", now, now + hours(12)),
+            Plant::Garbage | Plant::Closed => planted(&good, now, now + hours(12)),
+            Plant::FromTheFuture => planted(&good, now + hours(1), now + hours(12)),
+            Plant::LongLife => planted(&good, now, now + hours(24 * 365)),
+            Plant::NotBase64 => planted("neither base64 nor a token", now, now + hours(12)),
             Plant::Oversized => {
                 json!({ "auths": { TRUSTED_REGISTRY: { "auth": good } }, "padding": "x".repeat(300 << 10) })
                     .to_string()
@@ -137,19 +137,6 @@ impl Plant {
         }
         Ok(())
     }
-}
-
-fn document(auth: &str, issued_at: Timestamp, expires_at: Timestamp) -> String {
-    json!({
-        "auths": { TRUSTED_REGISTRY: { "auth": auth } },
-        "emr-ecr-agent": {
-            "publisher": "mallory",
-            "published_at": issued_at,
-            "issued_at": { TRUSTED_REGISTRY: issued_at },
-            "expires_at": { TRUSTED_REGISTRY: expires_at },
-        },
-    })
-    .to_string()
 }
 
 /// Tokens with their ends.
@@ -181,11 +168,7 @@ impl Cluster {
             testbed
                 .node
                 .write_aws_config(AwsEndpoints { ecr: ecr.address(), imds: testbed.imds.address() })?;
-            testbed.node.write("authority.pem", proxy.authority())?;
-            testbed.environment = vec![
-                ("HTTPS_PROXY", format!("http://{}", proxy.address()).into()),
-                ("SSL_CERT_FILE", testbed.node.path("authority.pem")),
-            ];
+            testbed.use_proxy(&proxy)?;
             testbed.settings.set("refresh.pass_interval", format!("{}s", INTERVAL.as_secs()));
             let agent = testbed.start()?;
             nodes.push((testbed, agent));
