@@ -206,6 +206,7 @@ pub(crate) fn node_inputs(settings: &Settings, now: Timestamp) -> Inputs<'static
         emr_config: None,
         spark: None,
         node: Some(node),
+        kerberos: hadoop_conf::uses_kerberos(&settings.hadoop_conf_dir),
         published: settings.published.path.clone(),
         registries: settings.registries.iter().map(|settings| settings.registry.clone()).collect(),
         request: Request::default(),

@@ -181,7 +181,8 @@ fn judge(subjects: &Subjects<'_>, inputs: &Inputs<'_>, found: &mut Findings) -> 
     let request = &subjects.request;
     let executor_cfg = subjects.executor_cfg.map(|file| executor::check(file, inputs, found));
     let config = executor_cfg.as_ref().and_then(ExecutorCfgReport::examined);
-    let settings = subjects.yarn_site.and_then(|site| yarn::check(site, inputs, config, found));
+    let kerberos = inputs.kerberos || subjects.emr.is_some_and(|emr| emr.files.kerberos);
+    let settings = subjects.yarn_site.and_then(|site| yarn::check(site, inputs, kerberos, config, found));
     if let (Some(file), Some(config)) = (subjects.executor_cfg, config) {
         let defaults = launch::Defaults::of(settings.as_ref());
         launch::check(&file.path, config, &defaults, inputs, request, found);

@@ -223,32 +223,33 @@ mod generated {
         proptest::collection::vec(line, 0..4).prop_map(|lines| lines.concat())
     }
 
+    const ENTRIES: &[&str] = &[
+        "local",
+        "centos",
+        "library",
+        HOST,
+        "https://123456789123.dkr.ecr.us-east-1.amazonaws.com",
+        "\"123456789123.dkr.ecr.us-east-1.amazonaws.com\"",
+        "123456789123.dkr.ecr.us-east-1.amazonaws.com/app",
+        "123456789123.dkr.ecr.us-east-1.amazonaws.com/app:v1",
+        "123456789123.dkr.ecr.us-east-1.amazonaws.com/",
+        "12345678912.dkr.ecr.us-east-1.amazonaws.com",
+        "${ACCOUNT}.dkr.ecr.us-east-1.amazonaws.com",
+        "*.amazonaws.com",
+        "hub.example/Team",
+    ];
+    const MOUNTS: &[&str] = &[
+        "/etc/passwd",
+        "/usr/lib",
+        "/gone",
+        " /etc/krb5.conf",
+        "/etc/group:/etc/group:ro",
+        "/mnt/yarn",
+        "volume",
+    ];
+    const CAPABILITIES: &[&str] = &["CHOWN", "KILL", "SETUID", "NET_RAW"];
+
     fn files() -> impl Strategy<Value = String> {
-        const ENTRIES: &[&str] = &[
-            "local",
-            "centos",
-            "library",
-            HOST,
-            "https://123456789123.dkr.ecr.us-east-1.amazonaws.com",
-            "\"123456789123.dkr.ecr.us-east-1.amazonaws.com\"",
-            "123456789123.dkr.ecr.us-east-1.amazonaws.com/app",
-            "123456789123.dkr.ecr.us-east-1.amazonaws.com/app:v1",
-            "123456789123.dkr.ecr.us-east-1.amazonaws.com/",
-            "12345678912.dkr.ecr.us-east-1.amazonaws.com",
-            "${ACCOUNT}.dkr.ecr.us-east-1.amazonaws.com",
-            "*.amazonaws.com",
-            "hub.example/Team",
-        ];
-        const MOUNTS: &[&str] = &[
-            "/etc/passwd",
-            "/usr/lib",
-            "/gone",
-            " /etc/krb5.conf",
-            "/etc/group:/etc/group:ro",
-            "/mnt/yarn",
-            "volume",
-        ];
-        const CAPABILITIES: &[&str] = &["CHOWN", "KILL", "SETUID", "NET_RAW"];
         let docker = prop_oneof![
             lines(&["module.enabled"], select(&["true", "True", "yes", "false"][..]).prop_map(str::to_owned)),
             lines(
@@ -272,6 +273,74 @@ mod generated {
         let header = select(&["[docker]\n", "[docker]\n", "[docker]\n", "[Docker]\n", "[docker] \n", ""][..]);
         (heads(), header, proptest::collection::vec(docker, 0..9))
             .prop_map(|(head, header, lines)| format!("{head}{header}{}", lines.concat()))
+    }
+
+    /// A classification's properties: each of these keys with a value, or without.
+    fn properties(keys: &[(&'static str, BoxedStrategy<String>)]) -> impl Strategy<Value = Value> + use<> {
+        let optional = |(key, value): &(&'static str, BoxedStrategy<String>)| {
+            proptest::option::of((Just(*key), value.clone()))
+        };
+        keys.iter().map(optional).collect::<Vec<_>>().prop_map(|pairs| {
+            pairs.into_iter().flatten().map(|(key, value)| (key.to_owned(), Value::from(value))).collect()
+        })
+    }
+
+    fn emr_configs() -> impl Strategy<Value = Value> {
+        let one = |values: &'static [&'static str]| select(values).prop_map(str::to_owned).boxed();
+        let docker = properties(&[
+            ("module.enabled", one(&["true", "True", "yes", "false"])),
+            ("docker.trusted.registries", lists(ENTRIES).boxed()),
+            ("docker.privileged-containers.registries", lists(ENTRIES).boxed()),
+            ("docker.allowed.networks", lists(&["host", "none", "bridge"]).boxed()),
+            ("docker.allowed.ro-mounts", lists(MOUNTS).boxed()),
+            ("docker.allowed.rw-mounts", lists(MOUNTS).boxed()),
+            ("docker.allowed.capabilities", lists(CAPABILITIES).boxed()),
+        ]);
+        let head = properties(&[
+            ("banned.users", one(&["hdfs, bin", "nobody"])),
+            ("min.user.id", one(&["abc", "1"])),
+            ("feature.docker.enabled", one(&["yes", "1"])),
+        ]);
+        let yarn = properties(&[
+            (
+                "yarn.nodemanager.runtime.linux.allowed-runtimes",
+                one(&["default", "docker", "default,docker", "default, podman"]),
+            ),
+            ("yarn.nodemanager.runtime.linux.docker.default-container-network", one(&["host", "nat"])),
+            (
+                "yarn.nodemanager.runtime.linux.docker.default-ro-mounts",
+                one(&["/etc/passwd:/etc/passwd", "/etc/group:/etc/group:ro", "/data"]),
+            ),
+            ("yarn.nodemanager.runtime.linux.docker.image-update", one(&["true", "false"])),
+            ("yarn.nodemanager.linux-container-executor.nonsecure-mode.limit-users", one(&["true", "false"])),
+        ]);
+        let hadoop = properties(&[
+            ("fs.defaultFS", one(&["s3://bucket", "hdfs://namenode"])),
+            ("hadoop.security.authentication", one(&["kerberos", "simple"])),
+        ]);
+        let spark = properties(&[
+            ("spark.executorEnv.YARN_CONTAINER_RUNTIME_TYPE", one(&["docker", "Docker", "default"])),
+            (
+                "spark.executorEnv.YARN_CONTAINER_RUNTIME_DOCKER_IMAGE",
+                one(&["123456789123.dkr.ecr.us-east-1.amazonaws.com/app:1", "python:3.11"]),
+            ),
+            (
+                "spark.executorEnv.YARN_CONTAINER_RUNTIME_DOCKER_MOUNTS",
+                one(&["/etc/passwd:/etc/passwd:ro", "/etc/group:/etc/group", "/data"]),
+            ),
+        ]);
+        (docker, head, yarn, hadoop, spark).prop_map(|(docker, head, yarn, hadoop, spark)| {
+            serde_json::json!([
+                {
+                    "Classification": "container-executor",
+                    "Properties": head,
+                    "Configurations": [{ "Classification": "docker", "Properties": docker }],
+                },
+                { "Classification": "yarn-site", "Properties": yarn },
+                { "Classification": "core-site", "Properties": hadoop },
+                { "Classification": "spark-defaults", "Properties": spark },
+            ])
+        })
     }
 
     proptest! {
@@ -301,14 +370,33 @@ mod generated {
                     "yarn.nodemanager.local-dirs": "/mnt/yarn",
                 });
             }
-            for finding in check(&fixture) {
-                if let Some(fixed) = with_fix(&fixture, &finding) {
-                    let broken = breaches(&fixture, &finding, &fixed);
-                    prop_assert!(broken.is_empty(), "{}", broken.join("\n"));
-                }
-            }
+            let broken = all_breaches(&fixture);
+            prop_assert!(broken.is_empty(), "{}", broken.join("\n"));
+        }
+
+        #[test]
+        fn fixes_of_generated_emr_configurations_keep_the_law(
+            emr_config in emr_configs(),
+            rules in select(&["3.2", "3.3", "3.4"][..]),
+            image in select(&["", "python:3.11", "123456789123.dkr.ecr.us-east-1.amazonaws.com/app:1"][..]),
+            mount in select(&["", "/etc/group:/etc/group:ro", "/data:/data:rw"][..]),
+        ) {
+            let texts = |text: &str| Vec::from_iter((!text.is_empty()).then(|| text.to_owned()));
+            let fixture = serde_json::json!({
+                "cfg": null, "emr_config": emr_config, "rules": rules,
+                "images": texts(image), "mounts": texts(mount),
+            });
+            let broken = all_breaches(&fixture);
+            prop_assert!(broken.is_empty(), "{}", broken.join("\n"));
         }
     }
+}
+
+/// How the fixes of all findings break the law.
+fn all_breaches(fixture: &Value) -> Vec<String> {
+    let fixed = |finding: Finding| Some((with_fix(fixture, &finding)?, finding));
+    let fixed = check(fixture).into_iter().filter_map(fixed);
+    fixed.flat_map(|(fixed, finding)| breaches(fixture, &finding, &fixed)).collect()
 }
 
 /// How a fix breaks the law.
@@ -525,7 +613,11 @@ impl Machine for FixtureMachine {
     }
 
     fn account(&self, user: &[u8]) -> Option<Account> {
-        (user == b"hadoop").then_some(Account { uid: 1001, gid: 1001 })
+        match user {
+            b"hadoop" => Some(Account { uid: 1001, gid: 1001 }),
+            b"nobody" => Some(Account { uid: 65_534, gid: 65_534 }),
+            _ => None,
+        }
     }
 
     fn docker_access(&self, _user: &[u8]) -> DockerAccess {
@@ -560,6 +652,7 @@ fn report(fixture: &Value) -> Report {
         client_config: client_config(fixture),
         emr_config: emr_config(fixture),
         spark: fixture["spark"].as_object().map(|_| spark(&fixture["spark"])),
+        kerberos: fixture["kerberos"] == true,
         published: PublishedPath::default(),
         node: fixture["node"].as_object().map(node),
         registries: strings(&fixture["registries"])

@@ -10,7 +10,8 @@ pub const BANNED_USERS_KEY: &str = "banned.users";
 pub const MINIMUM_ID_KEY: &str = "min.user.id";
 pub const ALLOWED_USERS_KEY: &str = "allowed.system.users";
 const BANNED_BY_DEFAULT: [&[u8]; 4] = [b"yarn", b"mapred", b"hdfs", b"bin"];
-const MINIMUM_ID: u32 = 1000;
+/// The lowest id of a user unless the configuration says otherwise.
+pub const MINIMUM_ID: u32 = 1000;
 
 /// Why container-executor runs nothing for a user.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -32,10 +33,22 @@ pub enum UserRefusal {
 
 /// Whether it runs containers for a user with this id; `None` if the node has no such user.
 pub fn check(config: &ExecutorConfig, user: &[u8], id: Option<u32>) -> Result<(), UserRefusal> {
+    match minimum_id(config) {
+        Err(_) if user == b"root" => Err(UserRefusal::Root),
+        minimum => check_from(minimum?, config, user, id),
+    }
+}
+
+/// The same, with this lowest id in place of the configuration's.
+pub fn check_from(
+    minimum: u32,
+    config: &ExecutorConfig,
+    user: &[u8],
+    id: Option<u32>,
+) -> Result<(), UserRefusal> {
     if user == b"root" {
         return Err(UserRefusal::Root);
     }
-    let minimum = minimum_id(config)?;
     let named = || user.to_vec();
     let is_banned = match config.list(HEAD, BANNED_USERS_KEY) {
         Some(banned) => banned.contains(user),

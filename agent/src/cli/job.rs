@@ -170,13 +170,11 @@ pub(super) struct JobOptions {
 
 impl JobOptions {
     pub(super) fn submission(&self, settings: &Settings) -> Submission {
-        let properties = hadoop_conf::client_properties(&settings.hadoop_conf_dir).unwrap_or_default();
-        let authentication = properties.get("hadoop.security.authentication");
         Submission {
             image: self.image.clone(),
             mounts: self.mount.iter().flat_map(|text| text.split(',')).map(str::to_owned).collect(),
             client_config: self.client_config.clone().unwrap_or_else(|| published_uri(settings)),
-            kerberos: authentication.is_some_and(|how| how.eq_ignore_ascii_case("kerberos")),
+            kerberos: hadoop_conf::uses_kerberos(&settings.hadoop_conf_dir),
         }
     }
 }
@@ -217,6 +215,7 @@ pub(super) fn check(settings: &Settings, submission: &Submission, files: Files<'
             executor_cfg: files.executor_cfg.map(named_file),
             emr_config,
             client_config: online::misplaced(&submission.client_config),
+            kerberos: submission.kerberos,
             published: settings.published.path.clone(),
             machine,
             ..Inputs::nothing(hadoop, Timestamp::now())

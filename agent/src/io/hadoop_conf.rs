@@ -46,6 +46,16 @@ pub(crate) fn client_properties(conf_dir: &Path) -> Result<BTreeMap<String, Stri
     Ok(values.into_iter().map(|(name, value)| (name, value.trim().to_owned())).collect())
 }
 
+/// Whether Hadoop's clients authenticate by Kerberos, as far as their configuration can be read.
+pub(crate) fn uses_kerberos(conf_dir: &Path) -> bool {
+    client_properties(conf_dir).is_ok_and(|properties| is_kerberos(&properties))
+}
+
+pub(crate) fn is_kerberos(properties: &BTreeMap<String, String>) -> bool {
+    let authentication = properties.get("hadoop.security.authentication");
+    authentication.is_some_and(|how| how.eq_ignore_ascii_case("kerberos"))
+}
+
 /// A yarn-site.xml to be checked; variables of this process's environment are expanded only
 /// in a file of this node's own.
 pub(crate) fn yarn_site(path: &Path, of_this_node: bool) -> SiteFile {

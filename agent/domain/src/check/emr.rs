@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use hadoop_rules::executor_config::{DOCKER, PRIVILEGED_REGISTRIES_KEY, TRUSTED_REGISTRIES_KEY};
 
 pub(super) use self::cluster::Files;
-use self::cluster::{EXECUTOR, SPARK_DEFAULTS, YARN_SITE, named};
+use self::cluster::{CORE_SITE, EXECUTOR, HDFS_SITE, SPARK_DEFAULTS, YARN_SITE, named, property};
 use self::shape::{Classification, Cluster, Property};
 use super::inputs::{Content, TextFile};
 use super::registries::is_unresolved;
@@ -62,6 +62,7 @@ pub(super) fn read(file: &TextFile, found: &mut Findings) -> Option<EmrConfig> {
     check_places(path, &cluster, found);
     check_repetitions(path, &cluster.classifications, "", found);
     check_registries(path, &cluster, found);
+    check_hdfs(path, &cluster, found);
     let unresolved = check_unresolved(path, &cluster, found);
     let files = Files::of(path, &cluster);
     Some(EmrConfig { files, release: cluster.release, unresolved, not_judged: cluster.not_judged })
@@ -76,7 +77,9 @@ fn sections(cluster: &Cluster) -> impl Iterator<Item = &Classification> {
 /// The one name that EMR knows, if the classification looks like it.
 fn meant(name: &str) -> Option<&'static str> {
     let plain = name.to_ascii_lowercase().replace(['_', ' '], "-").replace('*', "");
-    [EXECUTOR, DOCKER, YARN_SITE, SPARK_DEFAULTS].into_iter().find(|known| *known == plain)
+    [EXECUTOR, DOCKER, YARN_SITE, SPARK_DEFAULTS, CORE_SITE, HDFS_SITE]
+        .into_iter()
+        .find(|known| *known == plain)
 }
 
 fn check_places(path: &str, cluster: &Cluster, found: &mut Findings) {
@@ -142,6 +145,35 @@ fn check_registries(path: &str, cluster: &Cluster, found: &mut Findings) {
         let message = format!("no classification container-executor/docker sets {TRUSTED_REGISTRIES_KEY}");
         let fix = Fix::manual("print one with: emr-ecr-agent emr-config --registry HOST");
         found.add(Finding::new(codes::EMR_CONFIG_WITHOUT_REGISTRIES, message).fix(fix).in_file(path));
+    }
+}
+
+/// What the published file depends on.
+fn check_hdfs(path: &str, cluster: &Cluster, found: &mut Findings) {
+    let mut report = |code, property: &Property, message: String, fix: &str| {
+        let finding = Finding::new(code, message).fix(Fix::manual(fix)).in_file(path).at(property.line);
+        found.add(finding.about(property.key.as_bytes()));
+    };
+    if let Some(file_system) = property(cluster, CORE_SITE, "fs.defaultFS") {
+        let uri = file_system.value.trim();
+        let is_hdfs = uri.starts_with("hdfs://") || uri.starts_with("viewfs://");
+        if !is_hdfs && !is_unresolved(uri.as_bytes()) {
+            let message = format!("fs.defaultFS is {uri}, and the published path names no NameNode");
+            let fix =
+                "take fs.defaultFS out, or set published.path to hdfs://HOST:PORT/PATH, for jobs as well";
+            report(codes::DEFAULT_FS_NOT_HDFS, file_system, message, fix);
+        }
+    }
+    if let Some(replicas) = property(cluster, HDFS_SITE, "dfs.replication") {
+        if replicas.value.trim() == "1" {
+            let message = "dfs.replication is 1, for the published file as well".to_owned();
+            report(
+                codes::SINGLE_REPLICA,
+                replicas,
+                message,
+                "keep two replicas where there are two core nodes",
+            );
+        }
     }
 }
 

@@ -26,6 +26,8 @@ pub struct Inputs<'m> {
     /// What a job or a cluster's defaults set for Spark.
     pub spark: Option<SparkProperties>,
     pub node: Option<NodeInputs>,
+    /// Whether Hadoop authenticates by Kerberos: containers then run as the user who submits the job.
+    pub kerberos: bool,
     /// Where the agent publishes.
     pub published: PublishedPath,
     /// The registries of the settings, which jobs are therefore expected to use.
@@ -52,6 +54,7 @@ impl Inputs<'_> {
             emr_config: None,
             spark: None,
             node: None,
+            kerberos: false,
             published: PublishedPath::default(),
             registries: Vec::new(),
             request: Request::default(),

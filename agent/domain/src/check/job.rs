@@ -182,37 +182,41 @@ fn check_user(
     inputs: &Inputs<'_>,
     found: &mut Findings,
 ) {
-    let user = run_as(settings, job_user);
+    if settings.is_some_and(|settings| settings.local_user.is_some()) {
+        // All jobs run as one user, which is judged for yarn-site.xml.
+        return;
+    }
+    if let Some(refusal) = user_refusal(job_user, config, settings, inputs) {
+        let fix = Fix::manual(
+            "submit as another user, or change the limits: banned.users, min.user.id and allowed.system.users \
+             in container-executor.cfg, the thresholds of user remapping in yarn-site.xml",
+        );
+        found.add(Finding::new(codes::USER_REFUSED, refusal).fix(fix).in_file(path));
+    }
+}
+
+/// Why containers of this user do not start, as far as that is known here.
+pub(super) fn user_refusal(
+    user: &str,
+    config: &ExecutorConfig,
+    settings: Option<&YarnSettings>,
+    inputs: &Inputs<'_>,
+) -> Option<String> {
     let account = inputs.node.as_ref().and_then(|_| inputs.machine.account(user.as_bytes()));
-    let refused = |message: String, fix: &str| {
-        let finding = Finding::new(codes::USER_REFUSED, message).fix(Fix::manual(fix));
-        finding.in_file(path)
-    };
-    match users::check(config, user.as_bytes(), account.map(|account| account.uid)) {
-        // Reported for the file itself.
-        Err(UserRefusal::IllegalMinimum { .. }) => return,
+    // A value that is not a number is reported for container-executor.cfg itself.
+    let minimum = users::minimum_id(config).unwrap_or(users::MINIMUM_ID);
+    match users::check_from(minimum, config, user.as_bytes(), account.map(|account| account.uid)) {
         // Which users the nodes have is not known.
-        Err(UserRefusal::Unknown { .. }) if inputs.node.is_none() => return,
-        Err(refusal) => {
-            found.add(refused(
-                refusal.to_string(),
-                "submit as another user, or change banned.users, min.user.id or allowed.system.users",
-            ));
-            return;
-        }
+        Err(UserRefusal::Unknown { .. }) if inputs.node.is_none() => return None,
+        Err(refusal) => return Some(refusal.to_string()),
         Ok(()) => {}
     }
-    if let (Some(Account { uid, gid }), Some(settings)) = (account, settings)
-        && settings.remaps_users
-    {
-        for (kind, id, threshold) in [("uid", uid, settings.least_uid), ("gid", gid, settings.least_gid)] {
-            if id < threshold {
-                let message = format!("{kind} {id} of user {user} is below the threshold {threshold}");
-                found
-                    .add(refused(message, "submit as another user, or lower the threshold in yarn-site.xml"));
-            }
-        }
-    }
+    let settings = settings.filter(|settings| settings.remaps_users)?;
+    let Account { uid, gid } = account?;
+    let below = |(kind, id, threshold)| {
+        (id < threshold).then(|| format!("{kind} {id} of user {user} is below the threshold {threshold}"))
+    };
+    [("uid", uid, settings.least_uid), ("gid", gid, settings.least_gid)].into_iter().find_map(below)
 }
 
 /// The job's mounts as the NodeManager passes them on; `None` with a finding if it does not.

@@ -83,23 +83,25 @@ pub(super) fn check_coverage(path: &str, config: &ExecutorConfig, inputs: &Input
     }
 }
 
-/// The list with one more entry. If that makes it the list of an EMR cluster, EMR's defaults join it.
+/// The list with one more entry. EMR's defaults join what becomes an EMR cluster's list, or its first.
 pub(super) fn with_entry(config: &ExecutorConfig, entry: &str, inputs: &Inputs<'_>) -> Fix {
     let value = config.get(DOCKER, TRUSTED_REGISTRIES_KEY).unwrap_or_default();
     if value.len() > LONGEST_LIST {
         return Fix::manual(format!("add to {TRUSTED_REGISTRIES_KEY}, without a space: ,{entry}"));
     }
     let mut entries = corrected(value, config.rules());
-    let was_emr = inputs.is_emr(names_ecr(config));
-    let adds_ecr = is_private_ecr(entry) || is_empty_list(value) && !inputs.registries.is_empty();
-    if !was_emr && adds_ecr && inputs.is_emr(true) {
+    let is_first = is_empty_list(value);
+    let was_emr = inputs.is_emr(names_ecr(config)) && !is_first;
+    let adds_ecr = is_private_ecr(entry) || is_first && !inputs.registries.is_empty();
+    let is_emr = inputs.is_emr(adds_ecr);
+    if !was_emr && is_emr {
         let lost =
             DEFAULT_TRUSTED_REGISTRIES.iter().filter(|name| !entries.iter().any(|entry| entry == *name));
         entries.splice(0..0, lost.map(|name| (*name).to_owned()).collect::<Vec<_>>());
     }
     // A list that is made is to trust what the settings name as well.
     let of_settings = inputs.registries.iter().map(|registry| registry.host().as_str());
-    let of_settings = of_settings.filter(|_| is_empty_list(value));
+    let of_settings = of_settings.filter(|_| is_first);
     for entry in of_settings.chain([entry]) {
         if !entries.iter().any(|other| other == entry) {
             entries.push(entry.to_owned());

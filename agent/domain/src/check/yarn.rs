@@ -7,6 +7,7 @@ use hadoop_rules::mounts::RequestedMount;
 use hadoop_rules::site::{Resolved, Site};
 
 use super::inputs::{Inputs, Machine, SiteContent, SiteFile};
+use super::job::user_refusal;
 use super::registries::{names_ecr, trusted_ecr_registries};
 use super::release::emr_version;
 use super::{docker_mounts, yarn_keys};
@@ -70,6 +71,8 @@ const KERNEL_CAPABILITIES: [&str; 41] = [
     "SYS_TTY_CONFIG",
     "WAKE_ALARM",
 ];
+const LIMIT_USERS_KEY: &str = "yarn.nodemanager.linux-container-executor.nonsecure-mode.limit-users";
+const LOCAL_USER_KEY: &str = "yarn.nodemanager.linux-container-executor.nonsecure-mode.local-user";
 /// Names that need no class of their own.
 const KNOWN_RUNTIMES: [&str; 5] = ["default", "docker", "javasandbox", "runc", "none"];
 /// The first release of EMR with its own ECR authentication, and the first where it is reported broken.
@@ -107,6 +110,7 @@ pub(super) struct YarnSettings {
 pub(super) fn check(
     file: &SiteFile,
     inputs: &Inputs<'_>,
+    kerberos: bool,
     config: Option<&ExecutorConfig>,
     found: &mut Findings,
 ) -> Option<YarnSettings> {
@@ -136,7 +140,8 @@ pub(super) fn check(
     check_default_mounts(&reader, inputs.machine, found);
     check_image_update(&reader, found);
     check_auto_auth(&reader, inputs, config, found);
-    let settings = settings(&file.path, resolved);
+    let settings = settings(&file.path, resolved, kerberos);
+    check_local_user(&reader, &settings, inputs, config, found);
     yarn_keys::check(&file.path, site, resolved, &settings, found);
     Some(settings)
 }
@@ -158,14 +163,13 @@ impl Reader<'_> {
     }
 }
 
-fn settings(file: &str, resolved: &Resolved) -> YarnSettings {
-    const NON_SECURE: &str = "yarn.nodemanager.linux-container-executor.nonsecure-mode";
+fn settings(file: &str, resolved: &Resolved, kerberos: bool) -> YarnSettings {
     let key = |name: &str| format!("{DOCKER}.{name}");
     let text = |name: &str| resolved.trimmed(&key(name)).map(str::to_owned);
     let number = |name: &str| text(name).and_then(|text| text.parse().ok()).unwrap_or(1);
-    let limits_users = resolved.boolean(&format!("{NON_SECURE}.limit-users")).unwrap_or(true);
+    let limits_users = resolved.boolean(LIMIT_USERS_KEY).unwrap_or(true);
     let local_user = || {
-        let set = resolved.trimmed(&format!("{NON_SECURE}.local-user")).filter(|user| !user.is_empty());
+        let set = resolved.trimmed(LOCAL_USER_KEY).filter(|user| !user.is_empty());
         set.unwrap_or("nobody").to_owned()
     };
     YarnSettings {
@@ -188,7 +192,7 @@ fn settings(file: &str, resolved: &Resolved) -> YarnSettings {
             .is_some_and(|kind| kind.eq_ignore_ascii_case("docker")),
         default_image: text("image-name").filter(|image| !image.is_empty()),
         uses_cgroups: uses_cgroups(resolved),
-        local_user: limits_users.then(local_user),
+        local_user: (limits_users && !kerberos).then(local_user),
         remaps_users: resolved.boolean(&key("enable-userremapping.allowed")).unwrap_or(true),
         host_pids_allowed: resolved.boolean(&key("host-pid-namespace.allowed")) == Some(true),
         least_uid: number("userremapping-uid-threshold"),
@@ -243,6 +247,22 @@ fn default_mounts(
             (key, text, mount)
         })
     })
+}
+
+/// The user that all containers run as without Kerberos.
+fn check_local_user(
+    reader: &Reader<'_>,
+    settings: &YarnSettings,
+    inputs: &Inputs<'_>,
+    config: Option<&ExecutorConfig>,
+    found: &mut Findings,
+) {
+    let (Some(user), Some(config)) = (&settings.local_user, config) else { return };
+    if let Some(refusal) = user_refusal(user, config, Some(settings), inputs) {
+        let message = format!("all containers run as {LOCAL_USER_KEY}={user}: {refusal}");
+        let fix = "name a user that may run containers there, or set nonsecure-mode.limit-users to false";
+        found.add(reader.finding(codes::LOCAL_USER_REFUSED, LOCAL_USER_KEY, message, Some(Fix::manual(fix))));
+    }
 }
 
 /// What the NodeManager mounts into every container by itself.

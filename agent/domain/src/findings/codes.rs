@@ -160,6 +160,7 @@ codes! {
     CAPABILITIES_MIXED: "capabilities-mixed-with-none", YarnSite, Error, NodeLaunchesFail, NODE_MANAGER_DEAD;
     CAPABILITY_UNKNOWN: "capability-unknown", YarnSite, Error, NodeLaunchesFail, "docker does not start the container, and container-executor exits with 7 or 29";
     DEFAULT_MOUNT_INVALID: "default-mount-invalid", YarnSite, Error, NodeLaunchesFail, "every Docker launch on this node fails";
+    LOCAL_USER_REFUSED: "local-user-refused", YarnSite, Error, NodeLaunchesFail, "no container starts on this node";
     IMAGE_UPDATE_ON: "image-update-on", YarnSite, Warning, Degraded, "each launch pulls first, without the job's credentials: private images need those of root on the node";
     IMAGE_UPDATE_WITHOUT_CREDENTIAL: "image-update-without-credential", YarnSite, Error, ImageLaunchesFail, "the pull before each launch fails, and with it the launch, even if the image is on the node";
     SITE_KEY_UNKNOWN: "site-key-unknown", YarnSite, Warning, Degraded, "the NodeManager ignores the property without an error";
@@ -212,6 +213,8 @@ codes! {
     EMR_VALUE_NOT_TEXT: "emr-value-not-text", EmrConfiguration, Error, ClusterCreationFails, "AWS's CLI refuses the configuration";
     EMR_MEMBER_REPEATED: "emr-member-repeated", EmrConfiguration, Error, ImageLaunchesFail, "what was given first is lost without a word";
     EMR_CLASSIFICATION_REPEATED: "emr-classification-repeated", EmrConfiguration, Warning, Degraded, "which of the two EMR writes is not documented";
+    DEFAULT_FS_NOT_HDFS: "default-fs-not-hdfs", EmrConfiguration, Error, ImageLaunchesFail, "launches that name `hdfs:///...` fail: `Incomplete HDFS URI, no host`";
+    SINGLE_REPLICA: "single-replica", EmrConfiguration, Info, None, "the file is lost with the DataNode that holds it, until the agents publish it again";
     EMR_VALUE_UNRESOLVED: "emr-value-unresolved", EmrConfiguration, Warning, Degraded, "what launches do with it cannot be judged";
     EMR_CLASSIFICATION_MISPLACED: "emr-classification-misplaced", EmrConfiguration, Error, ImageLaunchesFail, "EMR does not write the properties into the `[docker]` section of container-executor.cfg";
 }

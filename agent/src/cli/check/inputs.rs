@@ -74,6 +74,7 @@ fn named_files(options: &Options) -> Inputs<'static> {
         emr_config,
         spark: None,
         node: None,
+        kerberos: false,
         published: PublishedPath::default(),
         registries: Vec::new(),
         request,

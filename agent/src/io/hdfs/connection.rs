@@ -76,8 +76,7 @@ impl ClientSpec {
             Some(uri) => return Err(HdfsError::NotHdfs { uri }),
             None => return Err(HdfsError::NoDefaultFs { conf_dir: conf_dir.to_owned() }),
         };
-        let authentication = properties.get("hadoop.security.authentication");
-        let login = Login::current(settings, authentication.is_some_and(|by| by.trim() == "kerberos"))?;
+        let login = Login::current(settings, hadoop_conf::is_kerberos(&properties))?;
         Ok(Self { file_system: file_system.trim_end_matches('/').to_owned(), properties, login })
     }
 

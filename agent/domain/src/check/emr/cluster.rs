@@ -16,6 +16,8 @@ use crate::findings::{Finding, codes};
 pub(super) const EXECUTOR: &str = "container-executor";
 pub(super) const YARN_SITE: &str = "yarn-site";
 pub(super) const SPARK_DEFAULTS: &str = "spark-defaults";
+pub(super) const CORE_SITE: &str = "core-site";
+pub(super) const HDFS_SITE: &str = "hdfs-site";
 /// Where the files will be.
 const EXECUTOR_CFG: &str = "/etc/hadoop/conf.empty/container-executor.cfg";
 const YARN_SITE_XML: &str = "/etc/hadoop/conf.empty/yarn-site.xml";
@@ -41,6 +43,8 @@ pub(in crate::check) struct Files {
     pub executor_cfg: TextFile,
     pub yarn_site: Option<SiteFile>,
     pub spark: Option<SparkProperties>,
+    /// Whether Hadoop would authenticate by Kerberos.
+    pub kerberos: bool,
     path: String,
     executor_lines: Vec<Option<(String, Property)>>,
     yarn_lines: Vec<Option<(String, Property)>>,
@@ -56,6 +60,8 @@ impl Files {
             let content = SiteContent::Loaded { resolved: site.resolve(&NoVariables), site };
             SiteFile { path: YARN_SITE_XML.to_owned(), content }
         });
+        let authentication = property(cluster, CORE_SITE, "hadoop.security.authentication");
+        let kerberos = authentication.is_some_and(|how| how.value.trim().eq_ignore_ascii_case("kerberos"));
         let of_spark = named(&cluster.classifications, SPARK_DEFAULTS).flat_map(|spark| &spark.properties);
         let of_spark = of_spark.map(|property| SparkProperty {
             key: property.key.clone(),
@@ -70,6 +76,7 @@ impl Files {
             },
             yarn_site,
             spark: spark.concerns_containers().then_some(spark),
+            kerberos,
             path: path.to_owned(),
             executor_lines: executor.lines,
             yarn_lines: yarn.lines,
@@ -124,6 +131,16 @@ pub(super) fn named<'c>(
     name: &'static str,
 ) -> impl Iterator<Item = &'c Classification> {
     classifications.iter().filter(move |classification| classification.name == name)
+}
+
+/// The property as EMR would write it.
+pub(super) fn property<'c>(
+    cluster: &'c Cluster,
+    classification: &'static str,
+    key: &'static str,
+) -> Option<&'c Property> {
+    let mut properties = named(&cluster.classifications, classification).flat_map(|named| &named.properties);
+    properties.find(move |property| property.key == key)
 }
 
 impl Written {
