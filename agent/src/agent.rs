@@ -54,6 +54,15 @@ pub enum Wake {
     Changed,
     /// SIGHUP: the settings were read again.
     Reload,
+    /// SIGUSR1: new tokens are wanted, whatever is left of those in hand.
+    Renew,
+}
+
+/// What an operator asks of a running agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Request {
+    Reload,
+    Renew,
 }
 
 /// The main loop with all that it knows.
@@ -117,17 +126,17 @@ impl Agent {
         self.status.subscribe()
     }
 
-    /// Makes passes until `stop`, or until only another process can go on. Each of `hangups` reloads the settings;
-    /// rejected ones leave the previous ones in force, and the status shows why until the next reload.
+    /// Makes passes until `stop`, or until only another process can go on. Settings that are rejected on a reload leave
+    /// the previous ones in force, and the status shows why until the next reload.
     pub async fn run(
         mut self,
-        hangups: mpsc::Receiver<()>,
+        requests: mpsc::Receiver<Request>,
         stop: impl Future<Output = ()>,
     ) -> Result<(), Fatal> {
         tokio::pin!(stop);
         let heart = Heart { world: Rc::clone(&self.world), status: self.status.clone() };
         let ended = tokio::select! {
-            ended = self.make_passes(hangups, stop) => ended,
+            ended = self.make_passes(requests, stop) => ended,
             never = heart.beat_on() => match never {},
         };
         // A lock that is left behind holds others up.
@@ -137,7 +146,7 @@ impl Agent {
 
     async fn make_passes(
         &mut self,
-        mut hangups: mpsc::Receiver<()>,
+        mut requests: mpsc::Receiver<Request>,
         mut stop: Pin<&mut impl Future<Output = ()>>,
     ) -> Result<(), Fatal> {
         let mut wake = Wake::Start;
@@ -153,7 +162,7 @@ impl Agent {
                 () = &mut stop => return Ok(()),
                 () = tokio::time::sleep(self.quiet_for().max(SHORTEST_REST)) => Wake::Timer,
                 () = self.settled_change() => Wake::Changed,
-                Some(()) = hangups.recv() => Wake::Reload,
+                Some(request) = requests.recv() => request.into(),
             };
         }
     }
@@ -278,6 +287,16 @@ impl Wake {
             Wake::Timer => "timer",
             Wake::Changed => "changed",
             Wake::Reload => "reload",
+            Wake::Renew => "renew",
+        }
+    }
+}
+
+impl From<Request> for Wake {
+    fn from(request: Request) -> Self {
+        match request {
+            Request::Reload => Wake::Reload,
+            Request::Renew => Wake::Renew,
         }
     }
 }

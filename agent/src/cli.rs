@@ -7,6 +7,7 @@ mod explain;
 mod job;
 mod once;
 mod output;
+mod renew;
 mod run;
 mod status;
 mod submit;
@@ -41,7 +42,7 @@ const LONG_VERSION: &str = concat!(
 #[derive(Debug, Parser)]
 #[command(name = "emr-ecr-agent", version, long_version = LONG_VERSION, arg_required_else_help = true)]
 #[command(
-    after_help = "Exit codes: 0 success; 1 failure, see the message; 2 usage error, or a file that cannot be read; 3 no agent answers (status); 78 invalid settings."
+    after_help = "Exit codes: 0 success; 1 failure, see the message; 2 usage error, or a file that cannot be read; 3 no agent answers; 78 invalid settings."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -53,13 +54,18 @@ enum Command {
     /// Run the daemon in the foreground
     ///
     /// Fetches ECR authorization tokens, keeps the local Docker configs and the published copy on HDFS
-    /// fresh, and serves /livez /readyz /healthz /status /metrics. SIGHUP reloads the settings, SIGTERM
-    /// stops.
+    /// fresh, and serves /livez /readyz /healthz /status /metrics. SIGHUP reloads the settings, SIGUSR1
+    /// fetches new tokens, SIGTERM stops.
     Run(run::Options),
     /// Make one pass and exit: 0 if every sink is fresh afterwards, 1 if not
     Once(once::Options),
     /// Show the running agent's status: exit 0 ready, 1 not ready, 3 no agent answers
     Status(status::Options),
+    /// Make the running agent fetch new tokens now: exit 0 they are published, 1 they did not come, 3 no agent answers
+    ///
+    /// As root. ECR is asked once for all nodes, and not again within a minute of the last token. Tokens that were given
+    /// before stay valid until they expire.
+    Renew(renew::Options),
     /// Check files by Hadoop's rules: exit 0 no error found, 1 errors found, 2 a file cannot be read
     ///
     /// Without files, checks everything about this node and its cluster; with files, checks only those.
@@ -125,6 +131,7 @@ pub fn main() -> ExitCode {
         Command::Run(options) => run::run(&options),
         Command::Once(options) => once::run(&options),
         Command::Status(options) => status::run(&options),
+        Command::Renew(options) => renew::run(&options),
         Command::Check(options) => check::run(&options),
         Command::Explain(options) => explain::run(&options),
         Command::Try(options) => try_image::run(&options),

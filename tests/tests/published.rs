@@ -65,6 +65,37 @@ async fn poisonous_document_is_set_aside_but_valid_entries_stay() -> Outcome {
 }
 
 #[tokio::test]
+async fn renew_publishes_a_new_token_on_request() -> Outcome {
+    let Some((mut testbed, published)) = Testbed::with_hdfs().await? else { return Ok(()) };
+    // ECR is asked again after half of the life.
+    testbed.ecr.set_token_life(SignedDuration::from_secs(20));
+    testbed.settings.set("refresh.renew_at", 0.9);
+    let agent = testbed.start_ready().await?;
+    let before = testbed.ecr.newest("us-east-1").ok_or("no token issued")?;
+
+    let renewed = testbed.run(&["renew"]).await?;
+    assert_eq!((renewed.code, renewed.err.as_str()), (0, ""));
+    assert!(
+        renewed.out.starts_with(&format!("{TRUSTED_REGISTRY}: new token, valid until ")),
+        "{}",
+        renewed.out
+    );
+    let newest = testbed.ecr.newest("us-east-1").ok_or("no token issued")?;
+    assert_ne!(newest.auth(), before.auth());
+    published.wait_for_auth(TRUSTED_REGISTRY, &newest.auth()).await?;
+    let metrics = String::from_utf8(agent.get("/metrics").await?.body.to_vec())?;
+    assert!(metrics.contains("emr_ecr_agent_passes_total{wake=\"renew\"} 1"), "{metrics}");
+
+    testbed.ecr.fail_always(Fault::AccessDenied);
+    let denied = testbed.run(&["renew", "--wait", "1s"]).await?;
+    assert_eq!(denied.code, 1);
+    assert!(denied.err.contains(TRUSTED_REGISTRY), "{}", denied.err);
+    drop(agent);
+    assert_eq!(testbed.run(&["renew"]).await?.code, 3);
+    Ok(())
+}
+
+#[tokio::test]
 async fn fresh_file_of_another_node_is_left_alone() -> Outcome {
     let Some((testbed, published)) = Testbed::with_hdfs().await? else { return Ok(()) };
     let mut first = testbed.start_ready().await?;

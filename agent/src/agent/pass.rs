@@ -53,6 +53,9 @@ impl Agent {
             // Operators reload when pulls are refused.
             self.state.probes.clear();
         }
+        if wake == Wake::Renew {
+            self.state.tokens.supersede_all();
+        }
         let context = PassContext { wake, intent, began: began.uptime, registries: &registries };
         self.notice_new_principals(wake, &mut report).await;
         self.reconcile_if_due(Which::Published, context, &mut report).await;

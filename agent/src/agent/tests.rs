@@ -512,6 +512,23 @@ fn a_stopped_agent_releases_the_lock() {
 }
 
 #[test]
+fn a_requested_renewal_asks_ecr_once_and_not_within_a_minute() {
+    let mut harness = Harness::new();
+    harness.pass(Wake::Start);
+    harness.live_for(2 * MINUTE);
+    let before = auth_in(&harness.env.hdfs);
+    harness.pass(Wake::Renew);
+    assert_eq!(harness.calls(), 2);
+    assert_ne!(auth_in(&harness.env.hdfs), before);
+    harness.pass(Wake::Renew);
+    assert_eq!(harness.calls(), 2);
+    harness.live_for(2 * MINUTE);
+    assert_eq!(harness.calls(), 3, "the second request is kept until then");
+    harness.live_for(HOUR);
+    assert_eq!(harness.calls(), 3);
+}
+
+#[test]
 fn a_failed_holder_lets_the_lock_expire() {
     let mut harness = Harness::new();
     harness.env.answers.borrow_mut().push_back(down());

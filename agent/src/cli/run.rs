@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{ConfigOption, Exit, FAILURE, runtime};
-use crate::agent::Agent;
+use crate::agent::{Agent, Request};
 use crate::io::clock::Clock;
 use crate::io::http::{self, Endpoint, Listening, Source};
 use crate::io::metrics::Metrics;
@@ -50,14 +50,14 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
             ],
         });
         let reloads = ReloadBell::default();
-        let (hangups, stop) = (hangups(reloads.clone())?, stop_signal()?);
+        let (requests, stop) = (requests(reloads.clone())?, stop_signal()?);
         let serving = http::serve(Endpoint::Address(listen), hosts.clone(), source.clone(), listening);
         let socket = http::serve(Endpoint::Socket(socket), hosts, source.clone(), socket_listening);
         let notifying = systemd::notify(move || source.report(), status, reloads);
         let health = HealthThread::start(async {
             tokio::join!(serving, socket, notifying);
         })?;
-        let ended = agent.run(hangups, stop).await;
+        let ended = agent.run(requests, stop).await;
         drop(health);
         systemd::notify_stopping().await;
         match ended {
@@ -133,15 +133,23 @@ fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
     })
 }
 
-/// Sends a message for each SIGHUP from now on, and rings the bell.
-fn hangups(reloads: ReloadBell) -> std::io::Result<mpsc::Receiver<()>> {
-    let mut hangup = signal(SignalKind::hangup())?;
-    let (sender, receiver) = mpsc::channel(1);
+/// Sends what each SIGHUP and SIGUSR1 asks for from now on, and rings the bell for a reload.
+fn requests(reloads: ReloadBell) -> std::io::Result<mpsc::Receiver<Request>> {
+    let (mut hangup, mut user) = (signal(SignalKind::hangup())?, signal(SignalKind::user_defined1())?);
+    let (sender, receiver) = mpsc::channel(2);
     tokio::spawn(async move {
-        while hangup.recv().await.is_some() {
-            reloads.ring();
-            // A waiting message already asks for the same.
-            let _ = sender.try_send(());
+        loop {
+            let request = tokio::select! {
+                Some(()) = hangup.recv() => {
+                    reloads.ring();
+                    Request::Reload
+                }
+                Some(()) = user.recv() => Request::Renew,
+                else => return,
+            };
+            if sender.send(request).await.is_err() {
+                return;
+            }
         }
     });
     Ok(receiver)

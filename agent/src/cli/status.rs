@@ -1,6 +1,7 @@
 //! `status`: the running agent's status, for people and for scripts.
 
 use std::io::IsTerminal as _;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -17,10 +18,10 @@ use crate::io::chain;
 use crate::io::status_client::{self, Place};
 
 /// No agent answers at its socket.
-const NO_AGENT: u8 = 3;
+pub(super) const NO_AGENT: u8 = 3;
 
 /// How often `--watch` and `--wait` ask.
-const AGAIN: Duration = Duration::from_secs(2);
+pub(super) const AGAIN: Duration = Duration::from_secs(2);
 /// Takes the cursor to the top left, and all below it away.
 const CLEAR: &str = "\x1b[H\x1b[2J";
 
@@ -42,7 +43,7 @@ pub(super) struct Options {
     wait: Option<Duration>,
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let parsed = text.parse::<SignedDuration>().ok().and_then(|duration| Duration::try_from(duration).ok());
     parsed.ok_or_else(|| "expected a duration, as in 90s or 10m".to_owned())
 }
@@ -86,11 +87,15 @@ fn place(options: &Options) -> Place {
     if let Some(place) = &options.address {
         return place.clone();
     }
-    let settings = options.config.file().read().unwrap_or_else(|error| {
+    Place::Socket(socket(&options.config))
+}
+
+pub(super) fn socket(config: &ConfigOption) -> PathBuf {
+    let settings = config.file().read().unwrap_or_else(|error| {
         output::tell(&format!("emr-ecr-agent: the settings cannot be used: {}", error_text(&error)));
         Settings::default()
     });
-    Place::Socket(settings.health_socket)
+    settings.health_socket
 }
 
 async fn watch(place: &Place) -> Result<ExitCode, Exit> {
@@ -182,7 +187,7 @@ fn expiry(at: Timestamp, report: &Report, zone: &TimeZone) -> String {
 }
 
 /// To the second, with the zone's abbreviation.
-fn local_time(at: Timestamp, zone: &TimeZone) -> String {
+pub(super) fn local_time(at: Timestamp, zone: &TimeZone) -> String {
     at.to_zoned(zone.clone()).strftime("%F %T %Z").to_string()
 }
 

@@ -2,7 +2,7 @@
 //! names.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -11,8 +11,10 @@ use domain::status::Report;
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::Request;
 use hyper_util::rt::TokioIo;
+use nix::unistd::Pid;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::unix::UCred;
 use tokio::net::{TcpStream, UnixStream};
 
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -47,18 +49,34 @@ pub(crate) async fn ask(place: &Place) -> Result<(String, Report), StatusError> 
     Ok((text, report))
 }
 
-async fn get_status(place: &Place) -> Result<Bytes, StatusError> {
+/// The agent's process, by the socket that it made.
+pub(crate) async fn process(socket: &Path) -> Result<Pid, StatusError> {
+    let place = Place::Socket(socket.to_owned());
+    let (_, cred) = connect(&place, socket).await?;
+    let no_process = || std::io::Error::other("the socket does not tell its process");
+    let pid = cred.pid().map(Pid::from_raw).ok_or_else(no_process);
+    pid.map_err(|source| StatusError::NoAgent { place, source })
+}
+
+async fn connect(place: &Place, socket: &Path) -> Result<(UnixStream, UCred), StatusError> {
     let no_agent = |source| StatusError::NoAgent { place: place.clone(), source };
+    let stream = UnixStream::connect(socket).await.map_err(no_agent)?;
+    let cred = stream.peer_cred().map_err(no_agent)?;
+    let uid = cred.uid();
+    if uid != 0 && uid != nix::unistd::geteuid().as_raw() {
+        return Err(StatusError::Squatter { place: place.clone(), uid });
+    }
+    Ok((stream, cred))
+}
+
+async fn get_status(place: &Place) -> Result<Bytes, StatusError> {
     match place {
         Place::Socket(socket) => {
-            let stream = UnixStream::connect(socket).await.map_err(no_agent)?;
-            let uid = stream.peer_cred().map_err(no_agent)?.uid();
-            if uid != 0 && uid != nix::unistd::geteuid().as_raw() {
-                return Err(StatusError::Squatter { place: place.clone(), uid });
-            }
+            let (stream, _) = connect(place, socket).await?;
             exchange(place, stream, "localhost").await
         }
         Place::Address(address) => {
+            let no_agent = |source| StatusError::NoAgent { place: place.clone(), source };
             let stream = TcpStream::connect(address).await.map_err(no_agent)?;
             exchange(place, stream, address).await
         }

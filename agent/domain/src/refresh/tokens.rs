@@ -29,7 +29,7 @@ pub struct Attempts {
     pub proof: Proof,
     /// Since when the agent has wanted a token, by its uptime.
     wanted_since: Duration,
-    /// The token in hand was given to another principal than the present one.
+    /// The token in hand was given to another principal than the present one, or somebody asked for a new one.
     superseded: bool,
     /// Not asked again before this uptime.
     not_before: Duration,
@@ -216,6 +216,13 @@ impl Tokens {
     /// Makes the token due, because the principal changed. The token stays until then.
     pub fn supersede(&mut self, scope: &TokenScope) {
         if let Some(attempts) = self.scopes.get_mut(scope) {
+            attempts.superseded = true;
+        }
+    }
+
+    /// Makes every token due. They stay until then.
+    pub fn supersede_all(&mut self) {
+        for attempts in self.scopes.values_mut() {
             attempts.superseded = true;
         }
     }
