@@ -19,7 +19,7 @@ TORTURE_SECONDS ?= 180
 
 .PHONY: help
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: ## As root, show the main job on a YARN cluster with Docker; KEEP=1 leaves it running
@@ -145,6 +145,17 @@ node-test: ## As root, install, break and upgrade the package on a booted node; 
 	@[[ "$(origin DIST)" != file ]] || bootstrap/package.sh --arch "$$(uname -m)" --out $(DIST)
 	@cargo build --quiet --workspace --bins
 	@target/debug/node-test $(DIST)
+
+# The directory with a release, and the keys for it.
+RELEASE ?= dist
+
+.PHONY: sign-release
+sign-release: ## Sign dist/: KEY=key.pem for SHA256SUMS, RPM_KEY=NAME for the RPMs
+	@bootstrap/sign.sh --key "$(KEY)" $(if $(RPM_KEY),--rpm-key "$(RPM_KEY)") $(RELEASE)
+
+.PHONY: verify-release
+verify-release: ## Check RELEASE (dist): signature by PUBLIC_KEY, digests, and that this commit builds the same bytes
+	@bootstrap/verify-release.sh $(if $(PUBLIC_KEY),--public-key "$(PUBLIC_KEY)") $(RELEASE)
 
 .PHONY: release
 release: ## Build the optimized binary for this machine
