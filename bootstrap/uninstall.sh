@@ -1,17 +1,21 @@
 #!/usr/bin/env bash
-# Removes emr-ecr-agent from a node: service, binary, settings, logs. It removes what install.sh installed and nothing
-# else. The published file on HDFS is shared with other nodes and stays.
+# Removes emr-ecr-agent from a node: service, program, settings, logs. It removes what install.sh installed and nothing
+# else, and says what it leaves. The published file on HDFS is shared with other nodes and stays unless it is asked for.
 set -euo pipefail
 
-HELP='usage: uninstall.sh [--keep-credentials | --remove-credentials]
+HELP='usage: uninstall.sh [OPTION]...
 
   --keep-credentials     keep /root/.docker/config.json [default]
   --remove-credentials   remove /root/.docker/config.json, including entries of others
+  --remove-published     remove the published file as well, unless it has entries of others. For the last node of a
+                         cluster: an agent on another node publishes again within a minute
   --help                 print this text'
 
 UNIT=emr-ecr-agent.service
+PROGRAM=/usr/local/bin/emr-ecr-agent
+DOCKER_CONFIG=/root/.docker/config.json
 FILES=(
-    /usr/local/bin/emr-ecr-agent
+    "$PROGRAM"
     /usr/local/lib/emr-ecr-agent
     /etc/emr-ecr-agent
     "/etc/systemd/system/$UNIT"
@@ -23,34 +27,77 @@ FILES=(
 DIRECTORIES=(/etc/logpusher /root/.docker)
 
 main() {
-    local remove_credentials=''
+    local remove_credentials='' remove_published='' published='' others=0
     while (($#)); do
         case "$1" in
             --keep-credentials) remove_credentials='' ;;
             --remove-credentials) remove_credentials=yes ;;
+            --remove-published) remove_published=yes ;;
             --help) printf '%s\n' "$HELP" && exit 0 ;;
             *)
-                printf 'emr-ecr-agent: unknown option %s; see --help\n' "$1" >&2
+                say "unknown option $1; see --help"
                 exit 2
                 ;;
         esac
         shift
     done
 
+    # Only the running agent knows.
+    find_published
+    [[ -z "$remove_published" ]] || check_published
     if [[ -e "/etc/systemd/system/$UNIT" ]]; then
         as_root systemctl --quiet disable --now "$UNIT"
     fi
-    [[ -z "$remove_credentials" ]] || as_root rm -f /root/.docker/config.json
-    # Including leftovers of a killed installation.
-    as_root rm -rf -- "${FILES[@]}" "${FILES[@]/%/.new}"
+    [[ -z "$remove_published" ]] || remove_published
+    [[ -z "$remove_credentials" ]] || as_root rm -f "$DOCKER_CONFIG"
+    # Including leftovers of a killed installation, and the previous version.
+    as_root rm -rf -- "${FILES[@]}" "${FILES[@]/%/.new}" "${FILES[@]/%/.previous}"
     as_root rmdir --ignore-fail-on-non-empty "${DIRECTORIES[@]}" 2>/dev/null || true
     as_root systemctl daemon-reload
     as_root systemctl reset-failed "$UNIT" 2>/dev/null || true
-    echo "emr-ecr-agent: uninstalled" >&2
+    say "uninstalled"
+    ! as_root test -e "$DOCKER_CONFIG" ||
+        say "left: $DOCKER_CONFIG, whose tokens live for up to 12 hours; --remove-credentials removes it"
+    [[ -n "$remove_published" ]] ||
+        say "left: the published file${published:+ $published}; --remove-published removes it before the agent goes"
+}
+
+# Sets published and others, the number of entries that are not the agents', if an agent runs and knows.
+find_published() {
+    local status parse='import json, sys
+for sink in json.load(sys.stdin)["sinks"]:
+    if sink["kind"] == "hdfs":
+        print(sink.get("other_entries_count") or 0, sink["path"])'
+    [[ -x "$PROGRAM" ]] && command -v python3 >/dev/null || return 0
+    # 1 is an agent that is not ready.
+    status="$(as_root "$PROGRAM" status --json 2>/dev/null)" || (($? == 1)) || return 0
+    read -r others published < <(python3 -c "$parse" <<<"$status" 2>/dev/null) || true
+}
+
+check_published() {
+    [[ -n "$published" ]] || stop "no agent runs here that knows the published file, or python3 is missing"
+    ((others == 0)) || stop "$published has $others entries of others"
+    command -v hadoop >/dev/null || stop "this node has no hadoop command to remove $published with"
+}
+
+# As the user that owns it by default; with Kerberos, as the principal of the tickets at hand.
+remove_published() {
+    HADOOP_USER_NAME="${HADOOP_USER_NAME:-hadoop}" hadoop fs -rm -f -skipTrash "$published" >/dev/null ||
+        stop "cannot remove $published; the agent is stopped"
+    say "removed $published"
 }
 
 as_root() {
     if ((EUID == 0)); then "$@"; else sudo -n "$@"; fi
+}
+
+say() {
+    printf 'emr-ecr-agent: %s\n' "$*" >&2
+}
+
+stop() {
+    say "NOT UNINSTALLED: $*"
+    exit 1
 }
 
 # One compound command, which bash reads whole, since the script deletes itself.

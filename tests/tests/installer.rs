@@ -1,4 +1,5 @@
-//! The installer, on this machine with everything it writes hidden behind temporary file systems.
+//! The installer, on this machine with everything it writes hidden behind temporary file systems. Program and systemctl
+//! are stand-ins; `make node-test` has the real ones.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -18,6 +19,48 @@ use nix::unistd::geteuid;
 /// Directories that it writes to, in addition to /etc.
 const HIDDEN: [&str; 4] = ["/usr/local", "/var/log", "/run", "/root"];
 
+/// What the scripts share.
+const PRELUDE: &str = r#"set -e
+mount -t tmpfs tmpfs /mnt
+cp -R /etc /mnt/etc
+mount --bind /mnt/etc /etc
+export PATH=/mnt/tools:$PATH
+
+install() { bash /mnt/install.sh --strict --no-start "$@"; }
+started() { bash /mnt/install.sh --strict --from "$@"; }
+
+# variant NAME SED: a package in /mnt/NAME whose program differs.
+variant() {
+    cp -R /mnt/package "/mnt/$1"
+    sed -i "$2" "/mnt/$1/emr-ecr-agent"
+    (cd "/mnt/$1" && rm SHA256SUMS && sha256sum -- * >SHA256SUMS)
+}
+
+# Everything that the installer can have changed, but for logs.
+files() { find /usr/local /etc/emr-ecr-agent /etc/systemd/system/emr* /etc/logpusher /root -type f -exec md5sum {} + 2>/dev/null || true; }
+"#;
+
+/// Takes the version and whether it is ready from its own text; a variant is made by changing it.
+const PROGRAM: &str = r#"#!/bin/sh
+version=1 ready=yes crashes=no
+case "$1 $2" in
+    "--version "*) echo "emr-ecr-agent $version" ;;
+    "config check") ! grep mistake "$4" >&2 || exit 78 ;;
+    "status "*) [ -e /run/active ] || exit 3; cat /mnt/status.json 2>/dev/null; [ $ready = yes ] || exit 1 ;;
+esac
+"#;
+
+/// A service is active once it was started with a program that does not crash.
+const SYSTEMCTL: &str = r#"#!/bin/sh
+echo "$*" >>/mnt/systemctl.log
+case "$*" in
+    --version) echo systemd 252 ;;
+    *is-active*) [ -e /run/active ] ;;
+    *stop* | *kill*) rm -f /run/active ;;
+    start* | restart*) rm -f /run/active; ! grep -q crashes=yes /usr/local/bin/emr-ecr-agent && touch /run/active ;;
+esac
+"#;
+
 /// Runs `script` where `install` stands for the installer, or returns `None` without root.
 fn on_hidden_node(script: &str) -> Outcome<Option<Output>> {
     if !geteuid().is_root() {
@@ -29,16 +72,11 @@ fn on_hidden_node(script: &str) -> Outcome<Option<Output>> {
     let made: Vec<String> = HIDDEN.iter().map(|path| format!("mount -t tmpfs tmpfs {path}")).collect();
     // What is below /root, the package and its tools among it, must outlive the mounts.
     let text = format!(
-        "set -e
-mount -t tmpfs tmpfs /mnt
-cp -R /etc /mnt/etc
-mount --bind /mnt/etc /etc
+        "{PRELUDE}
 cp -R {package} /mnt/package
 cp -R {tools} /mnt/tools
 cp {installer} /mnt/install.sh
 {mounts}
-export PATH=/mnt/tools:$PATH
-install() {{ bash /mnt/install.sh --strict --no-start \"$@\"; }}
 {script}",
         package = package.display(),
         tools = home.path().join("tools").display(),
@@ -49,11 +87,18 @@ install() {{ bash /mnt/install.sh --strict --no-start \"$@\"; }}
     Ok(Some(output))
 }
 
+/// Runs a script that must succeed, and returns its output.
+fn succeeds(script: &str) -> Outcome<Option<String>> {
+    let Some(output) = on_hidden_node(script)? else { return Ok(None) };
+    assert!(output.status.success(), "{}", text(&output));
+    Ok(Some(text(&output)))
+}
+
 fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// An unpacked package whose program only names its version, and a systemctl that does nothing.
+/// An unpacked package, and the tools that the installer finds first.
 fn package(home: &Path) -> Outcome<PathBuf> {
     let package = home.join("package");
     fs::create_dir(&package)?;
@@ -63,8 +108,8 @@ fn package(home: &Path) -> Outcome<PathBuf> {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
         Ok(())
     };
-    program(package.join("emr-ecr-agent"), "#!/bin/sh\necho emr-ecr-agent 0\nexit 0\n")?;
-    program(home.join("tools/systemctl"), "#!/bin/sh\necho systemd 252\n")?;
+    program(package.join("emr-ecr-agent"), PROGRAM)?;
+    program(home.join("tools/systemctl"), SYSTEMCTL)?;
     for (from, name) in [
         ("agent/agent.toml", "agent.toml"),
         ("systemd/keytab.conf", "keytab.conf"),
@@ -85,6 +130,346 @@ fn package(home: &Path) -> Outcome<PathBuf> {
 
 fn text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// The lines for scripts that begin so.
+fn lines<'t>(text: &'t str, beginning: &str) -> Vec<&'t str> {
+    text.lines().filter(|line| line.starts_with(beginning)).collect()
+}
+
+const REFUSAL: &str = "emr-ecr-agent: NOT INSTALLED: ";
+
+#[test]
+fn a_failure_is_one_line_and_ends_a_cluster_only_if_strict() -> Outcome {
+    for (arguments, reason) in [
+        ("--bogus", "unknown option --bogus"),
+        ("--bogus=hunter2", "unknown option --bogus;"),
+        ("hunter2", "unexpected argument"),
+        ("--from", "--from requires a value"),
+        ("--from /nowhere", "cannot get /nowhere/SHA256SUMS"),
+        ("--from /mnt/package --registry 'a\"b'", "invalid value for --registry"),
+        ("--from /mnt/package --env hunter2", "--env requires KEY=VALUE"),
+        ("--from /mnt/package --env $'KEY=hunter2\\nX=1'", "--env requires KEY=VALUE"),
+        (
+            "--from /mnt/package --config /mnt/wrong.toml",
+            "refuses the settings; nothing was changed: mistake = 1; mistake = 2",
+        ),
+        ("--from /mnt/package --endpoint http://example.com", "invalid value for --endpoint"),
+        ("--from /mnt/package --proxy http://user:hunter2@proxy:1", "--proxy must not have a user"),
+        (
+            "--from /mnt/package --sha256 0000000000000000000000000000000000000000000000000000000000000000",
+            "need a packed package",
+        ),
+    ] {
+        let script = format!(
+            "printf 'mistake = 1\\nmistake = 2\\n' >/mnt/wrong.toml
+before=$(files)
+bash /mnt/install.sh {arguments}
+! bash /mnt/install.sh --strict {arguments} 2>/mnt/strict || exit 9
+grep -c '^{REFUSAL}' /mnt/strict >/mnt/count
+[[ $(cat /mnt/count) == 1 && $(files) == \"$before\" ]]"
+        );
+        let Some(text) = succeeds(&script)? else { return Ok(()) };
+        let refusals = lines(&text, REFUSAL);
+        assert!(refusals.len() == 1 && refusals[0].contains(reason), "{arguments}: {text}");
+        assert!(!text.contains("hunter2"), "{text}");
+    }
+    Ok(())
+}
+
+#[test]
+fn given_settings_are_applied_only_if_asked_to_and_never_logged() -> Outcome {
+    let script = r#"exec 2>&1
+echo '{"auths":{}}' >/mnt/credentials.json
+secret='hunter2 \ " $HOME `id`'
+started /mnt/package --listen 127.0.0.1:1 --env "SECRET=$secret" --env B=2 --credentials-file /mnt/credentials.json
+(cd /etc/emr-ecr-agent && stat -c '%a %U %n' *)
+cat /etc/emr-ecr-agent/agent.toml
+grep -x 'SECRET="hunter2 \\\\ \\" \\$HOME \\`id\\`"' /etc/emr-ecr-agent/environment >/dev/null && echo quoted
+! grep hunter2 /var/log/emr-ecr-agent/install.log
+echo; echo again
+before=$(files)
+echo '{"auths":{"a":{}}}' >/mnt/credentials.json
+started /mnt/package --listen 127.0.0.1:2 --registry a.b --env SECRET=3 --env B=2 --credentials-file /mnt/credentials.json
+[[ $(files) == "$before" ]]
+echo; echo comment
+echo '# a comment' >>/etc/emr-ecr-agent/agent.toml
+started /mnt/package --listen 127.0.0.1:1
+echo; echo replaced
+started /mnt/package --listen 127.0.0.1:2 --env C=3 --replace-config
+cat /etc/emr-ecr-agent/agent.toml /etc/emr-ecr-agent/environment
+grep comment /etc/emr-ecr-agent/agent.toml.previous
+cat /etc/emr-ecr-agent/environment.previous | grep B="#;
+    let Some(text) = succeeds(script)? else { return Ok(()) };
+    assert!(
+        text.contains("644 root agent.toml\n600 root credentials.json\n600 root environment\n"),
+        "{text}"
+    );
+    assert!(text.contains("quoted\n"), "{text}");
+    let [_, again, comment, replaced] = parts(&text, ["again", "comment", "replaced"]);
+    let lost = "emr-ecr-agent: NOT applied: ";
+    assert_eq!(
+        lines(again, lost),
+        ["emr-ecr-agent: NOT applied: --listen 127.0.0.1:2, --registry a.b, --env SECRET, --env B, \
+          --credentials-file /mnt/credentials.json: the existing settings stay; --replace-config replaces them"]
+    );
+    assert_eq!(lines(comment, lost), [""; 0], "{text}");
+    assert_eq!(lines(replaced, lost), [""; 0], "{text}");
+    assert!(replaced.contains("listen = \"127.0.0.1:2\"") && replaced.contains("\nC=\"3\"\n"), "{text}");
+    Ok(())
+}
+
+/// The text between the lines `marks`.
+fn parts<'t, const N: usize, const M: usize>(text: &'t str, marks: [&str; N]) -> [&'t str; M] {
+    let mut rest = text;
+    let mut found = Vec::new();
+    for mark in marks {
+        let (before, after) =
+            rest.split_once(&format!("\n{mark}\n")).unwrap_or_else(|| panic!("no {mark}: {text}"));
+        found.push(before);
+        rest = after;
+    }
+    found.push(rest);
+    found.try_into().expect("one more part than marks")
+}
+
+#[test]
+fn an_upgrade_that_fails_goes_back() -> Outcome {
+    let script = r#"variant good 's/version=1/version=2/'
+variant crashing 's/version=1/version=3/; s/crashes=no/crashes=yes/'
+variant unready 's/version=1/version=4/; s/ready=yes/ready=no/'
+variant refusing 's/version=1/version=5/; s/grep mistake/grep listen/'
+exec 2>&1
+started /mnt/package --listen 127.0.0.1:1
+before=$(files)
+for bad in crashing unready refusing; do
+    echo; echo "$bad"
+    ! started "/mnt/$bad" || exit 9
+    [[ $(files) == "$before" && -e /run/active ]]
+done
+echo; echo good
+started /mnt/good
+emr-ecr-agent --version && emr-ecr-agent.previous --version
+ls /usr/local/lib/emr-ecr-agent /etc/systemd/system/emr-ecr-agent.service.d
+echo; echo "not ready before"
+sed -i s/ready=yes/ready=no/ /usr/local/bin/emr-ecr-agent
+started /mnt/unready --verify || true
+emr-ecr-agent --version"#;
+    let Some(text) = succeeds(script)? else { return Ok(()) };
+    let [_, crashing, unready, refusing, good, unready_before] =
+        parts(&text, ["crashing", "unready", "refusing", "good", "not ready before"]);
+    for (part, reason) in [
+        (
+            crashing,
+            "cannot restart emr-ecr-agent.service; see journalctl -u emr-ecr-agent.service; went back to emr-ecr-agent 1, which runs",
+        ),
+        (
+            unready,
+            "the agent is not ready within 60 s, and the previous one was; see journalctl -u emr-ecr-agent.service; went back to emr-ecr-agent 1, which runs",
+        ),
+        (refusing, "this version refuses the settings; nothing was changed: listen = \"127.0.0.1:1\""),
+    ] {
+        assert_eq!(lines(part, REFUSAL), [format!("{REFUSAL}{reason}")], "{text}");
+    }
+    assert!(good.contains("emr-ecr-agent 2\nemr-ecr-agent 1\n"), "{text}");
+    assert!(
+        !good.contains("conf.previous") && !good.contains("sh.previous") && !good.contains("pending"),
+        "{text}"
+    );
+    assert!(unready_before.contains("emr-ecr-agent 4"), "{text}");
+    Ok(())
+}
+
+#[test]
+fn a_first_installation_that_fails_leaves_nothing() -> Outcome {
+    let script = r#"variant crashing 's/crashes=no/crashes=yes/'
+mkdir /usr/local/bin /usr/local/lib
+before=$(files; find /usr/local /etc)
+! started /mnt/crashing || exit 9
+[[ $(files; find /usr/local /etc) == "$before" ]]
+grep disable /mnt/systemctl.log"#;
+    let Some(text) = succeeds(script)? else { return Ok(()) };
+    assert_eq!(lines(&text, REFUSAL).len(), 1, "{text}");
+    assert!(text.contains("; nothing of it stays\n"), "{text}");
+    Ok(())
+}
+
+/// The next installation restarts the service, and goes back to what ran before the one that was killed.
+#[test]
+fn what_a_killed_upgrade_replaced_is_remembered() -> Outcome {
+    let script = r#"variant second 's/version=1/version=2/'
+variant crashing 's/version=1/version=3/; s/crashes=no/crashes=yes/'
+started /mnt/package
+before=$(files)
+# Its parent is timeout; the installer is the parent of that.
+printf '#!/bin/sh\n/bin/mv "$@"; read -r _ _ _ installer _ </proc/$PPID/stat; kill -KILL $installer\n' >/mnt/tools/mv
+chmod 755 /mnt/tools/mv
+bash /mnt/install.sh --strict --from /mnt/second || true
+rm /mnt/tools/mv
+emr-ecr-agent --version
+! started /mnt/crashing || exit 9
+[[ $(files) == "$before" ]]"#;
+    let Some(text) = succeeds(script)? else { return Ok(()) };
+    assert!(
+        text.contains("emr-ecr-agent 2\n") && text.contains("went back to emr-ecr-agent 1, which runs\n"),
+        "{text}"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_primary_node_gets_the_program_and_says_so() -> Outcome {
+    let script = r#"mkdir -p /mnt/var/lib/info && echo '{"isMaster": true}' >/mnt/var/lib/info/instance.json
+started /mnt/package --verify
+ls /usr/local/lib/emr-ecr-agent /etc/emr-ecr-agent
+! ls /etc/systemd/system/emr-ecr-agent.service || exit 9"#;
+    let Some(text) = succeeds(script)? else { return Ok(()) };
+    assert_eq!(
+        lines(&text, "emr-ecr-agent: VERIFIED: "),
+        ["emr-ecr-agent: VERIFIED: emr-ecr-agent 1: installed, without the daemon"]
+    );
+    assert!(!text.contains("pending"), "{text}");
+    Ok(())
+}
+
+#[test]
+fn uninstalling_says_what_it_leaves_and_takes_more_on_request() -> Outcome {
+    let script = r#"printf '#!/bin/sh\necho "$HADOOP_USER_NAME: $*" >>/mnt/hadoop.log\n' >/mnt/tools/hadoop && chmod 755 /mnt/tools/hadoop
+status() { echo '{"sinks": [{"kind": "local", "path": "/x"}, {"kind": "hdfs", "path": "/apps/c.json", "other_entries_count": '$1'}]}' >/mnt/status.json; }
+uninstall() { /usr/local/lib/emr-ecr-agent/uninstall.sh "$@"; }
+exec 2>&1
+variant second 's/version=1/version=2/'
+started /mnt/package --env A=1
+started /mnt/second --env A=2 --replace-config
+echo '{}' >/root/.docker/config.json
+status 1
+echo; echo others
+! uninstall --remove-published || exit 9
+test -x /usr/local/bin/emr-ecr-agent && ! test -e /mnt/hadoop.log
+status 0
+echo; echo kept
+uninstall
+[[ -z $(find /usr/local /etc /root /var/log -path '*emr-ecr-agent*') ]]
+! test -e /mnt/hadoop.log
+started /mnt/package
+echo; echo removed
+uninstall --remove-published --remove-credentials
+cat /mnt/hadoop.log && ! test -e /root/.docker"#;
+    let Some(text) = succeeds(script)? else { return Ok(()) };
+    let [_, others, kept, removed] = parts(&text, ["others", "kept", "removed"]);
+    assert!(others.contains("NOT UNINSTALLED: /apps/c.json has 1 entries of others"), "{text}");
+    assert!(
+        kept.contains("left: /root/.docker/config.json")
+            && kept.contains("left: the published file /apps/c.json"),
+        "{text}"
+    );
+    assert!(
+        removed.ends_with("hadoop: fs -rm -f -skipTrash /apps/c.json\n") && !removed.contains("left:"),
+        "{text}"
+    );
+    Ok(())
+}
+
+#[test]
+fn it_leaves_a_node_with_the_rpm_alone() -> Outcome {
+    let script = r#"mount -t tmpfs tmpfs /usr/lib/systemd
+mkdir /usr/lib/systemd/system && touch /usr/lib/systemd/system/emr-ecr-agent.service
+before=$(files)
+! started /mnt/package || exit 9
+[[ $(files) == "$before" ]]"#;
+    let Some(text) = succeeds(script)? else { return Ok(()) };
+    let refusals = lines(&text, REFUSAL);
+    assert!(refusals.len() == 1 && refusals[0].contains("the RPM emr-ecr-agent is on this node"), "{text}");
+    Ok(())
+}
+
+/// Digests and signatures over SHA256SUMS, which covers the packages of every architecture.
+#[test]
+fn only_what_is_pinned_or_signed_is_installed() -> Outcome {
+    let script = r#"mkdir /mnt/dist && cd /mnt/dist
+mv /mnt/package /mnt/emr-ecr-agent-1-$(uname -m)
+tar -czf emr-ecr-agent-1-$(uname -m).tar.gz -C /mnt emr-ecr-agent-1-$(uname -m)
+echo other >emr-ecr-agent-1-other.tar.gz
+sha256sum -- *.tar.gz >SHA256SUMS
+openssl ecparam -name prime256v1 -genkey -noout -out /mnt/ec.pem 2>/dev/null
+openssl genrsa -out /mnt/rsa.pem 2048 2>/dev/null
+for kind in ec rsa; do openssl pkey -in /mnt/$kind.pem -pubout -out /mnt/$kind.pub; done
+sums=$(sha256sum <SHA256SUMS) package=$(sha256sum <emr-ecr-agent-1-$(uname -m).tar.gz)
+exec 2>&1
+
+good() { install --from "$@" >/mnt/log 2>&1 || { cat /mnt/log; exit 9; }; }
+bad() {
+    local reason="$1"
+    shift
+    ! install --from "$@" >/mnt/log 2>&1 || { echo "installed: $*"; exit 9; }
+    grep -q "^emr-ecr-agent: NOT INSTALLED: .*$reason" /mnt/log || { cat /mnt/log; exit 9; }
+}
+good . --sha256 "${sums%% *}"
+good . --sha256 "${package%% *}"
+bad 'does not have the SHA-256 digest' . --sha256 "$(printf '0%.0s' {1..64})"
+bad 'cannot get .*SHA256SUMS.sig' . --public-key /mnt/ec.pub
+for kind in ec rsa; do
+    openssl dgst -sha256 -sign /mnt/$kind.pem -out SHA256SUMS.sig SHA256SUMS
+    good . --public-key /mnt/$kind.pub
+    good ./emr-ecr-agent-1-$(uname -m).tar.gz --public-key /mnt/$kind.pub --sha256 "${sums%% *}"
+done
+bad 'is no signature of SHA256SUMS' . --public-key /mnt/ec.pub
+bad 'cannot get the public key' . --public-key /mnt/missing.pub
+echo more >>emr-ecr-agent-1-$(uname -m).tar.gz
+bad 'does not have the SHA-256 digest' . --public-key /mnt/rsa.pub
+sha256sum -- *.tar.gz >SHA256SUMS
+bad 'is no signature of SHA256SUMS' . --public-key /mnt/rsa.pub
+bad 'does not have the SHA-256 digest' . --sha256 "${sums%% *}"
+mv SHA256SUMS /mnt/
+bad 'cannot get' ./emr-ecr-agent-1-$(uname -m).tar.gz --public-key /mnt/rsa.pub --sha256 "${package%% *}"
+echo all"#;
+    let Some(text) = succeeds(script)? else { return Ok(()) };
+    assert!(text.ends_with("all\n"), "{text}");
+    Ok(())
+}
+
+/// What `make sign-release` signs is what `make verify-release` and install.sh accept, and nothing else.
+#[test]
+fn a_release_is_signed_and_verified() -> Outcome {
+    let home = scratch::directory("release")?;
+    let script = r#"set -e
+cd "$1" && mkdir dist
+openssl ecparam -name prime256v1 -genkey -noout -out key.pem
+openssl pkey -in key.pem -pubout -out key.pub
+for name in install.sh emr-ecr-agent-1.cdx.json; do echo $name >dist/$name; done
+(cd dist && sha256sum -- * >SHA256SUMS)
+cp -R dist build
+bash "$2/sign.sh" --key key.pem dist
+verify() { bash "$2/verify-release.sh" --public-key key.pub --against build dist; }
+verify "$@"
+bad() {
+    echo; echo "$1"
+    ! verify "$2" "$3" || exit 9
+}
+exec 2>&1
+echo more >dist/more
+bad unnamed "$@"
+rm dist/more
+echo more >>build/install.sh
+bad rebuilt "$@"
+cp dist/install.sh build/
+echo more >>dist/install.sh
+bad damaged "$@"
+(cd dist && sha256sum -- install.sh *.json >SHA256SUMS)
+bad forged "$@""#;
+    let output = Command::new("bash")
+        .args(["-c", script, "release"])
+        .arg(home.path())
+        .arg(repository().join("bootstrap"))
+        .output()?;
+    let text = text(&output);
+    assert!(output.status.success(), "{text}");
+    let [_, unnamed, rebuilt, damaged, forged] = parts(&text, ["unnamed", "rebuilt", "damaged", "forged"]);
+    assert!(unnamed.contains("SHA256SUMS does not name more"), "{text}");
+    assert!(rebuilt.contains("other bytes than this checkout builds: install.sh"), "{text}");
+    assert!(damaged.contains("files differ from SHA256SUMS"), "{text}");
+    assert!(forged.contains("SHA256SUMS.sig is no signature of SHA256SUMS"), "{text}");
+    Ok(())
 }
 
 #[test]

@@ -13,6 +13,9 @@ use crate::{Outcome, ensure, units};
 use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
 use emr_ecr_agent_tests::screen::{Failure, Screen};
 
+/// Fails unless the program that runs is the one that is installed.
+const IS_RUNNING: &str =
+    "cmp /proc/$(systemctl show --value --property MainPID emr-ecr-agent)/exe /usr/local/bin/emr-ecr-agent";
 const SETTINGS: &str = "/etc/emr-ecr-agent/agent.toml";
 const DOCKER_CONFIG: &str = "/root/.docker/config.json";
 
@@ -33,6 +36,10 @@ pub(crate) async fn on_a_core_node(screen: &Screen, packages: &Packages) -> Resu
     screen.step("a restart with it exits 78 and stays stopped", core.refuses_settings_at_start()).await?;
     let reads = screen.step("an upgrade keeps settings and published file", core.is_upgraded()).await?;
     screen.note(&format!("{reads} good reads of the published file meanwhile"));
+    for (source, reason) in FAILING_UPGRADES {
+        let what = format!("an upgrade to one that is {source} goes back");
+        screen.step(&what, core.goes_back(source, reason)).await?;
+    }
     screen.step("installing again changes nothing", core.is_installed_again()).await?;
     screen.step("neither journal nor /var/log contains a token", core.keeps_secrets()).await?;
     screen.step("uninstall leaves nothing but credentials", core.is_uninstalled()).await?;
@@ -41,6 +48,13 @@ pub(crate) async fn on_a_core_node(screen: &Screen, packages: &Packages) -> Resu
 
 /// Longest until a hung agent runs again: WatchdogSec, then TimeoutStopSec since it ignores the signal, and the start.
 const RESTART: Duration = Duration::from_secs(180);
+
+/// Packages, and part of the reason why they are not installed.
+const FAILING_UPGRADES: [(&str, &str); 3] = [
+    ("crashing", "cannot restart emr-ecr-agent.service"),
+    ("refusing", "refuses the settings; nothing was changed"),
+    ("unready", "is not ready within 60 s, and the previous one was"),
+];
 
 struct Lifecycle {
     node: Machine,
@@ -60,13 +74,18 @@ impl Lifecycle {
 
     async fn install(&self, source: &str) -> Outcome<String> {
         let options = self.services.options();
-        let script =
-            format!("bash /packages/{source}/install.sh --strict --from /packages/{source} {options}");
+        let script = format!(
+            "bash /packages/{source}/install.sh --strict --verify --from /packages/{source} {options}"
+        );
         self.node.run(User::Hadoop, &script).await
     }
 
     async fn is_installed(&self, source: &str) -> Outcome {
-        self.install(source).await?;
+        let output = self.install(source).await?;
+        let verified = output.lines().any(|line| {
+            line.starts_with("emr-ecr-agent: VERIFIED: ") && line.ends_with(": running, not ready yet")
+        });
+        ensure(verified, || format!("it is not verified: {output}"))?;
         ensure(self.node.unit("ActiveState").await? == "active", || "it is not active".to_owned())?;
         self.node.run(User::Root, "systemctl is-enabled emr-ecr-agent").await?;
         let log = self.node.read("/var/log/emr-ecr-agent/install.log")?;
@@ -175,9 +194,26 @@ impl Lifecycle {
         };
         let ((), reads) = self.services.while_reading(upgrade).await?;
         ensure(self.node.read(SETTINGS)? == settings, || "the settings were changed".to_owned())?;
-        let runs = "cmp /proc/$(systemctl show --value --property MainPID emr-ecr-agent)/exe /usr/local/bin/emr-ecr-agent";
-        self.node.run(User::Root, runs).await?;
+        self.node.run(User::Root, IS_RUNNING).await?;
+        let kept = "cmp <(tail -c 9 /usr/local/bin/emr-ecr-agent.previous) <(echo previous)";
+        self.node.run(User::Root, kept).await?;
         Ok(reads)
+    }
+
+    /// What fails is not installed, and what ran before runs and is ready.
+    async fn goes_back(&self, source: &str, reason: &str) -> Outcome {
+        let files = "find / -xdev -path '*emr-ecr-agent*' -type f ! -path '/proc/*' ! -path '/var/log/*' ! -name '*.previous'";
+        let state = format!("{IS_RUNNING}; {files} -exec md5sum {{}} + | sort");
+        let before = self.node.run(User::Root, &state).await?;
+        let install = format!("bash /packages/{source}/install.sh --from /packages/{source}");
+        let (output, _) = self.services.while_reading(self.node.attempt(User::Hadoop, &install)).await?;
+        let refusals: Vec<&str> =
+            output.text.lines().filter(|line| line.starts_with("emr-ecr-agent: NOT INSTALLED: ")).collect();
+        let is_refused = output.code == 0 && refusals.len() == 1 && refusals[0].contains(reason);
+        ensure(is_refused, || format!("exit code {}: {}", output.code, output.text))?;
+        self.services.wait_ready().await?;
+        let after = self.node.run(User::Root, &state).await?;
+        ensure(before == after, || format!("before:\n{before}\nafter:\n{after}"))
     }
 
     async fn is_installed_again(&self) -> Outcome {

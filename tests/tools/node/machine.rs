@@ -17,8 +17,8 @@ use tokio::time::timeout;
 use crate::Outcome;
 
 const BOOT: Duration = Duration::from_secs(60);
-/// The deadline of each script; a bootstrap action promises 30 s.
-const LONGEST: Duration = Duration::from_secs(60);
+/// The deadline of each script. An upgrade waits for up to a minute until the agent is ready.
+const LONGEST: Duration = Duration::from_secs(120);
 
 /// The running node. Dropping it kills it.
 pub(crate) struct Machine {

@@ -9,13 +9,22 @@ use emr_ecr_agent_tests::scratch;
 
 use crate::{Outcome, ensure};
 
-/// Directories for /packages on the node: `new`, `previous`, `truncated` and `corrupted`, each with install.sh, a
-/// package for this architecture and SHA256SUMS; and `rpm` with package.rpm.
+/// Directories for /packages on the node: `new`, `previous`, `truncated`, `corrupted` and those of `STAND_INS`, each with
+/// install.sh, a package for this architecture and SHA256SUMS; `rpm` with package.rpm; and `real` with the unpacked
+/// package.
 pub(crate) struct Packages {
     directory: scratch::Directory,
     name: String,
     dist: PathBuf,
 }
+
+/// Programs that fail as an upgrade can, each a package: its name, and what it does when asked for the first argument.
+/// Everything else the real program does.
+const STAND_INS: [(&str, &str); 3] = [
+    ("crashing", "run) exit 1"),
+    ("refusing", "config) echo 'unknown key: listen' >&2; exit 78"),
+    ("unready", "run) exec /packages/real/emr-ecr-agent run --config /packages/real/unready.toml"),
+];
 
 impl Packages {
     pub(crate) fn of(dist: &Path) -> Outcome<Self> {
@@ -25,7 +34,8 @@ impl Packages {
             packages.copy(source)?;
         }
         packages.copy_rpm()?;
-        packages.make_previous()?;
+        packages.repack("previous", "echo previous >>emr-ecr-agent")?;
+        packages.make_stand_ins()?;
         packages.spoil("truncated", |bytes| bytes.truncate(bytes.len() / 2))?;
         packages.spoil("corrupted", |bytes| {
             let middle = bytes.len() / 2;
@@ -75,13 +85,30 @@ impl Packages {
         Ok(())
     }
 
-    /// Appends a few bytes to the program, which an ELF file tolerates, so that its digest differs.
-    fn make_previous(&self) -> Outcome {
+    fn make_stand_ins(&self) -> Outcome {
+        let real = self.directory().join("real");
+        fs::create_dir(&real)?;
+        shell(&real, &format!("tar -xzf {} --strip-components 1", self.tarball_for(ARCH).display()))?;
+        fs::write(real.join("unready.toml"), "[hadoop]\nconf_dir = \"/nowhere\"\n")?;
+        for (name, does) in STAND_INS {
+            self.copy(name)?;
+            let program = format!(
+                "#!/bin/sh\ncase $1 in\n{does} ;;\n--version) echo 'emr-ecr-agent {name}' ;;\n\
+                 *) exec /packages/real/emr-ecr-agent \"$@\" ;;\nesac\n"
+            );
+            fs::write(self.directory().join(name).join("program"), program)?;
+            self.repack(name, "cat ../program >emr-ecr-agent")?;
+        }
+        Ok(())
+    }
+
+    /// Changes the program of the package. Bytes behind its end, which an ELF file tolerates, change its digest alone.
+    fn repack(&self, source: &str, change: &str) -> Outcome {
         let unpacked = self.name.trim_end_matches(".tar.gz");
         shell(
-            &self.directory().join("previous"),
+            &self.directory().join(source),
             &format!(
-                "tar -xzf {name} && cd {unpacked} && echo previous >>emr-ecr-agent && rm SHA256SUMS &&
+                "tar -xzf {name} && cd {unpacked} && {change} && rm SHA256SUMS &&
                 find . -type f | xargs sha256sum >../sums && mv ../sums SHA256SUMS && cd .. && tar -czf {name} {unpacked} && rm -r {unpacked} &&
                 sha256sum {name} >SHA256SUMS",
                 name = self.name
