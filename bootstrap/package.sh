@@ -77,7 +77,10 @@ package() {
     cp -R "$work/extras/." "$directory/"
     install -m 755 "$binary" bootstrap/install.sh bootstrap/uninstall.sh "$directory/"
     install -m 644 agent/agent.toml LICENSE "$work/THIRD-PARTY-LICENSES.txt" bootstrap/logpusher.config \
-        systemd/$NAME.service systemd/$NAME.service.d/sandbox.conf systemd/keytab.conf "$directory/"
+        systemd/$NAME.service systemd/$NAME.service.d/sandbox.conf systemd/keytab.conf README.md CHANGELOG.md SECURITY.md \
+        "$directory/"
+    install -m 755 systemd/keytab-generator "$directory/"
+    git ls-files -z docs | xargs -0 cp --parents --target-directory "$directory" --
     (cd "$directory" && find . -type f -printf '%P\n' | sort | xargs -d '\n' sha256sum -- >"$work/SHA256SUMS")
     mv "$work/SHA256SUMS" "$directory/SHA256SUMS"
     tar --create --sort=name --format=ustar --owner=root:0 --group=root:0 --mtime="@$SOURCE_DATE_EPOCH" \
@@ -156,12 +159,23 @@ write_extras() {
 
 build_rpm() {
     local architecture="$1" directory="$2" out="$3"
+    { cat bootstrap/$NAME.spec && changelog; } >"$work/$NAME.spec"
     rpmbuild -bb --quiet --target "$architecture-linux" \
         --define "_topdir $work/rpm-$architecture" --define "_rpmdir $out" \
         --define "_build_name_fmt %%{NAME}-%%{VERSION}-%%{RELEASE}.%%{ARCH}.rpm" \
         --define "version_ $version" --define "package_ $directory" --define "_buildhost reproducible" \
         --define "use_source_date_epoch_as_buildtime 1" --define "clamp_mtime_to_source_date_epoch 1" \
-        bootstrap/$NAME.spec >/dev/null
+        "$work/$NAME.spec" >/dev/null
+}
+
+# One entry for each version in CHANGELOG.md, which the package has whole.
+changelog() {
+    local number day
+    printf '\n%%changelog\n'
+    sed -n 's/^## \[\([0-9][^]]*\)\] - \([-0-9]*\)$/\1 \2/p' CHANGELOG.md | while read -r number day; do
+        printf '* %s %s - %s-1\n' "$(date -d "$day" '+%a %b %d %Y')" "$NAME" "$number"
+        printf -- '- Release %s; see /usr/share/doc/%s/CHANGELOG.md\n\n' "$number" "$NAME"
+    done
 }
 
 # cargo-cyclonedx writes one beside each manifest of the workspace, with paths of this checkout.
