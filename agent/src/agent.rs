@@ -4,6 +4,7 @@
 //! A pass cannot fail: whatever goes wrong becomes part of the status, and the next pass repairs it.
 
 mod events;
+mod note;
 mod parts;
 mod pass;
 mod principal;
@@ -19,6 +20,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
+use domain::cluster::Notes;
 use domain::settings::{RegistrySettings, Settings};
 use domain::status::Status;
 use tokio::sync::{mpsc, watch};
@@ -139,9 +141,16 @@ impl Agent {
             ended = self.make_passes(requests, stop) => ended,
             never = heart.beat_on() => match never {},
         };
-        // A lock that is left behind holds others up.
-        let _ = tokio::time::timeout(STOP_DEADLINE, self.parts.published.release()).await;
+        let _ = tokio::time::timeout(STOP_DEADLINE, self.leave()).await;
         ended
+    }
+
+    /// Takes along the lock, which would hold others up, and the note, which would mislead them.
+    async fn leave(&mut self) {
+        self.parts.published.release().await;
+        if self.state.notes.is_left() {
+            self.parts.published.remove_note().await;
+        }
     }
 
     async fn make_passes(
@@ -198,6 +207,7 @@ impl Agent {
         let report = self.pass(wake, Intent::Apply).await;
         report.log(wake);
         self.log_events();
+        self.leave_note().await;
     }
 
     /// Shows the state as it is now.
@@ -236,6 +246,9 @@ impl Agent {
         };
         if fixed(&settings) != fixed(&self.settings) {
             tracing::warn!("[health] and [log] take effect at the next start");
+        }
+        if settings.published != self.settings.published {
+            self.state.notes = Notes::default();
         }
         self.parts = self.world.parts(&settings);
         (self.state.open_directory, self.state.directory_checked_at) = (None, None);

@@ -1,6 +1,7 @@
 //! The command line: what a user types, and the exit code that follows.
 
 mod check;
+mod cluster;
 mod config;
 mod emr_config;
 mod explain;
@@ -42,7 +43,7 @@ const LONG_VERSION: &str = concat!(
 #[derive(Debug, Parser)]
 #[command(name = "emr-ecr-agent", version, long_version = LONG_VERSION, arg_required_else_help = true)]
 #[command(
-    after_help = "Exit codes: 0 success; 1 failure, see the message; 2 usage error, or a file that cannot be read; 3 no agent answers; 78 invalid settings."
+    after_help = "Exit codes: 0 success; 1 failure, see the message; 2 usage error, or a file that cannot be read; 3 no agent answers, or nothing can be said (cluster); 78 invalid settings."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -66,6 +67,12 @@ enum Command {
     /// As root. ECR is asked once for all nodes, and not again within a minute of the last token. Tokens that were given
     /// before stay valid until they expire.
     Renew(renew::Options),
+    /// Show all nodes of the cluster, the worst first: exit 0 all are ready, 1 some is not, 3 it cannot be judged
+    ///
+    /// On any machine with Hadoop's configuration, such as the primary node. Nodes are those of YARN's ResourceManager;
+    /// what each agent says comes from its health listener if that is open to the network, otherwise from the note that it
+    /// leaves beside the published file.
+    Cluster(cluster::Options),
     /// Check files by Hadoop's rules: exit 0 no error found, 1 errors found, 2 a file cannot be read
     ///
     /// Without files, checks everything about this node and its cluster; with files, checks only those.
@@ -132,6 +139,7 @@ pub fn main() -> ExitCode {
         Command::Once(options) => once::run(&options),
         Command::Status(options) => status::run(&options),
         Command::Renew(options) => renew::run(&options),
+        Command::Cluster(options) => cluster::run(&options),
         Command::Check(options) => check::run(&options),
         Command::Explain(options) => explain::run(&options),
         Command::Try(options) => try_image::run(&options),

@@ -17,6 +17,7 @@ pub mod metrics;
 pub mod node;
 pub(crate) mod process;
 pub(crate) mod registry;
+pub(crate) mod resource_manager;
 pub mod settings_file;
 pub(crate) mod status_client;
 pub(crate) mod systemd;

@@ -6,6 +6,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use domain::check::Access;
+use domain::cluster::NodeNote;
 use domain::documents::Document;
 use domain::documents::plan::{Found, Plan};
 use domain::problem::Problem;
@@ -37,6 +38,11 @@ pub trait SharedSink: Sink {
     fn try_acquire(&mut self) -> Pin<Box<dyn Future<Output = Result<RefreshLock, Problem>> + '_>>;
 
     fn release(&mut self) -> Pin<Box<dyn Future<Output = ()> + '_>>;
+
+    /// Leaves this node's word for `cluster`.
+    fn leave_note(&mut self, note: NodeNote) -> Pin<Box<dyn Future<Output = Result<(), Problem>> + '_>>;
+
+    fn remove_note(&mut self) -> Pin<Box<dyn Future<Output = ()> + '_>>;
 
     /// Owners and modes of the file and of all directories above it; `None` if there is no such file.
     fn access(&mut self) -> Pin<Box<dyn Future<Output = Result<Option<Access>, Problem>> + '_>>;

@@ -24,6 +24,7 @@ pub mod readers;
 pub mod reaper;
 pub mod registry;
 pub mod relay;
+pub mod schema;
 pub mod scratch;
 pub mod screen;
 pub mod signature;

@@ -112,6 +112,11 @@ impl YarnCluster {
         self.rest().launch(launch).await
     }
 
+    /// Stops the ResourceManager.
+    pub async fn stop_resource_manager(&mut self) -> Result<(), Error> {
+        self.resource_manager.stop().await
+    }
+
     pub fn rest(&self) -> Rest {
         self.resource_manager.rest()
     }

@@ -1,23 +1,9 @@
 //! What `--json` prints is what docs/schemas says: no field more, none less.
 
-use std::fs;
-use std::path::Path;
-
 use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
+use emr_ecr_agent_tests::schema::assert_follows;
 use emr_ecr_agent_tests::testbed::{Outcome, Testbed, wait_for_token};
 use serde_json::Value;
-
-/// Fails with every place where the value is not what the schema says.
-#[track_caller]
-fn assert_follows(name: &str, value: &Value) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../docs/schemas/{name}.json"));
-    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let schema: Value = serde_json::from_str(&text).expect("a schema is JSON");
-    let validator = jsonschema::validator_for(&schema).expect("a schema");
-    let faults: Vec<String> =
-        validator.iter_errors(value).map(|error| format!("{}: {error}", error.instance_path())).collect();
-    assert!(faults.is_empty(), "{name}: {}\n{value:#}", faults.join("\n"));
-}
 
 #[tokio::test]
 async fn status_and_once_follow_their_schemas() -> Outcome {
@@ -78,6 +64,9 @@ async fn the_other_commands_follow_their_schemas() -> Outcome {
     testbed.node.write("log", "image: a/b:1 is not trusted.\nExit code: 127\nExit code: 24\n")?;
     let log = testbed.node.path("log").display().to_string();
     assert_follows("explain", &run(&["explain", "--json", &log]).await?);
+    let cluster = testbed.run(&["cluster", "--json"]).await?;
+    assert_eq!(cluster.code, 3, "{}", cluster.out);
+    assert_follows("cluster", &cluster.json()?);
     let shown = testbed.run(&["config", "show", "--json"]).await?.json()?;
     assert_follows("config-show", &shown);
     Ok(())

@@ -5,6 +5,7 @@
 #![forbid(clippy::disallowed_macros, clippy::disallowed_methods, clippy::disallowed_types)]
 
 pub mod check;
+pub mod cluster;
 pub mod credentials;
 pub mod documents;
 pub mod emr;

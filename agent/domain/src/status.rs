@@ -17,6 +17,7 @@ use crate::refresh::{LockWait, ProbeResult, Proof};
 use crate::registry::{EcrRegistry, HostName};
 use crate::time::{Moment, ServerClock, saturating_add};
 pub use events::RecentEvent;
+pub(crate) use report::capped;
 pub use report::{Check, CheckId, RegistryReport, Report, SinkReport, StaticReport};
 
 /// All that passes have found out so far.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use domain::check::AwsOutcome;
+use domain::cluster::Notes;
 use domain::credentials::{EntryName, StaticCredentials, TokenScope};
 use domain::findings::Finding;
 use domain::problem::Problem;
@@ -51,6 +52,8 @@ pub(super) struct State {
     pub settings_error: Option<String>,
     /// The newest first.
     pub recent_events: VecDeque<RecentEvent>,
+    /// What this node has said of itself beside the published file.
+    pub notes: Notes,
     /// The uptime when a step of the last pass began, or the pass ended.
     pub progress: Duration,
 }
@@ -79,6 +82,7 @@ impl State {
             principals_checked_at: Duration::ZERO,
             settings_error: None,
             recent_events: VecDeque::new(),
+            notes: Notes::default(),
             progress: Duration::ZERO,
         }
     }

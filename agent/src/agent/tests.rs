@@ -13,6 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use domain::check::{
     self, Access, AwsOutcome, Content, DockerEngine, HadoopVersion, Inputs, NodeInputs, Permissions, TextFile,
 };
+use domain::cluster::NodeNote;
 use domain::credentials::{EntryName, Origin, Principal, Secret, StaticCredentials, Token, TokenScope};
 use domain::documents::plan::{Attributes, Found, Plan};
 use domain::documents::{Document, PublishedDocument};
@@ -66,6 +67,8 @@ struct File {
     reconciled: Cell<usize>,
     lock_is_held: Cell<bool>,
     locks_released: Cell<usize>,
+    notes: RefCell<Vec<NodeNote>>,
+    note_refusal: RefCell<Option<Problem>>,
 }
 
 type Shared = Rc<File>;
@@ -193,6 +196,17 @@ impl SharedSink for MemorySink {
             RefreshLock::Acquired
         };
         Box::pin(ready(Ok(lock)))
+    }
+
+    fn leave_note(&mut self, note: NodeNote) -> Pin<Box<dyn Future<Output = Result<(), Problem>> + '_>> {
+        self.1.notes.borrow_mut().push(note);
+        let refusal = self.1.note_refusal.borrow().clone();
+        Box::pin(ready(refusal.map_or(Ok(()), Err)))
+    }
+
+    fn remove_note(&mut self) -> Pin<Box<dyn Future<Output = ()> + '_>> {
+        self.1.notes.borrow_mut().clear();
+        Box::pin(ready(()))
     }
 
     fn access(&mut self) -> Pin<Box<dyn Future<Output = Result<Option<Access>, Problem>> + '_>> {
@@ -860,4 +874,29 @@ fn no_claim_makes_ecr_be_asked_more_than_once_a_minute() {
         harness.live_for(Duration::from_secs(5));
     }
     assert!(harness.calls() <= 11, "{} calls in ten minutes", harness.calls());
+}
+
+#[test]
+fn a_note_is_left_once_for_each_state_that_lasts_and_taken_along() {
+    let mut harness = Harness::new();
+    let pass_after = |harness: &mut Harness, span: Duration| {
+        harness.env.uptime.set(harness.env.uptime.get() + span);
+        harness.runtime.block_on(harness.agent.logged_pass(Wake::Timer));
+        harness.env.hdfs.notes.borrow().iter().map(|note| note.ready).collect::<Vec<_>>()
+    };
+    assert!(pass_after(&mut harness, Duration::ZERO).is_empty());
+    assert_eq!(pass_after(&mut harness, MINUTE), [true]);
+    assert_eq!(pass_after(&mut harness, 10 * MINUTE), [true]);
+    *harness.env.executor_cfg.borrow_mut() = None;
+    *harness.env.hdfs.note_refusal.borrow_mut() = Some(down());
+    assert_eq!(pass_after(&mut harness, MINUTE), [true]);
+    assert_eq!(pass_after(&mut harness, MINUTE), [true, false], "tried, in vain");
+    assert!(harness.report().sinks.iter().all(|sink| sink.error.is_none()), "no error of the pass");
+    *harness.env.hdfs.note_refusal.borrow_mut() = None;
+    assert_eq!(pass_after(&mut harness, MINUTE).len(), 2);
+    assert_eq!(pass_after(&mut harness, 5 * MINUTE), [true, false, false]);
+    let (_hangups, receiver) = tokio::sync::mpsc::channel(1);
+    let Harness { agent, runtime, env, .. } = harness;
+    runtime.block_on(agent.run(receiver, ready(()))).expect("it stops");
+    assert!(env.hdfs.notes.borrow().is_empty());
 }

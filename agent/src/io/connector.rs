@@ -1,5 +1,5 @@
 //! HTTP requests to AWS and to registries: through the proxy of the environment, but never to this machine or its
-//! metadata; over TLS, but for those two; and with responses that end.
+//! metadata; over TLS, but for those two; and with responses that end. And to the cluster's own servers.
 
 use std::fmt;
 
@@ -35,11 +35,20 @@ struct NoHost;
 
 impl Connectors {
     pub(crate) fn new(builder: impl Fn() -> ConnectorBuilder) -> Self {
-        let build = |proxy: ProxyConfig| {
-            builder().proxy_config(proxy).tls_provider(Provider::Rustls(CryptoMode::Ring)).build()
-        };
-        Self { direct: build(ProxyConfig::disabled()), proxied: build(ProxyConfig::from_env()) }
+        Self {
+            direct: with_tls(builder().proxy_config(ProxyConfig::disabled())),
+            proxied: with_tls(builder().proxy_config(ProxyConfig::from_env())),
+        }
     }
+}
+
+/// For the cluster's own servers, whose configuration decides about TLS: never through a proxy.
+pub(crate) fn within_cluster() -> Connector {
+    with_tls(Connector::builder().proxy_config(ProxyConfig::disabled()))
+}
+
+fn with_tls(builder: ConnectorBuilder) -> Connector {
+    builder.tls_provider(Provider::Rustls(CryptoMode::Ring)).build()
 }
 
 impl fmt::Debug for Connectors {

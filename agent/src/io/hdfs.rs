@@ -6,6 +6,7 @@ mod directory;
 mod error;
 mod file;
 mod login;
+mod notes;
 mod refresh_lock;
 mod worker;
 
@@ -16,6 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use domain::check::Access;
+use domain::cluster::{NodeNote, Word};
 use domain::problem::Problem;
 use domain::refresh::LockState;
 use domain::settings::{Deadlines, PublishedSettings};
@@ -61,6 +63,11 @@ impl PublishedSink {
             started: Instant::now(),
             file_system: Arc::default(),
         }
+    }
+
+    /// What those of these nodes say of themselves that left a note.
+    pub(crate) async fn notes(&mut self, hosts: Vec<String>) -> Result<Vec<(String, Word)>, HdfsError> {
+        notes::read(self, hosts).await
     }
 
     async fn converge(
@@ -167,6 +174,18 @@ impl SharedSink for PublishedSink {
 
     fn access(&mut self) -> Pin<Box<dyn Future<Output = Result<Option<Access>, Problem>> + '_>> {
         Box::pin(async move { self.read_access().await.map_err(|error| Problem::new(chain(&error))) })
+    }
+
+    fn leave_note(&mut self, note: NodeNote) -> Pin<Box<dyn Future<Output = Result<(), Problem>> + '_>> {
+        Box::pin(async move { notes::write(self, &note).await.map_err(|error| Problem::new(chain(&error))) })
+    }
+
+    fn remove_note(&mut self) -> Pin<Box<dyn Future<Output = ()> + '_>> {
+        Box::pin(async move {
+            if let Err(error) = notes::remove(self).await {
+                tracing::debug!(error = %chain(&error), "this node's note stays");
+            }
+        })
     }
 
     fn release(&mut self) -> Pin<Box<dyn Future<Output = ()> + '_>> {

@@ -34,16 +34,20 @@ pub(crate) enum StatusError {
     NoAgent { place: Place, source: std::io::Error },
     #[error("{place} belongs to a process of uid {uid}, not to an agent of root or of this user")]
     Squatter { place: Place, uid: u32 },
-    #[error("the agent at {place} did not answer within {DEADLINE:?}")]
-    Deadline { place: Place },
+    #[error("the agent at {place} did not answer within {deadline:?}")]
+    Deadline { place: Place, deadline: Duration },
     #[error("the response from {place} is not an agent's")]
     Foreign { place: Place, source: Box<dyn std::error::Error + Send + Sync> },
 }
 
 /// The response as text and parsed.
 pub(crate) async fn ask(place: &Place) -> Result<(String, Report), StatusError> {
-    let answer = tokio::time::timeout(DEADLINE, get_status(place)).await;
-    let bytes = answer.map_err(|_| StatusError::Deadline { place: place.clone() })??;
+    ask_within(place, DEADLINE).await
+}
+
+pub(crate) async fn ask_within(place: &Place, deadline: Duration) -> Result<(String, Report), StatusError> {
+    let answer = tokio::time::timeout(deadline, get_status(place)).await;
+    let bytes = answer.map_err(|_| StatusError::Deadline { place: place.clone(), deadline })??;
     let text = String::from_utf8(bytes.to_vec()).map_err(|error| foreign(place, error))?;
     let report = serde_json::from_str(&text).map_err(|error| foreign(place, error))?;
     Ok((text, report))

@@ -88,11 +88,11 @@ impl Published {
         Ok(self.shell(&["-stat", "%A %u %g", &self.path]).await?.trim().to_owned())
     }
 
-    /// The names in the file's directory, in order.
+    /// The names in the file's directory, in order, without the nodes' notes.
     pub async fn names(&self) -> Result<Vec<String>, Error> {
         let listing = self.shell(&["-ls", "-C", &self.directory]).await?;
         let names = listing.lines().filter_map(|path| path.rsplit('/').next());
-        Ok(names.map(str::to_owned).collect())
+        Ok(names.filter(|name| *name != ".emr-ecr-agent").map(str::to_owned).collect())
     }
 
     /// Waits until the file has this `auth` for `registry`.

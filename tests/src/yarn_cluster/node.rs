@@ -181,7 +181,7 @@ impl ClusterNode {
         Ok(Agent::start_within(&self.files, self.listen(), self.namespaces.words())?)
     }
 
-    fn listen(&self) -> SocketAddr {
+    pub fn listen(&self) -> SocketAddr {
         (address_of(self.number), self.health_port.number()).into()
     }
 

@@ -68,6 +68,10 @@ impl ResourceManager {
         .await?
     }
 
+    pub(super) async fn stop(&mut self) -> Result<(), Error> {
+        Ok(self.server.terminate(START).await.map(drop)?)
+    }
+
     pub(super) fn rest(&self) -> Rest {
         Rest::at(self.addresses.web())
     }

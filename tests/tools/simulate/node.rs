@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use domain::check::{self, Access, AwsOutcome, Content, DockerEngine, HadoopVersion, Inputs, TextFile};
+use domain::cluster::NodeNote;
 use domain::credentials::{Origin, Principal, Secret, StaticCredentials, Token, TokenScope};
 use domain::documents::Document;
 use domain::documents::plan::{Attributes, Found, Plan};
@@ -402,6 +403,14 @@ impl SharedSink for SharedFile {
 
     fn access(&mut self) -> Pin<Box<dyn Future<Output = Result<Option<Access>, Problem>> + '_>> {
         Box::pin(ready(Ok(None)))
+    }
+
+    fn leave_note(&mut self, _: NodeNote) -> Pin<Box<dyn Future<Output = Result<(), Problem>> + '_>> {
+        Box::pin(ready(Ok(())))
+    }
+
+    fn remove_note(&mut self) -> Pin<Box<dyn Future<Output = ()> + '_>> {
+        Box::pin(ready(()))
     }
 
     fn release(&mut self) -> Pin<Box<dyn Future<Output = ()> + '_>> {

@@ -164,7 +164,7 @@ const MOST_SHOWN: usize = 20;
 const LONGEST_SHOWN: usize = 128;
 
 /// What others wrote, short and in one line.
-fn capped(text: &str) -> String {
+pub(crate) fn capped(text: &str) -> String {
     let shown: String = text.chars().filter(|c| !c.is_control()).take(LONGEST_SHOWN).collect();
     if shown.len() < text.len() { shown + "..." } else { shown }
 }

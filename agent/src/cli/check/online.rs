@@ -159,7 +159,12 @@ fn authority(path: &PublishedPath) -> Option<&str> {
     path.file_system()?.split_once("://").map(|(_, rest)| rest)
 }
 
-async fn published(path: PublishedPath, name: String, settings: &Settings) -> ClientConfig {
+/// Reads the file as a client of HDFS does.
+pub(in crate::cli) async fn published(
+    path: PublishedPath,
+    name: String,
+    settings: &Settings,
+) -> ClientConfig {
     let is_foreign = !is_own(&path, settings);
     let mut settings = settings.clone();
     settings.published.path = path;

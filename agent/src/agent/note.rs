@@ -1,0 +1,22 @@
+//! This node's word for those who cannot ask it: left beside the published file, once for each state that lasts.
+
+use domain::status::Report;
+
+use super::Agent;
+
+impl Agent {
+    /// Leaves a note if one is due. Nothing depends on it, so a failure is no error of the pass.
+    pub(super) async fn leave_note(&mut self) {
+        let now = self.world.now();
+        let report = Report::new(&self.state.status(&self.settings), now);
+        let due = self.state.notes.due(&report, self.settings.refresh.pass_interval, now);
+        let Some(note) = due.filter(|_| self.state.sinks.published.is_in_order()) else { return };
+        self.beat();
+        let left = self.parts.published.leave_note(note.clone()).await;
+        if let Err(problem) = &left {
+            tracing::debug!(error = problem.message, "cannot leave this node's note");
+        }
+        self.state.notes.tried(left.is_ok().then_some(note), self.world.now());
+        self.beat();
+    }
+}
