@@ -9,6 +9,7 @@ mod job;
 mod once;
 mod output;
 mod renew;
+mod report;
 mod run;
 mod status;
 mod submit;
@@ -98,6 +99,10 @@ enum Command {
     SubmitArgs(Box<submit_args::Options>),
     /// Print the configuration JSON that makes a new EMR cluster trust registries
     EmrConfig(emr_config::Options),
+    /// Write an archive to attach to a question: versions, settings, findings, status, metrics, the end of the log
+    ///
+    /// It holds no secret, is readable for its owner alone, and lists what could not be gathered. An agent need not run.
+    Report(report::Options),
     /// Check or show the settings
     Config(config::Options),
     /// Print the version, the commit and the build
@@ -146,6 +151,7 @@ pub fn main() -> ExitCode {
         Command::Submit(options) => submit::run(&options),
         Command::SubmitArgs(options) => submit_args::run(&options),
         Command::EmrConfig(options) => emr_config::run(&options),
+        Command::Report(options) => report::run(&options),
         Command::Config(options) => config::run(&options),
         Command::Version(options) => version::run(&options),
     };

@@ -1,6 +1,7 @@
 //! I/O: each module talks to one outside thing, converts its answers to the domain's values and
 //! its failures into errors that name operation and object. They know nothing of each other.
 
+pub(crate) mod archive;
 pub(crate) mod blocking;
 pub mod clock;
 mod connector;

@@ -13,6 +13,7 @@ pub mod explain;
 pub mod findings;
 pub mod health;
 pub mod problem;
+pub mod redaction;
 pub mod refresh;
 pub mod registry;
 pub mod settings;

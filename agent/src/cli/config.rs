@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::check::printable;
 use super::{ConfigOption, Exit, output};
-use crate::io::settings_file::SettingsFile;
+use crate::io::settings_file::{SettingsError, SettingsFile};
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -42,16 +42,16 @@ struct ShowOptions {
 
 /// What `config show --json` prints.
 #[derive(Serialize)]
-struct Shown<'s> {
+pub(super) struct Shown {
     file: String,
     exists: bool,
-    settings: Vec<Setting<'s>>,
+    settings: Vec<Setting>,
 }
 
 #[derive(Serialize)]
-struct Setting<'s> {
-    key: &'s str,
-    value: &'s Option<Value>,
+struct Setting {
+    key: String,
+    value: Option<Value>,
     /// `default`, `file`, `option`, or the setting that it follows from.
     origin: &'static str,
     line: Option<usize>,
@@ -77,53 +77,57 @@ fn check(file: &SettingsFile) -> Result<ExitCode, Exit> {
 }
 
 fn show(options: &ShowOptions) -> Result<ExitCode, Exit> {
-    let file = options.config.file();
-    // Mistakes are told instead: what an unusable file would mean is nothing.
-    file.read().map_err(Exit::Settings)?;
-    let text = file.text().map_err(Exit::Settings)?;
-    let mut settings = settings::effective(text.as_deref().unwrap_or_default());
-    if let Some(level) = options.config.level()
-        && let Some(setting) = settings.iter_mut().find(|setting| setting.key == "log.level")
-    {
-        setting.value = Some(level.as_str().into());
-        setting.origin = Origin::Option("--log-level");
-    }
-    let path = file.path().display().to_string();
+    let shown = Shown::read(&options.config).map_err(Exit::Settings)?;
     if options.json {
-        output::print_json(&Shown {
-            exists: text.is_some(),
-            settings: settings.iter().map(Setting::of).collect(),
-            file: path,
-        })?;
+        output::print_json(&shown)?;
     } else {
-        output::print(&render(&settings, &path))?;
+        output::print(&render(&shown))?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-impl<'s> Setting<'s> {
-    fn of(setting: &'s Effective) -> Self {
+impl Shown {
+    /// Every setting that counts. Of a file with mistakes they are told instead: what it would mean is nothing.
+    pub(super) fn read(config: &ConfigOption) -> Result<Self, SettingsError> {
+        let file = config.file();
+        file.read()?;
+        let text = file.text()?;
+        let mut settings = settings::effective(text.as_deref().unwrap_or_default());
+        if let Some(level) = config.level()
+            && let Some(setting) = settings.iter_mut().find(|setting| setting.key == "log.level")
+        {
+            setting.value = Some(level.as_str().into());
+            setting.origin = Origin::Option("--log-level");
+        }
+        let settings = settings.into_iter().map(Setting::of).collect();
+        Ok(Self { exists: text.is_some(), settings, file: file.path().display().to_string() })
+    }
+}
+
+impl Setting {
+    fn of(setting: Effective) -> Self {
         let (origin, line) = match setting.origin {
             Origin::Default => ("default", None),
             Origin::Line(line) => ("file", Some(line)),
             Origin::Follows(key) => (key, None),
             Origin::Option(_) => ("option", None),
         };
-        Self { key: &setting.key, value: &setting.value, origin, line }
+        Self { key: setting.key, value: setting.value, origin, line }
     }
 }
 
-fn render(settings: &[Effective], path: &str) -> String {
-    let words = |setting: &Effective| match &setting.value {
+fn render(Shown { file: path, settings, .. }: &Shown) -> String {
+    let words = |setting: &Setting| match &setting.value {
         Some(value) => format!("{} = {value}", setting.key),
         None => format!("{} is not set", setting.key),
     };
     let width = settings.iter().map(|setting| words(setting).chars().count()).max().unwrap_or_default();
-    let line = |setting: &Effective| {
-        let origin = match setting.origin {
-            Origin::Default => "default".to_owned(),
-            Origin::Line(line) => format!("{path}:{line}"),
-            Origin::Follows(other) | Origin::Option(other) => format!("by {other}"),
+    let line = |setting: &Setting| {
+        let origin = match (setting.origin, setting.line) {
+            (_, Some(line)) => format!("{path}:{line}"),
+            ("default", None) => "default".to_owned(),
+            ("option", None) => "by --log-level".to_owned(),
+            (other, None) => format!("by {other}"),
         };
         format!("{}\n", printable(&format!("{:width$}  # {origin}", words(setting))))
     };

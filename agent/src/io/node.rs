@@ -92,9 +92,13 @@ pub(crate) fn release(info_dir: &Path) -> Option<String> {
 
 /// Which of Hadoop's rules this node goes by.
 pub fn hadoop(release: Option<&str>) -> HadoopVersion {
+    HadoopVersion::find(release, jars().iter().map(String::as_str))
+}
+
+/// The names of Hadoop's common jars, and of what else is there.
+pub(crate) fn jars() -> Vec<String> {
     let entries = fs::read_dir(JARS).into_iter().flatten().flatten();
-    let names: Vec<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-    HadoopVersion::find(release, names.iter().map(String::as_str))
+    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
 }
 
 /// This machine's file system, as whoever runs the check sees it, and its accounts.

@@ -1,4 +1,4 @@
-//! Gets the status of a running agent: by a socket that only root can have put there, or by an address that the user
+//! Gets status and metrics of a running agent: by a socket that only root can have put there, or by an address that the user
 //! names.
 
 use std::fmt;
@@ -46,9 +46,7 @@ pub(crate) async fn ask(place: &Place) -> Result<(String, Report), StatusError> 
 }
 
 pub(crate) async fn ask_within(place: &Place, deadline: Duration) -> Result<(String, Report), StatusError> {
-    let answer = tokio::time::timeout(deadline, get_status(place)).await;
-    let bytes = answer.map_err(|_| StatusError::Deadline { place: place.clone(), deadline })??;
-    let text = String::from_utf8(bytes.to_vec()).map_err(|error| foreign(place, error))?;
+    let text = get_within(place, "/status", deadline).await?;
     let report = serde_json::from_str(&text).map_err(|error| foreign(place, error))?;
     Ok((text, report))
 }
@@ -62,6 +60,17 @@ pub(crate) async fn process(socket: &Path) -> Result<Pid, StatusError> {
     pid.map_err(|source| StatusError::NoAgent { place, source })
 }
 
+/// The agent's metrics.
+pub(crate) async fn metrics(place: &Place) -> Result<String, StatusError> {
+    get_within(place, "/metrics", DEADLINE).await
+}
+
+async fn get_within(place: &Place, path: &str, deadline: Duration) -> Result<String, StatusError> {
+    let answer = tokio::time::timeout(deadline, get(place, path)).await;
+    let bytes = answer.map_err(|_| StatusError::Deadline { place: place.clone(), deadline })??;
+    String::from_utf8(bytes.to_vec()).map_err(|error| foreign(place, error))
+}
+
 async fn connect(place: &Place, socket: &Path) -> Result<(UnixStream, UCred), StatusError> {
     let no_agent = |source| StatusError::NoAgent { place: place.clone(), source };
     let stream = UnixStream::connect(socket).await.map_err(no_agent)?;
@@ -73,28 +82,28 @@ async fn connect(place: &Place, socket: &Path) -> Result<(UnixStream, UCred), St
     Ok((stream, cred))
 }
 
-async fn get_status(place: &Place) -> Result<Bytes, StatusError> {
+async fn get(place: &Place, path: &str) -> Result<Bytes, StatusError> {
     match place {
         Place::Socket(socket) => {
             let (stream, _) = connect(place, socket).await?;
-            exchange(place, stream, "localhost").await
+            exchange(place, stream, "localhost", path).await
         }
         Place::Address(address) => {
             let no_agent = |source| StatusError::NoAgent { place: place.clone(), source };
             let stream = TcpStream::connect(address).await.map_err(no_agent)?;
-            exchange(place, stream, address).await
+            exchange(place, stream, address, path).await
         }
     }
 }
 
-async fn exchange<S>(place: &Place, stream: S, host: &str) -> Result<Bytes, StatusError>
+async fn exchange<S>(place: &Place, stream: S, host: &str, path: &str) -> Result<Bytes, StatusError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
         .map_err(|error| foreign(place, error))?;
-    let request = Request::get("/status")
+    let request = Request::get(path)
         .header("host", host)
         .body(Empty::<Bytes>::new())
         .map_err(|error| foreign(place, error))?;
