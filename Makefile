@@ -132,6 +132,11 @@ planted-bugs: ## Plant one bug after another in a copy of the tree, and see what
 	@$(PARTS) --only hadoop
 	@tests/planted-bugs/run.sh
 
+.PHONY: mutants
+mutants: ## Change hadoop-rules in one place after another, and see whether its tests notice (1 h)
+	@$(PARTS) --only mutants
+	@PATH="$(CACHE)/mutants/bin:$$PATH" tests/mutants/run.sh
+
 .PHONY: package
 package: ## Build tarballs, RPMs and install.sh for both architectures in dist/
 	@bootstrap/package.sh

@@ -11,7 +11,7 @@ set -euo pipefail
 HERE="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 CACHE="${EMR_ECR_AGENT_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/emr-ecr-agent}"
 REAL_PARTS=(hadoop registry docker kerberos prometheus)
-TOOLS=(lint nextest audit fuzz package node bench spark fresh)
+TOOLS=(lint nextest audit fuzz mutants package node bench spark fresh)
 
 # Raise this when a change of this script makes another part of the same inputs: it installs every part again.
 FORMAT=1
