@@ -13,11 +13,12 @@ const RELOAD: u32 = 15;
 const STYLE: &str = "body{font:16px/1.4 sans-serif;max-width:60em;margin:1em auto;padding:0 .6em}\
 h1{font-size:1.3em}h2{font-size:1.05em;margin:1.2em 0 .3em;border-bottom:1px solid #8888}\
 td,th,li,p{overflow-wrap:anywhere;text-align:left;vertical-align:top}table{border-collapse:collapse;width:100%}\
-td,th{padding:.15em .5em .15em 0}.good,.bad{font-weight:bold}.good::before{content:'\\2714 '}\
-.bad::before{content:'\\2718 '}.bad{color:#c00}.good{color:#070}time{white-space:nowrap}\
+td,th{padding:.15em .5em .15em 0}.good,.bad{font-weight:bold}.good::before{content:'\\2714\\a0'}\
+.bad::before{content:'\\2718\\a0'}.bad{color:#c00}.good{color:#070}time{white-space:nowrap}\
+@media(max-width:40em){td{display:block;padding:0}tr{display:block;margin:.5em 0}}\
 @media(prefers-color-scheme:dark){body{background:#181818;color:#ddd}a{color:#8bf}.bad{color:#f77}.good{color:#7d7}}";
 /// Nothing but this style is applied, and nothing is loaded from anywhere.
-pub const POLICY: &str = "default-src 'none'; style-src 'sha256-0VPy3FbfbL850/orsEXcCAe/kXuW3UGaVg2NjXw6jho='; \
+pub const POLICY: &str = "default-src 'none'; style-src 'sha256-Vt9p7HD492tyARGv2t69OTo56nHZznUh1IIO9Y/GD2s='; \
 base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// The page as HTML.
