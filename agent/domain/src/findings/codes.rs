@@ -197,6 +197,7 @@ codes! {
     DOCKER_UNREACHABLE: "docker-unreachable", Node, Error, NodeLaunchesFail, "container-executor cannot ask docker for the network and exits with 29 (`docker error code=-1`)";
     DOCKER_DATA_ROOT_FULL: "docker-data-root-full", Node, Error, NodeLaunchesFail, "docker can neither pull an image nor create a container: `no space left on device`";
     CGROUP_DRIVER_DIFFERS: "cgroup-driver-differs", Node, Error, NodeLaunchesFail, "docker does not start the container, and container-executor exits with 7: `cgroup-parent for systemd cgroup should be a valid slice`";
+    CLOCK_AHEAD: "clock-ahead", Node, Error, NodeLaunchesFail, "the NodeManager takes the token of each container for expired and refuses it: `This token is expired`";
     RULES_ASSUMED: "rules-assumed", Node, Info, None, "Hadoop 3.2 decides some cases differently";
 
     // The registry's answer.

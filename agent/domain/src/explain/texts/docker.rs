@@ -126,6 +126,17 @@ pub(super) const TEXTS: &[Text] = &[
         "the registry limits how often this address or account pulls",
         "emr-ecr-agent check --image {image} --offline",
     ),
+    of(
+        "received unexpected HTTP status: {status..}",
+        "the registry answered with {status}: it has a fault of its own, or a proxy before it",
+        codes::REGISTRY_UNREACHABLE,
+        CHECK_IMAGE,
+    ),
+    without_finding(
+        "docker: unexpected EOF.",
+        "a connection broke while the image was pulled: the Docker daemon was killed or restarted, or the registry cut off a layer again and again",
+        "systemctl status docker",
+    ),
     without_finding(
         "no space left on device",
         "a disk of the node is full, often Docker's data root",

@@ -94,6 +94,12 @@ pub(super) const TEXTS: &[Text] = &[
         codes::CLIENT_CONFIG_URI,
         CHECK_CLIENT_CONFIG,
     ),
+    of(
+        "This token is expired. current time is {now} found {end}",
+        "by the node's clock, the token that the ResourceManager gave the container ten minutes to live has ended: the node's clock is ahead",
+        codes::CLOCK_AHEAD,
+        CHECK,
+    ),
     of("id: '{user}': no such user", "the node has no user {user}", codes::USER_REFUSED, CHECK_USER),
     of("id: {user}: no such user", "the node has no user {user}", codes::USER_REFUSED, CHECK_USER),
     of(
