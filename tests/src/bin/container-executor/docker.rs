@@ -189,7 +189,7 @@ impl Host for Node {
             output.map(|output| output.stdout.trim_ascii().to_vec()).filter(|driver| !driver.is_empty());
         if driver.is_none() {
             let network = String::from_utf8_lossy(network);
-            eprintln!(
+            complain!(
                 "Could not inspect docker network to get type {DEFAULT_BINARY} network inspect {network} --format='{{{{.Driver}}}}'."
             );
         }

@@ -52,8 +52,8 @@ impl Node {
         self.require_docker()?;
         self.prepare(user, app, files)?;
         app.make_file_caches(user)?;
-        println!("Getting exit code file...");
-        println!("Changing effective user to root...");
+        say!("Getting exit code file...");
+        say!("Changing effective user to root...");
         let words = self.launch_words(command_file)?;
         let exit_code = self.run_container(app.container(), &words, files)?;
         self.write_as_manager(&files.exit_code_file(), &exit_code.to_string())?;
@@ -67,8 +67,8 @@ impl Node {
         files: &Files<'_>,
     ) -> Result<u8, Failure> {
         self.prepare(user, app, files)?;
-        println!("Getting exit code file...");
-        println!("Launching container...");
+        say!("Getting exit code file...");
+        say!("Launching container...");
         let mut child = Command::new("/bin/bash")
             .arg(files.script_copy())
             .current_dir(files.work_dir)
@@ -78,7 +78,7 @@ impl Node {
             .process_group(0)
             .spawn()
             .map_err(|error| not_run(&error))?;
-        println!("Writing pid file...");
+        say!("Writing pid file...");
         self.write_pid(files.pid_file, child.id())?;
         let status = child.wait().map_err(|error| not_run(&error))?;
         let exit_code = docker::exit_code(status);
@@ -88,10 +88,10 @@ impl Node {
 
     /// Directories, launch script and tokens.
     fn prepare(&self, user: &Account, app: &App<'_>, files: &Files<'_>) -> Result<(), Failure> {
-        println!("Creating script paths...");
+        say!("Creating script paths...");
         let script = self.manager.read(files.script)?;
         let tokens = self.manager.read(files.tokens)?;
-        println!("Creating local dirs...");
+        say!("Creating local dirs...");
         app.make_user_directories(user, &self.manager)?;
         app.make_log_directories(user, &self.manager)?;
         user.act(|| {
@@ -110,21 +110,21 @@ impl Node {
         if !status.success() {
             return Err(Failure::new(exit::UNABLE_TO_EXECUTE_CONTAINER_SCRIPT, ""));
         }
-        println!("Inspecting docker container...");
-        println!("Docker inspect command: {} inspect --format {{{{.State.Pid}}}} {name}", binary.display());
+        say!("Inspecting docker container...");
+        say!("Docker inspect command: {} inspect --format {{{{.State.Pid}}}} {name}", binary.display());
         let pid: i32 = self.inspect(name, "{{.State.Pid}}")?;
-        println!("pid from docker inspect: {pid}");
+        say!("pid from docker inspect: {pid}");
         // Zero: it has ended already.
         if pid > 0 {
-            println!("Writing pid file...");
+            say!("Writing pid file...");
             self.write_pid(files.pid_file, pid.unsigned_abs())?;
-            println!("Waiting for docker container to finish.");
+            say!("Waiting for docker container to finish.");
             wait_for_end(pid);
             self.wait_for_docker(name);
         }
-        println!("Obtaining the exit code...");
+        say!("Obtaining the exit code...");
         let exit_code: u8 = self.inspect(name, "{{.State.ExitCode}}")?;
-        println!("Exit code from docker inspect: {exit_code}");
+        say!("Exit code from docker inspect: {exit_code}");
         Ok(exit_code)
     }
 
@@ -150,7 +150,7 @@ impl Node {
     }
 
     fn write_pid(&self, path: &Path, pid: u32) -> Result<(), Failure> {
-        println!("Writing to tmp file {}.tmp", path.display());
+        say!("Writing to tmp file {}.tmp", path.display());
         self.write_as_manager(path, &pid.to_string())
     }
 

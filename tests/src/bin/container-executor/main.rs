@@ -4,6 +4,22 @@
 //!
 //! Not covered: control groups, traffic shaping, runC, YARN's sysfs, GPUs and FPGAs, interactive shells.
 
+/// Like `println`. If the NodeManager is gone, nobody reads that, and the program goes on.
+macro_rules! say {
+    ($($words:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stdout(), $($words)*);
+    }};
+}
+
+/// The same on standard error.
+macro_rules! complain {
+    ($($words:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), $($words)*);
+    }};
+}
+
 mod accounts;
 mod directories;
 mod docker;
@@ -32,7 +48,7 @@ fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
             if !failure.message.is_empty() {
-                eprintln!("{}", failure.message);
+                complain!("{}", failure.message);
             }
             ExitCode::from(failure.code)
         }
@@ -78,9 +94,9 @@ impl Node {
         command: &str,
         rest: &[&str],
     ) -> Result<u8, Failure> {
-        println!("main : command provided {command}");
-        println!("main : run as user is {run_as}");
-        println!("main : requested yarn user is {yarn_user}");
+        say!("main : command provided {command}");
+        say!("main : run as user is {run_as}");
+        say!("main : requested yarn user is {yarn_user}");
         let user = self.installation.user(run_as)?;
         match (command, rest) {
             ("0", [app, container, tokens, local_dirs, log_dirs, program @ ..]) if !program.is_empty() => {
@@ -153,7 +169,7 @@ impl Node {
         let wanted = if wanted == 0 { None } else { Some(Signal::try_from(wanted).map_err(|_| usage())?) };
         user.become_it()?;
         if signal::killpg(pid, None).is_ok() {
-            println!("Killing process group {pid} with {number}");
+            say!("Killing process group {pid} with {number}");
             return signal::killpg(pid, wanted).map(|()| 0).map_err(|_| gone());
         }
         signal::kill(pid, wanted).map(|()| 0).map_err(|_| gone())
@@ -174,7 +190,7 @@ impl Node {
     fn list(&self, user: &Account, directory: &Path) -> Result<u8, Failure> {
         user.become_it()?;
         for name in directories::names(directory)? {
-            println!("{}", name.to_string_lossy());
+            say!("{}", name.to_string_lossy());
         }
         Ok(0)
     }

@@ -13,30 +13,30 @@ pub(crate) fn tell_about_trust(config: &ExecutorConfig, request: &ExecutorConfig
     if trust::is_trusted(config, Container::Normal, image) {
         return;
     }
-    eprintln!("image: {} is not trusted.", lossy(image));
+    complain!("image: {} is not trusted.", lossy(image));
     if request.get(SECTION, "mounts").is_some() {
-        eprintln!("Disable mount volume for untrusted image");
+        complain!("Disable mount volume for untrusted image");
     }
-    eprintln!("Disable cap-add for untrusted image");
-    eprintln!("Docker capability disabled for untrusted image");
+    complain!("Disable cap-add for untrusted image");
+    complain!("Docker capability disabled for untrusted image");
 }
 
 /// The line before `Error constructing docker command`.
 pub(crate) fn explain(config: &ExecutorConfig, request: &ExecutorConfig, refusal: &Refusal) {
     match refusal {
         Refusal::Network => {
-            eprintln!("{}", not_permitted(config, "docker.allowed.networks", request, "net"));
-            eprintln!("Could not find requested network in allowed networks");
+            complain!("{}", not_permitted(config, "docker.allowed.networks", request, "net"));
+            complain!("Could not find requested network in allowed networks");
         }
         Refusal::Capability => {
-            eprintln!("{}", not_permitted(config, "docker.allowed.capabilities", request, "cap-add"));
-            eprintln!("Invalid docker capability requested");
+            complain!("{}", not_permitted(config, "docker.allowed.capabilities", request, "cap-add"));
+            complain!("Invalid docker capability requested");
         }
         Refusal::Mount(mount) => explain_mount(mount),
         Refusal::Privileged(PrivilegedRefusal::NotEntryPoint) => {
-            eprintln!("Privileged containers are disabled for non-entry-point mode");
+            complain!("Privileged containers are disabled for non-entry-point mode");
         }
-        Refusal::Privileged(_) => eprintln!("Privileged containers are disabled"),
+        Refusal::Privileged(_) => complain!("Privileged containers are disabled"),
         _ => {}
     }
 }
@@ -80,26 +80,26 @@ fn not_permitted(config: &ExecutorConfig, allowed_key: &str, request: &ExecutorC
 fn explain_mount(refusal: &MountRefusal) {
     match refusal {
         MountRefusal::AllowedMountMissing { entry, .. } => {
-            eprintln!("Could not determine real path of mount '{}'", lossy(entry));
-            eprintln!("Unable to find permitted mounts on disk");
+            complain!("Could not determine real path of mount '{}'", lossy(entry));
+            complain!("Unable to find permitted mounts on disk");
         }
-        MountRefusal::Malformed { mount } => eprintln!("Invalid docker mount '{}'", lossy(mount)),
+        MountRefusal::Malformed { mount } => complain!("Invalid docker mount '{}'", lossy(mount)),
         MountRefusal::SourceMissing { mount } => {
             let (source, destination) = ends(mount);
-            eprintln!("Could not determine real path of mount '{source}'");
-            eprintln!("Invalid mount src='{source}', dest='{destination}'");
+            complain!("Could not determine real path of mount '{source}'");
+            complain!("Invalid mount src='{source}', dest='{destination}'");
         }
         MountRefusal::ReadOnly { mount } | MountRefusal::ReadWrite { mount } => {
             let (source, destination) = ends(mount);
-            eprintln!("Configuration does not allow mount src='{source}', dest='{destination}'");
+            complain!("Configuration does not allow mount src='{source}', dest='{destination}'");
         }
         MountRefusal::CoversConfig { mount } => {
             let (source, destination) = ends(mount);
-            eprintln!(
+            complain!(
                 "Attempting to mount a parent directory of container-executor.cfg as read-write. src='{source}', dest='{destination}'"
             );
         }
-        MountRefusal::Pattern(pattern) => eprintln!("{pattern}"),
+        MountRefusal::Pattern(pattern) => complain!("{pattern}"),
     }
 }
 
