@@ -40,10 +40,10 @@ test: ## Run all tests, including those on real servers; HADOOP=3.2.2 uses anoth
 	@PATH="$(CACHE)/nextest/bin:$$PATH" cargo nextest run --workspace
 
 .PHONY: launches
-launches: ## As root, try all recorded launches on a real YARN cluster with Docker (2 min); `make test` tries a third
-	@$(PARTS) --only nextest --only hadoop --only registry --only docker
+launches: ## As root, try all recorded launches and all faults on a real YARN cluster with Docker (6 min); `make test` tries some
+	@$(PARTS) --only nextest --only hadoop --only registry --only docker --only kerberos
 	@$(BUILD)
-	@LAUNCHES=all PATH="$(CACHE)/nextest/bin:$$PATH" cargo nextest run --workspace --test launches
+	@LAUNCHES=all PATH="$(CACHE)/nextest/bin:$$PATH" cargo nextest run --workspace --test launches --test faults_consumer
 
 .PHONY: matrix
 matrix: ## Run the HDFS tests on the other versions of Hadoop

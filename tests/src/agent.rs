@@ -73,9 +73,12 @@ impl Agent {
         node: &Node,
         listen: SocketAddr,
         words: impl Iterator<Item = OsString>,
+        environment: &[(&'static str, PathBuf)],
     ) -> Result<Self, Error> {
         let command = process::bound_to_parent_words(words.chain([program()?.into_os_string()]));
-        Self::spawn(node, listen, with_environment(command, node), true)
+        let mut command = with_environment(command, node);
+        command.envs(environment.iter().cloned());
+        Self::spawn(node, listen, command, true)
     }
 
     fn spawn(node: &Node, listen: SocketAddr, mut command: Command, is_within: bool) -> Result<Self, Error> {

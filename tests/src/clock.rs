@@ -27,23 +27,17 @@ pub struct WallClock {
 
 impl WallClock {
     pub fn new() -> Result<Self, Error> {
-        let library = Part::kerberos()?.path("lib/libfaketimeMT.so.1");
-        let clock = Self { library, directory: scratch::directory("clock")? };
+        let clock = Self { library: library()?, directory: scratch::directory("clock")? };
         clock.set_hours(0)?;
         Ok(clock)
     }
 
     /// The environment that gives a process this clock.
     pub fn environment(&self) -> Vec<(&'static str, PathBuf)> {
-        let on = || PathBuf::from("1");
-        vec![
-            ("LD_PRELOAD", self.library.clone()),
-            ("FAKETIME_TIMESTAMP_FILE", self.file()),
-            ("FAKETIME_NO_CACHE", on()),
-            ("FAKETIME_DONT_FAKE_MONOTONIC", on()),
-            ("FAKETIME_DISABLE_SHM", on()),
-            ("NO_FAKE_STAT", on()),
-        ]
+        let mut environment = preloaded(self.library.clone());
+        environment
+            .extend([("FAKETIME_TIMESTAMP_FILE", self.file()), ("FAKETIME_NO_CACHE", PathBuf::from("1"))]);
+        environment
     }
 
     /// From now on the clock is this many hours ahead.
@@ -57,4 +51,27 @@ impl WallClock {
     fn file(&self) -> PathBuf {
         self.directory.path().join("offset")
     }
+}
+
+/// The environment that gives a process a clock that is always this much ahead.
+pub fn ahead_by(seconds: i64) -> Result<Vec<(&'static str, PathBuf)>, Missing> {
+    let mut environment = preloaded(library()?);
+    environment.push(("FAKETIME", format!("{seconds:+}").into()));
+    Ok(environment)
+}
+
+fn library() -> Result<PathBuf, Missing> {
+    Ok(Part::kerberos()?.path("lib/libfaketimeMT.so.1"))
+}
+
+fn preloaded(library: PathBuf) -> Vec<(&'static str, PathBuf)> {
+    let on = || PathBuf::from("1");
+    vec![
+        ("LD_PRELOAD", library),
+        ("FAKETIME_DONT_FAKE_MONOTONIC", on()),
+        ("FAKETIME_DISABLE_SHM", on()),
+        // Timed waits would not wait in a JVM.
+        ("FAKETIME_FORCE_MONOTONIC_FIX", PathBuf::from("0")),
+        ("NO_FAKE_STAT", on()),
+    ]
 }

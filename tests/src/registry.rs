@@ -15,7 +15,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use hyper::header::{AUTHORIZATION, InvalidHeaderValue};
 use hyper::{Method, StatusCode};
 
-pub use gate::Gate;
+pub use gate::{Fault, Gate};
 pub use htpasswd::PasswordFile;
 
 use crate::ecr::Ecr;

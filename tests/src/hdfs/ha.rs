@@ -1,6 +1,7 @@
 //! HDFS with two NameNodes behind EMR's nameservice. Tests fail over by command instead of ZooKeeper.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::Path;
 
 use super::conf::{self, Differences};
@@ -18,12 +19,12 @@ const NAMESERVICE: &str = "ha-nn-uri";
 #[derive(Debug)]
 pub struct HaHdfs {
     // Fields drop in this order: the servers end before their files go.
-    _datanode: Server,
+    datanode: Option<Server>,
     namenodes: [Option<Server>; 2],
     jvm: Jvm,
     client: HdfsClient,
-    _home: scratch::Directory,
-    _ports: Vec<Port>,
+    home: scratch::Directory,
+    ports: Vec<Port>,
 }
 
 impl HaHdfs {
@@ -59,11 +60,27 @@ impl HaHdfs {
         transition(&jvm, NAMES[0]).await?;
         let datanode = start_datanode(&jvm, home.path(), || Ok(())).await?;
         let client = HdfsClient::new(jvm.clone(), NAMESERVICE.to_owned());
-        Ok(Self { _datanode: datanode, namenodes, jvm, client, _home: home, _ports: ports })
+        Ok(Self { datanode: Some(datanode), namenodes, jvm, client, home, ports })
     }
 
     pub fn client(&self) -> &HdfsClient {
         &self.client
+    }
+
+    /// The address of the second NameNode, whether it is active or not.
+    pub fn second_namenode(&self) -> SocketAddr {
+        self.ports[1].address()
+    }
+
+    /// Kills the DataNode, which has the only replica of every block.
+    pub fn stop_datanode(&mut self) {
+        self.datanode = None;
+    }
+
+    /// Restarts the DataNode and waits for its block report.
+    pub async fn start_datanode(&mut self) -> Result<(), Error> {
+        self.datanode = Some(start_datanode(&self.jvm, self.home.path(), || Ok(())).await?);
+        Ok(())
     }
 
     /// Kills the first NameNode, as a crash does, which leaves none active.
@@ -91,7 +108,9 @@ fn differences(home: &Path, ports: &[Port]) -> Differences {
         )
         .hdfs("dfs.namenode.shared.edits.dir", format!("file://{}", home.join("edits").display()))
         .hdfs("dfs.ha.fencing.methods", "shell(/bin/true)")
-        .hdfs("dfs.ha.tail-edits.period", "1");
+        .hdfs("dfs.ha.tail-edits.period", "1")
+        // By default, a read without a DataNode fails after half a minute.
+        .hdfs("dfs.client.retry.window.base", "100");
     for (index, name) in NAMES.iter().enumerate() {
         let at = |port: &Port| port.address().to_string();
         differences = differences

@@ -1,25 +1,46 @@
 //! A gate before a registry that takes tokens as ECR does: each until it ends. The registry's own password file knows one
-//! password at a time.
+//! password at a time. It can also fail in the ways in which registries and the network before them do.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::future::pending;
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use http_body_util::{Either, Full};
-use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
+use futures_util::{StreamExt, stream};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::{Error, IMAGE, Registry, USER, authorization, base64_noise};
 use crate::ecr::Ecr;
 use crate::listener;
+
+/// How the registry fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// 503.
+    ServerError,
+    /// No answer, not even to those whose credentials it does not take.
+    Silent,
+    /// Half of a layer, and the rest only when the fault is over.
+    Slow,
+    /// Half of a layer, then the connection breaks.
+    Cut,
+    /// The same, once.
+    CutOnce,
+}
 
 /// The running gate with its registry; both end when this is dropped.
 #[derive(Debug)]
@@ -38,6 +59,9 @@ struct State {
     /// `Authorization` headers, and until when they count.
     accepted: Mutex<Vec<(String, Timestamp)>>,
     refused: Mutex<BTreeMap<String, usize>>,
+    fault: watch::Sender<Option<Fault>>,
+    /// How many requests have failed in that way.
+    struck: watch::Sender<usize>,
 }
 
 impl Gate {
@@ -55,6 +79,8 @@ impl Gate {
             own,
             accepted: Mutex::default(),
             refused: Mutex::default(),
+            fault: watch::Sender::default(),
+            struck: watch::Sender::default(),
         });
         let serving = Arc::clone(&state);
         let task = tokio::spawn(listener::serve(socket, move |stream| {
@@ -93,6 +119,18 @@ impl Gate {
         });
     }
 
+    /// Every request fails in this way from now on; with `None`, no longer.
+    pub fn set_fault(&self, fault: Option<Fault>) {
+        self.state.struck.send_replace(0);
+        self.state.fault.send_replace(fault);
+    }
+
+    /// Waits until a request has met the fault.
+    pub async fn struck(&self) {
+        // The sender lives as long as `self`.
+        let _ = self.state.struck.subscribe().wait_for(|struck| *struck > 0).await;
+    }
+
     /// How many pulls of this tag were refused for their credentials.
     pub fn refused(&self, tag: &str) -> usize {
         let (repository, _) = IMAGE;
@@ -107,22 +145,72 @@ impl Drop for Gate {
     }
 }
 
-type Body = Either<Incoming, Full<Bytes>>;
+type Body = UnsyncBoxBody<Bytes, io::Error>;
+
+/// Layers are larger, everything else that Docker asks for is smaller.
+const LAYER: u64 = 64 << 10;
 
 impl State {
     async fn answer(&self, mut request: Request<Incoming>) -> Result<Response<Body>, hyper::Error> {
+        let fault = *self.fault.borrow();
+        if fault == Some(Fault::Silent) {
+            self.strike();
+            return pending().await;
+        }
         if !self.accepts(request.headers()) {
             // Docker asks with HEAD first; one pull counts once.
             if request.method() == Method::GET && request.headers().contains_key(AUTHORIZATION) {
                 *lock(&self.refused).entry(request.uri().path().to_owned()).or_default() += 1;
             }
-            return Ok(unauthorized().map(Either::Right));
+            return Ok(unauthorized());
+        }
+        if fault == Some(Fault::ServerError) {
+            self.strike();
+            return Ok(empty(StatusCode::SERVICE_UNAVAILABLE));
         }
         request.headers_mut().insert(AUTHORIZATION, self.own.clone());
-        let Ok(stream) = TcpStream::connect(self.registry).await else { return Ok(unreachable_registry()) };
+        let Ok(stream) = TcpStream::connect(self.registry).await else {
+            return Ok(empty(StatusCode::BAD_GATEWAY));
+        };
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);
-        Ok(sender.send_request(request).await?.map(Either::Left))
+        let is_get = request.method() == Method::GET;
+        let answer = sender.send_request(request).await?;
+        let is_layer = is_get && content_length(answer.headers()) >= LAYER;
+        match fault.filter(|_| is_layer) {
+            None => Ok(answer.map(|body| body.map_err(io::Error::other).boxed_unsync())),
+            Some(fault) => self.half_of(answer, fault).await,
+        }
+    }
+
+    /// The first half of a layer, and what the fault leaves of the rest.
+    async fn half_of(
+        &self,
+        answer: Response<Incoming>,
+        fault: Fault,
+    ) -> Result<Response<Body>, hyper::Error> {
+        self.strike();
+        if fault == Fault::CutOnce {
+            self.fault.send_replace(None);
+        }
+        let (head, body) = answer.into_parts();
+        let body = body.collect().await?.to_bytes();
+        let (first, rest) = (body.slice(..body.len() / 2), body.slice(body.len() / 2..));
+        let mut over = self.fault.subscribe();
+        let rest = stream::once(async move {
+            if fault != Fault::Slow {
+                return Err(io::ErrorKind::ConnectionReset.into());
+            }
+            // Without a sender, nobody waits for the rest.
+            let _ = over.wait_for(Option::is_none).await;
+            Ok(Frame::data(rest))
+        });
+        let frames = stream::iter([Ok(Frame::data(first))]).chain(rest);
+        Ok(Response::from_parts(head, StreamBody::new(frames).boxed_unsync()))
+    }
+
+    fn strike(&self) {
+        self.struck.send_modify(|struck| *struck += 1);
     }
 
     fn accepts(&self, headers: &HeaderMap) -> bool {
@@ -135,13 +223,13 @@ impl State {
 }
 
 /// As the registry itself answers.
-fn unauthorized() -> Response<Full<Bytes>> {
+fn unauthorized() -> Response<Body> {
     let (repository, _) = IMAGE;
     let wanted = json!({ "Type": "repository", "Class": "", "Name": repository, "Action": "pull" });
     // Without a detail, docker does not show the message.
     let error = json!({ "code": "UNAUTHORIZED", "message": "authentication required", "detail": [wanted] });
     let body = json!({ "errors": [error] }).to_string();
-    let mut response = Response::new(Full::from(body));
+    let mut response = Response::new(whole(Bytes::from(body)));
     *response.status_mut() = StatusCode::UNAUTHORIZED;
     let headers = response.headers_mut();
     headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"sandbox\""));
@@ -150,10 +238,19 @@ fn unauthorized() -> Response<Full<Bytes>> {
     response
 }
 
-fn unreachable_registry() -> Response<Body> {
-    let mut response = Response::new(Either::Right(Full::default()));
-    *response.status_mut() = StatusCode::BAD_GATEWAY;
+fn empty(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(whole(Bytes::new()));
+    *response.status_mut() = status;
     response
+}
+
+fn whole(body: Bytes) -> Body {
+    Full::new(body).map_err(|never: Infallible| match never {}).boxed_unsync()
+}
+
+fn content_length(headers: &HeaderMap) -> u64 {
+    let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    length.and_then(|length| length.parse().ok()).unwrap_or_default()
 }
 
 /// A thread that panicked while it held the lock has failed its test; the content is intact.

@@ -92,25 +92,33 @@ fn scheduler(nodes: u8) -> Vec<(String, String)> {
 /// What a NodeManager needs in addition to the addresses.
 pub(super) struct NodeManagerConf<'a> {
     pub host: &'a str,
+    pub port: u16,
+    pub web_port: u16,
     pub container_executor: &'a Path,
     pub local_dir: &'a Path,
     pub log_dir: &'a Path,
+    pub recovery_dir: &'a Path,
 }
 
 impl NodeManagerConf<'_> {
     pub(super) fn write(&self, conf_dir: &Path, addresses: &Addresses) -> Result<(), Error> {
-        let any_port = format!("{}:0", self.host);
+        let at = |port: u16| format!("{}:{port}", self.host);
         let mut properties = addresses.properties();
         properties.extend(own([
             ("yarn.nodemanager.hostname", self.host.to_owned()),
-            ("yarn.nodemanager.address", any_port.clone()),
-            ("yarn.nodemanager.localizer.address", any_port.clone()),
-            ("yarn.nodemanager.webapp.address", any_port),
+            // By these, the ResourceManager knows a restarted NodeManager again.
+            ("yarn.nodemanager.address", at(self.port)),
+            ("yarn.nodemanager.webapp.address", at(self.web_port)),
+            ("yarn.nodemanager.localizer.address", at(0)),
+            ("yarn.nodemanager.recovery.dir", text(self.recovery_dir)),
             ("yarn.nodemanager.local-dirs", text(self.local_dir)),
             ("yarn.nodemanager.log-dirs", text(self.log_dir)),
             ("yarn.nodemanager.linux-container-executor.path", text(self.container_executor)),
         ]));
         properties.extend(own([
+            // Its containers outlive it.
+            ("yarn.nodemanager.recovery.enabled", "true"),
+            ("yarn.nodemanager.recovery.supervised", "true"),
             ("yarn.nodemanager.linux-container-executor.group", YARN),
             ("yarn.nodemanager.linux-container-executor.nonsecure-mode.limit-users", "false"),
             (

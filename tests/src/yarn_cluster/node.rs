@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
+use nix::sys::signal::{self, kill};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::retry_on_intr;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -61,8 +62,16 @@ pub struct ClusterNode {
     namespaces: Namespaces,
     control_groups: ControlGroups,
     number: u8,
-    health_port: Port,
+    ports: Ports,
     files: Node,
+}
+
+/// Of servers that are restarted, or that somebody has to find.
+#[derive(Debug)]
+struct Ports {
+    health: Port,
+    node_manager: Port,
+    node_manager_web: Port,
 }
 
 impl ClusterNode {
@@ -91,13 +100,13 @@ impl ClusterNode {
     ) -> Result<Self, Error> {
         let host = address_of(number).to_string();
         let files = Node::new(hdfs.conf_dir())?;
-        lay_out(&files, &host, hdfs, addresses, registries)?;
+        let ports = Ports::reserve()?;
+        lay_out(&files, &host, &ports, hdfs, addresses, registries)?;
         let no_engine = |source| Error::NoEngine { source: Box::new(source) };
         let namespaces = Namespaces::start(&files, &host).await.map_err(no_engine)?;
         let control_groups = ControlGroups::named_after(&files)?;
-        let health_port = Port::reserve()?;
         let mut node =
-            Self { node_manager: None, engine: None, namespaces, control_groups, number, health_port, files };
+            Self { node_manager: None, engine: None, namespaces, control_groups, number, ports, files };
         node.start_engine().await.map_err(no_engine)?;
         Ok(node)
     }
@@ -157,12 +166,30 @@ impl ClusterNode {
         Ok(wait::until("the engine's end", START, is_gone).await?)
     }
 
+    /// Kills the engine, as a crash does. What containerd has started lives on.
+    pub async fn kill_engine(&mut self) -> Result<(), Error> {
+        let Some(engine) = self.engine.take() else { return Ok(()) };
+        kill_within(engine).await
+    }
+
+    /// Kills the NodeManager, as a crash does: its containers and those who wait for them live on.
+    pub async fn kill_node_manager(&mut self) -> Result<(), Error> {
+        let Some(node_manager) = self.node_manager.take() else { return Ok(()) };
+        kill_within(node_manager).await
+    }
+
     /// Starts the NodeManager; the ResourceManager tells when it is there.
     pub fn start_node_manager(&mut self) -> Result<(), Error> {
+        self.start_node_manager_with(&[])
+    }
+
+    /// The same with these additional environment variables.
+    pub fn start_node_manager_with(&mut self, environment: &[(&'static str, PathBuf)]) -> Result<(), Error> {
         let as_yarn = ["setpriv", "--reuid", YARN, "--regid", YARN, "--init-groups", "--"];
         let before = self.namespaces.words().chain(as_yarn.map(OsString::from)).collect();
         let jvm = Jvm::new(Part::hadoop()?, PathBuf::from(CONF_DIR)).within(before);
-        let command = jvm.command_with(&["-Xmx256m"], YARN, MAIN);
+        let mut command = jvm.command_with(&["-Xmx256m"], YARN, MAIN);
+        command.envs(environment.iter().cloned());
         let log = self.files.path("nodemanager.log");
         self.node_manager = Some(Server::start("the NodeManager", command, &log)?);
         Ok(())
@@ -177,12 +204,21 @@ impl ClusterNode {
 
     /// Runs the agent on the node with these settings.
     pub fn start_agent(&self, settings: &Settings) -> Result<Agent, Error> {
+        self.start_agent_with(settings, &[])
+    }
+
+    /// The same with these additional environment variables.
+    pub fn start_agent_with(
+        &self,
+        settings: &Settings,
+        environment: &[(&'static str, PathBuf)],
+    ) -> Result<Agent, Error> {
         self.files.write_settings(settings)?;
-        Ok(Agent::start_within(&self.files, self.listen(), self.namespaces.words())?)
+        Ok(Agent::start_within(&self.files, self.listen(), self.namespaces.words(), environment)?)
     }
 
     pub fn listen(&self) -> SocketAddr {
-        (address_of(self.number), self.health_port.number()).into()
+        (address_of(self.number), self.ports.health.number()).into()
     }
 
     /// The words before a program that run it on the node.
@@ -224,6 +260,23 @@ impl ClusterNode {
     pub fn node_manager_log(&self) -> String {
         self.node_manager.as_ref().map(Server::log_text).unwrap_or_default()
     }
+}
+
+impl Ports {
+    fn reserve() -> Result<Self, Error> {
+        let port = Port::reserve;
+        Ok(Self { health: port()?, node_manager: port()?, node_manager_web: port()? })
+    }
+}
+
+/// Kills the program that this server has started on the node, and nothing that this has started in turn.
+async fn kill_within(mut server: Server) -> Result<(), Error> {
+    if let Some(program) = server.process_id().and_then(process::only_child) {
+        // It may have ended on its own.
+        let _ = kill(program, signal::Signal::SIGKILL);
+    }
+    server.ended(START).await?;
+    Ok(())
 }
 
 /// The control groups of the engine's containers, all below one; they are removed when dropped.
@@ -313,6 +366,7 @@ fn address_of(node: u8) -> Ipv4Addr {
 fn lay_out(
     files: &Node,
     host: &str,
+    ports: &Ports,
     hdfs: &HdfsClient,
     addresses: &Addresses,
     registries: &[&str],
@@ -337,7 +391,8 @@ fn lay_out(
         set_mode(&files.path(name), 0o644)?;
     }
     let (local_dir, log_dir) = (files.path("nm-local"), files.path("nm-log"));
-    for directory in [&local_dir, &log_dir] {
+    let recovery_dir = files.path("nm-recovery");
+    for directory in [&local_dir, &log_dir, &recovery_dir] {
         make_directory(directory, 0o755)?;
         own(directory, YARN_ID, YARN_ID)?;
     }
@@ -346,9 +401,12 @@ fn lay_out(
     copy(&hdfs.conf_dir().join("log4j.properties"), &conf_dir.join("log4j.properties"))?;
     let conf = NodeManagerConf {
         host,
+        port: ports.node_manager.number(),
+        web_port: ports.node_manager_web.number(),
         container_executor: &container_executor,
         local_dir: &local_dir,
         log_dir: &log_dir,
+        recovery_dir: &recovery_dir,
     };
     conf.write(&conf_dir, addresses)?;
     files.write("conf/container-executor.cfg", &container_executor_cfg(&local_dir, &log_dir, registries))?;
