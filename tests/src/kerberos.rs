@@ -1,4 +1,4 @@
-//! A realm on loopback: MIT's KDC, the principals of HDFS and of the agent, and their keytabs.
+//! A realm on loopback: MIT's KDC, the principals of HDFS, YARN, the agent and a user, and their keytabs.
 
 use std::fs;
 use std::io;
@@ -17,6 +17,10 @@ pub const REALM: &str = "EXAMPLE.COM";
 pub const SERVICE: &str = "hdfs/localhost@EXAMPLE.COM";
 /// The principal of their web servers.
 pub const WEB: &str = "HTTP/localhost@EXAMPLE.COM";
+/// The principal of YARN's servers.
+pub const YARN: &str = "yarn/localhost@EXAMPLE.COM";
+/// The principal of a user without rights of any kind.
+pub const ALICE: &str = "alice@EXAMPLE.COM";
 /// The principal of the agent.
 pub const AGENT: &str = "hadoop/node@EXAMPLE.COM";
 
@@ -55,7 +59,13 @@ impl Realm {
         let mut realm = Self { kdc: None, part, home: scratch::directory("realm")?, port: Port::reserve()? };
         realm.write_conf()?;
         realm.run("kdb5_util", &["create", "-s", "-P", "master", "-r", REALM])?;
-        for (principal, keytab) in [(SERVICE, "hdfs.keytab"), (WEB, "hdfs.keytab"), (AGENT, "agent.keytab")] {
+        for (principal, keytab) in [
+            (SERVICE, "hdfs.keytab"),
+            (WEB, "hdfs.keytab"),
+            (AGENT, "agent.keytab"),
+            (YARN, "yarn.keytab"),
+            (ALICE, "alice.keytab"),
+        ] {
             let path = realm.path(keytab).display().to_string();
             realm.run("kadmin.local", &["addprinc", "-randkey", principal])?;
             realm.run("kadmin.local", &["ktadd", "-k", &path, principal])?;
@@ -74,6 +84,11 @@ impl Realm {
     /// The keys of HDFS's servers.
     pub fn service_keytab(&self) -> PathBuf {
         self.path("hdfs.keytab")
+    }
+
+    /// The keys of YARN's servers.
+    pub fn yarn_keytab(&self) -> PathBuf {
+        self.path("yarn.keytab")
     }
 
     pub fn agent_keytab(&self) -> PathBuf {
@@ -101,9 +116,18 @@ impl Realm {
 
     /// Gets tickets for the service principal from its keytab into a file for Hadoop's own clients.
     pub fn service_tickets(&self) -> Result<PathBuf, Error> {
-        let cache = self.path("hdfs.tickets");
-        let (keytab, file) = (self.service_keytab().display().to_string(), cache.display().to_string());
-        self.run("kinit", &["-k", "-t", &keytab, "-c", &file, SERVICE])?;
+        self.tickets("hdfs", SERVICE)
+    }
+
+    /// The same for the user.
+    pub fn alices_tickets(&self) -> Result<PathBuf, Error> {
+        self.tickets("alice", ALICE)
+    }
+
+    fn tickets(&self, name: &str, principal: &str) -> Result<PathBuf, Error> {
+        let cache = self.path(&format!("{name}.tickets"));
+        let keytab = self.path(&format!("{name}.keytab")).display().to_string();
+        self.run("kinit", &["-k", "-t", &keytab, "-c", &cache.display().to_string(), principal])?;
         Ok(cache)
     }
 
@@ -148,7 +172,8 @@ fn write(path: &Path, text: &str) -> Result<(), Error> {
     fs::write(path, text).map_err(|source| Error::File { path: path.to_owned(), source })
 }
 
-/// Over TCP, so that clients notice at once when the KDC is gone.
+/// Over TCP, so that clients notice at once when the KDC is gone. Names stay as they are: a node of the tests is called by
+/// its address, whose end would count as localhost's domain.
 fn krb5_conf(kdc: SocketAddr) -> String {
     format!(
         "[libdefaults]
@@ -157,6 +182,7 @@ dns_lookup_kdc = false
 dns_lookup_realm = false
 dns_canonicalize_hostname = false
 rdns = false
+qualify_shortname = \"\"
 udp_preference_limit = 1
 [realms]
 {REALM} = {{

@@ -17,12 +17,13 @@ use futures_util::future::try_join_all;
 use nix::unistd::geteuid;
 
 pub use launch::{Launch, Launched};
-pub use node::ClusterNode;
+pub use node::{ClusterNode, Surroundings};
 pub use rest::Rest;
 
 use crate::agent::{self, Agent};
 use crate::hdfs::HdfsClient;
 use crate::http;
+use crate::kerberos::Realm;
 use crate::node::{self as emr_node, AwsEndpoints, Settings};
 use crate::parts::{self, Missing, Part};
 use crate::ports;
@@ -88,9 +89,24 @@ pub fn can_run() -> bool {
 impl YarnCluster {
     /// Starts it on a running HDFS with this number of nodes, whose container-executor.cfg trusts `registries`.
     pub async fn start(hdfs: &HdfsClient, nodes: u8, registries: &[&str]) -> Result<Self, Error> {
-        let resource_manager = ResourceManager::start(hdfs, nodes)?;
+        Self::start_with(hdfs, nodes, registries, None).await
+    }
+
+    /// The same with one node and Kerberos, on an HDFS with Kerberos.
+    pub async fn start_in(realm: &Realm, hdfs: &HdfsClient, registries: &[&str]) -> Result<Self, Error> {
+        Self::start_with(hdfs, 1, registries, Some(realm)).await
+    }
+
+    async fn start_with(
+        hdfs: &HdfsClient,
+        nodes: u8,
+        registries: &[&str],
+        realm: Option<&Realm>,
+    ) -> Result<Self, Error> {
+        let resource_manager = ResourceManager::start(hdfs, nodes, realm)?;
         let addresses = resource_manager.addresses();
-        let starting = (1..=nodes).map(|number| ClusterNode::start(number, hdfs, addresses, registries));
+        let around = Surroundings { hdfs, addresses, registries, realm };
+        let starting = (1..=nodes).map(|number| ClusterNode::start(number, &around));
         let mut cluster = Self { nodes: try_join_all(starting).await?, resource_manager };
         cluster.wait_for_nodes().await?;
         for node in &cluster.nodes {

@@ -91,9 +91,14 @@ impl HdfsClient {
 
     /// Runs `hadoop fs ARGS` in a separate process with the Kerberos tickets in this file.
     pub async fn fs_shell_by(&self, tickets: &Path, args: &[&str]) -> Result<String, Error> {
+        succeeded("hadoop fs", args, self.try_fs_shell_by(tickets, args).await?)
+    }
+
+    /// The same, whatever its status.
+    pub async fn try_fs_shell_by(&self, tickets: &Path, args: &[&str]) -> Result<Finished, Error> {
         let mut command = self.jvm.command(SUPERUSER, FS_SHELL);
         command.env_remove("HADOOP_USER_NAME").env("KRB5CCNAME", tickets);
-        succeeded("hadoop fs", args, run(command, args).await?)
+        run(command, args).await
     }
 
     /// Writes a script that is `hadoop fs` as the superuser, for people.

@@ -2,9 +2,10 @@
 
 use std::fmt::Display;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::Error;
+use crate::kerberos;
 use crate::ports::Port;
 use crate::site;
 
@@ -49,8 +50,24 @@ pub(super) fn label_of(node: u8) -> String {
     format!("node{node}")
 }
 
-pub(super) fn write_resource_manager(conf_dir: &Path, addresses: &Addresses, nodes: u8) -> Result<(), Error> {
+/// What a server with these keys needs; every server has to know the ResourceManager's principal.
+fn with_kerberos(server: &str, keytab: Option<PathBuf>) -> Vec<(String, String)> {
+    let Some(keytab) = keytab else { return Vec::new() };
+    own([
+        ("yarn.resourcemanager.principal".to_owned(), kerberos::YARN.to_owned()),
+        (format!("yarn.{server}.principal"), kerberos::YARN.to_owned()),
+        (format!("yarn.{server}.keytab"), text(&keytab)),
+    ])
+}
+
+pub(super) fn write_resource_manager(
+    conf_dir: &Path,
+    addresses: &Addresses,
+    nodes: u8,
+    keytab: Option<PathBuf>,
+) -> Result<(), Error> {
     let mut properties = addresses.properties();
+    properties.extend(with_kerberos("resourcemanager", keytab));
     properties.extend(own([
         // Requests name their user in the query.
         ("hadoop.http.filter.initializers", "org.apache.hadoop.security.AuthenticationFilterInitializer"),
@@ -98,12 +115,14 @@ pub(super) struct NodeManagerConf<'a> {
     pub local_dir: &'a Path,
     pub log_dir: &'a Path,
     pub recovery_dir: &'a Path,
+    pub keytab: Option<PathBuf>,
 }
 
 impl NodeManagerConf<'_> {
-    pub(super) fn write(&self, conf_dir: &Path, addresses: &Addresses) -> Result<(), Error> {
+    pub(super) fn write(self, conf_dir: &Path, addresses: &Addresses) -> Result<(), Error> {
         let at = |port: u16| format!("{}:{port}", self.host);
         let mut properties = addresses.properties();
+        properties.extend(with_kerberos("nodemanager", self.keytab));
         properties.extend(own([
             ("yarn.nodemanager.hostname", self.host.to_owned()),
             // By these, the ResourceManager knows a restarted NodeManager again.

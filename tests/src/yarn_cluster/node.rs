@@ -18,6 +18,7 @@ use super::Error;
 use super::conf::{self, Addresses, NodeManagerConf, YARN};
 use crate::agent::{self, Agent, program_directory};
 use crate::hdfs::{HdfsClient, Jvm};
+use crate::kerberos::Realm;
 use crate::node::{Node, Settings, TRUSTED_REGISTRY};
 use crate::parts::{self, Part};
 use crate::ports::Port;
@@ -63,7 +64,19 @@ pub struct ClusterNode {
     control_groups: ControlGroups,
     number: u8,
     ports: Ports,
+    /// The directory of Kerberos's libraries.
+    libraries: Option<PathBuf>,
     files: Node,
+}
+
+/// What a node is part of.
+#[derive(Debug, Clone, Copy)]
+pub struct Surroundings<'a> {
+    pub hdfs: &'a HdfsClient,
+    pub addresses: &'a Addresses,
+    /// Those that container-executor.cfg trusts.
+    pub registries: &'a [&'a str],
+    pub realm: Option<&'a Realm>,
 }
 
 /// Of servers that are restarted, or that somebody has to find.
@@ -76,37 +89,36 @@ struct Ports {
 
 impl ClusterNode {
     /// Starts engine and NodeManager on the node with this number.
-    pub async fn start(
-        number: u8,
-        hdfs: &HdfsClient,
-        addresses: &Addresses,
-        registries: &[&str],
-    ) -> Result<Self, Error> {
-        let mut node = Self::with_engine(number, hdfs, addresses, registries).await?;
+    pub async fn start(number: u8, around: &Surroundings<'_>) -> Result<Self, Error> {
+        let mut node = Self::with_engine(number, around).await?;
         node.start_node_manager()?;
         Ok(node)
     }
 
     /// Starts a node with an engine alone, for what can be asked about it beforehand.
     pub async fn without_yarn(hdfs: &HdfsClient) -> Result<Self, Error> {
-        Self::with_engine(0, hdfs, &Addresses::reserve()?, &[]).await
+        let addresses = &Addresses::reserve()?;
+        Self::with_engine(0, &Surroundings { hdfs, addresses, registries: &[], realm: None }).await
     }
 
-    async fn with_engine(
-        number: u8,
-        hdfs: &HdfsClient,
-        addresses: &Addresses,
-        registries: &[&str],
-    ) -> Result<Self, Error> {
+    async fn with_engine(number: u8, around: &Surroundings<'_>) -> Result<Self, Error> {
         let host = address_of(number).to_string();
-        let files = Node::new(hdfs.conf_dir())?;
+        let files = Node::new(around.hdfs.conf_dir())?;
         let ports = Ports::reserve()?;
-        lay_out(&files, &host, &ports, hdfs, addresses, registries)?;
+        lay_out(&files, &host, &ports, around)?;
         let no_engine = |source| Error::NoEngine { source: Box::new(source) };
         let namespaces = Namespaces::start(&files, &host).await.map_err(no_engine)?;
         let control_groups = ControlGroups::named_after(&files)?;
-        let mut node =
-            Self { node_manager: None, engine: None, namespaces, control_groups, number, ports, files };
+        let mut node = Self {
+            node_manager: None,
+            engine: None,
+            namespaces,
+            control_groups,
+            number,
+            ports,
+            libraries: around.realm.map(Realm::libraries),
+            files,
+        };
         node.start_engine().await.map_err(no_engine)?;
         Ok(node)
     }
@@ -187,7 +199,10 @@ impl ClusterNode {
     pub fn start_node_manager_with(&mut self, environment: &[(&'static str, PathBuf)]) -> Result<(), Error> {
         let as_yarn = ["setpriv", "--reuid", YARN, "--regid", YARN, "--init-groups", "--"];
         let before = self.namespaces.words().chain(as_yarn.map(OsString::from)).collect();
-        let jvm = Jvm::new(Part::hadoop()?, PathBuf::from(CONF_DIR)).within(before);
+        let mut jvm = Jvm::new(Part::hadoop()?, PathBuf::from(CONF_DIR)).within(before);
+        if self.libraries.is_some() {
+            jvm = jvm.in_realm(PathBuf::from("/etc/krb5.conf"));
+        }
         let mut command = jvm.command_with(&["-Xmx256m"], YARN, MAIN);
         command.envs(environment.iter().cloned());
         let log = self.files.path("nodemanager.log");
@@ -214,7 +229,9 @@ impl ClusterNode {
         environment: &[(&'static str, PathBuf)],
     ) -> Result<Agent, Error> {
         self.files.write_settings(settings)?;
-        Ok(Agent::start_within(&self.files, self.listen(), self.namespaces.words(), environment)?)
+        let mut environment = environment.to_vec();
+        environment.extend(self.libraries.iter().map(|path| ("LD_LIBRARY_PATH", path.clone())));
+        Ok(Agent::start_within(&self.files, self.listen(), self.namespaces.words(), &environment)?)
     }
 
     pub fn listen(&self) -> SocketAddr {
@@ -363,14 +380,8 @@ fn address_of(node: u8) -> Ipv4Addr {
 }
 
 /// Makes all the node's own files.
-fn lay_out(
-    files: &Node,
-    host: &str,
-    ports: &Ports,
-    hdfs: &HdfsClient,
-    addresses: &Addresses,
-    registries: &[&str],
-) -> Result<(), Error> {
+fn lay_out(files: &Node, host: &str, ports: &Ports, around: &Surroundings<'_>) -> Result<(), Error> {
+    let Surroundings { hdfs, addresses, registries, realm } = *around;
     // Every user of the node passes through here.
     set_mode(&files.path(""), 0o755)?;
     for name in ["etc", "etc/hadoop", "etc/hadoop/conf", "etc.work", "docker", "bin"] {
@@ -396,6 +407,7 @@ fn lay_out(
         make_directory(directory, 0o755)?;
         own(directory, YARN_ID, YARN_ID)?;
     }
+    let keytab = realm.map(|realm| install_keytab(files, realm)).transpose()?;
     let container_executor = install_container_executor(files)?;
     let conf_dir = files.conf_dir();
     copy(&hdfs.conf_dir().join("log4j.properties"), &conf_dir.join("log4j.properties"))?;
@@ -407,10 +419,23 @@ fn lay_out(
         local_dir: &local_dir,
         log_dir: &log_dir,
         recovery_dir: &recovery_dir,
+        keytab,
     };
     conf.write(&conf_dir, addresses)?;
     files.write("conf/container-executor.cfg", &container_executor_cfg(&local_dir, &log_dir, registries))?;
     Ok(())
+}
+
+/// The realm's configuration and the NodeManager's keys.
+fn install_keytab(files: &Node, realm: &Realm) -> Result<PathBuf, Error> {
+    let krb5_conf = files.path("etc/krb5.conf");
+    copy(&realm.krb5_conf(), &krb5_conf)?;
+    set_mode(&krb5_conf, 0o644)?;
+    let keytab = files.path("yarn.keytab");
+    copy(&realm.yarn_keytab(), &keytab)?;
+    set_mode(&keytab, 0o400)?;
+    own(&keytab, YARN_ID, YARN_ID)?;
+    Ok(keytab)
 }
 
 /// The stand-in, or the one that the environment variable `CONTAINER_EXECUTOR` names.

@@ -8,6 +8,7 @@ use super::Error;
 use super::conf::{self, Addresses};
 use super::rest::Rest;
 use crate::hdfs::{HdfsClient, Jvm};
+use crate::kerberos::Realm;
 use crate::parts::Part;
 use crate::process::Server;
 use crate::scratch;
@@ -26,7 +27,7 @@ pub(super) struct ResourceManager {
 
 impl ResourceManager {
     /// For a cluster with this number of nodes.
-    pub(super) fn start(hdfs: &HdfsClient, nodes: u8) -> Result<Self, Error> {
+    pub(super) fn start(hdfs: &HdfsClient, nodes: u8, realm: Option<&Realm>) -> Result<Self, Error> {
         let home = scratch::directory("resourcemanager")?;
         let conf_dir = home.path().join("conf");
         let addresses = Addresses::reserve()?;
@@ -35,9 +36,12 @@ impl ResourceManager {
         for name in ["core-site.xml", "hdfs-site.xml", "log4j.properties"] {
             copy(&hdfs.conf_dir().join(name), &conf_dir.join(name))?;
         }
-        conf::write_resource_manager(&conf_dir, &addresses, nodes)?;
+        conf::write_resource_manager(&conf_dir, &addresses, nodes, realm.map(Realm::yarn_keytab))?;
 
-        let jvm = Jvm::new(Part::hadoop()?, conf_dir);
+        let mut jvm = Jvm::new(Part::hadoop()?, conf_dir);
+        if let Some(realm) = realm {
+            jvm = jvm.in_realm(realm.krb5_conf());
+        }
         let command = jvm.command_with(&["-Xmx256m"], conf::YARN, MAIN);
         let log = home.path().join("resourcemanager.log");
         let server = Server::start("the ResourceManager", command, &log)?;
