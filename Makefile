@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 CACHE := $(or $(EMR_ECR_AGENT_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/emr-ecr-agent)
 PARTS := tests/parts/install.sh
-SCRIPTS := $(shell git ls-files '*.sh' .ci/run 2>/dev/null)
+SCRIPTS := $(shell git ls-files '*.sh' systemd/keytab-generator .ci/run 2>/dev/null)
 
 # The Hadoop version for tests, demo and benchmarks, and those of `make matrix`.
 export HADOOP ?= $(shell awk '!/^\#/ { print; exit }' tests/parts/hadoop/versions)
@@ -35,7 +35,7 @@ demo-spark: ## As root, run Spark jobs of four token lives with the agent and wi
 
 .PHONY: test
 test: ## Run all tests, including those on real servers; HADOOP=3.2.2 uses another version
-	@$(PARTS) --only nextest --only hadoop --only registry --only docker --only kerberos --only prometheus
+	@$(PARTS) --only nextest --only hadoop --only registry --only docker --only kerberos --only prometheus --only recipes
 	@$(BUILD)
 	@PATH="$(CACHE)/nextest/bin:$$PATH" cargo nextest run --workspace
 

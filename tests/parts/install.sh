@@ -10,7 +10,7 @@ set -euo pipefail
 
 HERE="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 CACHE="${EMR_ECR_AGENT_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/emr-ecr-agent}"
-REAL_PARTS=(hadoop registry docker kerberos prometheus)
+REAL_PARTS=(hadoop registry docker kerberos prometheus recipes)
 TOOLS=(lint nextest audit fuzz mutants package node bench spark fresh)
 
 # Raise this when a change of this script makes another part of the same inputs: it installs every part again.
@@ -23,6 +23,7 @@ declare -A ALSO_MADE_FROM=(
     [package]="package-requirements.txt"
     [node]="node-requirements.txt"
     [prometheus]="prometheus-requirements.txt"
+    [recipes]="recipes-requirements.txt"
     [bench]="bench-requirements.txt"
     [spark]="spark-requirements.txt"
 )

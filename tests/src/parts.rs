@@ -55,6 +55,11 @@ impl Part {
         Self::find("prometheus")
     }
 
+    /// The AWS CLI, boto3, moto, cfn-lint and a parser of HCL, as described in `tests/parts/recipes.sh`.
+    pub fn recipes() -> Result<Self, Missing> {
+        Self::find("recipes")
+    }
+
     /// The root of a Debian node with systemd, in `root/`.
     pub fn node() -> Result<Self, Missing> {
         Self::find("node")
