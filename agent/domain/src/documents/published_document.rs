@@ -405,6 +405,26 @@ mod tests {
         }
     }
 
+    /// Agents of two versions share the file while a cluster is upgraded.
+    #[test]
+    fn members_that_only_another_version_knows_are_no_obstacle() {
+        let now = 1_000_000;
+        let text = serde_json::json!({
+            "auths": { "a": { "auth": auth_of(now + 900).expose(), "since": 9 } },
+            "emr-ecr-agent": {
+                "issued_at": { "a": at(now - 100) }, "expires_at": { "a": at(now + 900) },
+                "format": 9, "regions": { "a": ["x"] }, "publisher": null,
+            },
+            "later": true,
+        });
+        let document = PublishedDocument::read(&Document::new(text.to_string().into_bytes())).0;
+        assert_eq!(
+            document.token(&host("a"), Some(at(now))).map(|token| token.expires_at),
+            Some(at(now + 900))
+        );
+        assert!(document.merged(&wanted("a", now + 900), &judged(now)).is_none(), "it stays");
+    }
+
     #[test]
     fn others_aws_credentials_renew_nothing_at_once() {
         let check = |ends: i64, expected: Option<i64>| {
