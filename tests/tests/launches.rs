@@ -8,6 +8,7 @@ use emr_ecr_agent_tests::agent;
 use emr_ecr_agent_tests::executor_config;
 use emr_ecr_agent_tests::node::{AwsEndpoints, REGION, TRUSTED_REGISTRY};
 use emr_ecr_agent_tests::registry::Registry;
+use emr_ecr_agent_tests::schema::assert_follows;
 use emr_ecr_agent_tests::testbed::{Outcome, Published, SOON, TWELVE_HOURS, shown};
 use emr_ecr_agent_tests::yarn_cluster::{self, ClusterNode, Launch, Launched, YarnCluster};
 use emr_ecr_agent_tests::{ecr::Ecr, imds::Imds};
@@ -128,7 +129,9 @@ async fn tried(node: &ClusterNode, image: &str, client_config: &str) -> Outcome<
     let words =
         [&program, "try", "--json", "--config", &config, "--image", image, "--client-config", client_config];
     let output = node.output(&words).await?;
-    Ok(serde_json::from_slice(&output.stdout)?)
+    let tried = serde_json::from_slice(&output.stdout)?;
+    assert_follows("try", &tried);
+    Ok(tried)
 }
 
 /// Launches on all nodes at once; each container must run, and where it was asked to.

@@ -64,6 +64,13 @@ async fn the_other_commands_follow_their_schemas() -> Outcome {
     testbed.node.write("log", "image: a/b:1 is not trusted.\nExit code: 127\nExit code: 24\n")?;
     let log = testbed.node.path("log").display().to_string();
     assert_follows("explain", &run(&["explain", "--json", &log]).await?);
+    // Any program will do where the published file cannot be read.
+    let cfg = "conf/container-executor.cfg";
+    let text = std::fs::read_to_string(testbed.node.path(cfg))?;
+    testbed.node.write(cfg, &text.replace("/usr/bin/docker", "/bin/true"))?;
+    let tried = testbed.run(&["try", "--json", "--image", "registry.example/app:1"]).await?;
+    assert_eq!(tried.code, 1, "{}", tried.err);
+    assert_follows("try", &tried.json()?);
     let cluster = testbed.run(&["cluster", "--json"]).await?;
     assert_eq!(cluster.code, 3, "{}", cluster.out);
     assert_follows("cluster", &cluster.json()?);
