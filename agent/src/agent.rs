@@ -29,7 +29,7 @@ use crate::io::metrics::Metrics;
 use crate::sink::{Change, Intent};
 use events::Logged;
 pub use parts::{Call, Fetched, Parts, RegistryProbe, TokenSource, World};
-use sinks::SinkStates;
+use sinks::{SinkStates, Which};
 use state::State;
 
 /// Longest that a stop waits for the current pass, so that it leaves no temporary file.
@@ -207,6 +207,7 @@ impl Agent {
         let report = self.pass(wake, Intent::Apply).await;
         report.log(wake);
         self.log_events();
+        self.world.warm(&self.settings, self.living_credentials(Which::Local(0)));
         self.leave_note().await;
     }
 

@@ -22,6 +22,7 @@ pub(crate) mod resource_manager;
 pub mod settings_file;
 pub(crate) mod status_client;
 pub(crate) mod systemd;
+pub(crate) mod warmer;
 pub(crate) mod watcher;
 
 /// An error with all its causes, in one line.

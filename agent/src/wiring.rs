@@ -2,14 +2,16 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::future::Future;
 use std::hash::{BuildHasher as _, RandomState};
+use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::time::Duration;
 
-use domain::check::{self, DockerEngine, Inputs, Machine, Request};
-use domain::credentials::{Principal, StaticCredentials, Token, TokenScope};
+use domain::check::{self, DockerEngine, Inputs, Machine, Request, docker_program};
+use domain::credentials::{Credentials, Principal, StaticCredentials, Token, TokenScope};
 use domain::problem::Problem;
 use domain::refresh::Probe;
 use domain::registry::HostName;
@@ -23,8 +25,10 @@ use crate::io::clock::Clock;
 use crate::io::disk::LocalSink;
 use crate::io::ecr::Ecr;
 use crate::io::hdfs::PublishedSink;
+use crate::io::metrics::Metrics;
 use crate::io::node::{self, ForNodeManager, ThisMachine};
 use crate::io::settings_file::SettingsFile;
+use crate::io::warmer::Warmer;
 use crate::io::watcher::{WatchError, Watcher};
 use crate::io::{chain, credentials_file, docker, hadoop_conf, registry};
 use crate::sink::Sink;
@@ -37,6 +41,8 @@ pub(crate) struct Node {
     /// By what they read or write, so that what hangs holds up nothing else. Kept over reloads: what hung then still
     /// does.
     calls: RefCell<BTreeMap<PathBuf, BlockingCalls>>,
+    /// `None` where no images are warmed, as for one pass.
+    warmer: Option<Warmer>,
 }
 
 /// Longest that the settings may take to be read: their own deadline is not known yet.
@@ -45,12 +51,17 @@ const SETTINGS_DEADLINE: Duration = Duration::from_secs(20);
 impl Node {
     /// A world without a watcher, for one pass.
     pub(crate) fn unwatched(clock: Clock, settings_file: SettingsFile) -> Self {
-        Self { clock, watcher: None, settings_file, calls: RefCell::default() }
+        Self { clock, watcher: None, settings_file, calls: RefCell::default(), warmer: None }
     }
 
     /// A world whose files are watched, `settings_file` among them.
-    pub(crate) fn watched(clock: Clock, settings_file: SettingsFile) -> Result<Self, WatchError> {
-        Ok(Self { watcher: Some(Watcher::start()?), ..Self::unwatched(clock, settings_file) })
+    pub(crate) fn watched(
+        clock: Clock,
+        settings_file: SettingsFile,
+        metrics: Metrics,
+    ) -> Result<Self, WatchError> {
+        let warmer = Some(Warmer::start(docker_command, &node::name(), metrics));
+        Ok(Self { watcher: Some(Watcher::start()?), warmer, ..Self::unwatched(clock, settings_file) })
     }
 
     /// For calls to `path` and whatever is read along with it.
@@ -163,6 +174,12 @@ impl World for Node {
         self.read_node(settings, move || check::run(&inputs))
     }
 
+    fn warm(&self, settings: &Settings, credentials: Credentials) {
+        if let Some(warmer) = &self.warmer {
+            warmer.order(settings, credentials);
+        }
+    }
+
     fn settle(&self, settings: &Settings) -> Call<'_, ()> {
         let files = self.watched_files(settings);
         Box::pin(async move {
@@ -178,6 +195,13 @@ impl World for Node {
             None => Box::pin(std::future::pending()),
         }
     }
+}
+
+/// The docker command of a node that runs containers.
+fn docker_command(settings: &Settings) -> Option<PathBuf> {
+    let inputs = node_inputs(settings, Timestamp::now());
+    let program = PathBuf::from(OsString::from_vec(docker_program(&inputs)));
+    (inputs.node.is_some_and(|node| node.runs_containers) && program.exists()).then_some(program)
 }
 
 /// The published copy on HDFS.

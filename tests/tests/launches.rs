@@ -6,10 +6,11 @@ use std::fs;
 
 use emr_ecr_agent_tests::agent;
 use emr_ecr_agent_tests::executor_config;
-use emr_ecr_agent_tests::node::{AwsEndpoints, REGION, TRUSTED_REGISTRY};
+use emr_ecr_agent_tests::node::{AwsEndpoints, REGION, Settings, TRUSTED_REGISTRY};
 use emr_ecr_agent_tests::registry::Registry;
 use emr_ecr_agent_tests::schema::assert_follows;
 use emr_ecr_agent_tests::testbed::{Outcome, Published, SOON, TWELVE_HOURS, shown};
+use emr_ecr_agent_tests::wait;
 use emr_ecr_agent_tests::yarn_cluster::{self, ClusterNode, Launch, Launched, YarnCluster};
 use emr_ecr_agent_tests::{ecr::Ecr, imds::Imds};
 use futures_util::future::try_join_all;
@@ -221,4 +222,85 @@ fn says(launched: &Launched, words: &str) -> bool {
     let container = launched.application.replace("application", "container") + "_01_000001";
     let words = words.replace("$APP", &launched.application).replace("$CONTAINER", &container);
     launched.diagnostics.contains(words.trim_end())
+}
+
+/// The repository of the marks that the agent gives to images it pulled beforehand.
+const MARKS: &str = "emr-ecr-agent-warm";
+
+#[tokio::test]
+async fn a_warmed_image_launches_with_a_dead_token() -> Outcome {
+    if !yarn_cluster::can_run() {
+        return Ok(());
+    }
+    let published = Published::shared("hadoop", "0755").await?;
+    let registry = Registry::start_with_shell().await?;
+    let cluster = YarnCluster::start(published.client(), 1, &[&registry.host()]).await?;
+    let node = &cluster.nodes()[0];
+    node.import_image("foreign:1").await?;
+    let (ecr, imds) = (Ecr::start(TWELVE_HOURS).await?, Imds::start(REGION).await?);
+    registry.follow(&ecr);
+    let endpoints = AwsEndpoints { ecr: ecr.address(), imds: imds.address() };
+    let image = registry.image();
+    let settings = |images: &[&str], floor: u64| {
+        let mut settings = node.settings(published.path());
+        settings.registry(TRUSTED_REGISTRY, &[&registry.host()]);
+        settings.set("warm.images", images).set("warm.spread", "0s").set("warm.disk_floor_gb", floor);
+        settings
+    };
+    // No disk has so much.
+    let mut agents =
+        cluster.start_agents(endpoints, |_| settings(&[&image, "127.0.0.1:1/none:1"], 1_000_000))?;
+    let agent = &mut agents[0];
+    agent.wait_ready(SOON).await?;
+    let metric = async |agent: &agent::Agent, wanted: &str| {
+        wait::until(wanted, SOON, async || match agent.get("/metrics").await {
+            Ok(answer) if answer.text().contains(wanted) => Ok(()),
+            Ok(answer) => Err(answer.text()),
+            Err(error) => Err(error.to_string()),
+        })
+        .await
+    };
+    metric(agent, "emr_ecr_agent_warm_pulls_total{result=\"disk_floor\"} 2\n").await?;
+    let images = async || node.run(&["/usr/bin/docker", "images", "--format={{.Repository}}:{{.Tag}}"]).await;
+    assert_eq!(images().await?.trim(), "foreign:1");
+
+    let change = |settings: &Settings| -> Outcome {
+        node.files().write_settings(settings)?;
+        Ok(agents[0].signal(Signal::SIGHUP)?)
+    };
+    change(&settings(&[&image, "127.0.0.1:1/none:1"], 0))?;
+    let agent = &agents[0];
+    metric(agent, "emr_ecr_agent_warm_images{state=\"on_node\"} 1\n").await?;
+    metric(agent, "emr_ecr_agent_warm_pulls_total{result=\"failed\"}").await?;
+    let on_node = images().await?;
+    assert!(on_node.contains(&image) && on_node.contains(MARKS), "{on_node}");
+    let left = fs::read_dir(node.files().path(""))?.flatten();
+    let configs = left.filter(|entry| entry.file_name().to_string_lossy().contains("-docker-")).count();
+    assert!(configs <= 1, "the pull that is tried again may have one");
+
+    let copy = published.beside("copy.json");
+    published.shell(&["-cp", published.path(), &copy]).await?;
+    let first = ecr.newest(REGION).ok_or("no token was issued")?;
+    let calls = ecr.calls().len();
+    imds.set_role("replaced");
+    agent.signal(Signal::SIGHUP)?;
+    ecr.wait_for_calls(calls + 1, SOON).await?;
+    let second = ecr.newest(REGION).ok_or("no token was issued")?;
+    published.wait_for_auth(&registry.host(), &second.auth()).await?;
+    let launch = Launch::docker(&image, RAN).client_config(&published.client().uri(&copy));
+    let launched = cluster.launch(&launch).await?;
+    assert_eq!(launched.exit_code, Some(77), "a dead token matters no more: {}", launched.diagnostics);
+
+    change(&settings(&[], 0))?;
+    wait::until("the end of what the agent pulled", SOON, async || {
+        let left = images().await.map_err(|error| error.to_string())?;
+        if left.trim() == "foreign:1" { Ok(()) } else { Err(left) }
+    })
+    .await?;
+    let failed = cluster.launch(&launch).await?;
+    assert_eq!(failed.exit_code, Some(7), "{}", failed.diagnostics);
+    for token in [first, second] {
+        assert!(!agents[0].log_text().contains(token.password()));
+    }
+    Ok(())
 }

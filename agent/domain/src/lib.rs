@@ -20,3 +20,4 @@ pub mod settings;
 mod shell;
 pub mod status;
 pub mod time;
+pub mod warming;

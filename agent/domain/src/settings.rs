@@ -41,6 +41,7 @@ pub struct Settings {
     pub emr_info_dir: PathBuf,
     pub refresh: RefreshSettings,
     pub deadlines: Deadlines,
+    pub warm: WarmSettings,
     /// Address of the health endpoint.
     pub listen: SocketAddr,
     /// Names that health requests may be for in addition to this machine's own.
@@ -121,6 +122,16 @@ impl Deadlines {
     }
 }
 
+/// Which images are pulled before a job asks for them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WarmSettings {
+    pub images: Vec<String>,
+    /// Over how long the nodes of a cluster spread the start of their pulls.
+    pub spread: Duration,
+    /// What a pull leaves free where Docker keeps its images, in gigabytes.
+    pub disk_floor_gb: u64,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogSettings {
     pub format: LogFormat,
@@ -199,6 +210,7 @@ impl Default for Settings {
                 files: Duration::from_secs(20),
                 block_report: Duration::from_secs(30),
             },
+            warm: WarmSettings { images: Vec::new(), spread: Duration::from_secs(5 * 60), disk_floor_gb: 20 },
             listen: SocketAddr::from(([127, 0, 0, 1], 9470)),
             health_hosts: Vec::new(),
             health_socket: "/run/emr-ecr-agent/status.sock".into(),
@@ -316,6 +328,13 @@ impl Settings {
             table.set("files", &mut self.deadlines.files, |v| duration(v, least, most));
             table.set("block_report", &mut self.deadlines.block_report, |v| duration(v, least, most));
         });
+        root.table("warm", |table| {
+            table.set("images", &mut self.warm.images, images);
+            table.set("spread", &mut self.warm.spread, |v| {
+                duration(v, Duration::ZERO, Duration::from_secs(12 * 3600))
+            });
+            table.set("disk_floor_gb", &mut self.warm.disk_floor_gb, gigabytes);
+        });
         root.table("health", |table| {
             table.set("listen", &mut self.listen, socket_address);
             table.set("hosts", &mut self.health_hosts, host_names);
@@ -386,6 +405,24 @@ fn entry_names(value: &Value<'_>) -> Result<Vec<EntryName>, String> {
     const ALLOWED: &str = "must be a list of names as in \"auths\", such as [\"harbor.example.com\"], or []";
     let names = value.strings().ok_or(ALLOWED)?;
     names.into_iter().map(|name| EntryName::parse(name).ok_or_else(|| ALLOWED.to_owned())).collect()
+}
+
+fn images(value: &Value<'_>) -> Result<Vec<String>, String> {
+    const ALLOWED: &str = "must be a list of images as jobs name them, such as [\"123456789123.dkr.ecr.us-east-1.amazonaws.com/app:v1\"]";
+    let images = value.strings().ok_or(ALLOWED)?;
+    let is_image = |image: &&str| hadoop_rules::image_name::is_valid(image.as_bytes());
+    if !images.iter().all(is_image) {
+        return Err(ALLOWED.to_owned());
+    }
+    Ok(images.into_iter().map(str::to_owned).collect())
+}
+
+fn gigabytes(value: &Value<'_>) -> Result<u64, String> {
+    let most = 0..=1_000_000;
+    let given = value.integer().and_then(|given| u64::try_from(given).ok());
+    given
+        .filter(|given| most.contains(given))
+        .ok_or_else(|| "must be a whole number from 0 to 1000000".to_owned())
 }
 
 fn absolute_path(value: &Value<'_>) -> Result<PathBuf, String> {

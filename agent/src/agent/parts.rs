@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use domain::check::{self, AwsOutcome, DockerEngine, Inputs};
-use domain::credentials::{Principal, StaticCredentials, Token, TokenScope};
+use domain::credentials::{Credentials, Principal, StaticCredentials, Token, TokenScope};
 use domain::problem::Problem;
 use domain::refresh::Probe;
 use domain::registry::HostName;
@@ -55,6 +55,9 @@ pub trait World {
     /// Checks what was read. That resolves paths on the node, and so may hang.
     fn check(&self, settings: &Settings, inputs: Inputs<'static>)
     -> Call<'_, Result<check::Report, Problem>>;
+
+    /// Has the images of the settings pulled with these credentials, beside the loop, which does not wait for it.
+    fn warm(&self, settings: &Settings, credentials: Credentials);
 
     /// Takes the present state of the watched files as known.
     fn settle(&self, settings: &Settings) -> Call<'_, ()>;

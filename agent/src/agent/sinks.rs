@@ -258,7 +258,7 @@ impl Agent {
     }
 
     /// What the document is to hold: the static credentials and the tokens.
-    fn living_credentials(&self, which: Which) -> Credentials {
+    pub(super) fn living_credentials(&self, which: Which) -> Credentials {
         let file = self.state.static_credentials.as_ref();
         let mut credentials = file.map_or_else(Credentials::new, StaticCredentials::credentials);
         let audience = match which {

@@ -14,7 +14,9 @@ use domain::check::{
     self, Access, AwsOutcome, Content, DockerEngine, HadoopVersion, Inputs, NodeInputs, Permissions, TextFile,
 };
 use domain::cluster::NodeNote;
-use domain::credentials::{EntryName, Origin, Principal, Secret, StaticCredentials, Token, TokenScope};
+use domain::credentials::{
+    Credentials, EntryName, Origin, Principal, Secret, StaticCredentials, Token, TokenScope,
+};
 use domain::documents::plan::{Attributes, Found, Plan};
 use domain::documents::{Document, PublishedDocument};
 use domain::problem::Problem;
@@ -150,6 +152,8 @@ impl World for TestWorld {
     fn check(&self, _: &Settings, inputs: Inputs<'static>) -> Call<'_, Result<check::Report, Problem>> {
         Box::pin(ready(Ok(check::run(&inputs))))
     }
+
+    fn warm(&self, _: &Settings, _: Credentials) {}
 
     fn settle(&self, _: &Settings) -> Call<'_, ()> {
         Box::pin(ready(()))

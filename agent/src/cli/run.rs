@@ -33,7 +33,7 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
     let ended = runtime.block_on(async {
         let clock = Clock::start();
         let metrics = Metrics::new()?;
-        let node = Node::watched(clock, options.config.file())?;
+        let node = Node::watched(clock, options.config.file(), metrics.clone())?;
         tracing::info!(version = env!("CARGO_PKG_VERSION"), listen = %settings.listen, "started");
         let (listen, socket) = (settings.listen, settings.health_socket.clone());
         let (listening, socket_listening) = (Listening::default(), Listening::default());

@@ -1,10 +1,7 @@
 //! `try`: pulls an image and runs Java in it on this node, with the credentials that a job would get.
 
 use std::ffi::OsString;
-use std::fs;
-use std::io::Write as _;
 use std::os::unix::ffi::OsStringExt as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -14,8 +11,6 @@ use domain::check::{self, docker_architecture, docker_program};
 use hadoop_rules::client_config::{self, Credentials};
 use jiff::Timestamp;
 use serde::Serialize;
-use serde_json::{Map, Value, json};
-use zeroize::Zeroizing;
 
 use super::check::online;
 use super::{ConfigOption, Exit, FAILURE, USAGE, output, runtime};
@@ -96,7 +91,7 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
         match credentials(read.as_deref()) {
             Ok(credentials) => {
                 if let Err(error) = attempt(&mut trial, &program, &credentials, options).await {
-                    trial.failures.push(chain(error.as_ref()));
+                    trial.failures.push(chain(&error));
                 }
             }
             Err(why) => trial.failures.push(format!("{}: {why}", trial.client_config)),
@@ -133,10 +128,9 @@ async fn attempt(
     program: &Path,
     credentials: &Credentials,
     options: &Options,
-) -> Result<(), Box<dyn std::error::Error>> {
-    let directory = tempfile::Builder::new().prefix("emr-ecr-agent-try-").tempdir()?;
-    write_config(&directory.path().join("config.json"), credentials)?;
-    let docker = DockerCli::new(program.to_owned(), directory.path().to_owned());
+) -> Result<(), DockerCliError> {
+    let auths = credentials.iter().map(|(name, auth)| (name.as_str(), auth.expose()));
+    let docker = DockerCli::new(program.to_owned(), &std::env::temp_dir(), auths)?;
     let image = options.image.as_str();
     trial.on_node = docker.image(image, DEADLINE).await?.is_some();
     if !trial.on_node {
@@ -146,7 +140,7 @@ async fn attempt(
     if !trial.on_node && !options.keep {
         docker.remove_image(image, DEADLINE).await?;
     }
-    Ok(tried?)
+    tried
 }
 
 async fn try_java(trial: &mut Trial, docker: &DockerCli, image: &str) -> Result<(), DockerCliError> {
@@ -162,15 +156,6 @@ async fn try_java(trial: &mut Trial, docker: &DockerCli, image: &str) -> Result<
     let printed = docker.run_in(image, &container, &["java", "-version"], DEADLINE).await?;
     trial.java = printed.lines().find(|line| line.contains("version")).map(|line| line.trim().to_owned());
     Ok(())
-}
-
-/// What YARN writes for docker, for root alone.
-fn write_config(path: &Path, credentials: &Credentials) -> std::io::Result<()> {
-    let entries = credentials.iter().map(|(name, auth)| (name.clone(), json!({ "auth": auth.expose() })));
-    let auths: Map<String, Value> = entries.collect();
-    let text = Zeroizing::new(json!({ "auths": auths }).to_string());
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(text.as_bytes())
 }
 
 impl Trial {

@@ -1,14 +1,19 @@
 //! The docker command, as container-executor runs it: with a directory for its config, and no environment.
 
 use std::ffi::OsStr;
-use std::io;
-use std::path::PathBuf;
+use std::fs;
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use tempfile::TempDir;
 use thiserror::Error;
 use tokio::process::Command;
+use zeroize::Zeroizing;
 
 /// How much of what docker printed is kept.
 const MOST_OUTPUT: usize = 64 << 10;
@@ -22,15 +27,20 @@ pub(crate) enum DockerCliError {
     /// With docker's own words.
     #[error("docker {operation} failed: {text}")]
     Failed { operation: &'static str, text: String },
+    #[error("cannot write a Docker config for one command in {}", directory.display())]
+    Config { directory: PathBuf, source: io::Error },
     #[error("docker inspect printed no description of {image}")]
     Inspect { image: String, source: serde_json::Error },
 }
 
-/// The docker command with one config directory.
+/// How its directories begin.
+const PREFIX: &str = "emr-ecr-agent-docker-";
+
+/// The docker command with a config directory of its own, which root alone can read, and which goes with it.
 #[derive(Debug)]
 pub(crate) struct DockerCli {
     program: PathBuf,
-    config: PathBuf,
+    config: TempDir,
 }
 
 /// What Docker knows of an image.
@@ -40,11 +50,39 @@ pub(crate) struct Image {
     /// In bytes, unpacked.
     pub size: u64,
     pub architecture: String,
+    /// All its names with a tag.
+    #[serde(default)]
+    pub repo_tags: Vec<String>,
+    /// All its names with a digest.
+    #[serde(default)]
+    pub repo_digests: Vec<String>,
+}
+
+/// Removes what a killed process left in `directory`.
+pub(crate) fn sweep(directory: &Path) {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(PREFIX) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 impl DockerCli {
-    pub(crate) fn new(program: PathBuf, config: PathBuf) -> Self {
-        Self { program, config }
+    /// With these values of `auth` by name, as YARN writes them, in a file below `directory`.
+    pub(crate) fn new<'a>(
+        program: PathBuf,
+        directory: &Path,
+        auths: impl Iterator<Item = (&'a str, &'a str)>,
+    ) -> Result<Self, DockerCliError> {
+        let failed = |source| DockerCliError::Config { directory: directory.to_owned(), source };
+        let config = tempfile::Builder::new().prefix(PREFIX).tempdir_in(directory).map_err(failed)?;
+        let auths: Map<String, Value> =
+            auths.map(|(name, auth)| (name.to_owned(), json!({ "auth": auth }))).collect();
+        let text = Zeroizing::new(json!({ "auths": auths }).to_string());
+        let path = config.path().join("config.json");
+        let opened = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+        opened.and_then(|mut file| file.write_all(text.as_bytes())).map_err(failed)?;
+        Ok(Self { program, config })
     }
 
     /// Pulls the image; returns how long it took.
@@ -90,6 +128,26 @@ impl DockerCli {
         ran
     }
 
+    /// Gives the image another name.
+    pub(crate) async fn tag(
+        &self,
+        image: &str,
+        name: &str,
+        deadline: Duration,
+    ) -> Result<(), DockerCliError> {
+        self.run("tag", ["--", image, name], deadline).await.map(drop)
+    }
+
+    /// The tags of a repository on this node.
+    pub(crate) async fn tags(
+        &self,
+        repository: &str,
+        deadline: Duration,
+    ) -> Result<Vec<String>, DockerCliError> {
+        let listed = self.run("images", ["--format={{.Tag}}", "--", repository], deadline).await?;
+        Ok(listed.split_whitespace().map(str::to_owned).collect())
+    }
+
     pub(crate) async fn remove_image(&self, image: &str, deadline: Duration) -> Result<(), DockerCliError> {
         self.run("rmi", ["--", image], deadline).await.map(drop)
     }
@@ -102,7 +160,7 @@ impl DockerCli {
         deadline: Duration,
     ) -> Result<String, DockerCliError> {
         let mut command = Command::new(&self.program);
-        command.env_clear().arg("--config").arg(&self.config).arg(operation).args(arguments);
+        command.env_clear().arg("--config").arg(self.config.path()).arg(operation).args(arguments);
         command.stdin(Stdio::null()).kill_on_drop(true);
         let ended = tokio::time::timeout(deadline, command.output()).await;
         let ended = ended.map_err(|_| DockerCliError::Timeout { operation, deadline })?;

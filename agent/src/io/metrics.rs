@@ -40,6 +40,8 @@ pub struct Metrics {
     findings: GaugeVec,
     settings_valid: IntGauge,
     clock_skew: Gauge,
+    warm_images: GaugeVec,
+    warm_pulls: IntCounterVec,
     ready: IntGauge,
     live: IntGauge,
     first_ready: Gauge,
@@ -135,6 +137,16 @@ impl Metrics {
             findings: with.gauges("findings", "Findings in the node's files, by severity.", &["severity"])?,
             settings_valid: with.gauge("config_valid", "Whether the last reload of agent.toml succeeded.")?,
             clock_skew: with.real_gauge("clock_skew_seconds", "Server clock minus local clock.")?,
+            warm_images: with.gauges(
+                "warm_images",
+                "Images of warm.images, by whether they are on the node or missing.",
+                &["state"],
+            )?,
+            warm_pulls: with.counters(
+                "warm_pulls_total",
+                "Pulls of images of warm.images, by result.",
+                &["result"],
+            )?,
             ready: with.gauge("ready", "Whether the node is ready.")?,
             live: with.gauge("live", "Whether the main loop makes progress.")?,
             first_ready: with.real_gauge(
@@ -170,6 +182,17 @@ impl Metrics {
 
     pub fn set_first_ready(&self, after_boot: Duration) {
         self.first_ready.set(after_boot.as_secs_f64());
+    }
+
+    pub fn set_warm_images(&self, on_node: usize, missing: usize) {
+        for (state, count) in [("on_node", on_node), ("missing", missing)] {
+            self.warm_images.with_label_values(&[state]).set(count as f64);
+        }
+    }
+
+    /// `result` is `ok`, `failed` or `disk_floor`.
+    pub fn count_warm_pull(&self, result: &str) {
+        self.warm_pulls.with_label_values(&[result]).inc();
     }
 
     /// `result` is `ok`, `unchanged` or `failed`.

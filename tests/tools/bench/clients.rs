@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use domain::check::{self, DockerEngine, HadoopVersion, Inputs};
-use domain::credentials::{StaticCredentials, Token};
+use domain::credentials::{Credentials, StaticCredentials, Token};
 use domain::problem::Problem;
 use domain::refresh::{Probe, ProbeResult};
 use domain::registry::HostName;
@@ -172,6 +172,8 @@ impl World for LightNode {
     fn check(&self, _: &Settings, inputs: Inputs<'static>) -> Call<'_, Result<check::Report, Problem>> {
         Box::pin(ready(Ok(check::run(&inputs))))
     }
+
+    fn warm(&self, _: &Settings, _: Credentials) {}
 
     fn settle(&self, _: &Settings) -> Call<'_, ()> {
         Box::pin(ready(()))

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use domain::check::{self, Access, AwsOutcome, Content, DockerEngine, HadoopVersion, Inputs, TextFile};
 use domain::cluster::NodeNote;
-use domain::credentials::{Origin, Principal, Secret, StaticCredentials, Token, TokenScope};
+use domain::credentials::{Credentials, Origin, Principal, Secret, StaticCredentials, Token, TokenScope};
 use domain::documents::Document;
 use domain::documents::plan::{Attributes, Found, Plan};
 use domain::problem::Problem;
@@ -238,6 +238,8 @@ impl World for Node {
     fn check(&self, _: &Settings, inputs: Inputs<'static>) -> Call<'_, Result<check::Report, Problem>> {
         Box::pin(ready(Ok(check::run(&inputs))))
     }
+
+    fn warm(&self, _: &Settings, _: Credentials) {}
 
     fn settle(&self, _: &Settings) -> Call<'_, ()> {
         Box::pin(ready(()))

@@ -1,0 +1,234 @@
+//! Pulls images before a job asks for them, beside the main loop; removes those that it pulled once nobody wants them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use domain::credentials::Credentials;
+use domain::refresh::schedule::{jitter_fraction, retry_after};
+use domain::settings::{Settings, WarmSettings};
+use domain::warming::{MARKS, Next, Warming, mark_of};
+use thiserror::Error;
+use tokio::sync::watch;
+
+use crate::io::docker_cli::{self, DockerCli, DockerCliError};
+use crate::io::metrics::Metrics;
+use crate::io::{chain, docker};
+
+/// A large image over a slow line.
+const PULL_DEADLINE: Duration = Duration::from_secs(60 * 60);
+const DEADLINE: Duration = Duration::from_secs(60);
+/// How often free space is looked at during a pull.
+const LOOK: Duration = Duration::from_secs(2);
+const REST: Duration = Duration::from_secs(10 * 60);
+const GIGABYTE: u64 = 1_000_000_000;
+
+/// Finds the docker command, if containers run on this node.
+type FindDocker = fn(&Settings) -> Option<PathBuf>;
+
+/// A task that warms images until the runtime ends.
+#[derive(Debug)]
+pub(crate) struct Warmer {
+    orders: watch::Sender<Option<Order>>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Order {
+    settings: Settings,
+    credentials: Credentials,
+}
+
+#[derive(Debug, Error)]
+enum WarmError {
+    #[error("this node runs no containers, or has no docker command")]
+    NoDocker,
+    #[error(transparent)]
+    Cli(#[from] DockerCliError),
+    #[error("a call to files panicked")]
+    Panicked,
+}
+
+/// How a pull ended.
+enum Pulled {
+    /// It was on the node.
+    Found,
+    After(Duration),
+    DiskFloor,
+}
+
+impl Warmer {
+    pub(crate) fn start(find_docker: FindDocker, node: &str, metrics: Metrics) -> Self {
+        let (orders, receiver) = watch::channel(None);
+        let work = Work {
+            find_docker,
+            jitter: jitter_fraction(node),
+            metrics,
+            warming: Warming::default(),
+            told: BTreeMap::new(),
+            began: Instant::now(),
+        };
+        tokio::spawn(work.go_on(receiver));
+        Self { orders }
+    }
+
+    /// What is wanted from now on, by settings that may be the same as before.
+    pub(crate) fn order(&self, settings: &Settings, credentials: Credentials) {
+        self.orders.send_if_modified(|known| {
+            if known.is_none() && settings.warm.images.is_empty() {
+                return false;
+            }
+            let order = Order { settings: settings.clone(), credentials };
+            let is_new = known.as_ref() != Some(&order);
+            *known = Some(order);
+            is_new
+        });
+    }
+}
+
+struct Work {
+    find_docker: FindDocker,
+    jitter: f64,
+    metrics: Metrics,
+    warming: Warming,
+    /// The last error of each image, which is logged once.
+    told: BTreeMap<String, String>,
+    began: Instant,
+}
+
+impl Work {
+    async fn go_on(mut self, mut orders: watch::Receiver<Option<Order>>) {
+        let mut known: Option<WarmSettings> = None;
+        let (mut remove_at, mut failures) = (None, 0_u32);
+        loop {
+            let order = orders.borrow_and_update().clone();
+            let now = self.began.elapsed();
+            let mut rest = REST;
+            if let Some(order) = order {
+                let warm = &order.settings.warm;
+                if known.as_ref() != Some(warm) {
+                    self.warming.want(&warm.images, warm.spread.mul_f64(self.jitter), now);
+                    self.warming.forget_failures(now);
+                    self.told.clear();
+                    (known, remove_at, failures) = (Some(warm.clone()), Some(now), 0);
+                }
+                if remove_at.is_some_and(|at| at <= now) {
+                    // As long as a container uses an image, it stays.
+                    let removed = self.remove_unwanted(&order).await;
+                    failures = failures.saturating_add(1);
+                    remove_at = removed.is_err().then(|| now + retry_after(failures, 1.0));
+                }
+                rest = remove_at.map_or(rest, |at| rest.min(at.saturating_sub(now)));
+                match self.warming.next(now) {
+                    Next::Pull(image) => {
+                        self.warm(&order, &image).await;
+                        rest = Duration::ZERO;
+                    }
+                    Next::Rest(until) => rest = rest.min(until.saturating_sub(now)),
+                    Next::Nothing => {}
+                }
+                let (on_node, missing) = self.warming.count();
+                self.metrics.set_warm_images(on_node, missing);
+            }
+            tokio::select! {
+                changed = orders.changed() => if changed.is_err() { return },
+                () = tokio::time::sleep(rest) => {}
+            }
+        }
+    }
+
+    async fn warm(&mut self, order: &Order, image: &str) {
+        let pulled = self.pull(order, image).await;
+        let now = self.began.elapsed();
+        let error = match pulled {
+            Ok(Pulled::Found) => return self.warming.is_on_node(image),
+            Ok(Pulled::After(took)) => {
+                self.metrics.count_warm_pull("ok");
+                tracing::info!(image, seconds = took.as_secs_f64(), "image warmed");
+                return self.warming.is_on_node(image);
+            }
+            Ok(Pulled::DiskFloor) => {
+                self.metrics.count_warm_pull("disk_floor");
+                self.warming.disk_is_full(image, now);
+                format!("it would leave less than {} GB free", order.settings.warm.disk_floor_gb)
+            }
+            Err(error) => {
+                self.metrics.count_warm_pull("failed");
+                self.warming.failed(image, now, self.jitter);
+                chain(&error)
+            }
+        };
+        if self.told.insert(image.to_owned(), error.clone()).as_ref() != Some(&error) {
+            tracing::warn!(image, error, "image not warmed");
+        }
+    }
+
+    async fn pull(&self, order: &Order, image: &str) -> Result<Pulled, WarmError> {
+        let docker = self.docker(order).await?;
+        if docker.image(image, DEADLINE).await?.is_some() {
+            return Ok(Pulled::Found);
+        }
+        let floor = order.settings.warm.disk_floor_gb;
+        if is_below(floor).await {
+            return Ok(Pulled::DiskFloor);
+        }
+        let took = tokio::select! {
+            pulled = docker.pull(image, PULL_DEADLINE) => pulled?,
+            // The engine ends a pull whose client has gone.
+            () = falls_below(floor) => return Ok(Pulled::DiskFloor),
+        };
+        docker.tag(image, &format!("{MARKS}:{}", mark_of(image)), DEADLINE).await?;
+        Ok(Pulled::After(took))
+    }
+
+    /// Removes what the agent pulled and nobody wants any more.
+    async fn remove_unwanted(&self, order: &Order) -> Result<(), WarmError> {
+        let wanted: BTreeSet<String> =
+            order.settings.warm.images.iter().map(|image| mark_of(image)).collect();
+        let docker = self.docker(order).await?;
+        let marks = docker.tags(MARKS, DEADLINE).await?;
+        for mark in marks.iter().filter(|mark| !wanted.contains(*mark)) {
+            let marked = format!("{MARKS}:{mark}");
+            let Some(known) = docker.image(&marked, DEADLINE).await? else { continue };
+            let mut names = known.repo_tags.iter().chain(&known.repo_digests);
+            let is_it = |name: &str| mark_of(name) == *mark;
+            // Who names no tag means the latest.
+            if let Some(name) = names.find(|name| is_it(name) || is_it(name.trim_end_matches(":latest"))) {
+                docker.remove_image(name, DEADLINE).await?;
+                tracing::info!(image = name, "image removed");
+            }
+            docker.remove_image(&marked, DEADLINE).await?;
+        }
+        Ok(())
+    }
+
+    /// The command with the agent's own credentials, beside the agent's socket, where only root can write.
+    async fn docker(&self, order: &Order) -> Result<DockerCli, WarmError> {
+        let (find_docker, Order { settings, credentials }) = (self.find_docker, order.clone());
+        let made = tokio::task::spawn_blocking(move || {
+            let program = find_docker(&settings).ok_or(WarmError::NoDocker)?;
+            let directory = settings.health_socket.parent().unwrap_or(Path::new("/"));
+            docker_cli::sweep(directory);
+            let auths = credentials.iter().map(|(name, known)| (name.as_str(), known.auth().expose()));
+            Ok(DockerCli::new(program, directory, auths)?)
+        });
+        made.await.map_err(|_| WarmError::Panicked)?
+    }
+}
+
+async fn falls_below(floor: u64) {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        if is_below(floor).await {
+            return;
+        }
+    }
+}
+
+/// Whether less than that is free where Docker keeps its images; what cannot be seen counts as full.
+async fn is_below(floor: u64) -> bool {
+    if floor == 0 {
+        return false;
+    }
+    let root = docker::ask(&[], &[]).await.data_root;
+    root.is_none_or(|root| root.free / GIGABYTE < floor)
+}
