@@ -233,6 +233,33 @@ fn parts<'t, const N: usize, const M: usize>(text: &'t str, marks: [&str; N]) ->
     found.try_into().expect("one more part than marks")
 }
 
+/// Region, endpoint and proxy are for the downloads alone: neither settings nor the daemon's variables have them.
+#[test]
+fn downloads_go_where_they_are_told() -> Outcome {
+    let script = r#"printf '#!/bin/sh\necho "${0##*/} $*; $HTTPS_PROXY" >>/mnt/asked; exit 1\n' >/mnt/tools/aws
+chmod 755 /mnt/tools/aws && cp /mnt/tools/aws /mnt/tools/curl
+options='--region eu-west-1 --endpoint https://vpce-1.s3.example --proxy http://proxy:3128'
+for from in s3://bucket/agent/ https://packages.example/agent/; do
+    ! install --from $from $options --config ${from}agent.toml || exit 9
+done
+! install --from s3://bucket/agent/ || exit 9
+[[ $(grep -c '; http://proxy:3128$' /mnt/asked) == 2 ]]
+echo; sed 's#/tmp/[^ ;]*#FILE#; s# FILE; http.*##; s# --proto.*##' /mnt/asked
+! install --from /mnt/package $options --config s3://bucket/agent.toml || exit 9
+install --from /mnt/package $options
+! grep -rE 'proxy|vpce|eu-west' /etc/emr-ecr-agent || exit 9"#;
+    let Some(text) = succeeds(script)? else { return Ok(()) };
+    for line in [
+        "aws s3 cp --only-show-errors --region eu-west-1 --endpoint-url https://vpce-1.s3.example s3://bucket/agent/SHA256SUMS",
+        "curl --fail --silent --show-error --retry 2 --output FILE",
+        "aws s3 cp --only-show-errors s3://bucket/agent/SHA256SUMS FILE; ",
+        "emr-ecr-agent: NOT INSTALLED: cannot get settings s3://bucket/agent.toml",
+    ] {
+        assert!(text.lines().any(|shown| shown == line), "{line}: {text}");
+    }
+    Ok(())
+}
+
 #[test]
 fn an_upgrade_that_fails_goes_back() -> Outcome {
     let script = r#"variant good 's/version=1/version=2/'
