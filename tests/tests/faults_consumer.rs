@@ -269,22 +269,30 @@ impl World {
     async fn layer_cut_for_good(&mut self) -> Outcome {
         self.gate.set_fault(Some(Fault::Cut));
         self.is_ready().await?;
-        failed(&self.launch().await?, 7, "unexpected EOF");
+        failed(&self.launch().await?, 7, "\": EOF.");
         self.gate.set_fault(None);
         self.is_healed().await
     }
 
     /// A container of the first NodeManager ends under the second, which knows its exit code.
     async fn node_manager_restarted(&mut self) -> Outcome {
+        const HAS_PID: &str =
+            "for file in \"$0\"/*/*/*.pid; do kill -0 \"$(cat \"$file\")\" && exit 0; done; exit 1";
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let port = listener.local_addr()?.port();
         let command = format!("exec 3<>/dev/tcp/127.0.0.1/{port} && read -r <&3; {RAN}");
         let (rest, wanted) = (self.cluster.rest(), self.wanted(&command));
         let launch = async { Outcome::Ok(rest.launch(&wanted).await?) };
+        let private = self.node().files().path("nm-local/nmPrivate").display().to_string();
         let node = &mut self.cluster.nodes_mut()[0];
         let agent = self.agent.as_mut().ok_or("no agent runs")?;
         let restart = async {
             let (mut container, _) = timeout(SOON, listener.accept()).await??;
+            // Without it, the second NodeManager gives the container up for lost.
+            wait::until("the container's pid file", SOON, async || {
+                node.run(&["/bin/sh", "-c", HAS_PID, &private]).await
+            })
+            .await?;
             node.kill_node_manager().await?;
             provoke_pass(agent).await?;
             agent.wait_ready(SOON).await?;

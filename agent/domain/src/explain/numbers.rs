@@ -108,6 +108,10 @@ pub const EXIT_CODES: &[Number] = &[
     container(137, "the container was killed (SIGKILL): out of memory, or ended by YARN"),
     container(139, "the program in the container crashed (SIGSEGV)"),
     container(143, "the container was asked to end (SIGTERM): by YARN, or because its application had ended"),
+    node_manager(
+        154,
+        "the NodeManager was restarted while the container started or ran, and could not learn how it ended",
+    ),
     executor(
         255,
         "container-executor refused the user: banned.users, min.user.id or allowed.system.users",

@@ -134,8 +134,14 @@ pub(super) const TEXTS: &[Text] = &[
     ),
     without_finding(
         "docker: unexpected EOF.",
-        "a connection broke while the image was pulled: the Docker daemon was killed or restarted, or the registry cut off a layer again and again",
+        "the connection to the Docker daemon broke while it pulled the image: the daemon was killed or restarted",
         "systemctl status docker",
+    ),
+    of(
+        r#"docker: Get "{url}": EOF."#,
+        "the registry, or what is between, broke off the transfer of a layer, and each of Docker's further attempts",
+        codes::REGISTRY_UNREACHABLE,
+        CHECK_IMAGE,
     ),
     without_finding(
         "no space left on device",
