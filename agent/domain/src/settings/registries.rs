@@ -1,8 +1,8 @@
 //! The `[[registries]]` tables: which registries to serve, under which names, and with which AWS identity their tokens
 //! are requested.
 
-use super::host_names;
 use super::reader::{Section, Value};
+use super::values::host_names;
 use crate::credentials::{
     AwsIdentity, Endpoint, ExternalId, ProfileName, Role, RoleArn, SessionName, TokenScope,
 };
