@@ -8,6 +8,8 @@ use crate::refresh::schedule::retry_after;
 
 /// The repository of the marks: the engine itself remembers what the agent pulled, over restarts and reboots.
 pub const MARKS: &str = "emr-ecr-agent-warm";
+/// A pull costs a registry more than a token costs ECR: it is repeated that much later.
+const SLOWER: u32 = 15;
 /// How long a full disk is left alone.
 const FULL_REST: Duration = Duration::from_secs(10 * 60);
 
@@ -68,7 +70,7 @@ impl Warming {
 
     /// The pull failed; `random` is in `0.0..1.0`.
     pub fn failed(&mut self, image: &str, now: Duration, random: f64) {
-        self.put_off(image, |failures| now + retry_after(failures, random));
+        self.put_off(image, |failures| now + SLOWER * retry_after(failures, random));
     }
 
     /// There is no room for it.

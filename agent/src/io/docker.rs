@@ -113,7 +113,7 @@ async fn info(sender: &mut SendRequest<Empty<Bytes>>) -> Option<Info> {
 }
 
 /// What root may still write there; `None` if the file system does not tell.
-async fn free_space(path: String) -> Option<DataRoot> {
+pub(crate) async fn free_space(path: String) -> Option<DataRoot> {
     let asked = tokio::task::spawn_blocking(move || {
         let found = statvfs(Path::new(&path)).ok()?;
         let free = found.blocks_free().checked_mul(found.fragment_size())?;

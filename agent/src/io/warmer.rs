@@ -44,6 +44,8 @@ enum WarmError {
     NoDocker,
     #[error(transparent)]
     Cli(#[from] DockerCliError),
+    #[error("Docker does not tell where it keeps its images, and so how much is free there")]
+    Space,
     #[error("a call to files panicked")]
     Panicked,
 }
@@ -153,7 +155,7 @@ impl Work {
             }
             Err(error) => {
                 self.metrics.count_warm_pull("failed");
-                self.warming.failed(image, now, self.jitter);
+                self.warming.failed(image, now, 0.5 + self.jitter / 2.0);
                 chain(&error)
             }
         };
@@ -167,14 +169,15 @@ impl Work {
         if docker.image(image, DEADLINE).await?.is_some() {
             return Ok(Pulled::Found);
         }
-        let floor = order.settings.warm.disk_floor_gb;
-        if is_below(floor).await {
+        let floor = order.settings.warm.disk_floor_gb * GIGABYTE;
+        let root = docker::ask(&[], &[]).await.data_root.ok_or(WarmError::Space)?;
+        if root.free < floor {
             return Ok(Pulled::DiskFloor);
         }
         let took = tokio::select! {
             pulled = docker.pull(image, PULL_DEADLINE) => pulled?,
             // The engine ends a pull whose client has gone.
-            () = falls_below(floor) => return Ok(Pulled::DiskFloor),
+            () = falls_below(floor, root.path) => return Ok(Pulled::DiskFloor),
         };
         docker.tag(image, &format!("{MARKS}:{}", mark_of(image)), DEADLINE).await?;
         Ok(Pulled::After(took))
@@ -215,20 +218,11 @@ impl Work {
     }
 }
 
-async fn falls_below(floor: u64) {
+async fn falls_below(floor: u64, path: String) {
     loop {
         tokio::time::sleep(LOOK).await;
-        if is_below(floor).await {
+        if docker::free_space(path.clone()).await.is_some_and(|root| root.free < floor) {
             return;
         }
     }
-}
-
-/// Whether less than that is free where Docker keeps its images; what cannot be seen counts as full.
-async fn is_below(floor: u64) -> bool {
-    if floor == 0 {
-        return false;
-    }
-    let root = docker::ask(&[], &[]).await.data_root;
-    root.is_none_or(|root| root.free / GIGABYTE < floor)
 }
