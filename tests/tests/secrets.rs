@@ -82,7 +82,15 @@ async fn no_output_contains_a_secret() -> Outcome {
     passes(&agent, 2).await?;
     output.push_str(&answers(&agent).await?);
     output.push_str(&process(&agent)?);
-    for command in [&["status"] as &[&str], &["status", "--json"], &["once", "--json"], &["check"]] {
+    let commands: [&[&str]; 6] = [
+        &["status"],
+        &["status", "--json"],
+        &["once", "--json"],
+        &["check"],
+        &["cluster"],
+        &["cluster", "--json"],
+    ];
+    for command in commands {
         let finished = testbed.run(command).await?;
         output.push_str(&(finished.out + &finished.err));
     }
