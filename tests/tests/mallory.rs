@@ -314,7 +314,12 @@ async fn a_directory_that_all_can_write_is_a_finding_of_the_daemon() -> Outcome 
         findings.iter().find(|finding| finding["code"] == "client-config-directory-open").map(drop)
     };
     shown(&agent, "the finding", open).await?;
-    assert!(agent.log_text().contains("client-config-directory-open"));
+    // The log follows at the end of the pass.
+    wait::until("the finding in the log", SOON, async || {
+        let log = agent.log_text();
+        if log.contains("client-config-directory-open") { Ok(()) } else { Err(log) }
+    })
+    .await?;
 
     published.shell(&["-chmod", "755", published.directory()]).await?;
     agent.signal(Signal::SIGHUP)?;
