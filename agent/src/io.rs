@@ -25,6 +25,21 @@ pub(crate) mod systemd;
 pub(crate) mod warmer;
 pub(crate) mod watcher;
 
+/// Writes JSON over several lines. One type of writer for all: each would bring its own copy of every serializer.
+pub(crate) fn write_json(
+    out: &mut dyn std::io::Write,
+    value: &impl serde::Serialize,
+) -> serde_json::Result<()> {
+    serde_json::to_writer_pretty(out, value)
+}
+
+/// The same as text.
+pub(crate) fn json(value: &impl serde::Serialize) -> serde_json::Result<String> {
+    let mut text = Vec::new();
+    write_json(&mut text, value)?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
 /// An error with all its causes, in one line.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());

@@ -2,6 +2,8 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 
+use crate::io::write_json;
+
 /// Writes the text, and nothing behind it.
 pub(super) fn print(text: &str) -> io::Result<()> {
     print_more(text).map(drop)
@@ -17,7 +19,7 @@ pub(super) fn print_more(text: &str) -> io::Result<bool> {
 pub(super) fn print_json(value: &impl serde::Serialize) -> io::Result<()> {
     // Standard output writes at each line's end, which a list of millions of entries would feel.
     let mut out = io::BufWriter::new(io::stdout().lock());
-    let written = serde_json::to_writer_pretty(&mut out, value).map_err(io::Error::from);
+    let written = write_json(&mut out, value).map_err(io::Error::from);
     is_read(written.and_then(|()| writeln!(out)).and_then(|()| out.flush())).map(drop)
 }
 

@@ -91,7 +91,7 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
             Err(why) => contents.missing.push(Missing { file, why: redaction.apply(&why) }),
         }
     }
-    archive.add("contents.json", &serde_json::to_string_pretty(&contents)?)?;
+    archive.add("contents.json", &crate::io::json(&contents)?)?;
     archive.write(&path)?;
     for Missing { file, why } in &contents.missing {
         output::tell(&format!("not in it: {file}: {}", super::check::printable(why)));
@@ -109,7 +109,7 @@ fn redaction(settings: &Settings) -> Redaction {
 }
 
 fn json_of(value: &impl Serialize) -> Result<String, String> {
-    serde_json::to_string_pretty(value).map_err(|error| chain(&error))
+    crate::io::json(value).map_err(|error| chain(&error))
 }
 
 /// Of everything that matters to a launch.

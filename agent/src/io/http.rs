@@ -24,7 +24,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::io::chain;
+use crate::io::{chain, json};
 pub(crate) use listen::Endpoint;
 use listen::{Connection, Listener};
 
@@ -181,8 +181,8 @@ fn checks(all: &[Check], wanted: &Checks) -> Response<Full<Bytes>> {
 }
 
 fn status(report: &Report) -> Response<Full<Bytes>> {
-    match serde_json::to_string_pretty(report) {
-        Ok(json) => body(StatusCode::OK, "application/json", json + "\n"),
+    match json(report) {
+        Ok(text) => body(StatusCode::OK, "application/json", text + "\n"),
         Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("cannot render the status: {error}\n")),
     }
 }
