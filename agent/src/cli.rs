@@ -18,6 +18,7 @@ mod try_image;
 mod version;
 
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
@@ -223,6 +224,26 @@ fn count(number: usize, what: &str) -> String {
 }
 
 /// A runtime on this thread alone.
-fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build()
+fn runtime() -> std::io::Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().map(Runtime)
+}
+
+/// tokio's, entered by all commands in the same way, so that the program has its loop only once.
+struct Runtime(tokio::runtime::Runtime);
+
+impl Runtime {
+    fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
+        let mut result = None;
+        let mut running: Pin<Box<dyn Future<Output = ()> + '_>> = Box::pin(async {
+            result = Some(future.await);
+        });
+        self.0.block_on(running.as_mut());
+        drop(running);
+        result.expect("the future has ended")
+    }
+
+    /// Waits for no call that still blocks.
+    fn shutdown_background(self) {
+        self.0.shutdown_background();
+    }
 }

@@ -13,6 +13,7 @@ pub mod ecr;
 pub(crate) mod hadoop_conf;
 pub mod hdfs;
 pub(crate) mod http;
+pub(crate) mod http_client;
 pub(crate) mod log;
 pub mod metrics;
 pub mod node;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use domain::problem::Problem;
 use thiserror::Error;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 
 use crate::io::chain;
 
@@ -43,12 +43,17 @@ impl BlockingCalls {
         call: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, BlockingError> {
         let idle = Arc::clone(&self.idle).try_acquire_owned().map_err(|_| BlockingError::Busy)?;
-        let running = tokio::task::spawn_blocking(move || {
+        let (sender, result) = oneshot::channel();
+        // Boxed, so that the program has the machinery of a task only once.
+        let body: Box<dyn FnOnce() + Send> = Box::new(move || {
             let _idle = idle;
-            call()
+            // Nobody may wait for it any more.
+            let _ = sender.send(call());
         });
-        match tokio::time::timeout(self.deadline, running).await {
-            Ok(ended) => ended.map_err(|_| BlockingError::Panicked),
+        tokio::task::spawn_blocking(body);
+        match tokio::time::timeout(self.deadline, result).await {
+            // A panic drops the sender.
+            Ok(result) => result.map_err(|_| BlockingError::Panicked),
             Err(_) => Err(BlockingError::Deadline { deadline: self.deadline }),
         }
     }

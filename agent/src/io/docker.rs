@@ -5,25 +5,23 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use bytes::Bytes;
 use domain::check::{DataRoot, DockerEngine};
-use http_body_util::{BodyExt as _, Empty};
-use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper::header::HOST;
-use hyper::{Request, StatusCode};
-use hyper_util::rt::TokioIo;
+use hyper::StatusCode;
 use nix::sys::statvfs::statvfs;
 use serde::Deserialize;
 use thiserror::Error;
 use tokio::net::UnixStream;
 
 use crate::io::chain;
+use crate::io::http_client::{BoxError, HttpClient};
 
 /// Where docker, which container-executor starts without an environment, looks for its engine.
 const SOCKET: &str = "/var/run/docker.sock";
 /// Longest that all requests may take; a pull under way does not delay them.
 const DEADLINE: Duration = Duration::from_secs(5);
 
+/// No description of a container, image or network, or of the engine, is longer.
+const LARGEST: usize = 4 << 20;
 /// Longest that its own description may take.
 const INFO_DEADLINE: Duration = Duration::from_secs(2);
 
@@ -31,10 +29,8 @@ const INFO_DEADLINE: Duration = Duration::from_secs(2);
 enum DockerError {
     #[error("cannot connect to {SOCKET}")]
     Connect { source: io::Error },
-    #[error("cannot request {path}")]
-    Request { path: String, source: hyper::http::Error },
     #[error("no response to {path}")]
-    Response { path: String, source: hyper::Error },
+    Response { path: String, source: BoxError },
     #[error("{path} returned HTTP {status}")]
     Status { path: String, status: StatusCode },
     #[error("no answer within {DEADLINE:?}")]
@@ -58,19 +54,16 @@ async fn look_up(
 ) -> Result<(), DockerError> {
     let stream =
         UnixStream::connect(Path::new(SOCKET)).await.map_err(|source| DockerError::Connect { source })?;
-    let handshaken = handshake(TokioIo::new(stream)).await;
-    let (mut sender, connection) =
-        handshaken.map_err(|source| DockerError::Response { path: SOCKET.to_owned(), source })?;
-    // It ends with the sender; its errors reach the requests.
-    tokio::spawn(connection);
-    exists(&mut sender, "/containers/json?limit=1").await?;
+    let connected = HttpClient::over(Box::new(stream), "docker").await;
+    let mut client = connected.map_err(|source| DockerError::Response { path: SOCKET.to_owned(), source })?;
+    exists(&mut client, "/containers/json?limit=1").await?;
     for image in images {
         // What else is in a name YARN or Docker refuses.
         let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-/:".contains(byte);
         if let Some(name) =
             std::str::from_utf8(image).ok().filter(|name| name.bytes().all(|byte| plain(&byte)))
         {
-            let known = exists(&mut sender, &format!("/images/{name}/json")).await?;
+            let known = exists(&mut client, &format!("/images/{name}/json")).await?;
             engine.images.insert(image.clone(), known);
         }
     }
@@ -78,11 +71,11 @@ async fn look_up(
         .iter()
         .filter(|name| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte)))
     {
-        let known = exists(&mut sender, &format!("/networks/{network}")).await?;
+        let known = exists(&mut client, &format!("/networks/{network}")).await?;
         engine.networks.insert(network.clone(), known);
     }
     // How it is set up is no condition of its answering.
-    if let Ok(Some(info)) = tokio::time::timeout(INFO_DEADLINE, info(&mut sender)).await {
+    if let Ok(Some(info)) = tokio::time::timeout(INFO_DEADLINE, info(&mut client)).await {
         engine.version = info.server_version;
         engine.live_restore = info.live_restore_enabled;
         engine.cgroup_driver = info.cgroup_driver;
@@ -104,11 +97,8 @@ struct Info {
     docker_root_dir: Option<String>,
 }
 
-async fn info(sender: &mut SendRequest<Empty<Bytes>>) -> Option<Info> {
-    let request = Request::get("/info").header(HOST, "docker").body(Empty::new()).ok()?;
-    sender.ready().await.ok()?;
-    let response = sender.send_request(request).await.ok()?;
-    let body = response.into_body().collect().await.ok()?.to_bytes();
+async fn info(client: &mut HttpClient) -> Option<Info> {
+    let (_, body) = client.get("/info", LARGEST).await.ok()?;
     serde_json::from_slice(&body).ok()
 }
 
@@ -123,22 +113,14 @@ pub(crate) async fn free_space(path: String) -> Option<DataRoot> {
 }
 
 /// Whether the engine has what the path names.
-async fn exists(sender: &mut SendRequest<Empty<Bytes>>, path: &str) -> Result<bool, DockerError> {
-    let named = || path.to_owned();
-    let request = Request::get(path).header(HOST, "docker").body(Empty::new());
-    let request = request.map_err(|source| DockerError::Request { path: named(), source })?;
-    let unanswered = |source| DockerError::Response { path: named(), source };
-    sender.ready().await.map_err(unanswered)?;
-    let response = sender.send_request(request).await.map_err(unanswered)?;
-    match response.status() {
-        StatusCode::OK => {
-            response.into_body().collect().await.map_err(unanswered)?;
-            Ok(true)
-        }
-        StatusCode::NOT_FOUND | StatusCode::BAD_REQUEST => {
-            response.into_body().collect().await.map_err(unanswered)?;
-            Ok(false)
-        }
-        status => Err(DockerError::Status { path: named(), status }),
+async fn exists(client: &mut HttpClient, path: &str) -> Result<bool, DockerError> {
+    let (status, _) = client
+        .get(path, LARGEST)
+        .await
+        .map_err(|source| DockerError::Response { path: path.to_owned(), source })?;
+    match status {
+        StatusCode::OK => Ok(true),
+        StatusCode::NOT_FOUND | StatusCode::BAD_REQUEST => Ok(false),
+        status => Err(DockerError::Status { path: path.to_owned(), status }),
     }
 }

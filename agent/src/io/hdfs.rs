@@ -23,6 +23,8 @@ use domain::refresh::LockState;
 use domain::settings::{Deadlines, PublishedSettings};
 use domain::status::SinkKind;
 
+use tokio::sync::oneshot;
+
 use crate::io::chain;
 use crate::sink::{
     Intent, Planner, ReconcileError, Reconciled, RefreshLock, SharedSink, Sink, StoreError as _, converge,
@@ -31,6 +33,9 @@ use connection::{ClientSpec, Connection, Session};
 pub use error::HdfsError;
 use file::{PublishedFile, Remembered};
 use worker::Worker;
+
+/// A call; it tells whether it succeeded. Boxed, so that the program has the machinery around it only once.
+type Call = Box<dyn FnOnce(Connection, PublishedSettings) -> Pin<Box<dyn Future<Output = bool>>> + Send>;
 
 /// The published copy.
 #[derive(Debug)]
@@ -111,8 +116,25 @@ impl PublishedSink {
     where
         T: Send + 'static,
         E: From<HdfsError> + Send + 'static,
-        F: Future<Output = Result<T, E>>,
+        F: Future<Output = Result<T, E>> + 'static,
     {
+        let (sender, mut result) = oneshot::channel();
+        let call: Call = Box::new(move |connection, settings| {
+            let call = call(connection, settings);
+            Box::pin(async move {
+                let result = call.await;
+                let succeeded = result.is_ok();
+                let _ = sender.send(result);
+                succeeded
+            })
+        });
+        self.run_call(call).await?;
+        // It was sent before the call ended.
+        result.try_recv().expect("the result of a call that has ended")
+    }
+
+    /// The part that all calls share.
+    async fn run_call(&mut self, call: Call) -> Result<(), HdfsError> {
         let (settings, conf_dir) = (self.settings.clone(), self.conf_dir.clone());
         let threads = self.worker.threads().clone();
         let file_system = Arc::clone(&self.file_system);
@@ -124,12 +146,11 @@ impl PublishedSink {
             });
             let session = match session {
                 Ok(session) => session,
-                Err(error) => return (Err(error.into()), None),
+                Err(error) => return (Err(error), None),
             };
-            let result = call(session.connection(threads), settings).await;
+            let succeeded = call(session.connection(threads), settings).await;
             // After a failure nobody knows what state the client's connections are in.
-            let keep = result.is_ok().then_some(session);
-            (result, keep)
+            (Ok(()), succeeded.then_some(session))
         });
         result.await.map_err(|source| {
             let known = self.file_system.lock().unwrap_or_else(PoisonError::into_inner).clone();

@@ -24,9 +24,10 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::io::http_client::Stream;
 use crate::io::{chain, json};
 pub(crate) use listen::Endpoint;
-use listen::{Connection, Listener};
+use listen::Listener;
 
 /// Connections served at once; more wait in the listener's queue.
 const MOST_CONNECTIONS: usize = 64;
@@ -107,7 +108,7 @@ async fn bind(endpoint: &Endpoint) -> Listener {
 }
 
 async fn serve_connection(
-    stream: Box<dyn Connection>,
+    stream: Box<dyn Stream>,
     address: Option<IpAddr>,
     hosts: Arc<KnownHosts>,
     source: Arc<dyn Source>,

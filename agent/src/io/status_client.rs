@@ -8,14 +8,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use domain::status::Report;
-use http_body_util::{BodyExt as _, Empty, Limited};
-use hyper::Request;
-use hyper_util::rt::TokioIo;
 use nix::unistd::Pid;
 use thiserror::Error;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::unix::UCred;
 use tokio::net::{TcpStream, UnixStream};
+
+use crate::io::http_client::{BoxError, HttpClient, Stream};
 
 const DEADLINE: Duration = Duration::from_secs(5);
 const LARGEST: usize = 4 << 20;
@@ -37,7 +35,7 @@ pub(crate) enum StatusError {
     #[error("the agent at {place} did not answer within {deadline:?}")]
     Deadline { place: Place, deadline: Duration },
     #[error("the response from {place} is not an agent's")]
-    Foreign { place: Place, source: Box<dyn std::error::Error + Send + Sync> },
+    Foreign { place: Place, source: BoxError },
 }
 
 /// The response as text and parsed.
@@ -86,35 +84,25 @@ async fn get(place: &Place, path: &str) -> Result<Bytes, StatusError> {
     match place {
         Place::Socket(socket) => {
             let (stream, _) = connect(place, socket).await?;
-            exchange(place, stream, "localhost", path).await
+            exchange(place, Box::new(stream), "localhost", path).await
         }
         Place::Address(address) => {
             let no_agent = |source| StatusError::NoAgent { place: place.clone(), source };
             let stream = TcpStream::connect(address).await.map_err(no_agent)?;
-            exchange(place, stream, address, path).await
+            exchange(place, Box::new(stream), address, path).await
         }
     }
 }
 
-async fn exchange<S>(place: &Place, stream: S, host: &str, path: &str) -> Result<Bytes, StatusError>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(|error| foreign(place, error))?;
-    let request = Request::get(path)
-        .header("host", host)
-        .body(Empty::<Bytes>::new())
-        .map_err(|error| foreign(place, error))?;
-    // The sender goes with the exchange: as long as it is there, the connection is kept open for more.
-    let exchange = async move {
-        let response = sender.send_request(request).await?;
-        Limited::new(response.into_body(), LARGEST).collect().await.map(|body| body.to_bytes())
-    };
-    // The connection moves bytes only while it is polled beside the exchange.
-    let (body, _) = tokio::join!(exchange, connection);
-    body.map_err(|source| StatusError::Foreign { place: place.clone(), source })
+async fn exchange(
+    place: &Place,
+    stream: Box<dyn Stream>,
+    host: &str,
+    path: &str,
+) -> Result<Bytes, StatusError> {
+    let answered = async { HttpClient::over(stream, host).await?.get(path, LARGEST).await };
+    let (_, body) = answered.await.map_err(|source| StatusError::Foreign { place: place.clone(), source })?;
+    Ok(body)
 }
 
 fn foreign(place: &Place, source: impl std::error::Error + Send + Sync + 'static) -> StatusError {

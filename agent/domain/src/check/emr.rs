@@ -164,16 +164,11 @@ fn check_hdfs(path: &str, cluster: &Cluster, found: &mut Findings) {
             report(codes::DEFAULT_FS_NOT_HDFS, file_system, message, fix);
         }
     }
-    if let Some(replicas) = property(cluster, HDFS_SITE, "dfs.replication") {
-        if replicas.value.trim() == "1" {
-            let message = "dfs.replication is 1, for the published file as well".to_owned();
-            report(
-                codes::SINGLE_REPLICA,
-                replicas,
-                message,
-                "keep two replicas where there are two core nodes",
-            );
-        }
+    if let Some(replicas) = property(cluster, HDFS_SITE, "dfs.replication")
+        && replicas.value.trim() == "1"
+    {
+        let message = "dfs.replication is 1, for the published file as well".to_owned();
+        report(codes::SINGLE_REPLICA, replicas, message, "keep two replicas where there are two core nodes");
     }
 }
 

@@ -174,10 +174,10 @@ fn entities_are_bounded_by_what_they_expand_to() {
     assert_eq!(property.property("k").map(|k| k.value.as_str()), Some("hdfs://nn.example/hdfs://nn.example"));
 
     let large = format!("<!ENTITY e '{}'>", "e".repeat(400_000));
-    let error = load_with_entities(&large, &"&e;".repeat(100_000)).err().expect("40 GB");
+    let error = load_with_entities(&large, &"&e;".repeat(100_000)).expect_err("40 GB");
     assert!(matches!(error, SiteError::EntitiesTooLarge { line: 1, .. }), "{error}");
     let laughs = "<!ENTITY a 'ha'>".to_owned() + &format!("<!ENTITY b '{}'>", "&a;".repeat(255));
-    let error = load_with_entities(&laughs, &"&b;".repeat(10_000)).err().expect("too many");
+    let error = load_with_entities(&laughs, &"&b;".repeat(10_000)).expect_err("too many");
     assert!(matches!(error, SiteError::EntitiesTooLarge { line: 1, .. }), "{error}");
 }
 

@@ -9,15 +9,10 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 
 use crate::io::disk::{DiskError, guarded};
-
-/// A connection of either kind.
-pub(super) trait Connection: AsyncRead + AsyncWrite + Unpin + Send {}
-
-impl<C: AsyncRead + AsyncWrite + Unpin + Send> Connection for C {}
+use crate::io::http_client::Stream;
 
 /// Where to listen.
 #[derive(Debug, Clone)]
@@ -61,7 +56,7 @@ impl Listener {
     }
 
     /// The next connection, and the address that it came to.
-    pub(super) async fn accept(&self) -> io::Result<(Box<dyn Connection>, Option<IpAddr>)> {
+    pub(super) async fn accept(&self) -> io::Result<(Box<dyn Stream>, Option<IpAddr>)> {
         match self {
             Listener::Tcp(listener) => {
                 let (stream, _) = listener.accept().await?;
