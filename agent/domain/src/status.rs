@@ -18,7 +18,7 @@ use crate::registry::{EcrRegistry, HostName};
 use crate::time::{Moment, ServerClock, saturating_add};
 pub use events::RecentEvent;
 pub(crate) use report::capped;
-pub use report::{Check, CheckId, RegistryReport, Report, SinkReport, StaticReport};
+pub use report::{Check, CheckId, RegistryReport, SinkReport, StaticReport, StatusReport};
 
 /// All that passes have found out so far.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,6 +1,6 @@
 //! This node's word for those who cannot ask it: left beside the published file, once for each state that lasts.
 
-use domain::status::Report;
+use domain::status::StatusReport;
 
 use super::Agent;
 
@@ -8,7 +8,7 @@ impl Agent {
     /// Leaves a note if one is due. Nothing depends on it, so a failure is no error of the pass.
     pub(super) async fn leave_note(&mut self) {
         let now = self.world.now();
-        let report = Report::new(&self.state.status(&self.settings), now);
+        let report = StatusReport::new(&self.state.status(&self.settings), now);
         let due = self.state.notes.due(&report, self.settings.refresh.pass_interval, now);
         let Some(note) = due.filter(|_| self.state.sinks.published.is_in_order()) else { return };
         self.beat();

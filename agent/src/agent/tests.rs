@@ -23,7 +23,7 @@ use domain::problem::Problem;
 use domain::refresh::{LockHolder, Probe, ProbeResult};
 use domain::registry::HostName;
 use domain::settings::Settings;
-use domain::status::{Report, SinkKind};
+use domain::status::{SinkKind, StatusReport};
 use domain::time::Moment;
 use hadoop_rules::Rules;
 use jiff::{SignedDuration, Timestamp};
@@ -293,8 +293,8 @@ impl Harness {
         }
     }
 
-    fn report(&self) -> Report {
-        Report::new(&self.agent.status().borrow(), self.env.now())
+    fn report(&self) -> StatusReport {
+        StatusReport::new(&self.agent.status().borrow(), self.env.now())
     }
 
     fn calls(&self) -> usize {

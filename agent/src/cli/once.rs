@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use domain::status::Report;
+use domain::status::StatusReport;
 use serde::Serialize;
 
 use super::{ConfigOption, Exit, FAILURE, output, runtime};
@@ -34,7 +34,7 @@ struct Outcome<'a> {
     fresh: bool,
     changes: Vec<ChangeLine<'a>>,
     errors: &'a [String],
-    status: Report,
+    status: StatusReport,
 }
 
 #[derive(Serialize)]
@@ -56,7 +56,7 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
     let runtime = runtime()?;
     let pass = runtime.block_on(agent.once(intent));
     runtime.shutdown_background();
-    let status = Report::new(&agent.status().borrow(), clock.now());
+    let status = StatusReport::new(&agent.status().borrow(), clock.now());
     let outcome = Outcome::new(options.dry_run, &pass, status);
     if options.json {
         output::print_json(&outcome)?;
@@ -67,7 +67,7 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
 }
 
 impl<'a> Outcome<'a> {
-    fn new(dry_run: bool, pass: &'a PassReport, status: Report) -> Self {
+    fn new(dry_run: bool, pass: &'a PassReport, status: StatusReport) -> Self {
         let changes =
             pass.changes.iter().map(|(sink, change)| ChangeLine { sink, change: change.to_string() });
         Self {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use domain::status::Report;
+use domain::status::StatusReport;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use nix::sys::signal::{Signal, kill};
@@ -74,7 +74,7 @@ async fn wait_for_tokens(
     place: &Place,
     before: &Expiries,
     wait: Duration,
-) -> Result<Result<Report, RenewError>, StatusError> {
+) -> Result<Result<StatusReport, RenewError>, StatusError> {
     let deadline = Instant::now() + wait;
     loop {
         let (_, report) = status_client::ask(place).await?;
@@ -91,7 +91,7 @@ async fn wait_for_tokens(
 }
 
 /// What still has an old token, and why as far as it is known.
-fn problems(report: &Report, before: &Expiries) -> Vec<String> {
+fn problems(report: &StatusReport, before: &Expiries) -> Vec<String> {
     let is_old = |host: &String, expiry| expiry <= before.get(host).copied().flatten();
     let why = |name: String, error: &Option<String>| match error {
         Some(error) => format!("{name}: {error}"),
@@ -103,6 +103,6 @@ fn problems(report: &Report, before: &Expiries) -> Vec<String> {
     registries.chain(sinks.map(|sink| why(sink.path.clone(), &sink.error))).collect()
 }
 
-fn expiries(report: &Report) -> Expiries {
+fn expiries(report: &StatusReport) -> Expiries {
     report.registries.iter().map(|registry| (registry.host.clone(), registry.expires_at)).collect()
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use domain::health::KnownHosts;
-use domain::status::{Report, Status};
+use domain::status::{Status, StatusReport};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -109,8 +109,8 @@ struct Health {
 }
 
 impl Source for Health {
-    fn report(&self) -> Report {
-        let mut report = Report::new(&self.status.borrow(), self.clock.now());
+    fn report(&self) -> StatusReport {
+        let mut report = StatusReport::new(&self.status.borrow(), self.clock.now());
         // systemd's status line shows it.
         let missing = self.endpoints.iter().filter(|(_, listening)| !listening.get());
         report.waiting_for.extend(missing.map(|(what, _)| what.clone()));

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use domain::settings::Settings;
-use domain::status::Report;
+use domain::status::StatusReport;
 use domain::time::friendly;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
@@ -113,7 +113,7 @@ async fn watch(place: &Place) -> Result<ExitCode, Exit> {
     }
 }
 
-fn render(report: &Report, zone: &TimeZone) -> String {
+fn render(report: &StatusReport, zone: &TimeZone) -> String {
     let mut text = String::new();
     let mut line = |words: String| {
         text.push_str(&printable(&words));
@@ -175,7 +175,7 @@ fn render(report: &Report, zone: &TimeZone) -> String {
 }
 
 /// When a credential expires, in local time, and in how long.
-fn expiry(at: Timestamp, report: &Report, zone: &TimeZone) -> String {
+fn expiry(at: Timestamp, report: &StatusReport, zone: &TimeZone) -> String {
     let server_now = report.now + SignedDuration::from_secs_f64(report.clock_skew_seconds);
     let left = at.duration_since(server_now);
     let local = local_time(at, zone);
@@ -199,7 +199,7 @@ mod tests {
     use domain::problem::Problem;
     use domain::refresh::Proof;
     use domain::registry::EcrRegistry;
-    use domain::status::{ExecutorCfg, RegistryStatus, Report, Status};
+    use domain::status::{ExecutorCfg, RegistryStatus, Status, StatusReport};
     use domain::time::Moment;
     use jiff::tz::TimeZone;
     use jiff::{SignedDuration, Timestamp};
@@ -230,7 +230,8 @@ mod tests {
             trust: None,
         });
         status.executor_cfg = ExecutorCfg::Sound;
-        let text = render(&Report::new(&status, Moment { wall, uptime: Duration::ZERO }), &TimeZone::UTC);
+        let text =
+            render(&StatusReport::new(&status, Moment { wall, uptime: Duration::ZERO }), &TimeZone::UTC);
         let expected = format!(
             "emr-ecr-agent {} on node-1: ready\n\
              registry  123456789123.dkr.ecr.us-east-1.amazonaws.com: expires 2026-01-01 11:59:30 UTC, in 12h\n          \

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use domain::health::{Checks, KnownHosts, PATHS, Resource, page};
-use domain::status::{Check, CheckId, Report};
+use domain::status::{Check, CheckId, StatusReport};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{
@@ -45,7 +45,7 @@ const BIND_PAUSE: Duration = Duration::from_secs(5);
 
 /// What the endpoint serves.
 pub(crate) trait Source: Send + Sync {
-    fn report(&self) -> Report;
+    fn report(&self) -> StatusReport;
 
     /// The metrics as Prometheus text.
     fn metrics(&self) -> String;
@@ -157,7 +157,7 @@ fn answer(request: &Request<Incoming>, source: &dyn Source) -> Response<Full<Byt
     }
 }
 
-fn liveness(report: &Report, wanted: &Checks) -> Response<Full<Bytes>> {
+fn liveness(report: &StatusReport, wanted: &Checks) -> Response<Full<Bytes>> {
     let why = (!report.live).then(|| "the main loop is stuck".to_owned());
     checks(&[Check { id: CheckId::Loop, name: "loop".to_owned(), ok: report.live, why }], wanted)
 }
@@ -181,7 +181,7 @@ fn checks(all: &[Check], wanted: &Checks) -> Response<Full<Bytes>> {
     text(code, shown.map(line).collect::<String>())
 }
 
-fn status(report: &Report) -> Response<Full<Bytes>> {
+fn status(report: &StatusReport) -> Response<Full<Bytes>> {
     match json(report) {
         Ok(text) => body(StatusCode::OK, "application/json", text + "\n"),
         Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("cannot render the status: {error}\n")),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use domain::documents::plan::Drift;
 use domain::findings::Severity;
-use domain::status::{CheckId, Report, SinkKind};
+use domain::status::{CheckId, SinkKind, StatusReport};
 use jiff::Timestamp;
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{
@@ -204,7 +204,7 @@ impl Metrics {
     }
 
     /// Counters, and gauges by `report`, as Prometheus text.
-    pub fn render(&self, report: &Report) -> String {
+    pub fn render(&self, report: &StatusReport) -> String {
         self.set(report);
         let mut families = self.registry.gather();
         families.extend(self.process.gather());
@@ -215,7 +215,7 @@ impl Metrics {
         String::from_utf8_lossy(&text).into_owned()
     }
 
-    fn set(&self, report: &Report) {
+    fn set(&self, report: &StatusReport) {
         // Registries and sinks come and go with the settings: removed ones must not stay.
         for gone in [
             &self.token_expiration,

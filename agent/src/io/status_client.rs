@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use domain::status::Report;
+use domain::status::StatusReport;
 use nix::unistd::Pid;
 use thiserror::Error;
 use tokio::net::unix::UCred;
@@ -39,11 +39,14 @@ pub(crate) enum StatusError {
 }
 
 /// The response as text and parsed.
-pub(crate) async fn ask(place: &Place) -> Result<(String, Report), StatusError> {
+pub(crate) async fn ask(place: &Place) -> Result<(String, StatusReport), StatusError> {
     ask_within(place, DEADLINE).await
 }
 
-pub(crate) async fn ask_within(place: &Place, deadline: Duration) -> Result<(String, Report), StatusError> {
+pub(crate) async fn ask_within(
+    place: &Place,
+    deadline: Duration,
+) -> Result<(String, StatusReport), StatusError> {
     let text = get_within(place, "/status", deadline).await?;
     let report = serde_json::from_str(&text).map_err(|error| foreign(place, error))?;
     Ok((text, report))

@@ -7,7 +7,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::status::{Report, Status};
+use domain::status::{Status, StatusReport};
 use sd_notify::NotifyState;
 use tokio::sync::{Notify, watch};
 
@@ -31,7 +31,7 @@ impl ReloadBell {
 /// Notifies systemd that the service runs, and of its state from then on, until dropped. `report` gives the state
 /// by the present time; `status` signals changes.
 pub(crate) async fn notify(
-    report: impl Fn() -> Report,
+    report: impl Fn() -> StatusReport,
     mut status: watch::Receiver<Status>,
     reloads: ReloadBell,
 ) -> Infallible {
@@ -80,7 +80,13 @@ enum State {
 impl Notified {
     /// What to send now, in order. A reload ends with the first progress after it; readiness in systemd's sense
     /// comes with the first notification.
-    fn next(&mut self, report: &Report, progress: Duration, reloading: bool, watched: bool) -> Vec<State> {
+    fn next(
+        &mut self,
+        report: &StatusReport,
+        progress: Duration,
+        reloading: bool,
+        watched: bool,
+    ) -> Vec<State> {
         let mut states = Vec::new();
         if reloading {
             self.reloading_since = Some(progress);
@@ -102,7 +108,7 @@ impl Notified {
 }
 
 /// The state in one line: `ready; REGISTRIES; earliest expiry TIME`, or what it waits for and what fails.
-fn line(report: &Report) -> String {
+fn line(report: &StatusReport) -> String {
     let hosts: Vec<&str> = report.registries.iter().map(|registry| registry.host.as_str()).collect();
     let failing = report.checks.iter().filter(|check| !check.ok).map(|check| check.name.as_str());
     let failing: Vec<&str> = failing.collect();

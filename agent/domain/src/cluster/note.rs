@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::findings::Severity;
-use crate::status::{Report, capped};
+use crate::status::{StatusReport, capped};
 use crate::time::Moment;
 
 /// Larger files are no agent's.
@@ -43,7 +43,7 @@ pub struct Notes {
 }
 
 impl NodeNote {
-    pub fn of(report: &Report) -> Self {
+    pub fn of(report: &StatusReport) -> Self {
         let failing: BTreeSet<&str> =
             report.checks.iter().filter(|check| !check.ok).map(|check| check.id.as_str()).collect();
         let errors = report.findings.iter().filter(|finding| finding.severity() == Severity::Error);
@@ -79,7 +79,7 @@ impl NodeNote {
 
 impl Notes {
     /// What is to be written now: a state that has lasted from one pass to the next, unless it was written last.
-    pub fn due(&mut self, report: &Report, interval: Duration, now: Moment) -> Option<NodeNote> {
+    pub fn due(&mut self, report: &StatusReport, interval: Duration, now: Moment) -> Option<NodeNote> {
         let note = NodeNote::of(report);
         let known = self.state.take().filter(|(known, _)| known.agrees(&note));
         let (note, since) = self.state.insert(known.unwrap_or((note, now.uptime)));
@@ -108,7 +108,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::{LARGEST_NOTE, NodeNote, Notes};
-    use crate::status::{ExecutorCfg, Report, Status};
+    use crate::status::{ExecutorCfg, Status, StatusReport};
     use crate::time::Moment;
 
     const INTERVAL: Duration = Duration::from_secs(60);
@@ -118,12 +118,12 @@ mod tests {
         Moment { wall: Timestamp::UNIX_EPOCH + uptime, uptime }
     }
 
-    fn report(sound: bool, now: Moment) -> Report {
+    fn report(sound: bool, now: Moment) -> StatusReport {
         let mut status = Status::new("node-1".to_owned(), INTERVAL, INTERVAL, INTERVAL);
         if sound {
             status.executor_cfg = ExecutorCfg::Sound;
         }
-        Report::new(&status, now)
+        StatusReport::new(&status, now)
     }
 
     #[test]

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::findings::Finding;
-use crate::status::{RegistryReport, Report, SinkReport};
+use crate::status::{RegistryReport, SinkReport, StatusReport};
 use crate::time::friendly;
 
 /// How often a browser gets it again, in seconds.
@@ -22,7 +22,7 @@ pub const POLICY: &str = "default-src 'none'; style-src 'sha256-Vt9p7HD492tyARGv
 base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// The page as HTML.
-pub fn render(report: &Report) -> String {
+pub fn render(report: &StatusReport) -> String {
     let state = if report.ready { "ready" } else { "not ready" };
     let page = html! {
         (DOCTYPE)
@@ -63,7 +63,7 @@ pub fn render(report: &Report) -> String {
 }
 
 /// Why the node is not ready, and what it waits for.
-fn readiness(report: &Report) -> Markup {
+fn readiness(report: &StatusReport) -> Markup {
     let failing = report.checks.iter().filter(|check| !check.ok);
     html! {
         @if !report.live { p class="bad" { "The main loop is stuck." } }
@@ -77,7 +77,7 @@ fn readiness(report: &Report) -> Markup {
     }
 }
 
-fn registry_row(registry: &RegistryReport, report: &Report) -> Markup {
+fn registry_row(registry: &RegistryReport, report: &StatusReport) -> Markup {
     let token = format!("token:{}", registry.host);
     let ok = report.checks.iter().any(|check| check.ok && check.name == token);
     html! {
@@ -89,7 +89,7 @@ fn registry_row(registry: &RegistryReport, report: &Report) -> Markup {
     }
 }
 
-fn sink_row(sink: &SinkReport, report: &Report) -> Markup {
+fn sink_row(sink: &SinkReport, report: &StatusReport) -> Markup {
     let publisher = sink.published.as_ref().and_then(|published| published.publisher.as_ref());
     html! {
         tr {
@@ -115,7 +115,7 @@ fn finding_item(finding: &Finding) -> Markup {
 }
 
 /// How long a credential lives on, by the server's clock.
-fn left(expires_at: Option<Timestamp>, report: &Report, none: &str) -> Markup {
+fn left(expires_at: Option<Timestamp>, report: &StatusReport, none: &str) -> Markup {
     let Some(at) = expires_at else { return html! { (none) } };
     let server_now = report.now + SignedDuration::from_secs_f64(report.clock_skew_seconds);
     let left = at.duration_since(server_now);
@@ -141,7 +141,7 @@ mod tests {
 
     use super::{POLICY, STYLE, render};
     use crate::status::tests::{HOST, at, sound};
-    use crate::status::{RecentEvent, Report};
+    use crate::status::{RecentEvent, StatusReport};
 
     #[test]
     fn the_policy_allows_this_style_and_no_other() {
@@ -151,11 +151,11 @@ mod tests {
 
     #[test]
     fn it_shows_readiness_and_time_left() {
-        let html = render(&Report::new(&sound(), at(0)));
+        let html = render(&StatusReport::new(&sound(), at(0)));
         for shown in ["node: ready", HOST, "12h left", "hdfs /h"] {
             assert!(html.contains(shown), "{shown}: {html}");
         }
-        let stale = render(&Report::new(&sound(), at(200)));
+        let stale = render(&StatusReport::new(&sound(), at(200)));
         assert!(stale.contains("node: not ready") && stale.contains("not verified since"), "{stale}");
     }
 
@@ -164,7 +164,7 @@ mod tests {
         let mut status = sound();
         let text = "<script>alert(1)</script>".to_owned();
         status.recent_events = vec![RecentEvent { at: at(0).wall, event: "finding".to_owned(), text }];
-        let html = render(&Report::new(&status, at(0)));
+        let html = render(&StatusReport::new(&status, at(0)));
         assert!(!html.contains("<script>") && html.contains("&lt;script&gt;"), "{html}");
     }
 }

@@ -14,7 +14,7 @@ use crate::time::Moment;
 
 /// The whole answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Report {
+pub struct StatusReport {
     pub version: String,
     pub node: String,
     /// The local clock.
@@ -169,7 +169,7 @@ pub(crate) fn capped(text: &str) -> String {
     if shown.len() < text.len() { shown + "..." } else { shown }
 }
 
-impl Report {
+impl StatusReport {
     /// What the status means at this moment.
     pub fn new(status: &Status, now: Moment) -> Self {
         Self {

@@ -4,7 +4,7 @@ use hadoop_rules::Rules;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    ExecutorCfg, Moment, Problem, RegistryStatus, Report, ServerClock, SinkKind, SinkStatus, Status,
+    ExecutorCfg, Moment, Problem, RegistryStatus, ServerClock, SinkKind, SinkStatus, Status, StatusReport,
 };
 use crate::check::{self, Content, HadoopVersion, Inputs, TextFile};
 use crate::credentials::{EntryName, TokenScope};
@@ -110,7 +110,7 @@ fn a_local_clock_that_jumps_changes_nothing() {
         status.server_clock = ServerClock::from_skew(SignedDuration::ZERO, at(0));
         let mut now = at(second);
         now.wall += SignedDuration::from_hours(hours);
-        let skew = Report::new(&status, now).clock_skew_seconds;
+        let skew = StatusReport::new(&status, now).clock_skew_seconds;
         assert_eq!(skew, -3600.0 * hours as f64);
         status.checks(now)[1].ok
     };
@@ -198,7 +198,7 @@ fn the_wait_for_another_nodes_lock_is_told() {
     status.registries[0].asks_after = at(40).uptime;
     let told = "the refresh lock of ip-10-0-0-1, held since 1970-01-12T13:46:45Z, until 1970-01-12T13:48:10Z at the latest";
     assert_eq!(status.waiting_for(at(10)), [told]);
-    let report = Report::new(&status, at(10));
+    let report = StatusReport::new(&status, at(10));
     assert_eq!(report.registries[0].next_attempt_at, at(40).wall);
 }
 
@@ -216,7 +216,7 @@ fn liveness_is_the_loops_heartbeat_and_progress() {
 
 #[test]
 fn the_report_has_the_documented_fields() {
-    let json = serde_json::to_value(Report::new(&sound(), at(0))).expect("a report renders");
+    let json = serde_json::to_value(StatusReport::new(&sound(), at(0))).expect("a report renders");
     let keys = |value: &serde_json::Value| -> Vec<String> {
         value.as_object().expect("an object").keys().cloned().collect()
     };
@@ -253,7 +253,7 @@ fn what_others_wrote_is_capped() {
     status.sinks[1].strangers = (0..1_000).map(|number| format!("{number}-{}", "x".repeat(1_000))).collect();
     let publisher = "evil\n".repeat(10_000);
     status.sinks[1].publication = Some(Publication { publisher, published_at: at(0).wall });
-    let report = Report::new(&status, at(0));
+    let report = StatusReport::new(&status, at(0));
     let published = report.sinks[1].published.as_ref().expect("of the published copy");
     assert_eq!((published.other_entries.len(), published.other_entries_count), (20, 1_000));
     let json = serde_json::to_string(&report).expect("a report renders");

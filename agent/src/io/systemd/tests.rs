@@ -1,14 +1,14 @@
 use std::time::Duration;
 
-use domain::status::{Check, CheckId, RegistryReport, Report};
+use domain::status::{Check, CheckId, RegistryReport, StatusReport};
 use jiff::Timestamp;
 
 use super::{Notified, State, line};
 
 const HOST: &str = "123456789123.dkr.ecr.us-east-1.amazonaws.com";
 
-fn report() -> Report {
-    Report {
+fn report() -> StatusReport {
+    StatusReport {
         version: "0.1.0".to_owned(),
         node: "node".to_owned(),
         now: Timestamp::UNIX_EPOCH,
@@ -50,7 +50,7 @@ fn registry(host: &str, expires_at: Option<i64>) -> RegistryReport {
 
 #[test]
 fn the_line_shows_registries_expiry_and_what_is_waited_for() {
-    let check = |change: fn(&mut Report), expected: &str| {
+    let check = |change: fn(&mut StatusReport), expected: &str| {
         let mut report = report();
         change(&mut report);
         assert_eq!(line(&report), expected);
@@ -98,7 +98,7 @@ fn readiness_is_said_first_and_the_line_only_when_it_changed() {
     let line = State::Line("ready; no registry yet".to_owned());
     assert_eq!(notified.next(&report(), Duration::ZERO, false, false), [State::Ready, line]);
     assert_eq!(notified.next(&report(), Duration::ZERO, false, false), []);
-    let waiting = Report { waiting_for: vec!["HDFS".to_owned()], ..report() };
+    let waiting = StatusReport { waiting_for: vec!["HDFS".to_owned()], ..report() };
     let line = State::Line("ready; no registry yet; waiting for HDFS".to_owned());
     assert_eq!(notified.next(&waiting, Duration::ZERO, false, false), [line]);
 }
@@ -108,7 +108,7 @@ fn a_loop_that_stands_still_does_not_feed_the_watchdog() {
     let mut notified = Notified::default();
     notified.next(&report(), Duration::ZERO, false, true);
     assert_eq!(notified.next(&report(), Duration::ZERO, false, true), [State::Alive]);
-    let stuck = Report { live: false, ..report() };
+    let stuck = StatusReport { live: false, ..report() };
     assert!(!notified.next(&stuck, Duration::ZERO, false, true).contains(&State::Alive));
 }
 
