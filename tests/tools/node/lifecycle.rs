@@ -47,7 +47,7 @@ pub(crate) async fn on_a_core_node(screen: &Screen, packages: &Packages) -> Resu
 }
 
 /// Longest until a hung agent runs again: WatchdogSec, then TimeoutStopSec since it ignores the signal, and the start.
-const RESTART: Duration = Duration::from_secs(180);
+const RESTART: Duration = Duration::from_secs(300);
 
 /// Packages, and part of the reason why they are not installed.
 const FAILING_UPGRADES: [(&str, &str); 3] = [
