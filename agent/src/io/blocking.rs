@@ -46,9 +46,13 @@ impl BlockingCalls {
         let (sender, result) = oneshot::channel();
         // Boxed, so that the program has the machinery of a task only once.
         let body: Box<dyn FnOnce() + Send> = Box::new(move || {
-            let _idle = idle;
+            // Idle again before the caller knows, even after a panic: it may have another call at once.
+            let sender = sender;
+            let idle = idle;
+            let result = call();
+            drop(idle);
             // Nobody may wait for it any more.
-            let _ = sender.send(call());
+            let _ = sender.send(result);
         });
         tokio::task::spawn_blocking(body);
         match tokio::time::timeout(self.deadline, result).await {
@@ -104,6 +108,17 @@ mod tests {
                 Err::<(), _>(BlockingError::Panicked)
             ));
             assert_eq!(calls.run(|| 2).await.ok(), Some(2));
+        });
+    }
+
+    #[test]
+    fn one_call_after_another_is_never_busy() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+        runtime.block_on(async {
+            let calls = BlockingCalls::new(Duration::from_secs(60));
+            for count in 0..2_000 {
+                assert_eq!(calls.run(move || count).await.ok(), Some(count));
+            }
         });
     }
 }
