@@ -237,10 +237,17 @@ struct Yaml<'t> {
     parser: Parser<'t, saphyr_parser::StrInput<'t>>,
     anchors: BTreeMap<usize, Node>,
     nodes: usize,
+    /// The parser counts one more line where the text ends without a newline.
+    last_line: usize,
 }
 
 fn yaml(text: &str) -> Result<Node, Unreadable> {
-    let mut yaml = Yaml { parser: Parser::new_from_str(text), anchors: BTreeMap::new(), nodes: 0 };
+    let mut yaml = Yaml {
+        parser: Parser::new_from_str(text),
+        anchors: BTreeMap::new(),
+        nodes: 0,
+        last_line: text.matches('\n').count() + 1,
+    };
     loop {
         match yaml.next()? {
             (Event::StreamStart | Event::DocumentStart(_), _) => {}
@@ -251,13 +258,14 @@ fn yaml(text: &str) -> Result<Node, Unreadable> {
 
 impl<'t> Yaml<'t> {
     fn next(&mut self) -> Result<(Event<'t>, u32), Unreadable> {
-        let unreadable = |line: usize, why: &str| {
-            let line = u32::try_from(line).ok();
-            Unreadable { line, why: format!("it is neither JSON nor YAML: {why}") }
-        };
+        let last = self.last_line;
+        let in_text = |line: usize| u32::try_from(line.min(last)).unwrap_or(u32::MAX);
         match self.parser.next_event() {
-            Some(Ok((event, span))) => Ok((event, u32::try_from(span.start.line()).unwrap_or(u32::MAX))),
-            Some(Err(error)) => Err(unreadable(error.marker().line(), error.info())),
+            Some(Ok((event, span))) => Ok((event, in_text(span.start.line()))),
+            Some(Err(error)) => Err(Unreadable {
+                line: Some(in_text(error.marker().line())),
+                why: format!("it is neither JSON nor YAML: {}", error.info()),
+            }),
             None => Err(Unreadable { line: None, why: "it ends early".to_owned() }),
         }
     }
@@ -357,6 +365,13 @@ mod tests {
         assert_eq!((object.line, lines), (2, vec![(2, 2), (3, 4)]));
         assert_eq!(object.member(&["a"]).and_then(|member| member.node.text()), Some("x\n"));
         assert_eq!(object.members()[0].node.value, Value::Bare("1".to_owned()));
+    }
+
+    #[test]
+    fn lines_are_those_of_the_text() {
+        // As the fuzzer found it.
+        let error = read(b"#?").err().and_then(|unreadable| unreadable.line);
+        assert_eq!(error, Some(1));
     }
 
     #[test]
