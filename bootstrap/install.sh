@@ -297,7 +297,7 @@ check_signature() {
     fetch "${source:-./}SHA256SUMS.sig" "$work/signature" || fail "cannot get ${source}SHA256SUMS.sig"
     command -v openssl >/dev/null || fail "--public-key needs openssl, which is missing"
     openssl dgst -sha256 -verify "$work/key.pem" -signature "$work/signature" "$work/sums" >/dev/null ||
-        fail "${source}SHA256SUMS.sig is no signature of SHA256SUMS by $public_key"
+        fail "${source}SHA256SUMS.sig is not a signature of SHA256SUMS by $public_key"
     say "the signature of SHA256SUMS is good"
 }
 

@@ -37,7 +37,7 @@ check_signature() {
         return
     fi
     openssl dgst -sha256 -verify "$public_key" -signature "$release/SHA256SUMS.sig" "$release/SHA256SUMS" >/dev/null ||
-        fail "SHA256SUMS.sig is no signature of SHA256SUMS by $public_key"
+        fail "SHA256SUMS.sig is not a signature of SHA256SUMS by $public_key"
     say "the signature is good"
 }
 

@@ -440,12 +440,12 @@ for kind in ec rsa; do
     good . --public-key /mnt/$kind.pub
     good ./emr-ecr-agent-1-$(uname -m).tar.gz --public-key /mnt/$kind.pub --sha256 "${sums%% *}"
 done
-bad 'is no signature of SHA256SUMS' . --public-key /mnt/ec.pub
+bad 'is not a signature of SHA256SUMS' . --public-key /mnt/ec.pub
 bad 'cannot get the public key' . --public-key /mnt/missing.pub
 echo more >>emr-ecr-agent-1-$(uname -m).tar.gz
 bad 'does not have the SHA-256 digest' . --public-key /mnt/rsa.pub
 sha256sum -- *.tar.gz >SHA256SUMS
-bad 'is no signature of SHA256SUMS' . --public-key /mnt/rsa.pub
+bad 'is not a signature of SHA256SUMS' . --public-key /mnt/rsa.pub
 bad 'does not have the SHA-256 digest' . --sha256 "${sums%% *}"
 mv SHA256SUMS /mnt/
 bad 'cannot get' ./emr-ecr-agent-1-$(uname -m).tar.gz --public-key /mnt/rsa.pub --sha256 "${package%% *}"
@@ -495,7 +495,7 @@ bad forged "$@""#;
     assert!(unnamed.contains("SHA256SUMS does not name more"), "{text}");
     assert!(rebuilt.contains("other bytes than this checkout builds: install.sh"), "{text}");
     assert!(damaged.contains("files differ from SHA256SUMS"), "{text}");
-    assert!(forged.contains("SHA256SUMS.sig is no signature of SHA256SUMS"), "{text}");
+    assert!(forged.contains("SHA256SUMS.sig is not a signature of SHA256SUMS"), "{text}");
     Ok(())
 }
 

@@ -73,7 +73,7 @@ impl Warming {
         self.put_off(image, |failures| now + SLOWER * retry_after(failures, random));
     }
 
-    /// There is no room for it.
+    /// The disk has no room for it.
     pub fn disk_is_full(&mut self, image: &str, now: Duration) {
         self.put_off(image, |_| now + FULL_REST);
     }

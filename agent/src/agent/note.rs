@@ -5,7 +5,7 @@ use domain::status::StatusReport;
 use super::Agent;
 
 impl Agent {
-    /// Leaves a note if one is due. Nothing depends on it, so a failure is no error of the pass.
+    /// Leaves a note if one is due. Nothing depends on it, so the pass does not fail with it.
     pub(super) async fn leave_note(&mut self) {
         let now = self.world.now();
         let report = StatusReport::new(&self.state.status(&self.settings), now);

@@ -87,7 +87,7 @@ fn show(options: &ShowOptions) -> Result<ExitCode, Exit> {
 }
 
 impl Shown {
-    /// Every setting that counts. Of a file with mistakes they are told instead: what it would mean is nothing.
+    /// Every setting that counts, or the mistakes of a file that has any.
     pub(super) fn read(config: &ConfigOption) -> Result<Self, SettingsError> {
         let file = config.file();
         file.read()?;

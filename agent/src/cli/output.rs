@@ -1,4 +1,4 @@
-//! Standard output and error of a command. Whoever closes the pipe has read enough: that is no failure.
+//! Standard output and error of a command. Whoever closes the pipe has read enough: that is not a failure.
 
 use std::io::{self, IsTerminal as _, Write as _};
 

@@ -11,7 +11,7 @@ use crate::findings::Severity;
 use crate::status::{StatusReport, capped};
 use crate::time::Moment;
 
-/// Larger files are no agent's.
+/// An agent writes none that is larger.
 pub const LARGEST_NOTE: usize = 4 << 10;
 /// How many codes of findings it names.
 const MOST_FINDINGS: usize = 8;

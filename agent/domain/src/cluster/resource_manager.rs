@@ -44,7 +44,7 @@ pub fn web_addresses(properties: &BTreeMap<String, String>) -> Vec<String> {
     addresses.into_iter().map(|address| format!("{scheme}://{address}")).collect()
 }
 
-/// The nodes in the answer to `/ws/v1/cluster/nodes`, each host once; `None` if it is no such answer.
+/// The nodes in the answer to `/ws/v1/cluster/nodes`, each host once; `None` if the answer is something else.
 pub fn nodes(answer: &Value) -> Option<Vec<YarnNode>> {
     let listed = answer.get("nodes")?.get("node");
     let all = match listed {

@@ -17,7 +17,7 @@ pub struct Knowledge<'a> {
     pub probes: &'a Probes,
 }
 
-/// Whom a document is for.
+/// Who reads a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Audience {
     ThisNode,

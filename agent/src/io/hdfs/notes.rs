@@ -107,7 +107,7 @@ async fn create(
     hdfs.create(path, new, document).await
 }
 
-/// `None` for what is no host's name.
+/// `None` for anything but a host name.
 fn path_of(settings: &PublishedSettings, host: &str) -> Option<String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
     let is_name = (1..=LONGEST_HOST).contains(&host.len()) && host.chars().all(plain);
