@@ -305,6 +305,13 @@ pub(crate) fn count_passes(metrics: &str) -> u64 {
     counts.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
 }
 
+/// How often the agent has reconciled its sinks of this kind, from the metrics.
+pub(crate) fn count_reconciliations(metrics: &str, kind: &str) -> u64 {
+    let count = format!("emr_ecr_agent_reconcile_duration_seconds_count{{sink=\"{kind}\"}} ");
+    let counts = metrics.lines().filter_map(|line| line.strip_prefix(&count)?.parse::<u64>().ok());
+    counts.sum()
+}
+
 fn parse(what: String, text: String) -> Result<Value, Error> {
     serde_json::from_str(&text).map_err(|source| Error::NotJson { what, text, source })
 }

@@ -23,7 +23,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::http;
 use crate::node::TRUSTED_REGISTRY;
-use crate::testbed::{Published, Testbed, count_passes};
+use crate::testbed::{Published, Testbed, count_reconciliations};
 use crate::yarn;
 use samples::{Flaw, Sample, Summary, check_launch};
 
@@ -70,7 +70,7 @@ impl Watch {
     }
 
     /// Asserts that health never reported ready when a launch would have failed: not at all with an expired credential,
-    /// and otherwise not after enough passes to notice.
+    /// and otherwise not after enough reconciliations to notice.
     pub fn end_truthful(self) {
         let summary = self.end();
         assert!(summary.reads > 0 && summary.false_ready.is_empty(), "{summary:?}");
@@ -112,6 +112,14 @@ enum Subject {
 }
 
 impl Subject {
+    /// As the metrics have it.
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Published { .. } => "hdfs",
+            Self::Local(_) => "local",
+        }
+    }
+
     async fn read(&self) -> Result<Vec<u8>, Flaw> {
         match self {
             Self::Local(path) => fs::read(path).map_err(|error| match error.kind() {
@@ -142,8 +150,8 @@ async fn watch(agent: SocketAddr, subject: &Subject, stop: &AtomicBool) -> Summa
         let launch =
             subject.read().await.and_then(|bytes| check_launch(&bytes, TRUSTED_REGISTRY, Timestamp::now()));
         let ready = ready_before && is_ready(agent).await;
-        let passes = if launch.is_err() { passes(agent).await } else { None };
-        summary.note(Sample { launch, ready, passes });
+        let looked = if launch.is_err() { reconciliations(agent, subject).await } else { None };
+        summary.note(Sample { launch, ready, looked });
         sleep(PACE).await;
     }
     summary
@@ -154,9 +162,10 @@ async fn is_ready(agent: SocketAddr) -> bool {
     answer.is_ok_and(|answer| answer.is_ok_and(|answer| answer.status == StatusCode::OK))
 }
 
-async fn passes(agent: SocketAddr) -> Option<u64> {
+/// Passes do not count: some of them come sooner than HDFS is asked again.
+async fn reconciliations(agent: SocketAddr, subject: &Subject) -> Option<u64> {
     let answer = timeout(PATIENCE, http::get(agent, "/metrics")).await.ok()?.ok()?;
-    Some(count_passes(&answer.text()))
+    Some(count_reconciliations(&answer.text(), subject.kind()))
 }
 
 /// How long to wait for a response.

@@ -24,8 +24,8 @@ pub(super) struct Sample {
     pub launch: Result<(), Flaw>,
     /// Before and after.
     pub ready: bool,
-    /// The agent's number of passes, if it answered.
-    pub passes: Option<u64>,
+    /// How often the agent has reconciled the sink, if it answered.
+    pub looked: Option<u64>,
 }
 
 /// All samples in short.
@@ -38,23 +38,23 @@ pub(super) struct Summary {
     /// The flaws despite which health reported ready.
     pub false_ready: Vec<Flaw>,
     was_good: bool,
-    /// The number of passes when launches began to fail.
+    /// How often the sink had been reconciled when launches began to fail.
     failing_since: Option<u64>,
 }
 
-/// The pass that notices, the one under way, and one that only just began.
-const PASSES_TO_NOTICE: u64 = 3;
+/// The one under way, one that looks at the stamp alone, the one that notices, and one by whose end health shows it.
+const RECONCILIATIONS_TO_NOTICE: u64 = 4;
 
 impl Summary {
-    pub(super) fn note(&mut self, Sample { launch, ready, passes }: Sample) {
+    pub(super) fn note(&mut self, Sample { launch, ready, looked }: Sample) {
         self.reads += 1;
         let Err(flaw) = launch else {
             self.was_good = true;
             self.failing_since = None;
             return;
         };
-        let had_time = match (passes, self.failing_since) {
-            (Some(now), Some(since)) if now >= since => now - since >= PASSES_TO_NOTICE,
+        let had_time = match (looked, self.failing_since) {
+            (Some(now), Some(since)) if now >= since => now - since >= RECONCILIATIONS_TO_NOTICE,
             // The agent has just started, or launches have just begun to fail.
             (Some(now), _) => {
                 self.failing_since = Some(now);
@@ -131,20 +131,20 @@ mod tests {
     }
 
     #[test]
-    fn health_may_lag_some_passes_but_not_past_expiry() {
+    fn health_may_lag_a_little_but_not_past_expiry() {
         let ended = Flaw::Expired(Timestamp::UNIX_EPOCH);
         let check = |samples: &[(Result<(), Flaw>, bool, u64)], flaws: usize, false_ready: usize| {
             let mut summary = Summary::default();
-            for (launch, ready, passes) in samples.iter().cloned() {
-                summary.note(Sample { launch, ready, passes: Some(passes) });
+            for (launch, ready, looked) in samples.iter().cloned() {
+                summary.note(Sample { launch, ready, looked: Some(looked) });
             }
             assert_eq!((summary.flaws.len(), summary.false_ready.len()), (flaws, false_ready), "{samples:?}");
         };
         let missing = || Err(Flaw::Missing);
         check(&[(missing(), false, 0), (Ok(()), true, 1)], 0, 0);
         check(&[(Err(Flaw::Torn(1)), false, 0)], 1, 0);
-        check(&[(Ok(()), true, 1), (missing(), true, 2), (missing(), true, 4), (Ok(()), true, 5)], 1, 0);
-        check(&[(Ok(()), true, 1), (missing(), true, 2), (missing(), true, 5)], 1, 1);
+        check(&[(Ok(()), true, 1), (missing(), true, 2), (missing(), true, 5), (Ok(()), true, 5)], 1, 0);
+        check(&[(Ok(()), true, 1), (missing(), true, 2), (missing(), true, 6)], 1, 1);
         check(&[(missing(), true, 9), (missing(), true, 1), (missing(), true, 3)], 0, 0);
         check(&[(Ok(()), true, 1), (Err(ended.clone()), false, 1)], 1, 0);
         check(&[(Ok(()), true, 1), (Err(ended.clone()), true, 1)], 1, 1);
