@@ -305,11 +305,10 @@ pub(crate) fn count_passes(metrics: &str) -> u64 {
     counts.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
 }
 
-/// How often the agent has reconciled its sinks of this kind, from the metrics.
-pub(crate) fn count_reconciliations(metrics: &str, kind: &str) -> u64 {
+/// How often the agent has reconciled its sinks of this kind, from the metrics; `None` before the first time.
+pub fn count_reconciliations(metrics: &str, kind: &str) -> Option<u64> {
     let count = format!("emr_ecr_agent_reconcile_duration_seconds_count{{sink=\"{kind}\"}} ");
-    let counts = metrics.lines().filter_map(|line| line.strip_prefix(&count)?.parse::<u64>().ok());
-    counts.sum()
+    metrics.lines().find_map(|line| line.strip_prefix(&count)?.parse().ok())
 }
 
 fn parse(what: String, text: String) -> Result<Value, Error> {

@@ -165,7 +165,7 @@ async fn is_ready(agent: SocketAddr) -> bool {
 /// Passes do not count: some of them come sooner than HDFS is asked again.
 async fn reconciliations(agent: SocketAddr, subject: &Subject) -> Option<u64> {
     let answer = timeout(PATIENCE, http::get(agent, "/metrics")).await.ok()?.ok()?;
-    Some(count_reconciliations(&answer.text(), subject.kind()))
+    count_reconciliations(&answer.text(), subject.kind())
 }
 
 /// How long to wait for a response.

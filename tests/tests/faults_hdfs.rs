@@ -8,7 +8,9 @@ use emr_ecr_agent_tests::hdfs::HaHdfs;
 use emr_ecr_agent_tests::hdfs::proxy::{Behavior, NameNodeProxy, Side};
 use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
 use emr_ecr_agent_tests::parts::{self, Part};
-use emr_ecr_agent_tests::testbed::{Outcome, Published, SOON, Testbed, hdfs_error, passes, recovers};
+use emr_ecr_agent_tests::testbed::{
+    Outcome, Published, SOON, Testbed, count_reconciliations, hdfs_error, passes, recovers,
+};
 use emr_ecr_agent_tests::wait;
 use emr_ecr_agent_tests::watch::Watch;
 use futures_util::future::try_join_all;
@@ -257,23 +259,17 @@ async fn at_rest_an_interval_costs_one_rpc() -> Outcome {
     let mut agent = testbed.start_ready().await?;
     // The first passes that change nothing fill the client's caches.
     passes(&agent, 3).await?;
+    let reconciliations = |metrics: &str| count_reconciliations(metrics, "hdfs").ok_or("no such metric");
     let metrics = agent.get("/metrics").await?.text();
-    let (reads, calls) = (hdfs_passes(&metrics)?, proxy.calls().values().sum::<u64>());
+    let (reads, calls) = (reconciliations(&metrics)?, proxy.calls().values().sum::<u64>());
     passes(&agent, 9).await?;
     let metrics = agent.get("/metrics").await?.text();
-    let (reads, calls) = (hdfs_passes(&metrics)? - reads, proxy.calls().values().sum::<u64>() - calls);
+    let (reads, calls) = (reconciliations(&metrics)? - reads, proxy.calls().values().sum::<u64>() - calls);
     // A pass or two may have begun between reading the two counters.
     assert!(reads >= 4 && calls.abs_diff(reads) <= 2, "{calls} calls in {reads} passes: {:?}", proxy.calls());
     agent.terminate(SOON).await?;
     assert!(!agent.log_text().contains("cached connection"), "{}", agent.log_text());
     Ok(())
-}
-
-/// How often the agent has reconciled the published file.
-fn hdfs_passes(metrics: &str) -> Outcome<u64> {
-    let count = r#"emr_ecr_agent_reconcile_duration_seconds_count{sink="hdfs"} "#;
-    let line = metrics.lines().find_map(|line| line.strip_prefix(count)).ok_or("no such metric")?;
-    Ok(line.parse()?)
 }
 
 #[tokio::test]
