@@ -118,12 +118,18 @@ impl Agent {
 
     /// Waits until `/readyz` returns 200; fails at once if the agent ends.
     pub async fn wait_ready(&mut self, deadline: Duration) -> Result<(), Error> {
-        self.wait_for_readiness(StatusCode::OK, deadline).await
+        self.wait_for_readiness(StatusCode::OK, "", deadline).await
     }
 
     /// Waits until `/readyz` returns 503.
     pub async fn wait_not_ready(&mut self, deadline: Duration) -> Result<(), Error> {
-        self.wait_for_readiness(StatusCode::SERVICE_UNAVAILABLE, deadline).await
+        self.wait_for_readiness(StatusCode::SERVICE_UNAVAILABLE, "", deadline).await
+    }
+
+    /// Waits until `/readyz` returns 503 with `reason` in its text: on a busy machine a check can first fail because its
+    /// result is too old.
+    pub async fn wait_not_ready_with(&mut self, reason: &str, deadline: Duration) -> Result<(), Error> {
+        self.wait_for_readiness(StatusCode::SERVICE_UNAVAILABLE, reason, deadline).await
     }
 
     /// Waits until `wanted` accepts the status; its error describes what is missing.
@@ -161,13 +167,18 @@ impl Agent {
         Ok(self.server.ended(deadline).await?.code().unwrap_or(-1))
     }
 
-    async fn wait_for_readiness(&mut self, wanted: StatusCode, deadline: Duration) -> Result<(), Error> {
+    async fn wait_for_readiness(
+        &mut self,
+        wanted: StatusCode,
+        text: &str,
+        deadline: Duration,
+    ) -> Result<(), Error> {
         let listen = self.listen;
-        let what = format!("{wanted} from http://{listen}/readyz");
+        let what = format!("{wanted} {text:?} from http://{listen}/readyz");
         self.server
             .wait_until(&what, deadline, async |_| {
                 let answer = http::get(listen, "/readyz").await.map_err(|error| error.to_string())?;
-                if answer.status == wanted {
+                if answer.status == wanted && answer.text().contains(text) {
                     return Ok(());
                 }
                 Err(format!("{}: {}", answer.status, answer.text().trim()))

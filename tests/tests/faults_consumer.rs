@@ -133,11 +133,8 @@ impl World {
         Ok(self.agent()?.wait_ready(SOON).await?)
     }
 
-    /// Waits until the agent is not ready, and returns why.
-    async fn is_not_ready(&mut self) -> Outcome<String> {
-        let agent = self.agent()?;
-        agent.wait_not_ready(SOON).await?;
-        Ok(agent.get("/readyz").await?.text())
+    async fn is_not_ready(&mut self, reason: &str) -> Outcome {
+        Ok(self.agent()?.wait_not_ready_with(reason, SOON).await?)
     }
 
     /// A launch on a node that has to pull.
@@ -187,8 +184,7 @@ impl World {
         let (launched, ()) = try_join(launch, kill).await?;
         failed(&launched, 7, "docker: unexpected EOF.");
         self.gate.set_fault(None);
-        let why = self.is_not_ready().await?;
-        assert!(why.contains("the Docker engine does not answer"), "{why}");
+        self.is_not_ready("the Docker engine does not answer").await?;
         let launched = self.cluster.launch(&self.wanted(RAN)).await?;
         failed(&launched, 29, "Cannot connect to the Docker daemon");
         self.node_mut().start_engine().await?;
@@ -205,8 +201,7 @@ impl World {
         remove_layers(self.node()).await?;
         // It ends with an error when the file system is full.
         let _ = self.node().output(&["/bin/dd", "if=/dev/zero", &format!("of={ballast}"), "bs=64k"]).await?;
-        let why = self.is_not_ready().await?;
-        assert!(why.contains("Docker's data root") && why.contains("KiB left"), "{why}");
+        self.is_not_ready("KiB left").await?;
         let launched = self.cluster.launch(&self.wanted(RAN)).await?;
         failed(&launched, 7, "no space left on device");
         self.node().run(&["/bin/rm", &ballast]).await?;
@@ -308,8 +303,7 @@ impl World {
     /// The NodeManager compares the end of each container's token with its own clock.
     async fn clock_ahead(&mut self) -> Outcome {
         self.set_clock(TEN_MINUTES).await?;
-        let why = self.is_not_ready().await?;
-        assert!(why.contains("the local clock is") && why.contains("seconds ahead of AWS's"), "{why}");
+        self.is_not_ready("seconds ahead of AWS's").await?;
         let launched = self.launch().await?;
         assert_eq!(launched.exit_code, None, "{}", launched.diagnostics);
         assert!(launched.diagnostics.contains("This token is expired."), "{}", launched.diagnostics);
@@ -414,8 +408,7 @@ impl World {
 
     async fn data_node_lost(&mut self) -> Outcome {
         self.hdfs.stop_datanode();
-        let why = self.is_not_ready().await?;
-        assert!(why.contains("cannot read hdfs://"), "{why}");
+        self.is_not_ready("cannot read hdfs://").await?;
         let launched = self.launch().await?;
         failed(&launched, -1, "Fail to read additional docker client config file from hdfs://");
         self.hdfs.start_datanode().await?;
@@ -425,8 +418,7 @@ impl World {
     /// The NodeManager waits for the next active NameNode.
     async fn failover(&mut self) -> Outcome {
         self.hdfs.kill_active();
-        let why = self.is_not_ready().await?;
-        assert!(why.contains("hdfs://"), "{why}");
+        self.is_not_ready("hdfs://").await?;
         let activate = async { Outcome::Ok(self.hdfs.activate_standby().await?) };
         let (launched, ()) = try_join(self.launch(), activate).await?;
         ran(&launched);

@@ -98,9 +98,9 @@ async fn private_images_launch_on_every_node() -> Outcome {
     let of_ecr = Launch::docker(ECR_IMAGE, RAN);
     node.files().write(path, &wrong)?;
     shown(agent, "the finding", |status| finding(status).then_some(())).await?;
-    agent.wait_not_ready(SOON).await?;
-    let why = agent.get("/readyz").await?.text();
     let expected = "[-]launches failed: /etc/hadoop/conf/container-executor.cfg:";
+    agent.wait_not_ready_with(expected, SOON).await?;
+    let why = agent.get("/readyz").await?.text();
     assert!(why.starts_with(expected) && why.contains(TRUSTED_REGISTRY), "{why}");
     let failed = cluster.launch(&of_ecr).await?;
     assert_eq!(failed.exit_code, Some(127), "{}", failed.diagnostics);

@@ -64,9 +64,7 @@ async fn private_images_launch_with_kerberos() -> Outcome {
     let superusers = realm.service_tickets()?;
     hdfs.client().fs_shell_by(&superusers, &["-chmod", "700", DIRECTORY]).await?;
     provoke_pass(&agent).await?;
-    agent.wait_not_ready(SOON).await?;
-    let why = agent.get("/readyz").await?.text();
-    assert!(why.contains("the NodeManager's user yarn cannot enter it"), "{why}");
+    agent.wait_not_ready_with("the NodeManager's user yarn cannot enter it", SOON).await?;
     let failed = cluster.launch(&launch()).await?;
     assert_eq!(failed.exit_code, Some(-1), "{}", failed.diagnostics);
     let said = "Fail to read additional docker client config file from hdfs://localhost:";
