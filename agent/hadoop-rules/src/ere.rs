@@ -237,8 +237,43 @@ mod tests {
         check("^)$", ")", Ok(true));
         check(r"^\.$", "x", Ok(false));
         check(r"\<cd\>", "ab-cd", Ok(true));
-        for invalid in ["*a", "a|*", "(*a)", "^*", "(a", "[a", "a{", "a{x}", "a\\", r"(a)\1", "[[:x:]]"] {
+        check(r"\<b", "ab", Ok(false));
+        check(r"a\>", "ab", Ok(false));
+        check("[[]$", "[", Ok(true));
+        check("^[x:]$", ":", Ok(true));
+        check("^[x.]$", ".", Ok(true));
+        check("^[[a]$", "a", Ok(true));
+        for invalid in [
+            "*a", "a|*", "(*a)", "^*", "(a", "[a", "a{", "a{x}", "a{}", "a{1, 2}", "a{ 1,2}", "a\\",
+            r"(a)\1", "[[:x:]]",
+        ] {
             check(invalid, "a", Err(InvalidPattern));
+        }
+    }
+
+    #[test]
+    fn classes_are_those_of_the_c_locale() {
+        type Class = (&'static str, fn(&u8) -> bool);
+        let table: [Class; 12] = [
+            ("alnum", u8::is_ascii_alphanumeric),
+            ("alpha", u8::is_ascii_alphabetic),
+            ("blank", |byte| matches!(byte, b' ' | b'\t')),
+            ("cntrl", u8::is_ascii_control),
+            ("digit", u8::is_ascii_digit),
+            ("graph", u8::is_ascii_graphic),
+            ("lower", u8::is_ascii_lowercase),
+            ("print", |byte| byte.is_ascii_graphic() || *byte == b' '),
+            ("punct", u8::is_ascii_punctuation),
+            ("space", |byte| matches!(byte, b' ' | b'\t'..=b'\r')),
+            ("upper", u8::is_ascii_uppercase),
+            ("xdigit", u8::is_ascii_hexdigit),
+        ];
+        for (name, is_in_class) in table {
+            let pattern = format!("[[:{name}:]]");
+            for byte in 0..0x80 {
+                let found = is_match(pattern.as_bytes(), &[byte]);
+                assert_eq!(found, Ok(is_in_class(&byte)), "{byte} in {pattern}");
+            }
         }
     }
 }

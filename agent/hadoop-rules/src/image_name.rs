@@ -99,6 +99,22 @@ mod tests {
         check_in_command_file("=", None);
     }
 
+    #[test]
+    fn names_are_valid_up_to_a_nul() {
+        let valid =
+            ["a", "a/b", "a:B", "h:1/a", "H.x/a", "H-1:22/a_b.c-d/e:T_.-1", "a//", "_", "a\0 ", "h/a:B\0 "];
+        for name in valid {
+            assert!(is_valid(name.as_bytes()), "{name:?}");
+        }
+        let invalid = [
+            "", "A", "a:", ":b", "a:b:c", "a b", "H:/a", ":1/a", "H:x/a", "H_/a", "H/A", "a:b/c:d", "a@b",
+            "\0a", "H/",
+        ];
+        for name in invalid {
+            assert!(!is_valid(name.as_bytes()), "{name:?}");
+        }
+    }
+
     proptest! {
         #[test]
         fn names_are_valid_as_the_expression_says(name in "[aZ09._/:é@ -]{0,12}") {

@@ -74,3 +74,18 @@ impl FromStr for Rules {
             .ok_or_else(|| UnknownRules(text.to_owned()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_are_read_as_they_are_printed() {
+        for rules in Rules::ALL {
+            assert_eq!(rules.to_string().parse(), Ok(rules));
+        }
+        assert_eq!(Rules::ALL.map(|rules| rules.to_string()), ["3.2", "3.3", "3.4"]);
+        let error = "3.5".parse::<Rules>().expect_err("no such rules");
+        assert_eq!(error.to_string(), "unknown Hadoop rules `3.5`: expected `3.2`, `3.3` or `3.4`");
+    }
+}

@@ -34,3 +34,17 @@ impl fmt::Debug for Secret {
         f.write_str("[secret]")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::hash::{BuildHasher as _, RandomState};
+
+    use super::*;
+
+    #[test]
+    fn secrets_hash_as_their_text() {
+        let state = RandomState::new();
+        assert_eq!(state.hash_one(Secret::new("a")), state.hash_one("a"));
+        assert_ne!(state.hash_one(Secret::new("a")), state.hash_one(Secret::new("b")));
+    }
+}

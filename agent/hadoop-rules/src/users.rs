@@ -99,6 +99,8 @@ mod tests {
         check("a=b", "u", Some(999), Some(below));
         check("allowed.system.users=u", "u", Some(999), None);
         check("min.user.id=500", "u", Some(999), None);
+        check("a=b", "u", Some(1000), None);
+        check("min.user.id=abc", "root", Some(0), Some("Running as root is not allowed"));
         check(
             "min.user.id=-1\nallowed.system.users=v",
             "u",

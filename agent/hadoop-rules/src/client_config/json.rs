@@ -85,7 +85,8 @@ fn levels(json: &str) -> usize {
     let mut in_string = false;
     while let Some(byte) = bytes.next() {
         match byte {
-            b'\\' if in_string => {
+            // Nothing but strings holds one.
+            b'\\' => {
                 bytes.next();
             }
             b'"' => in_string = !in_string,

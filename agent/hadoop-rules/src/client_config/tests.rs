@@ -103,6 +103,7 @@ fn any_value_has_a_text() {
     check_auth("0.0001", "1.0E-4");
     check_auth("-0.0", "-0.0");
     check_auth("1e400", "Infinity");
+    check_auth("-1e400", "-Infinity");
 }
 
 #[test]
@@ -167,7 +168,28 @@ fn an_encoded_surrogate_is_one_replacement() {
 fn deep_nesting_is_refused_and_does_not_overflow_the_stack() {
     let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
     check_document(&nested(1_000), "");
+    check_document(&nested(1_001), "malformed");
     check_document(&nested(100_000), "malformed");
+}
+
+#[test]
+fn only_what_encloses_a_value_counts_as_a_level() {
+    let many = |part: &str| part.repeat(1_001);
+    check_document(&format!("[{}1]", many("[],{},")), "");
+    check_document(&format!(r#"["\"{}\\"]"#, many("[{")), "");
+    check_document(&format!(r#"{}1{}"#, many(r#"["]}","#), many("]")), "malformed");
+}
+
+#[test]
+fn what_follows_the_document_is_ignored_except_after_a_word() {
+    for document in ["{}x", "{} x", "[]1", "\"\"a", "true", "true x", "null-", "true\"", "1", "1x", "1_"] {
+        check_document(document, "");
+    }
+    for document in ["truex", "true1", "true_", "true$", "nullä"] {
+        check_document(document, "malformed");
+    }
+    let error = json::read("truex").expect_err("a longer word");
+    assert_eq!((error.line, error.column, error.to_string().as_str()), (1, 1, "expected value"));
 }
 
 #[test]

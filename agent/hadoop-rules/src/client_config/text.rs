@@ -13,7 +13,6 @@ pub(super) fn decode(bytes: &[u8], replacement: char) -> String {
         text.push_str(chunk.valid());
         let invalid = &rest[chunk.valid().len()..];
         let length = match invalid {
-            [] => 0,
             [0xED, 0xA0..=0xBF, 0x80..=0xBF, ..] => 3,
             [0xED, 0xA0..=0xBF, ..] => 2,
             _ => chunk.invalid().len(),
@@ -29,7 +28,7 @@ pub(super) fn decode(bytes: &[u8], replacement: char) -> String {
 /// Java's `Double.toString`.
 pub(super) fn double(number: f64) -> String {
     if number.is_infinite() {
-        return if number < 0.0 { "-Infinity" } else { "Infinity" }.to_owned();
+        return if number.is_sign_negative() { "-Infinity" } else { "Infinity" }.to_owned();
     }
     let plain = number == 0.0 || (1e-3..1e7).contains(&number.abs());
     if plain {

@@ -54,7 +54,7 @@ struct Occurrence {
 #[derive(Default)]
 struct SectionState {
     stored: usize,
-    /// The native entry list is not a null pointer.
+    /// The native entry list is not a null pointer, even if nothing is stored in it.
     allocated: bool,
 }
 
@@ -145,7 +145,7 @@ impl<'t> Reader<'t> {
         let state = &mut self.states[self.current.section as usize];
         state.stored += self.current.stored;
         if !self.current.repeats {
-            state.allocated = self.current.dropped || self.current.stored > 0;
+            state.allocated = self.current.dropped;
             return self.check_room();
         }
         if state.allocated && state.stored == 0 {

@@ -71,6 +71,7 @@ fn faults_have_a_line_and_an_exit_code() {
     check_fault("[a]\n[a]\n[b]\n[a]\n", repeated, Some(4), Some(18));
     check_fault("[a]\nk=\n[a]\n[]", repeated, Some(3), Some(18));
     check_fault("[a]\nk=\n[a]\nfoo", "NoEqualsSign", Some(4), Some(24));
+    check_fault("[a]\nk=v\n[a]\n[a]\nk=\n[a]\n[b]\n[b]\n[b]", repeated, Some(9), Some(18));
     check_fault(&sections(20), "TooManySections", Some(20), None);
     let with_head = format!("k=v\n{}", sections(19));
     check_fault(&with_head, "TooManySections", Some(20), None);
@@ -151,10 +152,10 @@ fn notes_tell_what_was_changed_or_ignored() {
 
 #[test]
 fn a_large_hostile_file_is_read_in_bounds() {
-    let text = "k=v=\n".repeat(1_000_000);
+    let text = "k=v=\n".repeat(200_000);
     let config = parse(&text, Rules::V3_3).expect("a good configuration");
     assert_eq!(config.entries(HEAD).count(), 1);
-    assert_eq!(config.notes().iter().count() + config.notes().left_out(), 999_999);
+    assert_eq!((config.notes().iter().count(), config.notes().left_out()), (1_000, 198_999));
 }
 
 proptest! {

@@ -1,7 +1,9 @@
 use serde_json::{Map, Value};
 
 use super::super::Rules;
+use super::super::executor_config::lossy;
 use super::super::mounts::fake_paths::FakePaths;
+use super::super::trust::PrivilegedRefusal;
 use super::*;
 
 const CASES: &str = include_str!("../../testdata/launch.jsonl");
@@ -58,7 +60,7 @@ impl Host for FakeHost {
 
     /// As Docker does for the networks it makes by itself.
     fn network_driver(&self, network: &[u8]) -> Option<Vec<u8>> {
-        Some(network.to_vec())
+        (network != b"odd").then(|| network.to_vec())
     }
 
     fn docker_access(&self, user: &[u8]) -> DockerAccess {
@@ -122,7 +124,8 @@ type Change = Option<(&'static str, &'static str)>;
 #[test]
 fn launches_beyond_the_cases() {
     let image_error = "INVALID_DOCKER_IMAGE_NAME";
-    let table: [Row; 16] = [
+    let invalid_name = "INVALID_DOCKER_CONTAINER_NAME";
+    let table: [Row; 27] = [
         (None, Some(("image", "a/b=c")), "--cap-drop=ALL a/b bash", "--cap-drop=ALL a/b bash"),
         (None, Some(("image", "#")), image_error, image_error),
         (None, Some(("name", "container_e17_1_1_1_1")), "--name=container_e17_1", "--name=container_e17_1"),
@@ -133,6 +136,27 @@ fn launches_beyond_the_cases() {
             "INVALID_DOCKER_CONTAINER_NAME",
         ),
         (None, Some(("name", "x_1_1_1_1")), "INVALID_DOCKER_CONTAINER_NAME", "INVALID_DOCKER_CONTAINER_NAME"),
+        (None, Some(("name", "container_1_1_1_1_1_1")), invalid_name, invalid_name),
+        (None, Some(("name", "container_x1_1_1_1")), invalid_name, invalid_name),
+        (None, Some(("name", "container_1_1_1_x")), invalid_name, invalid_name),
+        (
+            None,
+            Some(("name", "container__1_1__1_1")),
+            "--name=container__1_1__1_1",
+            "--name=container__1_1__1_1",
+        ),
+        (None, Some(("net", "odd")), "INVALID_DOCKER_NETWORK", "INVALID_DOCKER_NETWORK"),
+        (Some(("docker.allowed.networks", "odd")), Some(("net", "odd")), "unnamed", "unnamed"),
+        (None, Some(("mounts", "/no:/no:ro")), "INVALID_DOCKER_MOUNT", "INVALID_MOUNT"),
+        (None, Some(("tmpfs", "/")), "INVALID_DOCKER_TMPFS_MOUNT", "INVALID_DOCKER_TMPFS_MOUNT"),
+        (None, Some(("tmpfs", "run")), "INVALID_DOCKER_TMPFS_MOUNT", "INVALID_DOCKER_TMPFS_MOUNT"),
+        (None, Some(("cap-add", "SYS_ADMIN")), "INVALID_DOCKER_CAPABILITY", "INVALID_DOCKER_CAPABILITY"),
+        (
+            Some(("docker.allowed.runtimes", "a")),
+            Some(("runtime", "b")),
+            "INVALID_DOCKER_RUNTIME",
+            "INVALID_DOCKER_RUNTIME",
+        ),
         (None, Some(("user", "")), "INVALID_DOCKER_USER_NAME", "INVALID_DOCKER_USER_NAME"),
         (None, Some(("docker-command", "pull")), "INCORRECT_COMMAND", "INCORRECT_DOCKER_COMMAND"),
         (None, Some(("net", "bridge")), "--net=bridge -P -v", "--net=bridge -P -v"),
@@ -172,4 +196,75 @@ fn launches_beyond_the_cases() {
             );
         }
     }
+}
+
+#[test]
+fn numbers_and_names_differ_by_generation() {
+    let privileged = || Refusal::Privileged(PrivilegedRefusal::NotEnabled);
+    let table: [(Refusal, i32, i32, &str, &str); 12] = [
+        (Refusal::NotRun, 2, 54, "INCORRECT_COMMAND", "INCORRECT_DOCKER_COMMAND"),
+        (Refusal::TooManyArguments, 3, 48, "BUFFER_TOO_SMALL", "BUFFER_TOO_SMALL"),
+        (Refusal::ContainerName, 4, 55, "INVALID_DOCKER_CONTAINER_NAME", "INVALID_DOCKER_CONTAINER_NAME"),
+        (Refusal::ImageName, 5, 56, "INVALID_DOCKER_IMAGE_NAME", "INVALID_DOCKER_IMAGE_NAME"),
+        (Refusal::NoUser, 6, 57, "INVALID_DOCKER_USER_NAME", "INVALID_DOCKER_USER_NAME"),
+        (Refusal::Network, 9, 60, "INVALID_DOCKER_NETWORK", "INVALID_DOCKER_NETWORK"),
+        (Refusal::Capability, 11, 62, "INVALID_DOCKER_CAPABILITY", "INVALID_DOCKER_CAPABILITY"),
+        (privileged(), 12, 63, "PRIVILEGED_CONTAINERS_DISABLED", "PRIVILEGED_DOCKER_CONTAINERS_DISABLED"),
+        (Refusal::TmpfsMount, 26, 73, "INVALID_DOCKER_TMPFS_MOUNT", "INVALID_DOCKER_TMPFS_MOUNT"),
+        (Refusal::Runtime, 27, 74, "INVALID_DOCKER_RUNTIME", "INVALID_DOCKER_RUNTIME"),
+        (Refusal::UnknownUser, 20, 20, "INITIALIZE_USER_FAILED", "INITIALIZE_USER_FAILED"),
+        (Refusal::NetworkDriver, -1, -1, "", ""),
+    ];
+    for (refusal, old, new, old_name, new_name) in table {
+        for (rules, number, name) in
+            [(Rules::V3_2, old, old_name), (Rules::V3_3, new, new_name), (Rules::V3_4, new, new_name)]
+        {
+            assert_eq!(refusal.native_number(rules), number, "{refusal} under {rules}");
+            assert_eq!(refusal.native_name(rules).unwrap_or_default(), name, "{refusal} under {rules}");
+        }
+    }
+}
+
+#[test]
+fn privileged_containers_need_all_four_permissions() {
+    let config = |key: &str| {
+        let lines = ["privileged-containers.enabled=true", "privileged-containers.registries=local"]
+            .map(|line| format!("docker.{line}\n"));
+        ExecutorConfig::parse(format!("[docker]\n{}{key}", lines.concat()), Rules::V3_3).expect("a good one")
+    };
+    let decide_for = |changes: &[(&str, &str)]| {
+        let base = [
+            ("docker-command", "run"),
+            ("name", "container_1_1_1_1"),
+            ("user", "root"),
+            ("image", "local/a"),
+            ("privileged", "true"),
+            ("use-entry-point", "true"),
+            ("group-add", "1"),
+        ];
+        let kept = base.into_iter().filter(|(key, _)| changes.iter().all(|(other, _)| other != key));
+        let command = LaunchCommand::new(kept.chain(changes.iter().copied()), Rules::V3_3).expect("readable");
+        decide(&config(""), &command, &FakeHost::new()).map(|words| lossy(&words.join(&b' ')).into_owned())
+    };
+    let run = "/usr/bin/docker run --name=container_1_1_1_1 --privileged --cap-drop=ALL local/a";
+    assert_eq!(decide_for(&[]), Ok(run.to_owned()));
+    let refused = |refusal| Err(Refusal::Privileged(refusal));
+    assert_eq!(decide_for(&[("use-entry-point", "false")]), refused(PrivilegedRefusal::NotEntryPoint));
+    assert_eq!(decide_for(&[("image", "other/a")]), refused(PrivilegedRefusal::NotTrusted));
+    assert_eq!(decide_for(&[("user", "hadoop")]), refused(PrivilegedRefusal::User));
+    assert_eq!(decide_for(&[("user", "nobody")]), Err(Refusal::UnknownUser));
+    let unprivileged = run.replace("--privileged --cap-drop=ALL", "--user=root --cap-drop=ALL --group-add 1");
+    assert_eq!(decide_for(&[("privileged", "false")]), Ok(unprivileged));
+}
+
+#[test]
+fn a_command_line_has_room_for_1024_words() {
+    let words_for = |count: usize| {
+        let launch = vec!["x"; count].join(",");
+        let changes = Map::from_iter([("launch-command".to_owned(), Value::from(launch))]);
+        outcome_of(&Map::new(), &changes, Rules::V3_3).map(|words| words.split(' ').count())
+    };
+    let others = words_for(1).expect("few words") - 1;
+    assert_eq!(words_for(1_024 - others), Ok(1_024));
+    assert_eq!(words_for(1_025 - others), Err(Refusal::TooManyArguments));
 }

@@ -102,6 +102,21 @@ mod tests {
         {
             check(wrong, None);
         }
+        for wrong in ["/a\0:/b", "/a:/b\0", "/a:/b:odd", "/a:/b:ro+odd", "/a:/b:odd+slave"] {
+            check(wrong, None);
+        }
+        let modes = |list: &str| {
+            let mounts = parse_list(list).expect("a good list");
+            mounts
+                .iter()
+                .map(|mount| (mount.is_read_only(), mount.propagation().map(str::to_owned)))
+                .collect::<Vec<_>>()
+        };
+        let slave = || Some("slave".to_owned());
+        assert_eq!(
+            modes("/a:/b,/a:/b:ro,/a:/b:slave,/a:/b:ro+slave"),
+            [(false, None), (true, None), (false, slave()), (true, slave())]
+        );
         assert!(matches!(parse_list("a:/b"), Err(RequestError::Relative { .. })));
         assert!(matches!(parse_list("/a:/b,\n/c:/d"), Err(RequestError::Relative { .. })));
     }

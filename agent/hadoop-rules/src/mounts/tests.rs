@@ -79,7 +79,7 @@ fn mounts_beyond_the_cases() {
     let ro = |list| [Some(list), None];
     let rw = |list| [None, Some(list)];
     let none = [None, None];
-    let table: [Row; 34] = [
+    let table: [Row; 50] = [
         ("/etc/passwd:/x:ro", ro("/"), "/etc/passwd:/x:ro", "/etc/passwd:/x:ro"),
         ("/etc/passwd:/x:rw", ro("/etc"), "INVALID_DOCKER_RW_MOUNT", "INVALID_RW_MOUNT"),
         ("/etc/passwd:/x:rw", rw("/etc"), "/etc/passwd:/x:rw", "/etc/passwd:/x:rw"),
@@ -113,6 +113,22 @@ fn mounts_beyond_the_cases() {
         ("volume:/x:ro", ro("/etc,vol"), "volume:/x:ro", "volume:/x:ro"),
         ("vol_1:/x:ro", ro("regex:^vol_[0-9]$"), "vol_1:/x:ro", "vol_1:/x:ro"),
         ("zvol:/x:ro", ro("regex:^v"), "zvol:/x:ro", "zvol:/x:ro"),
+        ("/etc/passwd:/x:ro", ro("regex:^/"), "INVALID_DOCKER_RO_MOUNT", "INVALID_RO_MOUNT"),
+        ("vol:/x:ro", rw("regex:^v"), "vol:/x:ro", "vol:/x:ro"),
+        ("vol:/x:rw", rw("vol"), "vol:/x:rw", "vol:/x:rw"),
+        ("vol:/x:ro", ro("/etc,/etc/passwd,vo"), "INVALID_DOCKER_RO_MOUNT", "INVALID_RO_MOUNT"),
+        ("vol:/x:ro", ro("/etc,vo"), "vol:/x:ro", "vol:/x:ro"),
+        ("/etc/passwd:/x:ro", ro("/etc/pass"), "MOUNT_ACCESS_ERROR", "MOUNT_ACCESS_ERROR"),
+        ("/var/cases/fpart:/x:ro", ro("/var/cases/f"), "INVALID_DOCKER_RO_MOUNT", "INVALID_RO_MOUNT"),
+        ("-v:/x:ro", ro("/etc"), "INVALID_DOCKER_MOUNT", "INVALID_MOUNT"),
+        ("v v:/x:ro", ro("/etc"), "INVALID_DOCKER_MOUNT", "INVALID_MOUNT"),
+        ("v:/x:ro", ro("v"), "v:/x:ro", "v:/x:ro"),
+        ("a:/etc:b:/x:ro", ro("a"), "a:/etc:b:/x:ro", "a:/etc:ro"),
+        ("/usr/lib:/x:rox", ro("/usr"), "INVALID_DOCKER_MOUNT", "INVALID_MOUNT"),
+        ("/usr/lib:/x:ro+slave", ro("/usr"), "/usr/lib:/x:ro,slave", "/usr/lib:/x:ro,slave"),
+        ("/usr/lib:/x:ro+abcde", ro("/usr"), "INVALID_DOCKER_MOUNT", "INVALID_MOUNT"),
+        ("/usr/lib:/x:ro++++++", ro("/usr"), "INVALID_DOCKER_MOUNT", "INVALID_MOUNT"),
+        ("/usr/lib:/x:rw+++ro+", rw("/usr"), "INVALID_DOCKER_MOUNT", "/usr/lib:/x:rw,ro"),
         ("vol:/x:ro", ro("regex:^("), "ERROR_COMPILING_REGEX", "ERROR_COMPILING_REGEX"),
     ];
     for (mount, lists, v3_2, v3_3) in table {

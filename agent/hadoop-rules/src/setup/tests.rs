@@ -98,6 +98,25 @@ fn installation(id: &str) -> Installation {
 }
 
 #[test]
+fn a_broken_file_ends_the_check_as_its_parser_ends() {
+    let chain = [Owned { path: "/container-executor.cfg".into(), uid: 0, mode: 0o400 }];
+    let check = |text: &str, rules, ending| {
+        let parsed = ExecutorConfig::parse(text, rules);
+        let content = ConfigTarget::File(parsed.as_ref());
+        let fault = check(&Setup { chain: &chain, content, group: Some(7), binary: None });
+        assert_eq!(fault.map_err(|fault| fault.ending()), Err(ending), "{text} under {rules}");
+    };
+    let twenty: String = (0..20).map(|number| format!("[s{number}]\n")).collect();
+    for rules in Rules::ALL {
+        check("a", rules, Ending::Exit(24));
+        check("[a]\nk=\n[a]", rules, Ending::Exit(18));
+        check(&twenty, rules, Ending::Abort);
+    }
+    check("", Rules::V3_2, Ending::Abort);
+    check("", Rules::V3_3, Ending::Exit(24));
+}
+
+#[test]
 fn groups_and_binary_are_checked_in_order() {
     let config = ExecutorConfig::parse(GOOD, Rules::V3_3).expect("a good configuration");
     let chain = [Owned { path: "/container-executor.cfg".into(), uid: 0, mode: 0o100_400 }];

@@ -59,12 +59,26 @@ mod tests {
             b"<?xml version='1.0' encoding='ISO-8859-1'?><a>\xe4</a>",
             Ok("<?xml version='1.0' encoding='ISO-8859-1'?><a>ä</a>"),
         );
+        for (head, is_latin_1) in [
+            ("<?xml version=\"1.0\" encoding=\"latin1\" standalone='yes'?>", true),
+            ("<?xml version='1.0' encoding='utf-8'?>", false),
+            ("<?xml version='latin1'?>", false),
+            ("<?xml version='1.0' encoding='latin1'>", false),
+            ("<xml version='1.0' encoding='latin1'?>", false),
+        ] {
+            let bytes = [head.as_bytes(), b"\xe4"].concat();
+            let text = format!("{head}ä");
+            check(&bytes, if is_latin_1 { Ok(&text) } else { Err(head.len()) });
+        }
         let little: Vec<u8> = "<a>ä</a>".encode_utf16().flat_map(u16::to_le_bytes).collect();
         check(&little, Ok("<a>ä</a>"));
         check(&[&[0xff, 0xfe][..], &little].concat(), Ok("<a>ä</a>"));
         let big: Vec<u8> = "\u{feff}<a/>".encode_utf16().flat_map(u16::to_be_bytes).collect();
         check(&big, Ok("<a/>"));
+        let big_without_mark: Vec<u8> = "<ä/>".encode_utf16().flat_map(u16::to_be_bytes).collect();
+        check(&big_without_mark, Ok("<ä/>"));
         check(&little[..3], Err(2));
+        check(&little[..5], Err(4));
         assert_eq!(decode(b"").map(|text| text.to_string()), Ok(String::new()));
     }
 }

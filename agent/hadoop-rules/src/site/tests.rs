@@ -27,7 +27,8 @@ impl Variables for Node {
     }
 
     fn system_property(&self, name: &str) -> Option<String> {
-        (name == "user.name").then(|| "yarn".to_owned())
+        let is_known = ["user.name", "env."].contains(&name);
+        is_known.then(|| "yarn".to_owned())
     }
 }
 
@@ -63,6 +64,11 @@ fn properties_are_read_as_a_stream_of_tags() {
     check_value("<property><name>k</name><value></value></property>", None);
     check_value("<property><name>k</name></property>", None);
     check_value("<property name=' k' value='v'/>", None);
+    check_value("<property name='k' value='v'><name></name></property>", Some("v"));
+    check_value(
+        "<property name='k' value='1'/><property final='true'/><property name='k' value='2'/>",
+        Some("2"),
+    );
     check_value("<property name='k'><value>a<!-- b --><![CDATA[<]]>&amp;</value></property>", Some("a<&"));
     check_value("<property name='k'><value>a<b>c</b>d</value></property>", Some("acd"));
     check_value("<property name='k' value='1'/><property name='k' value='2'/>", Some("2"));
@@ -136,9 +142,13 @@ fn faults_name_file_and_line() {
         "loop.xml includes loop.xml at line 1, more than 32 levels deep",
         false,
     );
-    let error = Site::new().load("core-site.xml", b"<c>\n\xff</c>", &NoIncludes);
-    let error = error.expect_err("not UTF-8");
-    assert_eq!(error.to_string(), "core-site.xml is not in the encoding that it declares, at line 2");
+    let fault = |text: &[u8]| Site::new().load("core-site.xml", text, &NoIncludes).expect_err("a fault");
+    let encoding = fault(b"<c>\n\xff</c>");
+    assert_eq!(encoding.to_string(), "core-site.xml is not in the encoding that it declares, at line 2");
+    assert_eq!(encoding.line(), 2);
+    let include = fault(b"<c>\n\n\n<include href='one.xml'/></c>");
+    assert!(matches!(include, SiteError::IncludeNotFound { .. }), "{include}");
+    assert_eq!(include.line(), 4);
 }
 
 /// Each of five levels includes the next one ten times.
@@ -160,6 +170,44 @@ fn includes_are_bounded_by_their_number() {
     assert!(matches!(error, SiteError::IncludesTooLarge { .. }), "{error}");
 }
 
+#[test]
+fn a_file_of_a_million_tags_is_too_large() {
+    let file = format!("<c>{}</c>", "<a/>".repeat(1_000_000));
+    let error = Site::new().load("f", file.as_bytes(), &NoIncludes).expect_err("too many nodes");
+    assert!(matches!(error, SiteError::Xml { cause: roxmltree::Error::NodesLimitReached, .. }), "{error:?}");
+}
+
+/// As many bytes behind each include as its name says, none of them XML.
+struct Zeros;
+
+impl Includes for Zeros {
+    fn load(&self, href: &str, _base: &str) -> Option<Vec<u8>> {
+        Some(vec![0; href.parse().ok()?])
+    }
+}
+
+#[test]
+fn includes_are_bounded_by_their_size_in_total() {
+    let load = |more: usize| {
+        let file = "<c><include href='SIZE'/></c>";
+        let size = parser::MOST_BYTES - "<c><include href='33554432'/></c>".len() + more;
+        let file = file.replace("SIZE", &size.to_string());
+        Site::new().load("f", file.as_bytes(), &Zeros).expect_err("zeros")
+    };
+    assert!(matches!(load(0), SiteError::Xml { line: 1, .. }));
+    assert!(matches!(load(1), SiteError::IncludesTooLarge { line: 1, .. }));
+}
+
+#[test]
+fn as_many_includes_as_the_bound_are_read() {
+    let load = |count: usize| {
+        let file = format!("<c>{}</c>", "<include href='5'/>".repeat(count));
+        Site::new().load("f", file.as_bytes(), &Wide)
+    };
+    assert!(load(parser::MOST_FILES).is_ok());
+    assert!(matches!(load(parser::MOST_FILES + 1), Err(SiteError::IncludesTooLarge { .. })));
+}
+
 fn load_with_entities(entities: &str, value: &str) -> Result<Site, SiteError> {
     let file = format!("<!DOCTYPE c [{entities}]>\n<c><property name='k' value='{value}'/></c>");
     let mut site = Site::new();
@@ -179,6 +227,17 @@ fn entities_are_bounded_by_what_they_expand_to() {
     let laughs = "<!ENTITY a 'ha'>".to_owned() + &format!("<!ENTITY b '{}'>", "&a;".repeat(255));
     let error = load_with_entities(&laughs, &"&b;".repeat(10_000)).expect_err("too many");
     assert!(matches!(error, SiteError::EntitiesTooLarge { line: 1, .. }), "{error}");
+}
+
+#[test]
+fn entities_may_expand_to_as_much_as_the_bound() {
+    let load = |more: usize| {
+        let dtd = format!("{:1$}", "<!DOCTYPE c [<!ENTITY e 'x'>", 32 * 1024 + more);
+        let file = format!("\n\n{dtd}] ><c>{}</c>", "&e;".repeat(1024));
+        Site::new().load("f", file.as_bytes(), &NoIncludes)
+    };
+    assert!(load(0).is_ok());
+    assert!(matches!(load(1), Err(SiteError::EntitiesTooLarge { line: 3, .. })));
 }
 
 fn check_expansion(value: &str, expected: &str) {
@@ -207,6 +266,9 @@ fn variables_are_expanded_leftmost_first() {
     check_expansion("${k}", "${k}");
     check_expansion("${o}${k}", "${o}${k}");
     check_expansion("${}", "${}");
+    check_expansion("${}${o}", "${}other");
+    check_expansion("${env.}", "yarn");
+    check_expansion("${a b}${a b}${o}x", "${a b}${a b}otherx");
     check_expansion("${a b}${o}", "${a b}other");
     check_expansion("${a${o}", "${aother");
     check_expansion("${o", "${o");
@@ -223,6 +285,24 @@ fn too_many_variables_spoil_one_property_only() {
     assert_eq!(resolved.get("k"), None);
     assert_eq!(resolved.get("o"), Some("v"));
     assert_eq!(resolved.faults(), [("k".to_owned(), SubstitutionError::TooDeep)]);
+}
+
+#[test]
+fn nothing_is_known_outside_without_variables() {
+    let site =
+        load("<property name='k' value='${env.HOME}${user.name}'/><property name='l' value='${user.name}'/>");
+    let resolved = site.expect("a good file").resolve(&NoVariables);
+    assert_eq!(resolved.get("k"), Some("${env.HOME}${user.name}"));
+    assert_eq!(resolved.get("l"), Some("${user.name}"));
+}
+
+#[test]
+fn values_come_whole_trimmed_and_as_lists() {
+    let site = load("<property name='k'><value> a , b </value></property>").expect("a good file");
+    let resolved = site.resolve(&NoVariables);
+    assert_eq!(resolved.values().iter().collect::<Vec<_>>(), [(&"k".to_owned(), &" a , b ".to_owned())]);
+    assert_eq!((resolved.trimmed("k"), resolved.trimmed("l")), (Some("a , b"), None));
+    assert_eq!((resolved.list("k"), resolved.list("l")), (vec!["a", "b"], vec![]));
 }
 
 fn check_list(value: &str, expected: &[&str]) {
