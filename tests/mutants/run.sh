@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 out=$PWD/target/mutants.out
 
-# The tests need 2 s and 200 MB. A change that makes them need much more is caught, by limits that other load on the
+# The tests need 1 s and 200 MB. A change that makes them need much more is caught, by limits that other load on the
 # machine does not move, unlike a deadline.
 host=$(rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')
 export "CARGO_TARGET_${host}_RUNNER=prlimit --cpu=15 --as=4294967296"

@@ -207,7 +207,7 @@ fn is_decimal_one(value: &[u8]) -> bool {
         [b'-', digits @ ..] => (true, digits),
         [b'+', digits @ ..] | digits => (false, digits),
     };
-    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+    if !digits.iter().all(u8::is_ascii_digit) {
         return false;
     }
     let magnitude = digits

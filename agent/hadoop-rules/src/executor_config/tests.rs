@@ -118,6 +118,7 @@ fn features_are_switched_by_words_and_numbers() {
         ("0", false),
         ("2", false),
         ("1x", false),
+        ("1 ,", false),
         ("yes", false),
         ("+", false),
         (" ", false),
@@ -152,10 +153,10 @@ fn notes_tell_what_was_changed_or_ignored() {
 
 #[test]
 fn a_large_hostile_file_is_read_in_bounds() {
-    let text = "k=v=\n".repeat(200_000);
+    let text = "k=v=\n".repeat(50_000);
     let config = parse(&text, Rules::V3_3).expect("a good configuration");
     assert_eq!(config.entries(HEAD).count(), 1);
-    assert_eq!((config.notes().iter().count(), config.notes().left_out()), (1_000, 198_999));
+    assert_eq!((config.notes().iter().count(), config.notes().left_out()), (1_000, 48_999));
 }
 
 proptest! {

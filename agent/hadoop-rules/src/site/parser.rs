@@ -29,7 +29,7 @@ pub(super) const MOST_BYTES: usize = 32 << 20;
 /// What the XML library allows within one reference.
 const MOST_NESTED_REFERENCES: usize = 255;
 /// A tree takes many times the text's size.
-const MOST_NODES: u32 = 1_000_000;
+const MOST_NODES: u32 = 200_000;
 
 pub(super) fn parse(file: &str, bytes: &[u8], includes: &dyn Includes) -> Result<Vec<Item>, SiteError> {
     let source = Source { base: file, includes, files: Cell::new(0), bytes: Cell::new(bytes.len()) };

@@ -171,8 +171,8 @@ fn includes_are_bounded_by_their_number() {
 }
 
 #[test]
-fn a_file_of_a_million_tags_is_too_large() {
-    let file = format!("<c>{}</c>", "<a/>".repeat(1_000_000));
+fn a_file_has_no_more_tags_than_the_bound() {
+    let file = format!("<c>{}</c>", "<a/>".repeat(200_000));
     let error = Site::new().load("f", file.as_bytes(), &NoIncludes).expect_err("too many nodes");
     assert!(matches!(error, SiteError::Xml { cause: roxmltree::Error::NodesLimitReached, .. }), "{error:?}");
 }
