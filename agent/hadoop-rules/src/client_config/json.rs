@@ -8,7 +8,6 @@
 use alloc::borrow::ToOwned;
 use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
-use alloc::vec::Vec;
 use core::fmt;
 
 use serde::Deserialize as _;
@@ -149,9 +148,5 @@ impl Visitor<'_> for JavaText {
 
     fn visit_bytes<E>(self, bytes: &[u8]) -> Result<String, E> {
         Ok(text::decode(bytes, '?'))
-    }
-
-    fn visit_byte_buf<E>(self, bytes: Vec<u8>) -> Result<String, E> {
-        Ok(text::decode(&bytes, '?'))
     }
 }
