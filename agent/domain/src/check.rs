@@ -109,9 +109,9 @@ pub fn run(inputs: &Inputs<'_>) -> Report {
         executor_cfg: inputs.executor_cfg.as_ref().and(judged.executor_cfg),
         docker_config: judged.docker_config,
         docker: inputs.node.as_ref().and_then(|node| node.docker.as_ref()).and_then(DockerReport::of),
+        not_judged: not_judged(inputs, emr.as_ref(), !judged.images.is_empty()),
         images: judged.images,
         findings,
-        not_judged: not_judged(inputs, emr.as_ref(), !subjects.request.images.is_empty()),
         unread: emr_unread || unread(inputs),
         runs_containers,
     }
@@ -220,23 +220,32 @@ fn judge(subjects: &Subjects<'_>, inputs: &Inputs<'_>, found: &mut Findings) -> 
     found.append(of_job);
     found.append(of_client_config);
     let mut of_images = Findings::default();
-    let images = image::check(
-        &image::Context {
-            inputs,
-            request,
-            executor_cfg: executor_cfg.as_ref(),
-            settings: settings.as_ref(),
-            docker_config: docker_config.as_ref(),
-            mounts: mounts.as_deref(),
-            is_future: subjects.emr.is_some(),
-            unresolved: subjects.emr.map(|emr| emr.unresolved.as_slice()).unwrap_or_default(),
-            reasons: &reasons,
-            unknown: &unknown,
-        },
-        &mut of_images,
-    );
+    let context = image::Context {
+        inputs,
+        request,
+        executor_cfg: executor_cfg.as_ref(),
+        settings: settings.as_ref(),
+        docker_config: docker_config.as_ref(),
+        mounts: mounts.as_deref(),
+        is_future: subjects.emr.is_some(),
+        unresolved: subjects.emr.map(|emr| emr.unresolved.as_slice()).unwrap_or_default(),
+        reasons: &reasons,
+        unknown: &unknown,
+    };
+    let mut images = image::check(&context, &mut of_images);
     if let Some(spark) = subjects.spark {
         of_images.locate(|finding| spark.place_of(finding));
+    }
+    if let Some(image) = settings.as_ref().and_then(|settings| settings.default_image.as_deref()) {
+        // Of files alone it is the image in question; on a node nobody asked for it.
+        let is_asked_for = request.images.is_empty() && subjects.node.is_none();
+        let (report, mut of_default) = image::check_default(&context, image, is_asked_for);
+        of_default.locate(|_| subjects.yarn_site.and_then(yarn::place_of_default_image));
+        if !request.images.is_empty() {
+            of_default.set_aside(|_| true);
+        }
+        of_images.append(of_default);
+        images.extend(report.filter(|_| is_asked_for));
     }
     found.append(of_images);
     Judged { executor_cfg, docker_config, images }

@@ -157,6 +157,112 @@ fn fixes_are_data() {
     );
 }
 
+#[test]
+fn keys_belong_to_the_section_of_their_module() {
+    let check = |appended: &str, expected: &[(&str, u32, &str)]| {
+        let found = check(&serde_json::json!({ "cfg_append": appended }));
+        let found: Vec<_> = found
+            .iter()
+            .map(|finding| {
+                let fix = finding.fix.as_ref().expect("a fix");
+                (finding.code.name, finding.line.expect("a line"), fix.text.as_str())
+            })
+            .collect();
+        assert_eq!(found, expected, "{appended}");
+    };
+    let moved = "key-in-wrong-section";
+    let to = |section: &str| format!("move the line into the section [{section}]");
+    let cgroups = "[cgroups]\nroot=/sys/fs/cgroup\nyarn-hierarchy=yarn\n";
+    check(&format!("{cgroups}[gpu]\nmodule.enabled=true\ngpu.major-device-number=195\n"), &[]);
+    check(&format!("{cgroups}[devices]\nmodule.enabled=true\ndevices.denied-numbers=8:16\n"), &[]);
+    check("[pci]\nmodule.enabled=true\nany=1\n", &[]);
+    check("[gpu]\ndocker.trusted.registries=a\n", &[(moved, 10, &to("docker"))]);
+    check("[cgroups]\nmodule.enabled=true\n", &[(moved, 10, &to("docker"))]);
+    check("yarn-hierarchy=yarn\n", &[(moved, 9, &to("cgroups"))]);
+    check("root=/sys/fs/cgroup\n", &[(moved, 9, &to("cgroups"))]);
+    check("gpu.allowed-device-minor-numbers=0\n", &[(moved, 9, &to("gpu"))]);
+    check("[fpga]\ngpu.major-device-number=195\n", &[(moved, 10, &to("gpu"))]);
+    check(
+        "[gpu]\nallowed-device-minor-number=0\n",
+        &[("unknown-key", 10, "write gpu.allowed-device-minor-numbers")],
+    );
+    check(
+        "[cgroups]\nhierarchies=yarn\n",
+        &[("unknown-key", 10, "remove the line, or move it to the section it belongs to")],
+    );
+}
+
+#[test]
+fn properties_of_docker_in_other_classifications_are_lost() {
+    let check = |nested: &Value, expected: &[&str]| {
+        let docker = serde_json::json!({
+            "Classification": "docker",
+            "Properties": { "docker.trusted.registries": "local,centos,hub.example/team" },
+        });
+        let executor =
+            serde_json::json!({ "Classification": "container-executor", "Configurations": [docker, nested] });
+        let found = check(&serde_json::json!({ "cfg": null, "emr_config": [executor] }));
+        let weighty = found.iter().filter(|finding| finding.severity() > Severity::Info);
+        assert_eq!(weighty.map(|finding| finding.code.name).collect::<Vec<_>>(), expected, "{nested}");
+    };
+    let nested = |name: &str, properties: Value| serde_json::json!({ "Classification": name, "Properties": properties });
+    let networks = || serde_json::json!({ "docker.allowed.networks": "host" });
+    for name in ["gpu", "cgroups"] {
+        check(&nested(name, networks()), &["key-in-wrong-section"]);
+    }
+    for name in ["Docker", "DOCKER"] {
+        check(&nested(name, networks()), &["emr-classification-misplaced"]);
+    }
+    check(&nested("cgroups", serde_json::json!({ "module.enabled": "true" })), &["key-in-wrong-section"]);
+    check(&nested("gpu", serde_json::json!({ "module.enabled": "true" })), &["module-without-cgroups"]);
+}
+
+#[test]
+fn the_default_image_counts_for_jobs_that_name_none() {
+    const KEY: &str = "yarn.nodemanager.runtime.linux.docker.image-name";
+    let good = "123456789123.dkr.ecr.us-east-1.amazonaws.com/app:v1";
+    let foreign = "123456789123.dkr.ecr.eu-west-1.amazonaws.com/app:v1";
+    // Verdicts, and what else there is to say of the image.
+    let check = |mut fixture: Value, image: &str, verdicts: &[Option<bool>], severity: Option<Severity>| {
+        if fixture["emr_config"].is_null() {
+            fixture["yarn"] = serde_json::json!({ KEY: image });
+        } else {
+            let yarn = serde_json::json!({ "Classification": "yarn-site", "Properties": { KEY: image } });
+            fixture["emr_config"].as_array_mut().expect("a list").push(yarn);
+        }
+        let report = report(&fixture);
+        let found: Vec<_> = report.images.iter().map(|image| image.would_launch).collect();
+        assert_eq!(found, verdicts, "{fixture}");
+        let refused = report.findings.iter().find(|finding| finding.code == codes::DEFAULT_IMAGE_REFUSED);
+        assert_eq!(refused.map(Finding::severity), severity, "{fixture}: {:#?}", report.findings);
+        // No other job is concerned.
+        assert_eq!(report.launch_faults(true, &[]), [], "{fixture}");
+    };
+    let error = Some(Severity::Error);
+    let alone = || serde_json::json!({});
+    check(alone(), good, &[Some(true)], None);
+    let node = serde_json::json!({
+        "chain": [["/etc/hadoop/conf/container-executor.cfg", 0, "644"]], "binary": [0, 7, "6050"],
+    });
+    for image in [foreign, "App", "app@sha256:0", "a..b"] {
+        check(alone(), image, &[Some(false)], error);
+        check(serde_json::json!({ "node": node }), image, &[], error);
+        check(serde_json::json!({ "images": [good] }), image, &[Some(true)], Some(Severity::Warning));
+    }
+    let emr = || {
+        serde_json::json!({ "cfg": null, "emr_config": [{
+            "Classification": "container-executor",
+            "Configurations": [{
+                "Classification": "docker",
+                "Properties": { "docker.trusted.registries": "local,123456789123.dkr.ecr.us-east-1.amazonaws.com" },
+            }],
+        }] })
+    };
+    check(emr(), good, &[Some(true)], None);
+    check(emr(), foreign, &[Some(false)], error);
+    check(emr(), "${IMAGE}", &[None], None);
+}
+
 /// Every fix that writes a line, applied to its fixture: the finding is gone, and no error or warning is new.
 #[test]
 fn a_fix_that_is_applied_removes_its_finding_and_adds_none() {
@@ -267,7 +373,18 @@ mod generated {
                 &["docker.allowed.devices", "min.user.id", "docker.privileged-containers.enabled"],
                 lists(&["all", "on", "1"])
             ),
-            select(&["\n", " \n", "[gpu]\n", "[docker]\n", "# c\n", " # c\n", "x\n"][..])
+            lines(
+                &[
+                    "module.enabled",
+                    "module.enable",
+                    "root",
+                    "yarn-hierarchy",
+                    "gpu.allowed-device-minor-number"
+                ],
+                select(&["true", "yarn"][..]).prop_map(str::to_owned)
+            ),
+            lines(&["docker.allowed.runtimes"], lists(&["runc", "nvidia"])),
+            select(&["\n", " \n", "[gpu]\n", "[cgroups]\n", "[docker]\n", "# c\n", " # c\n", "x\n"][..])
                 .prop_map(str::to_owned),
         ];
         let header = select(&["[docker]\n", "[docker]\n", "[docker]\n", "[Docker]\n", "[docker] \n", ""][..]);
@@ -296,6 +413,14 @@ mod generated {
             ("docker.allowed.rw-mounts", lists(MOUNTS).boxed()),
             ("docker.allowed.capabilities", lists(CAPABILITIES).boxed()),
         ]);
+        let module = properties(&[
+            ("module.enabled", one(&["true", "True"])),
+            ("docker.trusted.registries", lists(ENTRIES).boxed()),
+            ("gpu.major-device-numbers", one(&["195"])),
+            ("root", one(&["/sys/fs/cgroup"])),
+            ("yarn-hierarchy", one(&["yarn"])),
+        ]);
+        let modules = (select(&["gpu", "cgroups", "Docker"][..]), module);
         let head = properties(&[
             ("banned.users", one(&["hdfs, bin", "nobody"])),
             ("min.user.id", one(&["abc", "1"])),
@@ -312,6 +437,12 @@ mod generated {
                 one(&["/etc/passwd:/etc/passwd", "/etc/group:/etc/group:ro", "/data"]),
             ),
             ("yarn.nodemanager.runtime.linux.docker.image-update", one(&["true", "false"])),
+            (
+                "yarn.nodemanager.runtime.linux.docker.image-name",
+                one(&["python:3.11", "${IMAGE}", "123456789123.dkr.ecr.us-east-1.amazonaws.com/app:1"]),
+            ),
+            ("yarn.nodemanager.resource-plugins", one(&["yarn.io/gpu"])),
+            ("yarn.nodemanager.resource-plugins.gpu.docker-plugin", one(&["nvidia-docker-v2"])),
             ("yarn.nodemanager.linux-container-executor.nonsecure-mode.limit-users", one(&["true", "false"])),
         ]);
         let hadoop = properties(&[
@@ -329,18 +460,23 @@ mod generated {
                 one(&["/etc/passwd:/etc/passwd:ro", "/etc/group:/etc/group", "/data"]),
             ),
         ]);
-        (docker, head, yarn, hadoop, spark).prop_map(|(docker, head, yarn, hadoop, spark)| {
-            serde_json::json!([
-                {
-                    "Classification": "container-executor",
-                    "Properties": head,
-                    "Configurations": [{ "Classification": "docker", "Properties": docker }],
-                },
-                { "Classification": "yarn-site", "Properties": yarn },
-                { "Classification": "core-site", "Properties": hadoop },
-                { "Classification": "spark-defaults", "Properties": spark },
-            ])
-        })
+        (docker, modules, head, yarn, hadoop, spark).prop_map(
+            |(docker, (name, module), head, yarn, hadoop, spark)| {
+                serde_json::json!([
+                    {
+                        "Classification": "container-executor",
+                        "Properties": head,
+                        "Configurations": [
+                            { "Classification": "docker", "Properties": docker },
+                            { "Classification": name, "Properties": module },
+                        ],
+                    },
+                    { "Classification": "yarn-site", "Properties": yarn },
+                    { "Classification": "core-site", "Properties": hadoop },
+                    { "Classification": "spark-defaults", "Properties": spark },
+                ])
+            },
+        )
     }
 
     proptest! {
@@ -353,6 +489,7 @@ mod generated {
             image in select(&["", "python:3.11", "hub.example/team/app:1", "123456789123.dkr.ecr.us-east-1.amazonaws.com/app:1"][..]),
             mount in select(&["", "/etc/group:/etc/group:ro", "/data:/data:rw"][..]),
             yarn in any::<bool>(),
+            default_image in select(&["", "app", "App", "hub.example/team/app:1"][..]),
         ) {
             let mut fixture = serde_json::json!({
                 "cfg": cfg, "rules": rules, "missing_paths": ["/gone"],
@@ -368,6 +505,9 @@ mod generated {
                 fixture["yarn"] = serde_json::json!({
                     "yarn.nodemanager.runtime.linux.docker.default-ro-mounts": "/etc/passwd:/etc/passwd",
                     "yarn.nodemanager.local-dirs": "/mnt/yarn",
+                    "yarn.nodemanager.runtime.linux.docker.image-name": default_image,
+                    "yarn.nodemanager.resource-plugins": "yarn.io/gpu",
+                    "yarn.nodemanager.resource-plugins.gpu.docker-plugin": "nvidia-docker-v2",
                 });
             }
             let broken = all_breaches(&fixture);

@@ -14,6 +14,7 @@ use self::cluster::{CORE_SITE, EXECUTOR, HDFS_SITE, SPARK_DEFAULTS, YARN_SITE, n
 use self::shape::{Classification, Cluster, Property};
 use super::inputs::{Content, TextFile};
 use super::registries::is_unresolved;
+use super::yarn::DEFAULT_IMAGE_KEY;
 use crate::findings::{Finding, Findings, Fix, codes};
 
 /// A configuration that could be read.
@@ -178,7 +179,9 @@ fn check_unresolved(path: &str, cluster: &Cluster, found: &mut Findings) -> Vec<
     let of_docker = sections(cluster).flat_map(|section| &section.properties);
     let spark = named(&cluster.classifications, SPARK_DEFAULTS).flat_map(|spark| &spark.properties);
     let of_spark = spark.filter(|property| property.key.contains("YARN_CONTAINER_RUNTIME_"));
-    for property in of_docker.chain(of_spark).filter(|property| is_unresolved(property.value.as_bytes())) {
+    let default_image = property(cluster, YARN_SITE, DEFAULT_IMAGE_KEY);
+    let properties = of_docker.chain(of_spark).chain(default_image);
+    for property in properties.filter(|property| is_unresolved(property.value.as_bytes())) {
         let Property { key, value, line } = property;
         let message = format!("{key} is not resolved in this file: {value}");
         let fix = Fix::manual("check what the template makes of it, or put the value in its place");

@@ -43,6 +43,32 @@ pub(super) struct Context<'c> {
 }
 
 pub(super) fn check(context: &Context<'_>, found: &mut Findings) -> Vec<ImageReport> {
+    check_all(context, &context.request.images, found)
+}
+
+/// Judges the image of jobs that name none: by its name and by trust, and if it `is_asked_for` by all else too.
+pub(super) fn check_default(
+    context: &Context<'_>,
+    image: &str,
+    is_asked_for: bool,
+) -> (Option<ImageReport>, Findings) {
+    let (mut own, mut found) = (Findings::default(), Findings::default());
+    let report = check_all(context, &[image.as_bytes().to_vec()], &mut own).pop();
+    for finding in own.into_sorted() {
+        let is_of_image =
+            matches!(finding.code, codes::IMAGE_INVALID | codes::IMAGE_BY_DIGEST | codes::IMAGE_NOT_TRUSTED);
+        if is_of_image {
+            let message = format!("the default image: {}", finding.message);
+            let code = codes::DEFAULT_IMAGE_REFUSED;
+            found.add(Finding { code, message, effect: code.effect, registries: Vec::new(), ..finding });
+        } else if is_asked_for {
+            found.add(finding);
+        }
+    }
+    (report, found)
+}
+
+fn check_all(context: &Context<'_>, images: &[Vec<u8>], found: &mut Findings) -> Vec<ImageReport> {
     let check = |image: &Vec<u8>| {
         let mut own = Findings::default();
         let mut report = check_image(context, image, &mut own);
@@ -51,7 +77,7 @@ pub(super) fn check(context: &Context<'_>, found: &mut Findings) -> Vec<ImageRep
         found.append(own);
         report
     };
-    context.request.images.iter().map(check).collect()
+    images.iter().map(check).collect()
 }
 
 fn check_image(context: &Context<'_>, image: &[u8], found: &mut Findings) -> ImageReport {

@@ -44,6 +44,15 @@ const HEAD_KEYS: [&str; 12] = [
     "feature.terminal.enabled",
     "feature.yarn.sysfs.enabled",
 ];
+/// The sections of other modules, and all that Hadoop reads there, in any version.
+const MODULES: [(&str, &[&str]); 4] = [
+    ("gpu", &["module.enabled", "gpu.major-device-number", "gpu.allowed-device-minor-numbers"]),
+    ("fpga", &["module.enabled", "fpga.major-device-number", "fpga.allowed-device-minor-numbers"]),
+    ("devices", &["module.enabled", "devices.denied-numbers"]),
+    (CGROUPS, &["root", "yarn-hierarchy"]),
+];
+/// Where the modules above find the cgroups of containers.
+const CGROUPS: &str = "cgroups";
 /// Longer keys are compared with nothing.
 const LONGEST: usize = 100;
 /// Longer values are not written out in fixes.
@@ -52,7 +61,7 @@ const LONGEST_VALUE: usize = 1_000;
 /// Every key that is not known, and every known one that is where Hadoop does not look for it.
 pub(super) fn check(path: &str, config: &ExecutorConfig, found: &mut Findings) {
     for entry in config.entries(DOCKER) {
-        if is_head_key(entry.key) {
+        if is_head_key(entry.key) || module_of(entry.key).is_some() {
             found.add(elsewhere(path, DOCKER, entry));
         } else if !is_docker_key(entry.key) {
             found.add(unknown(path, DOCKER, config, entry));
@@ -68,25 +77,52 @@ pub(super) fn check(path: &str, config: &ExecutorConfig, found: &mut Findings) {
             continue;
         }
         for entry in config.entries(name) {
-            let switch = entry.key == b"module.enabled" && name == HEAD;
+            let switch = entry.key == MODULE_ENABLED_KEY.as_bytes() && matches!(name, HEAD | CGROUPS);
             let docker = entry.key.starts_with(b"docker.") && is_docker_key(entry.key);
             let is_read = name == HEAD && entry.key == IN_HEAD_TOO.as_bytes();
-            if (switch || docker) && !is_read || name != HEAD && is_head_key(entry.key) {
+            // In the head `root` may be anybody's.
+            let of_module = module_of(entry.key)
+                .is_some_and(|module| module != name && (name != HEAD || entry.key != b"root"));
+            if (switch || docker || of_module) && !is_read || name != HEAD && is_head_key(entry.key) {
                 found.add(elsewhere(path, name, entry));
             } else if name == HEAD
                 && !is_read
                 && !is_head_key(entry.key)
                 && meant_in_head(entry.key).is_some()
+                || known_in(name).is_some_and(|keys| !is_among(keys, entry.key))
             {
-                found.add(unknown(path, HEAD, config, entry));
+                found.add(unknown(path, name, config, entry));
             }
         }
+    }
+    check_modules(path, config, found);
+}
+
+/// A module that is on looks for the container's cgroup.
+fn check_modules(path: &str, config: &ExecutorConfig, found: &mut Findings) {
+    let missing = |key: &&&str| config.get(CGROUPS, key).is_none_or(<[u8]>::is_empty);
+    let Some(key) = ["root", "yarn-hierarchy"].iter().find(missing) else { return };
+    for (module, _) in MODULES.into_iter().filter(|(module, _)| *module != CGROUPS) {
+        let Some(entry) = config.entry(module, MODULE_ENABLED_KEY).filter(|entry| entry.value == b"true")
+        else {
+            continue;
+        };
+        let message = format!("the module {module} is on, and {key} is not set in the section [{CGROUPS}]");
+        let fix = Fix::manual(format!(
+            "set root and yarn-hierarchy in [{CGROUPS}] to what yarn-site.xml has for cgroups.mount-path and cgroups.hierarchy of yarn.nodemanager.linux-container-executor"
+        ));
+        let finding = Finding::new(codes::MODULE_WITHOUT_CGROUPS, message).fix(fix);
+        found.add(finding.in_file(path).at(entry.line).about(entry.key));
     }
 }
 
 fn unknown(path: &str, section: &str, config: &ExecutorConfig, entry: Entry<'_>) -> Finding {
     let key = lossy(clipped(entry.key));
-    let meant = if section == HEAD { meant_in_head(entry.key) } else { meant(&key) };
+    let meant = match section {
+        HEAD => meant_in_head(entry.key),
+        DOCKER => meant(&key),
+        module => known_in(module).and_then(|keys| nearest(&key, module, keys)),
+    };
     let finding = match meant.map(|meant| (meant, config.entry(section, meant))) {
         Some((meant, Some(set))) => Finding::new(
             codes::UNKNOWN_KEY,
@@ -97,7 +133,8 @@ fn unknown(path: &str, section: &str, config: &ExecutorConfig, entry: Entry<'_>)
         )
         .fix(Fix::manual("move the value there, or remove the line")),
         Some((meant, None)) => {
-            let fix = if is_sound(meant, entry.value) {
+            // What a module needs once it is on is not in this line.
+            let fix = if known_in(section).is_none() && is_sound(meant, entry.value) {
                 Fix::replace_entry(meant, lossy(entry.value))
             } else {
                 Fix::manual(format!("write {meant}"))
@@ -105,10 +142,11 @@ fn unknown(path: &str, section: &str, config: &ExecutorConfig, entry: Entry<'_>)
             let message = format!("Hadoop knows no key `{key}`; `{meant}` was probably meant");
             Finding::new(codes::UNKNOWN_KEY, message).fix(fix)
         }
-        None => {
-            Finding::new(codes::UNKNOWN_KEY, format!("Hadoop knows no key `{key}` in the section [docker]"))
-                .fix(Fix::manual("remove the line, or move it to the section it belongs to"))
-        }
+        None => Finding::new(
+            codes::UNKNOWN_KEY,
+            format!("Hadoop knows no key `{key}` in the section [{section}]"),
+        )
+        .fix(Fix::manual("remove the line, or move it to the section it belongs to")),
     };
     finding.in_file(path).at(entry.line).about(entry.key)
 }
@@ -137,10 +175,12 @@ fn elsewhere(path: &str, section: &str, entry: Entry<'_>) -> Finding {
         format!("in the section [{section}]")
     };
     let key = lossy(entry.key);
+    let module = module_of(entry.key);
     let (right, fix) = if is_head_key(entry.key) {
-        ("above the first section", Fix::manual("move the line above the first section"))
+        ("above the first section".to_owned(), Fix::manual("move the line above the first section"))
     } else {
-        ("in [docker]", Fix::manual("move the line into the section [docker]"))
+        let module = module.unwrap_or(DOCKER);
+        (format!("in [{module}]"), Fix::manual(format!("move the line into the section [{module}]")))
     };
     let message = format!("`{key}` is {place}; Hadoop reads it {right} only");
     let finding = Finding::new(codes::KEY_IN_WRONG_SECTION, message).fix(fix);
@@ -148,7 +188,7 @@ fn elsewhere(path: &str, section: &str, entry: Entry<'_>) -> Finding {
 }
 
 fn is_head_key(key: &[u8]) -> bool {
-    HEAD_KEYS.iter().any(|known| known.as_bytes() == key)
+    is_among(&HEAD_KEYS, key)
 }
 
 /// The key of the file's head that looks most like this one. Files hold other tools' keys there as well, so it has
@@ -165,19 +205,38 @@ fn meant_in_head(key: &[u8]) -> Option<&'static str> {
 }
 
 fn is_docker_key(key: &[u8]) -> bool {
-    DOCKER_KEYS.iter().any(|known| known.as_bytes() == key)
+    is_among(&DOCKER_KEYS, key)
+}
+
+fn is_among(known: &[&str], key: &[u8]) -> bool {
+    known.iter().any(|known| known.as_bytes() == key)
+}
+
+fn known_in(section: &str) -> Option<&'static [&'static str]> {
+    MODULES.iter().find(|(module, _)| *module == section).map(|(_, keys)| *keys)
+}
+
+/// The only module that reads the key.
+fn module_of(key: &[u8]) -> Option<&'static str> {
+    let owner = MODULES.iter().find(|(_, keys)| is_among(keys, key));
+    owner.map(|(module, _)| *module).filter(|_| key != MODULE_ENABLED_KEY.as_bytes())
 }
 
 /// The known key that looks most like this one, if any looks like it.
 pub(super) fn meant(key: &str) -> Option<&'static str> {
+    nearest(key, DOCKER, &DOCKER_KEYS)
+}
+
+/// The one of the section's keys that looks most like this one, with or without the section's name in front.
+fn nearest(key: &str, section: &str, known: &[&'static str]) -> Option<&'static str> {
     if key.len() > LONGEST {
         return None;
     }
     let key = key.to_ascii_lowercase().replace('_', "-");
-    let with_prefix = format!("docker.{key}");
+    let with_prefix = format!("{section}.{key}");
     let distance =
         |known: &str| strsim::levenshtein(&key, known).min(strsim::levenshtein(&with_prefix, known));
-    let nearest = DOCKER_KEYS.into_iter().min_by_key(|known| distance(known))?;
+    let nearest = known.iter().copied().min_by_key(|known| distance(known))?;
     (distance(nearest) <= nearest.len() / 4).then_some(nearest)
 }
 

@@ -10,6 +10,7 @@ use super::yarn::YarnSettings;
 use crate::findings::{Effect, Finding, Findings, Fix, codes};
 
 pub(super) const NETWORKS_KEY: &str = "docker.allowed.networks";
+pub(super) const RUNTIMES_KEY: &str = "docker.allowed.runtimes";
 pub(super) const CAPABILITIES_KEY: &str = "docker.allowed.capabilities";
 /// Longer lists are not written out in fixes.
 const LONGEST_LIST: usize = 4_000;
@@ -25,6 +26,8 @@ pub(super) struct Defaults {
     pub mounts: Vec<RequestedMount>,
     /// The NodeManager's own directories, mounted under their own names.
     pub directories: Vec<String>,
+    /// For containers that get a GPU.
+    pub gpu_runtime: Option<&'static str>,
 }
 
 impl Defaults {
@@ -42,6 +45,7 @@ impl Defaults {
             },
             mounts: settings.map(|settings| settings.default_mounts.clone()).unwrap_or_default(),
             directories: settings.map(|settings| settings.directories.clone()).unwrap_or_default(),
+            gpu_runtime: settings.is_some_and(|settings| settings.adds_gpu_runtime).then_some("nvidia"),
         }
     }
 }
@@ -67,10 +71,31 @@ pub(super) fn check(
         }
     }
     check_capabilities(path, config, &defaults.capabilities, found);
+    if let Some(runtime) = defaults.gpu_runtime {
+        check_gpu_runtime(path, config, runtime, found);
+    }
     match overlong_mount_list(config) {
         None => check_mounts(path, config, defaults, inputs, found),
         Some(key) => found.add(too_long(path, config, key)),
     }
+}
+
+fn check_gpu_runtime(path: &str, config: &ExecutorConfig, runtime: &str, found: &mut Findings) {
+    if config.items(DOCKER, RUNTIMES_KEY).any(|item| item == runtime.as_bytes()) {
+        return;
+    }
+    let entry = config.entry(DOCKER, RUNTIMES_KEY);
+    let list = entry.map(|entry| lossy(entry.value).into_owned()).filter(|list| !list.is_empty());
+    let list = list.map_or_else(|| runtime.to_owned(), |list| format!("{list},{runtime}"));
+    let fix = if list.len() > LONGEST_LIST || list.contains(char::is_whitespace) {
+        Fix::manual(format!("add {runtime} to {RUNTIMES_KEY}"))
+    } else {
+        Fix::set(DOCKER, RUNTIMES_KEY, list)
+    };
+    let message =
+        format!("{RUNTIMES_KEY} does not allow {runtime}, in which containers with a GPU are to run");
+    let finding = Finding::new(codes::GPU_RUNTIME_REFUSED, message).fix(fix).in_file(path);
+    found.add(finding.at(entry.map(|entry| entry.line)));
 }
 
 /// The key of a mount list with more entries than are resolved here, if there is one.

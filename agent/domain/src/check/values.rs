@@ -4,7 +4,7 @@
 use hadoop_rules::executor_config::{DOCKER, Entry, ExecutorConfig, FEATURE_DOCKER_KEY, HEAD, lossy};
 use hadoop_rules::users::{ALLOWED_USERS_KEY, BANNED_USERS_KEY};
 
-use super::launch::{NETWORKS_KEY, trimmed_items};
+use super::launch::{NETWORKS_KEY, RUNTIMES_KEY, trimmed_items};
 use crate::findings::{Finding, Findings, Fix, clipped, codes};
 
 /// What Hadoop takes for on, in any case.
@@ -24,7 +24,7 @@ const SWITCHES: [(&str, &str, &[&str]); 9] = [
 const LISTS: [(&str, &str); 6] = [
     (DOCKER, NETWORKS_KEY),
     (DOCKER, DEVICES_KEY),
-    (DOCKER, "docker.allowed.runtimes"),
+    (DOCKER, RUNTIMES_KEY),
     (DOCKER, "docker.allowed.volume-drivers"),
     (HEAD, BANNED_USERS_KEY),
     (HEAD, ALLOWED_USERS_KEY),

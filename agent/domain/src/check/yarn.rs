@@ -18,6 +18,7 @@ const PROVIDER_KEY: &str = "yarn.nodemanager.runtime.linux.docker.docker-client-
 const PROVIDER: &str = "org.apache.hadoop.security.authentication.EcrDockerClientCredentialProvider";
 pub(super) const EXECUTOR_KEY: &str = "yarn.nodemanager.container-executor.class";
 pub(super) const EXECUTOR: &str = "org.apache.hadoop.yarn.server.nodemanager.LinuxContainerExecutor";
+pub(super) const DEFAULT_IMAGE_KEY: &str = "yarn.nodemanager.runtime.linux.docker.image-name";
 pub(super) const RUNTIMES_KEY: &str = "yarn.nodemanager.runtime.linux.allowed-runtimes";
 pub(super) const RUNTIMES: &str = "default,docker";
 const IMAGE_UPDATE_KEY: &str = "yarn.nodemanager.runtime.linux.docker.image-update";
@@ -71,6 +72,8 @@ const KERNEL_CAPABILITIES: [&str; 41] = [
     "SYS_TTY_CONFIG",
     "WAKE_ALARM",
 ];
+const RESOURCE_PLUGINS_KEY: &str = "yarn.nodemanager.resource-plugins";
+const GPU_PLUGIN_KEY: &str = "yarn.nodemanager.resource-plugins.gpu.docker-plugin";
 const LIMIT_USERS_KEY: &str = "yarn.nodemanager.linux-container-executor.nonsecure-mode.limit-users";
 const LOCAL_USER_KEY: &str = "yarn.nodemanager.linux-container-executor.nonsecure-mode.local-user";
 /// Names that need no class of their own.
@@ -98,6 +101,8 @@ pub(super) struct YarnSettings {
     pub default_image: Option<String>,
     /// Whether the NodeManager puts containers into cgroups of its own.
     pub uses_cgroups: bool,
+    /// Whether containers that get a GPU run in Docker's runtime `nvidia`.
+    pub adds_gpu_runtime: bool,
     /// The user that all jobs run as, if not the one who submits them.
     pub local_user: Option<String>,
     /// Whether containers run with the user's ids.
@@ -190,8 +195,13 @@ fn settings(file: &str, resolved: &Resolved, kerberos: bool) -> YarnSettings {
         docker_by_default: resolved
             .trimmed("yarn.nodemanager.runtime.linux.type")
             .is_some_and(|kind| kind.eq_ignore_ascii_case("docker")),
-        default_image: text("image-name").filter(|image| !image.is_empty()),
+        default_image: resolved
+            .trimmed(DEFAULT_IMAGE_KEY)
+            .filter(|image| !image.is_empty())
+            .map(str::to_owned),
         uses_cgroups: uses_cgroups(resolved),
+        adds_gpu_runtime: resolved.list(RESOURCE_PLUGINS_KEY).contains(&"yarn.io/gpu")
+            && resolved.trimmed(GPU_PLUGIN_KEY) == Some("nvidia-docker-v2"),
         local_user: (limits_users && !kerberos).then(local_user),
         remaps_users: resolved.boolean(&key("enable-userremapping.allowed")).unwrap_or(true),
         host_pids_allowed: resolved.boolean(&key("host-pid-namespace.allowed")) == Some(true),
@@ -206,6 +216,13 @@ fn uses_cgroups(resolved: &Resolved) -> bool {
         |kind: &&str| resolved.boolean(&format!("yarn.nodemanager.resource.{kind}.enabled")) == Some(true);
     let handler = resolved.trimmed(HANDLER_KEY).and_then(|class| class.rsplit('.').next());
     handler == Some("CgroupsLCEResourcesHandler") || ["cpu", "memory", "disk", "network"].iter().any(is_on)
+}
+
+/// Where the image of jobs that name none is set.
+pub(super) fn place_of_default_image(file: &SiteFile) -> Option<(String, Option<u32>)> {
+    let SiteContent::Loaded { site, .. } = &file.content else { return None };
+    let origin = &site.property(DEFAULT_IMAGE_KEY)?.origin;
+    Some((origin.file.clone(), Some(origin.line)))
 }
 
 /// The network of a launch that names none.

@@ -2,7 +2,7 @@
 
 use hadoop_rules::site::{Resolved, Site};
 
-use super::yarn::YarnSettings;
+use super::yarn::{DEFAULT_IMAGE_KEY, YarnSettings};
 use crate::emr::AUTO_AUTH_KEY;
 use crate::findings::{Code, Finding, Findings, Fix, codes};
 
@@ -24,7 +24,7 @@ const KEYS: [&str; 22] = [
     "yarn.nodemanager.runtime.linux.docker.enable-userremapping.allowed",
     "yarn.nodemanager.runtime.linux.docker.host-pid-namespace.allowed",
     "yarn.nodemanager.runtime.linux.docker.image-file",
-    "yarn.nodemanager.runtime.linux.docker.image-name",
+    DEFAULT_IMAGE_KEY,
     "yarn.nodemanager.runtime.linux.docker.image-update",
     "yarn.nodemanager.runtime.linux.docker.privileged-containers.acl",
     "yarn.nodemanager.runtime.linux.docker.privileged-containers.allowed",
@@ -75,9 +75,8 @@ pub(super) fn check(
     }
     if settings.docker_by_default && settings.default_image.is_none() {
         let message = format!("{TYPE_KEY} is docker, and image-name is not set");
-        let fix =
-            "set yarn.nodemanager.runtime.linux.docker.image-name, or let jobs choose Docker by themselves";
-        found.add(finding(codes::DEFAULT_IMAGE_MISSING, TYPE_KEY, message, fix));
+        let fix = format!("set {DEFAULT_IMAGE_KEY}, or let jobs choose Docker by themselves");
+        found.add(finding(codes::DEFAULT_IMAGE_MISSING, TYPE_KEY, message, &fix));
     }
     let scripts = resolved.list(HEALTH_SCRIPTS_KEY);
     if scripts.iter().filter(|script| !script.is_empty()).count() > 1 {

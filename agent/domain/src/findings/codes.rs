@@ -107,6 +107,7 @@ codes! {
     DEVICE_UNUSABLE: "device-unusable", Contents, Warning, Degraded, "the entry allows no device";
     UNKNOWN_KEY: "unknown-key", Contents, Warning, Degraded, "Hadoop ignores the key without an error";
     KEY_IN_WRONG_SECTION: "key-in-wrong-section", Contents, Warning, Degraded, "Hadoop does not read the key there and ignores it without an error";
+    MODULE_WITHOUT_CGROUPS: "module-without-cgroups", Contents, Warning, Degraded, "containers outside Docker do not start where the module is to keep devices from them";
 
     // Registries.
     TRUSTED_LIST_MISSING: "trusted-list-missing", Registries, Error, NodeLaunchesFail, NOT_TRUSTED;
@@ -128,6 +129,7 @@ codes! {
     // What a launch asks for.
     NETWORK_REFUSED: "network-refused", Launch, Error, NodeLaunchesFail, REFUSED;
     CAPABILITY_REFUSED: "capability-refused", Launch, Error, NodeLaunchesFail, REFUSED;
+    GPU_RUNTIME_REFUSED: "gpu-runtime-refused", Launch, Warning, Degraded, "containers that get a GPU do not start in Docker: container-executor exits with 29";
     DEFAULT_MOUNT_REFUSED: "default-mount-refused", Launch, Error, NodeLaunchesFail, REFUSED;
     MOUNT_LIST_BREAKS_LAUNCHES: "mount-list-breaks-launches", Launch, Error, NodeLaunchesFail, "no container of a trusted image starts, whatever it mounts: container-executor exits with 29";
     MOUNT_LIST_TOO_LONG: "mount-list-too-long", Launch, Error, Degraded, "every launch resolves each entry on the node before any mount; mounts were not checked";
@@ -166,6 +168,7 @@ codes! {
     SITE_KEY_UNKNOWN: "site-key-unknown", YarnSite, Warning, Degraded, "the NodeManager ignores the property without an error";
     SITE_VALUE_UNRESOLVABLE: "site-value-unresolvable", YarnSite, Error, NodeLaunchesFail, "Hadoop throws an IllegalStateException when it reads the property";
     DEFAULT_IMAGE_MISSING: "default-image-missing", YarnSite, Warning, Degraded, "containers whose jobs name no image do not start";
+    DEFAULT_IMAGE_REFUSED: "default-image-refused", YarnSite, Error, ImageLaunchesFail, "containers whose jobs name no image are refused, or lose their mounts and end with exit code 127";
     HEALTH_SCRIPTS_IGNORED: "health-scripts-ignored", YarnSite, Warning, Degraded, "the NodeManager of every version up to 3.4 runs only the first script";
     ECR_AUTO_AUTH_ON: "ecr-auto-auth-on", YarnSite, Info, None, "EMR itself fetches credentials for registries in the cluster's Region";
     ECR_AUTO_AUTH_OFF: "ecr-auto-auth-off", YarnSite, Info, None, "credentials come only from the file in YARN_CONTAINER_RUNTIME_DOCKER_CLIENT_CONFIG or from the node's own Docker config";
