@@ -29,7 +29,8 @@ if [[ -n $unexplained ]]; then
   printf 'mutants: tests/mutants/survivors has no reason for:\n%s\n' "$unexplained" >&2
   exit 1
 fi
-if ((missed * 100 > tried * 3)); then
+# What --iterate leaves out is not counted above.
+if [[ ! -e $out/previously_caught.txt ]] && ((missed * 100 > tried * 3)); then
   echo "mutants: more than 3 % survived" >&2
   exit 1
 fi
