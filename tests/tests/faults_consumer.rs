@@ -139,7 +139,7 @@ impl World {
 
     /// A launch on a node that has to pull.
     async fn launch_on(&self, node: &ClusterNode) -> Outcome<Launched> {
-        remove_layers(node).await?;
+        node.remove_images().await?;
         Ok(self.cluster.launch(&self.wanted(RAN).on(node)).await?)
     }
 
@@ -164,7 +164,7 @@ impl World {
         // The published file is all that a launch needs; what root pulls there, it pulls without a credential.
         let other = &self.cluster.nodes()[1];
         ran(&self.launch_on(other).await?);
-        remove_layers(other).await?;
+        other.remove_images().await?;
         let pull = other.output(&["/usr/bin/docker", "pull", &self.gate.image(IMAGE.1)]).await?;
         let said = String::from_utf8_lossy(&pull.stderr);
         assert!(!pull.status.success() && said.contains("no basic auth credentials"), "{said}");
@@ -172,7 +172,7 @@ impl World {
     }
 
     async fn docker_killed_in_a_pull(&mut self) -> Outcome {
-        remove_layers(self.node()).await?;
+        self.node().remove_images().await?;
         self.gate.set_fault(Some(Fault::Slow));
         let (rest, wanted) = (self.cluster.rest(), self.wanted(RAN));
         let launch = async { Outcome::Ok(rest.launch(&wanted).await?) };
@@ -198,7 +198,7 @@ impl World {
         self.node_mut().start_engine().await?;
         self.is_healed().await?;
         let ballast = format!("{root}/ballast");
-        remove_layers(self.node()).await?;
+        self.node().remove_images().await?;
         // It ends with an error when the file system is full.
         let _ = self.node().output(&["/bin/dd", "if=/dev/zero", &format!("of={ballast}"), "bs=64k"]).await?;
         self.is_not_ready("KiB left").await?;
@@ -424,16 +424,6 @@ impl World {
         ran(&launched);
         self.is_healed().await
     }
-}
-
-/// Takes all images off the node. The layers of one stay for as long as the NodeManager has not removed its container.
-async fn remove_layers(node: &ClusterNode) -> Outcome {
-    const REMOVE: &str = "\
-        docker ps --all --quiet | xargs --no-run-if-empty docker rm --force
-        docker images --all --quiet | xargs --no-run-if-empty docker image rm --force
-        test -z \"$(docker images --all --quiet)\"";
-    wait::until("the end of all layers", SOON, async || node.run(&["/bin/sh", "-c", REMOVE]).await).await?;
-    Ok(())
 }
 
 /// In the name of the refresh lock, whose calls are not part of publishing.

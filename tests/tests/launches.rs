@@ -19,108 +19,209 @@ use serde_json::Value;
 
 /// Tells that the container itself has run.
 const RAN: &str = "exit 77";
+/// The repository of the marks that the agent gives to images it pulled beforehand.
+const MARKS: &str = "emr-ecr-agent-warm";
+
+/// A cluster of two nodes without agents, and what private images need.
+struct World {
+    // Fields drop in this order: the nodes end before the servers they use.
+    cluster: YarnCluster,
+    registry: Registry,
+    published: Published,
+    ecr: Ecr,
+    imds: Imds,
+}
 
 #[tokio::test]
-async fn private_images_launch_on_every_node() -> Outcome {
+async fn private_images_launch_whatever_becomes_of_tokens() -> Outcome {
     if !yarn_cluster::can_run() {
         return Ok(());
     }
-    let published = Published::shared("hadoop", "0755").await?;
-    let registry = Registry::start_with_shell().await?;
-    let cluster = YarnCluster::start(published.client(), 2, &[&registry.host()]).await?;
-    let node = &cluster.nodes()[0];
-    ran_everywhere(&cluster, &Launch::plain(RAN)).await?;
+    let world = World::start().await?;
+    world.images_launch_on_every_node().await?;
+    world.warmed_image_launches_with_a_dead_token().await
+}
 
-    let (ecr, imds) = (Ecr::start(TWELVE_HOURS).await?, Imds::start(REGION).await?);
-    registry.follow(&ecr);
-    let endpoints = AwsEndpoints { ecr: ecr.address(), imds: imds.address() };
-    let mut agents = cluster.start_agents(endpoints, |node| {
-        let mut settings = node.settings(published.path());
-        settings.registry(TRUSTED_REGISTRY, &[&registry.host()]);
+impl World {
+    async fn start() -> Outcome<Self> {
+        let published = Published::shared("hadoop", "0755").await?;
+        let registry = Registry::start_with_shell().await?;
+        let cluster = YarnCluster::start(published.client(), 2, &[&registry.host()]).await?;
+        let (ecr, imds) = (Ecr::start(TWELVE_HOURS).await?, Imds::start(REGION).await?);
+        registry.follow(&ecr);
+        Ok(Self { cluster, registry, published, ecr, imds })
+    }
+
+    fn endpoints(&self) -> AwsEndpoints {
+        AwsEndpoints { ecr: self.ecr.address(), imds: self.imds.address() }
+    }
+
+    fn settings(&self, node: &ClusterNode) -> Settings {
+        let mut settings = node.settings(self.published.path());
+        settings.registry(TRUSTED_REGISTRY, &[&self.registry.host()]);
         settings
-    })?;
-    for agent in &mut agents {
-        agent.wait_ready(SOON).await?;
     }
 
-    let launch = |uri: &str| Launch::docker(&registry.image(), RAN).client_config(uri);
-    let uri = published.client().uri(published.path());
-    ran_everywhere(&cluster, &launch(&uri)).await?;
-    let copy = published.beside("copy.json");
-    published.shell(&["-cp", published.path(), &copy]).await?;
+    async fn images_launch_on_every_node(&self) -> Outcome {
+        let Self { cluster, registry, published, ecr, imds } = self;
+        let node = &cluster.nodes()[0];
+        ran_everywhere(cluster, &Launch::plain(RAN)).await?;
+        let mut agents = cluster.start_agents(self.endpoints(), |node| self.settings(node))?;
+        for agent in &mut agents {
+            agent.wait_ready(SOON).await?;
+        }
 
-    let first = ecr.newest(REGION).ok_or("no token was issued")?;
-    let calls = ecr.calls().len();
-    imds.set_role("replaced");
-    // Whichever has asked for the first token sees the change.
-    agents.iter().try_for_each(|agent| agent.signal(Signal::SIGHUP))?;
-    ecr.wait_for_calls(calls + 1, SOON).await?;
-    let second = ecr.newest(REGION).ok_or("no token was issued")?;
-    assert_ne!(first.password(), second.password());
-    published.wait_for_auth(&registry.host(), &second.auth()).await?;
+        let launch = |uri: &str| Launch::docker(&registry.image(), RAN).client_config(uri);
+        let uri = published.client().uri(published.path());
+        ran_everywhere(cluster, &launch(&uri)).await?;
+        let copy = published.beside("copy.json");
+        published.shell(&["-cp", published.path(), &copy]).await?;
 
-    for node in cluster.nodes() {
-        node.remove_image(&registry.image()).await?;
-    }
-    let failed = cluster.launch(&launch(&published.client().uri(&copy))).await?;
-    assert_eq!(failed.exit_code, Some(7), "{}", failed.diagnostics);
-    let pulled = tried(node, &registry.image(), &uri).await?;
-    assert_eq!((pulled["ok"].as_bool(), pulled["on_node"].as_bool()), (Some(false), Some(false)), "{pulled}");
-    assert!(pulled["pull_seconds"].is_f64() && pulled["bytes"].as_u64() > Some(0), "{pulled}");
-    assert_eq!(pulled["would_launch"], true, "{pulled}");
-    let failures = pulled["failures"].to_string();
-    assert!(
-        failures.contains("docker run failed") && failures.contains("java"),
-        "the image has no Java: {failures}"
-    );
-    let refused = tried(node, &registry.image(), &published.client().uri(&copy)).await?;
-    let failures = refused["failures"].to_string();
-    assert!(failures.contains("docker pull failed") && failures.contains("unauthorized"), "{failures}");
-    let dockers_words = "docker: Error response from daemon: unauthorized: authentication required";
-    assert!(failed.diagnostics.contains(dockers_words), "{}", failed.diagnostics);
-    ran_everywhere(&cluster, &launch(&uri)).await?;
-    assert!(!node.node_manager_log().contains(second.password()));
+        let first = ecr.newest(REGION).ok_or("no token was issued")?;
+        let calls = ecr.calls().len();
+        imds.set_role("replaced");
+        // Whichever has asked for the first token sees the change.
+        agents.iter().try_for_each(|agent| agent.signal(Signal::SIGHUP))?;
+        ecr.wait_for_calls(calls + 1, SOON).await?;
+        let second = ecr.newest(REGION).ok_or("no token was issued")?;
+        assert_ne!(first.password(), second.password());
+        published.wait_for_auth(&registry.host(), &second.auth()).await?;
 
-    let agent = &mut agents[0];
-    let finding = |status: &Value| {
-        let findings = status["findings"].as_array();
-        findings.into_iter().flatten().any(|finding| finding["code"] == "entry-with-whitespace")
-    };
-    // A space after a comma belongs to the entry.
-    let path = "conf/container-executor.cfg";
-    let right = fs::read_to_string(node.files().path(path))?;
-    let wrong = right.replace(
-        &format!("{TRUSTED_REGISTRY},{}", registry.host()),
-        &format!("{}, {TRUSTED_REGISTRY}", registry.host()),
-    );
-    assert_ne!(wrong, right);
-    node.run(&["/usr/bin/docker", "tag", &registry.image(), ECR_IMAGE]).await?;
-    let of_ecr = Launch::docker(ECR_IMAGE, RAN);
-    node.files().write(path, &wrong)?;
-    shown(agent, "the finding", |status| finding(status).then_some(())).await?;
-    let expected = "[-]launches failed: /etc/hadoop/conf/container-executor.cfg:";
-    agent.wait_not_ready_with(expected, SOON).await?;
-    let why = agent.get("/readyz").await?.text();
-    assert!(why.starts_with(expected) && why.contains(TRUSTED_REGISTRY), "{why}");
-    let failed = cluster.launch(&of_ecr).await?;
-    assert_eq!(failed.exit_code, Some(127), "{}", failed.diagnostics);
-    assert!(failed.diagnostics.contains("is not trusted"), "{}", failed.diagnostics);
-    node.files().write(path, &right)?;
-    shown(agent, "the end of the finding", |status| (!finding(status)).then_some(())).await?;
-    agent.wait_ready(SOON).await?;
-    // The log follows at the end of the pass.
-    shown(agent, "the event", |status| {
-        let gone = |event: &&Value| {
-            event["event"] == "finding gone" && event["text"].to_string().contains("entry-with-whitespace")
+        for node in cluster.nodes() {
+            node.remove_image(&registry.image()).await?;
+        }
+        let failed = cluster.launch(&launch(&published.client().uri(&copy))).await?;
+        assert_eq!(failed.exit_code, Some(7), "{}", failed.diagnostics);
+        let pulled = tried(node, &registry.image(), &uri).await?;
+        assert_eq!(
+            (pulled["ok"].as_bool(), pulled["on_node"].as_bool()),
+            (Some(false), Some(false)),
+            "{pulled}"
+        );
+        assert!(pulled["pull_seconds"].is_f64() && pulled["bytes"].as_u64() > Some(0), "{pulled}");
+        assert_eq!(pulled["would_launch"], true, "{pulled}");
+        let failures = pulled["failures"].to_string();
+        assert!(
+            failures.contains("docker run failed") && failures.contains("java"),
+            "the image has no Java: {failures}"
+        );
+        let refused = tried(node, &registry.image(), &published.client().uri(&copy)).await?;
+        let failures = refused["failures"].to_string();
+        assert!(failures.contains("docker pull failed") && failures.contains("unauthorized"), "{failures}");
+        let dockers_words = "docker: Error response from daemon: unauthorized: authentication required";
+        assert!(failed.diagnostics.contains(dockers_words), "{}", failed.diagnostics);
+        ran_everywhere(cluster, &launch(&uri)).await?;
+        assert!(!node.node_manager_log().contains(second.password()));
+
+        let agent = &mut agents[0];
+        let finding = |status: &Value| {
+            let findings = status["findings"].as_array();
+            findings.into_iter().flatten().any(|finding| finding["code"] == "entry-with-whitespace")
         };
-        status["recent_events"].as_array()?.iter().find(gone).map(drop)
-    })
-    .await?;
-    let told = agent.log_text().matches("code=\"entry-with-whitespace\"").count();
-    assert_eq!(told, 2, "once when it came, once when it went: {}", agent.log_text());
-    let launched = cluster.launch(&of_ecr).await?;
-    assert_eq!(launched.exit_code, Some(77), "{}", launched.diagnostics);
-    Ok(())
+        // A space after a comma belongs to the entry.
+        let path = "conf/container-executor.cfg";
+        let right = fs::read_to_string(node.files().path(path))?;
+        let wrong = right.replace(
+            &format!("{TRUSTED_REGISTRY},{}", registry.host()),
+            &format!("{}, {TRUSTED_REGISTRY}", registry.host()),
+        );
+        assert_ne!(wrong, right);
+        node.run(&["/usr/bin/docker", "tag", &registry.image(), ECR_IMAGE]).await?;
+        let of_ecr = Launch::docker(ECR_IMAGE, RAN);
+        node.files().write(path, &wrong)?;
+        shown(agent, "the finding", |status| finding(status).then_some(())).await?;
+        let expected = "[-]launches failed: /etc/hadoop/conf/container-executor.cfg:";
+        agent.wait_not_ready_with(expected, SOON).await?;
+        let why = agent.get("/readyz").await?.text();
+        assert!(why.starts_with(expected) && why.contains(TRUSTED_REGISTRY), "{why}");
+        let failed = cluster.launch(&of_ecr).await?;
+        assert_eq!(failed.exit_code, Some(127), "{}", failed.diagnostics);
+        assert!(failed.diagnostics.contains("is not trusted"), "{}", failed.diagnostics);
+        node.files().write(path, &right)?;
+        shown(agent, "the end of the finding", |status| (!finding(status)).then_some(())).await?;
+        agent.wait_ready(SOON).await?;
+        // The log follows at the end of the pass.
+        shown(agent, "the event", |status| {
+            let gone = |event: &&Value| {
+                event["event"] == "finding gone"
+                    && event["text"].to_string().contains("entry-with-whitespace")
+            };
+            status["recent_events"].as_array()?.iter().find(gone).map(drop)
+        })
+        .await?;
+        let told = agent.log_text().matches("code=\"entry-with-whitespace\"").count();
+        assert_eq!(told, 2, "once when it came, once when it went: {}", agent.log_text());
+        let launched = cluster.launch(&of_ecr).await?;
+        assert_eq!(launched.exit_code, Some(77), "{}", launched.diagnostics);
+        Ok(())
+    }
+
+    async fn warmed_image_launches_with_a_dead_token(&self) -> Outcome {
+        let Self { cluster, registry, published, ecr, imds } = self;
+        let node = &cluster.nodes()[1];
+        node.remove_images().await?;
+        node.import_image("foreign:1").await?;
+        let image = registry.image();
+        let settings = |images: &[&str], floor: u64| {
+            let mut settings = self.settings(node);
+            settings.set("warm.images", images).set("warm.spread", "0s").set("warm.disk_floor_gb", floor);
+            settings
+        };
+        // No disk has so much.
+        let mut agent = node.start_agent(&settings(&[&image, "127.0.0.1:1/none:1"], 1_000_000))?;
+        agent.wait_ready(SOON).await?;
+        let metric = async |agent: &agent::Agent, wanted: &str| {
+            wait::until(wanted, SOON, async || match agent.get("/metrics").await {
+                Ok(answer) if answer.text().contains(wanted) => Ok(()),
+                Ok(answer) => Err(answer.text()),
+                Err(error) => Err(error.to_string()),
+            })
+            .await
+        };
+        metric(&agent, "emr_ecr_agent_warm_pulls_total{result=\"disk_floor\"} 2\n").await?;
+        let images =
+            async || node.run(&["/usr/bin/docker", "images", "--format={{.Repository}}:{{.Tag}}"]).await;
+        assert_eq!(images().await?.trim(), "foreign:1");
+
+        let change = |settings: &Settings| -> Outcome {
+            node.files().write_settings(settings)?;
+            Ok(agent.signal(Signal::SIGHUP)?)
+        };
+        change(&settings(&[&image, "127.0.0.1:1/none:1"], 0))?;
+        metric(&agent, "emr_ecr_agent_warm_images{state=\"on_node\"} 1\n").await?;
+        metric(&agent, "emr_ecr_agent_warm_pulls_total{result=\"failed\"}").await?;
+        let on_node = images().await?;
+        assert!(on_node.contains(&image) && on_node.contains(MARKS), "{on_node}");
+        let left = fs::read_dir(node.files().path(""))?.flatten();
+        let configs = left.filter(|entry| entry.file_name().to_string_lossy().contains("-docker-")).count();
+        assert!(configs <= 1, "the pull that is tried again may have one");
+
+        let copy = published.beside("copy.json");
+        published.shell(&["-cp", published.path(), &copy]).await?;
+        let first = ecr.newest(REGION).ok_or("no token was issued")?;
+        let calls = ecr.calls().len();
+        imds.set_role("replaced again");
+        agent.signal(Signal::SIGHUP)?;
+        ecr.wait_for_calls(calls + 1, SOON).await?;
+        let second = ecr.newest(REGION).ok_or("no token was issued")?;
+        published.wait_for_auth(&registry.host(), &second.auth()).await?;
+        let launch = Launch::docker(&image, RAN).client_config(&published.client().uri(&copy)).on(node);
+        let launched = cluster.launch(&launch).await?;
+        assert_eq!(launched.exit_code, Some(77), "a dead token matters no more: {}", launched.diagnostics);
+
+        change(&settings(&[], 0))?;
+        wait::until("the end of what the agent pulled", SOON, async || {
+            let left = images().await.map_err(|error| error.to_string())?;
+            if left.trim() == "foreign:1" { Ok(()) } else { Err(left) }
+        })
+        .await?;
+        let failed = cluster.launch(&launch).await?;
+        assert_eq!(failed.exit_code, Some(7), "{}", failed.diagnostics);
+        for token in [first, second] {
+            assert!(!agent.log_text().contains(token.password()));
+        }
+        Ok(())
+    }
 }
 
 /// What `try` prints of an image on a node.
@@ -222,85 +323,4 @@ fn says(launched: &Launched, words: &str) -> bool {
     let container = launched.application.replace("application", "container") + "_01_000001";
     let words = words.replace("$APP", &launched.application).replace("$CONTAINER", &container);
     launched.diagnostics.contains(words.trim_end())
-}
-
-/// The repository of the marks that the agent gives to images it pulled beforehand.
-const MARKS: &str = "emr-ecr-agent-warm";
-
-#[tokio::test]
-async fn a_warmed_image_launches_with_a_dead_token() -> Outcome {
-    if !yarn_cluster::can_run() {
-        return Ok(());
-    }
-    let published = Published::shared("hadoop", "0755").await?;
-    let registry = Registry::start_with_shell().await?;
-    let cluster = YarnCluster::start(published.client(), 1, &[&registry.host()]).await?;
-    let node = &cluster.nodes()[0];
-    node.import_image("foreign:1").await?;
-    let (ecr, imds) = (Ecr::start(TWELVE_HOURS).await?, Imds::start(REGION).await?);
-    registry.follow(&ecr);
-    let endpoints = AwsEndpoints { ecr: ecr.address(), imds: imds.address() };
-    let image = registry.image();
-    let settings = |images: &[&str], floor: u64| {
-        let mut settings = node.settings(published.path());
-        settings.registry(TRUSTED_REGISTRY, &[&registry.host()]);
-        settings.set("warm.images", images).set("warm.spread", "0s").set("warm.disk_floor_gb", floor);
-        settings
-    };
-    // No disk has so much.
-    let mut agents =
-        cluster.start_agents(endpoints, |_| settings(&[&image, "127.0.0.1:1/none:1"], 1_000_000))?;
-    let agent = &mut agents[0];
-    agent.wait_ready(SOON).await?;
-    let metric = async |agent: &agent::Agent, wanted: &str| {
-        wait::until(wanted, SOON, async || match agent.get("/metrics").await {
-            Ok(answer) if answer.text().contains(wanted) => Ok(()),
-            Ok(answer) => Err(answer.text()),
-            Err(error) => Err(error.to_string()),
-        })
-        .await
-    };
-    metric(agent, "emr_ecr_agent_warm_pulls_total{result=\"disk_floor\"} 2\n").await?;
-    let images = async || node.run(&["/usr/bin/docker", "images", "--format={{.Repository}}:{{.Tag}}"]).await;
-    assert_eq!(images().await?.trim(), "foreign:1");
-
-    let change = |settings: &Settings| -> Outcome {
-        node.files().write_settings(settings)?;
-        Ok(agents[0].signal(Signal::SIGHUP)?)
-    };
-    change(&settings(&[&image, "127.0.0.1:1/none:1"], 0))?;
-    let agent = &agents[0];
-    metric(agent, "emr_ecr_agent_warm_images{state=\"on_node\"} 1\n").await?;
-    metric(agent, "emr_ecr_agent_warm_pulls_total{result=\"failed\"}").await?;
-    let on_node = images().await?;
-    assert!(on_node.contains(&image) && on_node.contains(MARKS), "{on_node}");
-    let left = fs::read_dir(node.files().path(""))?.flatten();
-    let configs = left.filter(|entry| entry.file_name().to_string_lossy().contains("-docker-")).count();
-    assert!(configs <= 1, "the pull that is tried again may have one");
-
-    let copy = published.beside("copy.json");
-    published.shell(&["-cp", published.path(), &copy]).await?;
-    let first = ecr.newest(REGION).ok_or("no token was issued")?;
-    let calls = ecr.calls().len();
-    imds.set_role("replaced");
-    agent.signal(Signal::SIGHUP)?;
-    ecr.wait_for_calls(calls + 1, SOON).await?;
-    let second = ecr.newest(REGION).ok_or("no token was issued")?;
-    published.wait_for_auth(&registry.host(), &second.auth()).await?;
-    let launch = Launch::docker(&image, RAN).client_config(&published.client().uri(&copy));
-    let launched = cluster.launch(&launch).await?;
-    assert_eq!(launched.exit_code, Some(77), "a dead token matters no more: {}", launched.diagnostics);
-
-    change(&settings(&[], 0))?;
-    wait::until("the end of what the agent pulled", SOON, async || {
-        let left = images().await.map_err(|error| error.to_string())?;
-        if left.trim() == "foreign:1" { Ok(()) } else { Err(left) }
-    })
-    .await?;
-    let failed = cluster.launch(&launch).await?;
-    assert_eq!(failed.exit_code, Some(7), "{}", failed.diagnostics);
-    for token in [first, second] {
-        assert!(!agents[0].log_text().contains(token.password()));
-    }
-    Ok(())
 }

@@ -11,7 +11,7 @@ async fn every_launch_finds_a_token_that_lives() -> Outcome {
         return Ok(());
     }
     let storm = Storm::start(SignedDuration::from_secs(30)).await?;
-    let report = storm.launch(Publisher::Agents, 24).await?;
+    let report = storm.launch(Publisher::Agents, 16).await?;
     assert!(report.is_calm(), "{report}\n{}", report.failures().collect::<Vec<_>>().join("\n"));
     assert_eq!(report.refused, 0);
     Ok(())

@@ -274,6 +274,17 @@ impl ClusterNode {
         self.run(&["/usr/bin/docker", "image", "rm", "--force", image]).await.map(drop)
     }
 
+    /// Takes all images off the node. The layers of one stay for as long as the NodeManager has not removed its container.
+    pub async fn remove_images(&self) -> Result<(), Error> {
+        const REMOVE: &str = "\
+            docker ps --all --quiet | xargs --no-run-if-empty docker rm --force
+            docker images --all --quiet | xargs --no-run-if-empty docker image rm --force
+            test -z \"$(docker images --all --quiet)\"";
+        let remove = async || self.run(&["/bin/sh", "-c", REMOVE]).await;
+        wait::until("the end of all layers", START, remove).await?;
+        Ok(())
+    }
+
     pub fn node_manager_log(&self) -> String {
         self.node_manager.as_ref().map(Server::log_text).unwrap_or_default()
     }
