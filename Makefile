@@ -146,7 +146,7 @@ DIST ?= target/package
 
 .PHONY: node-test
 node-test: ## As root, install, break and upgrade the package on a booted node; DIST=dist uses existing packages
-	@$(PARTS) --only hadoop --only kerberos --only node --only package
+	@$(PARTS) --only hadoop --only kerberos --only node --only package --only registry --only docker
 	@[[ "$(origin DIST)" != file ]] || bootstrap/package.sh --arch "$$(uname -m)" --out $(DIST)
 	@cargo build --quiet --workspace --bins
 	@target/debug/node-test $(DIST)

@@ -4,8 +4,11 @@
 //! It takes root. Each node lives in namespaces of its own, so nothing of the machine is touched, and all of it ends
 //! with this process.
 
+mod booted;
 mod conf;
 mod launch;
+mod layout;
+mod namespaces;
 mod node;
 mod resource_manager;
 mod rest;
@@ -16,6 +19,7 @@ use std::path::PathBuf;
 use futures_util::future::try_join_all;
 use nix::unistd::geteuid;
 
+pub use booted::Booted;
 pub use launch::{Launch, Launched};
 pub use node::{ClusterNode, Surroundings};
 pub use rest::Rest;
@@ -97,6 +101,15 @@ impl YarnCluster {
         Self::start_with(hdfs, 1, registries, Some(realm)).await
     }
 
+    /// The same with one node, on one that systemd has booted.
+    pub async fn start_on(booted: Booted, hdfs: &HdfsClient, registries: &[&str]) -> Result<Self, Error> {
+        let resource_manager = ResourceManager::start(hdfs, 1, None)?;
+        let addresses = resource_manager.addresses();
+        let around = Surroundings { hdfs, addresses, registries, realm: None };
+        let nodes = vec![ClusterNode::start_on(booted, &around).await?];
+        Self { nodes, resource_manager }.complete().await
+    }
+
     async fn start_with(
         hdfs: &HdfsClient,
         nodes: u8,
@@ -107,12 +120,16 @@ impl YarnCluster {
         let addresses = resource_manager.addresses();
         let around = Surroundings { hdfs, addresses, registries, realm };
         let starting = (1..=nodes).map(|number| ClusterNode::start(number, &around));
-        let mut cluster = Self { nodes: try_join_all(starting).await?, resource_manager };
-        cluster.wait_for_nodes().await?;
-        for node in &cluster.nodes {
-            cluster.rest().label(&node.host(), &node.label()).await?;
+        Self { nodes: try_join_all(starting).await?, resource_manager }.complete().await
+    }
+
+    /// Waits for the nodes, and makes a partition of each.
+    async fn complete(mut self) -> Result<Self, Error> {
+        self.wait_for_nodes().await?;
+        for node in &self.nodes {
+            self.rest().label(&node.host(), &node.label()).await?;
         }
-        Ok(cluster)
+        Ok(self)
     }
 
     pub fn nodes(&self) -> &[ClusterNode] {

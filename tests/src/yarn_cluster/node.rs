@@ -1,58 +1,34 @@
 //! One node: namespaces with files of their own, a Docker engine, a NodeManager, and an agent if wanted.
 
-use std::env;
 use std::ffi::OsString;
-use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::unix::fs::{PermissionsExt, chown};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::path::PathBuf;
+use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use nix::sys::signal::{self, kill};
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::io::retry_on_intr;
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::Error;
-use super::conf::{self, Addresses, NodeManagerConf, YARN};
-use crate::agent::{self, Agent, program_directory};
+use super::booted::{self, Booted};
+use super::conf::{self, Addresses, YARN};
+use super::layout;
+use super::namespaces::{ControlGroups, Namespaces};
+use crate::agent::Agent;
 use crate::hdfs::{HdfsClient, Jvm};
 use crate::kerberos::Realm;
-use crate::node::{Node, Settings, TRUSTED_REGISTRY};
-use crate::parts::{self, Part};
+use crate::node::{Node, Settings};
+use crate::parts::Part;
 use crate::ports::Port;
 use crate::process::{self, Server};
-use crate::reaper::{self, Resource};
 use crate::wait;
 
 const MAIN: &str = "org.apache.hadoop.yarn.server.nodemanager.NodeManager";
 const START: Duration = Duration::from_secs(60);
-const SCRIPT: &str = include_str!("node.sh");
 /// Only the engine's own tools: another docker of this machine must not be found.
 const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The node's configuration directory, as the node sees it.
 const CONF_DIR: &str = "/etc/hadoop/conf";
-
-const YARN_ID: u32 = 1001;
-const PASSWD: &str = "\
-root:x:0:0:root:/root:/bin/bash
-nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin
-hdfs:x:1002:1002::/var/lib/hdfs:/bin/bash
-yarn:x:1001:1001::/var/lib/yarn:/bin/bash
-hadoop:x:1003:1003::/home/hadoop:/bin/bash
-alice:x:1004:1004::/home/alice:/bin/bash
-";
-const GROUP: &str = "\
-root:x:0:
-nogroup:x:65534:
-docker:x:999:
-hdfs:x:1002:
-yarn:x:1001:
-hadoop:x:1003:yarn
-alice:x:1004:
-";
 
 /// The running node; all of it ends when dropped.
 #[derive(Debug)]
@@ -66,6 +42,8 @@ pub struct ClusterNode {
     ports: Ports,
     /// The directory of Kerberos's libraries.
     libraries: Option<PathBuf>,
+    /// The engine's, as the node sees it.
+    data_root: PathBuf,
     files: Node,
 }
 
@@ -81,10 +59,10 @@ pub struct Surroundings<'a> {
 
 /// Of servers that are restarted, or that somebody has to find.
 #[derive(Debug)]
-struct Ports {
+pub(super) struct Ports {
     health: Port,
-    node_manager: Port,
-    node_manager_web: Port,
+    pub node_manager: Port,
+    pub node_manager_web: Port,
 }
 
 impl ClusterNode {
@@ -101,13 +79,39 @@ impl ClusterNode {
         Self::with_engine(0, &Surroundings { hdfs, addresses, registries: &[], realm: None }).await
     }
 
-    async fn with_engine(number: u8, around: &Surroundings<'_>) -> Result<Self, Error> {
-        let host = address_of(number).to_string();
+    /// Starts engine and NodeManager on a booted node, whose configuration of Hadoop appears when the engine runs.
+    pub async fn start_on(booted: Booted, around: &Surroundings<'_>) -> Result<Self, Error> {
+        let number = 1;
         let files = Node::new(around.hdfs.conf_dir())?;
         let ports = Ports::reserve()?;
-        lay_out(&files, &host, &ports, around)?;
+        booted.lay_out(&address_of(number).to_string(), &ports, around)?;
+        layout::open_to_users(&files)?;
+        let data_root = files.path("docker");
+        layout::make_directory(&data_root, 0o755)?;
+        let data_root = booted::path_of(&data_root);
+        let mut node = Self::with_namespaces(number, around, (files, ports, data_root), Some(booted)).await?;
+        booted.configure()?;
+        node.start_node_manager()?;
+        Ok(node)
+    }
+
+    async fn with_engine(number: u8, around: &Surroundings<'_>) -> Result<Self, Error> {
+        let files = Node::new(around.hdfs.conf_dir())?;
+        let ports = Ports::reserve()?;
+        layout::lay_out(&files, &address_of(number).to_string(), &ports, around)?;
+        let data_root = files.path("docker");
+        Self::with_namespaces(number, around, (files, ports, data_root), None).await
+    }
+
+    async fn with_namespaces(
+        number: u8,
+        around: &Surroundings<'_>,
+        (files, ports, data_root): (Node, Ports, PathBuf),
+        on: Option<Booted>,
+    ) -> Result<Self, Error> {
         let no_engine = |source| Error::NoEngine { source: Box::new(source) };
-        let namespaces = Namespaces::start(&files, &host).await.map_err(no_engine)?;
+        let host = address_of(number).to_string();
+        let namespaces = Namespaces::start(&files, &host, on).await.map_err(no_engine)?;
         let control_groups = ControlGroups::named_after(&files)?;
         let mut node = Self {
             node_manager: None,
@@ -117,6 +121,7 @@ impl ClusterNode {
             number,
             ports,
             libraries: around.realm.map(Realm::libraries),
+            data_root,
             files,
         };
         node.start_engine().await.map_err(no_engine)?;
@@ -157,8 +162,8 @@ impl ClusterNode {
         command
             .arg("--exec-opt=native.cgroupdriver=cgroupfs")
             // Absolute: otherwise it would lie below the group of this process.
-            .arg(format!("--cgroup-parent=/{}", self.control_groups.0));
-        command.arg("--data-root").arg(self.files.path("docker"));
+            .arg(format!("--cgroup-parent=/{}", self.control_groups.name()));
+        command.arg("--data-root").arg(&self.data_root);
         let log = self.files.path("dockerd.log");
         let mut engine = Server::start("dockerd", command, &log)?;
         engine
@@ -307,203 +312,7 @@ async fn kill_within(mut server: Server) -> Result<(), Error> {
     Ok(())
 }
 
-/// The control groups of the engine's containers, all below one; they are removed when dropped.
-#[derive(Debug)]
-struct ControlGroups(String);
-
-impl ControlGroups {
-    fn named_after(files: &Node) -> Result<Self, Error> {
-        let home = files.path("");
-        let name = home.file_name().unwrap_or_default().to_string_lossy();
-        let name = format!("emr-ecr-agent-{name}");
-        let resource = Resource::ControlGroups(name.clone());
-        reaper::register(&resource)
-            .map_err(|source| Error::Run { program: "the reaper".to_owned(), source })?;
-        Ok(Self(name))
-    }
-}
-
-impl Drop for ControlGroups {
-    fn drop(&mut self) {
-        reaper::remove_control_groups(&self.0);
-        reaper::release(&Resource::ControlGroups(self.0.clone()));
-    }
-}
-
-/// Mount, host name and process namespaces, kept by their first process.
-#[derive(Debug)]
-struct Namespaces {
-    unshare: Server,
-    first: Pid,
-}
-
-impl Namespaces {
-    async fn start(files: &Node, host_name: &str) -> Result<Self, Error> {
-        let home = files.path("");
-        let mut command = process::bound_to_parent(Path::new("/usr/bin/unshare"));
-        command.args(["--mount", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc"]);
-        command.args(["bash", "-c", SCRIPT, "node.sh"]).arg(&home);
-        command.arg(parts::cache()).arg(Part::docker()?.path("")).arg(host_name);
-        let mut unshare = Server::start("the node", command, &files.path("node.log"))?;
-        let ready = files.path("ready");
-        unshare
-            .wait_until("the node's file systems", START, async |_| {
-                if ready.exists() { Ok(()) } else { Err("not mounted yet") }
-            })
-            .await?;
-        let first = unshare
-            .process_id()
-            .and_then(process::only_child)
-            .and_then(|first| Pid::from_raw(first.as_raw()));
-        let gone = || Error::Failed { program: "the node".to_owned(), message: unshare.log_text() };
-        let first = first.ok_or_else(gone)?;
-        Ok(Self { unshare, first })
-    }
-
-    /// The words that run the program after them on the node.
-    fn words(&self) -> impl Iterator<Item = OsString> + use<> {
-        let target = self.first.as_raw_nonzero().to_string();
-        ["/usr/bin/nsenter", "--target", &target, "--mount", "--uts", "--pid", "--"]
-            .map(OsString::from)
-            .into_iter()
-    }
-
-    fn command(&self) -> Command {
-        process::bound_to_parent_words(self.words())
-    }
-}
-
-impl Drop for Namespaces {
-    /// When the first process ends, the kernel kills all others, and only then is it gone.
-    fn drop(&mut self) {
-        if self.unshare.still_runs().is_ok()
-            && let Ok(first) = pidfd_open(self.first, PidfdFlags::empty())
-        {
-            let _ = pidfd_send_signal(&first, Signal::KILL);
-            let _ = retry_on_intr(|| poll(&mut [PollFd::new(&first, PollFlags::IN)], None));
-        }
-    }
-}
-
 /// Every node has an address of its own on loopback.
 fn address_of(node: u8) -> Ipv4Addr {
     Ipv4Addr::new(127, 0, 0, 10 + node)
-}
-
-/// Makes all the node's own files.
-fn lay_out(files: &Node, host: &str, ports: &Ports, around: &Surroundings<'_>) -> Result<(), Error> {
-    let Surroundings { hdfs, addresses, registries, realm } = *around;
-    // Every user of the node passes through here.
-    set_mode(&files.path(""), 0o755)?;
-    for name in ["etc", "etc/hadoop", "etc/hadoop/conf", "etc.work", "docker", "bin"] {
-        make_directory(&files.path(name), 0o755)?;
-    }
-    make_directory(&files.path("etc/hadoop/tmp"), 0o1777)?;
-    set_mode(&files.path("root"), 0o755)?;
-    // DataNodes go by this machine's name. What the node calls itself, the ResourceManager must be able to resolve.
-    let machines = Path::new("/etc/hosts");
-    let machines = fs::read_to_string(machines).map_err(|source| Error::File {
-        operation: "read",
-        path: machines.to_owned(),
-        source,
-    })?;
-    let hosts = format!("{machines}\n{host} {host}\n");
-    for (name, text) in [("etc/passwd", PASSWD), ("etc/group", GROUP), ("etc/hosts", &hosts)] {
-        files.write(name, text)?;
-        set_mode(&files.path(name), 0o644)?;
-    }
-    let (local_dir, log_dir) = (files.path("nm-local"), files.path("nm-log"));
-    let recovery_dir = files.path("nm-recovery");
-    for directory in [&local_dir, &log_dir, &recovery_dir] {
-        make_directory(directory, 0o755)?;
-        own(directory, YARN_ID, YARN_ID)?;
-    }
-    let keytab = realm.map(|realm| install_keytab(files, realm)).transpose()?;
-    let container_executor = install_container_executor(files)?;
-    let conf_dir = files.conf_dir();
-    copy(&hdfs.conf_dir().join("log4j.properties"), &conf_dir.join("log4j.properties"))?;
-    let conf = NodeManagerConf {
-        host,
-        port: ports.node_manager.number(),
-        web_port: ports.node_manager_web.number(),
-        container_executor: &container_executor,
-        local_dir: &local_dir,
-        log_dir: &log_dir,
-        recovery_dir: &recovery_dir,
-        keytab,
-    };
-    conf.write(&conf_dir, addresses)?;
-    files.write("conf/container-executor.cfg", &container_executor_cfg(&local_dir, &log_dir, registries))?;
-    Ok(())
-}
-
-/// The realm's configuration and the NodeManager's keys.
-fn install_keytab(files: &Node, realm: &Realm) -> Result<PathBuf, Error> {
-    let krb5_conf = files.path("etc/krb5.conf");
-    copy(&realm.krb5_conf(), &krb5_conf)?;
-    set_mode(&krb5_conf, 0o644)?;
-    let keytab = files.path("yarn.keytab");
-    copy(&realm.yarn_keytab(), &keytab)?;
-    set_mode(&keytab, 0o400)?;
-    own(&keytab, YARN_ID, YARN_ID)?;
-    Ok(keytab)
-}
-
-/// The stand-in, or the one that the environment variable `CONTAINER_EXECUTOR` names.
-fn install_container_executor(files: &Node) -> Result<PathBuf, Error> {
-    let from = match env::var_os("CONTAINER_EXECUTOR") {
-        Some(path) => PathBuf::from(path),
-        None => program_directory()
-            .map_err(|source| agent::Error::Directory { source })?
-            .join("container-executor"),
-    };
-    let to = files.path("bin/container-executor");
-    copy(&from, &to)?;
-    own(&to, 0, YARN_ID)?;
-    set_mode(&to, 0o6050)?;
-    Ok(to)
-}
-
-fn container_executor_cfg(local_dir: &Path, log_dir: &Path, registries: &[&str]) -> String {
-    let (local_dir, log_dir) = (local_dir.display(), log_dir.display());
-    let trusted = [&[TRUSTED_REGISTRY], registries].concat().join(",");
-    format!(
-        "yarn.nodemanager.linux-container-executor.group={YARN}
-banned.users=bin
-min.user.id=1000
-allowed.system.users=hadoop
-[docker]
-  module.enabled=true
-  docker.binary=/usr/bin/docker
-  docker.allowed.capabilities=SYS_CHROOT
-  docker.allowed.networks=host,none
-  docker.allowed.ro-mounts=/etc/passwd,/etc/group,{local_dir}
-  docker.allowed.rw-mounts={local_dir},{log_dir}
-  docker.trusted.registries={trusted}
-"
-    )
-}
-
-fn make_directory(path: &Path, mode: u32) -> Result<(), Error> {
-    fs::create_dir(path).map_err(|source| Error::File {
-        operation: "make the directory",
-        path: path.to_owned(),
-        source,
-    })?;
-    set_mode(path, mode)
-}
-
-fn set_mode(path: &Path, mode: u32) -> Result<(), Error> {
-    let set = fs::set_permissions(path, fs::Permissions::from_mode(mode));
-    set.map_err(|source| Error::File { operation: "set the mode of", path: path.to_owned(), source })
-}
-
-fn own(path: &Path, uid: u32, gid: u32) -> Result<(), Error> {
-    let set = chown(path, Some(uid), Some(gid));
-    set.map_err(|source| Error::File { operation: "set the owner of", path: path.to_owned(), source })
-}
-
-fn copy(from: &Path, to: &Path) -> Result<(), Error> {
-    let copied = fs::copy(from, to);
-    copied.map(drop).map_err(|source| Error::File { operation: "copy", path: from.to_owned(), source })
 }

@@ -66,15 +66,21 @@ done
     node.run(User::Root, "systemctl daemon-reload && systemctl start docker.socket").await.map(drop)
 }
 
-/// Does what the provisioner does after all bootstrap actions: users, Docker, and finally Hadoop's configuration.
-pub(crate) async fn provision(node: &Machine, hdfs_conf: &Path) -> Outcome {
+/// The users that come with Hadoop, and Docker's group.
+pub(crate) async fn make_users(node: &Machine) -> Outcome {
     node.run(
         User::Root,
         "groupadd hdfsadmingroup && groupadd docker &&
          useradd --system --no-create-home --user-group --groups hdfsadmingroup hdfs &&
          useradd --system --no-create-home --user-group --groups hadoop,docker yarn",
     )
-    .await?;
+    .await
+    .map(drop)
+}
+
+/// Does what the provisioner does after all bootstrap actions: users, Docker, and finally Hadoop's configuration.
+pub(crate) async fn provision(node: &Machine, hdfs_conf: &Path) -> Outcome {
+    make_users(node).await?;
     node.write("/usr/bin/docker", 0o755, "#!/bin/sh\necho Docker version 20.10.25\n")?;
     write_docker_engine(node).await?;
     for name in ["hdfs-site.xml", "core-site.xml"] {

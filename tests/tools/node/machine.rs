@@ -68,6 +68,11 @@ impl Machine {
 
     /// Boots a fresh node with `packages` mounted at /packages.
     pub(crate) async fn boot(packages: &Path) -> Outcome<Self> {
+        Self::boot_with(packages, &[]).await
+    }
+
+    /// The same with these mounts, each a path of this machine and one of the node.
+    pub(crate) async fn boot_with(packages: &Path, mounts: &[(PathBuf, String)]) -> Outcome<Self> {
         let home = scratch::directory("machine")?;
         let mut command = bound_to_parent(Path::new("/usr/bin/systemd-nspawn"));
         command
@@ -87,7 +92,8 @@ impl Machine {
                 BOOTED.fetch_add(1, Ordering::Relaxed)
             ))
             .arg(format!("--directory={}", Part::node()?.path("root").display()))
-            .arg(format!("--bind-ro={}:/packages", packages.display()));
+            .arg(format!("--bind-ro={}:/packages", packages.display()))
+            .args(mounts.iter().map(|(from, to)| format!("--bind={}:{to}", from.display())));
         let mut nspawn = Server::start("the node", command, &home.path().join("console.log"))?;
         let process = nspawn.process_id().ok_or("the node ended at once")?;
         nspawn
@@ -100,6 +106,11 @@ impl Machine {
             })
             .await?;
         Ok(Self { _nspawn: nspawn, leader: leader(process)?, _home: home })
+    }
+
+    /// The node's process 1, as this machine counts.
+    pub(crate) fn leader(&self) -> Outcome<u32> {
+        Ok(self.leader.parse()?)
     }
 
     /// Runs a script in bash, whatever its exit code.

@@ -1,12 +1,13 @@
 //! `make node-test`: installs, breaks, upgrades and uninstalls the packages on a node with real systemd, laid out as
 //! EMR lays out a node while bootstrap actions run.
 //!
-//! systemd-nspawn boots the node from the part "node", with an overlay in memory. HDFS is real; ECR and the instance
-//! metadata are stand-ins; all share this machine's loopback.
+//! systemd-nspawn boots the node from the part "node", with an overlay in memory. HDFS, YARN,
+//! Docker and the registry are real; ECR and the instance metadata are stand-ins; all share this machine's loopback.
 
 mod emr;
 mod faults;
 mod kerberos;
+mod launches;
 mod lifecycle;
 mod machine;
 mod other_arch;
@@ -36,7 +37,9 @@ async fn main() -> ExitCode {
         screen.warn("usage: node-test DIRECTORY   (with the output of `make package`)");
         return ExitCode::from(64);
     };
-    if let Some(missing) = parts::missing([Part::hadoop(), Part::kerberos(), Part::node(), Part::package()]) {
+    let parts =
+        [Part::hadoop(), Part::kerberos(), Part::node(), Part::package(), Part::registry(), Part::docker()];
+    if let Some(missing) = parts::missing(parts) {
         screen.warn(&format!("SKIPPED: {missing}"));
         return if parts::in_ci() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
     }
@@ -65,6 +68,7 @@ async fn all(screen: &Screen, dist: &Path) -> Result<(), Failure> {
 
 async fn on_nodes(screen: &Screen, packages: &Packages) -> Result<(), Failure> {
     lifecycle::on_a_core_node(screen, packages).await?;
+    launches::of_private_images(screen, packages).await?;
     kerberos::inside_the_sandbox(screen, packages).await?;
     faults::of_installing(screen, packages).await?;
     rpm::by_rpm(screen, packages).await
