@@ -65,6 +65,12 @@ pub(super) const TEXTS: &[Text] = &[
         CHECK_IMAGE,
     ),
     of(
+        "error parsing HTTP 403 response body",
+        "the registry, or a proxy before it, does not allow this credential to pull the image, and does not say why",
+        codes::PULL_REFUSED,
+        CHECK_IMAGE,
+    ),
+    of(
         "illegal base64 data at input byte",
         "an `auth` in the config.json is not base64: docker drops it and may drop the entries behind it, in an order by chance",
         codes::CREDENTIAL_INVALID,
