@@ -179,8 +179,10 @@ fn elsewhere(path: &str, section: &str, entry: Entry<'_>) -> Finding {
     let (right, fix) = if is_head_key(entry.key) {
         ("above the first section".to_owned(), Fix::manual("move the line above the first section"))
     } else {
+        let in_others = if entry.key == MODULE_ENABLED_KEY.as_bytes() { " and in other modules" } else { "" };
         let module = module.unwrap_or(DOCKER);
-        (format!("in [{module}]"), Fix::manual(format!("move the line into the section [{module}]")))
+        let fix = Fix::manual(format!("move the line into the section [{module}]"));
+        (format!("in [{module}]{in_others}"), fix)
     };
     let message = format!("`{key}` is {place}; Hadoop reads it {right} only");
     let finding = Finding::new(codes::KEY_IN_WRONG_SECTION, message).fix(fix);

@@ -77,6 +77,14 @@ fn properties_are_read_as_a_stream_of_tags() {
         "<property><name>k</name><value>1</value><final> true </final></property><property name='k' value='2'/>",
         Some("2"),
     );
+    check_value(
+        "<property><name>k</name><value>1</value><final>true</final></property><property name='k' value='2'/>",
+        Some("1"),
+    );
+    check_value(
+        "<property name='k' value='1' final='true'><final/></property><property name='k' value='2'/>",
+        Some("2"),
+    );
     check_value("<property name='k' final='true'/><property name='k' value='2'/>", None);
     check_value("<xi:include href='final.xml'/><property name='k' value='2'/>", Some("inc"));
     check_value(
