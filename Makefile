@@ -133,7 +133,7 @@ planted-bugs: ## Plant one bug after another in a copy of the tree, and see what
 	@tests/planted-bugs/run.sh
 
 .PHONY: mutants
-mutants: ## Change hadoop-rules in one place after another, and see whether its tests notice (1 h)
+mutants: ## Change hadoop-rules in one place after another, and see whether its tests notice (half an hour)
 	@$(PARTS) --only mutants
 	@PATH="$(CACHE)/mutants/bin:$$PATH" tests/mutants/run.sh
 
