@@ -57,6 +57,24 @@ impl<'a> App<'a> {
         Ok(())
     }
 
+    /// Makes the files that a container with an entry point of its own writes to; every launch in Docker has them.
+    pub(crate) fn make_output_files(&self, user: &Account, manager: &NodeManager) -> Result<(), Failure> {
+        let Some(directory) = self.log_dirs.first() else { return Ok(()) };
+        let directory = directory.join(self.app).join(self.container);
+        for name in ["stdout.txt", "stderr.txt"] {
+            let path = directory.join(name);
+            let failed = |error| {
+                let message = format!("Failed to create file {} - {error}", path.display());
+                Failure::new(exit::UNABLE_TO_EXECUTE_CONTAINER_SCRIPT, message)
+            };
+            fs::File::create(&path).map_err(failed)?;
+            let (uid, gid) = (user.uid.as_raw(), manager.gid.as_raw());
+            chown(&path, Some(uid), Some(gid)).map_err(failed)?;
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).map_err(failed)?;
+        }
+        Ok(())
+    }
+
     /// The first of the application's directories, all of them made. To be called as the user.
     pub(crate) fn make_app_directories(&self) -> Result<PathBuf, Failure> {
         let directories: Vec<PathBuf> = self.app_directories().collect();

@@ -37,6 +37,9 @@ impl Node {
         if self.installation.config.docker_supported() {
             Ok(())
         } else {
+            if self.installation.config.sections().any(|section| section == DOCKER.as_bytes()) {
+                say!("Module docker is disabled");
+            }
             Err(Failure::new(exit::FEATURE_DISABLED, "Feature disabled: docker"))
         }
     }

@@ -24,3 +24,17 @@ impl Failure {
         Self { code, message: message.into() }
     }
 }
+
+/// What the native code calls an exit code at its end, which may be the container's own: those that tests meet.
+pub(crate) fn message(code: i32) -> &'static str {
+    match code {
+        7 => "Unable to execute container script",
+        9 => "Invalid container PID",
+        26 => "Write to pidfile failed",
+        29 => "Docker run failed",
+        32 => "Feature disabled",
+        35 => "Could not create work dirs",
+        77 => "runC run failed",
+        _ => "Unknown error code",
+    }
+}

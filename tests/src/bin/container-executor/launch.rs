@@ -52,12 +52,16 @@ impl Node {
         self.require_docker()?;
         self.prepare(user, app, files)?;
         app.make_file_caches(user)?;
+        let words = self.launch_words(command_file)?;
         say!("Getting exit code file...");
         say!("Changing effective user to root...");
-        let words = self.launch_words(command_file)?;
-        let exit_code = self.run_container(app.container(), &words, files)?;
-        self.write_as_manager(&files.exit_code_file(), &exit_code.to_string())?;
-        Ok(exit_code)
+        app.make_output_files(user, &self.manager)?;
+        let ended = self.run_container(app.container(), &words, files);
+        let exit_code = ended.as_ref().map_or_else(|failure| failure.code, |code| *code);
+        let file = files.exit_code_file();
+        self.write_as_manager(&file, &exit_code.to_string())?;
+        say!("Wrote the exit code {exit_code} to {}", file.display());
+        ended
     }
 
     pub(crate) fn launch_plainly(
@@ -123,6 +127,7 @@ impl Node {
             self.wait_for_docker(name);
         }
         say!("Obtaining the exit code...");
+        say!("Docker inspect command: {} inspect --format {{{{.State.ExitCode}}}} {name}", binary.display());
         let exit_code: u8 = self.inspect(name, "{{.State.ExitCode}}")?;
         say!("Exit code from docker inspect: {exit_code}");
         Ok(exit_code)

@@ -75,9 +75,31 @@ fn run(arguments: &[&str]) -> Result<u8, Failure> {
         [option, ..] if option.starts_with("--") => {
             Err(Failure::new(exit::FEATURE_DISABLED, "Feature disabled"))
         }
-        [run_as, yarn_user, command, rest @ ..] => node.run_command(run_as, yarn_user, command, rest),
+        [run_as, yarn_user, command, rest @ ..] => {
+            tell_end(node.run_command(run_as, yarn_user, command, rest))
+        }
         _ => Err(usage()),
     }
+}
+
+/// The last line on standard error, unless all went well, or no docker command could be made: then the native code ends
+/// at once.
+fn tell_end(outcome: Result<u8, Failure>) -> Result<u8, Failure> {
+    let code = match outcome {
+        Ok(code) => code,
+        Err(failure) if failure.code == exit::DOCKER_RUN_FAILED => return Err(failure),
+        Err(failure) => {
+            if !failure.message.is_empty() {
+                complain!("{}", failure.message);
+            }
+            failure.code
+        }
+    };
+    if code != 0 {
+        let code = if code == exit::USER_REFUSED { -1 } else { i32::from(code) };
+        complain!("Nonzero exit code={code}, error message='{}'", exit::message(code));
+    }
+    Ok(code)
 }
 
 /// What everything here works on.
@@ -97,7 +119,10 @@ impl Node {
         say!("main : command provided {command}");
         say!("main : run as user is {run_as}");
         say!("main : requested yarn user is {yarn_user}");
-        let user = self.installation.user(run_as)?;
+        let user = self.installation.user(run_as).map_err(|refusal| {
+            say!("{}", refusal.message);
+            Failure::new(refusal.code, "")
+        })?;
         match (command, rest) {
             ("0", [app, container, tokens, local_dirs, log_dirs, program @ ..]) if !program.is_empty() => {
                 let app = directories::App::new(yarn_user, app, container, local_dirs, log_dirs);

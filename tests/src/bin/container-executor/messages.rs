@@ -7,16 +7,25 @@ use hadoop_rules::trust::{self, Container, PrivilegedRefusal};
 
 const SECTION: &str = "docker-command-execution";
 
-/// An untrusted image runs without mounts and capabilities; these lines alone tell of it.
+/// An untrusted image runs without mounts and capabilities; these lines alone tell of it. The native code looks once
+/// for the mounts and once for the capabilities.
 pub(crate) fn tell_about_trust(config: &ExecutorConfig, request: &ExecutorConfig) {
     let Some(image) = request.get(SECTION, "image") else { return };
+    let has_mounts = request.get(SECTION, "mounts").is_some();
+    let name = lossy(image);
     if trust::is_trusted(config, Container::Normal, image) {
+        // Only `library` trusts a name without a registry.
+        if !image.contains(&b'/') {
+            (0..1 + usize::from(has_mounts))
+                .for_each(|_| say!("image: {name} is a trusted top-level image."));
+        }
         return;
     }
-    complain!("image: {} is not trusted.", lossy(image));
-    if request.get(SECTION, "mounts").is_some() {
+    if has_mounts {
+        complain!("image: {name} is not trusted.");
         complain!("Disable mount volume for untrusted image");
     }
+    complain!("image: {name} is not trusted.");
     complain!("Disable cap-add for untrusted image");
     complain!("Docker capability disabled for untrusted image");
 }
@@ -86,6 +95,8 @@ fn explain_mount(refusal: &MountRefusal) {
         MountRefusal::Malformed { mount } => complain!("Invalid docker mount '{}'", lossy(mount)),
         MountRefusal::SourceMissing { mount } => {
             let (source, destination) = ends(mount);
+            // Once for each list that could allow it.
+            complain!("Could not determine real path of mount '{source}'");
             complain!("Could not determine real path of mount '{source}'");
             complain!("Invalid mount src='{source}', dest='{destination}'");
         }
