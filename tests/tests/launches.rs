@@ -56,8 +56,8 @@ impl World {
         AwsEndpoints { ecr: self.ecr.address(), imds: self.imds.address() }
     }
 
-    fn settings(&self, node: &ClusterNode) -> Settings {
-        let mut settings = node.settings(self.published.path());
+    fn settings(&self, node: &ClusterNode, published: &Published) -> Settings {
+        let mut settings = node.settings(published.path());
         settings.registry(TRUSTED_REGISTRY, &[&self.registry.host()]);
         settings
     }
@@ -66,7 +66,7 @@ impl World {
         let Self { cluster, registry, published, ecr, imds } = self;
         let node = &cluster.nodes()[0];
         ran_everywhere(cluster, &Launch::plain(RAN)).await?;
-        let mut agents = cluster.start_agents(self.endpoints(), |node| self.settings(node))?;
+        let mut agents = cluster.start_agents(self.endpoints(), |node| self.settings(node, published))?;
         for agent in &mut agents {
             agent.wait_ready(SOON).await?;
         }
@@ -157,13 +157,16 @@ impl World {
     }
 
     async fn warmed_image_launches_with_a_dead_token(&self) -> Outcome {
-        let Self { cluster, registry, published, ecr, imds } = self;
+        let Self { cluster, registry, ecr, imds, .. } = self;
+        // An agent sees that its identity has changed once it has asked for a token itself.
+        let published = &Published::shared("hadoop", "0755").await?;
         let node = &cluster.nodes()[1];
+        fs::remove_file(node.files().docker_config())?;
         node.remove_images().await?;
         node.import_image("foreign:1").await?;
         let image = registry.image();
         let settings = |images: &[&str], floor: u64| {
-            let mut settings = self.settings(node);
+            let mut settings = self.settings(node, published);
             settings.set("warm.images", images).set("warm.spread", "0s").set("warm.disk_floor_gb", floor);
             settings
         };
@@ -196,11 +199,11 @@ impl World {
         let configs = left.filter(|entry| entry.file_name().to_string_lossy().contains("-docker-")).count();
         assert!(configs <= 1, "the pull that is tried again may have one");
 
-        let copy = published.beside("older.json");
+        let copy = published.beside("copy.json");
         published.shell(&["-cp", published.path(), &copy]).await?;
         let first = ecr.newest(REGION).ok_or("no token was issued")?;
         let calls = ecr.calls().len();
-        imds.set_role("replaced again");
+        imds.set_role("replaced once more");
         agent.signal(Signal::SIGHUP)?;
         ecr.wait_for_calls(calls + 1, SOON).await?;
         let second = ecr.newest(REGION).ok_or("no token was issued")?;
