@@ -90,7 +90,7 @@ prepare_start() {
     write_jvm_options "$directory"
     write_training_conf "$directory" "$conf"
     if ! train "$directory"; then
-        say "the HDFS training run failed; its last log lines:"
+        say "the training run failed; its last log lines:"
         tail -n 5 "$log"/* >&2
         exit 70
     fi
@@ -116,10 +116,9 @@ OPTIONS
 }
 
 write_training_conf() {
-    local directory="$1" conf="$2" port
-    port="$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')"
+    local directory="$1" conf="$2"
     write_site "$conf/core-site.xml" \
-        fs.defaultFS "hdfs://127.0.0.1:$port" \
+        fs.defaultFS "hdfs://127.0.0.1:$(free_port)" \
         hadoop.tmp.dir "$conf/tmp"
     write_site "$conf/hdfs-site.xml" \
         dfs.replication 1 \
@@ -130,6 +129,21 @@ write_training_conf() {
         dfs.datanode.address 127.0.0.1:0 \
         dfs.datanode.ipc.address 127.0.0.1:0 \
         dfs.datanode.http.address 127.0.0.1:0
+    write_site "$conf/yarn-site.xml" \
+        yarn.resourcemanager.resource-tracker.address "127.0.0.1:$(free_port)" \
+        yarn.resourcemanager.address 127.0.0.1:0 \
+        yarn.resourcemanager.scheduler.address 127.0.0.1:0 \
+        yarn.resourcemanager.admin.address 127.0.0.1:0 \
+        yarn.resourcemanager.webapp.address 127.0.0.1:0 \
+        yarn.nodemanager.address 127.0.0.1:0 \
+        yarn.nodemanager.localizer.address 127.0.0.1:0 \
+        yarn.nodemanager.webapp.address 127.0.0.1:0 \
+        yarn.nodemanager.local-dirs "$conf/yarn" \
+        yarn.nodemanager.log-dirs "$conf/yarn-log" \
+        yarn.nodemanager.disk-health-checker.enable false
+    write_site "$conf/capacity-scheduler.xml" \
+        yarn.scheduler.capacity.root.queues default \
+        yarn.scheduler.capacity.root.default.capacity 100
     cat >"$conf/log4j.properties" <<'LOG4J'
 log4j.rootLogger=INFO,console
 log4j.appender.console=org.apache.log4j.ConsoleAppender
@@ -137,6 +151,10 @@ log4j.appender.console.target=System.err
 log4j.appender.console.layout=org.apache.log4j.PatternLayout
 log4j.appender.console.layout.ConversionPattern=%d{ISO8601} %p %c{2}: %m%n
 LOG4J
+}
+
+free_port() {
+    python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
 }
 
 write_site() {
@@ -150,26 +168,38 @@ write_site() {
 }
 
 train() {
-    local directory="$1" conf="$1/training" namenode datanode outcome=0
-    local hdfs=org.apache.hadoop.hdfs.server
-    learn format $hdfs.namenode.NameNode -format -force || return
-    exec_learning namenode $hdfs.namenode.NameNode &
-    namenode=$!
-    exec_learning datanode $hdfs.datanode.DataNode &
-    datanode=$!
-    fill || outcome=1
-    kill "$namenode" "$datanode" || true
-    wait "$namenode" "$datanode" || true
+    local directory="$1" conf="$1/training"
+    local hdfs=org.apache.hadoop.hdfs.server yarn=org.apache.hadoop.yarn.server
+    learn format $hdfs.namenode.NameNode -format -force &&
+        train_pair namenode $hdfs.namenode.NameNode datanode $hdfs.datanode.DataNode \
+            datanode 'Successfully sent block report' fill &&
+        train_pair resourcemanager $yarn.resourcemanager.ResourceManager nodemanager $yarn.nodemanager.NodeManager \
+            resourcemanager 'registered with capability' true
+}
+
+# Runs two servers by name and class until the log of one of them has a text, and then a command.
+train_pair() {
+    local first second log="$conf/log/$5" text="$6" deadline=$((SECONDS + 300)) outcome=0
+    exec_learning "$1" "$2" &
+    first=$!
+    exec_learning "$3" "$4" &
+    second=$!
+    until grep -qs "$text" "$log"; do
+        if ((SECONDS > deadline)) || ! kill -0 "$first" "$second"; then
+            outcome=1
+            break
+        fi
+        sleep 0.2
+    done
+    ((outcome)) || "${@:7}" || outcome=1
+    kill "$first" "$second" || true
+    wait "$first" "$second" || true
     return $outcome
 }
 
 # EMR's directories with their owners and modes, and one write and read of a file.
 fill() {
-    local shell=org.apache.hadoop.fs.FsShell deadline=$((SECONDS + 300))
-    until grep -qs 'Successfully sent block report' "$conf/log/datanode"; do
-        if ((SECONDS > deadline)) || ! kill -0 "$namenode" "$datanode"; then return 1; fi
-        sleep 0.2
-    done
+    local shell=org.apache.hadoop.fs.FsShell
     echo '{"auths":{"registry.example":{"auth":"QVdTOng="}}}' >"$conf/config.json"
     learn mkdir $shell -mkdir -p /user/hadoop &&
         learn chmod $shell -chmod 777 /user/hadoop &&

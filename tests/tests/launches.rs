@@ -203,7 +203,7 @@ impl World {
         published.shell(&["-cp", published.path(), &copy]).await?;
         let first = ecr.newest(REGION).ok_or("no token was issued")?;
         let calls = ecr.calls().len();
-        imds.set_role("replaced once more");
+        imds.set_role("replaced-again");
         agent.signal(Signal::SIGHUP)?;
         ecr.wait_for_calls(calls + 1, SOON).await?;
         let second = ecr.newest(REGION).ok_or("no token was issued")?;
