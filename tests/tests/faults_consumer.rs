@@ -201,6 +201,7 @@ impl World {
         self.node().remove_images().await?;
         // It ends with an error when the file system is full.
         let _ = self.node().output(&["/bin/dd", "if=/dev/zero", &format!("of={ballast}"), "bs=64k"]).await?;
+        self.is_not_ready("Docker's data root").await?;
         self.is_not_ready("KiB left").await?;
         let launched = self.cluster.launch(&self.wanted(RAN)).await?;
         failed(&launched, 7, "no space left on device");
@@ -303,6 +304,7 @@ impl World {
     /// The NodeManager compares the end of each container's token with its own clock.
     async fn clock_ahead(&mut self) -> Outcome {
         self.set_clock(TEN_MINUTES).await?;
+        self.is_not_ready("the local clock is").await?;
         self.is_not_ready("seconds ahead of AWS's").await?;
         let launched = self.launch().await?;
         assert_eq!(launched.exit_code, None, "{}", launched.diagnostics);
