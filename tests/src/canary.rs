@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use memchr::memmem;
 
 /// Panics, quoting the text in front of it, if `output` contains the secret or its beginning: an error must not quote
 /// the start of a token either.
 pub fn check_absent(secret: &[u8], output: &[u8]) {
     for form in forms(secret) {
         let piece = &form[..form.len().min(PIECE)];
-        let Some(at) = output.windows(piece.len()).position(|window| window == piece) else { continue };
+        let Some(at) = memmem::find(output, piece) else { continue };
         let line = output[..at].iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
         panic!("found a secret after {:?}", String::from_utf8_lossy(&output[line..at]));
     }

@@ -20,7 +20,8 @@ pub async fn until<T, E: Display>(
     deadline: Duration,
     mut probe: impl AsyncFnMut() -> Result<T, E>,
 ) -> Result<T, TimedOut> {
-    let end = Instant::now() + deadline;
+    let start = Instant::now();
+    let end = start + deadline;
     let mut last = "the first attempt has not ended".to_owned();
     loop {
         match timeout_at(end, probe()).await {
@@ -28,11 +29,14 @@ pub async fn until<T, E: Display>(
             Ok(Err(reason)) => last = reason.to_string(),
             Err(_elapsed) => {}
         }
-        if Instant::now() + PAUSE >= end {
+        let pause = (start.elapsed() / 10).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
+        if Instant::now() + pause >= end {
             return Err(TimedOut { what: what.to_owned(), deadline, last });
         }
-        sleep(PAUSE).await;
+        sleep(pause).await;
     }
 }
 
-const PAUSE: Duration = Duration::from_millis(40);
+// A tenth of the time waited so far: probing is most of what a long wait costs.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_millis(250);
