@@ -74,9 +74,9 @@ bench: ## Measure the agent against the tools it replaces; BENCH_STRICT=1 enforc
 	@bootstrap/package.sh --arch "$$(uname -m)" --out target/package
 	@cargo build --quiet --workspace --bins
 	@mkdir -p target/bench
-	@# bench runs the agent in its own directory: put the packaged one there.
+	@# bench runs the programs in its own directory: put the packaged agent there.
 	@tar -xzf target/package/*.tar.gz -C target/bench --strip-components 1 --wildcards '*/emr-ecr-agent'
-	@ln -f target/debug/bench target/bench/
+	@ln -f target/debug/bench target/debug/reaper target/bench/
 	@target/bench/bench
 
 .PHONY: fresh-test

@@ -12,10 +12,11 @@ use crate::parts;
 use crate::reaper::{self, Resource};
 
 #[derive(Debug, thiserror::Error)]
-#[error("cannot create a temporary directory in {}", root.display())]
-pub struct Error {
-    root: PathBuf,
-    source: io::Error,
+pub enum Error {
+    #[error("cannot create a temporary directory in {}", root.display())]
+    Create { root: PathBuf, source: io::Error },
+    #[error("cannot register {} with the reaper", path.display())]
+    Reaper { path: PathBuf, source: io::Error },
 }
 
 /// A new directory, removed when dropped, or by the [`reaper`] if this process ends first.
@@ -43,10 +44,11 @@ impl Drop for Directory {
 pub fn directory(name: &str) -> Result<Directory, Error> {
     let root = root()?;
     sweep(&root);
-    let failed = |source| Error { root: root.clone(), source };
-    let directory = tempfile::Builder::new().prefix(&format!("{name}-")).tempdir_in(&root).map_err(failed)?;
+    let directory = tempfile::Builder::new().prefix(&format!("{name}-")).tempdir_in(&root);
+    let directory = directory.map_err(|source| Error::Create { root, source })?;
     let path = directory.path().to_owned();
-    reaper::register(&Resource::Directory(path.clone())).map_err(failed)?;
+    reaper::register(&Resource::Directory(path.clone()))
+        .map_err(|source| Error::Reaper { path: path.clone(), source })?;
     Ok(Directory { path, directory: Some(directory) })
 }
 
@@ -55,7 +57,7 @@ pub fn root() -> Result<PathBuf, Error> {
     let root = parts::cache().join("run");
     match fs::create_dir_all(&root) {
         Ok(()) => Ok(root),
-        Err(source) => Err(Error { root, source }),
+        Err(source) => Err(Error::Create { root, source }),
     }
 }
 

@@ -68,7 +68,7 @@ fn add(cost: &Cost, section: &mut Section) {
             None => figure,
         });
     };
-    // The window may cut off a pass at its ends, or include one more.
+    // Passes drift across the ends of the window.
     figure("RPCs per pass", Unit::Plain, *rpcs_per_pass, Some(1.05));
     figure("RPCs per second at one pass a minute", Unit::Plain, count * rpcs_per_pass / 60.0, None);
     figure("NameNode's CPU per pass", Unit::Seconds, *cpu_per_pass, None);
