@@ -7,13 +7,16 @@ HELP='usage: uninstall.sh [OPTION]...
 
   --keep-credentials     keep /root/.docker/config.json [default]
   --remove-credentials   remove /root/.docker/config.json, including entries of others
-  --remove-published     remove the published file as well, unless it has entries of others. For the last node of a
-                         cluster: an agent on another node publishes again within a minute
+  --remove-published     remove the published file and the notes of nodes beside it as well, unless the file has
+                         entries of others. For the last node of a cluster: an agent on another node publishes again
+                         within a minute
   --help                 print this text'
 
 UNIT=emr-ecr-agent.service
 PROGRAM=/usr/local/bin/emr-ecr-agent
 DOCKER_CONFIG=/root/.docker/config.json
+# The repository of the marks on images that the agent pulled beforehand.
+WARMED=emr-ecr-agent-warm
 FILES=(
     "$PROGRAM"
     /usr/local/lib/emr-ecr-agent
@@ -60,6 +63,8 @@ main() {
         say "left: $DOCKER_CONFIG, whose tokens live for up to 12 hours; --remove-credentials removes it"
     [[ -n "$remove_published" ]] ||
         say "left: the published file${published:+ $published}; --remove-published removes it before the agent goes"
+    [[ -z "$(as_root docker images --quiet "$WARMED" 2>/dev/null)" ]] ||
+        say "left: images of warm.images, as docker images $WARMED lists them"
 }
 
 # Sets published and others, the number of entries that are not the agents', if an agent runs and knows.
@@ -82,8 +87,9 @@ check_published() {
 
 # As the user that owns it by default; with Kerberos, as the principal of the tickets at hand.
 remove_published() {
-    HADOOP_USER_NAME="${HADOOP_USER_NAME:-hadoop}" hadoop fs -rm -f -skipTrash "$published" >/dev/null ||
-        stop "cannot remove $published; the agent is stopped"
+    HADOOP_USER_NAME="${HADOOP_USER_NAME:-hadoop}" hadoop fs -rm -r -f -skipTrash \
+        "$published" "${published%/*}/.emr-ecr-agent" >/dev/null ||
+        stop "cannot remove $published and the notes beside it; the agent is stopped"
     say "removed $published"
 }
 

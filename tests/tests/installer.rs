@@ -369,6 +369,8 @@ variant second 's/version=1/version=2/'
 started /mnt/package --env A=1
 started /mnt/second --env A=2 --replace-config
 echo '{}' >/root/.docker/config.json
+printf '#!/bin/sh\n[ "$*" = "images --quiet emr-ecr-agent-warm" ] && echo 0123456789ab\n' >/mnt/tools/docker
+chmod 755 /mnt/tools/docker
 status 1
 echo; echo others
 ! uninstall --remove-published || exit 9
@@ -379,6 +381,7 @@ uninstall
 [[ -z $(find /usr/local /etc /root /var/log -path '*emr-ecr-agent*') ]]
 ! test -e /mnt/hadoop.log
 started /mnt/package
+rm /mnt/tools/docker
 echo; echo removed
 uninstall --remove-published --remove-credentials
 cat /mnt/hadoop.log && ! test -e /root/.docker"#;
@@ -387,11 +390,13 @@ cat /mnt/hadoop.log && ! test -e /root/.docker"#;
     assert!(others.contains("NOT UNINSTALLED: /apps/c.json has 1 entries of others"), "{text}");
     assert!(
         kept.contains("left: /root/.docker/config.json")
-            && kept.contains("left: the published file /apps/c.json"),
+            && kept.contains("left: the published file /apps/c.json")
+            && kept.contains("left: images of warm.images"),
         "{text}"
     );
     assert!(
-        removed.ends_with("hadoop: fs -rm -f -skipTrash /apps/c.json\n") && !removed.contains("left:"),
+        removed.ends_with("hadoop: fs -rm -r -f -skipTrash /apps/c.json /apps/.emr-ecr-agent\n")
+            && !removed.contains("left:"),
         "{text}"
     );
     Ok(())
