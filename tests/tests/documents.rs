@@ -1,12 +1,14 @@
-//! The documents: their commands are understood, and their links lead somewhere.
+//! The documents: their commands run, and their links lead somewhere.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use clap::error::ErrorKind;
+use emr_ecr_agent_tests::agent;
 use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
-use emr_ecr_agent_tests::testbed::Outcome;
+use emr_ecr_agent_tests::process;
+use emr_ecr_agent_tests::testbed::{Outcome, Testbed};
+use jiff::SignedDuration;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -41,42 +43,143 @@ fn commands(text: &str) -> Vec<String> {
     commands
 }
 
-/// The arguments of the agent, if the command calls it and does not only show its shape.
+/// What the documents leave to the reader, and what stands for it here.
+const PLACEHOLDERS: [(&str, &str); 7] = [
+    ("$IMAGE", IMAGE),
+    ("IMAGE", IMAGE),
+    ("HOST", TRUSTED_REGISTRY),
+    ("CODE", "entry-with-whitespace"),
+    ("COMMAND", "check"),
+    ("configuration.json", "emr-config.json"),
+    ("/var/log/hadoop-yarn/hadoop-yarn-nodemanager-HOST.log", "yarn.log"),
+];
+const IMAGE: &str = "123456789123.dkr.ecr.us-east-1.amazonaws.com/app:v1";
+/// What `FILE` stands for after these words. Standard input has tests of its own.
+const FILES: [(&str, &str, &str); 5] = [
+    ("--executor-cfg", "FILE", "conf/container-executor.cfg"),
+    ("--yarn-site", "FILE", "conf/yarn-site.xml"),
+    ("--emr-config", "FILE", "emr-config.json"),
+    ("explain", "FILE", "yarn.log"),
+    ("explain", "-", "yarn.log"),
+];
+const YARN_LOG: &str = "docker: Error response from daemon: Head \"https://123456789123.dkr.ecr.us-east-1.amazonaws.com/v2/app/\
+    manifests/v1\": no basic auth credentials.\n";
+
+/// The agent's arguments, if the command calls it: without what a shape marks as optional, and with values for its
+/// placeholders.
 fn arguments(command: &str) -> Option<Vec<String>> {
-    let command = command.trim().trim_start_matches("$ ").replace("$REGISTRY", TRUSTED_REGISTRY);
-    let words = shlex::split(&command).unwrap_or_default();
+    let command = without_brackets(command).replace("...", "").replace("$REGISTRY", TRUSTED_REGISTRY);
+    let command = command.rsplit("| ").next()?.trim().trim_start_matches("$ ");
+    let words = shlex::split(command)?;
     let called = words.iter().position(|word| word != "sudo")?;
-    let is_shape = command.contains(['[', '…']) || command.contains("...") || command.contains(" COMMAND");
     // What the agent prints may begin with its name and version.
     let is_output = words.get(called + 1).is_some_and(|word| word.starts_with(|c: char| c.is_ascii_digit()));
-    if words[called] != "emr-ecr-agent" || is_shape || is_output {
+    if words[called] != "emr-ecr-agent" || is_output {
         return None;
     }
     let ends = |word: &&String| matches!(word.as_str(), "|" | "&&" | "#") || word.starts_with('>');
-    Some(words[called..].iter().take_while(|word| !ends(word)).cloned().collect())
+    let mut arguments: Vec<String> = Vec::new();
+    for word in words[called + 1..].iter().take_while(|word| !ends(word)) {
+        let last = arguments.last().map_or("", String::as_str);
+        let file = FILES.iter().find(|(before, name, _)| *before == last && name == word);
+        let known = PLACEHOLDERS.iter().find(|(name, _)| name == word);
+        let value = file.map(|(_, _, file)| file).or(known.map(|(_, value)| value));
+        arguments.push(value.map_or_else(|| word.clone(), |value| (*value).to_owned()));
+    }
+    Some(arguments)
 }
 
-#[test]
-fn commands_in_documents_are_understood() -> Outcome {
-    let (mut tried, mut wrong) = (0, Vec::new());
+fn without_brackets(shape: &str) -> String {
+    let mut depth = 0;
+    let mut kept = String::new();
+    for letter in shape.chars() {
+        match letter {
+            '[' => depth += 1,
+            ']' => depth -= 1,
+            _ if depth == 0 => kept.push(letter),
+            _ => {}
+        }
+    }
+    kept
+}
+
+/// The exit code on a node where an agent runs, but neither Docker nor YARN nor Spark; `None` if it does not end.
+fn expected_code(arguments: &[&str]) -> Option<i32> {
+    let judges_files = |word: &&str| ["--executor-cfg", "--emr-config"].contains(word);
+    match arguments {
+        ["run", ..] | ["status", "--watch", ..] => None,
+        [.., "--help"] => Some(0),
+        // No launch works without Docker.
+        ["submit", ..] => Some(1),
+        ["check", options @ ..] => Some(i32::from(!options.iter().any(judges_files))),
+        ["try", ..] => Some(2),
+        // No ResourceManager is named.
+        ["cluster", ..] => Some(3),
+        _ => Some(0),
+    }
+}
+
+/// Whether the command that these arguments name takes `--config`.
+fn takes_config(arguments: &[&str]) -> bool {
+    let mut command = emr_ecr_agent::cli::command();
+    for argument in arguments {
+        match command.find_subcommand(argument) {
+            Some(named) => command = named.clone(),
+            None => break,
+        }
+    }
+    command.get_arguments().any(|argument| argument.get_long() == Some("config"))
+}
+
+#[tokio::test]
+async fn commands_in_documents_run() -> Outcome {
+    let Some((mut testbed, _published)) = Testbed::with_hdfs().await? else { return Ok(()) };
+    testbed.settings.registry(TRUSTED_REGISTRY, &[]).set("refresh.renew_at", 0.9);
+    // `renew` waits for half of it.
+    testbed.ecr.set_token_life(SignedDuration::from_secs(20));
+    let _agent = testbed.start_ready().await?;
+    let node = &testbed.node;
+    node.write("yarn.log", YARN_LOG)?;
+    node.write("spark-defaults.conf", "spark.master yarn\n")?;
+    let configuration = testbed.run_plainly(&["emr-config", "--registry", TRUSTED_REGISTRY]).await?;
+    node.write("emr-config.json", &configuration.out)?;
+
+    let (mut tried, mut wrong) = (BTreeSet::new(), Vec::new());
     for (path, text) in documents()? {
         for command in commands(&text) {
-            // Two words only name a command.
-            let Some(arguments) = arguments(&command).filter(|arguments| arguments.len() > 2) else {
+            let Some(arguments) = arguments(&command).filter(|arguments| tried.insert(arguments.clone()))
+            else {
                 continue;
             };
-            let parsed = emr_ecr_agent::cli::command().try_get_matches_from(&arguments);
-            if let Err(error) = parsed {
-                let is_help = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
-                if !is_help {
+            let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+            let words = ["emr-ecr-agent"].iter().chain(&arguments);
+            let parsed = emr_ecr_agent::cli::command().try_get_matches_from(words);
+            match (parsed, expected_code(&arguments)) {
+                // One word may only name a command.
+                (Err(_), _) if arguments.len() < 2 => {}
+                (Err(error), _) if error.use_stderr() => {
                     wrong.push(format!("{}: {command}: {error}", path.display()));
                 }
+                (_, None) => {}
+                (_, Some(code)) => {
+                    let end = arguments.iter().position(|word| *word == "--").unwrap_or(arguments.len());
+                    let (options, application) = arguments.split_at(end);
+                    let mut run = agent::command(node)?;
+                    run.args(options).current_dir(node.path(""));
+                    if takes_config(&arguments) {
+                        run.arg("--config").arg(node.agent_toml());
+                    }
+                    run.args(application);
+                    let finished = process::run(run).await?;
+                    if finished.code != code {
+                        wrong.push(format!("{}: {command}: {finished:?}", path.display()));
+                    }
+                }
             }
-            tried += 1;
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert!(tried > 30, "{tried}");
+    assert!(tried.len() > 30, "{tried:?}");
     Ok(())
 }
 
