@@ -45,7 +45,7 @@ const LONG_VERSION: &str = concat!(
 #[derive(Debug, Parser)]
 #[command(name = "emr-ecr-agent", version, long_version = LONG_VERSION, arg_required_else_help = true)]
 #[command(
-    after_help = "Exit codes: 0 success; 1 failure, see the message; 2 usage error, or a file that cannot be read; 3 no agent answers, or nothing can be said (cluster); 78 invalid settings."
+    after_help = "Exit codes: 0 success; 1 failure, see the message; 2 usage error, or a file that cannot be read; 3 no agent answers, or the cluster's state is unknown; 78 invalid settings."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -64,12 +64,12 @@ enum Command {
     Once(once::Options),
     /// Show the running agent's status: exit 0 ready, 1 not ready, 3 no agent answers
     Status(status::Options),
-    /// Make the running agent fetch new tokens now: exit 0 they are published, 1 they did not come, 3 no agent answers
+    /// Make the running agent fetch new tokens now: exit 0 they are published, 1 they did not arrive, 3 no agent answers
     ///
-    /// As root. ECR is asked once for all nodes, and not again within a minute of the last token. Tokens that were given
-    /// before stay valid until they expire.
+    /// As root. Calls ECR once for all nodes, and not again within a minute of the last token. Earlier tokens stay valid
+    /// until they expire.
     Renew(renew::Options),
-    /// Show all nodes of the cluster, the worst first: exit 0 all are ready, 1 some is not, 3 it cannot be judged
+    /// Show all nodes of the cluster, worst first: exit 0 all are ready, 1 at least one is not, 3 unknown
     ///
     /// On any machine with Hadoop's configuration, such as the primary node. Nodes are those of YARN's ResourceManager;
     /// what each agent says comes from its health listener if that is open to the network, otherwise from the note that it
@@ -91,8 +91,8 @@ enum Command {
     /// Run spark-submit with the options for Docker, if the containers would launch
     ///
     /// emr-ecr-agent submit --image IMAGE -- spark-submit --deploy-mode cluster main.py checks first, and runs nothing
-    /// if there is an error (exit 1) or it cannot judge (exit 2). Otherwise the exit code is the command's own. On a machine
-    /// without NodeManager, such as the primary node, what belongs to a node is not judged.
+    /// if there is an error (exit 1) or the job cannot be checked (exit 2). Otherwise the exit code is the command's own.
+    /// On a machine without a NodeManager, such as the primary node, it skips node-specific checks.
     Submit(submit::Options),
     /// Print the options that make Spark run in Docker containers
     ///
@@ -102,7 +102,8 @@ enum Command {
     EmrConfig(emr_config::Options),
     /// Write an archive to attach to a question: versions, settings, findings, status, metrics, the end of the log
     ///
-    /// It holds no secret, is readable for its owner alone, and lists what could not be gathered. An agent need not run.
+    /// Contains no secrets, is readable only by its owner, and lists what could not be collected. Works without a running
+    /// agent.
     Report(report::Options),
     /// Check or show the settings
     Config(config::Options),

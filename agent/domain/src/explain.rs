@@ -53,7 +53,7 @@ pub struct Explanation {
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     Cause,
-    /// It tells that something failed, and not why.
+    /// It shows that something failed, but not why.
     Consequence,
 }
 

@@ -23,7 +23,7 @@ use crate::io::status_client::{self, Place};
 use crate::io::{chain, hadoop_conf, resource_manager};
 use crate::wiring;
 
-/// The cluster cannot be judged.
+/// The cluster's state is unknown.
 const UNKNOWN: u8 = 3;
 
 /// Longest that one agent may take. Closed listeners refuse at once.
@@ -113,7 +113,7 @@ async fn ask_agents(
             && let Some(host) = hosts.next()
         {
             if began.elapsed() > ASKING {
-                words.insert(host, Err("its agent was not asked, since others do not answer".to_owned()));
+                words.insert(host, Err("not queried, because other agents did not answer".to_owned()));
                 continue;
             }
             asking.spawn(async move {

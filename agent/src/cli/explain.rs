@@ -110,7 +110,7 @@ fn render(explanations: &[Explanation], colour: bool) -> String {
         return text;
     }
     if causes.is_empty() {
-        line("the cause is unknown: these lines tell that something failed, and not why".to_owned());
+        line("the cause is unknown: these lines show that something failed, but not why".to_owned());
         line(String::new());
     }
     for explanation in &causes {

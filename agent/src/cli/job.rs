@@ -119,7 +119,7 @@ pub(super) fn is_node(inputs: &Inputs<'_>) -> bool {
 /// Leaves out what belongs to a node that runs containers, and says so.
 pub(super) fn leave_node_out(inputs: &mut Inputs<'_>) {
     output::tell(
-        "emr-ecr-agent: no NodeManager launches containers on this machine: container-executor.cfg, yarn-site.xml, mounts and Docker are not judged",
+        "emr-ecr-agent: this machine has no NodeManager: container-executor.cfg, yarn-site.xml, mounts and Docker are not checked",
     );
     inputs.executor_cfg = None;
     inputs.yarn_site = None;

@@ -68,7 +68,7 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
     let left_open = left_open(&report, is_node && !options.offline);
     if !left_open.is_empty() {
         output::tell(&format!(
-            "error: whether the containers launch cannot be judged: {}",
+            "error: cannot determine whether the containers would launch: {}",
             left_open.join("; ")
         ));
         return Ok(nothing_runs(USAGE));

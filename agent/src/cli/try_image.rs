@@ -175,7 +175,7 @@ impl Trial {
         lines.push(match self.would_launch {
             Some(true) => "would launch  yes".to_owned(),
             Some(false) => format!("would launch  no: {}", self.reasons.join("; ")),
-            None => "would launch  cannot be told: `emr-ecr-agent check --image` says why".to_owned(),
+            None => "would launch  unknown: `emr-ecr-agent check --image` shows why".to_owned(),
         });
         lines.join("\n") + "\n"
     }

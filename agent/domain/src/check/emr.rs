@@ -126,7 +126,7 @@ fn check_repetitions(path: &str, classifications: &[Classification], above: &str
     for classification in classifications {
         if let Some(line) = seen.insert(&classification.name, classification.line) {
             let message = format!(
-                "the classification {above}{} is there twice, first at line {line}; the first was judged to count",
+                "the classification {above}{} appears twice, first at line {line}; only the first was checked",
                 classification.name
             );
             let fix = Fix::manual("write one object for each classification");

@@ -150,7 +150,7 @@ impl ClusterReport {
     }
 
     fn verdict(&self) -> (Option<bool>, String) {
-        let unknown = |why: &str| (None, format!("The cluster cannot be judged: {why}."));
+        let unknown = |why: &str| (None, format!("The cluster's state is unknown: {why}."));
         if let Some(error) = &self.resource_manager.error {
             return unknown(error);
         }
@@ -371,8 +371,8 @@ mod tests {
             one(),
             Seen::Unknown("no NameNode".to_owned()),
             None,
-            "The cluster cannot be judged: no NameNode.",
+            "The cluster's state is unknown: no NameNode.",
         );
-        check(Err("no answer".to_owned()), file(60), None, "The cluster cannot be judged: no answer.");
+        check(Err("no answer".to_owned()), file(60), None, "The cluster's state is unknown: no answer.");
     }
 }

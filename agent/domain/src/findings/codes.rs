@@ -219,7 +219,7 @@ codes! {
     EMR_CLASSIFICATION_REPEATED: "emr-classification-repeated", EmrConfiguration, Warning, Degraded, "which of the two EMR writes is not documented";
     DEFAULT_FS_NOT_HDFS: "default-fs-not-hdfs", EmrConfiguration, Error, ImageLaunchesFail, "launches that name `hdfs:///...` fail: `Incomplete HDFS URI, no host`";
     SINGLE_REPLICA: "single-replica", EmrConfiguration, Info, None, "the file is lost with the DataNode that holds it, until the agents publish it again";
-    EMR_VALUE_UNRESOLVED: "emr-value-unresolved", EmrConfiguration, Warning, Degraded, "what launches do with it cannot be judged";
+    EMR_VALUE_UNRESOLVED: "emr-value-unresolved", EmrConfiguration, Warning, Degraded, "its effect on launches is unknown";
     EMR_CLASSIFICATION_MISPLACED: "emr-classification-misplaced", EmrConfiguration, Error, ImageLaunchesFail, "EMR does not write the properties into the `[docker]` section of container-executor.cfg";
 }
 

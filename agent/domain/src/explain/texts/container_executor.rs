@@ -225,7 +225,7 @@ pub(super) const TEXTS: &[Text] = &[
     ),
     consequence(
         "Could not inspect docker network to get type",
-        "Docker did not tell about the network: it has none of that name, or the daemon is down",
+        "Docker did not describe the network: none has that name, or the daemon is down",
         CHECK_IMAGE,
     ),
     consequence(
