@@ -129,7 +129,11 @@ async fn the_worst_node_comes_first() -> Outcome {
     cluster.stop_resource_manager().await?;
     let blind = primary.cluster(&[]).await?;
     assert_eq!(blind.code, 3, "{}", blind.out);
-    assert!(blind.out.contains("\nThe cluster's state is unknown: no response from http://"), "{}", blind.out);
+    assert!(
+        blind.out.contains("\nThe cluster's state is unknown: no response from http://"),
+        "{}",
+        blind.out
+    );
     Ok(())
 }
 
