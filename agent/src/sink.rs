@@ -44,6 +44,10 @@ pub trait SharedSink: Sink {
 
     fn remove_note(&mut self) -> Pin<Box<dyn Future<Output = ()> + '_>>;
 
+    /// Whether the NodeManager's user was denied the file at the last reconciliation; `None` if the agent did not act as
+    /// that user.
+    fn is_denied_to_node_manager(&self) -> Option<bool>;
+
     /// Owners and modes of the file and of all directories above it; `None` if there is no such file.
     fn access(&mut self) -> Pin<Box<dyn Future<Output = Result<Option<Access>, Problem>> + '_>>;
 }

@@ -199,6 +199,28 @@ async fn lost_path_permission_and_quota_are_reported_and_healed() -> Outcome {
     Ok(())
 }
 
+/// Nothing about the file itself changes, and no ACL shows in a mode.
+#[tokio::test]
+async fn file_closed_to_the_node_manager_ends_readiness() -> Outcome {
+    let Some((testbed, published)) = Testbed::with_hdfs().await? else { return Ok(()) };
+    let mut agent = testbed.start_ready().await?;
+    let directory = published.directory();
+    for (close, open, reason) in [
+        (&["-chmod", "700"][..], &["-chmod", "755"][..], "the NodeManager's user yarn cannot enter it"),
+        (
+            &["-setfacl", "-m", "user:yarn:---"],
+            &["-setfacl", "-b"],
+            "the NameNode denies the NodeManager's user yarn",
+        ),
+    ] {
+        published.shell(&[close, &[directory]].concat()).await?;
+        agent.wait_not_ready_with(reason, SOON).await?;
+        published.shell(&[open, &[directory]].concat()).await?;
+        agent.wait_ready(SOON).await?;
+    }
+    Ok(())
+}
+
 /// What a running agent loses, together with the file.
 #[derive(Debug, Clone, Copy)]
 enum Taken {

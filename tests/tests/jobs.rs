@@ -175,7 +175,7 @@ fn submit_runs_what_is_sound_and_nothing_else() -> Outcome {
     let (sound, arguments) =
         machine.submit(&[&["--image", IMAGE, "--mount", "/a:/a:ro"], &job[..]].concat())?;
     assert_eq!(sound.status.code(), Some(7), "{}", said(&sound));
-    assert!(said(&sound).contains("not judged"), "{}", said(&sound));
+    assert!(said(&sound).contains("are not checked"), "{}", said(&sound));
     let arguments = arguments.ok_or("it did not run")?;
     assert_eq!(arguments[16..], ["--deploy-mode", "cluster", "main.py", "an argument"]);
     assert_eq!(arguments[0], "--conf");
@@ -208,7 +208,11 @@ fn submit_runs_nothing_that_it_cannot_judge() -> Outcome {
     // The published file is on an HDFS that is not there.
     let unknown = machine.run("submit", &["--offline", "--image", IMAGE, "--", &spark, "main.py"])?;
     assert_eq!(unknown.status.code(), Some(2), "{}", said(&unknown));
-    assert!(said(&unknown).contains("cannot be judged"), "{}", said(&unknown));
+    assert!(
+        said(&unknown).contains("cannot determine whether the containers would launch"),
+        "{}",
+        said(&unknown)
+    );
     assert!(!machine.path("arguments").exists());
     for wrong in [&["--", "hadoop", "jar"][..], &[]] {
         let (output, arguments) = machine.submit(&[&["--image", IMAGE], wrong].concat())?;

@@ -32,7 +32,7 @@ use crate::findings::{Effect, Finding, Findings, Fix, Subject, codes, point_at};
 use crate::problem::Problem;
 use crate::registry::EcrRegistry;
 use crate::status::{ExecutorCfg, Trust};
-pub use client_config::{closed_to_node_manager, open_directory};
+pub use client_config::{NM_USER, closed_to_node_manager, open_directory};
 pub use image::entry_host;
 pub use inputs::{
     Access, Account, AwsAnswer, AwsOutcome, ClientConfig, Content, DataRoot, DockerEngine, EmrNode, Inputs,

@@ -17,8 +17,10 @@ const DOCKER_MISSES: u32 = 2;
 /// How often `once` checks whether another node still holds the refresh lock.
 const LOCK_PAUSE: Duration = Duration::from_secs(1);
 
-/// How often to check who may write the directory of the published file.
+/// How often to check who may read and replace the published file, by owners and modes.
 const DIRECTORY_INTERVAL: Duration = Duration::from_secs(10 * 60);
+/// The same while each pass reads it as the NodeManager's user.
+const LONG_DIRECTORY_INTERVAL: Duration = Duration::from_secs(6 * 60 * 60);
 
 impl Agent {
     /// Makes passes until none waits for another node's refresh lock, which nobody can keep for more than two lengths.
@@ -77,14 +79,17 @@ impl Agent {
     }
 
     /// Checks who can read and replace the published file, along its whole path. That takes a call for each directory,
-    /// so it is done now and then, on reload, and while something is amiss.
+    /// so it is done now and then, on reload, and while something is amiss. Where each pass reads as the NodeManager's
+    /// user, only who can replace it is left to find out.
     async fn check_directory(&mut self, wake: Wake, report: &mut PassReport) {
         let now = self.world.now().uptime;
         let published = &self.state.sinks.published;
-        let is_due =
-            self.state.directory_checked_at.is_none_or(|at| now.saturating_sub(at) >= DIRECTORY_INTERVAL)
-                || published.status.closed.is_some()
-                || wake == Wake::Reload;
+        let is_denied = self.parts.published.is_denied_to_node_manager();
+        let interval = if is_denied == Some(false) { LONG_DIRECTORY_INTERVAL } else { DIRECTORY_INTERVAL };
+        let is_due = self.state.directory_checked_at.is_none_or(|at| now.saturating_sub(at) >= interval)
+            || is_denied == Some(true)
+            || published.status.closed.is_some()
+            || wake == Wake::Reload;
         if !published.is_in_order() || !is_due {
             return;
         }
@@ -102,6 +107,11 @@ impl Agent {
         let path = self.parts.published.path();
         self.state.open_directory = access.as_ref().and_then(|access| check::open_directory(&path, access));
         let closed = access.and_then(|access| check::closed_to_node_manager(&path, &access));
+        // Owners and modes do not show what an ACL or Ranger denies.
+        let closed = closed.or_else(|| {
+            let denied = || format!("the NameNode denies the NodeManager's user {} the file", check::NM_USER);
+            (is_denied == Some(true)).then(denied)
+        });
         self.state.sinks.published.status.closed = closed;
         self.publish_status();
     }

@@ -65,6 +65,8 @@ struct Environment {
 struct File {
     found: RefCell<Option<Found>>,
     access: RefCell<Option<Access>>,
+    accesses: Cell<usize>,
+    is_denied_to_node_manager: Cell<Option<bool>>,
     refusal: RefCell<Option<Problem>>,
     reconciled: Cell<usize>,
     lock_is_held: Cell<bool>,
@@ -213,7 +215,12 @@ impl SharedSink for MemorySink {
         Box::pin(ready(()))
     }
 
+    fn is_denied_to_node_manager(&self) -> Option<bool> {
+        self.1.is_denied_to_node_manager.get()
+    }
+
     fn access(&mut self) -> Pin<Box<dyn Future<Output = Result<Option<Access>, Problem>> + '_>> {
+        self.1.accesses.set(self.1.accesses.get() + 1);
         Box::pin(ready(Ok(self.1.access.borrow().clone())))
     }
 
@@ -710,6 +717,25 @@ fn a_directory_closed_to_the_node_manager_ends_readiness() {
     let failing: Vec<(String, Option<String>)> = failing.map(|check| (check.name, check.why)).collect();
     let why = "the directory /user is owned by hadoop:hdfsadmingroup with mode 0700: the NodeManager's user yarn cannot enter it";
     assert_eq!(failing, [(format!("hdfs:{}", harness.report().sinks[1].path), Some(why.to_owned()))]);
+    *harness.env.hdfs.access.borrow_mut() = Some(access(0o755));
+    harness.live_for(2 * MINUTE);
+    assert!(harness.report().ready);
+
+    // Where the agent reads as that user, owners and modes need not be read again until it is denied.
+    harness.env.hdfs.is_denied_to_node_manager.set(Some(false));
+    let accesses = harness.env.hdfs.accesses.get();
+    harness.live_for(60 * MINUTE);
+    assert_eq!(harness.env.hdfs.accesses.get(), accesses);
+    harness.env.hdfs.is_denied_to_node_manager.set(Some(true));
+    harness.live_for(2 * MINUTE);
+    let why = harness.report().checks.into_iter().find_map(|check| check.why);
+    let expected = "the NameNode denies the NodeManager's user yarn the file";
+    assert_eq!(why.as_deref(), Some(expected), "the modes permit it");
+    *harness.env.hdfs.access.borrow_mut() = Some(access(0o700));
+    harness.live_for(2 * MINUTE);
+    let why = harness.report().checks.into_iter().find_map(|check| check.why);
+    assert!(why.is_some_and(|why| why.contains("cannot enter it")));
+    harness.env.hdfs.is_denied_to_node_manager.set(Some(false));
     *harness.env.hdfs.access.borrow_mut() = Some(access(0o755));
     harness.live_for(2 * MINUTE);
     assert!(harness.report().ready);

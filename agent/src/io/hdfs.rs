@@ -45,6 +45,7 @@ pub struct PublishedSink {
     node: String,
     worker: Worker<Session>,
     remembered: Option<Remembered>,
+    is_denied_to_node_manager: Option<bool>,
     unreadable_since: Option<Instant>,
     block_report: Duration,
     lock: LockState,
@@ -62,6 +63,7 @@ impl PublishedSink {
             node,
             worker: Worker::new(deadlines.hdfs),
             remembered: None,
+            is_denied_to_node_manager: None,
             unreadable_since: None,
             block_report: deadlines.block_report,
             lock,
@@ -87,11 +89,12 @@ impl PublishedSink {
         let reconciled = self.with_connection(move |hdfs, settings| async move {
             let mut file = PublishedFile::new(hdfs, settings, node, remembered, is_lost);
             let reconciled = converge(&mut file, &planner, intent).await?;
-            Ok::<_, ReconcileError<HdfsError>>((reconciled, file.into_remembered()))
+            Ok::<_, ReconcileError<HdfsError>>((reconciled, file.into_observed()))
         });
         match reconciled.await {
-            Ok((reconciled, remembered)) => {
+            Ok((reconciled, (remembered, is_denied))) => {
                 self.remembered = remembered;
+                self.is_denied_to_node_manager = is_denied;
                 self.unreadable_since = None;
                 Ok(reconciled)
             }
@@ -191,6 +194,10 @@ impl SharedSink for PublishedSink {
             };
             refresh_lock::try_acquire(self).await.map_err(problem)
         })
+    }
+
+    fn is_denied_to_node_manager(&self) -> Option<bool> {
+        self.is_denied_to_node_manager
     }
 
     fn access(&mut self) -> Pin<Box<dyn Future<Output = Result<Option<Access>, Problem>> + '_>> {

@@ -403,6 +403,10 @@ impl SharedSink for SharedFile {
         })
     }
 
+    fn is_denied_to_node_manager(&self) -> Option<bool> {
+        None
+    }
+
     fn access(&mut self) -> Pin<Box<dyn Future<Output = Result<Option<Access>, Problem>> + '_>> {
         Box::pin(ready(Ok(None)))
     }

@@ -14,7 +14,7 @@ const SOON: SignedDuration = SignedDuration::from_mins(30);
 const OTHERS_WRITE: u32 = 0o002;
 const STICKY: u32 = 0o1000;
 /// The NodeManager's user on EMR.
-const NM_USER: &str = "yarn";
+pub const NM_USER: &str = "yarn";
 /// Groups that hold the NodeManager's user on EMR.
 const NM_GROUPS: [&str; 2] = ["yarn", "hadoop"];
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use domain::check::NM_USER;
 use domain::documents::Document;
 use domain::settings::PublishedSettings;
 use hdfs_native::client::FileStatus;
@@ -44,6 +45,8 @@ pub(super) struct ClientSpec {
 pub(super) struct Session {
     spec: Arc<ClientSpec>,
     client: Client,
+    /// One that acts as the NodeManager's user, where the agent can.
+    as_node_manager: Option<Client>,
 }
 
 /// The client for one reconciliation.
@@ -51,6 +54,7 @@ pub(super) struct Session {
 pub(super) struct Connection {
     spec: Arc<ClientSpec>,
     client: Client,
+    as_node_manager: Option<Client>,
     threads: Threads,
 }
 
@@ -93,12 +97,16 @@ impl ClientSpec {
     }
 
     fn connect(&self) -> Result<Client, HdfsError> {
+        self.connect_by(&self.login)
+    }
+
+    fn connect_by(&self, login: &Login) -> Result<Client, HdfsError> {
         let overrides = FAILOVER_SETTINGS.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let builder = ClientBuilder::new()
             .with_config_dir(NO_CONF_DIR)
             .with_config(self.properties.clone().into_iter().chain(overrides))
             .with_url(&self.file_system);
-        self.login.apply(builder).build().call("connect to", || self.file_system.clone())
+        login.apply(builder).build().call("connect to", || self.file_system.clone())
     }
 }
 
@@ -107,18 +115,34 @@ impl Session {
     pub(super) fn resumed(kept: Option<Self>, spec: Arc<ClientSpec>) -> Result<Self, HdfsError> {
         match kept {
             Some(kept) if kept.spec.is_still(&spec) => Ok(kept),
-            _ => Ok(Self { client: spec.connect()?, spec }),
+            _ => {
+                let node_manager = spec.login.of(NM_USER);
+                let as_node_manager = node_manager.map(|login| spec.connect_by(&login)).transpose()?;
+                Ok(Self { client: spec.connect()?, as_node_manager, spec })
+            }
         }
     }
 
     pub(super) fn connection(&self, threads: Threads) -> Connection {
-        Connection { spec: Arc::clone(&self.spec), client: self.client.clone(), threads }
+        let Self { spec, client, as_node_manager } = self;
+        Connection {
+            spec: Arc::clone(spec),
+            client: client.clone(),
+            as_node_manager: as_node_manager.clone(),
+            threads,
+        }
     }
 }
 
 impl Connection {
     pub(super) fn file_system(&self) -> &str {
         self.spec.file_system()
+    }
+
+    /// One to read with as the NodeManager's user, where the agent can.
+    pub(super) fn as_node_manager(&self) -> Option<Self> {
+        let client = self.as_node_manager.clone()?;
+        Some(Self { client, as_node_manager: None, ..self.clone() })
     }
 
     /// The full URI of `path`.

@@ -24,6 +24,8 @@ pub(super) struct PublishedFile {
     settings: PublishedSettings,
     node: String,
     remembered: Option<Remembered>,
+    /// Whether the NodeManager's user was denied the file.
+    is_denied: Option<bool>,
     // Whether content that cannot be read counts as lost, rather than as not yet reported by its DataNodes or not
     // yet closed by the NameNode.
     is_lost: bool,
@@ -67,11 +69,12 @@ impl PublishedFile {
         is_lost: bool,
     ) -> Self {
         let remembered = remembered.filter(|remembered| remembered.file_system == hdfs.file_system());
-        Self { hdfs, settings, node, remembered, is_lost }
+        Self { hdfs, settings, node, remembered, is_denied: None, is_lost }
     }
 
-    pub(super) fn into_remembered(self) -> Option<Remembered> {
-        self.remembered
+    /// What to remember, and whether the NodeManager's user was denied the file, if that was tried.
+    pub(super) fn into_observed(self) -> (Option<Remembered>, Option<bool>) {
+        (self.remembered, self.is_denied)
     }
 
     fn path(&self) -> &PublishedPath {
@@ -83,7 +86,11 @@ impl PublishedFile {
     }
 
     async fn status(&self) -> Result<Option<FileStatus>, HdfsError> {
-        match self.hdfs.status(self.path().path()).await? {
+        self.status_by(&self.hdfs).await
+    }
+
+    async fn status_by(&self, hdfs: &Connection) -> Result<Option<FileStatus>, HdfsError> {
+        match hdfs.status(self.path().path()).await? {
             Some(status) if status.isdir => Err(HdfsError::IsDirectory { uri: self.uri() }),
             status => Ok(status),
         }
@@ -110,8 +117,15 @@ impl PublishedFile {
         Ok(Some(Remembered { file_system, stamp: Stamp::of(&status), document, readable: true, reads: 0 }))
     }
 
-    async fn observe_stamp(&self, before: Remembered) -> Result<Option<Remembered>, HdfsError> {
-        let Some(status) = self.status().await? else { return Ok(None) };
+    async fn observe_stamp(&mut self, before: Remembered) -> Result<Option<Remembered>, HdfsError> {
+        let status = match self.hdfs.as_node_manager() {
+            Some(node_manager) => {
+                let status = self.status_by(&node_manager).await;
+                if self.note_denial(&status) { self.status().await } else { status }
+            }
+            None => self.status().await,
+        };
+        let Some(status) = status? else { return Ok(None) };
         let stamp = Stamp::of(&status);
         if stamp == before.stamp {
             return Ok(Some(before));
@@ -120,12 +134,26 @@ impl PublishedFile {
         Ok(Some(Remembered { stamp, document, readable: true, reads: 0, ..before }))
     }
 
-    async fn observe_content(&self, before: Remembered) -> Result<Option<Remembered>, HdfsError> {
-        match self.hdfs.read(self.path().path()).await {
+    async fn observe_content(&mut self, before: Remembered) -> Result<Option<Remembered>, HdfsError> {
+        let content = match self.hdfs.as_node_manager() {
+            Some(node_manager) => {
+                let content = node_manager.read(self.path().path()).await;
+                if self.note_denial(&content) { self.hdfs.read(self.path().path()).await } else { content }
+            }
+            None => self.hdfs.read(self.path().path()).await,
+        };
+        match content {
             Ok(document) if document == before.document => Ok(Some(Remembered { readable: true, ..before })),
             // Gone, replaced or unreadable: all of it shows which.
             _ => self.observe_all().await,
         }
+    }
+
+    /// Whether the NodeManager's user was denied what a launch does.
+    fn note_denial<T>(&mut self, tried: &Result<T, HdfsError>) -> bool {
+        let is_denied = tried.as_ref().is_err_and(HdfsError::is_denied);
+        self.is_denied = Some(is_denied);
+        is_denied
     }
 
     /// The NameNode knows the file, and nobody can read its content. If that is a temporary failure of all

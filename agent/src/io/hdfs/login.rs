@@ -68,6 +68,14 @@ impl Login {
         }
     }
 
+    /// That of another user, where HDFS believes every name.
+    pub(super) fn of(&self, user: &str) -> Option<Self> {
+        match self {
+            Self::Simple { user: own } if own != user => Some(Self::Simple { user: user.to_owned() }),
+            _ => None,
+        }
+    }
+
     /// Whether what was logged in by `self` still counts, now that the files are as in `now`.
     pub(super) fn is_still(&self, now: &Self) -> bool {
         self == now && !matches!(self, Self::Tickets { files: None, .. })
