@@ -10,6 +10,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::Error;
 use super::booted::{self, Booted};
+use crate::agent;
 use crate::node::Node;
 use crate::parts::{self, Part};
 use crate::process::{self, Server};
@@ -64,6 +65,8 @@ impl Namespaces {
         command.args(["--mount", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc"]);
         command.args(["bash", "-c", SCRIPT, "node.sh"]).arg(&home);
         command.arg(parts::cache()).arg(Part::docker()?.path("")).arg(host_name);
+        let programs = agent::program()?;
+        command.args(programs.parent());
         command.args(on.map(|_| booted::MACHINE));
         let mut unshare = Server::start("the node", command, &files.path("node.log"))?;
         let ready = files.path("ready");

@@ -2,16 +2,17 @@
 # The first process of a node of the tests, in namespaces of its own: lays the node's files over the machine's, and
 # keeps the node until it is killed.
 #
-#   node.sh HOME CACHE DOCKER HOST_NAME [MACHINE]
+#   node.sh HOME CACHE DOCKER HOST_NAME PROGRAMS [MACHINE]
 #
 # HOME has the node's own files: etc/ to lie over /etc, conf/ for /etc/hadoop/conf, root/ for /root; /run and /opt are
-# empty. It lies in CACHE, which every user of the node can reach. DOCKER is the part with the engine's programs.
+# empty. It lies in CACHE, which every user of the node can reach. DOCKER is the part with the engine's programs, and
+# PROGRAMS the directory of this build's, which may lie below a directory that the node has its own of.
 # With MACHINE it runs among the files of a booted node, and keeps them; MACHINE has what the node lacks: the cache,
 # the machine's /usr and /etc, and control groups.
 set -euo pipefail
 
 main() {
-    local home="$1" cache="$2" docker="$3" host_name="$4" machine="${5:-}"
+    local home="$1" cache="$2" docker="$3" host_name="$4" programs="$5" machine="${6:-}"
     local source="$cache"
     hostname "$host_name"
     mount --make-rprivate /
@@ -20,6 +21,7 @@ main() {
         take_control_groups "$machine"
         configure_java "$machine"
     else
+        exec 3<"$programs"
         mount -t overlay etc -o "lowerdir=/etc,upperdir=$home/etc,workdir=$home/etc.work" /etc
         mount --bind "$home/conf" /etc/hadoop/conf
         mount -t tmpfs -o mode=755 run /run
@@ -27,6 +29,7 @@ main() {
     fi
     mount -t overlay usr -o "lowerdir=$source${docker#"$cache"}/usr:$machine/usr" /usr
     open_cache "$home" "$cache" "$source"
+    [[ -n "$machine" ]] || show_programs "$programs"
     touch "$home/ready"
     exec tini -s -- sleep infinity
 }
@@ -62,6 +65,16 @@ open_cache() {
     mount --bind "/mnt${home#"$cache"}/root" /root
     mkdir -p "$cache"
     mount --move /mnt "$cache"
+}
+
+# By their descriptor, since their path leads elsewhere by now.
+show_programs() {
+    local programs="$1"
+    if [[ ! -e "$programs/emr-ecr-agent" ]]; then
+        mkdir -p "$programs"
+        mount --no-canonicalize --bind /proc/self/fd/3 "$programs"
+    fi
+    exec 3<&-
 }
 
 main "$@"
