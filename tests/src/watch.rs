@@ -170,4 +170,4 @@ async fn reconciliations(agent: SocketAddr, subject: &Subject) -> Option<u64> {
 
 /// How long to wait for a response.
 const PATIENCE: Duration = Duration::from_secs(3);
-const PACE: Duration = Duration::from_millis(50);
+const PACE: Duration = Duration::from_millis(100);

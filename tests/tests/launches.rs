@@ -1,6 +1,7 @@
 //! What users do, on a real YARN cluster with Docker: containers of private images, launched by a NodeManager with the
 //! published file. Its answer is the last word on what the agent does.
 
+use std::collections::BTreeSet;
 use std::env;
 use std::fs;
 
@@ -286,11 +287,11 @@ async fn launches_end_as_recorded_on_the_native_container_executor() -> Outcome 
     fs::create_dir(node.files().path("spark"))?;
 
     let stride = env::var("LAUNCHES").ok().filter(|which| which == "all").map_or(STRIDE, |_| 1);
-    let mut differing = Vec::new();
+    let (mut tagged, mut differing) = (BTreeSet::new(), Vec::new());
     for line in RECORDED.lines().step_by(stride) {
         let case: Value = serde_json::from_str(&line.replace("$NODE", home))?;
         let image = case["image"].as_str().unwrap_or(ECR_IMAGE);
-        if case["tag"] != false {
+        if case["tag"] != false && tagged.insert(image.to_owned()) {
             // A name that Docker does not take is part of some cases.
             let _ = node.run(&["/usr/bin/docker", "tag", "base:1", image]).await;
         }

@@ -71,8 +71,13 @@ impl Aws {
 }
 
 #[tokio::test]
-async fn cli_and_boto3_make_a_cluster_that_trusts_the_registry() -> Outcome {
+async fn clusters_are_created_upgraded_and_left_without_the_agent() -> Outcome {
     let Some(aws) = Aws::start().await? else { return Ok(()) };
+    cli_and_boto3_make_a_cluster_that_trusts_the_registry(&aws).await?;
+    a_fleet_is_upgraded_and_uninstalled_by_ssm_and_by_a_step(&aws).await
+}
+
+async fn cli_and_boto3_make_a_cluster_that_trusts_the_registry(aws: &Aws) -> Outcome {
     let by_cli = aws.cluster().await?;
     let script = recipe("cluster.py").display().to_string();
     let arguments = [script.as_str(), BUCKET, REGISTRY, "subnet-0123456789abcdef0"];
@@ -128,9 +133,7 @@ async fn cloudformation_is_valid_and_agrees_with_terraform() -> Outcome {
     Ok(())
 }
 
-#[tokio::test]
-async fn a_fleet_is_upgraded_and_uninstalled_by_ssm_and_by_a_step() -> Outcome {
-    let Some(aws) = Aws::start().await? else { return Ok(()) };
+async fn a_fleet_is_upgraded_and_uninstalled_by_ssm_and_by_a_step(aws: &Aws) -> Outcome {
     let cluster = aws.cluster().await?;
     let quoted = "A=$(id) \"b\" \\";
     aws.run(&recipe("fleet.sh"), &["upgrade", &cluster, PREFIX, "--env", quoted]).await?;
