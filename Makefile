@@ -12,6 +12,8 @@ OTHER_HADOOPS := $(shell awk '!/^\#/' tests/parts/hadoop/versions | tail -n +2)
 # Tests run the agent's program, which cargo builds unasked only for tests of its own package.
 BUILD := cargo build --quiet --workspace --bins --tests
 
+DEMO_PROGRAMS := demo emr-ecr-agent container-executor reaper shared-hdfs
+
 FUZZ_SECONDS ?= 30
 TORTURE_SECONDS ?= 180
 
@@ -23,8 +25,9 @@ help: ## List these targets
 
 .PHONY: demo
 demo: ## As root, show the main job on a YARN cluster with Docker; KEEP=1 leaves it running
-	@$(PARTS) --only hadoop --only registry --only docker
-	@cargo build --quiet --workspace --bins
+	@# At the same time: on a fresh machine each takes minutes.
+	@$(PARTS) --only hadoop --only registry --only docker & \
+		cargo build --quiet --workspace $(addprefix --bin ,$(DEMO_PROGRAMS)) && wait $$!
 	@KEEP=$(KEEP) target/debug/demo
 
 .PHONY: demo-spark
