@@ -88,10 +88,7 @@ fn add_threads(threads: &BTreeMap<String, usize>, section: &mut Section) {
     let forced =
         FORCED.map(|(name, _)| threads.get(&name[..15.min(name.len())]).copied().unwrap_or_default());
     let own = all - forced.iter().sum::<usize>();
-    section.add(
-        Figure::new("threads, not counting those of libraries", Unit::Plain, own as f64)
-            .bar(Bar::AtMost(2.0)),
-    );
+    section.add(Figure::new("threads, not counting those of libraries", Unit::Plain, own as f64));
     let names =
         threads.iter().map(|(name, count)| format!("{count} `{name}`")).collect::<Vec<_>>().join(", ");
     section.note(format!("Threads: {names}; the last belongs to {}.", FORCED[0].1));

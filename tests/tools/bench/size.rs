@@ -20,7 +20,7 @@ struct CargoFailed {
 pub(crate) fn measure(plan: &Plan) -> Outcome<Section> {
     let mut section = Section::new(Measure::Size.title());
     let binary = fs::metadata(agent::program()?)?.len() as f64;
-    section.add(Figure::new("stripped binary", Unit::Bytes, binary).bar(Bar::AtMost(8e6)));
+    section.add(Figure::new("stripped binary", Unit::Bytes, binary).bar(Bar::AtMost(1e7)));
     section.add(Figure::new("crates linked, with the agent's own", Unit::Plain, crates()? as f64));
     if plan.build {
         let target = scratch::directory("build")?;
