@@ -180,6 +180,8 @@ mod tests {
             .to_string()
         };
         assert!(NodeNote::read(note("0.1.0", &["token"]).as_bytes()).is_some());
+        let by_another_version = note("0.2.0", &[]).replacen('{', "{\"later\":[1],", 1);
+        assert!(NodeNote::read(by_another_version.as_bytes()).is_some());
         for wrong in [
             note("0.1.0", &["\u{1b}[2J"]),
             note("two words", &[]),
