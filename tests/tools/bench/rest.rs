@@ -40,8 +40,9 @@ async fn steady(setup: &Setup, plan: &Plan, section: &mut Section) -> Outcome<()
     let switches = switches_of_children()?;
     let began = Instant::now();
     let mut agent = setup.testbed.start_ready().await?;
-    // The second pass is the first that finds the published file unchanged.
-    sleep(PASS_INTERVAL.min(plan.rest) + SETTLING).await;
+    // The second pass is the first that finds the published file unchanged; by the third, the client that reads as the
+    // NodeManager's user has asked for the server's defaults.
+    sleep(PASS_INTERVAL.min(plan.rest) * 2 + SETTLING).await;
     let (before, wired, calls) = (snapshot(&agent)?, setup.wired(), setup.namenode.calls());
     let ecr_calls = setup.testbed.ecr.calls().len();
     sleep(plan.rest).await;

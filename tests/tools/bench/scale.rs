@@ -92,14 +92,15 @@ fn add(cost: &Cost, section: &mut Section) {
 async fn cluster(setup: &Setup, count: u32, idle: f64) -> Outcome<Cost> {
     setup.clear().await?;
     let interval = Duration::from_secs(u64::from(count / 50).max(10));
-    let life = interval * 10;
+    let life = interval * 14;
     setup.testbed.ecr.set_token_life(SignedDuration::try_from(life)?);
-    let load = Load { config: settings(setup)?, count, interval, length: interval * 8 };
+    let load = Load { config: settings(setup)?, count, interval, length: interval * 10 };
     let program = command(setup, &load)?;
     let clients = tokio::process::Command::from(program).kill_on_drop(true).spawn()?;
 
-    // All agents have started after one interval and the token is due after five; stay half an interval away from both.
-    sleep(interval * 3 / 2).await;
+    // All clients have asked for the server's defaults after three intervals, and the token is due after seven; stay half
+    // an interval away from both.
+    sleep(interval * 7 / 2).await;
     let first = Reading::of(setup)?;
     sleep(interval * 3).await;
     let second = Reading::of(setup)?;
