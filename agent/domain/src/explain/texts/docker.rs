@@ -117,7 +117,7 @@ pub(super) const TEXTS: &[Text] = &[
     ),
     of(
         "Client.Timeout exceeded while awaiting headers",
-        "the registry cannot be reached from this node: check routes, security groups and the VPC endpoint `ecr.dkr`",
+        "the registry, or the node's DNS, does not answer: check routes, security groups, DNS and the VPC endpoint `ecr.dkr`",
         codes::REGISTRY_UNREACHABLE,
         CHECK_IMAGE,
     ),
