@@ -87,9 +87,10 @@ check_published() {
 
 # As the user that owns it by default; with Kerberos, as the principal of the tickets at hand.
 remove_published() {
-    HADOOP_USER_NAME="${HADOOP_USER_NAME:-hadoop}" hadoop fs -rm -r -f -skipTrash \
-        "$published" "${published%/*}/.emr-ecr-agent" >/dev/null ||
-        stop "cannot remove $published and the notes beside it; the agent is stopped"
+    export HADOOP_USER_NAME="${HADOOP_USER_NAME:-hadoop}"
+    # Without -r: a directory in its place belongs to others.
+    { hadoop fs -rm -f -skipTrash "$published" && hadoop fs -rm -r -f -skipTrash "${published%/*}/.emr-ecr-agent"; } \
+        >/dev/null || stop "cannot remove $published and the notes beside it; the agent is stopped"
     say "removed $published"
 }
 

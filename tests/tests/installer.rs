@@ -395,7 +395,7 @@ cat /mnt/hadoop.log && ! test -e /root/.docker"#;
         "{text}"
     );
     assert!(
-        removed.ends_with("hadoop: fs -rm -r -f -skipTrash /apps/c.json /apps/.emr-ecr-agent\n")
+        removed.ends_with("hadoop: fs -rm -f -skipTrash /apps/c.json\nhadoop: fs -rm -r -f -skipTrash /apps/.emr-ecr-agent\n")
             && !removed.contains("left:"),
         "{text}"
     );
