@@ -27,7 +27,8 @@ help: ## List these targets
 demo: ## As root, show the main job on a YARN cluster with Docker; KEEP=1 leaves it running
 	@# At the same time: on a fresh machine each takes minutes.
 	@$(PARTS) --only hadoop --only registry --only docker & \
-		cargo build --quiet --workspace $(addprefix --bin ,$(DEMO_PROGRAMS)) && wait $$!
+		cargo build --quiet --workspace $(addprefix --bin ,$(DEMO_PROGRAMS)); \
+		built=$$?; wait $$! && exit $$built
 	@KEEP=$(KEEP) target/debug/demo
 
 .PHONY: demo-spark
