@@ -73,6 +73,7 @@ impl Aws {
 #[tokio::test]
 async fn clusters_are_created_upgraded_and_left_without_the_agent() -> Outcome {
     let Some(aws) = Aws::start().await? else { return Ok(()) };
+    the_quick_start_makes_a_cluster(&aws).await?;
     cli_and_boto3_make_a_cluster_that_trusts_the_registry(&aws).await?;
     a_fleet_is_upgraded_and_uninstalled_by_ssm_and_by_a_step(&aws).await
 }
@@ -83,16 +84,47 @@ async fn cli_and_boto3_make_a_cluster_that_trusts_the_registry(aws: &Aws) -> Out
     let arguments = [script.as_str(), BUCKET, REGISTRY, "subnet-0123456789abcdef0"];
     let by_boto3 = aws.run(Path::new("/usr/bin/python3"), &arguments).await?;
     for id in [by_cli.as_str(), by_boto3.trim()] {
-        let made = aws.describe(&["cluster", id]).await?;
-        assert_eq!(made["path"], format!("{PREFIX}install.sh"), "{made}");
-        assert_eq!(made["args"], json!(["--strict", "--verify", "--from", PREFIX]), "{made}");
-        let docker = &made["configurations"][0]["Configurations"][0]["Properties"];
-        assert_eq!(docker["docker.trusted.registries"], format!("local,centos,{REGISTRY}"), "{made}");
-        let file = aws.home.path().join("configurations.json");
-        fs::write(&file, made["configurations"].to_string())?;
-        assert_eq!(errors(&file).await?, Vec::<Value>::new());
+        trusts_the_registry(aws, id).await?;
     }
     Ok(())
+}
+
+async fn trusts_the_registry(aws: &Aws, cluster: &str) -> Outcome {
+    let made = aws.describe(&["cluster", cluster]).await?;
+    assert_eq!(made["path"], format!("{PREFIX}install.sh"), "{made}");
+    assert_eq!(made["args"], json!(["--strict", "--verify", "--from", PREFIX]), "{made}");
+    let docker = &made["configurations"][0]["Configurations"][0]["Properties"];
+    assert_eq!(docker["docker.trusted.registries"], format!("local,centos,{REGISTRY}"), "{made}");
+    let file = aws.home.path().join("configurations.json");
+    fs::write(&file, made["configurations"].to_string())?;
+    assert_eq!(errors(&file).await?, Vec::<Value>::new());
+    Ok(())
+}
+
+/// What the quick start takes for granted: a bucket, the role of EMR's nodes, and for `make package` one that takes no
+/// minutes.
+const BEFORE_THE_QUICK_START: &str = r#"set -euo pipefail
+aws s3 mb s3://my-bucket
+aws iam create-role --role-name EMR_EC2_DefaultRole --assume-role-policy-document '{}'
+make() {
+    local name=emr-ecr-agent-0.1.0-$(uname -m)
+    [[ "$*" == package ]] && mkdir -p dist "$name" && ln -s "$PROGRAM" "$name/emr-ecr-agent"
+    tar -czf "dist/$name.tar.gz" "$name" && rm -r "$name"
+}
+"#;
+
+/// Its commands up to the cluster, as one script.
+async fn the_quick_start_makes_a_cluster(aws: &Aws) -> Outcome {
+    let page = fs::read_to_string(repository().join("docs/quickstart.md"))?;
+    let blocks = page.split("```\n").skip(1).step_by(2);
+    let until_the_job = blocks.take_while(|block| !block.starts_with("emr-ecr-agent submit"));
+    let directory = format!("cd {}\nPROGRAM={}\n", aws.home.path().display(), agent::program()?.display());
+    let script: String =
+        [directory.as_str(), BEFORE_THE_QUICK_START].into_iter().chain(until_the_job).collect();
+    let out = aws.run(Path::new("/bin/bash"), &["-c", &script]).await?;
+    let cluster = out.split_once("\"ClusterId\": \"").and_then(|(_, rest)| rest.split_once('"'));
+    let (cluster, _) = cluster.ok_or_else(|| format!("no cluster: {out}"))?;
+    trusts_the_registry(aws, cluster).await
 }
 
 #[tokio::test]
