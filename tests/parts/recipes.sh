@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# The part "recipes": what creates a cluster, and what stands in for AWS meanwhile.
+# The part "recipes": what creates a cluster and installs the agent on it, and what stands in for AWS meanwhile.
 # Sourced by install.sh, which provides HERE, listed and apt_install.
 #
 # Contents:
