@@ -18,7 +18,7 @@ use std::time::Duration;
 use hdfs_native::{Client, ClientBuilder, HdfsError};
 use hyper::StatusCode;
 use jiff::Timestamp;
-use tokio::runtime;
+use tokio::runtime::{self, Runtime};
 use tokio::time::{sleep, timeout};
 
 use crate::http;
@@ -45,19 +45,27 @@ pub struct Watch {
 impl Watch {
     /// Watches the published file as the NodeManagers' user, and the agent of `testbed` whenever it runs.
     pub fn over(testbed: &Testbed, published: &Published) -> Result<Self, Error> {
+        let runtime = new_runtime()?;
         let client = published.client();
+        // Its own: a client left to itself takes the test's runtime, where it stands still while the test waits for
+        // the watch to end.
         let client = ClientBuilder::new()
+            .with_io_runtime(runtime.handle().clone())
             .with_config_dir(client.conf_dir().display().to_string())
             .with_url(client.uri(""))
             .with_user(yarn::USER)
             .build()
             .map_err(|source| Error::Hdfs { source })?;
-        Self::start(testbed.listen(), Subject::Published { client, path: published.path().to_owned() })
+        Self::start(
+            runtime,
+            testbed.listen(),
+            Subject::Published { client, path: published.path().to_owned() },
+        )
     }
 
     /// Watches the node's own Docker config.
     pub fn over_local(testbed: &Testbed) -> Result<Self, Error> {
-        Self::start(testbed.listen(), Subject::Local(testbed.node.docker_config()))
+        Self::start(new_runtime()?, testbed.listen(), Subject::Local(testbed.node.docker_config()))
     }
 
     /// Asserts that from the first good read on the file was never missing, torn, without a credential or with an
@@ -76,18 +84,19 @@ impl Watch {
         assert!(summary.reads > 0 && summary.false_ready.is_empty(), "{summary:?}");
     }
 
-    fn start(agent: SocketAddr, subject: Subject) -> Result<Self, Error> {
+    fn start(runtime: Runtime, agent: SocketAddr, subject: Subject) -> Result<Self, Error> {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
-        let failed = |source| Error::Start { source };
-        let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
         // A separate thread, which the test does not block.
         let watching = move || {
             let summary = runtime.block_on(watch(agent, &subject, &stopped));
             runtime.shutdown_background();
             summary
         };
-        let thread = thread::Builder::new().name("watch".to_owned()).spawn(watching).map_err(failed)?;
+        let thread = thread::Builder::new()
+            .name("watch".to_owned())
+            .spawn(watching)
+            .map_err(|source| Error::Start { source })?;
         Ok(Self { stop, thread: Some(thread) })
     }
 
@@ -102,6 +111,10 @@ impl Drop for Watch {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
     }
+}
+
+fn new_runtime() -> Result<Runtime, Error> {
+    runtime::Builder::new_current_thread().enable_all().build().map_err(|source| Error::Start { source })
 }
 
 /// The file to read.
@@ -127,13 +140,15 @@ impl Subject {
                 _ => Flaw::Outage(error.to_string()),
             }),
             Self::Published { client, path } => {
+                let mut step = "the NameNode";
                 let read = async {
                     let mut reader = client.read(path).await?;
+                    step = "the DataNode";
                     let length = reader.file_length();
                     reader.read_bytes(length).await
                 };
                 match timeout(PATIENCE, read).await {
-                    Err(_elapsed) => Err(Flaw::Outage("HDFS was silent".to_owned())),
+                    Err(_elapsed) => Err(Flaw::Silence(step)),
                     Ok(Err(HdfsError::FileNotFound(_))) => Err(Flaw::Missing),
                     Ok(Err(error)) => Err(Flaw::Outage(error.to_string())),
                     Ok(Ok(bytes)) => Ok(bytes.to_vec()),

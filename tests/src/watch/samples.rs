@@ -16,6 +16,8 @@ pub(super) enum Flaw {
     Expired(Timestamp),
     /// The file could not be read at all.
     Outage(String),
+    /// No response in time, and from whom.
+    Silence(&'static str),
 }
 
 /// One read, and what health reported before and after it.
@@ -66,7 +68,7 @@ impl Summary {
             push_new(&mut self.false_ready, &flaw);
         }
         match flaw {
-            Flaw::Outage(_) => self.outages += 1,
+            Flaw::Outage(_) | Flaw::Silence(_) => self.outages += 1,
             Flaw::Torn(_) => push_new(&mut self.flaws, &flaw),
             _ if self.was_good => push_new(&mut self.flaws, &flaw),
             _ => {}
