@@ -8,11 +8,11 @@ use std::process::Command;
 use std::sync::Arc;
 
 use tokio::net::TcpStream;
-use tokio::sync::OnceCell;
+use tokio::sync::Mutex;
 
 use super::jvm::Jvm;
 use super::shared::Announcement;
-use super::shell::{self, ShellServer};
+use super::shell::{self, Program, ShellServer};
 use super::{Error, START, SUPERUSER};
 use crate::process::{self, Finished};
 use crate::wait;
@@ -25,11 +25,11 @@ pub struct HdfsClient {
     shell: Shell,
 }
 
-/// The process that runs `hadoop fs`.
+/// The process that runs the shells.
 #[derive(Debug, Clone)]
 enum Shell {
-    /// Our own, started when first needed.
-    Own(Arc<OnceCell<ShellServer>>),
+    /// Our own, started when first needed, and again if it has died.
+    Own(Arc<Mutex<Option<ShellServer>>>),
     /// A keeper's, announced in this file and restarted if it dies.
     Announced(PathBuf),
 }
@@ -52,7 +52,11 @@ impl HdfsClient {
     async fn connect_to_shell(&self) -> Result<TcpStream, Error> {
         match &self.shell {
             Shell::Own(server) => {
-                let server = server.get_or_try_init(|| self.start_shell()).await?;
+                let mut server = server.lock().await;
+                let server = match server.take_if(|server| server.still_runs().is_ok()) {
+                    Some(running) => server.insert(running),
+                    None => server.insert(self.start_shell().await?),
+                };
                 shell::connect(server.address()).await
             }
             Shell::Announced(path) => {
@@ -80,7 +84,7 @@ impl HdfsClient {
 
     /// Runs `hadoop fs ARGS` as `user`, whatever its status.
     pub async fn try_fs_shell(&self, user: &str, args: &[&str]) -> Result<Finished, Error> {
-        shell::run(self.connect_to_shell().await?, user, args).await
+        shell::run(self.connect_to_shell().await?, user, Program::Fs, args).await
     }
 
     /// Runs `hadoop fs ARGS` as `user` and returns its output; a status other than 0 is an error.
@@ -146,13 +150,12 @@ impl HdfsClient {
 
     /// Runs `hdfs dfsadmin ARGS` as the superuser.
     pub async fn dfs_admin(&self, args: &[&str]) -> Result<String, Error> {
-        let output = run(self.jvm.command(SUPERUSER, DFS_ADMIN), args).await?;
+        let output = shell::run(self.connect_to_shell().await?, SUPERUSER, Program::DfsAdmin, args).await?;
         succeeded("hdfs dfsadmin", args, output)
     }
 }
 
 pub(super) const FS_SHELL: &str = "org.apache.hadoop.fs.FsShell";
-const DFS_ADMIN: &str = "org.apache.hadoop.hdfs.tools.DFSAdmin";
 
 pub(super) async fn run(mut command: Command, args: &[&str]) -> Result<Finished, Error> {
     command.args(args);

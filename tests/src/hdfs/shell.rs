@@ -1,4 +1,5 @@
-//! `hadoop fs` without starting a JVM for each command: one process that runs Hadoop's own shell on request.
+//! `hadoop fs` and `hdfs dfsadmin` without starting a JVM for each command: one process that runs Hadoop's own shells on
+//! request.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -52,9 +53,30 @@ pub(super) async fn connect(shell: SocketAddr) -> Result<TcpStream, Error> {
     TcpStream::connect(shell).await.map_err(failed)
 }
 
-/// Runs `hadoop fs ARGS` as `user` on the server at the other end of `stream`.
-pub(super) async fn run(mut stream: TcpStream, user: &str, args: &[&str]) -> Result<Finished, Error> {
-    let request = format!("{}\n", json!({ "user": user, "args": args }));
+/// What the server runs.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Program {
+    Fs,
+    DfsAdmin,
+}
+
+impl Program {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Fs => "fs",
+            Self::DfsAdmin => "dfsadmin",
+        }
+    }
+}
+
+/// Runs `program ARGS` as `user` on the server at the other end of `stream`.
+pub(super) async fn run(
+    mut stream: TcpStream,
+    user: &str,
+    program: Program,
+    args: &[&str],
+) -> Result<Finished, Error> {
+    let request = format!("{}\n", json!({ "user": user, "program": program.name(), "args": args }));
     let exchange = async {
         stream.write_all(request.as_bytes()).await?;
         let mut answer = Vec::new();
@@ -75,5 +97,5 @@ pub(super) async fn run(mut stream: TcpStream, user: &str, args: &[&str]) -> Res
 const DEADLINE: Duration = Duration::from_secs(60);
 
 fn failed(source: std::io::Error) -> Error {
-    Error::Run { program: "hadoop fs".to_owned(), source }
+    Error::Run { program: "the HDFS shell".to_owned(), source }
 }

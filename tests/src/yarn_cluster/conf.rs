@@ -73,7 +73,7 @@ pub(super) fn write_resource_manager(
         ("hadoop.http.filter.initializers", "org.apache.hadoop.security.AuthenticationFilterInitializer"),
         ("hadoop.http.authentication.type", "simple"),
         ("hadoop.http.authentication.simple.anonymous.allowed", "true"),
-        ("yarn.resourcemanager.nodemanagers.heartbeat-interval-ms", "100"),
+        ("yarn.resourcemanager.nodemanagers.heartbeat-interval-ms", "200"),
         ("yarn.resourcemanager.am.max-attempts", "1"),
         ("yarn.scheduler.minimum-allocation-mb", "128"),
         ("yarn.node-labels.enabled", "true"),

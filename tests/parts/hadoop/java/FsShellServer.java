@@ -16,15 +16,17 @@ import java.util.Map;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.fs.FileSystem;
 import org.apache.hadoop.fs.FsShell;
+import org.apache.hadoop.hdfs.tools.DFSAdmin;
 import org.apache.hadoop.security.UserGroupInformation;
 import org.apache.hadoop.util.ToolRunner;
 
 /**
- * Runs {@code hadoop fs} on request, one command at a time, which saves callers a JVM start per command.
+ * Runs {@code hadoop fs} and {@code hdfs dfsadmin} on request, one command at a time, which saves callers a JVM start
+ * per command.
  *
- * <p>Prints the loopback port it listens on. A request is a line {@code {"user":NAME,"args":[...]}}; the response is a
- * line {@code {"status":N,"out":TEXT,"err":TEXT}}; then the connection closes. A caller that dies, sends nothing or
- * sends something else does not affect other callers.
+ * <p>Prints the loopback port it listens on. A request is a line {@code {"user":NAME,"program":"fs","args":[...]}},
+ * or with {@code dfsadmin}; the response is a line {@code {"status":N,"out":TEXT,"err":TEXT}}; then the connection
+ * closes. A caller that dies, sends nothing or sends something else does not affect other callers.
  */
 public final class FsShellServer {
   private static final ObjectMapper JSON = new ObjectMapper();
@@ -65,15 +67,27 @@ public final class FsShellServer {
     if (!request.hasNonNull("user") || !request.hasNonNull("args")) {
       throw new IOException("not a request: " + line);
     }
+    FsShell program = program(request.path("program").asText());
     String[] args = JSON.convertValue(request.get("args"), String[].class);
-    Map<String, Object> answer = run(request.get("user").asText(), args);
+    Map<String, Object> answer = run(request.get("user").asText(), program, args);
     OutputStream out = caller.getOutputStream();
     out.write((JSON.writeValueAsString(answer) + "\n").getBytes(StandardCharsets.UTF_8));
     out.flush();
   }
 
+  private static FsShell program(String name) throws IOException {
+    switch (name) {
+      case "fs":
+        return new FsShell();
+      case "dfsadmin":
+        return new DFSAdmin();
+      default:
+        throw new IOException("not a program: " + name);
+    }
+  }
+
   /** One command at a time: the shell prints to the process's standard streams, which this redirects meanwhile. */
-  private static synchronized Map<String, Object> run(String user, String[] args)
+  private static synchronized Map<String, Object> run(String user, FsShell program, String[] args)
       throws IOException, InterruptedException {
     ByteArrayOutputStream out = new ByteArrayOutputStream();
     ByteArrayOutputStream err = new ByteArrayOutputStream();
@@ -82,7 +96,7 @@ public final class FsShellServer {
     System.setErr(new PrintStream(err, true, StandardCharsets.UTF_8));
     try {
       PrivilegedExceptionAction<Integer> shell =
-          () -> ToolRunner.run(new Configuration(), new FsShell(), args);
+          () -> ToolRunner.run(new Configuration(), program, args);
       Map<String, Object> answer = new LinkedHashMap<>();
       answer.put("status", identity.doAs(shell));
       answer.put("out", out.toString(StandardCharsets.UTF_8));
