@@ -14,7 +14,7 @@ TOOLS="$CACHE/package"
 TARGET_DIR="$CACHE/package-build"
 
 GLIBC=2.26
-LARGEST_BINARY=10747904
+LARGEST_BINARY=10485760
 NAME=emr-ecr-agent
 # File name of the bill of materials, which is generated beside each manifest.
 BILL=$NAME-bom

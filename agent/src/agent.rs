@@ -25,6 +25,7 @@ use domain::settings::{RegistrySettings, Settings};
 use domain::status::Status;
 use tokio::sync::{mpsc, watch};
 
+use crate::io::log::detail;
 use crate::io::metrics::Metrics;
 use crate::sink::{Change, Intent};
 use events::Logged;
@@ -316,7 +317,7 @@ impl From<Request> for Wake {
 }
 
 impl PassReport {
-    /// What it changed, and all of it at debug; what follows from it for the state is told by events.
+    /// What it changed, and all of it at level debug; what follows from it for the state is told by events.
     fn log(&self, wake: Wake) {
         for superseded in &self.superseded {
             tracing::info!(superseded, "AWS identity changed; fetching new tokens");
@@ -325,9 +326,9 @@ impl PassReport {
             tracing::info!(sink, %change, "sink changed");
         }
         for error in &self.errors {
-            tracing::debug!(error, "pass failed in part");
+            detail!(error, "pass failed in part");
         }
-        tracing::debug!(wake = wake.as_str(), "pass");
+        detail!(wake = wake.as_str(), "pass");
     }
 }
 

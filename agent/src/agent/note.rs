@@ -3,6 +3,7 @@
 use domain::status::StatusReport;
 
 use super::Agent;
+use crate::io::log::detail;
 
 impl Agent {
     /// Leaves a note if one is due. Nothing depends on it, so the pass does not fail with it.
@@ -14,7 +15,7 @@ impl Agent {
         self.beat();
         let left = self.parts.published.leave_note(note.clone()).await;
         if let Err(problem) = &left {
-            tracing::debug!(error = problem.message, "cannot leave this node's note");
+            detail!(error = problem.message, "cannot leave this node's note");
         }
         self.state.notes.tried(left.is_ok().then_some(note), self.world.now());
         self.beat();

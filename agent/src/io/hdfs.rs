@@ -26,6 +26,7 @@ use domain::status::SinkKind;
 use tokio::sync::oneshot;
 
 use crate::io::chain;
+use crate::io::log::detail;
 use crate::sink::{
     Intent, Planner, ReconcileError, Reconciled, RefreshLock, SharedSink, Sink, StoreError as _, converge,
 };
@@ -211,7 +212,7 @@ impl SharedSink for PublishedSink {
     fn remove_note(&mut self) -> Pin<Box<dyn Future<Output = ()> + '_>> {
         Box::pin(async move {
             if let Err(error) = notes::remove(self).await {
-                tracing::debug!(error = %chain(&error), "this node's note stays");
+                detail!(error = %chain(&error), "this node's note stays");
             }
         })
     }
@@ -219,7 +220,7 @@ impl SharedSink for PublishedSink {
     fn release(&mut self) -> Pin<Box<dyn Future<Output = ()> + '_>> {
         Box::pin(async move {
             if let Err(error) = refresh_lock::release(self).await {
-                tracing::debug!(error = %chain(&error), "refresh lock not released; it will expire");
+                detail!(error = %chain(&error), "refresh lock not released; it will expire");
             }
         })
     }

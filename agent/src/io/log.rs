@@ -21,6 +21,17 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::{LookupSpan, Registry};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+/// Logs an event that appears at level debug and below only. Release builds leave out tracing's own debug events, those
+/// of libraries among them, so this one has level info and a target that the filter knows.
+macro_rules! detail {
+    ($($event:tt)+) => {
+        tracing::info!(target: $crate::io::log::DETAIL, $($event)+)
+    };
+}
+pub(crate) use detail;
+
+pub(crate) const DETAIL: &str = concat!(env!("CARGO_CRATE_NAME"), "::detail");
+
 /// For commands whose output has the rest.
 pub(crate) const ERRORS_ALONE: LogSettings = LogSettings {
     level: LogLevel::Error,
@@ -65,6 +76,7 @@ fn targets(settings: &LogSettings) -> Targets {
         .with_default(libraries)
         .with_targets(providers)
         .with_target(env!("CARGO_CRATE_NAME"), level(settings.level))
+        .with_target(DETAIL, detail_level(settings.level))
 }
 
 /// A panic's text may quote secrets: the log gets its location only.
@@ -144,9 +156,14 @@ fn level(level: LogLevel) -> LevelFilter {
     match level {
         LogLevel::Error => LevelFilter::ERROR,
         LogLevel::Warn => LevelFilter::WARN,
-        LogLevel::Info => LevelFilter::INFO,
-        LogLevel::Debug => LevelFilter::DEBUG,
-        LogLevel::Trace => LevelFilter::TRACE,
+        LogLevel::Info | LogLevel::Debug | LogLevel::Trace => LevelFilter::INFO,
+    }
+}
+
+fn detail_level(level: LogLevel) -> LevelFilter {
+    match level {
+        LogLevel::Error | LogLevel::Warn | LogLevel::Info => LevelFilter::OFF,
+        LogLevel::Debug | LogLevel::Trace => LevelFilter::INFO,
     }
 }
 
@@ -159,6 +176,7 @@ mod tests {
 
     use nix::sys::stat::fstat;
     use tracing::Level;
+    use tracing_subscriber::Layer as _;
     use tracing_subscriber::layer::SubscriberExt as _;
 
     use super::{is_journal, layer, targets};
@@ -199,6 +217,32 @@ mod tests {
         assert!(is_journal(Some(&own), &file));
         for other in [None, Some("1:2"), Some(""), Some("x:y")] {
             assert!(!is_journal(other, &file), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn details_appear_from_debug_on() {
+        for (level, expected) in [
+            (LogLevel::Warn, ""),
+            (LogLevel::Info, " INFO ready\n"),
+            (LogLevel::Debug, " INFO ready\n INFO pass wake=\"timer\"\n"),
+            (LogLevel::Trace, " INFO ready\n INFO pass wake=\"timer\"\n"),
+        ] {
+            let lines = Lines::default();
+            let writer = lines.clone();
+            let plain = tracing_subscriber::fmt::layer()
+                .with_writer(move || writer.clone())
+                .with_ansi(false)
+                .with_target(false)
+                .without_time();
+            let settings = LogSettings { level, ..super::ERRORS_ALONE };
+            let subscriber = tracing_subscriber::registry().with(plain.with_filter(targets(&settings)));
+            tracing::subscriber::with_default(subscriber, || {
+                tracing::info!("ready");
+                super::detail!(wake = "timer", "pass");
+            });
+            let text = String::from_utf8(lines.0.lock().expect("no panic").clone()).expect("text");
+            assert_eq!(text, expected, "{level:?}");
         }
     }
 

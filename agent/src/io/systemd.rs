@@ -11,6 +11,8 @@ use domain::status::{Status, StatusReport};
 use sd_notify::NotifyState;
 use tokio::sync::{Notify, watch};
 
+use crate::io::log::detail;
+
 /// How often to feed the watchdog, unless it needs more, and to update the status line: it also changes with time.
 const UPDATE_PERIOD: Duration = Duration::from_secs(15);
 /// A shorter one would be a busy loop, and none at all a panic.
@@ -142,7 +144,7 @@ async fn send(states: Vec<State>) {
         sd_notify::notify(&states)
     });
     if let Ok(Err(error)) = sent.await {
-        tracing::debug!(%error, "cannot notify systemd");
+        detail!(%error, "cannot notify systemd");
     }
 }
 

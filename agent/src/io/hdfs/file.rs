@@ -86,14 +86,7 @@ impl PublishedFile {
     }
 
     async fn status(&self) -> Result<Option<FileStatus>, HdfsError> {
-        self.status_by(&self.hdfs).await
-    }
-
-    async fn status_by(&self, hdfs: &Connection) -> Result<Option<FileStatus>, HdfsError> {
-        match hdfs.status(self.path().path()).await? {
-            Some(status) if status.isdir => Err(HdfsError::IsDirectory { uri: self.uri() }),
-            status => Ok(status),
-        }
+        status_of(self.path().path(), &self.hdfs).await
     }
 
     /// Of a file that is held open the library leaves out the last block, which other readers get.
@@ -118,14 +111,9 @@ impl PublishedFile {
     }
 
     async fn observe_stamp(&mut self, before: Remembered) -> Result<Option<Remembered>, HdfsError> {
-        let status = match self.hdfs.as_node_manager() {
-            Some(node_manager) => {
-                let status = self.status_by(&node_manager).await;
-                if self.note_denial(&status) { self.status().await } else { status }
-            }
-            None => self.status().await,
-        };
-        let Some(status) = status? else { return Ok(None) };
+        let path = self.path().path().to_owned();
+        let status = self.ask_like_a_launch(async |hdfs| status_of(&path, hdfs).await).await?;
+        let Some(status) = status else { return Ok(None) };
         let stamp = Stamp::of(&status);
         if stamp == before.stamp {
             return Ok(Some(before));
@@ -135,25 +123,24 @@ impl PublishedFile {
     }
 
     async fn observe_content(&mut self, before: Remembered) -> Result<Option<Remembered>, HdfsError> {
-        let content = match self.hdfs.as_node_manager() {
-            Some(node_manager) => {
-                let content = node_manager.read(self.path().path()).await;
-                if self.note_denial(&content) { self.hdfs.read(self.path().path()).await } else { content }
-            }
-            None => self.hdfs.read(self.path().path()).await,
-        };
-        match content {
+        let path = self.path().path().to_owned();
+        match self.ask_like_a_launch(async |hdfs| hdfs.read(&path).await).await {
             Ok(document) if document == before.document => Ok(Some(Remembered { readable: true, ..before })),
             // Gone, replaced or unreadable: all of it shows which.
             _ => self.observe_all().await,
         }
     }
 
-    /// Whether the NodeManager's user was denied what a launch does.
-    fn note_denial<T>(&mut self, tried: &Result<T, HdfsError>) -> bool {
-        let is_denied = tried.as_ref().is_err_and(HdfsError::is_denied);
+    /// Asks as the NodeManager's user where the agent can, and otherwise, or if that user is denied, as the agent's own.
+    async fn ask_like_a_launch<T>(
+        &mut self,
+        ask: impl AsyncFn(&Connection) -> Result<T, HdfsError>,
+    ) -> Result<T, HdfsError> {
+        let Some(node_manager) = self.hdfs.as_node_manager() else { return ask(&self.hdfs).await };
+        let answer = ask(&node_manager).await;
+        let is_denied = answer.as_ref().is_err_and(HdfsError::is_denied);
         self.is_denied = Some(is_denied);
-        is_denied
+        if is_denied { ask(&self.hdfs).await } else { answer }
     }
 
     /// The NameNode knows the file, and nobody can read its content. If that is a temporary failure of all
@@ -339,5 +326,13 @@ impl Stamp {
             owner: status.owner.clone(),
             group: status.group.clone(),
         }
+    }
+}
+
+/// `None` if there is no file at `path`.
+async fn status_of(path: &str, hdfs: &Connection) -> Result<Option<FileStatus>, HdfsError> {
+    match hdfs.status(path).await? {
+        Some(status) if status.isdir => Err(HdfsError::IsDirectory { uri: hdfs.uri(path) }),
+        status => Ok(status),
     }
 }
