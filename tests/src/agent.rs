@@ -68,17 +68,14 @@ impl Agent {
         Self::spawn(node, listen, command, false)
     }
 
-    /// The same behind these words, which run it elsewhere.
+    /// Runs it behind these words, which lead elsewhere.
     pub fn start_within(
         node: &Node,
         listen: SocketAddr,
         words: impl Iterator<Item = OsString>,
-        environment: &[(&'static str, PathBuf)],
     ) -> Result<Self, Error> {
         let command = process::bound_to_parent_words(words.chain([program()?.into_os_string()]));
-        let mut command = with_environment(command, node);
-        command.envs(environment.iter().cloned());
-        Self::spawn(node, listen, command, true)
+        Self::spawn(node, listen, with_environment(command, node), true)
     }
 
     fn spawn(node: &Node, listen: SocketAddr, mut command: Command, is_within: bool) -> Result<Self, Error> {

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::parts::{Missing, Part};
 use crate::scratch;
@@ -16,6 +16,8 @@ pub enum Error {
     Scratch(#[from] scratch::Error),
     #[error("cannot set the clock in {}", path.display())]
     Set { path: PathBuf, source: io::Error },
+    #[error("cannot remove {}", path.display())]
+    Remove { path: PathBuf, source: io::Error },
 }
 
 /// A clock that is right until [`WallClock::set_hours`] moves it.
@@ -60,6 +62,16 @@ pub fn ahead_by(seconds: i64) -> Result<Vec<(&'static str, PathBuf)>, Missing> {
     Ok(environment)
 }
 
+/// Removes the names of the shared memory that the library opened in a running process, and leaves if that is killed. A
+/// later process of the same id, of another user, could not start.
+pub fn unlink_shared_memory(process: u32) -> Result<(), Error> {
+    for name in [format!("faketime_shm_{process}"), format!("sem.faketime_sem_{process}")] {
+        let path = Path::new("/dev/shm").join(name);
+        fs::remove_file(&path).map_err(|source| Error::Remove { path, source })?;
+    }
+    Ok(())
+}
+
 fn library() -> Result<PathBuf, Missing> {
     Ok(Part::kerberos()?.path("lib/libfaketimeMT.so.1"))
 }
@@ -69,7 +81,6 @@ fn preloaded(library: PathBuf) -> Vec<(&'static str, PathBuf)> {
     vec![
         ("LD_PRELOAD", library),
         ("FAKETIME_DONT_FAKE_MONOTONIC", on()),
-        ("FAKETIME_DISABLE_SHM", on()),
         // Timed waits would not wait in a JVM.
         ("FAKETIME_FORCE_MONOTONIC_FIX", PathBuf::from("0")),
         ("NO_FAKE_STAT", on()),

@@ -2,7 +2,7 @@
 //! expires early, ECR gets no extra calls, and the agent stays ready.
 
 use emr_ecr_agent_tests::agent::Agent;
-use emr_ecr_agent_tests::clock::WallClock;
+use emr_ecr_agent_tests::clock::{self, WallClock};
 use emr_ecr_agent_tests::ecr::Call;
 use emr_ecr_agent_tests::node::{REGION, TRUSTED_REGISTRY};
 use emr_ecr_agent_tests::parts::{self, Part};
@@ -19,7 +19,7 @@ async fn clock_jump_changes_nothing_and_makes_no_call() -> Outcome {
     let Some(clock) = clock()? else { return Ok(()) };
     let Some((mut testbed, published)) = Testbed::with_hdfs().await? else { return Ok(()) };
     testbed.environment = clock.environment();
-    let mut agent = testbed.start_ready().await?;
+    let mut agent = start_ready(&testbed).await?;
     let watch = Watch::over(&testbed, &published)?;
     let before = published.text().await?;
     for hours in JUMPS {
@@ -40,7 +40,7 @@ async fn tokens_are_renewed_in_time_after_a_clock_jump() -> Outcome {
     let Some((mut testbed, published)) = Testbed::with_hdfs().await? else { return Ok(()) };
     testbed.environment = clock.environment();
     testbed.ecr.set_token_life(SignedDuration::from_secs(16));
-    let agent = testbed.start_ready().await?;
+    let agent = start_ready(&testbed).await?;
     let watch = Watch::over(&testbed, &published)?;
     for hours in JUMPS {
         clock.set_hours(hours)?;
@@ -67,6 +67,12 @@ async fn tokens_are_renewed_in_time_after_a_clock_jump() -> Outcome {
 }
 
 /// `None`, with a message, if a part is missing.
+async fn start_ready(testbed: &Testbed) -> Outcome<Agent> {
+    let agent = testbed.start_ready().await?;
+    clock::unlink_shared_memory(agent.process_id().ok_or("the agent has ended")?)?;
+    Ok(agent)
+}
+
 fn clock() -> Outcome<Option<WallClock>> {
     if !parts::present([Part::hadoop(), Part::kerberos()]) {
         return Ok(None);

@@ -1,6 +1,7 @@
 //! One node: namespaces with files of their own, a Docker engine, a NodeManager, and an agent if wanted.
 
 use std::ffi::OsString;
+use std::iter;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
@@ -203,13 +204,13 @@ impl ClusterNode {
     /// The same with these additional environment variables.
     pub fn start_node_manager_with(&mut self, environment: &[(&'static str, PathBuf)]) -> Result<(), Error> {
         let as_yarn = ["setpriv", "--reuid", YARN, "--regid", YARN, "--init-groups", "--"];
-        let before = self.namespaces.words().chain(as_yarn.map(OsString::from)).collect();
+        let before =
+            self.namespaces.words().chain(as_yarn.map(OsString::from)).chain(with(environment)).collect();
         let mut jvm = Jvm::new(Part::hadoop()?, PathBuf::from(CONF_DIR)).within(before);
         if self.libraries.is_some() {
             jvm = jvm.in_realm(PathBuf::from("/etc/krb5.conf"));
         }
-        let mut command = jvm.command_with(&["-Xmx256m"], YARN, MAIN);
-        command.envs(environment.iter().cloned());
+        let command = jvm.command_with(&["-Xmx256m"], YARN, MAIN);
         let log = self.files.path("nodemanager.log");
         self.node_manager = Some(Server::start("the NodeManager", command, &log)?);
         Ok(())
@@ -236,7 +237,8 @@ impl ClusterNode {
         self.files.write_settings(settings)?;
         let mut environment = environment.to_vec();
         environment.extend(self.libraries.iter().map(|path| ("LD_LIBRARY_PATH", path.clone())));
-        Ok(Agent::start_within(&self.files, self.listen(), self.namespaces.words(), &environment)?)
+        let words = self.namespaces.words().chain(with(&environment));
+        Ok(Agent::start_within(&self.files, self.listen(), words)?)
     }
 
     pub fn listen(&self) -> SocketAddr {
@@ -310,6 +312,17 @@ async fn kill_within(mut server: Server) -> Result<(), Error> {
     }
     server.ended(START).await?;
     Ok(())
+}
+
+/// The words that give these variables to the program after them, and to none before it.
+fn with(environment: &[(&'static str, PathBuf)]) -> impl Iterator<Item = OsString> {
+    let assigned = environment.iter().map(|(name, value)| {
+        let mut word = OsString::from(name);
+        word.push("=");
+        word.push(value);
+        word
+    });
+    iter::once(OsString::from("/usr/bin/env")).chain(assigned)
 }
 
 /// Every node has an address of its own on loopback.

@@ -27,6 +27,8 @@ main() {
         mount -t tmpfs -o mode=755 run /run
         mount -t tmpfs -o mode=755 opt /opt
     fi
+    # Files there are named by process id, and ids on the node begin at 1 again.
+    mount -t tmpfs -o mode=1777 shm /dev/shm
     mount -t overlay usr -o "lowerdir=$source${docker#"$cache"}/usr:$machine/usr" /usr
     open_cache "$home" "$cache" "$source"
     [[ -n "$machine" ]] || show_programs "$programs"
