@@ -317,7 +317,7 @@ impl From<Request> for Wake {
 }
 
 impl PassReport {
-    /// What it changed, and all of it at level debug; what follows from it for the state is told by events.
+    /// Logs what it changed and, at level debug, its errors and cause; the events report what that means for the state.
     fn log(&self, wake: Wake) {
         for superseded in &self.superseded {
             tracing::info!(superseded, "AWS identity changed; fetching new tokens");

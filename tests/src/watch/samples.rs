@@ -16,7 +16,7 @@ pub(super) enum Flaw {
     Expired(Timestamp),
     /// The file could not be read at all.
     Outage(String),
-    /// No response in time, and from whom.
+    /// The server that did not respond in time.
     Silence(&'static str),
 }
 

@@ -329,7 +329,7 @@ impl Stamp {
     }
 }
 
-/// `None` if there is no file at `path`.
+/// `None` if `path` does not exist.
 async fn status_of(path: &str, hdfs: &Connection) -> Result<Option<FileStatus>, HdfsError> {
     match hdfs.status(path).await? {
         Some(status) if status.isdir => Err(HdfsError::IsDirectory { uri: hdfs.uri(path) }),
