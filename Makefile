@@ -12,7 +12,7 @@ OTHER_HADOOPS := $(shell awk '!/^\#/' tests/parts/hadoop/versions | tail -n +2)
 # Tests run the agent's program, which cargo builds unasked only for tests of its own package.
 BUILD := cargo build --quiet --workspace --bins --tests
 
-DEMO_PROGRAMS := demo emr-ecr-agent container-executor reaper shared-hdfs
+DEMO_PROGRAMS := demo emr-ecr-agent container-executor reaper keeper
 
 FUZZ_SECONDS ?= 30
 TORTURE_SECONDS ?= 180

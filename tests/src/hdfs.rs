@@ -22,8 +22,9 @@ use std::time::Duration;
 pub use client::HdfsClient;
 pub use ha::HaHdfs;
 pub(crate) use jvm::Jvm;
-pub use shared::{Processes, SharedHdfs, keep};
+pub use shared::{KeptHdfs, Processes, SharedHdfs};
 
+use crate::keeper;
 use crate::kerberos::Realm;
 use crate::parts::{Missing, Part};
 use crate::ports::{self, Port};
@@ -48,6 +49,8 @@ pub enum Error {
     Process(#[from] process::Error),
     #[error(transparent)]
     TimedOut(#[from] TimedOut),
+    #[error(transparent)]
+    Keeper(#[from] keeper::Error),
     #[error("cannot {operation} {}", path.display())]
     File { operation: &'static str, path: PathBuf, source: io::Error },
     #[error("cannot run {program}")]

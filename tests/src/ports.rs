@@ -3,51 +3,41 @@
 //! They are below the kernel's ephemeral range, and a lock file reserves each for one owner, so tests that run in
 //! parallel cannot take each other's port between its choice and its use.
 
-use std::fs::{self, File};
 use std::io;
+use std::iter;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::ops::Range;
+use std::path::PathBuf;
 
-use crate::parts;
+use crate::reservation::Reservation;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("cannot create the directory of port locks {path}")]
-    Directory { path: String, source: io::Error },
+    #[error("cannot create the directory of port locks {}", path.display())]
+    Directory { path: PathBuf, source: io::Error },
     #[error("no free port between {} and {}", RANGE.start, RANGE.end)]
     NoneFree,
 }
 
 /// A port on 127.0.0.1, reserved until dropped.
 #[derive(Debug)]
-pub struct Port {
-    number: u16,
-    _lock: File,
-}
+pub struct Port(Reservation);
 
 impl Port {
     pub fn reserve() -> Result<Self, Error> {
-        let locks = parts::cache().join("locks/ports");
-        fs::create_dir_all(&locks)
-            .map_err(|source| Error::Directory { path: locks.display().to_string(), source })?;
-        for _ in 0..TRIES {
-            let number = fastrand::u16(RANGE);
-            let Ok(lock) = File::create(locks.join(number.to_string())) else {
-                continue;
-            };
-            if lock.try_lock().is_ok() && TcpListener::bind((Ipv4Addr::LOCALHOST, number)).is_ok() {
-                return Ok(Self { number, _lock: lock });
-            }
-        }
-        Err(Error::NoneFree)
+        let candidates = iter::repeat_with(|| fastrand::u16(RANGE)).take(TRIES);
+        let free = |number| TcpListener::bind((Ipv4Addr::LOCALHOST, number)).is_ok();
+        let reserved = Reservation::first("ports", candidates, free)
+            .map_err(|(path, source)| Error::Directory { path, source })?;
+        reserved.map(Self).ok_or(Error::NoneFree)
     }
 
     pub fn number(&self) -> u16 {
-        self.number
+        self.0.number()
     }
 
     pub fn address(&self) -> SocketAddr {
-        (Ipv4Addr::LOCALHOST, self.number).into()
+        (Ipv4Addr::LOCALHOST, self.number()).into()
     }
 }
 

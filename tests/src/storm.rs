@@ -91,7 +91,7 @@ impl Storm {
         let gate = Gate::before(Registry::start_with_shell().await?).await?;
         let (ecr, imds) = (Ecr::start(token_life).await?, Imds::start(REGION).await?);
         gate.follow(&ecr);
-        let cluster = YarnCluster::start(published.client(), NODES, &[&gate.host()]).await?;
+        let cluster = YarnCluster::join(published.client(), NODES, &[&gate.host()]).await?;
         Ok(Self { cluster, gate, ecr, imds, published, token_life })
     }
 

@@ -10,11 +10,13 @@ mod launch;
 mod layout;
 mod namespaces;
 mod node;
+mod partition;
 mod resource_manager;
 mod rest;
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use nix::unistd::geteuid;
@@ -22,19 +24,21 @@ use nix::unistd::geteuid;
 pub use booted::Booted;
 pub use launch::{Launch, Launched};
 pub use node::{ClusterNode, Surroundings};
+pub use resource_manager::ResourceManager;
 pub use rest::Rest;
 
 use crate::agent::{self, Agent};
-use crate::hdfs::HdfsClient;
+use crate::hdfs::{self, HdfsClient};
 use crate::http;
+use crate::keeper;
 use crate::kerberos::Realm;
 use crate::node::{self as emr_node, AwsEndpoints, Settings};
 use crate::parts::{self, Missing, Part};
 use crate::ports;
 use crate::process;
 use crate::scratch;
-use crate::wait::TimedOut;
-use resource_manager::ResourceManager;
+use crate::wait::{self, TimedOut};
+use resource_manager::Manager;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -56,6 +60,14 @@ pub enum Error {
     Agent(#[from] agent::Error),
     #[error("cannot {operation} {}", path.display())]
     File { operation: &'static str, path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Hdfs(#[from] hdfs::Error),
+    #[error(transparent)]
+    Keeper(#[from] keeper::Error),
+    #[error("all {count} partitions are in use")]
+    NoPartition { count: u16 },
+    #[error("other clusters share the ResourceManager")]
+    Shared,
     #[error("no Docker engine runs here")]
     NoEngine { source: Box<Self> },
     #[error("cannot run {program} on the node")]
@@ -71,8 +83,10 @@ pub enum Error {
 pub struct YarnCluster {
     // Fields drop in this order: nodes end before the ResourceManager.
     nodes: Vec<ClusterNode>,
-    resource_manager: ResourceManager,
+    manager: Manager,
 }
+
+const START: Duration = Duration::from_secs(120);
 
 /// Why no cluster can run here, as far as that is known before its start.
 pub fn obstacle() -> Option<String> {
@@ -91,43 +105,59 @@ pub fn can_run() -> bool {
 }
 
 impl YarnCluster {
-    /// Starts it on a running HDFS with this number of nodes, whose container-executor.cfg trusts `registries`.
+    /// Starts it with a ResourceManager of its own, on a running HDFS, with this number of nodes, whose
+    /// container-executor.cfg trusts `registries`.
     pub async fn start(hdfs: &HdfsClient, nodes: u8, registries: &[&str]) -> Result<Self, Error> {
-        Self::start_with(hdfs, nodes, registries, None).await
+        let manager = Manager::own(hdfs, None)?;
+        Self::with_nodes(manager, nodes, (hdfs, registries, None)).await
     }
 
-    /// The same with one node and Kerberos, on an HDFS with Kerberos.
+    /// The same with the ResourceManager that all such clusters share.
+    pub async fn join(hdfs: &HdfsClient, nodes: u8, registries: &[&str]) -> Result<Self, Error> {
+        Self::with_nodes(Manager::shared().await?, nodes, (hdfs, registries, None)).await
+    }
+
+    /// Starts it with one node and Kerberos, on an HDFS with Kerberos.
     pub async fn start_in(realm: &Realm, hdfs: &HdfsClient, registries: &[&str]) -> Result<Self, Error> {
-        Self::start_with(hdfs, 1, registries, Some(realm)).await
+        let manager = Manager::own(hdfs, Some(realm))?;
+        Self::with_nodes(manager, 1, (hdfs, registries, Some(realm))).await
     }
 
-    /// The same with one node, on one that systemd has booted.
+    /// Starts it with one node, on one that systemd has booted.
     pub async fn start_on(booted: Booted, hdfs: &HdfsClient, registries: &[&str]) -> Result<Self, Error> {
-        let resource_manager = ResourceManager::start(hdfs, 1, None)?;
-        let addresses = resource_manager.addresses();
-        let around = Surroundings { hdfs, addresses, registries, realm: None };
+        let manager = Manager::own(hdfs, None)?;
+        let around = Surroundings { hdfs, addresses: manager.addresses(), registries, realm: None };
         let nodes = vec![ClusterNode::start_on(booted, &around).await?];
-        Self { nodes, resource_manager }.complete().await
+        Self { nodes, manager }.complete().await
     }
 
-    async fn start_with(
-        hdfs: &HdfsClient,
+    async fn with_nodes(
+        manager: Manager,
         nodes: u8,
-        registries: &[&str],
-        realm: Option<&Realm>,
+        (hdfs, registries, realm): (&HdfsClient, &[&str], Option<&Realm>),
     ) -> Result<Self, Error> {
-        let resource_manager = ResourceManager::start(hdfs, nodes, realm)?;
-        let addresses = resource_manager.addresses();
-        let around = Surroundings { hdfs, addresses, registries, realm };
+        let around = Surroundings { hdfs, addresses: manager.addresses(), registries, realm };
         let starting = (1..=nodes).map(|number| ClusterNode::start(number, &around));
-        Self { nodes: try_join_all(starting).await?, resource_manager }.complete().await
+        Self { nodes: try_join_all(starting).await?, manager }.complete().await
     }
 
-    /// Waits for the nodes, and makes a partition of each.
+    /// Waits until the nodes can take containers, and makes a partition of each.
     async fn complete(mut self) -> Result<Self, Error> {
-        self.wait_for_nodes().await?;
-        for node in &self.nodes {
-            self.rest().label(&node.host(), &node.label()).await?;
+        let rest = self.rest();
+        let Self { nodes, manager } = &mut self;
+        wait::until("the NodeManagers at the ResourceManager", START, async || {
+            let all_run =
+                manager.still_runs().and_then(|()| nodes.iter_mut().try_for_each(ClusterNode::still_runs));
+            if let Err(ended) = all_run {
+                return Ok(Err(ended));
+            }
+            let running = rest.running_nodes().await.map_err(|error| error.to_string())?;
+            let missing = nodes.iter().map(ClusterNode::id).find(|id| !running.contains(id));
+            missing.map_or(Ok(Ok(())), |id| Err(format!("no {id}")))
+        })
+        .await??;
+        for node in nodes {
+            rest.label(&node.id(), &node.label()).await?;
         }
         Ok(self)
     }
@@ -145,13 +175,18 @@ impl YarnCluster {
         self.rest().launch(launch).await
     }
 
-    /// Stops the ResourceManager.
+    /// Stops the ResourceManager, if it is the cluster's own.
     pub async fn stop_resource_manager(&mut self) -> Result<(), Error> {
-        self.resource_manager.stop().await
+        match &mut self.manager {
+            Manager::Own(own) => own.stop().await,
+            Manager::Shared { .. } => Err(Error::Shared),
+        }
     }
 
+    /// The ResourceManager's interface, for launches on the first node by default.
     pub fn rest(&self) -> Rest {
-        self.resource_manager.rest()
+        let partition = self.nodes.first().map(ClusterNode::label).unwrap_or_default();
+        Rest::at(self.manager.addresses().web, partition)
     }
 
     /// Starts an agent on every node, in order, with settings for each.
@@ -165,12 +200,5 @@ impl YarnCluster {
             node.start_agent(&settings(node))
         };
         self.nodes.iter().map(start).collect()
-    }
-
-    async fn wait_for_nodes(&mut self) -> Result<(), Error> {
-        let count = self.nodes.len();
-        self.resource_manager
-            .wait_for_nodes(count, || self.nodes.iter_mut().try_for_each(ClusterNode::still_runs))
-            .await
     }
 }

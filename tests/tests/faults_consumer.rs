@@ -80,7 +80,7 @@ impl World {
         let gate = Gate::before(Registry::start_with_shell().await?).await?;
         let (ecr, imds) = (Ecr::start(TWELVE_HOURS).await?, Imds::start(REGION).await?);
         gate.follow(&ecr);
-        let cluster = YarnCluster::start(hdfs.client(), 2, &[&gate.host()]).await?;
+        let cluster = YarnCluster::join(hdfs.client(), 2, &[&gate.host()]).await?;
         let endpoints = AwsEndpoints { ecr: ecr.address(), imds: imds.address() };
         let files = cluster.nodes()[0].files();
         files.write_aws_config(endpoints)?;

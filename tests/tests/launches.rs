@@ -47,7 +47,7 @@ impl World {
     async fn start() -> Outcome<Self> {
         let published = Published::shared("hadoop", "0755").await?;
         let registry = Registry::start_with_shell().await?;
-        let cluster = YarnCluster::start(published.client(), 2, &[&registry.host()]).await?;
+        let cluster = YarnCluster::join(published.client(), 2, &[&registry.host()]).await?;
         let (ecr, imds) = (Ecr::start(TWELVE_HOURS).await?, Imds::start(REGION).await?);
         registry.follow(&ecr);
         Ok(Self { cluster, registry, published, ecr, imds })
@@ -279,7 +279,7 @@ async fn launches_end_as_recorded_on_the_native_container_executor() -> Outcome 
         return Ok(());
     }
     let published = Published::shared("hadoop", "0755").await?;
-    let cluster = YarnCluster::start(published.client(), 1, &[]).await?;
+    let cluster = YarnCluster::join(published.client(), 1, &[]).await?;
     let node = &cluster.nodes()[0];
     node.import_image("base:1").await?;
     let home = node.files().path("").display().to_string();

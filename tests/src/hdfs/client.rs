@@ -14,6 +14,7 @@ use super::jvm::Jvm;
 use super::shared::Announcement;
 use super::shell::{self, Program, ShellServer};
 use super::{Error, START, SUPERUSER};
+use crate::keeper;
 use crate::process::{self, Finished};
 use crate::wait;
 
@@ -61,7 +62,7 @@ impl HdfsClient {
             }
             Shell::Announced(path) => {
                 let what = format!("the HDFS shell that {} announces", path.display());
-                let connect = async || shell::connect(Announcement::read(path)?.shell).await;
+                let connect = async || shell::connect(keeper::read::<Announcement>(path)?.shell).await;
                 Ok(wait::until(&what, START, connect).await?)
             }
         }

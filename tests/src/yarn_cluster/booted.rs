@@ -76,7 +76,7 @@ impl Booted {
             recovery_dir: Path::new(RECOVERY_DIR),
             keytab: None,
         };
-        conf.write(&conf_dir, addresses)?;
+        conf.write(&conf_dir, &addresses)?;
         let cfg = container_executor_cfg(Path::new(LOCAL_DIR), Path::new(LOG_DIR), registries);
         self.write("/etc/hadoop/conf.empty/container-executor.cfg", &cfg)?;
         set_mode(&conf_dir.join("container-executor.cfg"), 0o400)

@@ -4,7 +4,10 @@ use std::fmt::Display;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use super::Error;
+use super::partition::Partition;
 use crate::kerberos;
 use crate::ports::Port;
 use crate::site;
@@ -13,41 +16,36 @@ use crate::site;
 pub(super) const YARN: &str = "yarn";
 
 /// Where a ResourceManager listens.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Addresses {
-    clients: Port,
-    schedulers: Port,
-    trackers: Port,
-    admins: Port,
-    web: Port,
+    clients: SocketAddr,
+    schedulers: SocketAddr,
+    trackers: SocketAddr,
+    admins: SocketAddr,
+    pub web: SocketAddr,
 }
 
 impl Addresses {
-    pub fn reserve() -> Result<Self, Error> {
+    pub(super) fn reserve() -> Result<[Port; 5], Error> {
         let port = Port::reserve;
-        Ok(Self { clients: port()?, schedulers: port()?, trackers: port()?, admins: port()?, web: port()? })
+        Ok([port()?, port()?, port()?, port()?, port()?])
     }
 
-    pub fn web(&self) -> SocketAddr {
-        self.web.address()
+    pub(super) fn of(ports: &[Port; 5]) -> Self {
+        let [clients, schedulers, trackers, admins, web] = ports.each_ref().map(Port::address);
+        Self { clients, schedulers, trackers, admins, web }
     }
 
     fn properties(&self) -> Vec<(String, String)> {
-        let property =
-            |name: &str, port: &Port| (format!("yarn.resourcemanager.{name}"), port.address().to_string());
+        let property = |name: &str, at: SocketAddr| (format!("yarn.resourcemanager.{name}"), at.to_string());
         vec![
-            property("address", &self.clients),
-            property("scheduler.address", &self.schedulers),
-            property("resource-tracker.address", &self.trackers),
-            property("admin.address", &self.admins),
-            property("webapp.address", &self.web),
+            property("address", self.clients),
+            property("scheduler.address", self.schedulers),
+            property("resource-tracker.address", self.trackers),
+            property("admin.address", self.admins),
+            property("webapp.address", self.web),
         ]
     }
-}
-
-/// The node label of the node with this number: each node is a partition, so that launches can choose theirs.
-pub(super) fn label_of(node: u8) -> String {
-    format!("node{node}")
 }
 
 /// What a server with these keys needs; every server has to know the ResourceManager's principal.
@@ -63,7 +61,6 @@ fn with_kerberos(server: &str, keytab: Option<PathBuf>) -> Vec<(String, String)>
 pub(super) fn write_resource_manager(
     conf_dir: &Path,
     addresses: &Addresses,
-    nodes: u8,
     keytab: Option<PathBuf>,
 ) -> Result<(), Error> {
     let mut properties = addresses.properties();
@@ -81,11 +78,11 @@ pub(super) fn write_resource_manager(
     let labels = format!("file://{}", conf_dir.with_file_name("labels").display());
     properties.push(("yarn.node-labels.fs-store.root-dir".to_owned(), labels));
     write(&conf_dir.join("yarn-site.xml"), &properties)?;
-    write(&conf_dir.join("capacity-scheduler.xml"), &scheduler(nodes))
+    write(&conf_dir.join("capacity-scheduler.xml"), &scheduler())
 }
 
 /// One queue, which may use all of every node.
-fn scheduler(nodes: u8) -> Vec<(String, String)> {
+fn scheduler() -> Vec<(String, String)> {
     const ROOT: &str = "yarn.scheduler.capacity.root";
     let mut properties = own([
         (format!("{ROOT}.queues"), "default"),
@@ -96,7 +93,7 @@ fn scheduler(nodes: u8) -> Vec<(String, String)> {
         ("yarn.scheduler.capacity.maximum-am-resource-percent".to_owned(), "1"),
         (format!("{ROOT}.default.maximum-am-resource-percent"), "1"),
     ]);
-    for label in (1..=nodes).map(label_of) {
+    for label in Partition::labels() {
         properties.extend(own([
             (format!("{ROOT}.accessible-node-labels.{label}.capacity"), "100"),
             (format!("{ROOT}.default.accessible-node-labels.{label}.capacity"), "100"),

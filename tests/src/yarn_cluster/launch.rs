@@ -3,7 +3,6 @@
 use serde_json::{Value, json};
 
 use super::ClusterNode;
-use super::conf::label_of;
 
 /// A launch of one container: an application whose master it is.
 #[derive(Debug, Clone)]
@@ -11,13 +10,13 @@ pub struct Launch {
     pub(super) user: &'static str,
     command: String,
     environment: Vec<(&'static str, String)>,
-    label: String,
+    label: Option<String>,
 }
 
 impl Launch {
-    /// Without Docker, as user hadoop, on the first node.
+    /// Without Docker, as user hadoop.
     pub fn plain(command: &str) -> Self {
-        Self { user: "hadoop", command: command.to_owned(), environment: Vec::new(), label: label_of(1) }
+        Self { user: "hadoop", command: command.to_owned(), environment: Vec::new(), label: None }
     }
 
     /// In a container of this image.
@@ -55,11 +54,11 @@ impl Launch {
     }
 
     pub fn on(self, node: &ClusterNode) -> Self {
-        Self { label: node.label(), ..self }
+        Self { label: Some(node.label()), ..self }
     }
 
-    /// The body of the request that submits it.
-    pub(super) fn submission(&self, application: &str) -> Value {
+    /// The body of the request that submits it, to this partition if it names none.
+    pub(super) fn submission(&self, application: &str, partition: &str) -> Value {
         let environment: Vec<Value> =
             self.environment.iter().map(|(key, value)| json!({ "key": key, "value": value })).collect();
         json!({
@@ -72,7 +71,7 @@ impl Launch {
                 "environment": { "entry": environment },
             },
             "resource": { "memory": 128, "vCores": 1 },
-            "am-container-node-label-expression": self.label,
+            "am-container-node-label-expression": self.label.as_deref().unwrap_or(partition),
         })
     }
 }

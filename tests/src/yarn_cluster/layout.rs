@@ -70,7 +70,7 @@ pub(super) fn lay_out(
         recovery_dir: &recovery_dir,
         keytab,
     };
-    conf.write(&conf_dir, addresses)?;
+    conf.write(&conf_dir, &addresses)?;
     files.write("conf/container-executor.cfg", &container_executor_cfg(&local_dir, &log_dir, registries))?;
     Ok(())
 }

@@ -11,9 +11,10 @@ use nix::sys::signal::{self, kill};
 
 use super::Error;
 use super::booted::{self, Booted};
-use super::conf::{self, Addresses, YARN};
+use super::conf::{Addresses, YARN};
 use super::layout;
 use super::namespaces::{ControlGroups, Namespaces};
+use super::partition::Partition;
 use crate::agent::Agent;
 use crate::hdfs::{HdfsClient, Jvm};
 use crate::kerberos::Realm;
@@ -40,6 +41,7 @@ pub struct ClusterNode {
     namespaces: Namespaces,
     control_groups: ControlGroups,
     number: u8,
+    partition: Partition,
     ports: Ports,
     /// The directory of Kerberos's libraries.
     libraries: Option<PathBuf>,
@@ -52,7 +54,7 @@ pub struct ClusterNode {
 #[derive(Debug, Clone, Copy)]
 pub struct Surroundings<'a> {
     pub hdfs: &'a HdfsClient,
-    pub addresses: &'a Addresses,
+    pub addresses: Addresses,
     /// Those that container-executor.cfg trusts.
     pub registries: &'a [&'a str],
     pub realm: Option<&'a Realm>,
@@ -76,7 +78,8 @@ impl ClusterNode {
 
     /// Starts a node with an engine alone, for what can be asked about it beforehand.
     pub async fn without_yarn(hdfs: &HdfsClient) -> Result<Self, Error> {
-        let addresses = &Addresses::reserve()?;
+        // Of a ResourceManager that will never be there.
+        let addresses = Addresses::of(&Addresses::reserve()?);
         Self::with_engine(0, &Surroundings { hdfs, addresses, registries: &[], realm: None }).await
     }
 
@@ -120,6 +123,7 @@ impl ClusterNode {
             namespaces,
             control_groups,
             number,
+            partition: Partition::reserve()?,
             ports,
             libraries: around.realm.map(Realm::libraries),
             data_root,
@@ -134,9 +138,14 @@ impl ClusterNode {
         address_of(self.number).to_string()
     }
 
+    /// The node's id in YARN.
+    pub fn id(&self) -> String {
+        format!("{}:{}", self.host(), self.ports.node_manager.number())
+    }
+
     /// The node's partition in YARN.
     pub fn label(&self) -> String {
-        conf::label_of(self.number)
+        self.partition.label()
     }
 
     /// Its files as this machine sees them; `conf/` is the node's /etc/hadoop/conf.

@@ -1,4 +1,4 @@
-//! The ResourceManager.
+//! The ResourceManager: one that all clusters share that do not harm it, or one of a cluster's own.
 
 use std::fs;
 use std::path::Path;
@@ -6,78 +6,122 @@ use std::time::Duration;
 
 use super::Error;
 use super::conf::{self, Addresses};
-use super::rest::Rest;
-use crate::hdfs::{HdfsClient, Jvm};
+use crate::hdfs::{HdfsClient, Jvm, SharedHdfs};
+use crate::keeper::{Lease, Service};
 use crate::kerberos::Realm;
 use crate::parts::Part;
+use crate::ports::Port;
 use crate::process::Server;
 use crate::scratch;
-use crate::wait;
 
 const MAIN: &str = "org.apache.hadoop.yarn.server.resourcemanager.ResourceManager";
-const START: Duration = Duration::from_secs(120);
+const STOP: Duration = Duration::from_secs(120);
 
+/// A running ResourceManager; it ends when dropped.
 #[derive(Debug)]
-pub(super) struct ResourceManager {
+pub struct ResourceManager {
     // Fields drop in this order: the server ends before its files go.
     server: Server,
-    addresses: Addresses,
-    _home: scratch::Directory,
+    jvm: Jvm,
+    ports: [Port; 5],
+    home: scratch::Directory,
+    _hdfs: Option<SharedHdfs>,
 }
 
 impl ResourceManager {
-    /// For a cluster with this number of nodes.
-    pub(super) fn start(hdfs: &HdfsClient, nodes: u8, realm: Option<&Realm>) -> Result<Self, Error> {
+    fn start_on(hdfs: &HdfsClient, realm: Option<&Realm>) -> Result<Self, Error> {
         let home = scratch::directory("resourcemanager")?;
         let conf_dir = home.path().join("conf");
-        let addresses = Addresses::reserve()?;
+        let ports = Addresses::reserve()?;
         make_directory(&conf_dir)?;
         make_directory(&home.path().join("tmp"))?;
         for name in ["core-site.xml", "hdfs-site.xml", "log4j.properties"] {
             copy(&hdfs.conf_dir().join(name), &conf_dir.join(name))?;
         }
-        conf::write_resource_manager(&conf_dir, &addresses, nodes, realm.map(Realm::yarn_keytab))?;
+        let keytab = realm.map(Realm::yarn_keytab);
+        conf::write_resource_manager(&conf_dir, &Addresses::of(&ports), keytab)?;
 
         let mut jvm = Jvm::new(Part::hadoop()?, conf_dir);
         if let Some(realm) = realm {
             jvm = jvm.in_realm(realm.krb5_conf());
         }
-        let command = jvm.command_with(&["-Xmx256m"], conf::YARN, MAIN);
-        let log = home.path().join("resourcemanager.log");
-        let server = Server::start("the ResourceManager", command, &log)?;
-        Ok(Self { server, addresses, _home: home })
+        let server = spawn(&jvm, home.path())?;
+        Ok(Self { server, jvm, ports, home, _hdfs: None })
     }
 
-    pub(super) fn addresses(&self) -> &Addresses {
-        &self.addresses
+    pub(super) fn addresses(&self) -> Addresses {
+        Addresses::of(&self.ports)
     }
 
-    /// Waits until this many nodes can take containers, as long as `they_run`.
-    pub(super) async fn wait_for_nodes(
-        &mut self,
-        count: usize,
-        mut they_run: impl FnMut() -> Result<(), Error>,
-    ) -> Result<(), Error> {
-        let rest = self.rest();
-        wait::until("the NodeManagers at the ResourceManager", START, async || {
-            let all_run = self.server.still_runs().map_err(Error::from).and_then(|()| they_run());
-            if let Err(ended) = all_run {
-                return Ok(Err(ended));
-            }
-            match rest.active_nodes().await.map_err(|error| error.to_string())? {
-                all if all == count as u64 => Ok(Ok(())),
-                active => Err(format!("{active} of {count}")),
-            }
-        })
-        .await?
+    pub(super) fn still_runs(&mut self) -> Result<(), Error> {
+        Ok(self.server.still_runs()?)
     }
 
     pub(super) async fn stop(&mut self) -> Result<(), Error> {
-        Ok(self.server.terminate(START).await.map(drop)?)
+        Ok(self.server.terminate(STOP).await.map(drop)?)
+    }
+}
+
+/// Kept for all clusters of a run. NodeManagers join whichever runs; applications do not outlive it.
+impl Service for ResourceManager {
+    const KIND: &'static str = "resource-manager";
+    type Announcement = Addresses;
+    type Error = Error;
+
+    async fn start() -> Result<Self, Error> {
+        // It has to know one; what nodes launch may use another.
+        let hdfs = SharedHdfs::join("yarn", "0755").await?;
+        let started = Self::start_on(hdfs.client(), None)?;
+        Ok(Self { _hdfs: Some(hdfs), ..started })
     }
 
-    pub(super) fn rest(&self) -> Rest {
-        Rest::at(self.addresses.web())
+    fn announcement(&self) -> Addresses {
+        self.addresses()
+    }
+
+    async fn restart_ended(&mut self) -> Result<bool, Error> {
+        let Err(ended) = self.server.still_runs() else { return Ok(false) };
+        eprintln!("{ended}");
+        self.server = spawn(&self.jvm, self.home.path())?;
+        Ok(true)
+    }
+}
+
+fn spawn(jvm: &Jvm, home: &Path) -> Result<Server, Error> {
+    let command = jvm.command_with(&["-Xmx256m"], conf::YARN, MAIN);
+    Ok(Server::start("the ResourceManager", command, &home.join("resourcemanager.log"))?)
+}
+
+/// The ResourceManager as a cluster has it.
+#[derive(Debug)]
+pub(super) enum Manager {
+    Own(Box<ResourceManager>),
+    Shared { addresses: Addresses, _lease: Lease<ResourceManager> },
+}
+
+impl Manager {
+    pub(super) fn own(hdfs: &HdfsClient, realm: Option<&Realm>) -> Result<Self, Error> {
+        Ok(Self::Own(Box::new(ResourceManager::start_on(hdfs, realm)?)))
+    }
+
+    pub(super) async fn shared() -> Result<Self, Error> {
+        let lease = Lease::take("shared").await?;
+        Ok(Self::Shared { addresses: lease.announced().await?, _lease: lease })
+    }
+
+    pub(super) fn addresses(&self) -> Addresses {
+        match self {
+            Self::Own(own) => own.addresses(),
+            Self::Shared { addresses, .. } => *addresses,
+        }
+    }
+
+    /// An error if it has ended for good.
+    pub(super) fn still_runs(&mut self) -> Result<(), Error> {
+        match self {
+            Self::Own(own) => own.still_runs(),
+            Self::Shared { .. } => Ok(()),
+        }
     }
 }
 

@@ -14,34 +14,56 @@ use crate::wait;
 const LAUNCH: Duration = Duration::from_secs(120);
 
 /// Calls to the ResourceManager at one address.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Rest {
     web: SocketAddr,
+    partition: String,
 }
 
 impl Rest {
-    pub fn at(web: SocketAddr) -> Self {
-        Self { web }
+    /// For launches in this partition, unless they name another.
+    pub fn at(web: SocketAddr, partition: String) -> Self {
+        Self { web, partition }
+    }
+
+    pub fn partition(&self) -> &str {
+        &self.partition
     }
 
     pub fn address(&self) -> SocketAddr {
         self.web
     }
 
-    pub(super) async fn active_nodes(&self) -> Result<u64, Error> {
-        let metrics = self.call(Method::GET, "/ws/v1/cluster/metrics", None, StatusCode::OK).await?;
-        Ok(metrics["clusterMetrics"]["activeNodes"].as_u64().unwrap_or_default())
+    /// The ids of the nodes that can take containers.
+    pub(super) async fn running_nodes(&self) -> Result<Vec<String>, Error> {
+        let nodes = self.nodes().await?;
+        Ok(nodes.into_iter().filter(|node| node["state"] == "RUNNING").map(|node| id(&node)).collect())
     }
 
-    /// Makes a partition of the node at this address.
-    pub(super) async fn label(&self, host: &str, label: &str) -> Result<(), Error> {
+    /// Makes a partition of the node with this id.
+    pub(super) async fn label(&self, id_of_node: &str, label: &str) -> Result<(), Error> {
         const BY: &str = "user.name=yarn";
         let labels = json!({ "nodeLabelInfo": [{ "name": label, "exclusivity": "true" }] });
         let path = format!("/ws/v1/cluster/add-node-labels?{BY}");
         self.call(Method::POST, &path, Some(&labels), StatusCode::OK).await?;
-        let path = format!("/ws/v1/cluster/nodes/{host}/replace-labels?labels={label}&{BY}");
-        self.call(Method::POST, &path, None, StatusCode::OK).await?;
+        let replace = async |node: &str, labels: &str| {
+            let path = format!("/ws/v1/cluster/nodes/{node}/replace-labels?{labels}{BY}");
+            self.call(Method::POST, &path, None, StatusCode::OK).await
+        };
+        // Until its expiry, a node that is gone could be given containers.
+        for node in self.nodes().await? {
+            let labels = node["nodeLabels"].as_array().into_iter().flatten();
+            if labels.into_iter().any(|of_node| of_node == label) && id(&node) != id_of_node {
+                replace(&id(&node), "").await?;
+            }
+        }
+        replace(id_of_node, &format!("labels={label}&")).await?;
         Ok(())
+    }
+
+    async fn nodes(&self) -> Result<Vec<Value>, Error> {
+        let nodes = self.call(Method::GET, "/ws/v1/cluster/nodes", None, StatusCode::OK).await?;
+        Ok(nodes["nodes"]["node"].as_array().cloned().unwrap_or_default())
     }
 
     /// Launches one container and waits until it has ended.
@@ -50,7 +72,7 @@ impl Rest {
         let path = format!("/ws/v1/cluster/apps/new-application{user}");
         let application = self.call(Method::POST, &path, None, StatusCode::OK).await?;
         let application = application["application-id"].as_str().unwrap_or_default().to_owned();
-        let body = launch.submission(&application);
+        let body = launch.submission(&application, &self.partition);
         self.call(Method::POST, &format!("/ws/v1/cluster/apps{user}"), Some(&body), StatusCode::ACCEPTED)
             .await?;
 
@@ -110,4 +132,8 @@ impl Rest {
         }
         serde_json::from_slice(&answer.body).map_err(|error| refused(error.to_string()))
     }
+}
+
+fn id(node: &Value) -> String {
+    node["id"].as_str().unwrap_or_default().to_owned()
 }

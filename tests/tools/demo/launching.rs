@@ -323,11 +323,12 @@ fn show_summary(screen: &Screen, rows: &[Row]) {
 /// What to do while it keeps running.
 fn show_commands(screen: &Screen, sandbox: &Sandbox) {
     let demo = env::current_exe().unwrap_or_else(|_| "target/debug/demo".into());
-    let (demo, manager) = (demo.display(), sandbox.cluster.rest().address());
+    let (demo, rest) = (demo.display(), sandbox.cluster.rest());
+    let (manager, partition) = (rest.address(), rest.partition());
     let (image, file, path) = (sandbox.registry.image(), sandbox.published_uri(), sandbox.published.path());
     screen.title("Running until Ctrl-C, which stops and removes everything; try");
     let command = |what: &str, line: &str| screen.line(&format!("  # {what}\n  {line}"));
-    command("launch a container", &format!("{demo} launch {manager} {image} {file} 'exit 77'"));
+    command("launch a container", &format!("{demo} launch {manager} {partition} {image} {file} 'exit 77'"));
     command("read the published file", &format!("{} -cat {path}", sandbox.shell_script.display()));
     command("the ResourceManager's pages", &format!("curl http://{manager}/cluster"));
     for (agent, node) in sandbox.agents.iter().zip(sandbox.cluster.nodes()) {

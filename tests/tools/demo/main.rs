@@ -12,6 +12,7 @@ mod reading_sandbox;
 
 use std::env;
 use std::error::Error;
+use std::net::AddrParseError;
 use std::process::ExitCode;
 
 use emr_ecr_agent_tests::parts;
@@ -27,11 +28,14 @@ async fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let shown = match words.as_slice() {
         [] => demonstrate(&screen).await,
-        ["launch", address, image, client_config, command] => {
-            launch(&screen, address, image, client_config, command).await
+        ["launch", address, partition, image, client_config, command] => {
+            let rest = address.parse().map(|address| Rest::at(address, (*partition).to_owned()));
+            launch(&screen, rest, &Launch::docker(image, command).client_config(client_config)).await
         }
         _ => {
-            eprintln!("usage: demo\n       demo launch RESOURCEMANAGER IMAGE CLIENT_CONFIG COMMAND");
+            eprintln!(
+                "usage: demo\n       demo launch RESOURCEMANAGER PARTITION IMAGE CLIENT_CONFIG COMMAND"
+            );
             return ExitCode::from(64);
         }
     };
@@ -73,13 +77,10 @@ fn is_no_engine(failure: &Failure) -> bool {
 
 async fn launch(
     screen: &Screen,
-    address: &str,
-    image: &str,
-    client_config: &str,
-    command: &str,
+    rest: Result<Rest, AddrParseError>,
+    launch: &Launch,
 ) -> Result<ExitCode, Box<dyn Error>> {
-    let launch = Launch::docker(image, command).client_config(client_config);
-    let launched = Rest::at(address.parse()?).launch(&launch).await?;
+    let launched = rest?.launch(launch).await?;
     screen.line(&launched.diagnostics);
     let exit_code = launched.exit_code.map_or("none".to_owned(), |code| code.to_string());
     screen.line(&format!("{} on {}: exit code {exit_code}", launched.application, launched.host));

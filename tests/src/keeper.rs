@@ -1,0 +1,264 @@
+//! Servers that all tests of a run share, whether the tests run as threads of one process or in a process each.
+//!
+//! The first test to take a lease starts a keeper process, which owns the servers. Each user holds a shared lock on the
+//! lease file; the keeper ends when nobody has held one for a while. The kernel drops the locks of dead processes, so
+//! nothing is left behind however a test ends.
+
+use std::error::Error as StdError;
+use std::fs::{self, File, TryLockError};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
+use std::marker::PhantomData;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::time::sleep;
+
+use crate::agent::program_directory;
+use crate::parts::{self, Missing, Part};
+use crate::wait::{self, TimedOut};
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Missing(#[from] Missing),
+    #[error(transparent)]
+    TimedOut(#[from] TimedOut),
+    #[error("cannot {operation} {}", path.display())]
+    File { operation: &'static str, path: PathBuf, source: io::Error },
+    #[error("cannot start the keeper {program}")]
+    Start { program: String, source: io::Error },
+    #[error("the keeper cannot keep {kind} running")]
+    Service { kind: &'static str, source: Box<dyn StdError + Send + Sync> },
+}
+
+/// Servers that a keeper owns.
+pub trait Service: Sized {
+    /// Names them in paths and messages.
+    const KIND: &'static str;
+
+    /// What users need to know about the running servers.
+    type Announcement: Serialize + DeserializeOwned;
+
+    type Error: StdError + Send + Sync + 'static;
+
+    fn start() -> impl Future<Output = Result<Self, Self::Error>>;
+
+    fn announcement(&self) -> Self::Announcement;
+
+    /// Restarts those that have ended; returns whether there were any.
+    fn restart_ended(&mut self) -> impl Future<Output = Result<bool, Self::Error>>;
+}
+
+/// A share of running servers: they run for as long as anybody has one.
+#[derive(Debug)]
+pub struct Lease<S> {
+    meeting: MeetingPoint,
+    _file: File,
+    service: PhantomData<fn() -> S>,
+}
+
+impl<S: Service> Lease<S> {
+    /// Shares with everybody who uses this `name`.
+    pub async fn take(name: &str) -> Result<Self, Error> {
+        let meeting = MeetingPoint::find(S::KIND, name)?;
+        let file = meeting.open(LEASE)?;
+        lock(&file, Kind::Shared, &format!("the lease of {}", S::KIND)).await?;
+        Ok(Self { meeting, _file: file, service: PhantomData })
+    }
+
+    /// What the keeper has announced last. Starts a keeper if none runs.
+    pub async fn announced(&self) -> Result<S::Announcement, Error> {
+        self.meeting.ensure_kept::<S>().await?;
+        self.announcement()
+    }
+
+    /// What a keeper has announced last.
+    pub fn announcement(&self) -> Result<S::Announcement, Error> {
+        read(&self.announcement_path())
+    }
+
+    pub fn announcement_path(&self) -> PathBuf {
+        self.meeting.path(ANNOUNCEMENT)
+    }
+
+    /// The log of the keeper.
+    pub fn log(&self) -> PathBuf {
+        self.meeting.path(KEEPER_LOG)
+    }
+}
+
+/// Reads an announcement from its file.
+pub fn read<T: DeserializeOwned>(path: &Path) -> Result<T, Error> {
+    let text = fs::read(path).map_err(|source| file_error("read", path, source))?;
+    serde_json::from_slice(&text).map_err(|source| file_error("parse", path, source.into()))
+}
+
+/// Runs the keeper: starts the servers once an earlier keeper of this directory is gone, announces them, restarts those
+/// that die, and ends when nobody uses them any more.
+pub async fn keep<S: Service>(directory: &Path) -> Result<(), Error> {
+    let failed = |source: S::Error| Error::Service { kind: S::KIND, source: source.into() };
+    let meeting = MeetingPoint(directory.to_owned());
+    let alive = meeting.open(ALIVE)?;
+    lock(&alive, Kind::Exclusive, "the end of the previous keeper").await?;
+    let mut service = S::start().await.map_err(failed)?;
+    meeting.announce(&service.announcement())?;
+
+    let lease = meeting.open(LEASE)?;
+    let mut idle = Duration::ZERO;
+    loop {
+        sleep(PAUSE).await;
+        if service.restart_ended().await.map_err(failed)? {
+            meeting.announce(&service.announcement())?;
+        }
+        if !try_lock(&lease, Kind::Exclusive)? {
+            idle = Duration::ZERO;
+            continue;
+        }
+        if idle >= IDLE {
+            // A test that takes a lease now waits for the lock, and then finds no announcement.
+            return meeting.withdraw();
+        }
+        meeting.unlock(&lease)?;
+        idle += PAUSE;
+    }
+}
+
+const LEASE: &str = "lease";
+const STARTER: &str = "starter";
+const ALIVE: &str = "alive";
+const ANNOUNCEMENT: &str = "announcement";
+const KEEPER_LOG: &str = "keeper.log";
+
+const PAUSE: Duration = Duration::from_millis(500);
+const IDLE: Duration = Duration::from_secs(15);
+const START: Duration = Duration::from_secs(120);
+
+/// The directory through which users and keeper find each other.
+#[derive(Debug)]
+struct MeetingPoint(PathBuf);
+
+impl MeetingPoint {
+    /// One for each build directory and installed version, whose protocols may differ.
+    fn find(kind: &str, name: &str) -> Result<Self, Error> {
+        let mut hasher = DefaultHasher::new();
+        programs()?.hash(&mut hasher);
+        Part::hadoop()?.version().hash(&mut hasher);
+        let directory = parts::cache().join(format!("locks/{kind}-{:016x}/{name}", hasher.finish()));
+        fs::create_dir_all(&directory).map_err(|source| file_error("create", &directory, source))?;
+        Ok(Self(directory))
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    fn open(&self, name: &str) -> Result<File, Error> {
+        let path = self.path(name);
+        File::options()
+            .create(true)
+            .append(true)
+            .open(&path)
+            .map_err(|source| file_error("open", &path, source))
+    }
+
+    fn unlock(&self, file: &File) -> Result<(), Error> {
+        file.unlock().map_err(|source| file_error("unlock the lease in", &self.0, source))
+    }
+
+    /// Starts a keeper unless one is running; only one process does so at a time.
+    async fn ensure_kept<S: Service>(&self) -> Result<(), Error> {
+        let starter = self.open(STARTER)?;
+        lock(&starter, Kind::Exclusive, &format!("the start of {}", S::KIND)).await?;
+        if self.is_kept()? {
+            return Ok(());
+        }
+        self.start_keeper(S::KIND).await
+    }
+
+    fn is_kept(&self) -> Result<bool, Error> {
+        let alive = self.open(ALIVE)?;
+        Ok(!try_lock(&alive, Kind::Shared)? && self.path(ANNOUNCEMENT).exists())
+    }
+
+    async fn start_keeper(&self, kind: &str) -> Result<(), Error> {
+        // A killed keeper leaves a stale announcement.
+        let _ = fs::remove_file(self.path(ANNOUNCEMENT));
+        let program = programs()?.join("keeper");
+        let failed = |source| Error::Start { program: program.display().to_string(), source };
+        let log = self.open(KEEPER_LOG)?;
+        let mut keeper = Command::new(&program)
+            .arg(kind)
+            .arg(&self.0)
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().map_err(failed)?)
+            .stderr(log)
+            .spawn()
+            .map_err(failed)?;
+        wait::until("the keeper's announcement", START, async || {
+            if self.path(ANNOUNCEMENT).exists() {
+                return Ok(());
+            }
+            match keeper.try_wait() {
+                Ok(Some(status)) => Err(format!("the keeper has ended ({status})")),
+                _ => Err("not announced yet".to_owned()),
+            }
+        })
+        .await?;
+        Ok(())
+    }
+
+    fn announce(&self, announcement: &impl Serialize) -> Result<(), Error> {
+        let (draft, path) = (self.path("announcement.draft"), self.path(ANNOUNCEMENT));
+        serde_json::to_vec(announcement)
+            .map_err(io::Error::from)
+            .and_then(|text| fs::write(&draft, text))
+            .and_then(|()| fs::rename(&draft, &path))
+            .map_err(|source| file_error("write", &path, source))
+    }
+
+    fn withdraw(&self) -> Result<(), Error> {
+        let path = self.path(ANNOUNCEMENT);
+        fs::remove_file(&path).map_err(|source| file_error("remove", &path, source))
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Shared,
+    Exclusive,
+}
+
+fn try_lock(file: &File, kind: Kind) -> Result<bool, Error> {
+    let outcome = match kind {
+        Kind::Shared => file.try_lock_shared(),
+        Kind::Exclusive => file.try_lock(),
+    };
+    match outcome {
+        Ok(()) => Ok(true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(source)) => Err(file_error("lock", Path::new("a meeting point"), source)),
+    }
+}
+
+async fn lock(file: &File, kind: Kind, what: &str) -> Result<(), Error> {
+    wait::until(what, START, async || match try_lock(file, kind) {
+        Ok(true) => Ok(Ok(())),
+        Ok(false) => Err("another process holds it"),
+        Err(error) => Ok(Err(error)),
+    })
+    .await?
+}
+
+fn programs() -> Result<PathBuf, Error> {
+    program_directory().map_err(|source| Error::Start { program: "keeper".to_owned(), source })
+}
+
+fn file_error(operation: &'static str, path: &Path, source: io::Error) -> Error {
+    Error::File { operation, path: path.to_owned(), source }
+}
