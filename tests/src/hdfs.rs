@@ -23,6 +23,7 @@ pub use client::HdfsClient;
 pub use ha::HaHdfs;
 pub(crate) use jvm::Jvm;
 pub use shared::{KeptHdfs, Processes, SharedHdfs};
+pub use shell::{KeptShell, ShellAnnouncement};
 
 use crate::keeper;
 use crate::kerberos::Realm;
@@ -32,7 +33,6 @@ use crate::process::{self, Server};
 use crate::scratch;
 use crate::wait::{self, TimedOut};
 use conf::Differences;
-use shell::ShellServer;
 
 /// The superuser; the servers run as this user.
 pub const SUPERUSER: &str = "hdfs";
@@ -53,6 +53,8 @@ pub enum Error {
     Keeper(#[from] keeper::Error),
     #[error("cannot {operation} {}", path.display())]
     File { operation: &'static str, path: PathBuf, source: io::Error },
+    #[error("the HDFS with Kerberos has a shell of its own")]
+    OwnShell,
     #[error("cannot run {program}")]
     Run { program: String, source: io::Error },
     #[error("{command} failed with status {status}: {message}")]
@@ -172,11 +174,6 @@ impl Hdfs {
         });
         self.datanode = Some(datanode.await?);
         Ok(())
-    }
-
-    /// Starts `hadoop fs` as a server.
-    async fn start_shell(&self) -> Result<ShellServer, Error> {
-        self.client.start_shell().await
     }
 
     /// Restarts each server that has ended on its own; returns whether there was one.

@@ -79,23 +79,15 @@ impl<S: Service> Lease<S> {
 
     /// What a keeper has announced last.
     pub fn announcement(&self) -> Result<S::Announcement, Error> {
-        read(&self.announcement_path())
-    }
-
-    pub fn announcement_path(&self) -> PathBuf {
-        self.meeting.path(ANNOUNCEMENT)
+        let path = self.meeting.path(ANNOUNCEMENT);
+        let text = fs::read(&path).map_err(|source| file_error("read", &path, source))?;
+        serde_json::from_slice(&text).map_err(|source| file_error("parse", &path, source.into()))
     }
 
     /// The log of the keeper.
     pub fn log(&self) -> PathBuf {
         self.meeting.path(KEEPER_LOG)
     }
-}
-
-/// Reads an announcement from its file.
-pub fn read<T: DeserializeOwned>(path: &Path) -> Result<T, Error> {
-    let text = fs::read(path).map_err(|source| file_error("read", path, source))?;
-    serde_json::from_slice(&text).map_err(|source| file_error("parse", path, source.into()))
 }
 
 /// Runs the keeper: starts the servers once an earlier keeper of this directory is gone, announces them, restarts those
@@ -127,6 +119,9 @@ pub async fn keep<S: Service>(directory: &Path) -> Result<(), Error> {
         idle += PAUSE;
     }
 }
+
+/// The name for all who need no servers of their own.
+pub const SHARED: &str = "shared";
 
 const LEASE: &str = "lease";
 const STARTER: &str = "starter";
@@ -172,6 +167,9 @@ impl MeetingPoint {
 
     /// Starts a keeper unless one is running; only one process does so at a time.
     async fn ensure_kept<S: Service>(&self) -> Result<(), Error> {
+        if self.is_kept()? {
+            return Ok(());
+        }
         let starter = self.open(STARTER)?;
         lock(&starter, Kind::Exclusive, &format!("the start of {}", S::KIND)).await?;
         if self.is_kept()? {

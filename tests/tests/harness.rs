@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use emr_ecr_agent_tests::hdfs::{Processes, SharedHdfs};
+use emr_ecr_agent_tests::hdfs::{Processes, SharedHdfs, ShellAnnouncement};
 use emr_ecr_agent_tests::parts::{self, Part};
 use emr_ecr_agent_tests::testbed::Outcome;
 use emr_ecr_agent_tests::wait;
@@ -20,21 +20,32 @@ async fn join() -> Outcome<SharedHdfs> {
     Ok(hdfs)
 }
 
+type All = (Processes, ShellAnnouncement);
+
+async fn processes(hdfs: &SharedHdfs) -> Outcome<All> {
+    Ok((hdfs.processes()?, hdfs.client().shared_shell().await?))
+}
+
 #[tokio::test]
 async fn shared_hdfs_recovers_from_any_killed_process() -> Outcome {
     if !parts::present([Part::hadoop()]) {
         return Ok(());
     }
     let mut hdfs = join().await?;
-    let members: [fn(Processes) -> u32; 4] =
-        [|all| all.shell, |all| all.namenode, |all| all.datanode, |all| all.keeper];
+    let members: [fn(&All) -> u32; 5] = [
+        |(_, shell)| shell.process,
+        |(hdfs, _)| hdfs.namenode,
+        |(hdfs, _)| hdfs.datanode,
+        |(hdfs, _)| hdfs.keeper,
+        |(_, shell)| shell.keeper,
+    ];
     for of in members {
-        let before = hdfs.processes()?;
+        let before = of(&processes(&hdfs).await?);
         drop(hdfs);
-        kill_now(of(before))?;
+        kill_now(before)?;
         hdfs = join().await?;
-        wait::until("the replaced process", SOON, async || match hdfs.processes() {
-            Ok(now) if of(now) != of(before) => Ok(()),
+        wait::until("the replaced process", SOON, async || match processes(&hdfs).await {
+            Ok(now) if of(&now) != before => Ok(()),
             Ok(_) => Err("the old one is still announced".to_owned()),
             Err(error) => Err(error.to_string()),
         })
@@ -49,7 +60,7 @@ async fn idle_shell_connections_block_nobody() -> Outcome {
         return Ok(());
     }
     let hdfs = SharedHdfs::join("hadoop", "0755").await?;
-    let shell = hdfs.shell_address()?;
+    let shell = hdfs.client().shared_shell().await?.address;
     let _silent = TcpStream::connect(shell).await?;
     drop(TcpStream::connect(shell).await?);
     hdfs.client().fs_shell("hadoop", &["-touchz", &hdfs.path("file")]).await?;
@@ -57,17 +68,18 @@ async fn idle_shell_connections_block_nobody() -> Outcome {
 }
 
 #[tokio::test]
-async fn killed_keeper_leaves_no_process_and_no_directory() -> Outcome {
+async fn killed_keepers_leave_no_process_and_no_directory() -> Outcome {
     if !parts::present([Part::hadoop()]) {
         return Ok(());
     }
     let hdfs = SharedHdfs::join_named("killed-keeper-test", "hadoop", "0755").await?;
-    let Processes { keeper, namenode, datanode, shell } = hdfs.processes()?;
+    let (Processes { keeper, namenode, datanode }, shell) = processes(&hdfs).await?;
     let home = hdfs.client().conf_dir().parent().ok_or("conf has a parent")?.to_owned();
     assert!(home.exists());
     kill_now(keeper)?;
+    kill_now(shell.keeper)?;
     wait::until("the end of its processes", SOON, async || {
-        let left: Vec<u32> = [namenode, datanode, shell].into_iter().filter(|id| runs(*id)).collect();
+        let left: Vec<u32> = [namenode, datanode, shell.process].into_iter().filter(|id| runs(*id)).collect();
         match (left.is_empty(), home.exists()) {
             (true, false) => Ok(()),
             (_, exists) => Err(format!("processes {left:?}; {} exists: {exists}", home.display())),

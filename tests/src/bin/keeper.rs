@@ -6,7 +6,7 @@ use std::error::Error as StdError;
 use std::path::Path;
 use std::process::ExitCode;
 
-use emr_ecr_agent_tests::hdfs::KeptHdfs;
+use emr_ecr_agent_tests::hdfs::{KeptHdfs, KeptShell};
 use emr_ecr_agent_tests::keeper::{self, Error, Service};
 use emr_ecr_agent_tests::reaper;
 use emr_ecr_agent_tests::yarn_cluster::ResourceManager;
@@ -43,6 +43,7 @@ fn with_causes(error: &dyn StdError) -> String {
 async fn keep(kind: &str, directory: &Path) -> Result<(), Error> {
     match kind {
         KeptHdfs::KIND => keeper::keep::<KeptHdfs>(directory).await,
+        KeptShell::KIND => keeper::keep::<KeptShell>(directory).await,
         ResourceManager::KIND => keeper::keep::<ResourceManager>(directory).await,
         _ => Err(Error::Start {
             program: format!("of {kind}"),

@@ -8,13 +8,12 @@ use std::process::Command;
 use std::sync::Arc;
 
 use tokio::net::TcpStream;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OnceCell};
 
 use super::jvm::Jvm;
-use super::shared::Announcement;
-use super::shell::{self, Program, ShellServer};
+use super::shell::{self, KeptShell, Program, ShellAnnouncement, ShellServer};
 use super::{Error, START, SUPERUSER};
-use crate::keeper;
+use crate::keeper::{self, Lease};
 use crate::process::{self, Finished};
 use crate::wait;
 
@@ -29,25 +28,24 @@ pub struct HdfsClient {
 /// The process that runs the shells.
 #[derive(Debug, Clone)]
 enum Shell {
-    /// Our own, started when first needed, and again if it has died.
+    /// Our own, which knows our realm, started when first needed, and again if it has died.
     Own(Arc<Mutex<Option<ShellServer>>>),
-    /// A keeper's, announced in this file and restarted if it dies.
-    Announced(PathBuf),
+    /// The one that all users of this name share, from the first command on.
+    Shared { name: &'static str, lease: Arc<OnceCell<Lease<KeptShell>>> },
 }
 
 impl HdfsClient {
     pub(super) fn new(jvm: Jvm, authority: String) -> Self {
-        let shell = Shell::Own(Arc::default());
+        let shell = match jvm.realm() {
+            Some(_) => Shell::Own(Arc::default()),
+            None => Shell::Shared { name: keeper::SHARED, lease: Arc::default() },
+        };
         Self { jvm, authority, shell }
     }
 
-    /// The same, with the shell that this file announces.
-    pub(super) fn with_shell_in(jvm: Jvm, authority: String, announcement: PathBuf) -> Self {
-        Self { jvm, authority, shell: Shell::Announced(announcement) }
-    }
-
-    pub(super) async fn start_shell(&self) -> Result<ShellServer, Error> {
-        ShellServer::start(&self.jvm, &self.conf_dir().with_file_name("shell.log")).await
+    /// The same with the shell of this name.
+    pub(super) fn with_shell(self, name: &'static str) -> Self {
+        Self { shell: Shell::Shared { name, lease: Arc::default() }, ..self }
     }
 
     async fn connect_to_shell(&self) -> Result<TcpStream, Error> {
@@ -56,16 +54,29 @@ impl HdfsClient {
                 let mut server = server.lock().await;
                 let server = match server.take_if(|server| server.still_runs().is_ok()) {
                     Some(running) => server.insert(running),
-                    None => server.insert(self.start_shell().await?),
+                    None => {
+                        let log = self.conf_dir().with_file_name("shell.log");
+                        server.insert(ShellServer::start(&self.jvm, &log).await?)
+                    }
                 };
                 shell::connect(server.address()).await
             }
-            Shell::Announced(path) => {
-                let what = format!("the HDFS shell that {} announces", path.display());
-                let connect = async || shell::connect(keeper::read::<Announcement>(path)?.shell).await;
-                Ok(wait::until(&what, START, connect).await?)
+            Shell::Shared { .. } => {
+                let connect = async || shell::connect(self.shared_shell().await?.address).await;
+                Ok(wait::until("the shared HDFS shell", START, connect).await?)
             }
         }
+    }
+
+    /// The shared shell, which has run at least a moment ago.
+    pub async fn shared_shell(&self) -> Result<ShellAnnouncement, Error> {
+        let Shell::Shared { name, lease } = &self.shell else { return Err(Error::OwnShell) };
+        Ok(lease.get_or_try_init(|| Lease::take(name)).await?.announced().await?)
+    }
+
+    async fn shell(&self, program: Program, user: &str, args: &[&str]) -> Result<Finished, Error> {
+        let command = shell::Command { conf_dir: self.conf_dir(), user, program, args };
+        shell::run(self.connect_to_shell().await?, &command).await
     }
 
     /// The directory with core-site.xml and hdfs-site.xml for this HDFS.
@@ -85,7 +96,7 @@ impl HdfsClient {
 
     /// Runs `hadoop fs ARGS` as `user`, whatever its status.
     pub async fn try_fs_shell(&self, user: &str, args: &[&str]) -> Result<Finished, Error> {
-        shell::run(self.connect_to_shell().await?, user, Program::Fs, args).await
+        self.shell(Program::Fs, user, args).await
     }
 
     /// Runs `hadoop fs ARGS` as `user` and returns its output; a status other than 0 is an error.
@@ -151,7 +162,7 @@ impl HdfsClient {
 
     /// Runs `hdfs dfsadmin ARGS` as the superuser.
     pub async fn dfs_admin(&self, args: &[&str]) -> Result<String, Error> {
-        let output = shell::run(self.connect_to_shell().await?, SUPERUSER, Program::DfsAdmin, args).await?;
+        let output = self.shell(Program::DfsAdmin, SUPERUSER, args).await?;
         succeeded("hdfs dfsadmin", args, output)
     }
 }

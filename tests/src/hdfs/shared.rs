@@ -1,6 +1,5 @@
 //! One HDFS for all tests that do not harm it.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process;
 use std::time::Duration;
@@ -8,9 +7,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::jvm::Jvm;
-use super::shell::ShellServer;
 use super::{Error, Hdfs, HdfsClient};
-use crate::keeper::{Lease, Service};
+use crate::keeper::{self, Lease, Service};
 use crate::parts::Part;
 use crate::wait;
 
@@ -28,16 +26,16 @@ impl SharedHdfs {
     /// Creating the directory proves that the HDFS works: its keeper restarts servers that have died, and the next test
     /// to join replaces a keeper that has died.
     pub async fn join(owner: &str, mode: &str) -> Result<Self, Error> {
-        Self::join_named("shared", owner, mode).await
+        Self::join_named(keeper::SHARED, owner, mode).await
     }
 
-    /// Joins the HDFS that all callers with this `name` share.
-    pub async fn join_named(name: &str, owner: &str, mode: &str) -> Result<Self, Error> {
+    /// Joins the HDFS, and the shell, that all callers with this `name` share.
+    pub async fn join_named(name: &'static str, owner: &str, mode: &str) -> Result<Self, Error> {
         let lease = Lease::take(name).await?;
         let directory = format!("/test/{:016x}", fastrand::u64(..));
         let what = format!("the shared HDFS; its keeper's log is {}", lease.log().display());
         let client = wait::until(&what, START, async || {
-            let client = client(&lease).await?;
+            let client = client(&lease).await?.with_shell(name);
             client.make_directory(&directory, owner, mode).await?;
             Ok::<_, Error>(client)
         })
@@ -58,11 +56,6 @@ impl SharedHdfs {
         &self.directory
     }
 
-    /// The current address of its `hadoop fs` server.
-    pub fn shell_address(&self) -> Result<SocketAddr, Error> {
-        Ok(self.lease.announcement()?.shell)
-    }
-
     /// The keeper's process and those of its servers, for tests that kill them.
     pub fn processes(&self) -> Result<Processes, Error> {
         Ok(self.lease.announcement()?.processes)
@@ -72,7 +65,7 @@ impl SharedHdfs {
 async fn client(lease: &Lease<KeptHdfs>) -> Result<HdfsClient, Error> {
     let announced = lease.announced().await?;
     let jvm = Jvm::new(Part::hadoop()?, announced.conf_dir);
-    Ok(HdfsClient::with_shell_in(jvm, announced.authority, lease.announcement_path()))
+    Ok(HdfsClient::new(jvm, announced.authority))
 }
 
 /// The process ids of a shared HDFS.
@@ -81,7 +74,6 @@ pub struct Processes {
     pub keeper: u32,
     pub namenode: u32,
     pub datanode: u32,
-    pub shell: u32,
 }
 
 /// What a keeper announces of its HDFS.
@@ -89,17 +81,12 @@ pub struct Processes {
 pub struct Announcement {
     authority: String,
     conf_dir: PathBuf,
-    pub(super) shell: SocketAddr,
     processes: Processes,
 }
 
 /// The HDFS as its keeper has it.
 #[derive(Debug)]
-pub struct KeptHdfs {
-    // Fields drop in this order: the shell ends before its log's directory goes.
-    shell: ShellServer,
-    hdfs: Hdfs,
-}
+pub struct KeptHdfs(Hdfs);
 
 impl Service for KeptHdfs {
     const KIND: &'static str = "hdfs";
@@ -107,33 +94,24 @@ impl Service for KeptHdfs {
     type Error = Error;
 
     async fn start() -> Result<Self, Error> {
-        let hdfs = Hdfs::start().await?;
-        Ok(Self { shell: hdfs.start_shell().await?, hdfs })
+        Hdfs::start().await.map(Self)
     }
 
     fn announcement(&self) -> Announcement {
-        let Self { shell, hdfs } = self;
+        let Self(hdfs) = self;
         Announcement {
             authority: hdfs.client().authority().to_owned(),
             conf_dir: hdfs.client().conf_dir().to_owned(),
-            shell: shell.address(),
             processes: Processes {
                 keeper: process::id(),
                 namenode: hdfs.namenode_process().unwrap_or_default(),
                 datanode: hdfs.datanode_process().unwrap_or_default(),
-                shell: shell.process_id().unwrap_or_default(),
             },
         }
     }
 
     async fn restart_ended(&mut self) -> Result<bool, Error> {
-        let mut restarted = self.hdfs.restart_ended().await?;
-        if let Err(ended) = self.shell.still_runs() {
-            eprintln!("{ended}");
-            self.shell = self.hdfs.start_shell().await?;
-            restarted = true;
-        }
-        Ok(restarted)
+        self.0.restart_ended().await
     }
 }
 

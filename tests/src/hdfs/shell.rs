@@ -1,18 +1,23 @@
 //! `hadoop fs` and `hdfs dfsadmin` without starting a JVM for each command: one process that runs Hadoop's own shells on
-//! request.
+//! request, for all HDFS of a run that have no Kerberos.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::conf::{self, Differences};
 use super::jvm::Jvm;
 use super::{Error, SUPERUSER};
+use crate::keeper::Service;
+use crate::parts::Part;
 use crate::process::{self, Finished, Pipes, Server};
+use crate::scratch;
 
 /// The running process; it ends when dropped.
 #[derive(Debug)]
@@ -49,6 +54,53 @@ impl ShellServer {
     }
 }
 
+/// The one that is kept for all.
+#[derive(Debug)]
+pub struct KeptShell {
+    // Fields drop in this order: the server ends before its files go.
+    shell: ShellServer,
+    jvm: Jvm,
+    log: PathBuf,
+    _home: scratch::Directory,
+}
+
+/// Where the kept one is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShellAnnouncement {
+    pub address: SocketAddr,
+    pub process: u32,
+    pub keeper: u32,
+}
+
+impl Service for KeptShell {
+    const KIND: &'static str = "hdfs-shell";
+    type Announcement = ShellAnnouncement;
+    type Error = Error;
+
+    async fn start() -> Result<Self, Error> {
+        let home = scratch::directory("hdfs-shell")?;
+        // Every command names the file system that it is for.
+        let jvm = Jvm::new(Part::hadoop()?, conf::write(home.path(), &Differences::default())?);
+        let log = home.path().join("shell.log");
+        Ok(Self { shell: ShellServer::start(&jvm, &log).await?, jvm, log, _home: home })
+    }
+
+    fn announcement(&self) -> ShellAnnouncement {
+        ShellAnnouncement {
+            address: self.shell.address(),
+            process: self.shell.process_id().unwrap_or_default(),
+            keeper: std::process::id(),
+        }
+    }
+
+    async fn restart_ended(&mut self) -> Result<bool, Error> {
+        let Err(ended) = self.shell.still_runs() else { return Ok(false) };
+        eprintln!("{ended}");
+        self.shell = ShellServer::start(&self.jvm, &self.log).await?;
+        Ok(true)
+    }
+}
+
 pub(super) async fn connect(shell: SocketAddr) -> Result<TcpStream, Error> {
     TcpStream::connect(shell).await.map_err(failed)
 }
@@ -69,14 +121,20 @@ impl Program {
     }
 }
 
-/// Runs `program ARGS` as `user` on the server at the other end of `stream`.
-pub(super) async fn run(
-    mut stream: TcpStream,
-    user: &str,
-    program: Program,
-    args: &[&str],
-) -> Result<Finished, Error> {
-    let request = format!("{}\n", json!({ "user": user, "program": program.name(), "args": args }));
+/// A command for the HDFS that this directory configures.
+#[derive(Debug)]
+pub(super) struct Command<'a> {
+    pub conf_dir: &'a Path,
+    pub user: &'a str,
+    pub program: Program,
+    pub args: &'a [&'a str],
+}
+
+/// Runs the command on the server at the other end of `stream`.
+pub(super) async fn run(mut stream: TcpStream, command: &Command<'_>) -> Result<Finished, Error> {
+    let Command { conf_dir, user, program, args } = command;
+    let request = json!({ "conf": conf_dir, "user": user, "program": program.name(), "args": args });
+    let request = format!("{request}\n");
     let exchange = async {
         stream.write_all(request.as_bytes()).await?;
         let mut answer = Vec::new();

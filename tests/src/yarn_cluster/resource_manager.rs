@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::Error;
 use super::conf::{self, Addresses};
 use crate::hdfs::{HdfsClient, Jvm, SharedHdfs};
-use crate::keeper::{Lease, Service};
+use crate::keeper::{self, Lease, Service};
 use crate::kerberos::Realm;
 use crate::parts::Part;
 use crate::ports::Port;
@@ -105,7 +105,7 @@ impl Manager {
     }
 
     pub(super) async fn shared() -> Result<Self, Error> {
-        let lease = Lease::take("shared").await?;
+        let lease = Lease::take(keeper::SHARED).await?;
         Ok(Self::Shared { addresses: lease.announced().await?, _lease: lease })
     }
 
