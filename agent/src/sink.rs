@@ -8,10 +8,10 @@ use std::pin::Pin;
 use domain::check::Access;
 use domain::cluster::NodeNote;
 use domain::documents::Document;
+use domain::documents::SinkKind;
 use domain::documents::plan::{Found, Plan};
 use domain::problem::Problem;
 use domain::refresh::LockHolder;
-use domain::status::SinkKind;
 
 /// Decides what to change, given what was found.
 pub type Planner = Box<dyn Fn(&Found) -> Plan + Send + Sync>;

@@ -1,17 +1,17 @@
-//! The published document, which anyone may write: read, judged, merged and rendered, it is settled after one plan.
+//! The published document, which anyone may write: read, checked, merged and rendered, it is settled after one plan.
 
 #![no_main]
 
 use domain::credentials::Credentials;
 use domain::documents::plan::{Attributes, Found, Plan, published};
-use domain::documents::{Contents, Document, Judgement, PublishedDocument};
-use domain::status::SinkKind;
+use domain::documents::{Contents, Document, MergeContext, PublishedDocument};
+use domain::documents::SinkKind;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
     let file = |document| Found::File { document, attributes: Attributes::AS_SET };
     let found = file(Document::new(bytes.to_vec()));
-    let by = Judgement::default();
+    let by = MergeContext::default();
     let plan = |found: &Found| published(found, &Credentials::new(), "node-1", &by);
     if let Plan::Replace { document, .. } = plan(&found) {
         let (_, error) = PublishedDocument::read(&document);

@@ -106,13 +106,13 @@ fn without_brackets(shape: &str) -> String {
 /// The exit code on a node where an agent runs, but neither YARN nor Spark; `None` for what does not end, and for `try`,
 /// which the launches run on an engine of their own.
 fn expected_code(arguments: &[&str]) -> Option<i32> {
-    let judges_files = |word: &&str| ["--executor-cfg", "--emr-config"].contains(word);
+    let checks_files = |word: &&str| ["--executor-cfg", "--emr-config"].contains(word);
     match arguments {
         ["run" | "try", ..] | ["status", "--watch", ..] => None,
         [.., "--help"] => Some(0),
         // No launch works without the NodeManager's group.
         ["submit", ..] => Some(1),
-        ["check", options @ ..] => Some(i32::from(!options.iter().any(judges_files))),
+        ["check", options @ ..] => Some(i32::from(!options.iter().any(checks_files))),
         // No ResourceManager is named.
         ["cluster", ..] => Some(3),
         _ => Some(0),

@@ -113,7 +113,7 @@ fn codes(output: &Output) -> Outcome<Vec<(String, Option<u64>)>> {
 }
 
 #[test]
-fn spark_properties_are_judged_beside_the_files() -> Outcome {
+fn spark_properties_are_checked_beside_the_files() -> Outcome {
     let machine = Machine::node()?;
     machine.write("spark-defaults.conf", DEFAULTS)?;
     let (defaults, cfg) = (machine.text("spark-defaults.conf"), machine.text("conf/container-executor.cfg"));
@@ -137,7 +137,7 @@ fn spark_properties_are_judged_beside_the_files() -> Outcome {
 }
 
 #[test]
-fn commands_are_judged_with_their_properties_file() -> Outcome {
+fn commands_are_checked_with_their_properties_file() -> Outcome {
     let machine = Machine::node()?;
     machine.write("job.conf", DEFAULTS)?;
     let cfg = machine.text("conf/container-executor.cfg");
@@ -148,9 +148,9 @@ fn commands_are_judged_with_their_properties_file() -> Outcome {
             format!(" --conf {variable}_TYPE=docker --conf {variable}_DOCKER_IMAGE={IMAGE}")
         })
         .concat();
-    let judged = check(&format!("spark-submit --deploy-mode cluster{sound} main.py --conf x"))?;
-    assert_eq!((judged.status.code(), codes(&judged)?), (Some(0), vec![]), "{}", said(&judged));
-    let report: Value = serde_json::from_slice(&judged.stdout)?;
+    let checked = check(&format!("spark-submit --deploy-mode cluster{sound} main.py --conf x"))?;
+    assert_eq!((checked.status.code(), codes(&checked)?), (Some(0), vec![]), "{}", said(&checked));
+    let report: Value = serde_json::from_slice(&checked.stdout)?;
     assert_eq!(report["images"][0]["image"], IMAGE);
     let of_file = check(&format!("spark-submit --properties-file {} main.py", machine.text("job.conf")))?;
     assert!(codes(&of_file)?.contains(&("image-invalid".to_owned(), Some(3))));
@@ -202,7 +202,7 @@ fn submit_runs_what_is_sound_and_nothing_else() -> Outcome {
 }
 
 #[test]
-fn submit_runs_nothing_that_it_cannot_judge() -> Outcome {
+fn submit_runs_nothing_that_it_cannot_check() -> Outcome {
     let machine = Machine::new()?;
     let spark = machine.text("spark-submit");
     // The published file is on an HDFS that is not there.

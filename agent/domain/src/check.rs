@@ -8,6 +8,7 @@ mod docker_name;
 mod emr;
 mod executor;
 mod image;
+mod image_context;
 mod image_mounts;
 mod inputs;
 mod job;
@@ -18,10 +19,12 @@ mod registries;
 mod registry_answer;
 mod release;
 mod report;
+mod request;
 mod spark;
 mod values;
 mod yarn;
 mod yarn_keys;
+mod yarn_settings;
 
 use hadoop_rules::executor_config::ExecutorConfig;
 use hadoop_rules::trust::{self, Container};
@@ -36,8 +39,8 @@ pub use client_config::{NM_USER, closed_to_node_manager, open_directory};
 pub use image::entry_host;
 pub use inputs::{
     Access, Account, AwsAnswer, AwsOutcome, ClientConfig, Content, DataRoot, DockerEngine, EmrNode, Inputs,
-    Machine, NodeDockerConfig, NodeInputs, Permissions, Propagation, Request, SiteContent, SiteFile,
-    TextAlone, TextFile,
+    Machine, NodeDockerConfig, NodeInputs, Permissions, Propagation, SiteContent, SiteFile, TextAlone,
+    TextFile,
 };
 pub use node::docker_program;
 pub use registry_answer::{
@@ -46,9 +49,10 @@ pub use registry_answer::{
 pub use release::{HadoopVersion, is_release};
 pub use report::{
     CredentialReport, DockerConfigReport, DockerReport, ExecutorCfgReport, ImageCredential, ImageReport,
-    MountReport, ParseErrorReport, Report, RulesName,
+    MountReport, ParseErrorReport, Report, RulesName, Unknown,
 };
-pub use spark::{SparkProperties, SparkProperty};
+pub use request::Request;
+pub use spark::SparkProperties;
 
 /// Checks everything that was read.
 pub fn run(inputs: &Inputs<'_>) -> Report {
@@ -67,15 +71,15 @@ pub fn run(inputs: &Inputs<'_>) -> Report {
         emr: None,
         request: request(inputs, spark),
     };
-    let judged = match &emr {
+    let checked = match &emr {
         Some(emr) if subjects.executor_cfg.is_none() => {
             subjects.executor_cfg = Some(&emr.files.executor_cfg);
             subjects.yarn_site = subjects.yarn_site.or(emr.files.yarn_site.as_ref());
             subjects.emr = Some(emr);
-            judge(&subjects, inputs, &mut found)
+            check_subjects(&subjects, inputs, &mut found)
         }
         Some(emr) => {
-            // The images are judged by the file that is there.
+            // The images are checked by the file that is there.
             let of_emr = Subjects {
                 executor_cfg: Some(&emr.files.executor_cfg),
                 yarn_site: emr.files.yarn_site.as_ref(),
@@ -85,10 +89,10 @@ pub fn run(inputs: &Inputs<'_>) -> Report {
                 emr: Some(emr),
                 request: Request::default(),
             };
-            judge(&of_emr, inputs, &mut found);
-            judge(&subjects, inputs, &mut found)
+            check_subjects(&of_emr, inputs, &mut found);
+            check_subjects(&subjects, inputs, &mut found)
         }
-        None => judge(&subjects, inputs, &mut found),
+        None => check_subjects(&subjects, inputs, &mut found),
     };
     let mut findings = found.into_sorted();
     if let Some(emr) = &emr {
@@ -106,19 +110,19 @@ pub fn run(inputs: &Inputs<'_>) -> Report {
     Report {
         rules: RulesName(inputs.hadoop.rules),
         // What EMR would write does not exist as a file.
-        executor_cfg: inputs.executor_cfg.as_ref().and(judged.executor_cfg),
-        docker_config: judged.docker_config,
+        executor_cfg: inputs.executor_cfg.as_ref().and(checked.executor_cfg),
+        docker_config: checked.docker_config,
         docker: inputs.node.as_ref().and_then(|node| node.docker.as_ref()).and_then(DockerReport::of),
-        not_judged: not_judged(inputs, emr.as_ref(), !judged.images.is_empty()),
-        images: judged.images,
+        not_checked: not_checked(inputs, emr.as_ref(), !checked.images.is_empty()),
+        images: checked.images,
         findings,
         unread: emr_unread || unread(inputs),
         runs_containers,
     }
 }
 
-/// What was not looked at; `asks` if launches of images are to be judged.
-fn not_judged(inputs: &Inputs<'_>, emr: Option<&EmrConfig>, asks: bool) -> Vec<String> {
+/// What was not looked at; `asks` if launches of images are to be checked.
+fn not_checked(inputs: &Inputs<'_>, emr: Option<&EmrConfig>, asks: bool) -> Vec<String> {
     let mut parts: Vec<&str> = Vec::new();
     if inputs.executor_cfg.is_none() && emr.is_none() {
         parts.push("container-executor.cfg");
@@ -136,12 +140,12 @@ fn not_judged(inputs: &Inputs<'_>, emr: Option<&EmrConfig>, asks: bool) -> Vec<S
     let mut parts: Vec<String> = parts.into_iter().map(str::to_owned).collect();
     if let Some(emr) = emr {
         parts.push("what EMR sets by itself, assumed to be as seen on its clusters".to_owned());
-        parts.extend(emr.not_judged.iter().cloned());
+        parts.extend(emr.not_checked.iter().cloned());
     }
     parts
 }
 
-/// Whether a file that was named could not be read. On a node, that files are missing is what there is to judge.
+/// Whether a file that was named could not be read. On a node, that files are missing is what there is to check.
 fn unread(inputs: &Inputs<'_>) -> bool {
     let is_unread = |file: &TextFile| file.bytes().is_none();
     let site = inputs.yarn_site.as_ref().is_some_and(|site| {
@@ -159,7 +163,7 @@ fn rules_assumed() -> Finding {
     ))
 }
 
-/// What is judged together.
+/// What is checked together.
 struct Subjects<'s> {
     executor_cfg: Option<&'s TextFile>,
     yarn_site: Option<&'s SiteFile>,
@@ -171,13 +175,13 @@ struct Subjects<'s> {
     request: Request,
 }
 
-struct Judged {
+struct Checked {
     executor_cfg: Option<ExecutorCfgReport>,
     docker_config: Option<DockerConfigReport>,
     images: Vec<ImageReport>,
 }
 
-fn judge(subjects: &Subjects<'_>, inputs: &Inputs<'_>, found: &mut Findings) -> Judged {
+fn check_subjects(subjects: &Subjects<'_>, inputs: &Inputs<'_>, found: &mut Findings) -> Checked {
     let request = &subjects.request;
     let executor_cfg = subjects.executor_cfg.map(|file| executor::check(file, inputs, found));
     let config = executor_cfg.as_ref().and_then(ExecutorCfgReport::examined);
@@ -220,7 +224,7 @@ fn judge(subjects: &Subjects<'_>, inputs: &Inputs<'_>, found: &mut Findings) -> 
     found.append(of_job);
     found.append(of_client_config);
     let mut of_images = Findings::default();
-    let context = image::Context {
+    let context = image_context::Context {
         inputs,
         request,
         executor_cfg: executor_cfg.as_ref(),
@@ -248,7 +252,7 @@ fn judge(subjects: &Subjects<'_>, inputs: &Inputs<'_>, found: &mut Findings) -> 
         images.extend(report.filter(|_| is_asked_for));
     }
     found.append(of_images);
-    Judged { executor_cfg, docker_config, images }
+    Checked { executor_cfg, docker_config, images }
 }
 
 /// Whether it matters only where an image is to be pulled, and so is found for each image again.
@@ -258,9 +262,9 @@ fn depends_on_image(finding: &Finding) -> bool {
 
 /// Whether nothing launches because of an error, whatever the image.
 fn ends_all_launches(finding: &Finding) -> bool {
-    let is_judged = finding.code != codes::EMR_CONFIG_UNREADABLE;
+    let is_checked = finding.code != codes::EMR_CONFIG_UNREADABLE;
     matches!(finding.effect, Effect::NodeLaunchesFail | Effect::ClusterCreationFails)
-        || finding.code.subject == Subject::EmrConfiguration && is_judged
+        || finding.code.subject == Subject::EmrConfiguration && is_checked
 }
 
 /// The release that an EMR configuration names for its cluster, if it names one.

@@ -8,5 +8,5 @@ mod tokens;
 
 pub use knowledge::{Audience, Knowledge, ProbeTask};
 pub use lock_state::LockState;
-pub use probes::{Probe, ProbeResult, Probes, Rejections, Verdict};
+pub use probes::{Probe, ProbeResult, Probes, Verdict};
 pub use tokens::{Attempts, LockHolder, LockWait, Proof, Tokens};

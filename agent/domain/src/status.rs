@@ -10,7 +10,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp, Unit};
 
 use crate::credentials::{EntryName, TokenScope};
-use crate::documents::{Held, Publication};
+use crate::documents::{Held, Publication, SinkKind};
 use crate::findings::Finding;
 use crate::problem::Problem;
 use crate::refresh::{LockWait, ProbeResult, Proof};
@@ -108,13 +108,6 @@ pub struct SinkStatus {
     /// Names of the other entries, as others wrote them.
     pub strangers: Vec<String>,
     pub publication: Option<Publication>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum SinkKind {
-    Local,
-    Hdfs,
 }
 
 /// Whether Hadoop would take container-executor.cfg.
@@ -312,16 +305,6 @@ impl StaticStatus {
     fn fault(&self) -> Option<String> {
         let error = self.error.as_ref().filter(|_| self.names.is_empty());
         error.map(|error| error.message.clone())
-    }
-}
-
-impl SinkKind {
-    /// The word that status, metrics and the log use.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            SinkKind::Local => "local",
-            SinkKind::Hdfs => "hdfs",
-        }
     }
 }
 

@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 use domain::check::{
     self, Access, Account, AwsAnswer, AwsOutcome, ClientConfig, Content, DataRoot, DockerEngine,
     HadoopVersion, ImageDetails, Inputs, Machine, NodeDockerConfig, NodeInputs, Permissions, Propagation,
-    RegistryAnswer, Report, Request, SiteContent, SiteFile, SparkProperties, SparkProperty, TextAlone,
-    TextFile,
+    RegistryAnswer, Report, Request, SiteContent, SiteFile, SparkProperties, TextAlone, TextFile,
 };
 use domain::credentials::TokenScope;
 use domain::documents::PublishedPath;
+use domain::emr::properties::SparkProperty;
 use domain::findings::{self, Action, Effect, Finding, Fix, Severity, Subject, codes};
 use domain::registry::EcrRegistry;
 use domain::status::ExecutorCfg;

@@ -33,7 +33,7 @@ fn site(name: &str) -> SiteFile {
     SiteFile { path: name.to_owned(), content }
 }
 
-/// Files by their endings, judged by themselves.
+/// Files by their endings, checked by themselves.
 fn check(rules: Rules, files: &[&str], images: &[String], mounts: &[&str]) -> Report {
     let named = |ending: &str| files.iter().find(|name| name.ends_with(ending));
     let request = Request {
@@ -179,7 +179,7 @@ fn hadoops_own_template_has_no_warning() {
 }
 
 #[test]
-fn users_are_judged_as_far_as_a_file_tells() {
+fn users_are_checked_as_far_as_a_file_tells() {
     let image = format!("{EU}/app:1");
     let check = |user: &str, expected: Option<bool>| {
         let inputs = Inputs {

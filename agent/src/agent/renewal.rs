@@ -3,8 +3,8 @@
 //! A token that another node published is as good as one's own once this node's registry accepts it. So the nodes take
 //! turns renewing it under the refresh lock, and a cluster of any size makes no more calls than one node.
 
-use domain::credentials::{Token, TokenScope};
-use domain::refresh::schedule::{Coordination, Renewal, lock_patience, lock_wait};
+use domain::credentials::{Renewal, Token, TokenScope};
+use domain::refresh::schedule::{Coordination, lock_patience, lock_wait};
 use domain::refresh::{Probe, ProbeResult, ProbeTask};
 use domain::registry::HostName;
 use domain::settings::RegistrySettings;

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use domain::credentials::{Credentials, EntryName, Secret, StaticCredentials};
+use domain::documents::SinkKind;
 use domain::documents::plan::{self, Found, Plan};
-use domain::documents::{Contents, Judgement, Keep, PublishedDocument};
+use domain::documents::{Contents, Keep, MergeContext, PublishedDocument};
 use domain::problem::Problem;
 use domain::refresh::Audience;
 use domain::settings::RegistrySettings;
-use domain::status::{SinkKind, SinkStatus};
+use domain::status::SinkStatus;
 use domain::time::Moment;
 
 use super::{Agent, PassContext, PassReport, Wake};
@@ -239,7 +240,7 @@ impl Agent {
             Which::Local(_) => Box::new(move |found: &Found| -> Plan { plan::local(found, &wanted) }),
             Which::Published => {
                 let node = self.state.node.clone();
-                let by = Judgement {
+                let by = MergeContext {
                     renewal: self.renewal(),
                     now: self.server_now(),
                     rejections: self.state.knowledge().rejections(),

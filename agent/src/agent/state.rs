@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use domain::check::AwsOutcome;
 use domain::cluster::Notes;
-use domain::credentials::{EntryName, StaticCredentials, TokenScope};
+use domain::credentials::{EntryName, Renewal, StaticCredentials, TokenScope};
 use domain::findings::Finding;
 use domain::problem::Problem;
-use domain::refresh::schedule::{Coordination, Renewal, jitter_fraction};
+use domain::refresh::schedule::{Coordination, jitter_fraction};
 use domain::refresh::{Knowledge, Probes, Tokens, Verdict};
 use domain::registry::{EcrRegistry, HostName};
 use domain::settings::{RegistrySettings, Settings};

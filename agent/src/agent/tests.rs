@@ -17,13 +17,14 @@ use domain::cluster::NodeNote;
 use domain::credentials::{
     Credentials, EntryName, Origin, Principal, Secret, StaticCredentials, Token, TokenScope,
 };
+use domain::documents::SinkKind;
 use domain::documents::plan::{Attributes, Found, Plan};
 use domain::documents::{Document, PublishedDocument};
 use domain::problem::Problem;
 use domain::refresh::{LockHolder, Probe, ProbeResult};
 use domain::registry::HostName;
 use domain::settings::Settings;
-use domain::status::{SinkKind, StatusReport};
+use domain::status::StatusReport;
 use domain::time::Moment;
 use hadoop_rules::Rules;
 use jiff::{SignedDuration, Timestamp};

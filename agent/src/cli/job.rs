@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use domain::check::{
-    self, Content, EmrNode, HadoopVersion, Inputs, Machine, NodeInputs, Report, SparkProperties,
-    SparkProperty, TextAlone,
+    self, Content, EmrNode, HadoopVersion, Inputs, Machine, NodeInputs, Report, SparkProperties, TextAlone,
 };
 use domain::emr::properties;
+use domain::emr::properties::SparkProperty;
 use domain::emr::spark_submit::{CommandError, SparkSubmit};
 use domain::emr::submission::Submission;
 use domain::findings::Severity;
@@ -45,7 +45,7 @@ pub(super) enum SparkError {
     Unreadable(String, String),
     #[error("{0} is not UTF-8")]
     NotText(String),
-    #[error("cannot judge --submit")]
+    #[error("cannot check --submit")]
     Command(#[from] CommandError),
 }
 
@@ -75,7 +75,7 @@ impl SparkOptions {
 }
 
 impl Job {
-    /// Adds the job to what is judged.
+    /// Adds the job to what is checked.
     pub(super) fn join(self, inputs: &mut Inputs<'_>) {
         inputs.request.user = inputs.request.user.take().or(self.user);
         inputs.spark = Some(self.properties);
@@ -228,7 +228,7 @@ pub(super) fn check(settings: &Settings, submission: &Submission, files: Files<'
     if !is_node(&inputs) {
         leave_node_out(&mut inputs);
     }
-    online::judge(settings, inputs, None, true)
+    online::check(settings, inputs, None, true)
 }
 
 /// Prints errors and warnings, and what is not known of the images.

@@ -138,7 +138,7 @@ fn versions(settings: &Settings) -> Result<String, String> {
 /// What `check --offline` finds.
 fn findings(settings: &Settings) -> Result<String, String> {
     let inputs = node_inputs(settings, Timestamp::now());
-    match online::judge(settings, inputs, None, true) {
+    match online::check(settings, inputs, None, true) {
         Ok(report) => json_of(&report),
         Err(Exit::Failed(error) | Exit::Usage(error)) => Err(chain(error.as_ref())),
         Err(Exit::Settings(error)) => Err(error_text(&error)),

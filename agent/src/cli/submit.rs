@@ -26,7 +26,7 @@ pub(super) struct Options {
     config: ConfigOption,
     #[command(flatten)]
     job: JobOptions,
-    /// Call neither AWS nor the registries; what they would say is not judged
+    /// Call neither AWS nor the registries; what they would say is not checked
     #[arg(long)]
     offline: bool,
     /// The command, as in -- spark-submit --deploy-mode cluster main.py
@@ -60,7 +60,7 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
     if !is_node {
         job::leave_node_out(&mut inputs);
     }
-    let report = online::judge(&settings, inputs, None, options.offline)?;
+    let report = online::check(&settings, inputs, None, options.offline)?;
     job::warn(&report);
     if report.failed() {
         return Ok(nothing_runs(FAILURE));
@@ -84,7 +84,7 @@ fn left_open(report: &Report, is_whole: bool) -> Vec<String> {
     let mut open: Vec<String> = findings.map(|finding| finding.message.clone()).collect();
     if is_whole {
         let images = report.images.iter().filter(|image| image.would_launch.is_none());
-        open.extend(images.flat_map(|image| image.unknown.clone()));
+        open.extend(images.flat_map(|image| image.unknown.iter().map(ToString::to_string)));
     }
     open.dedup();
     open

@@ -101,9 +101,9 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
     });
     runtime.shutdown_background();
     let mut trial = trial;
-    if let Some(judged) = check::run(&inputs).images.first() {
-        trial.would_launch = judged.would_launch;
-        trial.reasons = judged.reasons.clone();
+    if let Some(checked) = check::run(&inputs).images.first() {
+        trial.would_launch = checked.would_launch;
+        trial.reasons = checked.reasons.clone();
     }
     if options.json {
         output::print_json(&trial)?;

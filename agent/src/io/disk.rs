@@ -13,10 +13,10 @@ use std::pin::Pin;
 use std::time::{Duration, SystemTime};
 
 use domain::documents::Document;
+use domain::documents::SinkKind;
 use domain::documents::plan::{Attributes, Found};
 use domain::problem::Problem;
 use domain::settings::{DockerConfigSettings, Mode, Owner};
-use domain::status::SinkKind;
 use nix::unistd::{Gid, Group, Uid, User, fchown};
 use thiserror::Error;
 

@@ -18,10 +18,10 @@ use std::time::{Duration, Instant};
 
 use domain::check::Access;
 use domain::cluster::{NodeNote, Word};
+use domain::documents::SinkKind;
 use domain::problem::Problem;
 use domain::refresh::LockState;
 use domain::settings::{Deadlines, PublishedSettings};
-use domain::status::SinkKind;
 
 use tokio::sync::oneshot;
 

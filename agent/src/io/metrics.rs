@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use domain::documents::SinkKind;
 use domain::documents::plan::Drift;
 use domain::findings::Severity;
-use domain::status::{CheckId, SinkKind, StatusReport};
+use domain::status::{CheckId, StatusReport};
 use jiff::Timestamp;
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{

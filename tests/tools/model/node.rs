@@ -6,8 +6,8 @@ use std::hash::{Hash, Hasher};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use domain::credentials::{Credentials, EntryName, Secret, TokenScope};
-use domain::refresh::schedule::{Coordination, Renewal};
+use domain::credentials::{Credentials, EntryName, Renewal, Secret, TokenScope};
+use domain::refresh::schedule::Coordination;
 use domain::refresh::{Knowledge, LockState, ProbeResult, Probes, Proof, Tokens};
 use domain::registry::EcrRegistry;
 use domain::settings::RegistrySettings;

@@ -11,12 +11,12 @@ use domain::check::{self, Access, AwsOutcome, Content, DockerEngine, HadoopVersi
 use domain::cluster::NodeNote;
 use domain::credentials::{Credentials, Origin, Principal, Secret, StaticCredentials, Token, TokenScope};
 use domain::documents::Document;
+use domain::documents::SinkKind;
 use domain::documents::plan::{Attributes, Found, Plan};
 use domain::problem::Problem;
 use domain::refresh::{LockHolder, LockState, Probe, ProbeResult};
 use domain::registry::HostName;
 use domain::settings::Settings;
-use domain::status::SinkKind;
 use domain::time::Moment;
 use emr_ecr_agent::agent::{Agent, Call, Fetched, Parts, RegistryProbe, TokenSource, Wake, World};
 use emr_ecr_agent::io::metrics::Metrics;

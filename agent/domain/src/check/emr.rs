@@ -1,5 +1,5 @@
 //! A cluster that is to be made: what EMR will write from its configuration into container-executor.cfg and
-//! yarn-site.xml, and what its defaults set for Spark, to be judged as if it were already written.
+//! yarn-site.xml, and what its defaults set for Spark, to be checked as if it were already written.
 
 mod cluster;
 mod document;
@@ -14,7 +14,7 @@ use self::cluster::{CORE_SITE, EXECUTOR, HDFS_SITE, SPARK_DEFAULTS, YARN_SITE, n
 use self::shape::{Classification, Cluster, Property};
 use super::inputs::{Content, TextFile};
 use super::registries::is_unresolved;
-use super::yarn::DEFAULT_IMAGE_KEY;
+use super::yarn_settings::DEFAULT_IMAGE_KEY;
 use crate::findings::{Finding, Findings, Fix, codes};
 
 /// A configuration that could be read.
@@ -23,7 +23,7 @@ pub(super) struct EmrConfig {
     pub release: Option<String>,
     /// What trust depends on and the file does not say.
     pub unresolved: Vec<Unresolved>,
-    pub not_judged: Vec<String>,
+    pub not_checked: Vec<String>,
 }
 
 /// An entry of a list of registries that is not known yet.
@@ -66,7 +66,7 @@ pub(super) fn read(file: &TextFile, found: &mut Findings) -> Option<EmrConfig> {
     check_hdfs(path, &cluster, found);
     let unresolved = check_unresolved(path, &cluster, found);
     let files = Files::of(path, &cluster);
-    Some(EmrConfig { files, release: cluster.release, unresolved, not_judged: cluster.not_judged })
+    Some(EmrConfig { files, release: cluster.release, unresolved, not_checked: cluster.not_checked })
 }
 
 fn sections(cluster: &Cluster) -> impl Iterator<Item = &Classification> {

@@ -5,48 +5,32 @@ use hadoop_rules::executor_config::{
 };
 use hadoop_rules::image_name;
 use hadoop_rules::launch::{self, DockerAccess, Host, LaunchCommand};
-use hadoop_rules::mounts::{Paths, RequestedMount};
+use hadoop_rules::mounts::Paths;
 use hadoop_rules::trust::{self, Container, PrivilegedRefusal, PrivilegedRequest};
 
 use super::docker_name;
 use super::emr::Unresolved;
-use super::image_mounts::{check_mounts, commands};
-use super::inputs::{Inputs, Machine, Request};
+use super::image_context::Context;
+use super::image_mounts::check_mounts;
+use super::inputs::Machine;
 use super::job;
 use super::launch::{Defaults, has_docker_section, overlong_mount_list};
 use super::registries::{is_unresolved, with_entry};
-use super::report::{DockerConfigReport, ExecutorCfgReport, ImageCredential, ImageReport, MountReport};
-use super::yarn::YarnSettings;
+use super::report::{
+    DockerConfigReport, ExecutorCfgReport, ImageCredential, ImageReport, MountReport, Unknown,
+};
+use super::request::Request;
 use crate::findings::{Finding, Findings, Fix, codes};
 use crate::registry::{EcrRegistry, Service};
 
 pub(super) const DOCKER_HUB: &str = "docker.io";
 const DOCKER_HUB_KEY: &str = "index.docker.io";
 
-/// What the images are checked against.
-pub(super) struct Context<'c> {
-    pub inputs: &'c Inputs<'c>,
-    pub request: &'c Request,
-    pub executor_cfg: Option<&'c ExecutorCfgReport>,
-    pub settings: Option<&'c YarnSettings>,
-    pub docker_config: Option<&'c DockerConfigReport>,
-    /// The job's mounts as the NodeManager passes them on; `None` if that is not to be judged, or it does not.
-    pub mounts: Option<&'c [RequestedMount]>,
-    /// Whether all this is of a cluster that is to be made.
-    pub is_future: bool,
-    /// Entries of the trusted list that are not known yet.
-    pub unresolved: &'c [Unresolved],
-    /// Why no image launches as the job asks for it.
-    pub reasons: &'c [String],
-    /// What else the launches depend on.
-    pub unknown: &'c [String],
-}
-
 pub(super) fn check(context: &Context<'_>, found: &mut Findings) -> Vec<ImageReport> {
     check_all(context, &context.request.images, found)
 }
 
-/// Judges the image of jobs that name none: by its name and by trust, and if it `is_asked_for` by all else too.
+/// Checks the image of jobs that name none: by its name and by trust, and if it `is_asked_for` by all else too.
 pub(super) fn check_default(
     context: &Context<'_>,
     image: &str,
@@ -73,7 +57,7 @@ fn check_all(context: &Context<'_>, images: &[Vec<u8>], found: &mut Findings) ->
         let mut own = Findings::default();
         let mut report = check_image(context, image, &mut own);
         report.reasons.extend(own.errors().map(|finding| finding.message.clone()));
-        report.judge();
+        report.conclude();
         found.append(own);
         report
     };
@@ -94,16 +78,16 @@ fn check_image(context: &Context<'_>, image: &[u8], found: &mut Findings) -> Ima
         credential: context.docker_config.and_then(|config| credential(config, image)),
         would_launch: None,
         reasons: context.reasons.to_vec(),
-        unknown: context.unknown.to_vec(),
+        unknown: context.unknown.iter().cloned().map(Unknown::from).collect(),
     };
     if is_unresolved(image) {
-        report.unknown.push(format!("what `{}` becomes", report.image));
+        report.unknown.push(format!("what `{}` becomes", report.image).into());
         return report;
     }
     check_name(&report, image, found);
     match context.executor_cfg {
         Some(executor_cfg) => check_by_executor_cfg(context, executor_cfg, image, &mut report, found),
-        None => report.unknown.push("what container-executor.cfg says".to_owned()),
+        None => report.unknown.push(Unknown::Other("what container-executor.cfg says".to_owned())),
     }
     if report.is_updated {
         check_update(context, &report.image, found);
@@ -111,14 +95,9 @@ fn check_image(context: &Context<'_>, image: &[u8], found: &mut Findings) -> Ima
         check_credential(context, &report, found);
     }
     if report.on_node.is_some() && (report.is_updated || report.on_node == Some(false)) {
-        report.unknown.push(pull_unknown(&report.image));
+        report.unknown.push(Unknown::Pull { registry: registry_of(&report.image).to_owned() });
     }
     report
-}
-
-/// What a pull depends on, until the registry was asked.
-pub(super) fn pull_unknown(image: &str) -> String {
-    format!("whether {} gives this node the image", registry_of(image))
 }
 
 /// With image-update, the NodeManager pulls with the credentials of root's own Docker config.
@@ -250,22 +229,22 @@ fn check_by_executor_cfg(
             None => "container-executor.cfg cannot be read".to_owned(),
         };
         if let Some(repaired) = &executor_cfg.repaired {
-            judge_by(context, executor_cfg, repaired, image, &mut report.clone(), found);
+            check_by_config(context, executor_cfg, repaired, image, &mut report.clone(), found);
         }
         report.trusted = Some(false);
         report.privileged_trusted = Some(false);
         report.privileged_allowed = Some(false);
         report.mounts = Some(refused(context.request, &reason));
         if executor_cfg.parse_error.is_none() {
-            report.unknown.push(reason);
+            report.unknown.push(reason.into());
         }
         return;
     };
     match &executor_cfg.repaired {
-        None => judge_by(context, executor_cfg, config, image, report, found),
+        None => check_by_config(context, executor_cfg, config, image, report, found),
         Some(repaired) => {
-            judge_by(context, executor_cfg, config, image, report, &mut Findings::default());
-            judge_by(context, executor_cfg, repaired, image, &mut report.clone(), found);
+            check_by_config(context, executor_cfg, config, image, report, &mut Findings::default());
+            check_by_config(context, executor_cfg, repaired, image, &mut report.clone(), found);
         }
     }
 }
@@ -280,7 +259,7 @@ fn refused(request: &Request, reason: &str) -> Vec<MountReport> {
     request.mounts.iter().map(mount).collect()
 }
 
-fn judge_by(
+fn check_by_config(
     context: &Context<'_>,
     executor_cfg: &ExecutorCfgReport,
     config: &ExecutorConfig,
@@ -310,7 +289,7 @@ fn judge_by(
         .collect();
     if !counts && !open.is_empty() {
         let what = open.iter().map(|open| format!("what becomes of `{}` in {}", open.entry, open.list));
-        report.unknown.extend(what);
+        report.unknown.extend(what.map(Unknown::from));
         (report.trusted, report.privileged_trusted) = (None, None);
     } else if !counts && report.name_valid {
         found.add(not_trusted(context, executor_cfg, config, &report.image));
@@ -333,7 +312,7 @@ fn judge_by(
         }
         (true, None) => check_mounts(context, &executor_cfg.path, config, found),
         (true, Some(key)) => {
-            report.unknown.push(format!("the mounts: {key} has too many entries to check"));
+            report.unknown.push(format!("the mounts: {key} has too many entries to check").into());
             refused(request, &format!("{key} has too many entries to check"))
         }
     });
@@ -382,7 +361,7 @@ fn launch_refusal(
     let network = request.network.clone().unwrap_or(defaults.network);
     let image = lossy(image);
     let mounts =
-        commands(context).iter().map(|mount| lossy(mount).into_owned()).collect::<Vec<_>>().join(",");
+        context.mount_commands().iter().map(|mount| lossy(mount).into_owned()).collect::<Vec<_>>().join(",");
     let capabilities = defaults.capabilities.join(",");
     let mut entries = vec![
         ("docker-command", "run"),
@@ -402,7 +381,7 @@ fn launch_refusal(
     entries.extend(variable(job::RUNTIME).map(|runtime| ("runtime", runtime)));
     entries.extend(variable(job::TMPFS).map(|mounts| ("tmpfs", mounts)));
     let host = Node {
-        file: config_path(path, context.inputs.machine),
+        file: context.config_path(path),
         machine: context.inputs.machine,
         knows_users: context.inputs.node.is_some() && request.user.is_some(),
     };
@@ -413,10 +392,6 @@ fn launch_refusal(
     let refusal = launch::decide(config, &command, &host).err()?;
     let cause = std::error::Error::source(&refusal).map(|cause| format!(": {cause}")).unwrap_or_default();
     Some(format!("{refusal}{cause}"))
-}
-
-pub(super) fn config_path(path: &str, machine: &dyn Machine) -> Vec<u8> {
-    machine.realpath(path.as_bytes()).unwrap_or_else(|| path.into())
 }
 
 /// The machine; without a user of its own, one who may run docker on it.

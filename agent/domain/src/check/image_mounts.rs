@@ -4,7 +4,7 @@ use hadoop_rules::executor_config::{DOCKER, ExecutorConfig, lossy};
 use hadoop_rules::mounts::{self, MountRefusal, RO_MOUNTS_KEY, RW_MOUNTS_KEY, RequestedMount};
 
 use super::docker_mounts;
-use super::image::{Context, config_path};
+use super::image_context::Context;
 use super::launch::with_item;
 use super::report::MountReport;
 use crate::findings::{Finding, Findings, Fix, codes};
@@ -17,10 +17,11 @@ pub(super) fn check_mounts(
     found: &mut Findings,
 ) -> Vec<MountReport> {
     let (request, machine) = (context.request, &context.inputs.machine);
-    let file = config_path(path, *machine);
+    let file = context.config_path(path);
     let mut reports = Vec::new();
     let mut all_allowed = true;
-    let refusals: Vec<_> = commands(context)
+    let refusals: Vec<_> = context
+        .mount_commands()
         .into_iter()
         .map(|mount| (mounts::check(config, &[&mount], &file, *machine).err(), mount))
         .collect();
@@ -95,12 +96,4 @@ fn allowed_mounts(config: &ExecutorConfig, key: &'static str, lacking: &Lacking)
     let list =
         sources.iter().fold(lossy(value).into_owned(), |list, source| with_item(list.as_bytes(), source));
     Fix::set(DOCKER, key, list)
-}
-
-/// The mounts as the NodeManager passes them to container-executor.
-pub(super) fn commands(context: &Context<'_>) -> Vec<Vec<u8>> {
-    match context.mounts {
-        Some(mounts) => mounts.iter().map(|mount| mount.command().into_bytes()).collect(),
-        None => context.request.mounts.clone(),
-    }
 }

@@ -9,7 +9,8 @@ use hadoop_rules::site::{Resolved, Site};
 use jiff::Timestamp;
 
 use super::release::HadoopVersion;
-use super::spark::{IMAGE, MOUNTS, SparkProperties};
+use super::request::Request;
+use super::spark::SparkProperties;
 use crate::credentials::TokenScope;
 use crate::documents::PublishedPath;
 use crate::registry::EcrRegistry;
@@ -231,21 +232,6 @@ impl AwsOutcome {
     }
 }
 
-/// What a job would ask for.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Request {
-    pub images: Vec<Vec<u8>>,
-    pub privileged: bool,
-    /// The job's list, split at its commas.
-    pub mounts: Vec<Vec<u8>>,
-    /// `None` is the NodeManager's default network.
-    pub network: Option<String>,
-    /// Who submits the job; `None` leaves users unchecked.
-    pub user: Option<String>,
-    /// What else the job sets.
-    pub environment: Vec<(String, String)>,
-}
-
 /// A user of the node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Account {
@@ -259,55 +245,6 @@ pub enum Propagation {
     Private,
     Slave,
     Shared,
-}
-
-impl Request {
-    /// What a job asks for that sets these variables and nothing else.
-    pub fn of_environment(environment: Vec<(String, String)>) -> Self {
-        let set =
-            |name: &str| environment.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
-        Self {
-            images: set(IMAGE).map(|image| image.as_bytes().to_vec()).into_iter().collect(),
-            privileged: set("YARN_CONTAINER_RUNTIME_DOCKER_RUN_PRIVILEGED_CONTAINER")
-                .is_some_and(|value| value.eq_ignore_ascii_case("true")),
-            // Several mounts in one text.
-            mounts: set(MOUNTS)
-                .into_iter()
-                .flat_map(|text| text.split(','))
-                .map(|mount| mount.as_bytes().to_vec())
-                .collect(),
-            // An empty name stands for the default.
-            network: set("YARN_CONTAINER_RUNTIME_DOCKER_CONTAINER_NETWORK")
-                .filter(|network| !network.is_empty())
-                .map(str::to_owned),
-            user: None,
-            environment,
-        }
-    }
-
-    /// This one, and what the other asks for where this one is silent.
-    #[must_use]
-    pub fn or(self, other: Self) -> Self {
-        let or = |mine: Vec<Vec<u8>>, theirs| if mine.is_empty() { theirs } else { mine };
-        let mut environment = self.environment;
-        let more =
-            other.environment.into_iter().filter(|(name, _)| environment.iter().all(|(set, _)| set != name));
-        let more: Vec<_> = more.collect();
-        environment.extend(more);
-        Self {
-            images: or(self.images, other.images),
-            privileged: self.privileged || other.privileged,
-            mounts: or(self.mounts, other.mounts),
-            network: self.network.or(other.network),
-            user: self.user.or(other.user),
-            environment,
-        }
-    }
-
-    /// Whether the job sets the variable to true, as Java reads it.
-    pub fn is_set(&self, name: &str) -> bool {
-        self.environment.iter().any(|(key, value)| key == name && value.eq_ignore_ascii_case("true"))
-    }
 }
 
 impl NodeInputs {

@@ -5,10 +5,11 @@ use hadoop_rules::executor_config::{ExecutorConfig, lossy};
 use hadoop_rules::mounts::{self, RequestError, RequestedMount};
 use hadoop_rules::users::{self, UserRefusal};
 
-use super::inputs::{Account, Inputs, Request};
-use super::launch::check_network;
-use super::spark::{TYPE, job_outside_docker};
-use super::yarn::YarnSettings;
+use super::inputs::{Account, Inputs};
+use super::launch::{check_network, unknown_network};
+use super::request::{Request, TYPE};
+use super::spark::job_outside_docker;
+use super::yarn_settings::YarnSettings;
 use crate::findings::{Effect, Finding, Findings, Fix, codes};
 
 /// More of the environment of a job that YARN reads.
@@ -85,12 +86,6 @@ fn check_native_network(
     if networks.and_then(|networks| networks.get(network)) == Some(&false) {
         found.add(unknown_network(network));
     }
-}
-
-pub(super) fn unknown_network(network: &str) -> Finding {
-    let message = format!("Docker on this node has no network {network}");
-    Finding::new(codes::NETWORK_UNKNOWN, message)
-        .fix(Fix::manual("name a network of `docker network ls`, such as host"))
 }
 
 fn check_network_of_job(settings: &YarnSettings, request: &Request, found: &mut Findings) {
@@ -183,7 +178,7 @@ fn check_user(
     found: &mut Findings,
 ) {
     if settings.is_some_and(|settings| settings.local_user.is_some()) {
-        // All jobs run as one user, which is judged for yarn-site.xml.
+        // All jobs run as one user, which is checked for yarn-site.xml.
         return;
     }
     if let Some(refusal) = user_refusal(job_user, config, settings, inputs) {

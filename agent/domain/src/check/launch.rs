@@ -4,9 +4,9 @@ use hadoop_rules::Rules;
 use hadoop_rules::executor_config::{DOCKER, ExecutorConfig, lossy};
 use hadoop_rules::mounts::{self, MountRefusal, RO_MOUNTS_KEY, RW_MOUNTS_KEY, RequestedMount};
 
-use super::inputs::{Inputs, Machine, Request};
-use super::job::unknown_network;
-use super::yarn::YarnSettings;
+use super::inputs::{Inputs, Machine};
+use super::request::Request;
+use super::yarn_settings::YarnSettings;
 use crate::findings::{Effect, Finding, Findings, Fix, codes};
 
 pub(super) const NETWORKS_KEY: &str = "docker.allowed.networks";
@@ -138,6 +138,12 @@ pub(super) fn check_network(
     let finding = Finding::new(codes::NETWORK_REFUSED, message).with_effect(effect).fix(fix);
     let finding = finding.in_file(path).at(entry.map(|entry| entry.line));
     found.add(finding.about(entry.map_or(&[][..], |entry| entry.value)));
+}
+
+pub(super) fn unknown_network(network: &str) -> Finding {
+    let message = format!("Docker on this node has no network {network}");
+    Finding::new(codes::NETWORK_UNKNOWN, message)
+        .fix(Fix::manual("name a network of `docker network ls`, such as host"))
 }
 
 fn check_capabilities(path: &str, config: &ExecutorConfig, wanted: &[String], found: &mut Findings) {

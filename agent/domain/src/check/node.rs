@@ -9,7 +9,7 @@ use hadoop_rules::setup::{self, ConfigTarget, Setup, SetupFault};
 use super::image::update_without_credential;
 use super::inputs::{AwsOutcome, Inputs, NodeDockerConfig, NodeInputs};
 use super::registries::trusted_ecr_registries;
-use super::yarn::YarnSettings;
+use super::yarn_settings::YarnSettings;
 use crate::credentials::TokenScope;
 use crate::findings::{Code, Finding, Findings, Fix, codes};
 use crate::registry::EcrRegistry;

@@ -1,6 +1,7 @@
 //! What `check --json` prints. Its fields are stable.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use hadoop_rules::Rules;
 use hadoop_rules::executor_config::{ExecutorConfig, List, lossy};
@@ -8,7 +9,6 @@ use jiff::Timestamp;
 use serde::ser::SerializeSeq as _;
 use serde::{Serialize, Serializer};
 
-use super::image::pull_unknown;
 use super::inputs::DockerEngine;
 use super::registry_answer::RegistryAnswer;
 use crate::findings::{Finding, Severity};
@@ -23,7 +23,7 @@ pub struct Report {
     pub images: Vec<ImageReport>,
     pub findings: Vec<Finding>,
     /// What was not looked at, so that no finding is none at all.
-    pub not_judged: Vec<String>,
+    pub not_checked: Vec<String>,
     /// Whether a file that was named could not be read.
     #[serde(skip)]
     pub unread: bool,
@@ -120,8 +120,18 @@ pub struct ImageReport {
     pub would_launch: Option<bool>,
     /// Why not.
     pub reasons: Vec<String>,
-    /// What the launch depends on and could not be judged.
-    pub unknown: Vec<String>,
+    /// What the launch depends on and could not be checked.
+    pub unknown: Vec<Unknown>,
+}
+
+/// One thing that the launch of an image depends on. Displays as a clause; JSON has it as text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unknown {
+    /// Whether the registry gives the node the image, until it is asked.
+    Pull {
+        registry: String,
+    },
+    Other(String),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -147,7 +157,7 @@ impl ExecutorCfgReport {
 
 impl ImageReport {
     /// Draws the verdict from the reasons against it and from what is not known.
-    pub(super) fn judge(&mut self) {
+    pub(super) fn conclude(&mut self) {
         self.would_launch = match (self.reasons.is_empty(), self.unknown.is_empty()) {
             (false, _) => Some(false),
             (true, true) => Some(true),
@@ -158,12 +168,11 @@ impl ImageReport {
     /// Takes in how the registry answered for the image.
     pub fn asked(&mut self, answer: &RegistryAnswer, findings: &[Finding]) {
         if !matches!(answer, RegistryAnswer::Unknown(_)) {
-            let settled = pull_unknown(&self.image);
-            self.unknown.retain(|unknown| *unknown != settled);
+            self.unknown.retain(|unknown| !matches!(unknown, Unknown::Pull { .. }));
         }
         let errors = findings.iter().filter(|finding| finding.severity() == Severity::Error);
         self.reasons.extend(errors.map(|finding| finding.message.clone()));
-        self.judge();
+        self.conclude();
     }
 }
 
@@ -171,6 +180,27 @@ impl Report {
     /// Whether an error was found.
     pub fn failed(&self) -> bool {
         self.findings.iter().any(|finding| finding.severity() == Severity::Error)
+    }
+}
+
+impl From<String> for Unknown {
+    fn from(what: String) -> Self {
+        Self::Other(what)
+    }
+}
+
+impl fmt::Display for Unknown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pull { registry } => write!(f, "whether {registry} gives this node the image"),
+            Self::Other(what) => f.write_str(what),
+        }
+    }
+}
+
+impl Serialize for Unknown {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

@@ -1,24 +1,21 @@
 //! A set of Spark properties: what its containers would ask YARN for, and what it gets wrong.
 //!
 //! Spark hands environment variables to executors and to the application master by keys of different prefixes.
-//! [`run`](super::run) judges the properties in [`Inputs::spark`](super::Inputs); what they ask for is judged like any
+//! [`run`](super::run) checks the properties in [`Inputs::spark`](super::Inputs); what they ask for is checked like any
 //! other request.
 
 use std::collections::BTreeMap;
 
-use super::inputs::Request;
-use super::yarn::YarnSettings;
+use super::request::{CLIENT_CONFIG, IMAGE, MOUNTS, Request, TYPE};
+use super::yarn_settings::YarnSettings;
 use crate::documents::PublishedPath;
+use crate::emr::properties::SparkProperty;
 use crate::findings::{Finding, Findings, Fix, codes};
 
 const EXECUTORS: &str = "spark.executorEnv.";
 const APPLICATION_MASTER: &str = "spark.yarn.appMasterEnv.";
 /// What YARN's container runtimes read of the environment begins so.
 const PREFIX: &str = "YARN_CONTAINER_RUNTIME_";
-pub(super) const TYPE: &str = "YARN_CONTAINER_RUNTIME_TYPE";
-pub(super) const IMAGE: &str = "YARN_CONTAINER_RUNTIME_DOCKER_IMAGE";
-pub(super) const MOUNTS: &str = "YARN_CONTAINER_RUNTIME_DOCKER_MOUNTS";
-pub(super) const CLIENT_CONFIG: &str = "YARN_CONTAINER_RUNTIME_DOCKER_CLIENT_CONFIG";
 const VARIABLES: [&str; 18] = [
     TYPE,
     IMAGE,
@@ -47,14 +44,6 @@ pub struct SparkProperties {
     pub path: String,
     /// Of a key that is set twice the last one counts.
     pub properties: Vec<SparkProperty>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SparkProperty {
-    pub key: String,
-    pub value: String,
-    /// Counted from 1.
-    pub line: Option<u32>,
 }
 
 /// The variables of one kind of container, by name.
@@ -120,7 +109,7 @@ impl SparkProperties {
     }
 }
 
-/// Judges the properties by themselves, and against what the NodeManager adds if that is known.
+/// Checks the properties by themselves, and against what the NodeManager adds if that is known.
 pub(super) fn check(
     spark: &SparkProperties,
     settings: Option<&YarnSettings>,

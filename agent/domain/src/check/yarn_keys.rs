@@ -2,7 +2,7 @@
 
 use hadoop_rules::site::{Resolved, Site};
 
-use super::yarn::{DEFAULT_IMAGE_KEY, YarnSettings};
+use super::yarn_settings::{DEFAULT_IMAGE_KEY, YarnSettings};
 use crate::emr::AUTO_AUTH_KEY;
 use crate::findings::{Code, Finding, Findings, Fix, codes};
 

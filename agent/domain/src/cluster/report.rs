@@ -58,7 +58,7 @@ pub enum Source {
 pub struct ClusterReport {
     pub version: &'static str,
     pub time: Timestamp,
-    /// Null if it cannot be judged.
+    /// Null if it cannot be checked.
     pub ready: Option<bool>,
     pub summary: String,
     pub resource_manager: YarnReport,

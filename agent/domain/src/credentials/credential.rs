@@ -110,7 +110,7 @@ mod tests {
     use super::docker_accepts;
 
     #[test]
-    fn an_auth_is_judged_as_docker_does() {
+    fn an_auth_is_checked_as_docker_does() {
         for accepted in ["", "bWU6cA==", "bWU6cB==", "bWU6\r\ncA==", "bWU6"] {
             assert!(docker_accepts(accepted), "{accepted:?}");
         }

@@ -1,5 +1,5 @@
 //! Credentials of registries other than ECR, as an operator gives them in a file of the form of Docker's
-//! config.json. It parses text; who may own and read the file is judged where it is opened.
+//! config.json. It parses text; who may own and read the file is checked where it is opened.
 
 use std::collections::BTreeMap;
 

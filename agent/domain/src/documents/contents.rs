@@ -6,8 +6,7 @@ use jiff::Timestamp;
 
 use crate::credentials::{Credential, Credentials, EntryName, Secret, stated_expiry};
 use crate::documents::plan::Found;
-use crate::documents::{DockerConfig, Publication, PublishedDocument};
-use crate::status::SinkKind;
+use crate::documents::{DockerConfig, Publication, PublishedDocument, SinkKind};
 
 /// When the credentials at a sink expire, by name; `None` for those that do not.
 pub type Held = BTreeMap<EntryName, Option<Timestamp>>;

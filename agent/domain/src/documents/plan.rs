@@ -2,7 +2,9 @@
 //! applied keeps everything.
 
 use crate::credentials::Credentials;
-use crate::documents::{DockerConfig, Document, Judgement, NotDockerConfig, Publication, PublishedDocument};
+use crate::documents::{
+    DockerConfig, Document, MergeContext, NotDockerConfig, Publication, PublishedDocument,
+};
 
 /// What is at a sink.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,7 +80,7 @@ pub fn local(found: &Found, wanted: &Credentials) -> Plan {
 }
 
 /// Plans for the published copy, as `node` would publish it.
-pub fn published(found: &Found, wanted: &Credentials, node: &str, by: &Judgement) -> Plan {
+pub fn published(found: &Found, wanted: &Credentials, node: &str, by: &MergeContext) -> Plan {
     let publish = |document: PublishedDocument, set_aside| {
         let publication = Publication { publisher: node.to_owned(), published_at: by.now };
         Plan::Replace { document: document.signed(publication).render(), set_aside }

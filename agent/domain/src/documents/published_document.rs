@@ -9,13 +9,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::credentials::{
-    Credential, Credentials, EntryName, LONGEST_LIFE, Origin, Secret, StaticCredential, Token,
-    docker_accepts, is_of_aws, stated_expiry,
+    Credential, Credentials, EntryName, LONGEST_LIFE, Origin, Rejections, Renewal, Secret, StaticCredential,
+    Token, docker_accepts, is_of_aws, stated_expiry,
 };
 use crate::documents::Document;
 use crate::documents::docker_config::render_json;
-use crate::refresh::Rejections;
-use crate::refresh::schedule::Renewal;
 use crate::time::saturating_add;
 
 /// How far another node's idea of the server's clock may be ahead of this one's.
@@ -32,9 +30,9 @@ pub struct PublishedDocument {
     publication: Option<Publication>,
 }
 
-/// By what an entry in place is judged.
+/// What decides whether an entry in place stays.
 #[derive(Debug, Clone, Default)]
-pub struct Judgement {
+pub struct MergeContext {
     pub renewal: Renewal,
     /// By the server's clock.
     pub now: Timestamp,
@@ -129,7 +127,7 @@ impl PublishedDocument {
     /// What the document becomes when `wanted` is merged in: an entry is replaced by a better one
     /// once it is due. Nothing is ever replaced by what ends sooner, or was set sooner, unless its registry
     /// rejects it. `None` if nothing changes.
-    pub fn merged(&self, wanted: &Credentials, by: &Judgement) -> Option<Self> {
+    pub fn merged(&self, wanted: &Credentials, by: &MergeContext) -> Option<Self> {
         let better: Vec<_> = wanted.iter().filter(|(name, wanted)| self.yields(name, wanted, by)).collect();
         if better.is_empty() {
             return None;
@@ -142,7 +140,7 @@ impl PublishedDocument {
     }
 
     /// Whether the entry under `name` is to give way to `wanted`.
-    fn yields(&self, name: &EntryName, wanted: &Credential, by: &Judgement) -> bool {
+    fn yields(&self, name: &EntryName, wanted: &Credential, by: &MergeContext) -> bool {
         let Some(entry) = self.entries.get(name.as_str()) else { return true };
         if entry.auth != *wanted.auth() && by.rejections.contain(name, &entry.auth) {
             return true;
@@ -317,10 +315,11 @@ mod tests {
 
     use hadoop_rules::client_config::{self, ClientConfigError};
 
-    use super::{Judgement, Publication, PublishedDocument};
-    use crate::credentials::{Credential, Credentials, EntryName, Origin, Secret, StaticCredential, Token};
+    use super::{MergeContext, Publication, PublishedDocument};
+    use crate::credentials::{
+        Credential, Credentials, EntryName, Origin, Renewal, Secret, StaticCredential, Token,
+    };
     use crate::documents::Document;
-    use crate::refresh::schedule::Renewal;
 
     const HALF: Renewal = Renewal { renew_at: 0.5, jitter: 0.0, jitter_fraction: 0.0 };
 
@@ -328,8 +327,8 @@ mod tests {
         Timestamp::constant(second, 0)
     }
 
-    fn judged(now: i64) -> Judgement {
-        Judgement { renewal: HALF, now: at(now), ..Judgement::default() }
+    fn context(now: i64) -> MergeContext {
+        MergeContext { renewal: HALF, now: at(now), ..MergeContext::default() }
     }
 
     fn host(name: &str) -> EntryName {
@@ -350,14 +349,14 @@ mod tests {
 
     fn published(name: &str, expires: i64) -> PublishedDocument {
         PublishedDocument::default()
-            .merged(&wanted(name, expires), &judged(0))
+            .merged(&wanted(name, expires), &context(0))
             .expect("an empty document takes any")
     }
 
     #[test]
     fn an_entry_gives_way_only_to_a_better_one_and_only_when_due() {
         let check = |in_place: i64, offered: i64, now: i64, changes: bool| {
-            let merged = published("a", in_place).merged(&wanted("a", offered), &judged(now));
+            let merged = published("a", in_place).merged(&wanted("a", offered), &context(now));
             assert_eq!(merged.is_some(), changes, "{in_place} {offered} {now}");
             let kept =
                 merged.map_or(in_place, |merged| merged.expires_at(&host("a")).expect("known").as_second());
@@ -371,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn claims_are_judged_by_what_is_possible() {
+    fn claims_are_checked_by_what_is_possible() {
         let auth = auth_of(0);
         let auth = auth.expose();
         let read = |auth: &str, issued: Option<i64>, expires: Option<i64>| {
@@ -389,7 +388,7 @@ mod tests {
             let document = read(auth, issued, expires);
             let token = document.token(&host("a"), Some(at(now)));
             assert_eq!(token.is_some(), possible, "{auth} {issued:?} {expires:?}");
-            let yields = document.merged(&wanted("a", now + 50), &judged(now)).is_some();
+            let yields = document.merged(&wanted("a", now + 50), &context(now)).is_some();
             assert_eq!(yields, !possible, "{auth} {issued:?} {expires:?}");
         };
         let twelve_hours = 12 * 3600;
@@ -422,7 +421,7 @@ mod tests {
             document.token(&host("a"), Some(at(now))).map(|token| token.expires_at),
             Some(at(now + 900))
         );
-        assert!(document.merged(&wanted("a", now + 900), &judged(now)).is_none(), "it stays");
+        assert!(document.merged(&wanted("a", now + 900), &context(now)).is_none(), "it stays");
     }
 
     #[test]
@@ -433,7 +432,7 @@ mod tests {
             };
             let token = Token { origin: Origin { ends_at: Some(at(ends)), principal: None }, ..token };
             let wanted: Credentials = [(host("a"), Credential::Token(token))].into();
-            let document = PublishedDocument::default().merged(&wanted, &judged(0)).expect("an empty one");
+            let document = PublishedDocument::default().merged(&wanted, &context(0)).expect("an empty one");
             let token = document.token(&host("a"), Some(at(999_950))).expect("it lives");
             assert_eq!(token.origin.ends_at, expected.map(at));
         };
@@ -448,7 +447,7 @@ mod tests {
             r#"{"auths":{"hub.example":{"auth":"aHVi","email":"x"},"a":{"auth":"b2xk"}},"credsStore":"y"}"#;
         let (document, poison) = PublishedDocument::read(&Document::new(text.as_bytes().to_vec()));
         assert_eq!(poison, None);
-        let merged = document.merged(&wanted("a", 1000), &judged(950)).expect("a is replaced");
+        let merged = document.merged(&wanted("a", 1000), &context(950)).expect("a is replaced");
         let rendered = String::from_utf8(merged.render().bytes().to_vec()).expect("UTF-8");
         let value: serde_json::Value = serde_json::from_str(&rendered).expect("JSON");
         assert_eq!(
@@ -465,12 +464,12 @@ mod tests {
             let credential = StaticCredential { auth: Secret::new(auth), set_at: at(set_at) };
             [(host(hub), Credential::Static(credential))].into()
         };
-        let in_place = PublishedDocument::default().merged(&wanted("old", 100), &judged(200)).expect("new");
+        let in_place = PublishedDocument::default().merged(&wanted("old", 100), &context(200)).expect("new");
         let (in_place, poison) = PublishedDocument::read(&in_place.render());
         assert_eq!((poison, in_place.expires_at(&host(hub))), (None, None));
         assert!(in_place.holds(&host(hub)));
         let check = |auth: &str, set_at: i64, now: i64, changes: bool| {
-            let merged = in_place.merged(&wanted(auth, set_at), &judged(now));
+            let merged = in_place.merged(&wanted(auth, set_at), &context(now));
             assert_eq!(merged.is_some(), changes, "{auth} {set_at} {now}");
         };
         check("old", 150, 200, false);
@@ -479,7 +478,7 @@ mod tests {
         check("new", 99, 200, false);
         check("new", 50, 90, true);
         let foreign = Document::new(format!(r#"{{"auths":{{"{hub}":{{"auth":"by hand"}}}}}}"#).into_bytes());
-        assert!(PublishedDocument::read(&foreign).0.merged(&wanted("new", 1), &judged(2)).is_some());
+        assert!(PublishedDocument::read(&foreign).0.merged(&wanted("new", 1), &context(2)).is_some());
     }
 
     #[test]
@@ -550,7 +549,7 @@ mod tests {
 
     #[test]
     fn a_rejected_entry_gives_way_to_anything() {
-        let mut by = judged(150);
+        let mut by = context(150);
         assert_eq!(published("a", 250).merged(&wanted("a", 200), &by), None);
         by.rejections.add(host("a"), auth_of(250));
         let merged = published("a", 250).merged(&wanted("a", 200), &by).expect("it yields");
@@ -571,10 +570,10 @@ mod tests {
         };
         let wanted: Credentials = [(host("a"), Credential::Token(token))].into();
         let merged =
-            PublishedDocument::default().merged(&wanted, &judged(900)).expect("an empty one takes any");
+            PublishedDocument::default().merged(&wanted, &context(900)).expect("an empty one takes any");
         let (in_place, _) = PublishedDocument::read(&merged.render());
         for now in [900, 950, 999, 1001] {
-            assert_eq!(in_place.merged(&wanted, &judged(now)), None, "{now}");
+            assert_eq!(in_place.merged(&wanted, &context(now)), None, "{now}");
         }
     }
 }

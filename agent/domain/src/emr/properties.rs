@@ -1,6 +1,13 @@
 //! spark-defaults.conf and other properties files, as Java reads them.
 
-use crate::check::SparkProperty;
+/// One property of Spark.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SparkProperty {
+    pub key: String,
+    pub value: String,
+    /// Counted from 1.
+    pub line: Option<u32>,
+}
 
 /// The properties in the order of the file. A key that is set twice is there twice.
 pub fn parse(text: &str) -> Vec<SparkProperty> {

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use crate::check::SparkProperty;
+use super::properties::SparkProperty;
 
 /// Programs that take the options of spark-submit.
 const PROGRAMS: [&str; 5] = ["spark-submit", "spark-shell", "spark-sql", "pyspark", "sparkR"];

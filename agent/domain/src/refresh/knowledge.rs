@@ -2,9 +2,9 @@
 
 use jiff::Timestamp;
 
-use crate::credentials::{Credential, Credentials, EntryName, Secret, Token, TokenScope};
+use crate::credentials::{Credential, Credentials, EntryName, Rejections, Secret, Token, TokenScope};
 use crate::documents::PublishedDocument;
-use crate::refresh::{ProbeResult, Probes, Proof, Rejections, Tokens, Verdict};
+use crate::refresh::{ProbeResult, Probes, Proof, Tokens, Verdict};
 use crate::registry::HostName;
 use crate::settings::RegistrySettings;
 use crate::time::Moment;
@@ -171,7 +171,7 @@ mod tests {
 
     use super::{Audience, Knowledge};
     use crate::credentials::{Origin, Secret, Token, TokenScope};
-    use crate::documents::{Judgement, PublishedDocument};
+    use crate::documents::{MergeContext, PublishedDocument};
     use crate::refresh::{ProbeResult, Probes, Proof, Tokens};
     use crate::registry::EcrRegistry;
     use crate::settings::RegistrySettings;
@@ -295,7 +295,7 @@ mod tests {
         let (ours, theirs) = (token("ours", 100), token("theirs", 50));
         let publisher = Node::with(Some((theirs.clone(), Proof::Issued)));
         let wanted = publisher.knowledge().credentials(Audience::AllNodes, NOW.wall);
-        let by = Judgement { now: NOW.wall, ..Judgement::default() };
+        let by = MergeContext { now: NOW.wall, ..MergeContext::default() };
         let published = PublishedDocument::default().merged(&wanted, &by).expect("an empty one takes any");
         let candidates = |node: &Node| node.knowledge().candidates(&published, Some(NOW.wall));
         assert_eq!(candidates(&publisher), []);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
-use crate::credentials::{EntryName, Secret};
+use crate::credentials::Secret;
 use crate::refresh::schedule::retry_after;
 use crate::registry::HostName;
 use crate::time::Moment;
@@ -151,20 +151,6 @@ pub enum Verdict {
     Rejected,
     /// No registry could be asked, or none has been yet.
     Unknown,
-}
-
-/// Entries that registries rejected when this node probed them: they give way to anything.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Rejections(BTreeMap<EntryName, Vec<Secret>>);
-
-impl Rejections {
-    pub fn add(&mut self, name: EntryName, auth: Secret) {
-        self.0.entry(name).or_default().push(auth);
-    }
-
-    pub fn contain(&self, name: &EntryName, auth: &Secret) -> bool {
-        self.0.get(name).is_some_and(|rejected| rejected.contains(auth))
-    }
 }
 
 impl ProbeResult {

@@ -4,10 +4,6 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
-
-use crate::time::saturating_add;
-
 /// Failures are retried after a random wait below a bound that starts here and doubles.
 const FIRST_RETRY: Duration = Duration::from_secs(4);
 /// No wait between retries is longer: two of the usual intervals.
@@ -20,25 +16,6 @@ const SHORTEST_RETRY: Duration = Duration::from_secs(1);
 /// Of so many reads of an unchanged file one reads its content, which costs a DataNode a call, too. With fewer of
 /// them, the node would stay ready for longer than two intervals after blocks were lost.
 const READS_PER_CONTENT: u32 = 2;
-
-/// At which part of a credential's life it is renewed by one node.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Renewal {
-    /// Fraction of the life after which the first node renews.
-    pub renew_at: f64,
-    /// Fraction of the life over which the nodes spread after that.
-    pub jitter: f64,
-    /// This node's position in that spread, in `0.0..1.0`.
-    pub jitter_fraction: f64,
-}
-
-impl Renewal {
-    /// When a credential that ends at `expires_at` and lives for `life` in all is to be renewed.
-    pub fn due_at(self, expires_at: Timestamp, life: SignedDuration) -> Timestamp {
-        let remains = (1.0 - self.renew_at - self.jitter * self.jitter_fraction).max(0.0);
-        saturating_add(expires_at, -life.mul_f64(remains))
-    }
-}
 
 /// Whether a node knows what the others do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,32 +85,14 @@ pub fn retry_after(failures: u32, random: f64) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use jiff::{SignedDuration, Timestamp};
     use proptest::prelude::*;
 
     use std::time::Duration;
 
     use super::{
-        LONGEST_RETRY, READS_PER_CONTENT, Renewal, SHORTEST_RETRY, jitter_fraction, lock_patience,
-        reads_content, retry_after,
+        LONGEST_RETRY, READS_PER_CONTENT, SHORTEST_RETRY, jitter_fraction, lock_patience, reads_content,
+        retry_after,
     };
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::constant(second, 0)
-    }
-
-    #[test]
-    fn renews_at_a_share_of_the_life() {
-        let check = |share, jitter, unit, expected| {
-            let due = Renewal { renew_at: share, jitter, jitter_fraction: unit }
-                .due_at(at(43_200), SignedDuration::from_hours(12));
-            assert_eq!(due, at(expected));
-        };
-        check(0.5, 0.0, 0.9, 21_600);
-        check(0.5, 0.1, 0.0, 21_600);
-        check(0.5, 0.1, 0.5, 23_760);
-        check(0.9, 0.5, 1.0, 43_200);
-    }
 
     proptest! {
         #[test]
@@ -159,12 +118,6 @@ mod tests {
         fn a_node_has_one_place(node: String) {
             prop_assert_eq!(jitter_fraction(&node), jitter_fraction(&node));
             prop_assert!((0.0..1.0).contains(&jitter_fraction(&node)));
-        }
-
-        #[test]
-        fn due_lies_within_the_life(share in 0.1..0.9, jitter in 0.0..0.5, unit in 0.0..1.0, life in 1..100_000_i64) {
-            let due = Renewal { renew_at: share, jitter, jitter_fraction: unit }.due_at(at(1_000_000), SignedDuration::from_secs(life));
-            prop_assert!(due <= at(1_000_000) && due >= at(1_000_000 - life));
         }
     }
 }

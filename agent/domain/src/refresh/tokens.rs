@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::credentials::{Principal, Token, TokenScope};
+use crate::credentials::{Principal, Renewal, Token, TokenScope};
 use crate::problem::Problem;
-use crate::refresh::schedule::{Coordination, Renewal};
+use crate::refresh::schedule::Coordination;
 use crate::time::Moment;
 
 /// Tokens and attempts by scope.
@@ -293,9 +293,9 @@ mod tests {
     use jiff::Timestamp;
 
     use super::{LockHolder, Proof, Tokens};
-    use crate::credentials::{Origin, Principal, Secret, Token, TokenScope};
+    use crate::credentials::{Origin, Principal, Renewal, Secret, Token, TokenScope};
     use crate::problem::Problem;
-    use crate::refresh::schedule::{Coordination, Renewal};
+    use crate::refresh::schedule::Coordination;
     use crate::registry::EcrRegistry;
     use crate::time::Moment;
 

@@ -46,7 +46,7 @@ fn check_node(options: &Options) -> Result<Report, Exit> {
             job::leave_node_out(&mut inputs);
         }
     }
-    online::judge(&settings, inputs, client_config(options), options.offline)
+    online::check(&settings, inputs, client_config(options), options.offline)
 }
 
 fn named_files(options: &Options) -> Inputs<'static> {

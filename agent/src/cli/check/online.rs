@@ -26,9 +26,9 @@ enum Place {
     Elsewhere,
 }
 
-/// Judges the inputs together with what HDFS, Docker and, unless `offline`, AWS and the registries say; `client_config`
+/// Checks the inputs together with what HDFS, Docker and, unless `offline`, AWS and the registries say; `client_config`
 /// is the URI that the job names.
-pub(in crate::cli) fn judge(
+pub(in crate::cli) fn check(
     settings: &Settings,
     mut inputs: Inputs<'_>,
     client_config: Option<&str>,
@@ -47,7 +47,7 @@ pub(in crate::cli) fn judge(
         }
         let mut report = check::run(&inputs);
         if offline {
-            report.not_judged.push("AWS and the registries, because of --offline".to_owned());
+            report.not_checked.push("AWS and the registries, because of --offline".to_owned());
         } else {
             ask_registries(read.as_deref(), &mut report).await;
         }

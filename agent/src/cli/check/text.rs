@@ -38,8 +38,8 @@ pub(super) fn render(report: &Report, colour: bool) -> String {
         let driver = docker.cgroup_driver.as_ref().map(|driver| format!(", cgroup driver {driver}"));
         page.line(&printable(&format!("Docker {}{live}{}", docker.version, driver.unwrap_or_default())));
     }
-    if !report.not_judged.is_empty() {
-        page.line(&printable(&format!("not judged: {}", report.not_judged.join("; "))));
+    if !report.not_checked.is_empty() {
+        page.line(&printable(&format!("not checked: {}", report.not_checked.join("; "))));
     }
     page.line(&summary(report));
     page.text
@@ -80,7 +80,10 @@ impl Page {
         let verdict = match image.would_launch {
             Some(true) => "would launch".to_owned(),
             Some(false) => format!("would not launch: {}", image.reasons.join("; ")),
-            None => format!("cannot be judged: it depends on {}", image.unknown.join("; ")),
+            None => format!(
+                "cannot be told: it depends on {}",
+                image.unknown.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+            ),
         };
         let name = self.painted(BOLD, &name);
         self.line(&format!("{name} {}", printable(&verdict)));

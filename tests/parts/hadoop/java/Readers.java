@@ -88,7 +88,7 @@ public final class Readers {
   private void readForEver(FileSystem files) {
     while (true) {
       try {
-        judge(read(files));
+        check(read(files));
       } catch (Bad e) {
         note(e.kind, e.getMessage());
       } catch (FileNotFoundException e) {
@@ -106,7 +106,7 @@ public final class Readers {
     }
   }
 
-  private void judge(byte[] bytes) throws Bad {
+  private void check(byte[] bytes) throws Bad {
     Long end = versions.get(ByteBuffer.wrap(bytes));
     if (end == null) {
       end = end(bytes);

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use domain::credentials::{Token, TokenScope};
+use domain::credentials::{Renewal, Token, TokenScope};
 use domain::documents::plan::{self, Attributes, Found, Plan};
-use domain::documents::{Judgement, Keep, PublishedDocument};
+use domain::documents::{Keep, MergeContext, PublishedDocument};
 use domain::problem::Problem;
-use domain::refresh::schedule::{Coordination, Renewal, lock_patience, lock_wait};
+use domain::refresh::schedule::{Coordination, lock_patience, lock_wait};
 use domain::refresh::{Audience, Knowledge, LockHolder, ProbeResult, ProbeTask, Proof};
 use domain::time::{Moment, ServerClock};
 use jiff::Timestamp;
@@ -78,7 +78,7 @@ impl Step<'_> {
     /// Observes and plans.
     fn read(&mut self, mut pass: Pass, stage: Stage, outcome: Outcome) {
         let wanted = self.knowledge().credentials(Audience::AllNodes, self.server_now());
-        let by = Judgement {
+        let by = MergeContext {
             renewal: self.renewal(),
             now: self.server_now(),
             rejections: self.knowledge().rejections(),

@@ -8,9 +8,10 @@ use super::shape::{Classification, Cluster, Property};
 use crate::check::inputs::{Content, SiteContent, SiteFile, TextFile};
 use crate::check::launch::{CAPABILITIES, CAPABILITIES_KEY, NETWORKS_KEY};
 use crate::check::registries::is_unresolved;
-use crate::check::spark::{SparkProperties, SparkProperty};
-use crate::check::yarn;
-use crate::emr::{AUTO_AUTH_KEY, DEFAULT_TRUSTED_REGISTRIES};
+use crate::check::spark::SparkProperties;
+use crate::check::{yarn, yarn_settings};
+use crate::emr::properties::SparkProperty;
+use crate::emr::{AUTO_AUTH_KEY, DEFAULT_RO_MOUNTS, DEFAULT_TRUSTED_REGISTRIES};
 use crate::findings::{Finding, codes};
 
 pub(super) const EXECUTOR: &str = "container-executor";
@@ -21,15 +22,17 @@ pub(super) const HDFS_SITE: &str = "hdfs-site";
 /// Where the files will be.
 const EXECUTOR_CFG: &str = "/etc/hadoop/conf.empty/container-executor.cfg";
 const YARN_SITE_XML: &str = "/etc/hadoop/conf.empty/yarn-site.xml";
-/// EMR's own mounts, as seen on clusters; AWS documents none of them.
-const EMR_RO_MOUNTS: &str = "/sys/fs/cgroup,/etc/passwd,/usr/lib,/usr/share";
+/// EMR's own writable mounts, as seen on clusters; AWS documents none of them.
 const EMR_RW_MOUNTS: &str = "/mnt/yarn,/var/log/hadoop-yarn/containers,/mnt/var/log/hadoop-yarn/containers";
 const EMR_YARN_DEFAULTS: [(&str, &str); 5] = [
     (yarn::EXECUTOR_KEY, yarn::EXECUTOR),
     (yarn::RUNTIMES_KEY, yarn::RUNTIMES),
     ("yarn.nodemanager.local-dirs", "/mnt/yarn"),
     ("yarn.nodemanager.log-dirs", "/var/log/hadoop-yarn/containers"),
-    (yarn::RO_MOUNTS_KEY, "/etc/passwd:/etc/passwd,/usr/lib:/docker/usr/lib,/usr/share:/docker/usr/share"),
+    (
+        yarn_settings::RO_MOUNTS_KEY,
+        "/etc/passwd:/etc/passwd,/usr/lib:/docker/usr/lib,/usr/share:/docker/usr/share",
+    ),
 ];
 
 /// One file, and what each line comes from: classification and property.
@@ -156,13 +159,14 @@ impl Written {
 
 fn executor_cfg(cluster: &Cluster) -> Written {
     let trusted = DEFAULT_TRUSTED_REGISTRIES.join(",");
+    let read_only = DEFAULT_RO_MOUNTS.join(",");
     let head = [(NM_GROUP_KEY, "yarn")];
     let docker = [
         (MODULE_ENABLED_KEY, "true"),
         (TRUSTED_REGISTRIES_KEY, trusted.as_str()),
         (NETWORKS_KEY, "bridge,host,none"),
         (CAPABILITIES_KEY, CAPABILITIES),
-        (RO_MOUNTS_KEY, EMR_RO_MOUNTS),
+        (RO_MOUNTS_KEY, &read_only),
         (RW_MOUNTS_KEY, EMR_RW_MOUNTS),
     ];
     let tops: Vec<_> = named(&cluster.classifications, EXECUTOR).collect();

@@ -18,7 +18,7 @@ pub(super) struct Cluster {
     pub release: Option<String>,
     pub classifications: Vec<Classification>,
     /// What is in the file and was not looked at.
-    pub not_judged: Vec<String>,
+    pub not_checked: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -51,7 +51,7 @@ pub(super) fn read(path: &str, document: &Document, found: &mut Findings) -> Opt
             return None;
         };
         cluster
-            .not_judged
+            .not_checked
             .extend(clusters.map(|other| format!("the cluster {} of the template", other.name)));
         let properties = first.node.member(&["Properties"])?;
         reader.cluster(&properties.node, true, &mut cluster, found);
@@ -81,10 +81,10 @@ pub(super) fn read(path: &str, document: &Document, found: &mut Findings) -> Opt
     None
 }
 
-/// The file was not judged, which says nothing of EMR.
+/// The file was not checked, which says nothing of EMR.
 pub(super) fn unreadable(path: &str, line: Option<u32>, why: &str) -> Finding {
     let fix = Fix::manual("name a JSON file as for `aws emr create-cluster --configurations`, or a template");
-    let finding = Finding::new(codes::EMR_CONFIG_UNREADABLE, format!("{path} was not judged: {why}"));
+    let finding = Finding::new(codes::EMR_CONFIG_UNREADABLE, format!("{path} was not checked: {why}"));
     finding.fix(fix).in_file(path).at(line)
 }
 
@@ -120,7 +120,7 @@ impl Reader<'_> {
         let groups = ["Instances", "InstanceGroups", "InstanceFleets"];
         for member in node.members().iter().filter(|member| groups.contains(&member.name.as_str())) {
             if has_configurations(&member.node) {
-                cluster.not_judged.push(format!("the configurations of single {}", member.name));
+                cluster.not_checked.push(format!("the configurations of single {}", member.name));
             }
         }
     }

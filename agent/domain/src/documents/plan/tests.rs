@@ -4,11 +4,9 @@ use hadoop_rules::client_config;
 use jiff::Timestamp;
 use proptest::prelude::*;
 
-use super::{Attributes, Credentials, Document, Found, Judgement, Plan, local, published};
-use crate::credentials::{Credential, EntryName, Origin, Secret, Token};
-use crate::documents::{Contents, Keep};
-use crate::refresh::schedule::Renewal;
-use crate::status::SinkKind;
+use super::{Attributes, Credentials, Document, Found, MergeContext, Plan, local, published};
+use crate::credentials::{Credential, EntryName, Origin, Renewal, Secret, Token};
+use crate::documents::{Contents, Keep, SinkKind};
 
 const HALF: Renewal = Renewal { renew_at: 0.5, jitter: 0.0, jitter_fraction: 0.0 };
 const NOW: Timestamp = Timestamp::constant(1_000_000, 0);
@@ -44,7 +42,7 @@ fn carried_out(found: Found, plan: Plan) -> Found {
 }
 
 fn publish(found: &Found, wanted: &Credentials) -> Plan {
-    published(found, wanted, "node-1", &Judgement { renewal: HALF, now: NOW, ..Judgement::default() })
+    published(found, wanted, "node-1", &MergeContext { renewal: HALF, now: NOW, ..MergeContext::default() })
 }
 
 #[test]
@@ -109,7 +107,7 @@ fn nothing_wanted_writes_nothing_but_heals_poison() {
 fn entries_of_others_stay_unless_restricted() {
     let others = r#"{"auths":{"docker.io":{"auth":"eDp5"},"hub.example":{"auth":"eDp5"}}}"#;
     let check = |keep: Keep, expected: &[&str]| {
-        let by = Judgement { renewal: HALF, now: NOW, keep, ..Judgement::default() };
+        let by = MergeContext { renewal: HALF, now: NOW, keep, ..MergeContext::default() };
         let plan = |found: &Found| published(found, &wanted(&["a"]), "node-1", &by);
         let after = carried_out(file(others), plan(&file(others)));
         let names: Vec<String> =

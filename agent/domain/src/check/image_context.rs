@@ -1,0 +1,43 @@
+//! What images are checked against, and what they share.
+
+use hadoop_rules::mounts::RequestedMount;
+
+use super::emr::Unresolved;
+use super::inputs::Inputs;
+use super::report::{DockerConfigReport, ExecutorCfgReport};
+use super::request::Request;
+use super::yarn_settings::YarnSettings;
+
+/// What the images are checked against.
+pub(super) struct Context<'c> {
+    pub inputs: &'c Inputs<'c>,
+    pub request: &'c Request,
+    pub executor_cfg: Option<&'c ExecutorCfgReport>,
+    pub settings: Option<&'c YarnSettings>,
+    pub docker_config: Option<&'c DockerConfigReport>,
+    /// The job's mounts as the NodeManager passes them on; `None` if that is not checked, or it does not.
+    pub mounts: Option<&'c [RequestedMount]>,
+    /// Whether all this is of a cluster that is to be made.
+    pub is_future: bool,
+    /// Entries of the trusted list that are not known yet.
+    pub unresolved: &'c [Unresolved],
+    /// Why no image launches as the job asks for it.
+    pub reasons: &'c [String],
+    /// What else the launches depend on.
+    pub unknown: &'c [String],
+}
+
+impl Context<'_> {
+    /// The mounts as the NodeManager passes them to container-executor.
+    pub(super) fn mount_commands(&self) -> Vec<Vec<u8>> {
+        match self.mounts {
+            Some(mounts) => mounts.iter().map(|mount| mount.command().into_bytes()).collect(),
+            None => self.request.mounts.clone(),
+        }
+    }
+
+    /// The resolved path of container-executor.cfg.
+    pub(super) fn config_path(&self, path: &str) -> Vec<u8> {
+        self.inputs.machine.realpath(path.as_bytes()).unwrap_or_else(|| path.into())
+    }
+}
