@@ -178,7 +178,7 @@ grep -c '^{REFUSAL}' /mnt/strict >/mnt/count
 }
 
 #[test]
-fn given_settings_are_applied_only_if_asked_to_and_never_logged() -> Outcome {
+fn settings_are_applied_on_request_and_never_logged() -> Outcome {
     let script = r#"exec 2>&1
 echo '{"auths":{}}' >/mnt/credentials.json
 secret='hunter2 \ " $HOME `id`'

@@ -272,7 +272,7 @@ async fn nothing_is_written_through_another_users_directory() -> Outcome {
 }
 
 #[tokio::test]
-async fn a_directory_of_the_agents_own_is_made_and_believes_nobody_else() -> Outcome {
+async fn the_agents_own_directory_trusts_nobody_else() -> Outcome {
     let Some((mut testbed, _, hdfs)) = Testbed::with_own_hdfs().await? else { return Ok(()) };
     let published = Published::on(hdfs.client().clone(), "/apps/emr-ecr-agent");
     testbed.settings.unset("published.path").set("published.secure_directory", true).no_timer();

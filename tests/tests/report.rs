@@ -42,12 +42,12 @@ fn json(directory: &Path, name: &str) -> Outcome<Value> {
 #[tokio::test]
 async fn it_has_everything_but_secrets() -> Outcome {
     let mut testbed = Testbed::without_hdfs().await?;
-    let (log, statics) = (testbed.node.path("own.log"), testbed.node.path("static.json"));
+    let (log, credentials) = (testbed.node.path("own.log"), testbed.node.path("static.json"));
     testbed.settings.set("log.file", log.display().to_string());
-    testbed.settings.set("static_credentials", statics.display().to_string());
+    testbed.settings.set("static_credentials", credentials.display().to_string());
     let auths = format!(r#"{{"auths":{{"hub.example.com":{{"auth":"{STATIC_AUTH}"}}}}}}"#);
     testbed.node.write("static.json", &auths)?;
-    fs::set_permissions(&statics, fs::Permissions::from_mode(0o600))?;
+    fs::set_permissions(&credentials, fs::Permissions::from_mode(0o600))?;
     let agent = testbed.start()?;
     wait_for_token(&agent).await?;
     docker_config_fresh(&agent).await?;

@@ -133,7 +133,7 @@ fn placeholders_are_told_from_templates() {
 }
 
 #[test]
-fn mounts_that_are_given_replace_those_that_the_node_manager_needs() {
+fn given_mounts_replace_those_of_the_node_manager() {
     let report = check(Rules::V3_3, &["gpu-python.json"], &[format!("{US}/app:1")], &[]);
     assert_eq!(would_launch(&report), [Some(false)]);
     let expected = [

@@ -908,7 +908,7 @@ fn no_claim_makes_ecr_be_asked_more_than_once_a_minute() {
 }
 
 #[test]
-fn a_note_is_left_once_for_each_state_that_lasts_and_taken_along() {
+fn each_lasting_state_leaves_one_note() {
     let mut harness = Harness::new();
     let pass_after = |harness: &mut Harness, span: Duration| {
         harness.env.uptime.set(harness.env.uptime.get() + span);

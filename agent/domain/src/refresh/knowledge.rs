@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rejected_token_gives_way_even_to_one_that_ends_sooner_but_not_to_its_predecessor() {
+    fn a_rejected_token_yields_to_any_but_its_predecessor() {
         let (before, ours, theirs) = (token("before", 50), token("ours", 100), token("theirs", 60));
         let in_hand = Token { predecessor: Some(before.auth.clone()), ..ours.clone() };
         let node = Node::with(Some((in_hand, Proof::Issued)))

@@ -8,7 +8,7 @@ use super::reader::line_of;
 use crate::documents::PublishedPath;
 
 /// Names every setting with its default, commented out; tests compare it with the code.
-const EXAMPLE: &str = include_str!("../../../agent.toml");
+const EXAMPLE: &str = include_str!("../../agent.toml");
 /// Keys whose value in the example is none by default.
 pub(super) const WITHOUT_DEFAULT: [&str; 13] = [
     "owner",

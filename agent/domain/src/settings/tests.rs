@@ -4,7 +4,7 @@ use std::time::Duration;
 use super::effective::WITHOUT_DEFAULT;
 use super::{LogFormat, Mistake, Settings};
 
-const EXAMPLE: &str = include_str!("../../../agent.toml");
+const EXAMPLE: &str = include_str!("../../agent.toml");
 
 /// The example's keys, uncommented. What has no default is left out.
 fn uncommented() -> String {

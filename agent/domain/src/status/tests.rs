@@ -160,7 +160,7 @@ fn launch_faults(before: &str, after: &str) -> Vec<Finding> {
 }
 
 #[test]
-fn only_faults_of_registries_that_would_be_served_end_readiness() {
+fn only_faults_of_served_registries_end_readiness() {
     let check = |before: &str, after: &str, expected: &[&str]| {
         let found = launch_faults(before, after);
         let codes: Vec<&str> = found.iter().map(|finding| finding.code.name).collect();

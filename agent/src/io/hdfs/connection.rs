@@ -11,7 +11,7 @@ use hdfs_native::client::FileStatus;
 use hdfs_native::{Client, ClientBuilder, WriteOptions};
 
 use super::HdfsError;
-use super::error::Call as _;
+use super::error::{Call as _, Operation};
 use super::login::Login;
 use super::worker::{Threads, WorkerError};
 use crate::io::hadoop_conf;
@@ -106,7 +106,7 @@ impl ClientSpec {
             .with_config_dir(NO_CONF_DIR)
             .with_config(self.properties.clone().into_iter().chain(overrides))
             .with_url(&self.file_system);
-        login.apply(builder).build().call("connect to", || self.file_system.clone())
+        login.apply(builder).build().call(Operation::Connect, || self.file_system.clone())
     }
 }
 
@@ -155,13 +155,13 @@ impl Connection {
         match self.client.get_file_info(path).await {
             Ok(status) => Ok(Some(status)),
             Err(hdfs_native::HdfsError::FileNotFound(_)) => Ok(None),
-            Err(error) => Err(error).call("stat", || self.uri(path)),
+            Err(error) => Err(error).call(Operation::Stat, || self.uri(path)),
         }
     }
 
     /// The content of a file, without a last block that is still being written.
     pub(super) async fn read(&self, path: &str) -> Result<Document, HdfsError> {
-        let mut reader = self.client.read(path).await.call("open", || self.uri(path))?;
+        let mut reader = self.client.read(path).await.call(Operation::Open, || self.uri(path))?;
         let length = reader.file_length();
         if length > LARGEST {
             return Err(HdfsError::TooLarge { uri: self.uri(path), length });
@@ -187,37 +187,37 @@ impl Connection {
                 Err(hdfs_native::HdfsError::AlreadyExists(_)) => {
                     return Err(HdfsError::AlreadyExists { uri: uri() });
                 }
-                created => created.call("create", uri)?,
+                created => created.call(Operation::Create, uri)?,
             };
             if new.owner.is_some() || new.group.is_some() {
-                set_owner(&client, &path, &new.owner, &new.group).await.call("set the owner of", uri)?;
+                set_owner(&client, &path, &new.owner, &new.group).await.call(Operation::SetOwner, uri)?;
             }
             if !content.bytes().is_empty() {
-                writer.write_bytes(content.bytes().to_vec().into()).await.call("write", uri)?;
+                writer.write_bytes(content.bytes().to_vec().into()).await.call(Operation::Write, uri)?;
             }
-            writer.close().await.call("complete", uri)
+            writer.close().await.call(Operation::Complete, uri)
         });
         written.await.map_err(|source| self.spec.gave_up(source))?
     }
 
     pub(super) async fn rename_over(&self, from: &str, to: &str) -> Result<(), HdfsError> {
-        self.client.rename(from, to, true).await.call("rename a temporary file to", || self.uri(to))
+        self.client.rename(from, to, true).await.call(Operation::Rename, || self.uri(to))
     }
 
     /// Renames to a path where nothing was found; `false` if something is there now.
     pub(super) async fn rename_to_absent(&self, from: &str, to: &str) -> Result<bool, HdfsError> {
         match self.client.rename(from, to, false).await {
             Err(hdfs_native::HdfsError::AlreadyExists(_)) => Ok(false),
-            renamed => renamed.call("rename a temporary file to", || self.uri(to)).map(|()| true),
+            renamed => renamed.call(Operation::Rename, || self.uri(to)).map(|()| true),
         }
     }
 
     pub(super) async fn delete(&self, path: &str) -> Result<bool, HdfsError> {
-        self.client.delete(path, false).await.call("delete", || self.uri(path))
+        self.client.delete(path, false).await.call(Operation::Delete, || self.uri(path))
     }
 
     pub(super) async fn set_mode(&self, path: &str, mode: u32) -> Result<(), HdfsError> {
-        self.client.set_permission(path, mode).await.call("set the mode of", || self.uri(path))
+        self.client.set_permission(path, mode).await.call(Operation::SetMode, || self.uri(path))
     }
 
     pub(super) async fn set_owner(
@@ -226,21 +226,21 @@ impl Connection {
         owner: &Option<String>,
         group: &Option<String>,
     ) -> Result<(), HdfsError> {
-        set_owner(&self.client, path, owner, group).await.call("set the owner of", || self.uri(path))
+        set_owner(&self.client, path, owner, group).await.call(Operation::SetOwner, || self.uri(path))
     }
 
     /// Makes a directory with the parents that it lacks.
     pub(super) async fn make_directory(&self, path: &str, mode: u32) -> Result<(), HdfsError> {
-        self.client.mkdirs(path, mode, true).await.call("make the directory", || self.uri(path))
+        self.client.mkdirs(path, mode, true).await.call(Operation::MakeDirectory, || self.uri(path))
     }
 
     /// Takes the file's lease from its writer; a later read finds it closed.
     pub(super) async fn recover_lease(&self, path: &str) -> Result<bool, HdfsError> {
-        self.client.recover_lease(path).await.call("recover the lease of", || self.uri(path))
+        self.client.recover_lease(path).await.call(Operation::RecoverLease, || self.uri(path))
     }
 
     pub(super) async fn list(&self, path: &str) -> Result<Vec<FileStatus>, HdfsError> {
-        self.client.list_status(path, false).await.call("list", || self.uri(path))
+        self.client.list_status(path, false).await.call(Operation::List, || self.uri(path))
     }
 }
 

@@ -1,5 +1,6 @@
 //! What goes wrong on HDFS, by operation and URI; Java's stack traces are cut off.
 
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
@@ -26,7 +27,7 @@ pub enum HdfsError {
     #[error("gave up on {file_system}")]
     Worker { file_system: String, source: WorkerError },
     #[error("cannot {operation} {uri}")]
-    Call { operation: &'static str, uri: String, source: Cause },
+    Call { operation: Operation, uri: String, source: Cause },
     #[error("cannot read {uri}")]
     Read { uri: String, source: Cause },
     #[error("{uri} already exists")]
@@ -55,6 +56,44 @@ pub enum Cause {
     // Its text holds its cause already.
     #[error("{0}")]
     Library(hdfs_native::HdfsError),
+}
+
+/// A call to HDFS; displays as the verb of "cannot ...", whose object is the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    Connect,
+    Stat,
+    Open,
+    Create,
+    SetOwner,
+    Write,
+    Complete,
+    Rename,
+    Delete,
+    SetMode,
+    MakeDirectory,
+    RecoverLease,
+    List,
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Connect => "connect to",
+            Self::Stat => "stat",
+            Self::Open => "open",
+            Self::Create => "create",
+            Self::SetOwner => "set the owner of",
+            Self::Write => "write",
+            Self::Complete => "complete",
+            Self::Rename => "rename a temporary file to",
+            Self::Delete => "delete",
+            Self::SetMode => "set the mode of",
+            Self::MakeDirectory => "make the directory",
+            Self::RecoverLease => "recover the lease of",
+            Self::List => "list",
+        })
+    }
 }
 
 impl StoreError for HdfsError {
@@ -99,7 +138,7 @@ impl HdfsError {
     pub(super) fn is_unusable(&self) -> bool {
         match self {
             HdfsError::TooLarge { .. } => true,
-            HdfsError::Call { operation: "open", .. } => self.is_denied(),
+            HdfsError::Call { operation: Operation::Open, .. } => self.is_denied(),
             _ => false,
         }
     }
@@ -157,11 +196,11 @@ impl From<hdfs_native::HdfsError> for Cause {
 
 /// Names the operation and the file of a failed call.
 pub(super) trait Call<T> {
-    fn call(self, operation: &'static str, uri: impl FnOnce() -> String) -> Result<T, HdfsError>;
+    fn call(self, operation: Operation, uri: impl FnOnce() -> String) -> Result<T, HdfsError>;
 }
 
 impl<T> Call<T> for Result<T, hdfs_native::HdfsError> {
-    fn call(self, operation: &'static str, uri: impl FnOnce() -> String) -> Result<T, HdfsError> {
+    fn call(self, operation: Operation, uri: impl FnOnce() -> String) -> Result<T, HdfsError> {
         self.map_err(|error| HdfsError::Call { operation, uri: uri(), source: error.into() })
     }
 }
@@ -172,7 +211,7 @@ fn short_class(class: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::{Cause, HdfsError};
+    use super::{Cause, HdfsError, Operation};
 
     #[test]
     fn only_what_is_in_the_way_counts_as_unusable() {
@@ -184,9 +223,9 @@ mod tests {
         let denied = "org.apache.hadoop.security.AccessControlException";
         let check = |error: HdfsError, expected: bool| assert_eq!(error.is_unusable(), expected, "{error}");
         check(HdfsError::TooLarge { uri: "hdfs://nn/a".to_owned(), length: 1 << 20 }, true);
-        check(refused("open", denied), true);
-        check(refused("create", denied), false);
-        check(refused("open", "org.apache.hadoop.ipc.StandbyException"), false);
+        check(refused(Operation::Open, denied), true);
+        check(refused(Operation::Create, denied), false);
+        check(refused(Operation::Open, "org.apache.hadoop.ipc.StandbyException"), false);
         check(HdfsError::IsDirectory { uri: "hdfs://nn/a".to_owned() }, false);
     }
 }

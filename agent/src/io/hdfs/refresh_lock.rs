@@ -7,6 +7,7 @@ use domain::settings::PublishedSettings;
 use jiff::Timestamp;
 
 use super::connection::{Connection, NewFile};
+use super::error::Operation;
 use super::{HdfsError, PublishedSink, directory};
 use crate::sink::RefreshLock;
 
@@ -79,7 +80,7 @@ async fn create_or_read(
     match directory::create(hdfs, settings, &path, new, &content).await {
         Ok(()) => Ok(None),
         // It is there, which is all that counts: without a DataNode it cannot get a content.
-        Err(HdfsError::Call { operation: "write" | "complete", .. }) => Ok(None),
+        Err(HdfsError::Call { operation: Operation::Write | Operation::Complete, .. }) => Ok(None),
         Err(HdfsError::AlreadyExists { .. }) => {
             let written = hdfs.status(&path).await?.map_or(0, |status| status.modification_time);
             // It says who is waited for, and decides nothing else: what cannot be read is nobody's.

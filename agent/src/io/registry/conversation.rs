@@ -100,8 +100,8 @@ impl Conversation {
             200 => {
                 let url = answer.url.clone();
                 let BearerToken { token, access_token } = answer.json().await?;
-                let token =
-                    token.or(access_token).map(Zeroizing::new).ok_or(ConversationError::NoToken { url })?;
+                let [token, access_token] = [token, access_token].map(|token| token.map(Zeroizing::new));
+                let token = token.or(access_token).ok_or(ConversationError::NoToken { url })?;
                 Ok(Secret::new(format!("Bearer {}", *token)))
             }
             status => Err(ConversationError::Token { url: answer.url, status }),

@@ -97,7 +97,7 @@ async fn probe_result(registry: Registry, auth: &str) -> ProbeResult {
 }
 
 #[tokio::test]
-async fn a_registry_of_bearer_tokens_checks_the_credential_when_it_hands_one_out() {
+async fn a_bearer_registry_checks_the_credential() {
     let wrong = BASE64.encode("AWS:wrong");
     let check = async |refusal, auth: &str, expected| {
         assert_eq!(probe_result(Registry { refusal, ..Registry::default() }, auth).await, expected);

@@ -94,7 +94,7 @@ fn what_was_settled_on_and_what_lies_beside_wake_nobody() {
 }
 
 #[test]
-fn a_directory_above_that_was_exchanged_is_noticed_after_the_next_settling() {
+fn an_exchanged_directory_above_is_noticed() {
     let directory = tempfile::tempdir().expect("a directory");
     let (way, target) = (directory.path().join("above"), directory.path().join("above/conf/f"));
     fs::create_dir_all(way.join("conf")).expect("directories");

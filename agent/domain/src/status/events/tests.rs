@@ -85,7 +85,7 @@ fn tokens_say_where_they_are_from() {
 }
 
 #[test]
-fn a_wait_for_the_lock_is_told_once_however_often_it_is_touched() {
+fn a_lock_wait_is_reported_once() {
     let waiting = |since: i64| {
         let since = Timestamp::from_second(since).ok();
         let holder = LockHolder { node: Some("ip-10-0-0-2".to_owned()), since };
