@@ -71,9 +71,9 @@ enum Command {
     Renew(renew::Options),
     /// Show all nodes of the cluster, worst first: exit 0 all are ready, 1 at least one is not, 3 unknown
     ///
-    /// On any machine with Hadoop's configuration, such as the primary node. Nodes are those of YARN's ResourceManager;
-    /// what each agent says comes from its health listener if that is open to the network, otherwise from the note that it
-    /// leaves beside the published file.
+    /// Runs on any machine with Hadoop's configuration, such as the primary node. Lists the ResourceManager's nodes. Each
+    /// status comes from the agent's health listener if the network can reach it, otherwise from its note next to the
+    /// published file.
     Cluster(cluster::Options),
     /// Check files by Hadoop's rules: exit 0 no error found, 1 errors found, 2 a file cannot be read
     ///

@@ -63,7 +63,7 @@ pub(super) struct Options {
     /// Check this variable of the job's environment, as in YARN_CONTAINER_RUNTIME_DOCKER_MOUNTS; may be given several times
     #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
     env: Vec<(String, String)>,
-    /// Call neither AWS nor the registries
+    /// Do not contact AWS or the registries; skip the checks that need them
     #[arg(long)]
     offline: bool,
     /// Exit with 1 for findings from this severity on

@@ -19,7 +19,7 @@ pub(super) struct Options {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Say whether the settings file can be used: exit 0 it can, 78 it has mistakes, which are listed
+    /// Validate the settings file: exit 0 if valid, 78 if not (lists every mistake)
     Check(CheckOptions),
     /// Print every setting with its value and where that comes from
     Show(ShowOptions),

@@ -26,7 +26,7 @@ pub(super) struct Options {
     config: ConfigOption,
     #[command(flatten)]
     job: JobOptions,
-    /// Call neither AWS nor the registries; what they would say is not checked
+    /// Do not contact AWS or the registries; skip the checks that need them
     #[arg(long)]
     offline: bool,
     /// The command, as in -- spark-submit --deploy-mode cluster main.py
