@@ -326,7 +326,7 @@ impl PassReport {
             tracing::info!(sink, %change, "sink changed");
         }
         for error in &self.errors {
-            detail!(error, "pass failed in part");
+            detail!(error, "pass partially failed");
         }
         detail!(wake = wake.as_str(), "pass");
     }

@@ -30,7 +30,7 @@ pub(crate) enum Place {
 pub(crate) enum StatusError {
     #[error("no agent answers at {place}")]
     NoAgent { place: Place, source: std::io::Error },
-    #[error("{place} belongs to a process of uid {uid}, not to an agent of root or of this user")]
+    #[error("{place} is owned by a process of uid {uid}, not by an agent of root or of this user")]
     Squatter { place: Place, uid: u32 },
     #[error("the agent at {place} did not answer within {deadline:?}")]
     Deadline { place: Place, deadline: Duration },

@@ -44,7 +44,7 @@ enum WarmError {
     NoDocker,
     #[error(transparent)]
     Cli(#[from] DockerCliError),
-    #[error("Docker does not tell where it keeps its images, and so how much is free there")]
+    #[error("Docker does not report its data root, so the free space is unknown")]
     Space,
     #[error("a call to files panicked")]
     Panicked,

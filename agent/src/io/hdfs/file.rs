@@ -283,7 +283,7 @@ impl Store for PublishedFile {
         };
         let Some(file) = &self.remembered else { return Ok(Found::Absent) };
         if !self.settings.is_by_an_agent(&file.stamp.owner) {
-            tracing::warn!(uri = self.uri(), owner = ?file.stamp.owner, "not believing another HDFS user's file");
+            tracing::warn!(uri = self.uri(), owner = ?file.stamp.owner, "ignoring a published file owned by another HDFS user");
             return Ok(Found::Unreadable { last_known: None });
         }
         Ok(self.found(file))
