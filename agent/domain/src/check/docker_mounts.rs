@@ -47,7 +47,10 @@ pub(super) fn fault(mounts: &[RequestedMount], machine: &dyn Machine) -> Option<
 fn own_fault(mount: &RequestedMount, machine: &dyn Machine) -> Option<String> {
     let destination = cleaned(&mount.destination);
     if !mount.destination.starts_with('/') {
-        return Some(format!("docker takes absolute destinations only, and `{}` is none", mount.destination));
+        return Some(format!(
+            "docker accepts only absolute destinations, but `{}` is relative",
+            mount.destination
+        ));
     }
     if destination == "/" {
         return Some("docker does not mount over `/`".to_owned());
@@ -58,11 +61,11 @@ fn own_fault(mount: &RequestedMount, machine: &dyn Machine) -> Option<String> {
     match is_directory(machine, &mount.source) {
         Some(true) if FILES.contains(&destination.as_str()) => {
             return Some(format!(
-                "`{destination}` is a file in every container, and the source is a directory"
+                "`{destination}` is a file in every container, but the source is a directory"
             ));
         }
         Some(false) if DIRECTORIES.contains(&destination.as_str()) => {
-            return Some(format!("`{destination}` is a directory in every image, and the source is none"));
+            return Some(format!("`{destination}` is a directory in every image, but the source is not"));
         }
         _ => {}
     }

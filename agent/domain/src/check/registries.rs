@@ -202,7 +202,7 @@ fn fault(entry: &[u8], rules: Rules) -> Option<(Code, &'static str)> {
         return Some((codes::ENTRY_MATCHES_NOTHING, "is not the beginning of any image's name"));
     }
     if is_nearly_ecr(&lossy(entry)) {
-        return Some((codes::ENTRY_NEARLY_ECR, "looks like an ECR registry and is none"));
+        return Some((codes::ENTRY_NEARLY_ECR, "resembles an ECR host name but is not one"));
     }
     is_repository(entry).then_some((
         codes::ENTRY_IS_REPOSITORY,

@@ -53,7 +53,7 @@ fn check_switch(path: &str, section: &str, entry: Entry<'_>, on: &[&str], found:
         return;
     }
     let key = lossy(entry.key);
-    let message = format!("`{key}` is `{}`, which Hadoop does not take for on", lossy(clipped(entry.value)));
+    let message = format!("`{key}` is `{}`, which Hadoop does not treat as on", lossy(clipped(entry.value)));
     let fix = if key == FEATURE_DOCKER_KEY {
         // It turns on what the section [docker] then has to allow.
         Fix::manual("set module.enabled=true in the section [docker] instead")

@@ -188,7 +188,7 @@ codes! {
     CREDENTIAL_EXPIRES_SOON: "credential-expires-soon", Credentials, Warning, Degraded, "unless the credential is renewed, pulls will soon fail on every node that does not have the image yet";
     IMAGE_WITHOUT_CREDENTIAL: "image-without-credential", Credentials, Warning, ImageLaunchesFail, "if the registry is private, the pull fails with `no basic auth credentials`";
     ECR_CREDENTIAL_MISSING: "ecr-credential-missing", Credentials, Error, ImageLaunchesFail, "the pull fails with `no basic auth credentials`";
-    CREDENTIAL_INVALID: "credential-invalid", Credentials, Error, ImageLaunchesFail, "docker drops this entry and, by chance, those that it would have read after it, so pulls fail";
+    CREDENTIAL_INVALID: "credential-invalid", Credentials, Error, ImageLaunchesFail, "docker drops this entry and any that it happens to read after it, so pulls fail";
     CREDENTIAL_SUSPECT: "credential-suspect", Credentials, Warning, ImageLaunchesFail, "registries refuse such a credential, or another client than docker does not read it";
     CREDENTIAL_HELPER_FIRST: "credential-helper-first", Credentials, Warning, Degraded, "pulls that use this file get the helper's credential, not the one that the agent keeps";
     NO_AWS_CREDENTIALS: "no-aws-credentials", Credentials, Error, Degraded, "no authorization token can be fetched, and the published one will expire";
@@ -215,7 +215,7 @@ codes! {
     EMR_CONFIG_MALFORMED: "emr-config-malformed", EmrConfiguration, Error, ClusterCreationFails, "AWS's CLI or EMR refuses the configuration";
     EMR_CONFIG_WITHOUT_REGISTRIES: "emr-config-without-registries", EmrConfiguration, Warning, ImageLaunchesFail, "the cluster keeps EMR's default trusted registries, `local` and `centos`: none of your registries is trusted";
     EMR_VALUE_NOT_TEXT: "emr-value-not-text", EmrConfiguration, Error, ClusterCreationFails, "AWS's CLI refuses the configuration";
-    EMR_MEMBER_REPEATED: "emr-member-repeated", EmrConfiguration, Error, ImageLaunchesFail, "what was given first is lost without a word";
+    EMR_MEMBER_REPEATED: "emr-member-repeated", EmrConfiguration, Error, ImageLaunchesFail, "the first value is silently dropped";
     EMR_CLASSIFICATION_REPEATED: "emr-classification-repeated", EmrConfiguration, Warning, Degraded, "which of the two EMR writes is not documented";
     DEFAULT_FS_NOT_HDFS: "default-fs-not-hdfs", EmrConfiguration, Error, ImageLaunchesFail, "launches that name `hdfs:///...` fail: `Incomplete HDFS URI, no host`";
     SINGLE_REPLICA: "single-replica", EmrConfiguration, Info, None, "the file is lost with the DataNode that holds it, until the agents publish it again";

@@ -235,7 +235,7 @@ impl Reader<'_> {
         let repeated = members.find_map(|member| Some((seen.insert(&member.name, member)?, member)));
         if let Some((first, second)) = repeated {
             let message = format!(
-                "`{}` is given twice in one object: AWS's CLI drops the one of line {} without a word",
+                "`{}` appears twice in one object: AWS's CLI silently drops the one on line {}",
                 second.name, first.line
             );
             let fix = if CLASSIFICATION.contains(&second.name.as_str()) {
