@@ -129,7 +129,7 @@ pub(super) fn update_without_credential(registry: &EcrRegistry, is_future: bool)
     let finding =
         Finding::new(codes::IMAGE_UPDATE_WITHOUT_CREDENTIAL, message).of_registries(vec![registry.clone()]);
     finding.fix(Fix::manual(
-        "turn image-update off, or let the agent keep /root/.docker/config.json: [docker] in agent.toml",
+        "turn image-update off, or let the agent keep /root/.docker/config.json: [[docker_configs]] in agent.toml",
     ))
 }
 
