@@ -37,7 +37,7 @@ pub const EXIT_CODES: &[Number] = &[
         finding: Some(codes::RUNTIME_NOT_ALLOWED),
         ..node_manager(
             -1000,
-            "the NodeManager refused the launch before it began, without a word to the job: the runtime is not allowed, or a file could not be localized; its own log says which",
+            "the NodeManager refused the launch before it began and gave the job no reason: the runtime is not allowed, or a file could not be localized; its own log says which",
         )
     },
     executor(3, "container-executor was given a command that it does not know, or one that it refuses", None),

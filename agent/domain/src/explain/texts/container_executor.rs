@@ -65,7 +65,7 @@ pub(super) const TEXTS: &[Text] = &[
     ),
     of(
         "File {file} must be owned by root, but is owned by {owner}",
-        "{file} belongs to uid {owner}: container-executor.cfg and every directory above it must belong to root",
+        "{file} is owned by uid {owner}: root must own container-executor.cfg and every directory above it",
         codes::CONFIG_OWNER,
         CHECK,
     ),
@@ -83,7 +83,7 @@ pub(super) const TEXTS: &[Text] = &[
     ),
     of(
         "The container-executor binary should be user-owned by root",
-        "the container-executor binary does not belong to root",
+        "the container-executor binary is not owned by root",
         codes::BINARY_OWNER,
         CHECK,
     ),
@@ -160,7 +160,7 @@ pub(super) const TEXTS: &[Text] = &[
     ),
     of(
         "Could not find requested network in allowed networks",
-        "docker.allowed.networks of container-executor.cfg does not name the network `{value}`, byte by byte: a space after a comma belongs to the name",
+        "docker.allowed.networks of container-executor.cfg does not name the network `{value}`, byte by byte: a space after a comma is part of the name",
         codes::NETWORK_REFUSED,
         "emr-ecr-agent check --image {image} --network {value}",
     ),

@@ -72,7 +72,7 @@ pub(super) const TEXTS: &[Text] = &[
     ),
     of(
         "illegal base64 data at input byte",
-        "an `auth` in the config.json is not base64: docker drops it and may drop the entries behind it, in an order by chance",
+        "an `auth` in the config.json is not base64: docker drops it and, since it reads entries in random order, may drop others",
         codes::CREDENTIAL_INVALID,
         CHECK_IMAGE,
     ),

@@ -60,7 +60,7 @@ pub(super) const TEXTS: &[Text] = &[
     ),
     of(
         "Fail to read additional docker client config file from {uri}",
-        "the NodeManager's user could not read {uri} as a config.json: it does not exist, is closed to that user or is a directory, is no JSON (a byte order mark counts), or is on a file system that cannot be reached",
+        "the NodeManager's user could not read {uri} as a config.json: it does not exist, is closed to that user or is a directory, is not JSON (a byte order mark counts), or is on a file system that cannot be reached",
         codes::CLIENT_CONFIG_UNREADABLE,
         CHECK_CLIENT_CONFIG,
     ),
