@@ -4,11 +4,11 @@
 #   --bootstrap-actions Path=s3://BUCKET/emr-ecr-agent/install.sh,Args=[--from,s3://BUCKET/emr-ecr-agent/]
 #
 # Bootstrap actions run before Hadoop is installed, and a failing one terminates the node. So this needs only bash
-# (4.2), coreutils, util-linux, grep, sed, tar, curl and the AWS CLI, waits for nothing, finishes within 30 s, and exits
+# (4.2), coreutils, util-linux, grep, sed, tar, curl and the AWS CLI, never blocks, finishes within 30 s, and exits
 # 0 whatever happens, unless --strict is given. It never installs packages and never edits files it does not own.
 #
-# Of a failure it prints one line that begins with "emr-ecr-agent: NOT INSTALLED:". The node is then as it was: a program
-# that does not come up, or is not ready where the previous one was, gives way to the previous one.
+# On failure it prints one line that begins with "emr-ecr-agent: NOT INSTALLED:". The node is then as it was: if the new
+# program does not come up, or is not ready where the previous one was, the previous one is restored.
 #
 # Whoever controls this script, or the place it is read from, controls the node: keep both it and the packages in a
 # bucket of your own. SHA256SUMS beside the packages detects damage, not an attacker who can write there; --sha256 and
@@ -49,7 +49,7 @@ The run:
   --strict            exit 1 if anything fails; without it, report the failure and exit 0
   --help              print this text
 
-Of any failure, one line begins with "emr-ecr-agent: NOT INSTALLED:". The node is then as it was before.'
+On any failure, it prints one line that begins with "emr-ecr-agent: NOT INSTALLED:". The node is then as it was before.'
 
 # The whole run must finish within 30 s, even if the network or the disk hangs, except for an upgrade's wait.
 SECONDS_FOR_ALL=28
@@ -108,7 +108,7 @@ main() {
         esac
     done
 
-    # Nobody who stops reading ends a cluster.
+    # A reader that closes the pipe must not terminate the cluster.
     trap '' PIPE
     [[ ! -e "$UNITS/$UNIT" ]] || within="$SECONDS_FOR_UPGRADE"
     # So that `relay` sets the variables of this shell.
