@@ -130,7 +130,7 @@ impl Agent {
     }
 
     /// Makes passes until `stop`, or until only another process can go on. Settings that are rejected on a reload leave
-    /// the previous ones in force, and the status shows why until the next reload.
+    /// the previous ones in use, and the status shows why until the next reload.
     pub async fn run(
         mut self,
         requests: mpsc::Receiver<Request>,

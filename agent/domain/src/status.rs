@@ -78,7 +78,7 @@ pub struct RegistryStatus {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StaticStatus {
     pub path: String,
-    /// The entries in force: those of the last good reading.
+    /// The entries in use: those of the last good reading.
     pub names: Vec<EntryName>,
     /// Why the last reading failed.
     pub error: Option<Problem>,
@@ -301,7 +301,7 @@ impl SinkStatus {
 }
 
 impl StaticStatus {
-    /// What was read before is still in force while the file is broken; without that, jobs lack it.
+    /// What was read before stays in use while the file is broken; without that, jobs lack it.
     fn fault(&self) -> Option<String> {
         let error = self.error.as_ref().filter(|_| self.names.is_empty());
         error.map(|error| error.message.clone())

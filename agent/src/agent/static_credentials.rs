@@ -3,7 +3,7 @@
 use super::{Agent, PassReport};
 
 impl Agent {
-    /// Takes what the file holds now; a broken one leaves what was taken before in force.
+    /// Takes what the file holds now; a broken one leaves what was taken before in use.
     pub(super) async fn read_static_credentials(&mut self, report: &mut PassReport) {
         self.state.static_credentials_error = None;
         let Some(path) = &self.settings.static_credentials else {

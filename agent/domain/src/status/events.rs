@@ -65,7 +65,7 @@ pub enum Event {
     },
     FindingAppeared(Finding),
     FindingGone(Finding),
-    /// The settings before stay in force.
+    /// The previous settings stay in use.
     SettingsRefused {
         error: String,
     },

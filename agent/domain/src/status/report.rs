@@ -29,7 +29,7 @@ pub struct StatusReport {
     /// `None` if no file of static credentials is set.
     pub static_credentials: Option<StaticReport>,
     pub sinks: Vec<SinkReport>,
-    /// Why the last reload of agent.toml was refused; the settings before it are in force.
+    /// Why the last reload of agent.toml was refused; the previous settings stay in use.
     pub settings_error: Option<String>,
     pub findings: Vec<Finding>,
     /// The last changes of state, the newest first.
@@ -118,9 +118,9 @@ pub struct RegistryReport {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StaticReport {
     pub path: String,
-    /// Names of the entries in force.
+    /// Names of the entries in use.
     pub names: Vec<String>,
-    /// Why the file was not taken when last read; what it said before stays in force.
+    /// Why the file was not taken when last read; what it said before stays in use.
     pub error: Option<String>,
 }
 
