@@ -483,7 +483,7 @@ mod generated {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(100) })]
 
         #[test]
-        fn fixes_of_generated_files_keep_the_law(
+        fn fixes_of_generated_files_cause_no_new_finding(
             cfg in files(),
             rules in select(&["3.2", "3.3", "3.4"][..]),
             image in select(&["", "python:3.11", "hub.example/team/app:1", "123456789123.dkr.ecr.us-east-1.amazonaws.com/app:1"][..]),
@@ -515,7 +515,7 @@ mod generated {
         }
 
         #[test]
-        fn fixes_of_generated_emr_configurations_keep_the_law(
+        fn fixes_of_generated_emr_configurations_cause_no_new_finding(
             emr_config in emr_configs(),
             rules in select(&["3.2", "3.3", "3.4"][..]),
             image in select(&["", "python:3.11", "123456789123.dkr.ecr.us-east-1.amazonaws.com/app:1"][..]),
@@ -532,14 +532,14 @@ mod generated {
     }
 }
 
-/// How the fixes of all findings break the law.
+/// What is wrong with the fixes of all findings.
 fn all_breaches(fixture: &Value) -> Vec<String> {
     let fixed = |finding: Finding| Some((with_fix(fixture, &finding)?, finding));
     let fixed = check(fixture).into_iter().filter_map(fixed);
     fixed.flat_map(|(fixed, finding)| breaches(fixture, &finding, &fixed)).collect()
 }
 
-/// How a fix breaks the law.
+/// What is wrong with a fix: its finding is still there, or it causes a new error or warning.
 fn breaches(before: &Value, finding: &Finding, after: &Value) -> Vec<String> {
     let weighty = |found: &[Finding]| {
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();

@@ -19,7 +19,7 @@ use super::{ask, probe};
 /// A registry that takes nothing but the bearer token which it hands out for one password.
 #[derive(Debug, Clone, Default)]
 struct Registry {
-    /// What the door for tokens answers to the wrong credential.
+    /// What the token endpoint answers to the wrong credential.
     refusal: u16,
     /// Where tokens are said to come from, if not from the registry itself.
     realm: Option<String>,
