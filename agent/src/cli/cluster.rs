@@ -197,28 +197,28 @@ fn render(report: &ClusterReport) -> String {
 }
 
 fn table(nodes: &[NodeReport], line: &mut impl FnMut(&str)) {
-    const HEAD: [&str; 5] = ["NODE", "YARN", "READY", "SAID BY", "WHY"];
+    const HEAD: [&str; 5] = ["NODE", "YARN", "READY", "SOURCE", "WHY"];
     let row = |node: &NodeReport| {
         let ready = match node.ready {
             Some(true) => "yes",
             Some(false) => "no",
             None => "unknown",
         };
-        let said_by = match (node.source, node.age_seconds) {
+        let source = match (node.source, node.age_seconds) {
             (Some(Source::Status), _) => "its /status".to_owned(),
             (Some(Source::File), Some(age)) => {
                 format!("its note, {} old", friendly(SignedDuration::from_secs(age)))
             }
             (Some(Source::File), None) => "its note".to_owned(),
-            (None, _) => "nobody".to_owned(),
+            (None, _) => "none".to_owned(),
         };
-        [node.node.clone(), node.state.clone(), ready.to_owned(), said_by, node.why()]
+        [node.node.clone(), node.state.clone(), ready.to_owned(), source, node.why()]
     };
     let rows: Vec<[String; 5]> =
         std::iter::once(HEAD.map(str::to_owned)).chain(nodes.iter().map(row)).collect();
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
-    let (node, yarn, ready, said_by) = (width(0), width(1), width(2), width(3));
+    let (node, yarn, ready, source) = (width(0), width(1), width(2), width(3));
     for [a, b, c, d, e] in &rows {
-        line(&format!("{a:node$}  {b:yarn$}  {c:ready$}  {d:said_by$}  {e}"));
+        line(&format!("{a:node$}  {b:yarn$}  {c:ready$}  {d:source$}  {e}"));
     }
 }
