@@ -1,5 +1,6 @@
-//! I/O: each module talks to one outside thing, converts its answers to the domain's values and
-//! its failures into errors that name operation and object. They know nothing of each other.
+//! I/O: each module talks to one outside thing, converts its answers to the domain's values and its failures into
+//! errors that name operation and object. Some share helpers, such as `disk`, `hadoop_conf` and `http_client`; `warmer`
+//! builds on Docker's two.
 
 pub(crate) mod archive;
 pub(crate) mod blocking;
