@@ -41,17 +41,17 @@ pub struct Region(String);
 pub enum NotEcr {
     #[error("but {0:?} has upper-case letters: Docker and YARN compare bytes")]
     UpperCase(String),
-    #[error("but {0:?} has a scheme: write the host alone")]
+    #[error("but {0:?} has a scheme: write only the host")]
     Scheme(String),
-    #[error("but {0:?} has a path or tag: write the host alone")]
+    #[error("but {0:?} has a path or tag: write only the host")]
     Path(String),
     #[error("but {0:?} does not start with a 12-digit account")]
     Account(String),
-    #[error("but {0:?} does not go on with .dkr.ecr or .dkr-ecr")]
+    #[error("but {0:?} does not continue with .dkr.ecr or .dkr-ecr")]
     Service(String),
     #[error("but {0:?} does not name a Region after that, in lower-case letters, digits and dashes")]
     Region(String),
-    #[error("but {0:?} ends in no domain that ECR has")]
+    #[error("but {0:?} does not end in a domain of ECR")]
     Domain(String),
 }
 

@@ -13,11 +13,11 @@ pub(super) enum NameFault {
     Option,
     #[error("docker calls it an invalid reference format")]
     Format,
-    #[error("docker takes no repository name of more than {LONGEST_NAME} characters")]
+    #[error("docker accepts repository names of at most {LONGEST_NAME} characters")]
     TooLong,
-    #[error("docker takes no tag of more than {LONGEST_TAG} characters")]
+    #[error("docker accepts tags of at most {LONGEST_TAG} characters")]
     TagTooLong,
-    #[error("docker takes {ID_LENGTH} hexadecimal digits for the id of an image")]
+    #[error("docker reads {ID_LENGTH} hexadecimal digits as an image ID")]
     Id,
 }
 

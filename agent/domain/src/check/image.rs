@@ -183,7 +183,7 @@ fn check_name(report: &ImageReport, image: &[u8], found: &mut Findings) {
     };
     if report.name_valid {
         if let Err(fault) = docker_name::check(name) {
-            found.add(invalid(format!("docker does not take the image name `{name}`: {fault}")));
+            found.add(invalid(format!("docker does not accept the image name `{name}`: {fault}")));
         }
         return;
     }

@@ -64,7 +64,7 @@ pub fn auth_oddity(auth: &str) -> Option<&'static str> {
     let colon = decoded.iter().position(|byte| *byte == b':')?;
     match &decoded[colon + 1..] {
         [] => Some("its password is empty"),
-        [.., b'\n'] => Some("its password ends with a line end"),
+        [.., b'\n'] => Some("its password ends with a newline"),
         _ if auth.contains(['\r', '\n']) => Some("it is wrapped into several lines"),
         _ => None,
     }

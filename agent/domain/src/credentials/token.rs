@@ -42,9 +42,9 @@ pub struct Principal(String);
 /// A response that must not replace a living token.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum BadToken {
-    #[error("the answer holds no authorization token")]
+    #[error("the response contains no authorization token")]
     Absent,
-    #[error("the answer does not say when the token expires")]
+    #[error("the response does not say when the token expires")]
     NoExpiry,
     #[error("the token is not base64 of AWS:password")]
     NotAws,

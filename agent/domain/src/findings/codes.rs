@@ -97,7 +97,7 @@ codes! {
     DOCKER_NOT_EXACTLY_TRUE: "docker-not-exactly-true", Contents, Error, NodeLaunchesFail, "container-executor exits with 32 at every Docker launch";
     MINIMUM_ID_INVALID: "min-user-id-invalid", Contents, Error, NodeLaunchesFail, "container-executor exits with 255 at every launch";
     DUPLICATE_KEY: "duplicate-key", Contents, Warning, Degraded, "the first line counts and this one is ignored";
-    REPEATED_SECTION: "repeated-section", Contents, Info, None, "the sections become one; of a key in both, the first counts";
+    REPEATED_SECTION: "repeated-section", Contents, Info, None, "the sections are merged; if both set a key, the first value counts";
     VALUE_CUT_AT_HASH: "value-cut-at-hash", Contents, Info, Degraded, "everything after the `#` is cut off, even within a value";
     VALUE_CUT_AT_EQUALS: "value-cut-at-equals", Contents, Warning, Degraded, "everything after the second `=` is cut off";
     VALUE_CUT_AT_NUL: "value-cut-at-nul", Contents, Warning, Degraded, "everything after the NUL byte is cut off";
@@ -107,7 +107,7 @@ codes! {
     DEVICE_UNUSABLE: "device-unusable", Contents, Warning, Degraded, "the entry allows no device";
     UNKNOWN_KEY: "unknown-key", Contents, Warning, Degraded, "Hadoop ignores the key without an error";
     KEY_IN_WRONG_SECTION: "key-in-wrong-section", Contents, Warning, Degraded, "Hadoop does not read the key there and ignores it without an error";
-    MODULE_WITHOUT_CGROUPS: "module-without-cgroups", Contents, Warning, Degraded, "containers outside Docker do not start where the module is to keep devices from them";
+    MODULE_WITHOUT_CGROUPS: "module-without-cgroups", Contents, Warning, Degraded, "containers outside Docker do not start if the module has to deny them a device";
 
     // Registries.
     TRUSTED_LIST_MISSING: "trusted-list-missing", Registries, Error, NodeLaunchesFail, NOT_TRUSTED;
@@ -119,7 +119,7 @@ codes! {
     ENTRY_WITH_PLACEHOLDER: "entry-with-placeholder", Registries, Error, ImageLaunchesFail, NO_MATCH;
     ENTRY_WITH_TAG: "entry-with-tag", Registries, Error, ImageLaunchesFail, NO_MATCH;
     ENTRY_MATCHES_NOTHING: "entry-matches-nothing", Registries, Error, ImageLaunchesFail, NO_MATCH;
-    ENTRY_NEARLY_ECR: "entry-nearly-ecr", Registries, Warning, ImageLaunchesFail, "images of ECR are not trusted by it";
+    ENTRY_NEARLY_ECR: "entry-nearly-ecr", Registries, Warning, ImageLaunchesFail, "the entry trusts no ECR image";
     ENTRY_IS_REPOSITORY: "entry-is-repository", Registries, Warning, ImageLaunchesFail, "the entry trusts only what is below it, not the repository of that name";
     LIBRARY_TRUSTS_MORE: "library-trusts-more", Registries, Warning, Degraded, "since Hadoop 3.3 an entry that starts with `library` trusts every image without a `/`, from any registry";
     PRIVILEGED_LIST_IGNORED: "privileged-list-ignored", Registries, Info, None, "Hadoop 3.2 does not read the list: docker.trusted.registries applies to privileged containers too";
@@ -147,7 +147,7 @@ codes! {
     JOB_WITHOUT_IMAGE: "job-without-image", Launch, Error, ImageLaunchesFail, "the NodeManager refuses the launch: `YARN_CONTAINER_RUNTIME_DOCKER_IMAGE not set!`";
     SPARK_PREFIX_UNKNOWN: "spark-prefix-unknown", Launch, Warning, Degraded, "Spark passes the variable to no container";
     SPARK_VARIABLE_UNKNOWN: "spark-variable-unknown", Launch, Warning, Degraded, "YARN ignores the variable";
-    SPARK_CONTAINERS_DIFFER: "spark-containers-differ", Launch, Warning, Degraded, "executors and the application master, which is the driver in cluster mode, run in different surroundings";
+    SPARK_CONTAINERS_DIFFER: "spark-containers-differ", Launch, Warning, Degraded, "executors and the application master, which is the driver in cluster mode, run in different environments";
     CLIENT_CONFIG_ELSEWHERE: "client-config-elsewhere", Launch, Warning, Degraded, "launches read a file that the agent does not keep fresh";
     MOUNT_NOT_UNDERSTOOD: "mount-not-understood", Launch, Error, ImageLaunchesFail, NODE_MANAGER_REFUSES;
     MOUNT_IMPOSSIBLE: "mount-impossible", Launch, Error, ImageLaunchesFail, "docker does not start the container, and container-executor exits with 7";
@@ -174,7 +174,7 @@ codes! {
     ECR_AUTO_AUTH_OFF: "ecr-auto-auth-off", YarnSite, Info, None, "credentials come only from the file in YARN_CONTAINER_RUNTIME_DOCKER_CLIENT_CONFIG or from the node's own Docker config";
     ECR_AUTO_AUTH_SUSPECT: "ecr-auto-auth-suspect", YarnSite, Warning, Degraded, "users report that EMR's own ECR authentication fails since EMR 6.9.0 unless its provider class is set";
     ECR_AUTO_AUTH_INSUFFICIENT: "ecr-auto-auth-insufficient", YarnSite, Warning, Degraded, "EMR's own ECR authentication covers only the cluster's Region: pulls from other registries need the published file";
-    ECR_AUTO_AUTH_BESIDE_FILE: "ecr-auto-auth-beside-file", YarnSite, Info, None, "of two credentials for a registry, which one Docker gets is not defined";
+    ECR_AUTO_AUTH_BESIDE_FILE: "ecr-auto-auth-beside-file", YarnSite, Info, None, "if a registry has two credentials, which one Docker gets is undefined";
 
     // Credentials.
     CLIENT_CONFIG_MISSING: "client-config-missing", Credentials, Error, ImageLaunchesFail, LAUNCH_FAILS;
@@ -189,7 +189,7 @@ codes! {
     IMAGE_WITHOUT_CREDENTIAL: "image-without-credential", Credentials, Warning, ImageLaunchesFail, "if the registry is private, the pull fails with `no basic auth credentials`";
     ECR_CREDENTIAL_MISSING: "ecr-credential-missing", Credentials, Error, ImageLaunchesFail, "the pull fails with `no basic auth credentials`";
     CREDENTIAL_INVALID: "credential-invalid", Credentials, Error, ImageLaunchesFail, "docker drops this entry and any that it happens to read after it, so pulls fail";
-    CREDENTIAL_SUSPECT: "credential-suspect", Credentials, Warning, ImageLaunchesFail, "registries refuse such a credential, or another client than docker does not read it";
+    CREDENTIAL_SUSPECT: "credential-suspect", Credentials, Warning, ImageLaunchesFail, "registries refuse such a credential, or clients other than docker cannot read it";
     CREDENTIAL_HELPER_FIRST: "credential-helper-first", Credentials, Warning, Degraded, "pulls that use this file get the helper's credential, not the one that the agent keeps";
     NO_AWS_CREDENTIALS: "no-aws-credentials", Credentials, Error, Degraded, "no authorization token can be fetched, and the published one will expire";
     IAM_ACTION_MISSING: "iam-action-missing", Credentials, Error, Degraded, "no authorization token can be fetched, and the published one will expire";
@@ -200,7 +200,7 @@ codes! {
     DOCKER_UNREACHABLE: "docker-unreachable", Node, Error, NodeLaunchesFail, "container-executor cannot ask docker for the network and exits with 29 (`docker error code=-1`)";
     DOCKER_DATA_ROOT_FULL: "docker-data-root-full", Node, Error, NodeLaunchesFail, "docker can neither pull an image nor create a container: `no space left on device`";
     CGROUP_DRIVER_DIFFERS: "cgroup-driver-differs", Node, Error, NodeLaunchesFail, "docker does not start the container, and container-executor exits with 7: `cgroup-parent for systemd cgroup should be a valid slice`";
-    CLOCK_AHEAD: "clock-ahead", Node, Error, NodeLaunchesFail, "the NodeManager takes the token of each container for expired and refuses it: `This token is expired`";
+    CLOCK_AHEAD: "clock-ahead", Node, Error, NodeLaunchesFail, "the NodeManager considers each container's token expired and refuses the container: `This token is expired`";
     RULES_ASSUMED: "rules-assumed", Node, Info, None, "Hadoop 3.2 decides some cases differently";
 
     // The registry's answer.
@@ -211,10 +211,10 @@ codes! {
     JAVA_NOT_FOUND: "java-not-found", Image, Warning, ImageLaunchesFail, "Spark starts Java in the container; without it, the container exits at once";
 
     // EMR configuration JSON.
-    EMR_CONFIG_UNREADABLE: "emr-config-unreadable", EmrConfiguration, Error, Degraded, "nothing in the file was checked";
-    EMR_CONFIG_MALFORMED: "emr-config-malformed", EmrConfiguration, Error, ClusterCreationFails, "AWS's CLI or EMR refuses the configuration";
+    EMR_CONFIG_UNREADABLE: "emr-config-unreadable", EmrConfiguration, Error, Degraded, "nothing in the file was judged";
+    EMR_CONFIG_MALFORMED: "emr-config-malformed", EmrConfiguration, Error, ClusterCreationFails, "the AWS CLI or EMR refuses the configuration";
     EMR_CONFIG_WITHOUT_REGISTRIES: "emr-config-without-registries", EmrConfiguration, Warning, ImageLaunchesFail, "the cluster keeps EMR's default trusted registries, `local` and `centos`: none of your registries is trusted";
-    EMR_VALUE_NOT_TEXT: "emr-value-not-text", EmrConfiguration, Error, ClusterCreationFails, "AWS's CLI refuses the configuration";
+    EMR_VALUE_NOT_TEXT: "emr-value-not-text", EmrConfiguration, Error, ClusterCreationFails, "the AWS CLI refuses the configuration";
     EMR_MEMBER_REPEATED: "emr-member-repeated", EmrConfiguration, Error, ImageLaunchesFail, "the first value is silently dropped";
     EMR_CLASSIFICATION_REPEATED: "emr-classification-repeated", EmrConfiguration, Warning, Degraded, "which of the two EMR writes is not documented";
     DEFAULT_FS_NOT_HDFS: "default-fs-not-hdfs", EmrConfiguration, Error, ImageLaunchesFail, "launches that name `hdfs:///...` fail: `Incomplete HDFS URI, no host`";

@@ -87,7 +87,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Document, Unreadable> {
         }
         [0xef, 0xbb, 0xbf, ..] => {
             return Err(unreadable(
-                "it begins with a byte order mark, which AWS's CLI refuses; save it as UTF-8 without one",
+                "it begins with a byte order mark, which the AWS CLI refuses; save it as UTF-8 without one",
             ));
         }
         _ if bytes.len() > LARGEST => return Err(unreadable("it is larger than 1 MiB")),

@@ -58,7 +58,7 @@ pub(super) fn read(path: &str, document: &Document, found: &mut Findings) -> Opt
         return Some(cluster);
     }
     if document.is_yaml {
-        let why = "it is YAML, and no CloudFormation template: AWS's CLI takes JSON";
+        let why = "it is YAML but not a CloudFormation template: the AWS CLI takes JSON";
         found.add(unreadable(path, None, why));
         return None;
     }
@@ -72,7 +72,7 @@ pub(super) fn read(path: &str, document: &Document, found: &mut Findings) -> Opt
         return Some(cluster);
     }
     if inner.member(&CLASSIFICATION).is_some() {
-        let why = "the configuration is not in a list, which AWS's CLI refuses".to_owned();
+        let why = "the configuration is not in a list, which the AWS CLI refuses".to_owned();
         found.add(reader.malformed(inner.line, why));
         cluster.classifications.extend(reader.classification(inner, false, found));
         return Some(cluster);
@@ -161,7 +161,7 @@ impl Reader<'_> {
         let known = [CLASSIFICATION, CONFIGURATIONS, PROPERTIES, CONFIGURATION_PROPERTIES];
         for member in members.iter().filter(|member| !known.concat().contains(&member.name.as_str())) {
             let message = format!(
-                "the configuration has a member `{}`, which AWS's CLI refuses: there are Classification, Properties and Configurations",
+                "the configuration has a member `{}`, which the AWS CLI refuses: there are Classification, Properties and Configurations",
                 member.name
             );
             found.add(self.malformed(member.line, message));
@@ -205,14 +205,15 @@ impl Reader<'_> {
                 _ => (String::new(), Some("a list or an object")),
             };
             if let Some(kind) = kind.filter(|_| !(is_coerced && matches!(node.value, Value::Bare(_)))) {
-                let message = format!("the value of `{name}` is {kind}, and AWS's CLI takes texts only");
+                let message =
+                    format!("the value of `{name}` is {kind}, but the AWS CLI accepts only strings");
                 let fix = Fix::manual(format!("write {name:?}: {value:?}"));
                 let finding = Finding::new(codes::EMR_VALUE_NOT_TEXT, message).fix(fix).in_file(self.path);
                 found.add(finding.at(*line).about(name.as_bytes()));
             }
             if name.contains(['\n', '\0']) || value.contains(['\n', '\0']) {
                 let fix = "write it on one line";
-                let message = format!("the property {name:?} contains a line end");
+                let message = format!("the property {name:?} contains a newline");
                 found.add(self.finding(codes::EMR_CONFIG_MALFORMED, *line, message, fix));
                 continue;
             }
@@ -228,14 +229,14 @@ impl Reader<'_> {
         properties
     }
 
-    /// AWS's CLI keeps the last of two members of one name.
+    /// The AWS CLI keeps the last of two members of one name.
     fn check_repetitions(&self, node: &Node, found: &mut Findings) {
         let mut seen = HashMap::new();
         let mut members = node.members().iter();
         let repeated = members.find_map(|member| Some((seen.insert(&member.name, member)?, member)));
         if let Some((first, second)) = repeated {
             let message = format!(
-                "`{}` appears twice in one object: AWS's CLI silently drops the one on line {}",
+                "`{}` appears twice in one object: the AWS CLI silently drops the one on line {}",
                 second.name, first.line
             );
             let fix = if CLASSIFICATION.contains(&second.name.as_str()) {

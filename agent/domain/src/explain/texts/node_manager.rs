@@ -12,7 +12,7 @@ pub(super) const TEXTS: &[Text] = &[
     ),
     of(
         "Image name '{image}",
-        "the image's name ends in a line end, which the NodeManager does not accept",
+        "the image's name ends in a newline, which the NodeManager does not accept",
         codes::IMAGE_INVALID,
         CHECK_IMAGE,
     ),
@@ -42,7 +42,7 @@ pub(super) const TEXTS: &[Text] = &[
     ),
     of(
         "Mount must be a localized resource: {source..}",
-        "the source of a mount is not an absolute path: it is relative, begins with a space or a line end, or names a volume",
+        "the source of a mount is not an absolute path: it is relative, begins with a space or a newline, or names a volume",
         codes::MOUNT_NOT_UNDERSTOOD,
         CHECK_IMAGE,
     ),
