@@ -117,7 +117,7 @@ struct ConfigOption {
     /// Settings file [default: /etc/emr-ecr-agent/agent.toml, if it exists]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Log from this level on, whatever the settings say
+    /// Log level; overrides the settings
     #[arg(long, value_name = "LEVEL", value_enum)]
     log_level: Option<Level>,
 }

@@ -31,7 +31,7 @@ pub(super) struct Options {
     /// Check this Docker config.json as YARN reads it
     #[arg(long, value_name = "FILE")]
     docker_config: Option<PathBuf>,
-    /// Check this configuration of a cluster to be made: JSON as for `aws emr create-cluster`, or a CloudFormation template
+    /// Check the configuration of a new cluster: JSON as for `aws emr create-cluster`, or a CloudFormation template
     #[arg(long, value_name = "FILE")]
     emr_config: Option<PathBuf>,
     #[command(flatten)]
@@ -39,7 +39,7 @@ pub(super) struct Options {
     /// Hadoop's rules: 3.2 for EMR 6.0 to 6.8, 3.3 for 6.9 to 7.3, 3.4 for later releases; auto detects them, or assumes 3.3
     #[arg(long, value_name = "RULES", default_value = "auto", value_parser = ["auto", "3.2", "3.3", "3.4"])]
     rules: String,
-    /// Check as on this release of EMR, as in emr-7.3.0; on a node, what is installed decides the rules
+    /// Check as on this EMR release, such as emr-7.3.0; on a node, the installed Hadoop takes precedence
     #[arg(long, value_name = "RELEASE", value_parser = release)]
     release: Option<String>,
     /// Check whether this image would launch; may be given several times
@@ -54,7 +54,7 @@ pub(super) struct Options {
     /// Check this network instead of the NodeManager's default
     #[arg(long, value_name = "NAME")]
     network: Option<String>,
-    /// Check whether containers of this user start: banned.users, min.user.id, and on a node whether it is there
+    /// Check whether containers of this user start: banned.users, min.user.id and, on a node, whether the user exists
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
     /// Check this file, as a job names it, instead of the published one: hdfs:///path, file:///path or a path
@@ -66,7 +66,7 @@ pub(super) struct Options {
     /// Do not contact AWS or the registries; skip the checks that need them
     #[arg(long)]
     offline: bool,
-    /// Exit with 1 for findings from this severity on
+    /// Exit with 1 for findings of this severity or higher
     #[arg(long, value_name = "SEVERITY", value_enum, default_value_t = FailOn::Error)]
     fail_on: FailOn,
     /// Print the report as JSON

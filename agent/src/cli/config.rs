@@ -21,7 +21,7 @@ pub(super) struct Options {
 enum Command {
     /// Validate the settings file: exit 0 if valid, 78 if not (lists every mistake)
     Check(CheckOptions),
-    /// Print every setting with its value and where that comes from
+    /// Print every setting with its value and origin
     Show(ShowOptions),
 }
 

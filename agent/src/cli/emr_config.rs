@@ -14,7 +14,7 @@ use super::{Exit, job, output};
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
-    /// Host of a registry to trust, or a host and the beginning of repositories' names
+    /// Registry to trust: HOST, or HOST/PATH for the repositories below it
     #[arg(long, value_name = "HOST", required_unless_present = "image", num_args = 1..)]
     registry: Vec<TrustedEntry>,
     /// An image that jobs use: its registry is trusted
@@ -23,7 +23,7 @@ pub(super) struct Options {
     /// Allow this path as the source of read-only mounts, on top of EMR's defaults; may be given several times
     #[arg(long, value_name = "PATH")]
     ro_mount: Vec<String>,
-    /// Whose spelling of the members
+    /// Format of the configuration
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Format::Cli)]
     format: Format,
     /// Make Spark run in Docker containers of the image unless a job says otherwise

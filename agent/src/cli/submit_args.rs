@@ -16,10 +16,10 @@ pub(super) struct Options {
     config: ConfigOption,
     #[command(flatten)]
     job: JobOptions,
-    /// Check by this container-executor.cfg, on a machine that is no node
+    /// Check against this container-executor.cfg, on a machine that is not a node
     #[arg(long, value_name = "FILE")]
     executor_cfg: Option<PathBuf>,
-    /// Check by this configuration JSON of a cluster to be made
+    /// Check against the configuration JSON of a new cluster
     #[arg(long, value_name = "FILE")]
     emr_config: Option<PathBuf>,
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Format::SparkSubmit)]
@@ -27,7 +27,7 @@ pub(super) struct Options {
     /// Print nothing and exit with 1 if the check finds an error
     #[arg(long)]
     strict: bool,
-    /// The application and its arguments, for the formats that end in them
+    /// The application and its arguments, for the formats that include them
     #[arg(last = true, value_name = "APPLICATION")]
     application: Vec<String>,
 }

@@ -29,7 +29,7 @@ pub(super) struct Options {
     /// The image, as jobs name it
     #[arg(long)]
     image: String,
-    /// Where the job's Docker config is, as it names it [default: the published file]
+    /// The config.json that the job names [default: the published file]
     #[arg(long, value_name = "URI")]
     client_config: Option<String>,
     /// Keep an image that was not on the node before
