@@ -98,7 +98,7 @@ async fn bind(endpoint: &Endpoint) -> Listener {
             }
             Err(error) => {
                 if !failed_before {
-                    tracing::error!(error = chain(&error), "trying again");
+                    tracing::error!(error = chain(&error), "cannot serve health requests; retrying");
                 }
                 failed_before = true;
             }

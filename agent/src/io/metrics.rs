@@ -128,7 +128,7 @@ impl Metrics {
                 .gauge("executor_config_valid", "Whether Hadoop accepts container-executor.cfg.")?,
             launches_possible: with.gauge(
                 "launches_possible",
-                "Whether no finding ends all launches on the node, or those of a served registry.",
+                "Whether no finding makes all launches on the node fail, or those of a served registry.",
             )?,
             trusted_registry_ok: with.gauges(
                 "trusted_registry_ok",
