@@ -15,7 +15,7 @@ HELP='usage: uninstall.sh [OPTION]...
 UNIT=emr-ecr-agent.service
 PROGRAM=/usr/local/bin/emr-ecr-agent
 DOCKER_CONFIG=/root/.docker/config.json
-# The repository of the marks on images that the agent pulled beforehand.
+# The repository of the marks on images that the agent pulled in advance.
 WARMED=emr-ecr-agent-warm
 FILES=(
     "$PROGRAM"
