@@ -53,7 +53,7 @@ pub enum Error {
     Keeper(#[from] keeper::Error),
     #[error("cannot {operation} {}", path.display())]
     File { operation: &'static str, path: PathBuf, source: io::Error },
-    #[error("the HDFS with Kerberos has a shell of its own")]
+    #[error("this HDFS has a shell of its own")]
     OwnShell,
     #[error("cannot run {program}")]
     Run { program: String, source: io::Error },
@@ -112,6 +112,12 @@ impl Hdfs {
         hdfs.spawn_namenode()?;
         hdfs.start_datanode().await?;
         Ok(hdfs)
+    }
+
+    /// The same with the shell that all tests share, which spares the start of one.
+    #[must_use]
+    pub fn with_shared_shell(self) -> Self {
+        Self { client: self.client.clone().with_shared_shell(keeper::SHARED), ..self }
     }
 
     pub fn client(&self) -> &HdfsClient {
@@ -195,6 +201,11 @@ impl Hdfs {
         let server = Server::start("the NameNode", command, &log)?;
         Ok(self.namenode.insert(server))
     }
+}
+
+/// Writes the configuration of an HDFS that is not there, for programs that have to have one; returns its directory.
+pub(crate) fn write_conf_of_none(home: &Path) -> Result<PathBuf, Error> {
+    conf::write(home, &Differences::at("localhost"))
 }
 
 const NAMENODE: &str = "org.apache.hadoop.hdfs.server.namenode.NameNode";

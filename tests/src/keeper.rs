@@ -1,6 +1,6 @@
 //! Servers that all tests of a run share, whether the tests run as threads of one process or in a process each.
 //!
-//! The first test to take a lease starts a keeper process, which owns the servers. Each user holds a shared lock on the
+//! The first test to ask for the servers starts a keeper process, which owns them. Each user holds a shared lock on the
 //! lease file; the keeper ends when nobody has held one for a while. The kernel drops the locks of dead processes, so
 //! nothing is left behind however a test ends.
 
@@ -11,7 +11,7 @@ use std::io;
 use std::marker::PhantomData;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -32,7 +32,9 @@ pub enum Error {
     File { operation: &'static str, path: PathBuf, source: io::Error },
     #[error("cannot start the keeper {program}")]
     Start { program: String, source: io::Error },
-    #[error("the keeper cannot keep {kind} running")]
+    #[error("the keeper of {kind} has ended ({status:?}); its log is {}", log.display())]
+    Ended { kind: &'static str, status: Option<ExitStatus>, log: PathBuf },
+    #[error("cannot start {kind}, or keep it running")]
     Service { kind: &'static str, source: Box<dyn StdError + Send + Sync> },
 }
 
@@ -67,18 +69,18 @@ impl<S: Service> Lease<S> {
     pub async fn take(name: &str) -> Result<Self, Error> {
         let meeting = MeetingPoint::find(S::KIND, name)?;
         let file = meeting.open(LEASE)?;
-        lock(&file, Kind::Shared, &format!("the lease of {}", S::KIND)).await?;
+        lock(&file, Mode::Shared, &format!("the lease of {}", S::KIND)).await?;
         Ok(Self { meeting, _file: file, service: PhantomData })
     }
 
-    /// What the keeper has announced last. Starts a keeper if none runs.
-    pub async fn announced(&self) -> Result<S::Announcement, Error> {
+    /// Starts a keeper if none runs; returns what it announces.
+    pub async fn ensure_announced(&self) -> Result<S::Announcement, Error> {
         self.meeting.ensure_kept::<S>().await?;
-        self.announcement()
+        self.last_announcement()
     }
 
-    /// What a keeper has announced last.
-    pub fn announcement(&self) -> Result<S::Announcement, Error> {
+    /// What a keeper has announced, which may have ended since.
+    pub fn last_announcement(&self) -> Result<S::Announcement, Error> {
         let path = self.meeting.path(ANNOUNCEMENT);
         let text = fs::read(&path).map_err(|source| file_error("read", &path, source))?;
         serde_json::from_slice(&text).map_err(|source| file_error("parse", &path, source.into()))
@@ -90,15 +92,28 @@ impl<S: Service> Lease<S> {
     }
 }
 
-/// Runs the keeper: starts the servers once an earlier keeper of this directory is gone, announces them, restarts those
-/// that die, and ends when nobody uses them any more.
+/// Runs the keeper, unless this directory has one: starts the servers, announces them, restarts those that die, and ends
+/// when nobody uses them any more.
 pub async fn keep<S: Service>(directory: &Path) -> Result<(), Error> {
-    let failed = |source: S::Error| Error::Service { kind: S::KIND, source: source.into() };
     let meeting = MeetingPoint(directory.to_owned());
-    let alive = meeting.open(ALIVE)?;
-    lock(&alive, Kind::Exclusive, "the end of the previous keeper").await?;
+    let keeper = meeting.open(KEEPER)?;
+    if !try_lock(&keeper, Mode::Exclusive)? {
+        return Ok(());
+    }
+    // A killed keeper leaves its announcement.
+    meeting.withdraw()?;
+    let kept = keep_running::<S>(&meeting).await;
+    meeting.withdraw()?;
+    kept
+}
+
+async fn keep_running<S: Service>(meeting: &MeetingPoint) -> Result<(), Error> {
+    let failed = |source: S::Error| Error::Service { kind: S::KIND, source: source.into() };
     let mut service = S::start().await.map_err(failed)?;
     meeting.announce(&service.announcement())?;
+    // From now on, and until this is dropped before the servers are, the announcement is right.
+    let alive = meeting.open(ALIVE)?;
+    lock(&alive, Mode::Exclusive, "those who ask for the keeper").await?;
 
     let lease = meeting.open(LEASE)?;
     let mut idle = Duration::ZERO;
@@ -107,13 +122,13 @@ pub async fn keep<S: Service>(directory: &Path) -> Result<(), Error> {
         if service.restart_ended().await.map_err(failed)? {
             meeting.announce(&service.announcement())?;
         }
-        if !try_lock(&lease, Kind::Exclusive)? {
+        if !try_lock(&lease, Mode::Exclusive)? {
             idle = Duration::ZERO;
             continue;
         }
         if idle >= IDLE {
-            // A test that takes a lease now waits for the lock, and then finds no announcement.
-            return meeting.withdraw();
+            // Who takes a lease now waits for the lock, and then finds no keeper.
+            return Ok(());
         }
         meeting.unlock(&lease)?;
         idle += PAUSE;
@@ -124,14 +139,19 @@ pub async fn keep<S: Service>(directory: &Path) -> Result<(), Error> {
 pub const SHARED: &str = "shared";
 
 const LEASE: &str = "lease";
+/// Held by a process that starts a keeper.
 const STARTER: &str = "starter";
+/// Held by a keeper for all its life.
+const KEEPER: &str = "keeper";
+/// Held by a keeper while what it has announced is right.
 const ALIVE: &str = "alive";
 const ANNOUNCEMENT: &str = "announcement";
 const KEEPER_LOG: &str = "keeper.log";
 
 const PAUSE: Duration = Duration::from_millis(500);
 const IDLE: Duration = Duration::from_secs(15);
-const START: Duration = Duration::from_secs(120);
+/// The longest that any of the servers takes to start, on a busy machine.
+pub const START: Duration = Duration::from_secs(120);
 
 /// The directory through which users and keeper find each other.
 #[derive(Debug)]
@@ -171,44 +191,60 @@ impl MeetingPoint {
             return Ok(());
         }
         let starter = self.open(STARTER)?;
-        lock(&starter, Kind::Exclusive, &format!("the start of {}", S::KIND)).await?;
+        lock(&starter, Mode::Exclusive, &format!("the start of {}", S::KIND)).await?;
         if self.is_kept()? {
             return Ok(());
         }
         self.start_keeper(S::KIND).await
     }
 
+    /// Whether the servers run, as announced.
     fn is_kept(&self) -> Result<bool, Error> {
-        let alive = self.open(ALIVE)?;
-        Ok(!try_lock(&alive, Kind::Shared)? && self.path(ANNOUNCEMENT).exists())
+        Ok(!try_lock(&self.open(ALIVE)?, Mode::Shared)?)
     }
 
-    async fn start_keeper(&self, kind: &str) -> Result<(), Error> {
-        // A killed keeper leaves a stale announcement.
-        let _ = fs::remove_file(self.path(ANNOUNCEMENT));
+    /// Starts a keeper, and another one if that has found one which was just ending.
+    async fn start_keeper(&self, kind: &'static str) -> Result<(), Error> {
+        let mut keeper: Option<Child> = None;
+        wait::until(&format!("the keeper of {kind}"), START, async || {
+            match self.is_kept() {
+                Ok(true) => return Ok(Ok(())),
+                Ok(false) => {}
+                Err(error) => return Ok(Err(error)),
+            }
+            let ended = keeper.as_mut().and_then(|keeper| keeper.try_wait().transpose());
+            match ended {
+                None if keeper.is_some() => return Err("it is starting"),
+                None => {}
+                Some(Ok(status)) if status.success() => {}
+                Some(ended) => {
+                    let (status, log) = (ended.ok(), self.path(KEEPER_LOG));
+                    return Ok(Err(Error::Ended { kind, status, log }));
+                }
+            }
+            match self.spawn_keeper(kind) {
+                Ok(started) => keeper = Some(started),
+                Err(error) => return Ok(Err(error)),
+            }
+            Err("it was started")
+        })
+        .await?
+    }
+
+    fn spawn_keeper(&self, kind: &str) -> Result<Child, Error> {
         let program = programs()?.join("keeper");
         let failed = |source| Error::Start { program: program.display().to_string(), source };
         let log = self.open(KEEPER_LOG)?;
-        let mut keeper = Command::new(&program)
+        Command::new(&program)
             .arg(kind)
             .arg(&self.0)
+            .current_dir("/")
             .process_group(0)
             .stdin(Stdio::null())
             .stdout(log.try_clone().map_err(failed)?)
             .stderr(log)
             .spawn()
-            .map_err(failed)?;
-        wait::until("the keeper's announcement", START, async || {
-            if self.path(ANNOUNCEMENT).exists() {
-                return Ok(());
-            }
-            match keeper.try_wait() {
-                Ok(Some(status)) => Err(format!("the keeper has ended ({status})")),
-                _ => Err("not announced yet".to_owned()),
-            }
-        })
-        .await?;
-        Ok(())
+            .map_err(failed)
     }
 
     fn announce(&self, announcement: &impl Serialize) -> Result<(), Error> {
@@ -222,20 +258,25 @@ impl MeetingPoint {
 
     fn withdraw(&self) -> Result<(), Error> {
         let path = self.path(ANNOUNCEMENT);
-        fs::remove_file(&path).map_err(|source| file_error("remove", &path, source))
+        match fs::remove_file(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(file_error("remove", &path, source))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Kind {
+enum Mode {
     Shared,
     Exclusive,
 }
 
-fn try_lock(file: &File, kind: Kind) -> Result<bool, Error> {
-    let outcome = match kind {
-        Kind::Shared => file.try_lock_shared(),
-        Kind::Exclusive => file.try_lock(),
+fn try_lock(file: &File, mode: Mode) -> Result<bool, Error> {
+    let outcome = match mode {
+        Mode::Shared => file.try_lock_shared(),
+        Mode::Exclusive => file.try_lock(),
     };
     match outcome {
         Ok(()) => Ok(true),
@@ -244,8 +285,8 @@ fn try_lock(file: &File, kind: Kind) -> Result<bool, Error> {
     }
 }
 
-async fn lock(file: &File, kind: Kind, what: &str) -> Result<(), Error> {
-    wait::until(what, START, async || match try_lock(file, kind) {
+async fn lock(file: &File, mode: Mode, what: &str) -> Result<(), Error> {
+    wait::until(what, START, async || match try_lock(file, mode) {
         Ok(true) => Ok(Ok(())),
         Ok(false) => Err("another process holds it"),
         Err(error) => Ok(Err(error)),

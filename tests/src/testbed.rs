@@ -120,7 +120,7 @@ impl Testbed {
         if !parts::present([Part::hadoop()]) {
             return Ok(None);
         }
-        let hdfs = Hdfs::start().await?;
+        let hdfs = Hdfs::start().await?.with_shared_shell();
         let published = Published::on(hdfs.client().clone(), "/user/hadoop");
         Ok(Some((Self::publishing(&published).await?, published, hdfs)))
     }

@@ -66,6 +66,8 @@ pub enum Error {
     Keeper(#[from] keeper::Error),
     #[error("all {count} partitions are in use")]
     NoPartition { count: u16 },
+    #[error("the shared ResourceManager was replaced; the log of its keeper is {}", log.display())]
+    Replaced { log: PathBuf },
     #[error("other clusters share the ResourceManager")]
     Shared,
     #[error("no Docker engine runs here")]

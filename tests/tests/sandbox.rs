@@ -224,7 +224,7 @@ async fn hdfs_enforces_permissions_and_survives_crashes() -> Outcome {
     if !parts::present([Part::hadoop()]) {
         return Ok(());
     }
-    let mut hdfs = Hdfs::start().await?;
+    let mut hdfs = Hdfs::start().await?.with_shared_shell();
     let client = hdfs.client().clone();
     let listing = client.fs_shell("hadoop", &["-ls", "/user"]).await?;
     assert!(listing.contains("drwxrwxrwx   - hadoop hdfsadmingroup"), "{listing}");

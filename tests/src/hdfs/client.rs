@@ -12,7 +12,7 @@ use tokio::sync::{Mutex, OnceCell};
 
 use super::jvm::Jvm;
 use super::shell::{self, KeptShell, Program, ShellAnnouncement, ShellServer};
-use super::{Error, START, SUPERUSER};
+use super::{Error, SUPERUSER};
 use crate::keeper::{self, Lease};
 use crate::process::{self, Finished};
 use crate::wait;
@@ -28,7 +28,7 @@ pub struct HdfsClient {
 /// The process that runs the shells.
 #[derive(Debug, Clone)]
 enum Shell {
-    /// Our own, which knows our realm, started when first needed, and again if it has died.
+    /// Our own, started when first needed, and again if it has died.
     Own(Arc<Mutex<Option<ShellServer>>>),
     /// The one that all users of this name share, from the first command on.
     Shared { name: &'static str, lease: Arc<OnceCell<Lease<KeptShell>>> },
@@ -36,15 +36,11 @@ enum Shell {
 
 impl HdfsClient {
     pub(super) fn new(jvm: Jvm, authority: String) -> Self {
-        let shell = match jvm.realm() {
-            Some(_) => Shell::Own(Arc::default()),
-            None => Shell::Shared { name: keeper::SHARED, lease: Arc::default() },
-        };
-        Self { jvm, authority, shell }
+        Self { jvm, authority, shell: Shell::Own(Arc::default()) }
     }
 
-    /// The same with the shell of this name.
-    pub(super) fn with_shell(self, name: &'static str) -> Self {
+    /// The same with the shell of this name, which takes no tickets: an HDFS with Kerberos needs its own.
+    pub(super) fn with_shared_shell(self, name: &'static str) -> Self {
         Self { shell: Shell::Shared { name, lease: Arc::default() }, ..self }
     }
 
@@ -63,15 +59,16 @@ impl HdfsClient {
             }
             Shell::Shared { .. } => {
                 let connect = async || shell::connect(self.shared_shell().await?.address).await;
-                Ok(wait::until("the shared HDFS shell", START, connect).await?)
+                // Longer than a start takes, whose error says more.
+                Ok(wait::until("the shared HDFS shell", keeper::START * 2, connect).await?)
             }
         }
     }
 
-    /// The shared shell, which has run at least a moment ago.
+    /// The shared shell; it may have died since.
     pub async fn shared_shell(&self) -> Result<ShellAnnouncement, Error> {
         let Shell::Shared { name, lease } = &self.shell else { return Err(Error::OwnShell) };
-        Ok(lease.get_or_try_init(|| Lease::take(name)).await?.announced().await?)
+        Ok(lease.get_or_try_init(|| Lease::take(name)).await?.ensure_announced().await?)
     }
 
     async fn shell(&self, program: Program, user: &str, args: &[&str]) -> Result<Finished, Error> {

@@ -7,6 +7,7 @@ use std::path::Path;
 use super::conf::{self, Differences};
 use super::jvm::Jvm;
 use super::{Error, HdfsClient, NAMENODE, START, SUPERUSER, client, copy_directory, start_datanode};
+use crate::keeper;
 use crate::parts::Part;
 use crate::ports::Port;
 use crate::process::Server;
@@ -59,7 +60,7 @@ impl HaHdfs {
         }
         transition(&jvm, NAMES[0]).await?;
         let datanode = start_datanode(&jvm, home.path(), || Ok(())).await?;
-        let client = HdfsClient::new(jvm.clone(), NAMESERVICE.to_owned());
+        let client = HdfsClient::new(jvm.clone(), NAMESERVICE.to_owned()).with_shared_shell(keeper::SHARED);
         Ok(Self { datanode: Some(datanode), namenodes, jvm, client, home, ports })
     }
 

@@ -31,10 +31,6 @@ impl Jvm {
         Self { within: words, ..self }
     }
 
-    pub(super) fn realm(&self) -> Option<&PathBuf> {
-        self.krb5_conf.as_ref()
-    }
-
     pub(crate) fn conf_dir(&self) -> &PathBuf {
         &self.conf_dir
     }

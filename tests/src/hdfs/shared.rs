@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 use std::process;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -34,8 +33,9 @@ impl SharedHdfs {
         let lease = Lease::take(name).await?;
         let directory = format!("/test/{:016x}", fastrand::u64(..));
         let what = format!("the shared HDFS; its keeper's log is {}", lease.log().display());
-        let client = wait::until(&what, START, async || {
-            let client = client(&lease).await?.with_shell(name);
+        // Longer than a start takes, whose error says more.
+        let client = wait::until(&what, keeper::START * 2, async || {
+            let client = client(&lease).await?.with_shared_shell(name);
             client.make_directory(&directory, owner, mode).await?;
             Ok::<_, Error>(client)
         })
@@ -58,12 +58,12 @@ impl SharedHdfs {
 
     /// The keeper's process and those of its servers, for tests that kill them.
     pub fn processes(&self) -> Result<Processes, Error> {
-        Ok(self.lease.announcement()?.processes)
+        Ok(self.lease.last_announcement()?.processes)
     }
 }
 
 async fn client(lease: &Lease<KeptHdfs>) -> Result<HdfsClient, Error> {
-    let announced = lease.announced().await?;
+    let announced = lease.ensure_announced().await?;
     let jvm = Jvm::new(Part::hadoop()?, announced.conf_dir);
     Ok(HdfsClient::new(jvm, announced.authority))
 }
@@ -114,5 +114,3 @@ impl Service for KeptHdfs {
         self.0.restart_ended().await
     }
 }
-
-const START: Duration = Duration::from_secs(90);

@@ -1,5 +1,5 @@
 //! `hadoop fs` and `hdfs dfsadmin` without starting a JVM for each command: one process that runs Hadoop's own shells on
-//! request, for all HDFS of a run that have no Kerberos.
+//! request.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -11,7 +11,6 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::conf::{self, Differences};
 use super::jvm::Jvm;
 use super::{Error, SUPERUSER};
 use crate::keeper::Service;
@@ -54,7 +53,7 @@ impl ShellServer {
     }
 }
 
-/// The one that is kept for all.
+/// The shell that tests share; it serves any HDFS without Kerberos.
 #[derive(Debug)]
 pub struct KeptShell {
     // Fields drop in this order: the server ends before its files go.
@@ -64,7 +63,7 @@ pub struct KeptShell {
     _home: scratch::Directory,
 }
 
-/// Where the kept one is.
+/// Its address and processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShellAnnouncement {
     pub address: SocketAddr,
@@ -80,7 +79,7 @@ impl Service for KeptShell {
     async fn start() -> Result<Self, Error> {
         let home = scratch::directory("hdfs-shell")?;
         // Every command names the file system that it is for.
-        let jvm = Jvm::new(Part::hadoop()?, conf::write(home.path(), &Differences::default())?);
+        let jvm = Jvm::new(Part::hadoop()?, super::write_conf_of_none(home.path())?);
         let log = home.path().join("shell.log");
         Ok(Self { shell: ShellServer::start(&jvm, &log).await?, jvm, log, _home: home })
     }

@@ -16,7 +16,7 @@ use crate::site;
 pub(super) const YARN: &str = "yarn";
 
 /// Where a ResourceManager listens.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Addresses {
     clients: SocketAddr,
     schedulers: SocketAddr,
@@ -75,8 +75,10 @@ pub(super) fn write_resource_manager(
         ("yarn.scheduler.minimum-allocation-mb", "128"),
         ("yarn.node-labels.enabled", "true"),
     ]));
-    let labels = format!("file://{}", conf_dir.with_file_name("labels").display());
-    properties.push(("yarn.node-labels.fs-store.root-dir".to_owned(), labels));
+    for store in ["node-labels", "node-attribute"] {
+        let directory = format!("file://{}", conf_dir.with_file_name(store).display());
+        properties.push((format!("yarn.{store}.fs-store.root-dir"), directory));
+    }
     write(&conf_dir.join("yarn-site.xml"), &properties)?;
     write(&conf_dir.join("capacity-scheduler.xml"), &scheduler())
 }

@@ -78,7 +78,7 @@ impl ClusterNode {
 
     /// Starts a node with an engine alone, for what can be asked about it beforehand.
     pub async fn without_yarn(hdfs: &HdfsClient) -> Result<Self, Error> {
-        // Of a ResourceManager that will never be there.
+        // No ResourceManager listens at these.
         let addresses = Addresses::of(&Addresses::reserve()?);
         Self::with_engine(0, &Surroundings { hdfs, addresses, registries: &[], realm: None }).await
     }

@@ -22,7 +22,7 @@ impl Partition {
         label_of(self.0.number())
     }
 
-    /// All labels that there can be.
+    /// All possible labels.
     pub(super) fn labels() -> impl Iterator<Item = String> {
         (1..=COUNT).map(label_of)
     }

@@ -1,12 +1,12 @@
-//! The ResourceManager: one that all clusters share that do not harm it, or one of a cluster's own.
+//! The ResourceManager: one shared by all clusters that do not harm it, or a cluster's own.
 
-use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::Error;
 use super::conf::{self, Addresses};
-use crate::hdfs::{HdfsClient, Jvm, SharedHdfs};
+use super::layout::{copy, make_directory};
+use crate::hdfs::{self, HdfsClient, Jvm};
 use crate::keeper::{self, Lease, Service};
 use crate::kerberos::Realm;
 use crate::parts::Part;
@@ -15,6 +15,7 @@ use crate::process::Server;
 use crate::scratch;
 
 const MAIN: &str = "org.apache.hadoop.yarn.server.resourcemanager.ResourceManager";
+const START: Duration = Duration::from_secs(90);
 const STOP: Duration = Duration::from_secs(120);
 
 /// A running ResourceManager; it ends when dropped.
@@ -25,28 +26,35 @@ pub struct ResourceManager {
     jvm: Jvm,
     ports: [Port; 5],
     home: scratch::Directory,
-    _hdfs: Option<SharedHdfs>,
 }
 
 impl ResourceManager {
+    /// For clusters on this HDFS.
     fn start_on(hdfs: &HdfsClient, realm: Option<&Realm>) -> Result<Self, Error> {
         let home = scratch::directory("resourcemanager")?;
         let conf_dir = home.path().join("conf");
-        let ports = Addresses::reserve()?;
-        make_directory(&conf_dir)?;
-        make_directory(&home.path().join("tmp"))?;
+        make_directory(&conf_dir, 0o755)?;
+        make_directory(&home.path().join("tmp"), 0o755)?;
         for name in ["core-site.xml", "hdfs-site.xml", "log4j.properties"] {
             copy(&hdfs.conf_dir().join(name), &conf_dir.join(name))?;
         }
+        Self::start_in(home, conf_dir, realm)
+    }
+
+    fn start_in(home: scratch::Directory, conf_dir: PathBuf, realm: Option<&Realm>) -> Result<Self, Error> {
+        let ports = Addresses::reserve()?;
         let keytab = realm.map(Realm::yarn_keytab);
         conf::write_resource_manager(&conf_dir, &Addresses::of(&ports), keytab)?;
-
         let mut jvm = Jvm::new(Part::hadoop()?, conf_dir);
         if let Some(realm) = realm {
             jvm = jvm.in_realm(realm.krb5_conf());
         }
         let server = spawn(&jvm, home.path())?;
-        Ok(Self { server, jvm, ports, home, _hdfs: None })
+        Ok(Self { server, jvm, ports, home })
+    }
+
+    async fn wait_until_it_answers(&mut self) -> Result<(), Error> {
+        Ok(self.server.wait_for_port(self.addresses().web, START).await?)
     }
 
     pub(super) fn addresses(&self) -> Addresses {
@@ -62,17 +70,18 @@ impl ResourceManager {
     }
 }
 
-/// Kept for all clusters of a run. NodeManagers join whichever runs; applications do not outlive it.
+/// Kept for all clusters of a run. NodeManagers find one that was restarted; applications do not outlive it.
 impl Service for ResourceManager {
     const KIND: &'static str = "resource-manager";
     type Announcement = Addresses;
     type Error = Error;
 
     async fn start() -> Result<Self, Error> {
-        // It has to know one; what nodes launch may use another.
-        let hdfs = SharedHdfs::join("yarn", "0755").await?;
-        let started = Self::start_on(hdfs.client(), None)?;
-        Ok(Self { _hdfs: Some(hdfs), ..started })
+        let home = scratch::directory("resourcemanager")?;
+        let conf_dir = hdfs::write_conf_of_none(home.path())?;
+        let mut started = Self::start_in(home, conf_dir, None)?;
+        started.wait_until_it_answers().await?;
+        Ok(started)
     }
 
     fn announcement(&self) -> Addresses {
@@ -83,6 +92,7 @@ impl Service for ResourceManager {
         let Err(ended) = self.server.still_runs() else { return Ok(false) };
         eprintln!("{ended}");
         self.server = spawn(&self.jvm, self.home.path())?;
+        self.wait_until_it_answers().await?;
         Ok(true)
     }
 }
@@ -96,7 +106,7 @@ fn spawn(jvm: &Jvm, home: &Path) -> Result<Server, Error> {
 #[derive(Debug)]
 pub(super) enum Manager {
     Own(Box<ResourceManager>),
-    Shared { addresses: Addresses, _lease: Lease<ResourceManager> },
+    Shared { addresses: Addresses, lease: Lease<ResourceManager> },
 }
 
 impl Manager {
@@ -106,7 +116,7 @@ impl Manager {
 
     pub(super) async fn shared() -> Result<Self, Error> {
         let lease = Lease::take(keeper::SHARED).await?;
-        Ok(Self::Shared { addresses: lease.announced().await?, _lease: lease })
+        Ok(Self::Shared { addresses: lease.ensure_announced().await?, lease })
     }
 
     pub(super) fn addresses(&self) -> Addresses {
@@ -120,20 +130,10 @@ impl Manager {
     pub(super) fn still_runs(&mut self) -> Result<(), Error> {
         match self {
             Self::Own(own) => own.still_runs(),
-            Self::Shared { .. } => Ok(()),
+            Self::Shared { addresses, lease } => match lease.last_announcement()? {
+                now if now == *addresses => Ok(()),
+                _ => Err(Error::Replaced { log: lease.log() }),
+            },
         }
     }
-}
-
-fn make_directory(path: &Path) -> Result<(), Error> {
-    fs::create_dir(path).map_err(|source| Error::File {
-        operation: "make the directory",
-        path: path.to_owned(),
-        source,
-    })
-}
-
-fn copy(from: &Path, to: &Path) -> Result<(), Error> {
-    let copied = fs::copy(from, to);
-    copied.map(drop).map_err(|source| Error::File { operation: "write", path: to.to_owned(), source })
 }

@@ -46,19 +46,33 @@ impl Rest {
         let labels = json!({ "nodeLabelInfo": [{ "name": label, "exclusivity": "true" }] });
         let path = format!("/ws/v1/cluster/add-node-labels?{BY}");
         self.call(Method::POST, &path, Some(&labels), StatusCode::OK).await?;
-        let replace = async |node: &str, labels: &str| {
-            let path = format!("/ws/v1/cluster/nodes/{node}/replace-labels?{labels}{BY}");
+        let replace = async |node: &str, query: &str| {
+            let path = format!("/ws/v1/cluster/nodes/{node}/replace-labels?{query}{BY}");
             self.call(Method::POST, &path, None, StatusCode::OK).await
         };
-        // Until its expiry, a node that is gone could be given containers.
+        // A test that was killed may have left both: a node that still reports, and applications that wait for one.
         for node in self.nodes().await? {
             let labels = node["nodeLabels"].as_array().into_iter().flatten();
             if labels.into_iter().any(|of_node| of_node == label) && id(&node) != id_of_node {
                 replace(&id(&node), "").await?;
             }
         }
+        for application in self.unfinished_in(label).await? {
+            let path = format!("/ws/v1/cluster/apps/{application}/state?{BY}");
+            let killed = json!({ "state": "KILLED" });
+            self.call(Method::PUT, &path, Some(&killed), StatusCode::ACCEPTED).await?;
+        }
         replace(id_of_node, &format!("labels={label}&")).await?;
         Ok(())
+    }
+
+    /// The applications that run in this partition, or wait for it.
+    async fn unfinished_in(&self, label: &str) -> Result<Vec<String>, Error> {
+        const PATH: &str = "/ws/v1/cluster/apps?states=NEW,NEW_SAVING,SUBMITTED,ACCEPTED,RUNNING";
+        let answer = self.call(Method::GET, PATH, None, StatusCode::OK).await?;
+        let applications = answer["apps"]["app"].as_array().into_iter().flatten();
+        let here = applications.filter(|application| application["amNodeLabelExpression"] == label);
+        Ok(here.map(id).collect())
     }
 
     async fn nodes(&self) -> Result<Vec<Value>, Error> {
@@ -134,6 +148,7 @@ impl Rest {
     }
 }
 
-fn id(node: &Value) -> String {
-    node["id"].as_str().unwrap_or_default().to_owned()
+/// The id of a node or of an application.
+fn id(of: &Value) -> String {
+    of["id"].as_str().unwrap_or_default().to_owned()
 }

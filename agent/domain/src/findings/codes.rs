@@ -211,7 +211,7 @@ codes! {
     JAVA_NOT_FOUND: "java-not-found", Image, Warning, ImageLaunchesFail, "Spark starts Java in the container; without it, the container exits at once";
 
     // EMR configuration JSON.
-    EMR_CONFIG_UNREADABLE: "emr-config-unreadable", EmrConfiguration, Error, Degraded, "nothing in the file was judged";
+    EMR_CONFIG_UNREADABLE: "emr-config-unreadable", EmrConfiguration, Error, Degraded, "nothing in the file was checked";
     EMR_CONFIG_MALFORMED: "emr-config-malformed", EmrConfiguration, Error, ClusterCreationFails, "the AWS CLI or EMR refuses the configuration";
     EMR_CONFIG_WITHOUT_REGISTRIES: "emr-config-without-registries", EmrConfiguration, Warning, ImageLaunchesFail, "the cluster keeps EMR's default trusted registries, `local` and `centos`: none of your registries is trusted";
     EMR_VALUE_NOT_TEXT: "emr-value-not-text", EmrConfiguration, Error, ClusterCreationFails, "the AWS CLI refuses the configuration";
