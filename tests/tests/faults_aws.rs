@@ -39,7 +39,7 @@ const ECR_FAULTS: [(Fault, &str, &str); 12] = [
     (Fault::Content(BadToken::AlreadyExpired), "invalid", "had already expired"),
     (Fault::Content(BadToken::NotAwsUser), "invalid", "not base64 of AWS:password"),
     (Fault::Content(BadToken::NotBase64), "invalid", "not base64 of AWS:password"),
-    (Fault::Content(BadToken::Missing), "invalid", "holds no authorization token"),
+    (Fault::Content(BadToken::Missing), "invalid", "contains no authorization token"),
 ];
 
 #[tokio::test]
