@@ -18,7 +18,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use tokio::sync::watch;
 
-use crate::launching_sandbox::{FIRST_LIFE, Sandbox};
+use crate::launching_sandbox::Sandbox;
 use crate::play;
 
 /// Tells that the container itself has run.
@@ -26,8 +26,6 @@ const RAN: i32 = 77;
 /// Of container-executor: docker could not run the container; bash could not read the script of an untrusted one.
 const NOT_PULLED: i32 = 7;
 const NOT_TRUSTED: i32 = 127;
-/// A token is renewed at half of its life.
-const ARRIVAL: Duration = Duration::from_secs(FIRST_LIFE.as_secs().unsigned_abs() + 40);
 const READINESS: Duration = Duration::from_secs(40);
 const END: Duration = Duration::from_secs(20);
 const LOG_LINES: usize = 20;
@@ -122,7 +120,9 @@ async fn next_token(
     sandbox: &mut Sandbox,
     issued: &mut watch::Receiver<Option<Issued>>,
 ) -> Result<Issued, Box<dyn Error>> {
-    let token = wait::until("a request to ECR", ARRIVAL, async || {
+    // At half of its life, a token is renewed.
+    let deadline = sandbox.first_life + READINESS;
+    let token = wait::until("a request to ECR", deadline, async || {
         if let Err(ended) = sandbox.agents.iter_mut().try_for_each(|agent| agent.still_runs()) {
             return Ok(Err(ended));
         }

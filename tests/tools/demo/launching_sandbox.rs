@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use emr_ecr_agent_tests::agent::Agent;
 use emr_ecr_agent_tests::ecr::Ecr;
@@ -15,14 +16,15 @@ use emr_ecr_agent_tests::testbed::Published;
 use emr_ecr_agent_tests::yarn_cluster::YarnCluster;
 use jiff::SignedDuration;
 
-/// The life of the first token: it is renewed at half.
-pub(crate) const FIRST_LIFE: SignedDuration = SignedDuration::from_secs(40);
+/// The first token lives at least for so long, and is renewed at half of its life.
+const FIRST_LIFE: Duration = Duration::from_secs(40);
 const NODES: u8 = 2;
 
 pub(crate) struct Sandbox {
     // Fields drop in this order: agents and nodes end before the servers they use.
     pub agents: Vec<Agent>,
     pub cluster: YarnCluster,
+    pub first_life: Duration,
     pub ecr: Ecr,
     pub imds: Imds,
     pub registry: Registry,
@@ -50,16 +52,30 @@ impl Sandbox {
             .await?;
         let (ecr, imds) = screen
             .step("start the stand-ins for ECR and IMDSv2", async {
-                Ok::<_, Box<dyn Error>>((Ecr::start(FIRST_LIFE).await?, Imds::start(REGION).await?))
+                Ok::<_, Box<dyn Error>>((Ecr::start(signed(FIRST_LIFE)).await?, Imds::start(REGION).await?))
             })
             .await?;
         registry.follow(&ecr);
         let start =
             format!("start YARN {hadoop}: ResourceManager, {NODES} nodes with NodeManager and Docker");
         let host = registry.host();
+        let began = Instant::now();
         let cluster = screen.step(&start, YarnCluster::start(hdfs.client(), NODES, &[&host])).await?;
+        // Token 1 has to outlive a launch, which takes longer on a busy machine, as this did.
+        let first_life = FIRST_LIFE.max(began.elapsed() * 4);
+        ecr.set_token_life(signed(first_life));
         let published = Published::on(hdfs.client().clone(), "/user/hadoop");
-        Ok(Self { agents: Vec::new(), cluster, ecr, imds, registry, published, hdfs, shell_script })
+        Ok(Self {
+            agents: Vec::new(),
+            cluster,
+            first_life,
+            ecr,
+            imds,
+            registry,
+            published,
+            hdfs,
+            shell_script,
+        })
     }
 
     pub(crate) fn start_agents(&mut self) -> Result<(), Box<dyn Error>> {
@@ -78,4 +94,8 @@ impl Sandbox {
     pub(crate) fn published_uri(&self) -> String {
         self.hdfs.client().uri(self.published.path())
     }
+}
+
+fn signed(duration: Duration) -> SignedDuration {
+    SignedDuration::from_secs(duration.as_secs().cast_signed())
 }
