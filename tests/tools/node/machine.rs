@@ -105,7 +105,10 @@ impl Machine {
                 }
             })
             .await?;
-        Ok(Self { _nspawn: nspawn, leader: leader(process)?, _home: home })
+        let node = Self { _nspawn: nspawn, leader: leader(process)?, _home: home };
+        // At midnight, Debian's own would leave files on the node.
+        node.run(User::Root, "systemctl stop '*.timer'").await?;
+        Ok(node)
     }
 
     /// The node's process 1, as this machine counts.
