@@ -14,7 +14,7 @@ pub(crate) struct Reservation {
 }
 
 impl Reservation {
-    /// Reserves the first of these that nobody else has and that is `free`; none is no error.
+    /// Reserves the first of these that nobody else has and that is `free`; `None` if there is none.
     pub(crate) fn first(
         kind: &str,
         mut candidates: impl Iterator<Item = u16>,
