@@ -111,11 +111,11 @@ async fn keep_running<S: Service>(meeting: &MeetingPoint) -> Result<(), Error> {
     let failed = |source: S::Error| Error::Service { kind: S::KIND, source: source.into() };
     let mut service = S::start().await.map_err(failed)?;
     meeting.announce(&service.announcement())?;
-    // From now on, and until this is dropped before the servers are, the announcement is right.
+    // In this order: who gets a lease at the end must find the keeper gone, and it must be gone before the servers are.
+    let lease = meeting.open(LEASE)?;
     let alive = meeting.open(ALIVE)?;
     lock(&alive, Mode::Exclusive, "those who ask for the keeper").await?;
 
-    let lease = meeting.open(LEASE)?;
     let mut idle = Duration::ZERO;
     loop {
         sleep(PAUSE).await;
