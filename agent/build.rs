@@ -1,4 +1,4 @@
-//! Gives the crate an id of the sources that it is built from, so that a test can tell a stale program from its own.
+//! Embeds a hash of the crate's sources as its build id, so that a test can detect a stale binary.
 
 use std::env;
 use std::fs;
@@ -27,7 +27,7 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-/// Everything below the package's directory: its own sources, those of the crates in it, and what they include.
+/// Collects every file below the package's directory: its own sources, nested crates, and what they include.
 fn collect(directory: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();

@@ -1,4 +1,4 @@
-//! Writes what packages have in addition to the program: `cargo run --example extras -- DIRECTORY` makes `man/` and
+//! Writes the extra files that packages ship: `cargo run --example extras -- DIRECTORY` creates `man/` and
 //! `completions/` there.
 
 use std::error::Error;

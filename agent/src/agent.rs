@@ -1,7 +1,7 @@
 //! The main loop, where decisions and I/O meet: each pass observes the world, fetches the tokens that are due,
 //! reconciles every sink, and updates the status.
 //!
-//! A pass cannot fail: whatever goes wrong becomes part of the status, and the next pass repairs it.
+//! A pass cannot fail: errors become part of the status, and the next pass tries again.
 
 mod events;
 mod note;
@@ -33,21 +33,21 @@ pub use parts::{Call, Fetched, Parts, RegistryProbe, TokenSource, World};
 use sinks::{SinkStates, Which};
 use state::State;
 
-/// Longest that a stop waits for the current pass, so that it leaves no temporary file.
+/// How long a stop waits for the current pass, so that it leaves no temporary file.
 const STOP_DEADLINE: Duration = Duration::from_secs(4);
-/// How long after a change its pass begins: who writes one file often writes more, and two writers at odds
-/// over a file must not spin.
+/// Delay between a file change and its pass: changes often come in batches, and two writers at odds over a file must
+/// not cause a busy loop.
 const CHANGE_REST: Duration = Duration::from_millis(250);
 
-/// How often the loop shows that nothing blocks it: by the status a third of what may pass.
+/// How often the loop updates its heartbeat: a third of the bound after which the status reports it as stuck.
 const HEARTBEAT_PERIOD: Duration = Duration::from_secs(10);
-/// How long after the Docker engine missed once it is asked again, since only a second miss counts.
+/// Delay before querying the Docker engine again after one miss, since only a second miss counts.
 const DOCKER_RETRY: Duration = Duration::from_secs(5);
 
-/// Whatever is due, the loop rests between two passes.
+/// Minimum pause between two passes, whatever is due.
 const SHORTEST_REST: Duration = Duration::from_millis(250);
 
-/// Why a pass begins.
+/// Why a pass starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wake {
     Start,
@@ -55,32 +55,32 @@ pub enum Wake {
     Timer,
     /// A watched file changed.
     Changed,
-    /// SIGHUP: the settings were read again.
+    /// SIGHUP: reload the settings.
     Reload,
-    /// SIGUSR1: new tokens are wanted, whatever is left of those in hand.
+    /// SIGUSR1: fetch new tokens, however long the current ones remain valid.
     Renew,
 }
 
-/// What an operator asks of a running agent.
+/// An operator's request to a running agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Request {
     Reload,
     Renew,
 }
 
-/// The main loop with all that it knows.
+/// The main loop and its state.
 pub struct Agent {
     settings: Settings,
     world: Rc<dyn World>,
     parts: Parts,
     state: State,
-    /// Computed from the state whenever it changes; nothing is read back from here.
+    /// Derived from the state whenever it changes; the loop never reads it back.
     status: watch::Sender<Status>,
     metrics: Metrics,
     logged: Logged,
 }
 
-/// Why the process has to end, so that another one can do better.
+/// An error that only a new process can recover from.
 #[derive(Debug, thiserror::Error)]
 #[error("this process cannot recover: {problem}")]
 pub struct Fatal {
@@ -90,15 +90,15 @@ pub struct Fatal {
 /// What one pass did, for the log and for `once`.
 #[derive(Debug, Default)]
 pub struct PassReport {
-    /// Changes by the name of the sink.
+    /// Changes, with the name of their sink.
     pub changes: Vec<(String, Change)>,
-    /// Scopes of which a new token arrived.
+    /// Scopes that got a new token.
     pub refreshed: Vec<String>,
-    /// Scopes whose tokens are fetched again because the AWS identity changed, and how.
+    /// Scopes whose tokens are refetched because the AWS identity changed, with the change.
     pub superseded: Vec<String>,
     /// Scopes whose token was adopted from the published copy.
     pub adopted: Vec<String>,
-    /// Errors, each named by its object.
+    /// Errors, each naming the object concerned.
     pub errors: Vec<String>,
     /// Something is due, but another node holds the refresh lock.
     pub waits_for_lock: bool,
@@ -106,12 +106,12 @@ pub struct PassReport {
     failed_calls: usize,
 }
 
-/// What stays the same during one pass.
+/// Values that stay constant during one pass.
 #[derive(Clone, Copy)]
 struct PassContext<'r> {
     wake: Wake,
     intent: Intent,
-    /// The uptime when it began.
+    /// Uptime at the start of the pass.
     began: Duration,
     registries: &'r [RegistrySettings],
 }
@@ -129,8 +129,8 @@ impl Agent {
         self.status.subscribe()
     }
 
-    /// Makes passes until `stop`, or until only another process can go on. Settings that are rejected on a reload leave
-    /// the previous ones in use, and the status shows why until the next reload.
+    /// Runs passes until `stop` completes or only a new process can continue. If a reload rejects the settings, the
+    /// previous ones stay in use, and the status reports the error until the next reload.
     pub async fn run(
         mut self,
         requests: mpsc::Receiver<Request>,
@@ -146,7 +146,7 @@ impl Agent {
         ended
     }
 
-    /// Takes along the lock, which would hold others up, and the note, which would mislead them.
+    /// Releases the refresh lock, which would delay other nodes, and removes the note, which would mislead readers.
     async fn leave(&mut self) {
         self.parts.published.release().await;
         if self.state.notes.is_left() {
@@ -177,20 +177,20 @@ impl Agent {
         }
     }
 
-    /// Returns once a watched file changed and had a moment to settle.
+    /// Completes once a watched file has changed and had a moment to settle.
     async fn settled_change(&mut self) {
         self.world.changed().await;
         tokio::time::sleep(CHANGE_REST).await;
     }
 
-    /// Makes one pass; once stopped, finishes what was begun and breaks.
+    /// Runs one pass; on `stop`, lets it finish and breaks.
     async fn pass_until(&mut self, wake: Wake, stop: Pin<&mut impl Future<Output = ()>>) -> ControlFlow<()> {
         let pass = self.logged_pass(wake);
         tokio::pin!(pass);
         tokio::select! {
             () = &mut pass => ControlFlow::Continue(()),
             () = stop => {
-                // A sink cut off in the middle would leave a temporary file.
+                // An interrupted sink would leave a temporary file.
                 let _ = tokio::time::timeout(STOP_DEADLINE, pass).await;
                 ControlFlow::Break(())
             }
@@ -202,8 +202,8 @@ impl Agent {
             self.reload(wake).await;
         }
         self.metrics.count_pass(wake.as_str());
-        // Before the pass: what changes during it wakes the next one. Its own writes do so too, and
-        // that pass then finds nothing to do.
+        // Before the pass, so that changes during it wake the next one. The pass's own writes do too; the next pass
+        // then finds nothing to do.
         self.world.settle(&self.settings).await;
         let report = self.pass(wake, Intent::Apply).await;
         report.log(wake);
@@ -212,13 +212,13 @@ impl Agent {
         self.leave_note().await;
     }
 
-    /// Shows the state as it is now.
+    /// Publishes the current state as the status.
     fn publish_status(&self) {
         let heartbeat = self.world.now().uptime;
         self.status.send_replace(Status { heartbeat, ..self.state.status(&self.settings) });
     }
 
-    /// Reads the settings again; after a mere change of files, acts only if they differ.
+    /// Rereads the settings; after a file change, acts only if they differ.
     async fn reload(&mut self, wake: Wake) {
         let read = self.world.read_settings().await;
         if wake == Wake::Changed && self.is_in_force(&read) {
@@ -262,16 +262,16 @@ impl Agent {
         tracing::info!("settings reloaded");
     }
 
-    /// How long until the next pass, if nothing changes.
+    /// Time until the next pass, if nothing changes.
     pub fn quiet_for(&self) -> Duration {
         let now = self.world.now();
         let interval = self.settings.refresh.pass_interval;
-        // A wake in between, such as a retry with ECR, must not put the sinks off.
+        // An early wake, such as an ECR retry, must not postpone the sinks.
         let docker = if self.state.docker_misses == 1 { DOCKER_RETRY } else { interval };
         self.state.sinks.quiet_for(now, interval).min(self.renewal_in().unwrap_or(interval)).min(docker)
     }
 
-    /// How long no token is to be requested or probed; `None` if none is wanted.
+    /// Time until a token is to be requested or probed; `None` if none is wanted.
     pub fn renewal_in(&self) -> Option<Duration> {
         let now = self.world.now();
         let tokens = self.state.tokens.quiet_for(self.renewal(), self.coordination(), now, self.server_now());
@@ -279,7 +279,7 @@ impl Agent {
     }
 }
 
-/// Shows, beside whatever a pass waits for, that the loop's thread is not blocked.
+/// Updates the heartbeat while a pass waits, as proof that the loop's thread is not blocked.
 struct Heart {
     world: Rc<dyn World>,
     status: watch::Sender<Status>,
@@ -295,7 +295,7 @@ impl Heart {
 }
 
 impl Wake {
-    /// As the log and the metrics have it.
+    /// Its name in the log and the metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Wake::Start => "start",
@@ -317,7 +317,7 @@ impl From<Request> for Wake {
 }
 
 impl PassReport {
-    /// Logs what it changed and, at level debug, its errors and cause; the events report what that means for the state.
+    /// Logs the changes and, at level debug, the errors and the wake; the events report the effect on the state.
     fn log(&self, wake: Wake) {
         for superseded in &self.superseded {
             tracing::info!(superseded, "AWS identity changed; fetching new tokens");

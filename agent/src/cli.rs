@@ -1,4 +1,4 @@
-//! The command line: what a user types, and the exit code that follows.
+//! The command line: its commands, options and exit codes.
 
 mod check;
 mod cluster;
@@ -27,7 +27,7 @@ use domain::settings::{LogLevel, LogSettings, Settings};
 use crate::io::chain;
 use crate::io::settings_file::{SettingsError, SettingsFile};
 
-/// EX_CONFIG of sysexits: a service manager must not restart on it.
+/// EX_CONFIG from sysexits.h: a service manager must not restart on it.
 const WRONG_SETTINGS: u8 = 78;
 const FAILURE: u8 = 1;
 const USAGE: u8 = 2;
@@ -134,12 +134,12 @@ enum Level {
 /// Why a command ended early.
 enum Exit {
     Settings(SettingsError),
-    /// What the arguments name cannot be used.
+    /// What the arguments name is not usable.
     Usage(Box<dyn std::error::Error>),
     Failed(Box<dyn std::error::Error>),
 }
 
-/// The program: runs the command that the arguments name.
+/// Runs the command that the arguments name.
 pub fn main() -> ExitCode {
     let ended = match Cli::parse().command {
         Command::Run(options) => run::run(&options),
@@ -160,15 +160,15 @@ pub fn main() -> ExitCode {
     match ended {
         Ok(code) => code,
         Err(Exit::Settings(error)) => {
-            output::tell(&format!("emr-ecr-agent: {}", error_text(&error)));
+            output::message(&format!("emr-ecr-agent: {}", error_text(&error)));
             ExitCode::from(WRONG_SETTINGS)
         }
         Err(Exit::Usage(error)) => {
-            output::tell(&format!("error: {}", chain(error.as_ref())));
+            output::message(&format!("error: {}", chain(error.as_ref())));
             ExitCode::from(USAGE)
         }
         Err(Exit::Failed(error)) => {
-            output::tell(&format!("emr-ecr-agent: {}", chain(error.as_ref())));
+            output::message(&format!("emr-ecr-agent: {}", chain(error.as_ref())));
             ExitCode::from(FAILURE)
         }
     }
@@ -180,7 +180,7 @@ pub fn command() -> clap::Command {
 }
 
 impl ConfigOption {
-    /// The level that counts instead of the settings'.
+    /// The log level that overrides the settings.
     fn level(&self) -> Option<LogLevel> {
         self.log_level.map(|level| match level {
             Level::Error => LogLevel::Error,
@@ -210,7 +210,7 @@ impl<E: std::error::Error + 'static> From<E> for Exit {
     }
 }
 
-/// Mistakes stand on lines of their own; other causes follow in one line.
+/// Lists mistakes on lines of their own; other errors with their causes on one line.
 fn error_text(error: &SettingsError) -> String {
     match error {
         SettingsError::Mistakes { mistakes, .. } => {
@@ -224,12 +224,12 @@ fn count(number: usize, what: &str) -> String {
     if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }
 
-/// A runtime on this thread alone.
+/// A runtime on the current thread.
 fn runtime() -> std::io::Result<Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().map(Runtime)
 }
 
-/// tokio's, entered by all commands in the same way, so that the program has its loop only once.
+/// A tokio runtime with one entry point for all commands, so that its loop is compiled only once.
 struct Runtime(tokio::runtime::Runtime);
 
 impl Runtime {
@@ -243,7 +243,7 @@ impl Runtime {
         result.expect("the future has ended")
     }
 
-    /// Waits for no call that still blocks.
+    /// Shuts down without waiting for calls that still block.
     fn shutdown_background(self) {
         self.0.shutdown_background();
     }

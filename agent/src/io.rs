@@ -1,6 +1,6 @@
-//! I/O: each module talks to one outside thing, converts its answers to the domain's values and its failures into
-//! errors that name operation and object. Some share helpers, such as `disk`, `hadoop_conf` and `http_client`; `warmer`
-//! builds on Docker's two.
+//! I/O: each module talks to one external system, converts its answers to domain values, and its failures to errors
+//! that name the operation and the object. Some share helpers, such as `disk`, `hadoop_conf` and `http_client`;
+//! `warmer` builds on the two Docker modules.
 
 pub(crate) mod archive;
 pub(crate) mod blocking;
@@ -27,7 +27,7 @@ pub(crate) mod systemd;
 pub(crate) mod warmer;
 pub(crate) mod watcher;
 
-/// Writes JSON over several lines. One type of writer for all: each would bring its own copy of every serializer.
+/// Writes pretty-printed JSON. A single writer type avoids a copy of every serializer per writer.
 pub(crate) fn write_json(
     out: &mut dyn std::io::Write,
     value: &impl serde::Serialize,
@@ -35,14 +35,14 @@ pub(crate) fn write_json(
     serde_json::to_writer_pretty(out, value)
 }
 
-/// The same as text.
+/// Like [`write_json`], as a string.
 pub(crate) fn json(value: &impl serde::Serialize) -> serde_json::Result<String> {
     let mut text = Vec::new();
     write_json(&mut text, value)?;
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
-/// An error with all its causes, in one line.
+/// An error with all its causes, on one line.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     let in_one_line = |text: String| text.split_whitespace().collect::<Vec<_>>().join(" ");

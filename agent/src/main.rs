@@ -1,4 +1,4 @@
-//! The program's entry point: everything behind it is in the library.
+//! The program's entry point; everything else is in the library.
 
 use std::process::ExitCode;
 

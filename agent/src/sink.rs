@@ -1,5 +1,5 @@
-//! What the main loop needs from a sink, a file that credentials are written to, and the one way a document gets
-//! there: observe, plan, apply, until the plan is to keep everything.
+//! Sinks, the files that credentials are written to, as the main loop sees them, and the only way to write them:
+//! observe, plan, apply, until the plan is to keep everything.
 
 use std::fmt;
 use std::future::Future;
@@ -16,14 +16,14 @@ use domain::refresh::LockHolder;
 /// Decides what to change, given what was found.
 pub type Planner = Box<dyn Fn(&Found) -> Plan + Send + Sync>;
 
-/// A file of the node or the cluster that credentials are written to.
+/// A file on the node or in the cluster that credentials are written to.
 pub trait Sink {
     fn kind(&self) -> SinkKind;
 
     /// The path as an operator knows it.
     fn path(&self) -> String;
 
-    /// Applies what `planner` wants, within the sink's own deadline.
+    /// Applies the plans of `planner`, within the sink's own deadline.
     fn reconcile(
         &mut self,
         planner: Planner,
@@ -31,24 +31,24 @@ pub trait Sink {
     ) -> Pin<Box<dyn Future<Output = Result<Reconciled, Problem>> + '_>>;
 }
 
-/// A sink that the nodes of a cluster share, with the lock under which one of them at a time renews it.
+/// A sink that the nodes of a cluster share, with the refresh lock that lets one node at a time renew it.
 pub trait SharedSink: Sink {
-    /// Acquires the refresh lock if no other node holds it; one that this node left behind counts as its own. It ends
-    /// by [`SharedSink::release`], or expires.
+    /// Acquires the refresh lock unless another node holds it; a lock left behind by this node counts as its own.
+    /// [`SharedSink::release`] ends it; otherwise it expires.
     fn try_acquire(&mut self) -> Pin<Box<dyn Future<Output = Result<RefreshLock, Problem>> + '_>>;
 
     fn release(&mut self) -> Pin<Box<dyn Future<Output = ()> + '_>>;
 
-    /// Leaves this node's word for `cluster`.
+    /// Writes this node's note for `cluster`.
     fn leave_note(&mut self, note: NodeNote) -> Pin<Box<dyn Future<Output = Result<(), Problem>> + '_>>;
 
     fn remove_note(&mut self) -> Pin<Box<dyn Future<Output = ()> + '_>>;
 
-    /// Whether the NodeManager's user was denied the file at the last reconciliation; `None` if the agent did not act as
-    /// that user.
+    /// Whether the NodeManager's user was denied the file at the last reconciliation; `None` if the agent did not act
+    /// as that user.
     fn is_denied_to_node_manager(&self) -> Option<bool>;
 
-    /// Owners and modes of the file and of all directories above it; `None` if there is no such file.
+    /// Owners and modes of the file and of all directories above it; `None` if the file does not exist.
     fn access(&mut self) -> Pin<Box<dyn Future<Output = Result<Option<Access>, Problem>> + '_>>;
 }
 
@@ -67,14 +67,14 @@ pub enum Intent {
     DryRun,
 }
 
-/// The outcome of a reconciliation that succeeded.
+/// The outcome of a successful reconciliation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reconciled {
-    /// What was there at the start.
+    /// What was found first.
     pub at_first: Found,
-    /// What is in place now, as read back.
+    /// What the sink contains now, as read back.
     pub found: Found,
-    /// What was done, in order.
+    /// The changes, in order.
     pub changes: Vec<Change>,
 }
 
@@ -83,7 +83,7 @@ pub struct Reconciled {
 pub enum Change {
     Replaced,
     AttributesSet,
-    /// A broken document was kept, under this path once it was done.
+    /// A broken document was kept, under this path unless it is a preview.
     SetAside(Option<String>),
 }
 
@@ -105,17 +105,17 @@ pub trait Store {
 
     async fn observe(&mut self) -> Result<Found, Self::Error>;
 
-    /// Replaces what was observed last by `document`, whole or not at all, with mode and owner as set.
+    /// Replaces the last observed file with `document`, atomically, with the configured mode and owner.
     async fn replace(&mut self, document: &Document) -> Result<Replacement, Self::Error>;
 
     /// Corrects mode and owner without touching the content.
     async fn set_attributes(&mut self) -> Result<(), Self::Error>;
 
-    /// Keeps a copy of `document` beside the file, readable for the owner alone; returns its path.
+    /// Writes a copy of `document` next to the file, readable only by its owner, and returns its path.
     async fn set_aside(&mut self, document: &Document) -> Result<String, Self::Error>;
 }
 
-/// Whether a document took the place of the one that it was made from.
+/// Whether a document replaced the one it was derived from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Replacement {
     Done,
@@ -128,7 +128,7 @@ pub enum Replacement {
 pub enum ReconcileError<E: std::error::Error + 'static> {
     #[error(transparent)]
     Store(#[from] E),
-    /// The same, where there was no content to be read before.
+    /// The same, if there was no readable content before.
     #[error(transparent)]
     Missing(E),
     #[error("left untouched, since no entry can be merged into it")]
@@ -137,24 +137,24 @@ pub enum ReconcileError<E: std::error::Error + 'static> {
     Contended,
 }
 
-/// What a store's error means to readers of the sink.
+/// What a store's error means for readers of the sink.
 pub trait StoreError: std::error::Error + 'static {
-    /// What has to appear, or to end, before the sink can be reconciled.
+    /// What must appear or end before the sink can be reconciled.
     fn waits_for(&self) -> Option<String>;
 
-    /// Whether it proves that readers find nothing there.
+    /// Whether the error proves that readers find nothing in the sink.
     fn leaves_nothing(&self) -> bool {
         false
     }
 
-    /// Whether only another process can succeed.
+    /// Whether only a new process can succeed.
     fn is_fatal(&self) -> bool {
         false
     }
 }
 
 impl<E: StoreError> ReconcileError<E> {
-    /// As status has it; `message` is the error with its causes, and `path` that of the sink.
+    /// The problem that the status shows; `message` is the error with its causes, `path` the sink's path.
     pub fn problem(&self, path: &str, message: String) -> Problem {
         let (store, was_missing) = match self {
             ReconcileError::Store(store) => (store, false),
@@ -168,7 +168,7 @@ impl<E: StoreError> ReconcileError<E> {
     }
 }
 
-/// Attempts: one to change, one to see that it is kept, and the others for lost races.
+/// Attempts: one to change, one to confirm, and the rest for lost races.
 const ATTEMPTS: usize = 6;
 
 /// Observes, plans and applies until the plan is to keep what is there.
@@ -233,7 +233,7 @@ mod tests {
 
     use super::{Change, Intent, Planner, ReconcileError, Reconciled, Replacement, Store, converge};
 
-    /// A file in memory that another writer may disturb.
+    /// An in-memory file that another writer may disturb.
     struct Memory {
         found: Found,
         disturbed_by: Option<Found>,

@@ -1,4 +1,4 @@
-//! Joins the real parts to the main loop.
+//! Connects the main loop to its real environment.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -38,14 +38,14 @@ pub(crate) struct Node {
     clock: Clock,
     watcher: Option<Watcher>,
     settings_file: SettingsFile,
-    /// By what they read or write, so that what hangs holds up nothing else. Kept over reloads: what hung then still
-    /// does.
+    /// Keyed by path, so that a hanging call blocks no other path. Kept across reloads, since a call that hung before
+    /// still does.
     calls: RefCell<BTreeMap<PathBuf, BlockingCalls>>,
-    /// `None` where no images are warmed, as for one pass.
+    /// `None` if no images are warmed, as in `once`.
     warmer: Option<Warmer>,
 }
 
-/// Longest that the settings may take to be read: their own deadline is not known yet.
+/// Deadline for reading the settings, whose own deadline is not known yet.
 const SETTINGS_DEADLINE: Duration = Duration::from_secs(20);
 
 impl Node {
@@ -54,7 +54,7 @@ impl Node {
         Self { clock, watcher: None, settings_file, calls: RefCell::default(), warmer: None }
     }
 
-    /// A world whose files are watched, `settings_file` among them.
+    /// A world with a watcher on its files, including `settings_file`.
     pub(crate) fn watched(
         clock: Clock,
         settings_file: SettingsFile,
@@ -64,7 +64,7 @@ impl Node {
         Ok(Self { watcher: Some(Watcher::start()?), warmer, ..Self::unwatched(clock, settings_file) })
     }
 
-    /// For calls to `path` and whatever is read along with it.
+    /// Runs calls to `path` and files read along with it.
     fn calls(&self, path: &Path, deadline: Duration) -> BlockingCalls {
         let mut calls = self.calls.borrow_mut();
         let calls = calls.entry(path.to_owned()).or_insert_with(|| BlockingCalls::new(deadline));
@@ -72,7 +72,7 @@ impl Node {
         calls.clone()
     }
 
-    /// For what reads the node's files, or resolves paths on it.
+    /// Runs a call that reads the node's files or resolves paths on it.
     fn read_node<T: Send + 'static>(
         &self,
         settings: &Settings,
@@ -82,7 +82,7 @@ impl Node {
         let calls = self.calls(&path, settings.deadlines.files);
         Box::pin(async move {
             let done = calls.run(read).await;
-            done.map_err(|error| error.problem(&format!("{} and its like", path.display())))
+            done.map_err(|error| error.problem(&format!("{} and related files", path.display())))
         })
     }
 
@@ -110,7 +110,7 @@ impl World for Node {
     }
 
     fn random(&self) -> f64 {
-        // The standard library's hash keys are random, which saves a random number generator.
+        // The standard library's hash keys are random, which saves a dependency on a random number generator.
         (RandomState::new().hash_one(0) >> 11) as f64 / (1_u64 << 53) as f64
     }
 
@@ -163,7 +163,7 @@ impl World for Node {
 
     fn docker(&self, settings: &Settings, networks: Vec<String>) -> Call<'_, Option<DockerEngine>> {
         let is_asked = settings.names_hadoops_own_conf_dir();
-        Box::pin(async move { if is_asked { Some(docker::ask(&[], &networks).await) } else { None } })
+        Box::pin(async move { if is_asked { Some(docker::inspect(&[], &networks).await) } else { None } })
     }
 
     fn check(
@@ -197,7 +197,7 @@ impl World for Node {
     }
 }
 
-/// The docker command of a node that runs containers.
+/// The docker command, if this node runs containers and has one.
 fn docker_command(settings: &Settings) -> Option<PathBuf> {
     let inputs = node_inputs(settings, Timestamp::now());
     let program = PathBuf::from(OsString::from_vec(docker_program(&inputs)));
@@ -210,7 +210,7 @@ pub(crate) fn published(settings: &Settings) -> PublishedSink {
     PublishedSink::new(settings.published.clone(), conf_dir, node::name(), &settings.deadlines)
 }
 
-/// This node's own files, to be checked; nothing outside the node is asked.
+/// Reads this node's own files for a check; queries nothing outside the node.
 pub(crate) fn node_inputs(settings: &Settings, now: Timestamp) -> Inputs<'static> {
     let executor_cfg = settings.executor_cfg();
     let yarn_site = hadoop_conf::yarn_site(&settings.hadoop_conf_dir.join("yarn-site.xml"), true);
@@ -218,7 +218,7 @@ pub(crate) fn node_inputs(settings: &Settings, now: Timestamp) -> Inputs<'static
     node.docker_configs =
         settings.docker_configs.iter().map(|config| node::docker_config(&config.path)).collect();
     let release = node::release(&settings.emr_info_dir);
-    // Only there do the paths of this machine and of its NodeManager agree.
+    // Only with Hadoop's own directory do paths mean the same here and to the NodeManager.
     let machine: &dyn Machine =
         if settings.names_hadoops_own_conf_dir() { &ForNodeManager } else { &ThisMachine };
     Inputs {

@@ -1,4 +1,4 @@
-//! `cluster`: all nodes at a glance, on a real YARN cluster, and what keeps it from telling.
+//! `cluster`: all nodes at a glance, on a real YARN cluster, and what prevents an answer.
 
 use std::fs;
 
@@ -18,7 +18,7 @@ use emr_ecr_agent_tests::{ecr::Ecr, imds::Imds};
 use hyper::Response;
 use serde_json::{Value, json};
 
-/// The cluster's primary node, where no agent runs.
+/// The cluster's primary node, which runs no agent.
 struct Primary {
     node: Node,
     settings: Settings,
@@ -29,7 +29,7 @@ impl Primary {
         let node = Node::new(published.client().conf_dir())?;
         let first = &cluster.nodes()[0];
         fs::copy(first.files().path("conf/yarn-site.xml"), node.conf_dir().join("yarn-site.xml"))?;
-        // Agents listen where this machine's settings say; of these only the first node's does.
+        // The command expects agents at this address, where only the first node's listens.
         let settings = Settings::of(&node, published.path(), first.listen());
         Ok(Self { node, settings })
     }
@@ -41,7 +41,7 @@ impl Primary {
         Ok(process::run(command).await?)
     }
 
-    /// Waits until it says so with this exit code.
+    /// Waits until the report satisfies `wanted` with this exit code.
     async fn shows(&self, what: &str, code: i32, wanted: impl Fn(&Value) -> bool) -> Outcome<Value> {
         let shown = wait::until(what, SOON, async || {
             let finished = self.cluster(&["--json"]).await.map_err(|error| error.to_string())?;
@@ -52,7 +52,7 @@ impl Primary {
         Ok(shown.await?)
     }
 
-    /// Waits until its text for people satisfies `wanted`: a busy node that was ready may not be at the next moment.
+    /// Waits until the plain-text output satisfies `wanted`: a busy node may become unready again at any moment.
     async fn prints(&self, what: &str, wanted: impl Fn(&str) -> bool) -> Outcome {
         let printed = wait::until(what, SOON, async || {
             let finished = self.cluster(&[]).await.map_err(|error| error.to_string())?;
@@ -104,7 +104,7 @@ async fn the_worst_node_comes_first() -> Outcome {
     })
     .await?;
 
-    // A broken file on the node that can only leave a note.
+    // Break a file on the node that can only leave a note.
     let path = "conf/container-executor.cfg";
     let right = fs::read_to_string(cluster.nodes()[1].files().path(path))?;
     cluster.nodes()[1].files().write(path, "[docker\n")?;
@@ -129,14 +129,14 @@ async fn the_worst_node_comes_first() -> Outcome {
     cluster.nodes()[1].files().write(path, &right)?;
     primary.shows("both nodes ready again", 0, |_| true).await?;
 
-    // What others write there is a hint at most.
+    // What others write there is only a hint.
     let directory = published.beside(".emr-ecr-agent");
     let listing = published.shell(&["-ls", "-R", &directory]).await?;
     assert_eq!(listing.lines().filter(|line| line.contains(".json")).count(), 2, "{listing}");
     agents[1].terminate(SOON).await?;
     let silent = primary.shows("a silent node", 1, |report| report["nodes"][0]["ready"].is_null()).await?;
     let why = silent["nodes"][0]["error"].to_string();
-    assert!(why.contains("no agent answers") && why.contains("it has left no note"), "{why}");
+    assert!(why.contains("no agent answers") && why.contains("it has no note"), "{why}");
 
     let nobody = Port::reserve()?;
     let elsewhere = format!("hdfs://{}{}", nobody.address(), published.path());

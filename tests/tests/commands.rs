@@ -1,4 +1,4 @@
-//! The commands of the program: what they print and the exit code that follows.
+//! The program's commands: their output and exit codes.
 
 use clap_complete::aot::{Bash, generate_to};
 use emr_ecr_agent_tests::ecr::Fault;
@@ -113,7 +113,7 @@ async fn settings_are_checked_and_shown() -> Outcome {
     let file = testbed.node.agent_toml().display().to_string();
     testbed.node.write("agent.toml", "[log]\nlevel = \"warn\"\n")?;
     let sound = testbed.run_plainly(&["config", "check", "--config", &file]).await?;
-    assert_eq!((sound.code, sound.out), (0, format!("{file}: no mistake\n")));
+    assert_eq!((sound.code, sound.out), (0, format!("{file}: valid\n")));
     let shown = testbed.run_plainly(&["config", "show", "--config", &file]).await?;
     assert_eq!(shown.code, 0, "{}", shown.err);
     let line =
@@ -169,7 +169,7 @@ async fn the_program_tells_about_itself() -> Outcome {
     Ok(())
 }
 
-/// bash itself completes by the script.
+/// bash itself completes with the script.
 #[test]
 fn completions_complete() -> Outcome {
     let directory = scratch::directory("completions")?;
@@ -201,7 +201,7 @@ async fn once_refreshes_every_sink() -> Outcome {
     assert_eq!(testbed.docker_config()?["auths"][TRUSTED_REGISTRY]["auth"], auth);
     published.wait_for_auth(TRUSTED_REGISTRY, &auth).await?;
 
-    // No registry can be asked whether the published token is good, so ECR is called again.
+    // No registry can confirm the published token, so this calls ECR again.
     let again = testbed.run(&["once", "--json"]).await?;
     let report = again.json()?;
     assert_eq!((again.code, &report["fresh"], &report["dry_run"]), (0, &true.into(), &false.into()));
@@ -290,7 +290,7 @@ async fn status_asks_where_it_is_told_to() -> Outcome {
     testbed.settings.registry(TRUSTED_REGISTRY, &[]);
     let agent = testbed.start()?;
     wait_for_token(&agent).await?;
-    // The agent keeps the settings that it has.
+    // The agent keeps its current settings.
     testbed.node.write("agent.toml", "pass_interval = \"1s\"\n")?;
     let (socket, address) =
         (testbed.node.path("status.sock").display().to_string(), agent.address().to_string());

@@ -1,4 +1,4 @@
-//! `explain` as people run it, and what commands do when nobody reads their output to its end.
+//! `explain` as users run it, and how commands behave when their output is not read to the end.
 
 use std::fs;
 use std::io::Write as _;
@@ -10,7 +10,7 @@ use emr_ecr_agent_tests::scratch;
 use emr_ecr_agent_tests::testbed::Outcome;
 use serde_json::{Value, json};
 
-/// What launches on a real NodeManager left behind; `why` has the decisive lines.
+/// Output of launches on a real NodeManager; `why` contains the decisive lines.
 const RECORDED: &str = include_str!("../testdata/verdicts.jsonl");
 const UNTRUSTED: &str = "\
 Exception from container-launch.
@@ -34,7 +34,7 @@ fn text(output: Output) -> Outcome<String> {
 
 #[test]
 fn recorded_launches_are_explained() -> Outcome {
-    // One ran without Docker and left no text.
+    // One case ran without Docker and left no output.
     let cases = RECORDED.lines().map(serde_json::from_str).collect::<Result<Vec<Value>, _>>()?;
     let failed = cases.iter().filter(|case| case["real"] == "failed" && case["name"] != "yarn-class-unset");
     let mut log = String::new();
@@ -51,8 +51,8 @@ fn recorded_launches_are_explained() -> Outcome {
     let report: Value = serde_json::from_slice(&output.stdout)?;
     assert_eq!(report["known"], true);
     let explanations = report["explanations"].as_array().ok_or("explanations")?;
-    let told: u64 = explanations.iter().filter_map(|explanation| explanation["times"].as_u64()).sum();
-    assert!(told >= starts.len() as u64, "{told} lines of {} launches", starts.len());
+    let explained: u64 = explanations.iter().filter_map(|explanation| explanation["times"].as_u64()).sum();
+    assert!(explained >= starts.len() as u64, "{explained} lines of {} launches", starts.len());
     for explanation in explanations {
         let line = explanation["evidence"]["line"].as_u64().ok_or("a line")?;
         let said = log.lines().nth(line as usize - 1).ok_or("no such line")?;
@@ -136,7 +136,7 @@ fn codes_are_explained_one_by_one_and_all_together() -> Outcome {
     Ok(())
 }
 
-/// Whoever closes the pipe has read enough: the exit code stays that of the verdict, and no panic is told.
+/// A closed pipe neither changes the exit code nor causes a panic message.
 #[test]
 fn a_closed_pipe_is_no_failure() -> Outcome {
     for (args, code) in [

@@ -1,5 +1,5 @@
 //! Faults of ECR, ECR Public and STS, one at a time, mostly while a token is valid. Each is reported, valid tokens
-//! stay, other registries are not affected, and the next token arrives once the fault is gone.
+//! stay, other registries are unaffected, and the next token arrives once the fault is gone.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ enum ServiceFault {
 /// Longer than the deadline of a call.
 const LATE: Duration = Duration::from_secs(60);
 
-/// ECR's faults, each with the counter's `result` (alternatives separated by `|`) and a part of the error.
+/// ECR's faults, each with the counter's `result` (alternatives separated by `|`) and a substring of the error.
 const ECR_FAULTS: [(Fault, &str, &str); 12] = [
     (Fault::Throttled, "throttled", "ThrottlingException: Rate exceeded"),
     (Fault::AccessDenied, "denied", "ecr:GetAuthorizationToken"),
@@ -36,7 +36,7 @@ const ECR_FAULTS: [(Fault, &str, &str); 12] = [
     (Fault::Garbage, "service", "GetAuthorizationToken"),
     (Fault::Slow(LATE), "timeout", "within 3s"),
     (Fault::Silent, "timeout", "within 3s"),
-    (Fault::Content(BadToken::AlreadyExpired), "invalid", "had already expired"),
+    (Fault::Content(BadToken::AlreadyExpired), "invalid", "the token expired at"),
     (Fault::Content(BadToken::NotAwsUser), "invalid", "not base64 of AWS:password"),
     (Fault::Content(BadToken::NotBase64), "invalid", "not base64 of AWS:password"),
     (Fault::Content(BadToken::Missing), "invalid", "contains no authorization token"),
@@ -53,7 +53,7 @@ async fn check_first_call(fault: Fault, kind: &str, words: &str) -> Outcome {
     testbed.settings.set("deadlines.ecr", deadline(kind));
     testbed.ecr.fail_always(fault);
     let agent = testbed.start()?;
-    // On a busy machine the metadata service may miss the SDK's deadline of a second before ECR is called at all.
+    // On a busy machine the metadata service may miss the SDK's one-second deadline before the agent calls ECR.
     let error = shown(&agent, words, |status| {
         let error = status["registries"][0]["last_error"].as_str()?;
         error.contains(words).then(|| error.to_owned())
@@ -67,12 +67,12 @@ async fn check_first_call(fault: Fault, kind: &str, words: &str) -> Outcome {
     Ok(wait_for_token(&agent).await?)
 }
 
-/// On a busy machine the SDK's second attempt may come late; only where that is the fault may it count as a timeout.
+/// On a busy machine the SDK's second attempt may be late; it may count as a timeout only if that is the fault.
 fn deadline(kind: &str) -> &'static str {
     if kind == "timeout" { "3s" } else { "15s" }
 }
 
-/// `kind` may be alternatives separated by `|`.
+/// `kind` may contain alternatives separated by `|`.
 async fn assert_counted(agent: &Agent, host: &str, kind: &str) -> Outcome {
     let metrics = agent.get("/metrics").await?.text();
     let counted = kind.split('|').any(|kind| {
@@ -90,7 +90,7 @@ async fn ecr_faults_during_renewal_are_survived() -> Outcome {
 
 #[tokio::test]
 async fn ecr_public_faults_during_renewal_are_survived() -> Outcome {
-    // One of each kind: its calls end as ECR's do.
+    // One of each kind: calls fail the same way as ECR's.
     let table = [
         (Fault::Throttled, "throttled", "ThrottlingException: Rate exceeded"),
         (Fault::AccessDenied, "denied", "ecr-public:GetAuthorizationToken and sts:GetServiceBearerToken"),
@@ -119,7 +119,7 @@ async fn sts_faults_during_renewal_are_survived() -> Outcome {
     check_all(table.map(|(fault, kind, words)| (ServiceFault::Sts(fault), kind, words))).await
 }
 
-/// A few rows at a time: metadata that takes a second to answer is a failed call, and one thread answers for all rows.
+/// Checks a few rows at a time: a metadata response that takes a second fails, and one thread responds for all rows.
 async fn check_all<const N: usize>(table: [(ServiceFault, &str, &str); N]) -> Outcome {
     for rows in table.chunks(4) {
         try_join_all(rows.iter().map(|(fault, kind, words)| check(*fault, kind, words))).await?;
@@ -127,13 +127,13 @@ async fn check_all<const N: usize>(table: [(ServiceFault, &str, &str); N]) -> Ou
     Ok(())
 }
 
-/// `kind` is the counter's `result`, `words` a part of the error.
+/// `kind` is the counter's `result`, `words` a substring of the error.
 async fn check(fault: ServiceFault, kind: &str, words: &str) -> Outcome {
     let mut testbed = Identities::new().await?;
     testbed.settings.set("deadlines.ecr", deadline(kind));
     testbed.settings.registry(PUBLIC, &[]);
     testbed.add_others_by_role();
-    // Renewed at half of its life, which leaves time to check that the valid one stays.
+    // Renewal at half of the token's life leaves time to check that the valid token stays.
     for ecr in [&testbed.ecr, &testbed.public] {
         ecr.set_token_life(SignedDuration::from_secs(20));
     }
@@ -208,7 +208,7 @@ impl ServiceFault {
     }
 }
 
-/// All services reject what is signed with a wrong time, here the node's.
+/// All services reject signatures with a wrong time, here the node's.
 #[tokio::test]
 async fn clock_wrong_by_hours_prevents_no_call() -> Outcome {
     for hours in [-3, 3] {
@@ -237,7 +237,7 @@ async fn clock_wrong_by_hours_prevents_no_call() -> Outcome {
     Ok(())
 }
 
-/// Waits until these registries have tokens, and the sinks have them.
+/// Waits until these registries and the sinks have tokens.
 async fn wait_for_tokens(agent: &Agent, hosts: &[&str]) -> Outcome {
     let well = |status: &Value, host: &str| registry(status, host).is_some_and(|r| r["last_error"].is_null());
     shown(agent, "tokens", |status| {

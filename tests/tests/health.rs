@@ -123,7 +123,7 @@ async fn readiness_reverts_when_the_token_expires() -> Outcome {
     testbed.ecr.set_token_life(SignedDuration::from_secs(6));
     let mut agent = testbed.start_ready().await?;
     testbed.ecr.fail_always(Fault::ServerError);
-    let why = format!("[-]token:{TRUSTED_REGISTRY} failed: the token ends at ");
+    let why = format!("[-]token:{TRUSTED_REGISTRY} failed: the token expires at ");
     let answer = wait::until("the end of the token", SOON, async || match agent.get("/readyz").await {
         Ok(answer) if answer.text().contains(&why) => Ok(answer),
         Ok(answer) => Err(answer.text()),
@@ -196,7 +196,7 @@ async fn slow_clients_are_cut_off() -> Outcome {
     }
     assert_eq!(http::get(address, "/livez").await?.status, StatusCode::OK);
 
-    // More than are served at once: the next client is served when silent ones are disconnected.
+    // More than the server handles at once: the next client gets a response when silent ones are disconnected.
     let silent = (0..100).map(|_| TcpStream::connect(address));
     let _silent = try_join_all(silent).await?;
     let answered = wait::until("an answer", SOON, async || http::get(address, "/livez").await).await?;
@@ -313,10 +313,10 @@ async fn start_live(testbed: &Testbed) -> Outcome<Agent> {
     Ok(agent)
 }
 
-/// Sends this text and returns everything received until the connection ends.
+/// Sends `text` and returns everything received until the connection ends.
 async fn speak(address: SocketAddr, text: &str) -> Outcome<String> {
     let mut stream = TcpStream::connect(address).await?;
-    // The response may arrive, and the connection end, before everything is sent.
+    // The response may arrive and the connection end before everything is sent.
     let _ = stream.write_all(text.as_bytes()).await;
     let mut answer = Vec::new();
     let _ = timeout(SOON, stream.read_to_end(&mut answer)).await?;

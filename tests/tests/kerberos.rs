@@ -38,11 +38,11 @@ async fn tickets_come_from_the_keytab_and_are_renewed() -> Outcome {
     .await?;
     fs::copy(realm.agent_keytab(), &keytab)?;
     fs::set_permissions(&keytab, fs::Permissions::from_mode(0o644))?;
-    wait_for_error(&agent, "open to everybody (mode 0644)").await?;
+    wait_for_error(&agent, "accessible to others (mode 0644)").await?;
     fs::set_permissions(&keytab, fs::Permissions::from_mode(0o400))?;
     recovers(&mut agent).await?;
 
-    // Each publish comes after the tickets of the previous one have expired.
+    // Each publish comes after the previous one's tickets have expired.
     let mut before = published_at(&agent.status().await?);
     for _ in 0..2 {
         before = shown(&agent, "a later publish", |status| {

@@ -1,5 +1,5 @@
-//! What users do, on a real YARN cluster with Docker: containers of private images, launched by a NodeManager with the
-//! published file. Its answer is the last word on what the agent does.
+//! Launches as users run them: containers of private images on a real YARN cluster with Docker, launched by a
+//! NodeManager with the published file. This is the final check of what the agent does.
 
 use std::collections::BTreeSet;
 use std::env;
@@ -18,14 +18,14 @@ use futures_util::future::try_join_all;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-/// Tells that the container itself has run.
+/// Proves that the container itself has run.
 const RAN: &str = "exit 77";
-/// The repository of the marks that the agent gives to images it pulled beforehand.
+/// The repository of the tags that the agent adds to images it has pulled in advance.
 const MARKS: &str = "emr-ecr-agent-warm";
 
 /// A cluster of two nodes without agents, and what private images need.
 struct World {
-    // Fields drop in this order: the nodes end before the servers they use.
+    // Fields drop in this order: the nodes must end before the servers they use.
     cluster: YarnCluster,
     registry: Registry,
     published: Published,
@@ -81,7 +81,7 @@ impl World {
         let first = ecr.newest(REGION).ok_or("no token was issued")?;
         let calls = ecr.calls().len();
         imds.set_role("replaced");
-        // Whichever has asked for the first token sees the change.
+        // The agent that requested the first token notices the change.
         agents.iter().try_for_each(|agent| agent.signal(Signal::SIGHUP))?;
         ecr.wait_for_calls(calls + 1, SOON).await?;
         let second = ecr.newest(REGION).ok_or("no token was issued")?;
@@ -119,7 +119,7 @@ impl World {
             let findings = status["findings"].as_array();
             findings.into_iter().flatten().any(|finding| finding["code"] == "entry-with-whitespace")
         };
-        // A space after a comma belongs to the entry.
+        // A space after a comma becomes part of the entry.
         let path = "conf/container-executor.cfg";
         let right = fs::read_to_string(node.files().path(path))?;
         let wrong = right.replace(
@@ -141,17 +141,17 @@ impl World {
         node.files().write(path, &right)?;
         shown(agent, "the end of the finding", |status| (!finding(status)).then_some(())).await?;
         agent.wait_ready(SOON).await?;
-        // The log follows at the end of the pass.
+        // The log entry follows at the end of the pass.
         shown(agent, "the event", |status| {
             let gone = |event: &&Value| {
-                event["event"] == "finding gone"
+                event["event"] == "finding resolved"
                     && event["text"].to_string().contains("entry-with-whitespace")
             };
             status["recent_events"].as_array()?.iter().find(gone).map(drop)
         })
         .await?;
-        let told = agent.log_text().matches("code=\"entry-with-whitespace\"").count();
-        assert_eq!(told, 2, "once when it came, once when it went: {}", agent.log_text());
+        let logged = agent.log_text().matches("code=\"entry-with-whitespace\"").count();
+        assert_eq!(logged, 2, "once when it came, once when it went: {}", agent.log_text());
         let launched = cluster.launch(&of_ecr).await?;
         assert_eq!(launched.exit_code, Some(77), "{}", launched.diagnostics);
         Ok(())
@@ -159,7 +159,7 @@ impl World {
 
     async fn warmed_image_launches_with_a_dead_token(&self) -> Outcome {
         let Self { cluster, registry, ecr, imds, .. } = self;
-        // An agent sees that its identity has changed once it has asked for a token itself.
+        // An agent notices a change of its identity only after it has requested a token itself.
         let published = &Published::shared("hadoop", "0755").await?;
         let node = &cluster.nodes()[1];
         fs::remove_file(node.files().docker_config())?;
@@ -171,7 +171,7 @@ impl World {
             settings.set("warm.images", images).set("warm.spread", "0s").set("warm.disk_floor_gb", floor);
             settings
         };
-        // No disk has so much.
+        // More than any disk has.
         let mut agent = node.start_agent(&settings(&[&image, "127.0.0.1:1/none:1"], 1_000_000))?;
         agent.wait_ready(SOON).await?;
         let metric = async |agent: &agent::Agent, wanted: &str| {
@@ -228,7 +228,7 @@ impl World {
     }
 }
 
-/// What `try` prints of an image on a node.
+/// The output of `try` for an image on a node.
 async fn tried(node: &ClusterNode, image: &str, client_config: &str) -> Outcome<Value> {
     let program = agent::program()?.display().to_string();
     let config = node.files().agent_toml().display().to_string();
@@ -240,7 +240,7 @@ async fn tried(node: &ClusterNode, image: &str, client_config: &str) -> Outcome<
     Ok(tried)
 }
 
-/// Launches on all nodes at once; each container must run, and where it was asked to.
+/// Launches on all nodes at once; each container must run, and on the requested node.
 async fn ran_everywhere(cluster: &YarnCluster, launch: &Launch) -> Outcome {
     let on = async |node: &ClusterNode| {
         let launched = cluster.launch(&launch.clone().on(node)).await?;
@@ -251,11 +251,11 @@ async fn ran_everywhere(cluster: &YarnCluster, launch: &Launch) -> Outcome {
     try_join_all(cluster.nodes().iter().map(on)).await.map(drop)
 }
 
-/// What a NodeManager 3.4.1 with the native container-executor 3.4.0 and Docker 20.10.24 did with one changed setting or
-/// one odd wish each: exit code, and what it said. `$NODE` is the directory of the node's files, `$APP` and `$CONTAINER` are
-/// ids.
+/// The exit code and output of a NodeManager 3.4.1 with the native container-executor 3.4.0 and Docker 20.10.24,
+/// with one changed setting or one unusual request per case. `$NODE` is the directory of the node's files; `$APP`
+/// and `$CONTAINER` are ids.
 const RECORDED: &str = include_str!("../testdata/launches.jsonl");
-/// All of them take two minutes, so every second is tried, unless the environment variable `LAUNCHES` is `all`.
+/// All cases take two minutes, so only every second one runs unless the environment variable `LAUNCHES` is `all`.
 const STRIDE: usize = 2;
 const ECR_IMAGE: &str = "123456789123.dkr.ecr.us-east-1.amazonaws.com/app:1";
 const BASE: &str = "\
@@ -292,7 +292,7 @@ async fn launches_end_as_recorded_on_the_native_container_executor() -> Outcome 
         let case: Value = serde_json::from_str(&line.replace("$NODE", home))?;
         let image = case["image"].as_str().unwrap_or(ECR_IMAGE);
         if case["tag"] != false && tagged.insert(image.to_owned()) {
-            // A name that Docker does not take is part of some cases.
+            // Some cases contain a name that Docker rejects.
             let _ = node.run(&["/usr/bin/docker", "tag", "base:1", image]).await;
         }
         let configuration = executor_config::changed(&BASE.replace("$NODE", home), &case);
@@ -322,7 +322,7 @@ fn wanted(case: &Value, image: &str) -> Launch {
     if case["privileged"] == true { launch.privileged() } else { launch }
 }
 
-/// Whether the diagnostics have these words, with the ids of this launch.
+/// Returns whether the diagnostics contain these words, with this launch's ids.
 fn says(launched: &Launched, words: &str) -> bool {
     let container = launched.application.replace("application", "container") + "_01_000001";
     let words = words.replace("$APP", &launched.application).replace("$CONTAINER", &container);

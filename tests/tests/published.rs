@@ -25,7 +25,7 @@ async fn document_holds_auths_and_who_published_when() -> Outcome {
     let at = |value: &Value| value.as_str().unwrap_or_default().parse::<Timestamp>();
     assert!(own["publisher"].as_str().is_some_and(|publisher| !publisher.is_empty()));
     assert!(at(&own["published_at"])? >= newest.issued_at);
-    // The password has whole seconds.
+    // The expiry in the password has whole seconds.
     assert_eq!(at(&own["expires_at"][TRUSTED_REGISTRY])?.as_second(), newest.expires_at.as_second());
 
     let sink = hdfs_sink(&agent.status().await?).ok_or("no HDFS sink")?;
@@ -67,7 +67,7 @@ async fn poisonous_document_is_set_aside_but_valid_entries_stay() -> Outcome {
 #[tokio::test]
 async fn renew_publishes_a_new_token_on_request() -> Outcome {
     let Some((mut testbed, published)) = Testbed::with_hdfs().await? else { return Ok(()) };
-    // ECR is asked again after half of the life.
+    // `renew` calls ECR only after half of the life.
     testbed.ecr.set_token_life(SignedDuration::from_secs(20));
     testbed.settings.set("refresh.renew_at", 0.9);
     let agent = testbed.start_ready().await?;
@@ -115,7 +115,7 @@ async fn fresh_file_of_another_node_is_left_alone() -> Outcome {
 #[tokio::test]
 async fn drift_is_repaired_at_the_next_pass() -> Outcome {
     let Some((mut testbed, published)) = Testbed::with_hdfs().await? else { return Ok(()) };
-    // Without a timer no pass comes between the change and the signal.
+    // Without a timer, no pass can happen between the change and the signal.
     testbed.settings.no_timer();
     let agent = testbed.start_ready().await?;
     let auth = testbed.ecr.newest("us-east-1").ok_or("no token issued")?.auth();
@@ -161,7 +161,7 @@ async fn failed_renewal_keeps_the_valid_token() -> Outcome {
         (registry["consecutive_failures"].as_u64()? >= 1).then(|| registry.clone())
     })
     .await?;
-    assert!(registry["last_error"].as_str().is_some_and(|error| error.contains("had already expired")));
+    assert!(registry["last_error"].as_str().is_some_and(|error| error.contains("the token expired at")));
     passes(&agent, 1).await?;
     assert_eq!(published.text().await?, before);
 
@@ -230,7 +230,7 @@ async fn silent_namenode_blocks_nothing_else() -> Outcome {
     testbed.settings.set("deadlines.hdfs", "2s");
     let agent = testbed.start()?;
 
-    // The endpoint answers during the first HDFS call, and the local file is in place before it ends.
+    // The endpoint responds during the first HDFS call, and the local file is written before that call ends.
     let live = wait::until("/livez", SOON, async || http::get(agent.address(), "/livez").await).await?;
     assert_eq!(live.status, StatusCode::OK);
     let error = hdfs_error(&agent).await?;
@@ -275,7 +275,7 @@ async fn late_hdfs_gets_the_existing_token() -> Outcome {
     published.wait_for_auth(TRUSTED_REGISTRY, &auth).await?;
     agent.wait_ready(SOON).await?;
 
-    // Without a DataNode names can be changed, but nothing can be written.
+    // Without a DataNode, renames work but writes fail.
     hdfs.stop_datanode();
     published.shell(&["-rm", "-skipTrash", published.path()]).await?;
     hdfs_error(&agent).await?;

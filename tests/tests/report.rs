@@ -1,4 +1,4 @@
-//! `report`: everything that a question needs, and no secret.
+//! `report`: everything that support needs, and no secret.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -13,10 +13,10 @@ use emr_ecr_agent_tests::testbed::{Outcome, Testbed, docker_config_fresh, wait_f
 use serde_json::Value;
 
 const PASSWORD: &str = "hunter2-of-the-operator";
-/// `operator:` and the password.
+/// `operator:` followed by the password.
 const STATIC_AUTH: &str = "b3BlcmF0b3I6aHVudGVyMi1vZi10aGUtb3BlcmF0b3I=";
 
-/// Runs the command; returns what it printed and the unpacked directory.
+/// Runs the command; returns its output and the unpacked directory.
 async fn report(testbed: &Testbed, into: &Path) -> Outcome<(Finished, PathBuf)> {
     let output = into.join("report.tar.gz");
     let path = output.display().to_string();
@@ -53,7 +53,7 @@ async fn it_has_everything_but_secrets() -> Outcome {
     docker_config_fresh(&agent).await?;
     let token = testbed.ecr.newest(REGION).ok_or("no token")?;
 
-    // As a defect might: the log has none by itself.
+    // Simulates a bug: by itself the log contains no secret.
     let mut file = OpenOptions::new().append(true).open(&log)?;
     let session = "FwoGZXIvYXdzE".repeat(12);
     writeln!(file, "auth {} and {STATIC_AUTH}, password {PASSWORD}", token.auth())?;
@@ -106,7 +106,7 @@ async fn it_names_what_is_missing() -> Outcome {
     assert!(why("settings.json").contains("log.level"), "{missing:?}");
     assert!(why("status.json").contains("no agent answers"), "{missing:?}");
     for file in ["settings.json", "status.json", "metrics.txt"] {
-        assert!(finished.err.contains(&format!("not in it: {file}: ")), "{}", finished.err);
+        assert!(finished.err.contains(&format!("not included: {file}: ")), "{}", finished.err);
         assert!(!directory.join(file).exists());
     }
     assert!(directory.join("versions.json").exists());

@@ -79,7 +79,7 @@ pub fn run(inputs: &Inputs<'_>) -> Report {
             check_subjects(&subjects, inputs, &mut found)
         }
         Some(emr) => {
-            // The images are checked by the file that is there.
+            // Images are checked against the file that exists.
             let of_emr = Subjects {
                 executor_cfg: Some(&emr.files.executor_cfg),
                 yarn_site: emr.files.yarn_site.as_ref(),
@@ -109,7 +109,7 @@ pub fn run(inputs: &Inputs<'_>) -> Report {
     let runs_containers = inputs.node.as_ref().is_none_or(|node| node.runs_containers);
     Report {
         rules: RulesName(inputs.hadoop.rules),
-        // What EMR would write does not exist as a file.
+        // What EMR would write is not a file yet.
         executor_cfg: inputs.executor_cfg.as_ref().and(checked.executor_cfg),
         docker_config: checked.docker_config,
         docker: inputs.node.as_ref().and_then(|node| node.docker.as_ref()).and_then(DockerReport::of),
@@ -121,7 +121,7 @@ pub fn run(inputs: &Inputs<'_>) -> Report {
     }
 }
 
-/// What was not looked at; `asks` if launches of images are to be checked.
+/// What was not checked; `asks` if launches of images are checked.
 fn not_checked(inputs: &Inputs<'_>, emr: Option<&EmrConfig>, asks: bool) -> Vec<String> {
     let mut parts: Vec<&str> = Vec::new();
     if inputs.executor_cfg.is_none() && emr.is_none() {
@@ -139,13 +139,13 @@ fn not_checked(inputs: &Inputs<'_>, emr: Option<&EmrConfig>, asks: bool) -> Vec<
     }
     let mut parts: Vec<String> = parts.into_iter().map(str::to_owned).collect();
     if let Some(emr) = emr {
-        parts.push("what EMR sets by itself, assumed to be as seen on its clusters".to_owned());
+        parts.push("EMR's defaults, assumed to be those observed on its clusters".to_owned());
         parts.extend(emr.not_checked.iter().cloned());
     }
     parts
 }
 
-/// Whether a file that was named could not be read. On a node, that files are missing is what there is to check.
+/// Whether a named file could not be read. On a node, missing files are findings instead.
 fn unread(inputs: &Inputs<'_>) -> bool {
     let is_unread = |file: &TextFile| file.bytes().is_none();
     let site = inputs.yarn_site.as_ref().is_some_and(|site| {
@@ -199,22 +199,22 @@ fn check_subjects(subjects: &Subjects<'_>, inputs: &Inputs<'_>, found: &mut Find
     }
     let path = subjects.executor_cfg.map(|file| file.path.as_str()).unwrap_or_default();
     let mut of_job = job::check(path, config, settings.as_ref(), inputs, request);
-    // container-executor.cfg alone says nothing of the NodeManager's half, except how it reads mounts.
+    // With container-executor.cfg alone, mounts are checked as if the NodeManager passed them unchanged.
     let passes_mounts = settings.is_some() || subjects.spark.is_some();
     let mounts = if passes_mounts { job::mounts(request, &mut of_job) } else { None };
     if let Some(spark) = subjects.spark {
         spark::check(spark, settings.as_ref(), &inputs.published, &mut of_job);
-        of_job.locate(|finding| spark.place_of(finding));
+        of_job.locate(|finding| spark.location_of(finding));
     }
     let of_node = found.errors().filter(|finding| ends_all_launches(finding));
     let of_config = of_client_config.errors().filter(|finding| !depends_on_image(finding));
     let reasons: Vec<String> =
         of_node.chain(of_job.errors()).chain(of_config).map(|finding| finding.message.clone()).collect();
     if !request.images.is_empty() && executor_cfg.is_some() {
-        // Of the files' faults those count that end every launch; what concerns an image is found for it again.
+        // Only faults that fail every launch count; faults of an image are found again for that image.
         found.set_aside(|finding| finding.effect == Effect::ImageLaunchesFail && !ends_all_launches(finding));
         of_client_config.set_aside(depends_on_image);
-        // They end later launches, once the published token has expired.
+        // These fail later launches, once the published token has expired.
         found.set_aside(|finding| {
             matches!(finding.code, codes::NO_AWS_CREDENTIALS | codes::IAM_ACTION_MISSING)
         });
@@ -238,13 +238,13 @@ fn check_subjects(subjects: &Subjects<'_>, inputs: &Inputs<'_>, found: &mut Find
     };
     let mut images = image::check(&context, &mut of_images);
     if let Some(spark) = subjects.spark {
-        of_images.locate(|finding| spark.place_of(finding));
+        of_images.locate(|finding| spark.location_of(finding));
     }
     if let Some(image) = settings.as_ref().and_then(|settings| settings.default_image.as_deref()) {
-        // Of files alone it is the image in question; on a node nobody asked for it.
+        // Without a node, it is the image in question; on a node, no request names it.
         let is_asked_for = request.images.is_empty() && subjects.node.is_none();
         let (report, mut of_default) = image::check_default(&context, image, is_asked_for);
-        of_default.locate(|_| subjects.yarn_site.and_then(yarn::place_of_default_image));
+        of_default.locate(|_| subjects.yarn_site.and_then(yarn::location_of_default_image));
         if !request.images.is_empty() {
             of_default.set_aside(|_| true);
         }
@@ -255,24 +255,24 @@ fn check_subjects(subjects: &Subjects<'_>, inputs: &Inputs<'_>, found: &mut Find
     Checked { executor_cfg, docker_config, images }
 }
 
-/// Whether it matters only where an image is to be pulled, and so is found for each image again.
+/// Whether it matters only when an image is pulled, and so is found again for each image.
 fn depends_on_image(finding: &Finding) -> bool {
     matches!(finding.code, codes::CREDENTIAL_EXPIRED | codes::CREDENTIAL_INVALID)
 }
 
-/// Whether nothing launches because of an error, whatever the image.
+/// Whether the error fails every launch, whatever the image.
 fn ends_all_launches(finding: &Finding) -> bool {
     let is_checked = finding.code != codes::EMR_CONFIG_UNREADABLE;
     matches!(finding.effect, Effect::NodeLaunchesFail | Effect::ClusterCreationFails)
         || finding.code.subject == Subject::EmrConfiguration && is_checked
 }
 
-/// The release that an EMR configuration names for its cluster, if it names one.
+/// The release that an EMR configuration names for its cluster, if any.
 pub fn release_of(emr_config: &TextFile) -> Option<String> {
     emr::read(emr_config, &mut Findings::default())?.release
 }
 
-/// What launches are asked for: by the options, and where these are silent by the Spark properties.
+/// The request in the options, with gaps filled from the Spark properties.
 fn request(inputs: &Inputs<'_>, spark: Option<&SparkProperties>) -> Request {
     let options = inputs.request.clone();
     match spark {
@@ -281,18 +281,18 @@ fn request(inputs: &Inputs<'_>, spark: Option<&SparkProperties>) -> Request {
     }
 }
 
-/// The images that launches ask for.
+/// The images that launches request.
 pub fn images_of_interest(inputs: &Inputs<'_>) -> Vec<Vec<u8>> {
     request(inputs, inputs.spark.as_ref()).images
 }
 
-/// The networks that launches ask Docker for.
+/// The networks that launches request from Docker.
 pub fn networks_of_interest(inputs: &Inputs<'_>) -> Vec<String> {
     let default = inputs.yarn_site.as_ref().map(yarn::default_network);
     default.into_iter().chain(request(inputs, inputs.spark.as_ref()).network).collect()
 }
 
-/// What the launches depend on, by the findings on the client config.
+/// What the launches depend on and is unknown, by the findings on the client config.
 fn unknown(of_client_config: &Findings) -> Vec<String> {
     let unread = of_client_config.iter().filter(|finding| finding.code == codes::CLIENT_CONFIG_UNKNOWN);
     unread.map(|finding| finding.message.clone()).collect()
@@ -304,8 +304,8 @@ fn trusts_registry(config: &ExecutorConfig, container: Container, registry: &Ecr
 }
 
 impl Report {
-    /// What container-executor.cfg means for readiness; `chain_counts` if the file's owners and modes
-    /// are those that container-executor will find.
+    /// What container-executor.cfg means for readiness; `chain_counts` if the file's owners and modes are those
+    /// that container-executor will see.
     pub fn executor_state(&self, chain_counts: bool) -> ExecutorCfg {
         let Some(file) = self.executor_cfg.as_ref().filter(|file| file.present) else {
             let path = self.executor_cfg.as_ref().map_or("container-executor.cfg", |file| &file.path);
@@ -330,8 +330,8 @@ impl Report {
         })
     }
 
-    /// The findings because of which launches fail on this node: all, or those of a registry that the agent
-    /// serves. `machine_counts` as above, for all that is a fact of the machine.
+    /// The findings that fail launches on this node: all launches, or those of a registry that the agent serves.
+    /// `machine_counts` is like `chain_counts`, for every fact of the machine.
     pub fn launch_faults(&self, machine_counts: bool, served: &[EcrRegistry]) -> Vec<Finding> {
         if !self.runs_containers {
             return Vec::new();

@@ -1,4 +1,5 @@
-//! What is published: authorization tokens and static entries, and the identity a token is asked for with.
+//! Credentials that the agent publishes: authorization tokens and static entries, and the identities that request
+//! tokens.
 
 mod credential;
 mod rejections;

@@ -1,5 +1,5 @@
-//! What the texts of a failed launch mean: from the lines that docker, container-executor, the NodeManager, Spark and
-//! the container leave behind to the cause, the line that shows it, the finding, and the command to run.
+//! Explains a failed launch: from the lines that docker, container-executor, the NodeManager, Spark and the
+//! container leave behind, it derives the cause, the line that shows it, the finding, and the command to run.
 //!
 //! [`texts`] and [`numbers`] are the tables. What is in neither is not explained.
 
@@ -17,7 +17,7 @@ use self::texts::{Author, Text};
 use crate::findings::Code;
 use crate::shell;
 
-/// What stands in front of an exit code in the texts of a launch.
+/// The phrases that contain an exit code in a launch's log.
 const EXIT_PHRASES: [&str; 7] = [
     "exited with a non-zero exit code {code}",
     "Nonzero exit code={code},",
@@ -28,24 +28,24 @@ const EXIT_PHRASES: [&str; 7] = [
     "[exit {code}]",
 ];
 const DOCKER_ERROR: &str = "docker error code={code}, error message='{message}'";
-/// Distinct explanations kept; a log with more has said enough.
+/// The most distinct explanations to keep; more would not help.
 const MOST: usize = 200;
-/// Characters of a line, or of a value, that are shown.
+/// The most characters of a line, or of a value, to show.
 const SHOWN: usize = 300;
 
-/// One cause, or what followed from one.
+/// One cause, or a consequence of one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Explanation {
     pub kind: Kind,
     pub said_by: Author,
     pub cause: String,
     pub evidence: Evidence,
-    /// Hadoop's versions that say it so; `None` if all do, or if it is not Hadoop's word.
+    /// The Hadoop versions that give it this meaning; `None` if all do, or if it is not Hadoop's.
     pub hadoop: Option<&'static str>,
     #[serde(serialize_with = "name_of")]
     pub finding: Option<Code>,
     pub command: String,
-    /// How many lines say so.
+    /// How many lines show it.
     pub times: u64,
 }
 
@@ -57,7 +57,7 @@ pub enum Kind {
     Consequence,
 }
 
-/// The first line that says it.
+/// The first line that shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Evidence {
     /// Counted from 1.
@@ -69,13 +69,13 @@ pub struct Evidence {
 #[derive(Debug, Default)]
 pub struct Reader {
     lines: u64,
-    /// What the gaps of former lines held, for commands.
+    /// The gaps' values from earlier lines, for commands.
     values: BTreeMap<&'static str, String>,
     explanations: Vec<Explanation>,
 }
 
 impl Reader {
-    /// Takes in the next line, without its end.
+    /// Reads the next line, without its line ending.
     pub fn line(&mut self, line: &str) {
         self.lines += 1;
         let line = line.trim_end_matches('\r');

@@ -1,7 +1,7 @@
 //! What the agent reports about a configuration: a stable code, where it is, its effect, and the fix.
 //!
-//! Codes, severities and effects stand in one table, [`codes`]; docs/findings.md explains each, and a
-//! test keeps the two equal.
+//! Codes, severities and effects are in one table, [`codes`]; docs/findings.md explains each, and a test keeps the
+//! two in sync.
 
 pub mod codes;
 mod effect;
@@ -27,7 +27,7 @@ pub(crate) use list::Findings;
 #[serde(into = "View", try_from = "View")]
 pub struct Finding {
     pub code: Code,
-    /// The code's, unless the place where it was found knows better.
+    /// The code's effect, unless the check overrides it.
     pub effect: Effect,
     /// The ECR registries whose images do not launch because of it.
     pub registries: Vec<EcrRegistry>,
@@ -35,15 +35,15 @@ pub struct Finding {
     /// Counted from 1.
     pub line: Option<u32>,
     pub message: String,
-    /// `None` if there is nothing to fix, or nothing that is known to help.
+    /// `None` if there is nothing to fix, or no known fix.
     pub fix: Option<Fix>,
-    /// An error that does not concern the launches that were asked about, and so counts as a warning.
+    /// An error that does not affect the requested launches, and so counts as a warning.
     pub aside: bool,
     /// The offending text, for people; filled in by [`point_at`].
     pub excerpt: Option<Excerpt>,
 }
 
-/// A finding as JSON has it. Field names are stable.
+/// A finding in JSON. Field names are stable.
 #[derive(Serialize, Deserialize)]
 struct View {
     code: String,
@@ -86,7 +86,7 @@ impl Finding {
     }
 
     /// File and line in front of a message; empty without a file.
-    pub fn place(&self) -> String {
+    pub fn location_prefix(&self) -> String {
         match (&self.file, self.line) {
             (Some(file), Some(line)) => format!("{file}:{line}: "),
             (Some(file), None) => format!("{file}: "),
@@ -176,7 +176,7 @@ impl TryFrom<View> for Finding {
 }
 
 impl Severity {
-    /// The word that JSON, metrics and text use.
+    /// The name in JSON, metrics and text.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Info => "info",

@@ -1,4 +1,4 @@
-//! What a request to the health endpoint asks for, and whether it is meant for this machine.
+//! Requests to the health endpoint: which resource they name, and whether they are meant for this machine.
 
 pub mod page;
 
@@ -9,10 +9,10 @@ use http::uri::Authority;
 use crate::registry::HostName;
 use crate::status::Check;
 
-/// What is served.
+/// A resource of the health endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Resource {
-    /// The page for people.
+    /// The status page for humans.
     Page,
     Liveness(Checks),
     Readiness(Checks),
@@ -20,28 +20,28 @@ pub enum Resource {
     Metrics,
 }
 
-/// Which checks are asked for, and how they are to be shown.
+/// The checks that a request selects, and how to show them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Checks {
-    /// The id or name of those that count; `None` for all.
+    /// The id or name of the checks to include; `None` for all.
     pub only: Option<String>,
-    /// The ids or names of those that do not count.
+    /// The ids or names of the checks to exclude.
     pub exclude: Vec<String>,
-    /// Whether to list those that pass as well.
+    /// Whether to list passing checks too.
     pub verbose: bool,
 }
 
-/// The paths that are served, for people who asked for another.
+/// The served paths, listed in the response to an unknown one.
 pub const PATHS: &str = "/ /livez /readyz /readyz/CHECK /healthz /status /metrics";
 
 impl Resource {
-    /// By the path and query of a request; `None` if there is no such resource.
+    /// The resource at the path and query of a request; `None` if there is none.
     pub fn of(path: &str, query: Option<&str>) -> Option<Self> {
         match path {
             "/" => Some(Self::Page),
             "/status" => Some(Self::Status),
             "/metrics" => Some(Self::Metrics),
-            // A supervisor restarts what fails here, which helps a loop that is stuck, and no missing registry.
+            // Supervisors restart what fails here, which fixes a stuck loop but not a missing registry.
             "/livez" | "/healthz" => Some(Self::Liveness(Checks::of(None, query))),
             "/readyz" => Some(Self::Readiness(Checks::of(None, query))),
             path => {
@@ -59,14 +59,14 @@ impl Checks {
             match &*key {
                 "verbose" => checks.verbose = true,
                 "exclude" => checks.exclude.push(value.into_owned()),
-                // Probes add what they like.
+                // Ignore the rest: probes may add their own parameters.
                 _ => {}
             }
         }
         checks
     }
 
-    /// Those of `all` that count; `None` if the one asked for does not exist.
+    /// The checks in `all` to report; `None` if the one requested does not exist.
     pub fn select<'c>(&self, all: &'c [Check]) -> Option<Vec<&'c Check>> {
         let is = |check: &Check, wanted: &str| check.name == wanted || check.id.as_str() == wanted;
         let wanted = |check: &&Check| self.only.as_ref().is_none_or(|only| is(check, only));
@@ -79,28 +79,28 @@ impl Checks {
     }
 }
 
-/// Names of checks have slashes and colons, which some clients encode.
+/// Check names contain slashes and colons, which some clients percent-encode.
 fn decoded(name: &str) -> String {
     percent_encoding::percent_decode_str(name).decode_utf8_lossy().into_owned()
 }
 
-/// The names that requests may be for. A page in a browser can have the agent asked under any other, and would
-/// get the answer.
+/// The host names that requests may use. Under any other name, a web page could make a browser query the agent and
+/// read the response.
 #[derive(Debug, Clone)]
 pub struct KnownHosts {
-    /// This machine's name, and those set.
+    /// This machine's names and those from the settings, in lowercase.
     names: Vec<String>,
 }
 
 impl KnownHosts {
-    /// With this machine's name and those that are set.
+    /// Allows this machine's names and those from the settings.
     pub fn new(node: &str, set: &[HostName]) -> Self {
         let short = node.split('.').next().unwrap_or_default();
         let names = [node, short, "localhost"].into_iter().chain(set.iter().map(HostName::as_str));
         Self { names: names.map(str::to_ascii_lowercase).collect() }
     }
 
-    /// Whether a request for `host`, which came to `address`, is for this machine.
+    /// Whether a request for `host`, received at `address`, is meant for this machine.
     pub fn contain(&self, host: &str, address: Option<IpAddr>) -> bool {
         let Ok(authority) = host.parse::<Authority>() else { return false };
         let name = authority.host().to_ascii_lowercase();

@@ -1,5 +1,5 @@
-//! Concepts: pure logic that knows no file, socket, environment, runtime or clock. What the world
-//! gives comes in as arguments, `now` among them.
+//! The agent's pure logic: no files, sockets, environment, async runtime or clock. All inputs, including `now`, are
+//! arguments.
 
 #![warn(unreachable_pub)]
 #![forbid(clippy::disallowed_macros, clippy::disallowed_methods, clippy::disallowed_types)]

@@ -1,15 +1,15 @@
-//! Why something is not as it should be, as data that status, metrics and the log share.
+//! A problem, as data that status, metrics and the log share.
 
-/// Why something is not as it should be.
+/// Why something fails or is not ready yet.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Problem {
     /// The error with its causes, in one line.
     pub message: String,
-    /// What has to appear first, where time alone may fix it.
+    /// What has to appear first, if time alone may fix it.
     pub waits_for: Option<String>,
-    /// Whether readers of the sink find nothing there, as was seen before it failed.
+    /// Whether readers of the sink find nothing there, as seen before the failure.
     pub leaves_nothing: bool,
-    /// Whether only another process can do better.
+    /// Whether only a new process can recover.
     pub fatal: bool,
 }
 

@@ -1,17 +1,18 @@
-//! Takes credentials out of texts that people pass on. None of the agent's own texts has any; this is the second lock.
+//! Redacts credentials in texts that people pass on. The agent's own texts contain none; this is a second line of
+//! defense.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use regex_lite::Regex;
 
-/// What stands in a secret's place.
+/// The replacement for a secret.
 const REDACTED: &str = "[redacted]";
 /// Shorter passwords occur in ordinary words.
 const SHORTEST: usize = 6;
 
-/// Forms of secrets, and what is kept of them.
+/// Patterns of secrets, and what is kept of them.
 const FORMS: [(&str, &str); 5] = [
-    // Tokens of ECR, session tokens.
+    // ECR tokens, session tokens.
     (r"[A-Za-z0-9+/_-]{120,}={0,2}", REDACTED),
     (r"\b(AKIA|ASIA)[A-Z0-9]{12,}", REDACTED),
     (r"://[^/\s@]+@", "://[redacted]@"),
@@ -19,7 +20,7 @@ const FORMS: [(&str, &str); 5] = [
     (r"(?i)(secret_?access_?key|session_?token|password)\s*[=:]\s*\S+", "$1=[redacted]"),
 ];
 
-/// Which texts are taken out.
+/// What to redact.
 #[derive(Debug)]
 pub struct Redaction {
     known: Vec<String>,
@@ -27,7 +28,7 @@ pub struct Redaction {
 }
 
 impl Redaction {
-    /// Of the secrets that these Docker configs hold, and of everything that looks like one.
+    /// Redacts these `auth` values, their passwords, and everything that looks like a secret.
     pub fn of<'a>(auths: impl Iterator<Item = &'a str>) -> Self {
         let mut known = Vec::new();
         for auth in auths {
@@ -39,7 +40,7 @@ impl Redaction {
             known.push(auth.to_owned());
         }
         known.retain(|secret| secret.len() >= SHORTEST);
-        // What holds another goes first.
+        // Longest first, since one secret may contain another.
         known.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
         let forms = FORMS.map(|(form, kept)| (Regex::new(form).expect("a regular expression"), kept));
         Self { known, forms: forms.into() }

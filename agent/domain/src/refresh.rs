@@ -1,4 +1,4 @@
-//! When a token is fetched, by which node, and whether its registry takes it.
+//! When tokens are fetched, by which node, and whether their registries accept them.
 
 mod knowledge;
 mod lock_state;
@@ -8,5 +8,5 @@ mod tokens;
 
 pub use knowledge::{Audience, Knowledge, ProbeTask};
 pub use lock_state::LockState;
-pub use probes::{Probe, ProbeResult, Probes, Verdict};
+pub use probes::{Probe, ProbeResult, Probes};
 pub use tokens::{Attempts, LockHolder, LockWait, Proof, Tokens};

@@ -1,5 +1,4 @@
-//! Names of registries: any host that Docker may be given, and the hosts of ECR, which tell their
-//! account and Region.
+//! Registry names: any host that Docker accepts, and ECR's hosts, which contain their account and Region.
 
 mod challenge;
 
@@ -10,25 +9,25 @@ use thiserror::Error;
 
 pub use challenge::{BearerChallenge, UnsafeRealm, is_loopback};
 
-/// A registry's name as Docker files credentials under it: host name or address, with or without a port.
+/// The name under which Docker stores a registry's credentials: host name or address, with or without a port.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HostName(String);
 
-/// A registry of ECR, known by its host name.
+/// An ECR registry, identified by its host name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EcrRegistry {
     host: HostName,
-    /// `None` for ECR Public, which is everybody's.
+    /// `None` for ECR Public, which all accounts share.
     account: Option<String>,
     region: Region,
 }
 
-/// Which API gives tokens for a registry.
+/// Which API issues tokens for a registry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Service {
-    /// ECR: one in each Region.
+    /// ECR, with an API in each Region.
     Private,
-    /// ECR Public: one in all, asked in us-east-1.
+    /// ECR Public, with a single API, in us-east-1.
     Public,
 }
 
@@ -69,13 +68,13 @@ const DOMAINS: [&str; 9] = [
 ];
 /// ECR Public's hosts.
 const PUBLIC: [&str; 2] = ["public.ecr.aws", "ecr-public.aws.com"];
-/// Where ECR Public gives its tokens.
+/// The Region where ECR Public issues its tokens.
 const PUBLIC_REGION: &str = "us-east-1";
 
-/// Where EC2's metadata is by IPv6.
+/// The IPv6 address of EC2's metadata service.
 const METADATA: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
 
-/// Whether a request to `host`, as a URL has it, stays on this machine or its link, where AWS's metadata is.
+/// Whether a request to `host`, in URL syntax, stays on this machine or its link, where AWS's metadata services are.
 pub fn is_near(host: &str) -> bool {
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     match bare.parse().map(|address: IpAddr| address.to_canonical()) {
@@ -88,7 +87,7 @@ pub fn is_near(host: &str) -> bool {
 }
 
 impl HostName {
-    /// `None` unless the text is a host that an `auths` entry can be filed under.
+    /// `None` unless the text is a host that can be the key of an `auths` entry.
     pub fn parse(text: &str) -> Option<Self> {
         let (host, port) = match text.rsplit_once(':') {
             Some((host, port)) => (host, Some(port)),
@@ -113,8 +112,8 @@ impl fmt::Display for HostName {
 }
 
 impl EcrRegistry {
-    /// Reads `<account>.dkr.ecr[-fips].<region>.<domain>`, the dual-stack form `dkr-ecr`, and the hosts
-    /// of ECR Public.
+    /// Parses `<account>.dkr.ecr[-fips].<region>.<domain>`, the dual-stack form `dkr-ecr`, and the hosts of ECR
+    /// Public.
     pub fn parse(host: &str) -> Result<Self, NotEcr> {
         let own = || host.to_owned();
         if host.contains("://") {
@@ -156,7 +155,7 @@ impl EcrRegistry {
         self.account.as_deref()
     }
 
-    /// The Region where tokens for it are given.
+    /// The Region that issues its tokens.
     pub fn region(&self) -> &Region {
         &self.region
     }

@@ -1,7 +1,7 @@
-//! What an operator may set, parsed from agent.toml into types that cannot hold a wrong value.
+//! The operator's settings, parsed from agent.toml into types that cannot hold an invalid value.
 //!
-//! Every key is optional; an empty file means all defaults. All mistakes of a file are reported at
-//! once, each with its line. This module never opens a file: it is given the text.
+//! Every key is optional; an empty file means all defaults. All mistakes in a file are reported at once, each with
+//! its line. This module takes text and never opens a file.
 
 mod effective;
 mod reader;
@@ -25,19 +25,19 @@ use values::{
     replication, socket_address, socket_path,
 };
 
-/// Where the settings are read from when no `--config` is given.
+/// The settings file if `--config` is not given.
 pub const DEFAULT_SETTINGS_FILE: &str = "/etc/emr-ecr-agent/agent.toml";
 
-/// What a refresh takes on top of its calls.
+/// What a refresh takes in addition to its calls.
 const LOCK_SLACK: Duration = Duration::from_secs(5);
 
-/// The whole of agent.toml.
+/// All settings in agent.toml.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
-    /// Also serve the ECR hosts that container-executor.cfg trusts.
+    /// Whether to also serve the ECR hosts that container-executor.cfg trusts.
     pub discover_registries: bool,
     pub registries: Vec<RegistrySettings>,
-    /// A file with the credentials of further registries.
+    /// A file with credentials for other registries.
     pub static_credentials: Option<PathBuf>,
     pub docker_configs: Vec<DockerConfigSettings>,
     pub published: PublishedSettings,
@@ -50,9 +50,9 @@ pub struct Settings {
     pub warm: WarmSettings,
     /// Address of the health endpoint.
     pub listen: SocketAddr,
-    /// Names that health requests may be for in addition to this machine's own.
+    /// Host names that health requests may use, in addition to this machine's own.
     pub health_hosts: Vec<HostName>,
-    /// Where `status` asks.
+    /// The socket that `status` connects to.
     pub health_socket: PathBuf,
     pub log: LogSettings,
 }
@@ -62,22 +62,22 @@ pub struct Settings {
 pub struct DockerConfigSettings {
     pub path: PathBuf,
     pub mode: Mode,
-    /// `None` leaves new files to the agent's own user and group.
+    /// `None` gives new files the agent's own user and group.
     pub owner: Option<Owner>,
 }
 
-/// The copy that NodeManagers read.
+/// The published file, which NodeManagers read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublishedSettings {
     pub path: PublishedPath,
-    /// The directory is the agents' own: they make it, and believe no file of another HDFS user there.
+    /// The directory belongs to the agents: they create it, and trust no file of another HDFS user there.
     pub secure_directory: bool,
     pub mode: Mode,
-    /// `None` leaves what HDFS gives to a new file.
+    /// `None` keeps what HDFS assigns to a new file.
     pub owner: Option<String>,
     pub group: Option<String>,
     pub replication: u16,
-    /// The entries of other registries that stay; `None` keeps all.
+    /// Entries of other registries to keep; `None` keeps all.
     pub keep_entries: Option<Vec<EntryName>>,
     /// The HDFS user the agent acts as on a cluster without Kerberos.
     pub user: String,
@@ -90,51 +90,51 @@ pub struct PublishedSettings {
 pub struct KerberosLogin {
     /// Such as `hadoop/host@REALM`.
     pub principal: String,
-    /// `None` takes the principal's tickets from the process's own cache.
+    /// `None` takes the principal's tickets from the process's ticket cache.
     pub keytab: Option<PathBuf>,
 }
 
-/// When tokens are renewed and passes made.
+/// When to renew tokens and run passes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RefreshSettings {
-    /// Fraction of a token's life after which the first node renews it, in `0.1..=0.9`.
+    /// Fraction of a token's lifetime after which the first node renews it, in `0.1..=0.9`.
     pub renew_at: f64,
-    /// Fraction of the life over which the nodes spread after that, in `0.0..=0.5`.
+    /// Fraction of the lifetime, from then on, over which the nodes spread, in `0.0..=0.5`.
     pub jitter: f64,
-    /// What a credential must still live for to count as fresh.
+    /// The remaining lifetime that a credential needs to count as fresh.
     pub minimum_validity: Duration,
     pub pass_interval: Duration,
-    /// Over how long nodes spread their calls that cannot reach the published copy.
+    /// The time over which nodes that cannot reach the published file spread their calls.
     pub isolated_jitter: Duration,
 }
 
-/// How long an outside call may take.
+/// Time limits for external calls.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Deadlines {
-    /// One authorization token, credentials included.
+    /// One authorization token, including the AWS credentials for it.
     pub ecr: Duration,
-    /// Reading the published copy, and replacing it where needed.
+    /// Reading the published file, and replacing it if needed.
     pub hdfs: Duration,
-    /// Reading a file of the node, or replacing it where needed, with the name service asked for its owner.
+    /// Reading a local file, and replacing it if needed, including the lookup of its owner in the name service.
     pub files: Duration,
-    /// DataNodes to report the blocks of a file, as after a restart of the NameNode, before they count as lost.
+    /// DataNodes reporting a file's blocks, such as after a NameNode restart, before they count as lost.
     pub block_report: Duration,
 }
 
 impl Deadlines {
-    /// The longest that a living node holds the refresh lock.
+    /// The longest that a live node holds the refresh lock.
     pub fn refresh_lock(&self) -> Duration {
         self.ecr + self.hdfs + LOCK_SLACK
     }
 }
 
-/// Which images are pulled before a job asks for them.
+/// Images to pull before a job needs them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WarmSettings {
     pub images: Vec<String>,
-    /// Over how long the nodes of a cluster spread the start of their pulls.
+    /// The time over which a cluster's nodes spread the start of their pulls.
     pub spread: Duration,
-    /// What a pull leaves free where Docker keeps its images, in gigabytes.
+    /// The space that a pull leaves free where Docker stores images, in gigabytes.
     pub disk_floor_gb: u64,
 }
 
@@ -145,7 +145,7 @@ pub struct LogSettings {
     pub level: LogLevel,
     /// Of the libraries it uses.
     pub libraries: LibraryLogLevel,
-    /// Written beside stderr, rotated daily.
+    /// Written in addition to stderr, rotated daily.
     pub file: Option<PathBuf>,
 }
 
@@ -164,7 +164,7 @@ pub enum LogLevel {
     Trace,
 }
 
-/// Libraries print requests and handshakes at debug and trace, credentials among them: those cannot be set.
+/// At debug and trace, libraries log requests and handshakes, including credentials: those levels cannot be set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LibraryLogLevel {
     Error,
@@ -176,7 +176,7 @@ pub enum LibraryLogLevel {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Mode(u32);
 
-/// A local user, with or without a group; names or numbers.
+/// A local user and optional group, as names or numbers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Owner {
     pub user: String,
@@ -237,12 +237,12 @@ impl DockerConfigSettings {
 }
 
 impl Settings {
-    /// Parses the text of an agent.toml; on failure lists every mistake in the order of its lines.
+    /// Parses agent.toml; on failure returns every mistake, ordered by line.
     pub fn parse(text: &str) -> Result<Self, Vec<Mistake>> {
         reader::read(text, Self::default(), Self::fill)
     }
 
-    /// The registries to serve: those named here, then the trusted ones that are not among them.
+    /// The registries to serve: the configured ones, then the other trusted ones if they are discovered.
     pub fn wanted_registries(&self, trusted: &[EcrRegistry]) -> Vec<RegistrySettings> {
         let mut wanted = self.registries.clone();
         if self.discover_registries {
@@ -258,8 +258,8 @@ impl Settings {
         self.hadoop_conf_dir.join("container-executor.cfg")
     }
 
-    /// Whether the configuration directory is the one that EMR's container-executor has compiled in, so
-    /// that owners and modes there are those that it will find.
+    /// Whether the configuration directory is the one compiled into EMR's container-executor, so that owners and
+    /// modes there are the ones it finds.
     pub fn names_hadoops_own_conf_dir(&self) -> bool {
         self.hadoop_conf_dir == Path::new("/etc/hadoop/conf")
     }
@@ -357,7 +357,7 @@ impl Settings {
 }
 
 impl PublishedSettings {
-    /// The HDFS user that the files of all agents belong to.
+    /// The HDFS user that owns the files of all agents.
     pub fn writer<'s>(&'s self) -> &'s str {
         let of_principal = |login: &'s KerberosLogin| login.principal.split(['/', '@']).next();
         let by_principal = self.kerberos.as_ref().and_then(of_principal);
@@ -384,7 +384,7 @@ impl std::fmt::Debug for Mode {
 }
 
 impl LogLevel {
-    /// The name used in the file.
+    /// The name in agent.toml.
     pub fn as_str(self) -> &'static str {
         match self {
             LogLevel::Error => "error",

@@ -1,7 +1,7 @@
-//! Words of a POSIX shell.
+//! Quoting for POSIX shells.
 
-/// The word as a shell reads it back. What needs no quotes gets none, since quotes that come out of a command
-/// substitution are ordinary characters; libraries for this also quote `=` and `,`.
+/// Quotes `word` for a shell, but only if needed: quotes in the output of a command substitution are ordinary
+/// characters. Libraries for this also quote `=` and `,`.
 pub(crate) fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@+%".contains(c);
     if !word.is_empty() && word.chars().all(plain) {

@@ -1,5 +1,5 @@
-//! The state of the agent as plain data, and what follows from it at a given moment. HTTP, systemd,
-//! the command line and the log all speak from here.
+//! The agent's state as plain data, and what follows from it at a given moment. HTTP, systemd, the command line and
+//! the log all report from it.
 
 pub mod events;
 mod report;
@@ -20,7 +20,7 @@ pub use events::RecentEvent;
 pub(crate) use report::capped;
 pub use report::{Check, CheckId, RegistryReport, SinkReport, StaticReport, StatusReport};
 
-/// All that passes have found out so far.
+/// Everything that passes have found so far.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Status {
     pub node: String,
@@ -32,25 +32,25 @@ pub struct Status {
     pub sinks: Vec<SinkStatus>,
     pub executor_cfg: ExecutorCfg,
     pub findings: Vec<Finding>,
-    /// Those because of which launches fail on this node.
+    /// The findings that make launches fail on this node.
     pub launch_faults: Vec<Finding>,
     pub server_clock: ServerClock,
     /// Why the last reload of the settings was refused.
     pub settings_error: Option<String>,
-    /// The last changes of state, the newest first.
+    /// The latest state changes, newest first.
     pub recent_events: Vec<RecentEvent>,
-    /// The uptime when the main loop last showed that nothing blocks its thread.
+    /// The uptime at which the main loop last showed that its thread is not blocked.
     pub heartbeat: Duration,
-    /// The uptime when it last made progress.
+    /// The uptime at which it last made progress.
     pub progress: Duration,
-    /// The longest that it may make none.
+    /// The longest it may go without progress.
     pub progress_bound: Duration,
 }
 
-/// Longest that the main loop may not show itself, however long a pass takes.
+/// The longest time without a heartbeat of the main loop, however long a pass takes.
 const HEARTBEAT_BOUND: Duration = Duration::from_secs(30);
 
-/// What is known of one registry's credential.
+/// The state of one registry's credential.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RegistryStatus {
     pub registry: EcrRegistry,
@@ -58,29 +58,29 @@ pub struct RegistryStatus {
     pub scope: TokenScope,
     pub expires_at: Option<Timestamp>,
     pub refresh_at: Option<Timestamp>,
-    /// The uptime before which ECR is not asked.
+    /// The uptime before which ECR is not called.
     pub asks_after: Duration,
-    /// Another node holds the refresh lock.
+    /// Set while another node holds the refresh lock.
     pub lock_wait: Option<LockWait>,
     pub last_success_at: Option<Timestamp>,
     pub last_attempt_at: Option<Timestamp>,
     pub consecutive_failures: u32,
     pub last_error: Option<Problem>,
-    /// Why the token is believed.
+    /// Why the token is trusted.
     pub proof: Proof,
-    /// How the registry itself answered the token, if it was probed here.
+    /// The registry's own response to the token, if this node probed it.
     pub probe: Option<ProbeResult>,
     /// `None` without a container-executor.cfg.
     pub trust: Option<Trust>,
 }
 
-/// What is known of the file of static credentials.
+/// The state of the static credentials file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StaticStatus {
     pub path: String,
-    /// The entries in use: those of the last good reading.
+    /// The entries in use, from the last successful read.
     pub names: Vec<EntryName>,
-    /// Why the last reading failed.
+    /// Why the last read failed.
     pub error: Option<Problem>,
 }
 
@@ -91,26 +91,26 @@ pub struct Trust {
     pub privileged: bool,
 }
 
-/// What is known of one sink: a file that credentials are written to.
+/// The state of one sink: a file that credentials are written to.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SinkStatus {
     pub kind: SinkKind,
     pub path: String,
-    /// When the sink was last found, or put, in order.
+    /// When the sink was last found to be right, or made so.
     pub verified_at: Option<Moment>,
     pub error: Option<Problem>,
-    /// Why the NodeManager's user cannot read it, if that is known.
+    /// Why the NodeManager's user cannot read it, if known.
     pub closed: Option<String>,
-    /// When the credentials end that were found there at last.
+    /// The expiry of the credentials last found there.
     pub held: Held,
-    /// How their registries answered those of them that were probed here.
+    /// How registries answered those credentials, if this node probed them.
     pub probes: BTreeMap<EntryName, ProbeResult>,
-    /// Names of the other entries, as others wrote them.
+    /// Names of other entries, as others wrote them.
     pub strangers: Vec<String>,
     pub publication: Option<Publication>,
 }
 
-/// Whether Hadoop would take container-executor.cfg.
+/// Whether Hadoop accepts container-executor.cfg.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ExecutorCfg {
     Sound,
@@ -145,7 +145,7 @@ impl Status {
         }
     }
 
-    /// The server's clock, which alone tells what has ended.
+    /// The server's time, which alone decides what has expired.
     pub fn server_time(&self, now: Moment) -> Timestamp {
         self.server_clock.at(now)
     }
@@ -161,15 +161,15 @@ impl Status {
         self.checks(now).iter().all(|check| check.ok)
     }
 
-    /// Whether a sink is in order and its credentials live long enough.
+    /// Whether a sink is in order and its credentials have enough lifetime left.
     pub fn fresh(&self, sink: &SinkStatus, now: Moment) -> bool {
         self.sink_fault(sink, now).is_none()
     }
 
-    /// Every check that readiness is made of.
+    /// All readiness checks.
     pub fn checks(&self, now: Moment) -> Vec<Check> {
         let some = (self.registries.is_empty())
-            .then(|| "no ECR registry is set, and container-executor.cfg trusts none".to_owned());
+            .then(|| "no ECR registry is configured, and container-executor.cfg trusts none".to_owned());
         let mut checks = vec![Check::new(CheckId::Registries, "registries", some)];
         checks.extend(self.registries.iter().map(|registry| {
             Check::new(CheckId::Token, registry.check_name(), self.token_fault(registry, now))
@@ -186,7 +186,7 @@ impl Status {
         checks
     }
 
-    /// What has to appear, or end, before all can be well.
+    /// What has to appear, or end, before the node can be ready.
     pub fn waiting_for(&self, now: Moment) -> Vec<String> {
         let executor_cfg = match &self.executor_cfg {
             ExecutorCfg::Absent(problem) => Some(problem),
@@ -216,7 +216,7 @@ impl Status {
         format!("the refresh lock{whose}{since}, until {until} at the latest")
     }
 
-    /// The server's clock at a later uptime; now, if that has passed.
+    /// The server's time at a later uptime, or at `now` if that has passed.
     pub(crate) fn server_time_at(&self, uptime: Duration, now: Moment) -> Timestamp {
         let left = SignedDuration::try_from(uptime.saturating_sub(now.uptime)).unwrap_or(SignedDuration::MAX);
         let at = saturating_add(self.server_time(now), left);
@@ -232,12 +232,11 @@ impl Status {
                 Some("the registry rejects the token".to_owned())
             }
             Some(_) if registry.proof == Proof::Unproven => {
-                let unproven =
-                    "another node published the token, and no registry can be asked whether it is good";
+                let unproven = "another node published the token, and no registry could confirm it";
                 Some(format!("{unproven}{}", because()))
             }
             Some(at) if self.outlives_minimum(at, now) => None,
-            Some(at) => Some(format!("the token ends at {at}{}", because())),
+            Some(at) => Some(format!("the token expires at {at}{}", because())),
         }
     }
 
@@ -262,7 +261,7 @@ impl Status {
             }
             Some(None) => None,
             Some(Some(at)) if self.outlives_minimum(*at, now) => None,
-            Some(Some(at)) => Some(format!("its credential for {name} ends at {at}")),
+            Some(Some(at)) => Some(format!("its credential for {name} expires at {at}")),
         })
     }
 
@@ -277,7 +276,7 @@ impl Status {
     fn launch_fault(&self) -> Option<String> {
         let (first, others) = self.launch_faults.split_first()?;
         let more = if others.is_empty() { String::new() } else { format!(" (and {} more)", others.len()) };
-        Some(format!("{}{}{more}", first.place(), first.message))
+        Some(format!("{}{}{more}", first.location_prefix(), first.message))
     }
 
     fn outlives_minimum(&self, expires_at: Timestamp, now: Moment) -> bool {
@@ -287,21 +286,21 @@ impl Status {
 }
 
 impl RegistryStatus {
-    /// As checks name its token.
+    /// The name of its token's check.
     pub(crate) fn check_name(&self) -> String {
         format!("token:{}", self.registry.host())
     }
 }
 
 impl SinkStatus {
-    /// As checks, the log and `once` name it.
+    /// Its name in checks, the log and `once`.
     pub fn name(&self) -> String {
         format!("{}:{}", self.kind.as_str(), self.path)
     }
 }
 
 impl StaticStatus {
-    /// What was read before stays in use while the file is broken; without that, jobs lack it.
+    /// Previously read entries stay in use while the file is broken; without them, jobs lack credentials.
     fn fault(&self) -> Option<String> {
         let error = self.error.as_ref().filter(|_| self.names.is_empty());
         error.map(|error| error.message.clone())

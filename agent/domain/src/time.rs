@@ -1,10 +1,10 @@
-//! Moments, and the clock of the servers, which decides what has expired.
+//! Moments, and the server's clock, which decides what has expired.
 
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp, Unit};
 
-/// A moment, read once at the edge of an operation and handed down.
+/// A moment, read once at the start of an operation and passed down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Moment {
     /// The local clock, which may be wrong and may jump.
@@ -13,14 +13,13 @@ pub struct Moment {
     pub uptime: Duration,
 }
 
-/// The server's clock by its last answer, kept going by the time that does not jump; until an answer came, the
-/// local clock.
+/// The server's clock: its last response, advanced by uptime; before the first response, the local clock.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct ServerClock {
     seen: Option<Moment>,
 }
 
-/// A Date header counts whole seconds, and the answer was under way: less than this is no disagreement.
+/// Smaller differences do not count: a Date header has whole seconds, and the response takes time to arrive.
 const UNCERTAIN: SignedDuration = SignedDuration::from_secs(2);
 
 impl ServerClock {
@@ -29,7 +28,7 @@ impl ServerClock {
         self.seen.is_some()
     }
 
-    /// By an answer that came at `now`; `skew` is the server's clock minus the local one.
+    /// The clock from a response that arrived at `now`; `skew` is the server's clock minus the local one.
     pub fn from_skew(skew: SignedDuration, now: Moment) -> Self {
         Self { seen: Some(Moment { wall: saturating_add(now.wall, skew), ..now }) }
     }
@@ -46,7 +45,7 @@ impl ServerClock {
     }
 }
 
-/// How far the server's Date is ahead of the middle of the call; small differences count as none.
+/// How far the server's Date is ahead of the midpoint of the call; small differences count as none.
 pub fn skew(date: &str, sent_at: Timestamp, received_at: Timestamp) -> Option<SignedDuration> {
     let server = jiff::fmt::rfc2822::parse(date).ok()?.timestamp();
     let middle = saturating_add(sent_at, received_at.duration_since(sent_at) / 2);
@@ -54,13 +53,13 @@ pub fn skew(date: &str, sent_at: Timestamp, received_at: Timestamp) -> Option<Si
     Some(if skew.abs() <= UNCERTAIN { SignedDuration::ZERO } else { skew })
 }
 
-/// To the minute, or to the second if it is short, such as `11h 20m`.
+/// Formats to the minute, or to the second if short, such as `11h 20m`.
 pub fn friendly(left: SignedDuration) -> String {
     let unit = if left >= SignedDuration::from_mins(2) { Unit::Minute } else { Unit::Second };
     left.round(unit).map_or_else(|_| left.to_string(), |rounded| format!("{rounded:#}"))
 }
 
-/// `at + by`, held inside what a timestamp can say.
+/// `at + by`, clamped to the range of timestamps.
 pub fn saturating_add(at: Timestamp, by: SignedDuration) -> Timestamp {
     at.checked_add(by).unwrap_or(if by.is_negative() { Timestamp::MIN } else { Timestamp::MAX })
 }

@@ -1,19 +1,19 @@
-//! Image warming: which image is to be pulled next, and when; and the mark on those that the agent pulled itself, which
-//! are the only ones that it removes.
+//! Image warming: which image to pull next, and when; and the mark on images that the agent itself pulled, the only
+//! ones it removes.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::refresh::schedule::retry_after;
 
-/// The repository of the marks: the engine itself remembers what the agent pulled, over restarts and reboots.
+/// The repository of the marks: with them, the engine remembers what the agent pulled across restarts and reboots.
 pub const MARKS: &str = "emr-ecr-agent-warm";
-/// A pull costs a registry more than a token costs ECR: it is repeated that much later.
+/// Pull retries wait longer by this factor, because a pull costs a registry more than a token costs ECR.
 const SLOWER: u32 = 15;
-/// How long a full disk is left alone.
+/// How long to wait after finding the disk full.
 const FULL_REST: Duration = Duration::from_secs(10 * 60);
 
-/// What is known of the wanted images. Times are uptimes.
+/// The state of the wanted images. Times are uptimes.
 #[derive(Debug, Default)]
 pub struct Warming {
     images: BTreeMap<String, State>,
@@ -35,7 +35,7 @@ pub enum Next {
 }
 
 impl Warming {
-    /// Takes these images as wanted, and no others: those that are new are due after `delay`.
+    /// Replaces the set of wanted images; new ones are due after `delay`.
     pub fn want(&mut self, images: &[String], delay: Duration, now: Duration) {
         let known = std::mem::take(&mut self.images);
         let new = State::Missing { failures: 0, due: now + delay };
@@ -43,7 +43,7 @@ impl Warming {
         self.images = images.iter().map(|image| (image.clone(), state(image))).collect();
     }
 
-    /// Tries at once what has failed before, as after a change of the settings.
+    /// Makes failed images due at once, such as after a change of the settings.
     pub fn forget_failures(&mut self, now: Duration) {
         for state in self.images.values_mut() {
             if let State::Missing { failures: 1.., due } = state {
@@ -68,17 +68,17 @@ impl Warming {
         self.images.entry(image.to_owned()).and_modify(|state| *state = State::OnNode);
     }
 
-    /// The pull failed; `random` is in `0.0..1.0`.
+    /// Records a failed pull; `random` is in `0.0..1.0`.
     pub fn failed(&mut self, image: &str, now: Duration, random: f64) {
         self.put_off(image, |failures| now + SLOWER * retry_after(failures, random));
     }
 
-    /// The disk has no room for it.
+    /// Records that the disk has no room for the image.
     pub fn disk_is_full(&mut self, image: &str, now: Duration) {
         self.put_off(image, |_| now + FULL_REST);
     }
 
-    /// How many are on the node, and how many are missing.
+    /// The numbers of images on the node and missing.
     pub fn count(&self) -> (usize, usize) {
         let on_node = self.images.values().filter(|state| **state == State::OnNode).count();
         (on_node, self.images.len() - on_node)
@@ -92,7 +92,7 @@ impl Warming {
     }
 }
 
-/// The tag in [`MARKS`] of an image that the agent pulled: FNV-1a, which stays the same for ever.
+/// The tag in [`MARKS`] of an image that the agent pulled: FNV-1a, which never changes.
 pub fn mark_of(image: &str) -> String {
     let hash = image.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)

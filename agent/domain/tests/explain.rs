@@ -1,4 +1,4 @@
-//! Known texts: what real parts said of failed launches, each with the finding that it comes from.
+//! Known texts: what real components logged for failed launches, each with the finding behind it.
 
 #![expect(clippy::disallowed_methods, reason = "the fixtures and the page are files")]
 
@@ -12,11 +12,11 @@ use domain::explain::texts::{self, Text};
 use domain::explain::{Kind, explain};
 use serde::Deserialize;
 
-/// A text as it was recorded. `exit` is the container's exit code.
+/// A recorded text. `exit` is the container's exit code.
 #[derive(Deserialize)]
 struct Fixture {
     name: String,
-    /// Who wrote the decisive line, with the version.
+    /// The author of the decisive line, with its version.
     by: String,
     text: String,
     exit: Option<i32>,
@@ -50,10 +50,11 @@ fn exit_codes_are_consequences() {
         let Some(exit) = fixture.exit.filter(|exit| *exit != 1) else { continue };
         let framed = format!("Exception from container-launch.\nExit code: {exit}\n{}", fixture.text);
         let explained = explain(&framed);
-        let told = explained.iter().find(|explanation| explanation.evidence.line == 2);
-        let told = told.unwrap_or_else(|| panic!("{}: the exit code {exit} is not explained", fixture.name));
-        assert_eq!(told.kind, Kind::Consequence, "{}", fixture.name);
-        assert!(told.cause.starts_with(&format!("exit code {exit} of ")), "{}", told.cause);
+        let explanation = explained.iter().find(|explanation| explanation.evidence.line == 2);
+        let explanation =
+            explanation.unwrap_or_else(|| panic!("{}: the exit code {exit} is not explained", fixture.name));
+        assert_eq!(explanation.kind, Kind::Consequence, "{}", fixture.name);
+        assert!(explanation.cause.starts_with(&format!("exit code {exit} of ")), "{}", explanation.cause);
         known += 1;
     }
     assert!(known > 50, "{known}");
@@ -78,8 +79,8 @@ fn what_nobody_knows_is_not_explained() {
 fn the_same_cause_is_told_once() {
     let line = "image: a/b:1 is not trusted.\n";
     let explained = explain(&format!("{}image: a/c:1 is not trusted.\n", line.repeat(1000)));
-    let told: Vec<_> = explained.iter().map(|e| (e.evidence.line, e.times)).collect();
-    assert_eq!(told, [(1, 1000), (1001, 1)]);
+    let found: Vec<_> = explained.iter().map(|e| (e.evidence.line, e.times)).collect();
+    assert_eq!(found, [(1, 1000), (1001, 1)]);
 }
 
 #[test]
@@ -88,7 +89,7 @@ fn commands_survive_a_shell() {
     assert_eq!(explained[0].command, r"emr-ecr-agent check --image 'a/b:$(reboot) '\''x'\'''");
 }
 
-/// A log may be larger than the machine's memory, and a line as long as it.
+/// A log may be larger than the machine's memory, and so may a single line.
 #[test]
 fn memory_is_bounded() {
     let mut reader = domain::explain::Reader::default();
@@ -107,7 +108,7 @@ fn page_and_tables_are_equal() {
     let seen = |text: &Text| {
         let mut fixtures = fixtures.iter();
         let by = fixtures.find(|(explained, fixture)| {
-            explained.iter().any(|told| is_of(text, &fixture.text, &told.cause))
+            explained.iter().any(|known| is_of(text, &fixture.text, &known.cause))
         });
         by.map_or("not seen here", |(_, fixture)| fixture.by.as_str())
     };
@@ -151,7 +152,7 @@ fn every_text_is_found_by_its_own_words() {
     }
 }
 
-/// Whether the explanation of what was said is that of the text.
+/// Whether the explanation matches the text.
 fn is_of(text: &Text, said: &str, cause: &str) -> bool {
     let words = |template: &'static str| {
         template.split('{').map(|part| part.split_once('}').map_or(part, |(_, words)| words))

@@ -1,4 +1,4 @@
-//! Every finding: its entry on the page, a fixture that provokes it, and a near one that must not.
+//! Every finding: its entry on the page, a fixture that provokes it, and a similar one that must not.
 
 #![expect(clippy::disallowed_methods, reason = "the fixtures and the page are files")]
 
@@ -25,7 +25,7 @@ use hadoop_rules::site::{NoIncludes, NoVariables, Site};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-/// A container-executor.cfg without a fault, to which fixtures make their changes.
+/// A container-executor.cfg without a fault, which fixtures change.
 const GOOD_CFG: &str = "\
 yarn.nodemanager.linux-container-executor.group=yarn
 [docker]
@@ -43,7 +43,7 @@ const GOOD_YARN: [(&str, &str); 2] = [
     ),
     ("yarn.nodemanager.runtime.linux.allowed-runtimes", "default,docker"),
 ];
-/// Codes that report a state and no fault.
+/// Codes that report a state, not a fault.
 const NOTHING_TO_FIX: [&str; 2] = ["ecr-auto-auth-on", "ecr-auto-auth-off"];
 /// 2026-01-01.
 const NOW: Timestamp = Timestamp::constant(1_767_225_600, 0);
@@ -222,7 +222,7 @@ fn the_default_image_counts_for_jobs_that_name_none() {
     const KEY: &str = "yarn.nodemanager.runtime.linux.docker.image-name";
     let good = "123456789123.dkr.ecr.us-east-1.amazonaws.com/app:v1";
     let foreign = "123456789123.dkr.ecr.eu-west-1.amazonaws.com/app:v1";
-    // Verdicts, and what else there is to say of the image.
+    // `would_launch` of each image, and the severity if the default image is refused.
     let check = |mut fixture: Value, image: &str, verdicts: &[Option<bool>], severity: Option<Severity>| {
         if fixture["emr_config"].is_null() {
             fixture["yarn"] = serde_json::json!({ KEY: image });
@@ -235,7 +235,7 @@ fn the_default_image_counts_for_jobs_that_name_none() {
         assert_eq!(found, verdicts, "{fixture}");
         let refused = report.findings.iter().find(|finding| finding.code == codes::DEFAULT_IMAGE_REFUSED);
         assert_eq!(refused.map(Finding::severity), severity, "{fixture}: {:#?}", report.findings);
-        // No other job is concerned.
+        // Other jobs are not affected.
         assert_eq!(report.launch_faults(true, &[]), [], "{fixture}");
     };
     let error = Some(Severity::Error);
@@ -263,7 +263,7 @@ fn the_default_image_counts_for_jobs_that_name_none() {
     check(emr(), "${IMAGE}", &[None], None);
 }
 
-/// Every fix that writes a line, applied to its fixture: the finding is gone, and no error or warning is new.
+/// Applies every fix that writes a line to its fixture: the finding is gone, and no error or warning is new.
 #[test]
 fn a_fix_that_is_applied_removes_its_finding_and_adds_none() {
     let (mut applied, mut broken) = (BTreeSet::new(), Vec::new());
@@ -287,7 +287,7 @@ fn a_fix_that_is_applied_removes_its_finding_and_adds_none() {
     assert!(applied.len() > 20, "{applied:?}");
 }
 
-/// The same for files that no author thought of.
+/// The same for generated files.
 mod generated {
     use proptest::prelude::*;
     use proptest::sample::{select, subsequence};
@@ -552,7 +552,7 @@ fn breaches(before: &Value, finding: &Finding, after: &Value) -> Vec<String> {
     let (old, new) = (weighty(&check(before)), weighty(&left));
     let fix = finding.fix.as_ref().map(|fix| fix.text.as_str()).unwrap_or_default();
     let context = format!("[{}] {} / {fix} / {before}", finding.code.name, finding.message);
-    // Lines move, so another finding may look like this one did; but there is one less.
+    // Lines move, so another finding may now look like this one, but there is one fewer.
     let of_code = |found: &[Finding]| found.iter().filter(|other| other.code == finding.code).count();
     let alike = left.iter().any(|other| (other.code, &other.message) == (finding.code, &finding.message));
     let remains = alike && of_code(&left) >= of_code(&check(before));
@@ -565,7 +565,7 @@ fn breaches(before: &Value, finding: &Finding, after: &Value) -> Vec<String> {
     broken
 }
 
-/// The fixture after a program has done what the fix says; `None` if it writes no line.
+/// The fixture after a program has applied the fix; `None` if it writes no line.
 fn with_fix(fixture: &Value, finding: &Finding) -> Option<Value> {
     let fix = finding.fix.as_ref().filter(|fix| !matches!(fix.action, Action::Run | Action::Manual))?;
     let mut fixed = fixture.clone();
@@ -593,7 +593,7 @@ fn with_fix(fixture: &Value, finding: &Finding) -> Option<Value> {
     Some(fixed)
 }
 
-/// The property in a list of configurations, made if it is not there.
+/// The property in a list of configurations, created if missing.
 fn emr_property<'v>(list: &'v mut Value, place: &str, key: &str) -> &'v mut Value {
     let (name, rest) = place.split_once('/').map_or((place, None), |(name, rest)| (name, Some(rest)));
     let items = list.as_array_mut().expect("a list");
@@ -615,7 +615,7 @@ fn starts(line: &str, fix: &Fix) -> bool {
     line.trim_start().starts_with(&format!("{}=", fix.key.as_deref().expect("a key")))
 }
 
-/// The text of a container-executor.cfg, changed as a program would that knows nothing but the fix.
+/// The text of a container-executor.cfg, changed as by a program that knows only the fix.
 fn apply(fix: &Fix, line: Option<u32>, text: &str) -> String {
     let mut lines: Vec<String> = text.split('\n').map(str::to_owned).collect();
     let at = line.map(|line| line as usize - 1);
@@ -692,7 +692,7 @@ fn verdict_and_errors_never_contradict_each_other() {
         let mut fixture: Value = serde_json::from_str(&text.expect("a fixture")).expect("JSON");
         for part in ["provokes", "near"] {
             let fixture = fixture[part].as_object_mut().expect("an object");
-            // What a registry answers comes after the verdict.
+            // The registry's answer only comes after `would_launch` is set.
             if fixture.contains_key("registry") {
                 continue;
             }
@@ -731,7 +731,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
 }
 
-/// The text machine, without some paths, and with one group.
+/// [`TextAlone`] without some paths, and with one group.
 struct FixtureMachine {
     missing: Vec<String>,
 }
@@ -836,7 +836,7 @@ fn state(name: &str) -> Content {
     }
 }
 
-/// The good file, changed; `"cfg": null` means that none is looked at.
+/// The good file, changed; `"cfg": null` means that none is checked.
 fn executor_cfg(fixture: &Value) -> Option<TextFile> {
     let path = "/etc/hadoop/conf/container-executor.cfg".to_owned();
     if let Some(name) = fixture["cfg_state"].as_str() {

@@ -1,5 +1,5 @@
-//! Configurations that people have published, reduced to what matters and with other account numbers, and what is right
-//! to say of them.
+//! Configurations found in public, reduced to what matters and with other account numbers, and their expected
+//! findings.
 
 #![expect(clippy::disallowed_methods, reason = "the configurations are files")]
 
@@ -33,7 +33,7 @@ fn site(name: &str) -> SiteFile {
     SiteFile { path: name.to_owned(), content }
 }
 
-/// Files by their endings, checked by themselves.
+/// Checks files, named by their endings, without a node.
 fn check(rules: Rules, files: &[&str], images: &[String], mounts: &[&str]) -> Report {
     let named = |ending: &str| files.iter().find(|name| name.ends_with(ending));
     let request = Request {
@@ -51,7 +51,7 @@ fn check(rules: Rules, files: &[&str], images: &[String], mounts: &[&str]) -> Re
     })
 }
 
-/// Code and line of what is more than worth knowing.
+/// Severity, code and line of the errors and warnings.
 fn weighty(report: &Report) -> Vec<(Severity, &'static str, Option<u32>)> {
     let weighty = report.findings.iter().filter(|finding| finding.severity() > Severity::Info);
     weighty.map(|finding| (finding.severity(), finding.code.name, finding.line)).collect()
@@ -77,7 +77,7 @@ fn fix_of(report: &Report, code: &str) -> String {
 #[test]
 fn a_repositorys_uri_trusts_only_what_lies_below_it() {
     for keys in ["cdk-keys", "cfn-synth", "cli-keys", "console-keys"] {
-        // The image is that of spark-defaults.
+        // The image comes from spark-defaults.
         let report = check(Rules::V3_2, &[&format!("repository-uri-{keys}.json")], &[], &[]);
         assert_eq!(would_launch(&report), [Some(false)], "{keys}");
         let expected = [error("image-not-trusted", 10), warning("entry-is-repository", 10)];
@@ -119,7 +119,7 @@ fn placeholders_are_told_from_templates() {
     let expected = [error("entry-with-placeholder", 8), error("entry-with-placeholder", 9)];
     assert_eq!(weighty(&report), expected);
     assert_eq!(would_launch(&check(Rules::V3_3, &["placeholder-angle.json"], &image, &[])), [Some(false)]);
-    // The repository's own name is not trusted by it.
+    // The entry does not trust the repository's own name.
     let filled = check(Rules::V3_3, &["placeholder-filled.json"], &image, &[]);
     assert_eq!(weighty(&filled)[0], error("image-not-trusted", 8));
     let below = [format!("{US}/graphstorm-processing-emr/x:1")];
@@ -172,7 +172,7 @@ fn hadoops_own_template_has_no_warning() {
     assert_eq!(codes, [(Severity::Error, "group-missing"), (Severity::Error, "docker-off")]);
     let report = check(Rules::V3_3, &["template-uncommented.cfg"], &[], &[]);
     assert_eq!(weighty(&report)[0], error("indented-comment", 19));
-    // What comes to light behind it is told at once.
+    // The faults that it hides are reported at once.
     assert!(weighty(&report).contains(&error("entry-with-whitespace", 18)), "{:?}", weighty(&report));
     let dropped = report.findings.iter().filter(|finding| finding.code.name == "key-without-value");
     assert!(dropped.count() > 3);
@@ -205,7 +205,7 @@ fn keys_of_the_head_do_nothing_in_a_section() {
     let misplaced =
         (12..=17).filter(|line| weighty(&report).contains(&warning("key-in-wrong-section", *line)));
     assert_eq!(misplaced.collect::<Vec<_>>(), [12, 13, 14, 15, 17], "{:?}", weighty(&report));
-    // Spaces at the ends of lines do no harm.
+    // Trailing spaces do no harm.
     let report = check(Rules::V3_3, &["sections-spaces.cfg"], &[], &[]);
     assert_eq!(weighty(&report), [(Severity::Error, "docker-off", None)]);
     let report = check(Rules::V3_3, &["sections-hdp.cfg"], &[], &[]);
@@ -223,7 +223,7 @@ fn library_trusts_its_own_images_in_every_release() {
             &["/usr/local/hadoop:/usr/local/hadoop:ro"],
         );
         assert_eq!(would_launch(&report), [Some(true)], "{rules} {:?}", weighty(&report));
-        // No cluster of EMR's.
+        // Not an EMR cluster.
         assert!(weighty(&report).iter().all(|(_, code, _)| !code.starts_with("emr-")), "{rules}");
         let mounts = ["/etc/hosts:/etc/hosts:ro"];
         let report = check(rules, &files, &["library/openjdk:8".to_owned()], &mounts);

@@ -1,4 +1,4 @@
-//! What YARN takes from a Docker config.json: `docker_config FILE`
+//! Shows what YARN reads from a Docker config.json: `docker_config FILE`
 
 use std::error::Error;
 use std::{env, fs};

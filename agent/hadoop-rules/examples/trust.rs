@@ -1,4 +1,4 @@
-//! Whether images are trusted by a container-executor.cfg: `trust FILE IMAGE...`
+//! Shows whether a container-executor.cfg trusts images: `trust FILE IMAGE...`
 
 use std::error::Error;
 use std::{env, fs};

@@ -1,8 +1,7 @@
 //! A Docker `config.json` as YARN reads it when it hands credentials to a container.
 //!
-//! YARN reads `auths.<registry>.auth` and nothing else: it ignores helpers, stores and identity tokens,
-//! and one entry without `auth` fails the launch. What Docker itself makes of the same file is another
-//! matter.
+//! YARN reads `auths.<registry>.auth` and nothing else: it ignores helpers, stores and identity tokens, and one
+//! entry without `auth` fails the launch. Docker itself may read the same file differently.
 
 mod json;
 mod text;
@@ -20,11 +19,10 @@ pub use json::JsonError;
 
 use super::Secret;
 
-/// What YARN takes out of the file, by registry key as written. Empty means: no error, but nothing
-/// for Docker either.
+/// What YARN reads from the file, by registry key as written. Empty means no error, but nothing for Docker either.
 pub type Credentials = BTreeMap<String, Secret>;
 
-/// Why a container launch that names the file fails; the messages say what each variant means.
+/// Why a container launch that names the file fails; the messages describe the variants.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum ClientConfigError {
     #[error("the Docker client config is empty")]
@@ -54,7 +52,7 @@ pub fn read(bytes: &[u8]) -> Result<Credentials, ClientConfigError> {
     }
 }
 
-/// Like [`read`], but returns the good entries beside the error, so that a broken file can be repaired.
+/// Like [`read`], but also returns the valid entries, so that a broken file can be repaired.
 pub fn salvage(bytes: &[u8]) -> (Credentials, Option<ClientConfigError>) {
     let text = Zeroizing::new(text::decode(bytes, char::REPLACEMENT_CHARACTER));
     let root = match json::read(&text) {

@@ -8,12 +8,12 @@ use alloc::vec::Vec;
 use regex_lite::Regex;
 use thiserror::Error;
 
-/// glibc does not compile the pattern, or it holds back references.
+/// glibc does not compile the pattern, or it contains back references.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error("not an extended regular expression")]
 pub struct InvalidPattern;
 
-/// Whether the pattern is found anywhere in the text. A text that is not UTF-8 matches nothing.
+/// Whether the pattern matches anywhere in the text. Text that is not UTF-8 never matches.
 pub fn is_match(pattern: &[u8], text: &[u8]) -> Result<bool, InvalidPattern> {
     let pattern = core::str::from_utf8(pattern).map_err(|_| InvalidPattern)?;
     let regex = Regex::new(&translate(pattern)?).map_err(|_| InvalidPattern)?;
@@ -32,9 +32,9 @@ fn translate(pattern: &str) -> Result<String, InvalidPattern> {
 struct Translator<'p> {
     rest: &'p str,
     output: String,
-    /// Where in the output the atom begins that a quantifier would repeat.
+    /// Output offset of the atom that a quantifier would repeat.
     last_atom: Option<usize>,
-    /// Where in the output each open group begins.
+    /// Output offset of each open group.
     groups: Vec<usize>,
 }
 
@@ -89,7 +89,7 @@ impl Translator<'_> {
         self.atom(&regex_lite::escape(character.encode_utf8(&mut [0; 4])));
     }
 
-    /// Repeats the last atom, which becomes a group: `a+?` is `(a+)?` here, and never lazy.
+    /// Repeats the last atom as a group: `a+?` is `(a+)?` here, and never lazy.
     fn quantify(&mut self, quantifier: &str) -> Result<(), InvalidPattern> {
         let start = self.last_atom.ok_or(InvalidPattern)?;
         self.output.insert_str(start, "(?:");
@@ -98,7 +98,7 @@ impl Translator<'_> {
         Ok(())
     }
 
-    /// What follows `{`; `{,n}` begins at nought.
+    /// Parses what follows `{`; `{,n}` starts at zero.
     fn interval(&mut self) -> Result<String, InvalidPattern> {
         let (inside, rest) = self.rest.split_once('}').ok_or(InvalidPattern)?;
         self.rest = rest;
@@ -134,7 +134,7 @@ impl Translator<'_> {
         self.last_atom = None;
     }
 
-    /// What follows `[`. A backslash is a plain character there.
+    /// Parses what follows `[`, where a backslash is an ordinary character.
     fn bracket(&mut self) -> Result<String, InvalidPattern> {
         let mut class = String::from("[");
         if let Some(rest) = self.rest.strip_prefix('^') {
@@ -168,7 +168,7 @@ impl Translator<'_> {
         }
     }
 
-    /// A character within brackets, be it plain or as `[.x.]` or `[=x=]`.
+    /// A character within brackets, plain or as `[.x.]` or `[=x=]`.
     fn bracket_character(&mut self, next: char) -> Result<char, InvalidPattern> {
         if next != '[' || !self.rest.starts_with(['.', '=']) {
             return Ok(next);

@@ -1,8 +1,8 @@
 //! `container-executor.cfg` as the native container-executor reads it, byte for byte.
 //!
-//! The grammar has no quoting, no escapes and a few traps (a second `=` ends the value, a comment
-//! that is not in the first column can break the file, list items keep their whitespace). They are
-//! reproduced here; nothing is repaired to what an author probably meant.
+//! The grammar has no quoting, no escapes and a few traps (a second `=` ends the value, a comment that is not in
+//! the first column can break the file, list items keep their whitespace). This module reproduces them and does not
+//! guess what an author meant.
 
 mod grammar;
 mod list;
@@ -25,20 +25,20 @@ pub use parse_error::ParseError;
 
 use super::Rules;
 
-/// The section before any `[header]`, where the NodeManager group lives.
+/// The section before any `[header]`, which holds the NodeManager's group.
 pub const HEAD: &str = "";
 /// The section that governs Docker containers.
 pub const DOCKER: &str = "docker";
 
 /// In the head of the file: the group that the container-executor binary belongs to.
 pub const NM_GROUP_KEY: &str = "yarn.nodemanager.linux-container-executor.group";
-/// In [`DOCKER`]: whose images are trusted.
+/// In [`DOCKER`]: the registries whose images are trusted.
 pub const TRUSTED_REGISTRIES_KEY: &str = "docker.trusted.registries";
-/// In [`DOCKER`]: whose images may run privileged, since 3.3.
+/// In [`DOCKER`]: the registries whose images may run privileged, since 3.3.
 pub const PRIVILEGED_REGISTRIES_KEY: &str = "docker.privileged-containers.registries";
 /// In [`DOCKER`]: whether any image may run privileged.
 pub const PRIVILEGED_ENABLED_KEY: &str = "docker.privileged-containers.enabled";
-/// In [`DOCKER`]: whether Docker is on.
+/// In [`DOCKER`]: whether Docker is enabled.
 pub const MODULE_ENABLED_KEY: &str = "module.enabled";
 /// In the head of the file: the older switch for Docker.
 pub const FEATURE_DOCKER_KEY: &str = "feature.docker.enabled";
@@ -50,13 +50,13 @@ pub struct ExecutorConfig {
     rules: Rules,
     text: Box<[u8]>,
     sections: Vec<Span>,
-    /// The entries that count, sorted by section and key; a key's first occurrence only.
+    /// The effective entries, sorted by section and key: the first occurrence of each key.
     entries: Vec<EntrySpan>,
     notes: Notes,
 }
 
 impl ExecutorConfig {
-    /// Reads a whole file. Fails where container-executor would end with an exit code.
+    /// Parses a whole file. Fails where container-executor would end with an exit code.
     pub fn parse(text: impl Into<Vec<u8>>, rules: Rules) -> Result<Self, ParseError> {
         let text = text.into().into_boxed_slice();
         let read = grammar::read(&text, rules)?;
@@ -81,14 +81,14 @@ impl ExecutorConfig {
         self.sections.iter().map(|name| self.slice(*name))
     }
 
-    /// The entries of a section that count, by key, one at a time: there may be millions.
+    /// The effective entries of a section, by key. Lazy, because there may be millions.
     pub fn entries(&self, section: &str) -> impl Iterator<Item = Entry<'_>> {
         let id = self.section_id(section);
         let entries = self.entries.iter().filter(move |entry| Some(entry.section) == id);
         entries.map(|entry| self.view(entry))
     }
 
-    /// The first entry of that key in that section; keys and sections are case-sensitive.
+    /// The first entry with that key in that section; keys and sections are case-sensitive.
     pub fn entry(&self, section: &str, key: &str) -> Option<Entry<'_>> {
         let id = self.section_id(section)?;
         let order = |entry: &EntrySpan| {
@@ -98,7 +98,7 @@ impl ExecutorConfig {
         Some(self.view(&self.entries[found]))
     }
 
-    /// The value of the first entry of that key in that section.
+    /// The value of the first entry with that key in that section.
     pub fn get(&self, section: &str, key: &str) -> Option<&[u8]> {
         self.entry(section, key).map(|entry| entry.value)
     }
@@ -124,14 +124,14 @@ impl ExecutorConfig {
         self.module_enabled() || self.feature_enabled(HEAD, FEATURE_DOCKER_KEY)
     }
 
-    /// A feature switch that is off by default: `true` and `false` in any case, or a
-    /// decimal 0 or 1; anything else counts as absent.
+    /// Whether a switch is on; off by default. `true` and `false` count in any case, and so do decimal 0 and 1;
+    /// anything else counts as absent.
     pub fn feature_enabled(&self, section: &str, key: &str) -> bool {
         self.get(section, key)
             .is_some_and(|value| value.eq_ignore_ascii_case(b"true") || is_decimal_one(value))
     }
 
-    /// The NodeManager's group; without it the real binary refuses the file although it parses.
+    /// The NodeManager's group; without it, container-executor refuses the file even though it parses.
     pub fn nm_group(&self) -> Option<&[u8]> {
         self.get(HEAD, NM_GROUP_KEY)
     }
@@ -190,7 +190,7 @@ pub struct Entry<'a> {
     pub line: u32,
 }
 
-/// Bytes of the file as text to print; what is not UTF-8 becomes U+FFFD.
+/// Bytes of the file as text to print; invalid UTF-8 becomes U+FFFD.
 pub fn lossy(bytes: &[u8]) -> Cow<'_, str> {
     String::from_utf8_lossy(bytes)
 }
@@ -200,8 +200,8 @@ pub(super) fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t'..=b'\r')
 }
 
-/// Whether C's `strtol` in base ten, kept in an `int`, reads the whole value as one. The `int` is
-/// why 4294967297 is one as well.
+/// Whether C's base-ten `strtol`, truncated to an `int`, reads the whole value as 1. Because of the `int`,
+/// 4294967297 is 1 as well.
 fn is_decimal_one(value: &[u8]) -> bool {
     let (negative, digits) = match value {
         [b'-', digits @ ..] => (true, digits),
@@ -217,7 +217,7 @@ fn is_decimal_one(value: &[u8]) -> bool {
     number.to_le_bytes()[..4] == 1_i32.to_le_bytes()
 }
 
-/// A place in the text. Four bytes a side, because a file of 16 MiB may hold millions of entries.
+/// A range of the text. `u32` keeps it small, because a file of 16 MiB may hold millions of entries.
 #[derive(Clone, Copy, Debug)]
 struct Span {
     start: u32,

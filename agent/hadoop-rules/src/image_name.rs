@@ -1,16 +1,16 @@
 //! Image names as the native container-executor sees and checks them.
 //!
-//! The check is that of container-executor, not of Docker: it refuses digests and accepts names
-//! that Docker would not. Nothing here knows registries or tags as concepts.
+//! The check is container-executor's, not Docker's: it refuses digests and accepts names that Docker would not.
+//! This module has no notion of registries or tags.
 
 use super::executor_config::is_space;
 
-/// What container-executor reads for `image` from the launch command file when Java wrote `text`
-/// there: whitespace around it gone, cut at `#` and at `=`. None if nothing is left to store.
+/// The `image` that container-executor reads from a launch command file into which Java wrote `text`: trimmed, and
+/// cut at `#` and at `=`. None if nothing is left to store.
 pub fn in_command_file(text: &[u8]) -> Option<&[u8]> {
     let line_end = text.iter().position(|byte| matches!(byte, b'\n' | 0 | b'#'));
     let line = &text[..line_end.unwrap_or(text.len())];
-    // Leading `=` are one separator with the `=` that Java wrote.
+    // Leading `=` form one separator with the `=` that Java wrote.
     let start = line.iter().position(|byte| *byte != b'=')?;
     let value = line[start..].split(|byte| *byte == b'=').next()?;
     Some(trim(value))
@@ -24,7 +24,7 @@ pub fn is_valid(name: &[u8]) -> bool {
     if is_repository_with_tag(name) {
         return true;
     }
-    // A host holds no slash, so only the first one can end it.
+    // A host contains no slash, so it ends at the first one.
     split_at_first(name, b'/')
         .is_some_and(|(host, rest)| is_host_with_port(host) && is_repository_with_tag(rest))
 }

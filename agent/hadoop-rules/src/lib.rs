@@ -27,20 +27,20 @@ use core::str::FromStr;
 pub use secret::Secret;
 use thiserror::Error;
 
-/// The generation of Hadoop whose code decides.
+/// The generation of Hadoop whose rules apply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Rules {
     /// Hadoop 3.2.1, the Hadoop of EMR 6.0 to 6.8.
     V3_2,
     /// Hadoop 3.3, the Hadoop of EMR 6.9 to 7.3.
     V3_3,
-    /// Hadoop 3.4 and later, from EMR 7.4 on. It decides as 3.3 does; its NodeManager is known to read the client config
-    /// of a job at each launch, which earlier ones do by patches of Amazon's at most.
+    /// Hadoop 3.4 and later, from EMR 7.4 on. It decides as 3.3 does. Its NodeManager is known to read a job's
+    /// client config at each launch; earlier ones do so only with patches from Amazon, if at all.
     V3_4,
 }
 
 impl Rules {
-    /// All of them, the oldest first.
+    /// All generations, oldest first.
     pub const ALL: [Self; 3] = [Self::V3_2, Self::V3_3, Self::V3_4];
 
     /// `3.2`, `3.3` or `3.4`.
@@ -59,7 +59,7 @@ impl fmt::Display for Rules {
     }
 }
 
-/// The text names no generation.
+/// The text does not name a generation.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("unknown Hadoop rules `{0}`: expected `3.2`, `3.3` or `3.4`")]
 pub struct UnknownRules(String);

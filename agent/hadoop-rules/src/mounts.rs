@@ -1,7 +1,7 @@
-//! Whether container-executor lets a container mount what it asks for.
+//! Whether container-executor allows the mounts that a container requests.
 //!
-//! Sources are compared after their links are resolved; destinations are never looked at. How
-//! paths resolve on the node is asked of [`Paths`].
+//! Sources are compared after their links are resolved; destinations are ignored. [`Paths`] resolves paths on the
+//! node.
 
 mod permitted;
 mod request;
@@ -23,14 +23,14 @@ use super::Rules;
 use super::ere::InvalidPattern;
 use super::executor_config::{DOCKER, ExecutorConfig};
 
-/// What may be mounted read-only.
+/// Sources that may be mounted read-only.
 pub const RO_MOUNTS_KEY: &str = "docker.allowed.ro-mounts";
-/// What may be mounted read-write, and read-only too.
+/// Sources that may be mounted read-write, and read-only too.
 pub const RW_MOUNTS_KEY: &str = "docker.allowed.rw-mounts";
 
 /// The node's file system, as the NodeManager's user sees it.
 pub trait Paths {
-    /// The absolute path behind all links; None if there is nothing or access is denied.
+    /// The absolute path with all links resolved; None if there is nothing or access is denied.
     fn realpath(&self, path: &[u8]) -> Option<Vec<u8>>;
     /// Whether a resolved path is a directory.
     fn is_directory(&self, path: &[u8]) -> bool;
@@ -39,11 +39,11 @@ pub trait Paths {
 /// Why mounts, and with them the launch, are refused. `mount` and `entry` are as written.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum MountRefusal {
-    #[error("the allowed mount `{}` is not on the node", super::executor_config::lossy(.entry))]
+    #[error("the allowed mount `{}` does not exist on the node", super::executor_config::lossy(.entry))]
     AllowedMountMissing { key: &'static str, entry: Vec<u8> },
-    #[error("the mount `{}` is not understood", super::executor_config::lossy(.mount))]
+    #[error("the mount `{}` is malformed", super::executor_config::lossy(.mount))]
     Malformed { mount: Vec<u8> },
-    #[error("the source of the mount `{}` is not on the node", super::executor_config::lossy(.mount))]
+    #[error("the source of the mount `{}` does not exist on the node", super::executor_config::lossy(.mount))]
     SourceMissing { mount: Vec<u8> },
     #[error("the mount `{}` is not allowed read-only", super::executor_config::lossy(.mount))]
     ReadOnly { mount: Vec<u8> },
@@ -92,8 +92,8 @@ impl MountRefusal {
 
 /// Checks the mounts of a trusted image and returns the value of each `-v` for docker.
 ///
-/// `requests` are `source:destination:mode` as they stand in the launch command;
-/// `config_file` is the resolved path of container-executor's own configuration.
+/// `requests` are `source:destination:mode` as in the launch command; `config_file` is the resolved path of
+/// container-executor's own configuration.
 pub fn check(
     config: &ExecutorConfig,
     requests: &[&[u8]],
@@ -103,8 +103,8 @@ pub fn check(
     let rules = config.rules();
     let parse = |mount: &&[u8]| Request::parse(mount, rules);
     let resolve = || Lists::resolve(config, paths);
-    // The 3.3 code reads all requests before any list; the 3.2 code goes the other way
-    // and stops at the first mount it refuses.
+    // The 3.3 code parses all requests before any list; the 3.2 code starts with the lists and stops at the first
+    // mount it refuses.
     if rules != Rules::V3_2 {
         let requests: Vec<_> = requests.iter().map(parse).collect::<Result<_, _>>()?;
         let lists = resolve()?;
@@ -164,7 +164,7 @@ impl Lists {
         Ok(())
     }
 
-    /// Whether the read-write list, and whether the read-only list permits the source.
+    /// Whether the read-write list and the read-only list permit the source.
     fn compare(&self, source: &Source) -> Result<(bool, bool), InvalidPattern> {
         let mut comparison = Comparison::of(source);
         let mut permits = |list: &Option<Vec<Permitted>>| match list {

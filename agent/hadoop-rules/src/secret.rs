@@ -1,4 +1,4 @@
-//! A text that must not be printed.
+//! Text that must not be printed.
 
 use alloc::string::String;
 use core::fmt;
@@ -6,18 +6,18 @@ use core::hash::{Hash, Hasher};
 
 use zeroize::Zeroizing;
 
-/// A secret: no `Display`, no serialisation, a `Debug` that shows nothing, not even a length, and memory
-/// that is overwritten when it is dropped.
+/// A secret. It has no `Display` or serialization, its `Debug` shows nothing, not even a length, and its memory is
+/// overwritten on drop.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Zeroizing<String>);
 
 impl Secret {
-    /// Takes the text over.
+    /// Takes ownership of the text.
     pub fn new(text: impl Into<String>) -> Self {
         Self(Zeroizing::new(text.into()))
     }
 
-    /// The secret itself; for the one place that renders a Docker config.
+    /// The secret itself, which callers must not print.
     pub fn expose(&self) -> &str {
         &self.0
     }

@@ -1,7 +1,7 @@
-//! What `container-executor --checksetup` says; the same check runs before every launch.
+//! What `container-executor --checksetup` reports; the same check runs before every launch.
 //!
-//! One wrong owner or mode on the path to the configuration, and the NodeManager does not start or
-//! its node turns unhealthy. The caller supplies the metadata.
+//! A single wrong owner or mode on the path to the configuration keeps the NodeManager from starting or makes its
+//! node unhealthy. The caller supplies the metadata.
 
 #[cfg(test)]
 mod tests;
@@ -18,7 +18,7 @@ use super::executor_config::{ExecutorConfig, NM_GROUP_KEY, ParseError, lossy};
 /// Owner and mode of one path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Owned {
-    /// For messages only; what is not UTF-8 in it may be replaced.
+    /// For messages only; invalid UTF-8 in it may be replaced.
     pub path: String,
     /// The owner.
     pub uid: u32,
@@ -46,21 +46,20 @@ pub enum ConfigTarget<'a> {
     File(Result<&'a ExecutorConfig, &'a ParseError>),
 }
 
-/// The facts the check depends on.
+/// The facts that the check depends on.
 #[derive(Clone, Copy, Debug)]
 pub struct Setup<'a> {
-    /// The configuration file after all links are resolved, then each of its parents up to but
-    /// without the root.
+    /// The configuration file with all links resolved, then each of its parents, excluding the root.
     pub chain: &'a [Owned],
     /// What the first path of the chain is.
     pub content: ConfigTarget<'a>,
-    /// The group id of the NodeManager's group; None if the system knows no such group.
+    /// The group id of the NodeManager's group; None if the system has no such group.
     pub group: Option<u32>,
     /// None leaves the binary unchecked.
     pub binary: Option<Binary>,
 }
 
-/// The first fault that container-executor finds; the messages say what each variant means.
+/// The first fault that container-executor finds; the messages describe the variants.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum SetupFault {
     #[error("the configuration file is missing")]
@@ -85,7 +84,7 @@ pub enum SetupFault {
     BinaryOwner,
     #[error("the container-executor binary is owned by gid {actual} instead of {expected}")]
     BinaryGroup { expected: u32, actual: u32 },
-    #[error("the container-executor binary may be written or executed by others")]
+    #[error("the container-executor binary is writable or executable by others")]
     BinaryOpen,
     #[error("the container-executor binary is not set-user-id")]
     BinaryNotSetuid,
@@ -100,7 +99,7 @@ pub enum Ending {
     Abort,
 }
 
-/// All checks in container-executor's order.
+/// Runs all checks in container-executor's order.
 pub fn check(setup: &Setup<'_>) -> Result<(), SetupFault> {
     let file = setup.chain.first().ok_or(SetupFault::Missing)?;
     for owned in setup.chain {
@@ -122,7 +121,7 @@ pub fn check(setup: &Setup<'_>) -> Result<(), SetupFault> {
 }
 
 impl SetupFault {
-    /// How it ends.
+    /// How container-executor ends on this fault.
     pub fn ending(&self) -> Ending {
         match self {
             Self::Unparsable { cause: ParseError::NothingConfigured { rules: Rules::V3_2 }, .. } => {
@@ -136,7 +135,7 @@ impl SetupFault {
         }
     }
 
-    /// What container-executor writes to its standard error, as far as it can be predicted.
+    /// What container-executor writes to stderr, as far as that can be predicted.
     pub fn native_message(&self) -> String {
         match self {
             Self::Missing => "Configuration file not found.".to_owned(),
@@ -150,7 +149,7 @@ impl SetupFault {
             Self::Unparsable { path, cause } => {
                 let message = cause.native_message(path);
                 match cause {
-                    // The 3.2 code goes on after an empty file, until it misses the group.
+                    // The 3.2 code continues after an empty file until it finds no group.
                     ParseError::NothingConfigured { rules: Rules::V3_2 } => {
                         format!("{message}\n{}", Self::NoGroup.native_message())
                     }

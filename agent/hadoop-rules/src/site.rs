@@ -1,8 +1,8 @@
-//! Hadoop's `*-site.xml` files as its `Configuration` reads them: later files override earlier
-//! ones unless a property is final, includes are taken inline, `${variables}` are expanded.
+//! Hadoop's `*-site.xml` files as its `Configuration` reads them: later files override earlier ones unless a
+//! property is final, includes are inlined, and `${variables}` are expanded.
 //!
-//! Files may be in UTF-8, UTF-16 or Latin-1, as they declare. Deprecated keys are not translated, and built-in defaults are not known: load the
-//! default files first if they matter.
+//! Files may be in UTF-8, UTF-16 or Latin-1, as they declare. Deprecated keys are not translated, and there are no
+//! built-in defaults: load the default files first if they matter.
 
 mod encoding;
 mod list;
@@ -21,11 +21,10 @@ use thiserror::Error;
 pub use list::trimmed_strings;
 pub use substitution::{NoVariables, SubstitutionError, Variables};
 
-/// Finds what an include names.
+/// Loads included files.
 pub trait Includes {
-    /// The bytes behind `href`; None if there is nothing, so that a fallback may take its place.
-    /// `base` is the name of the file that was loaded: relative names are relative to its directory,
-    /// also those within included files.
+    /// The bytes at `href`; None if there are none, so that a fallback applies. `base` is the name of the file that
+    /// was loaded: relative names are relative to its directory, even within included files.
     fn load(&self, href: &str, base: &str) -> Option<Vec<u8>>;
 }
 
@@ -51,12 +50,12 @@ pub enum SiteError {
         #[source]
         cause: roxmltree::Error,
     },
-    #[error("{file} includes {href} at line {line}, which is not there and has no fallback")]
+    #[error("{file} includes {href} at line {line}, which does not exist and has no fallback")]
     IncludeNotFound { file: String, line: u32, href: String },
     #[error("{file} includes {href} at line {line}, more than {} levels deep", parser::MOST_INCLUDES)]
     IncludesTooDeep { file: String, line: u32, href: String },
     #[error(
-        "{file} includes {href} at line {line}, with which it is more than {} files or {} bytes",
+        "{file} includes {href} at line {line}, exceeding {} files or {} bytes",
         parser::MOST_FILES,
         parser::MOST_BYTES
     )]
@@ -79,19 +78,19 @@ impl SiteError {
     }
 }
 
-/// A property as it stands after the files loaded so far.
+/// A property after the files loaded so far.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Property {
     /// As written, whitespace included, variables not expanded.
     pub value: String,
-    /// Where the value was written.
+    /// Where the value comes from.
     pub origin: Origin,
 }
 
-/// Where a value was written.
+/// Where a value comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
-    /// The file as named to [`Site::load`], or the `href` of an include.
+    /// The file name given to [`Site::load`], or the `href` of an include.
     pub file: String,
     /// Of the property's opening tag, counted from one.
     pub line: u32,
@@ -105,12 +104,12 @@ pub struct Site {
 }
 
 impl Site {
-    /// Without any file.
+    /// A site without files.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds a file over those already loaded. On an error nothing of the file is kept.
+    /// Loads a file over those already loaded. On an error, nothing of the file is kept.
     pub fn load(&mut self, file: &str, bytes: &[u8], includes: &dyn Includes) -> Result<(), SiteError> {
         for item in parser::parse(file, bytes, includes)? {
             self.take(item);
@@ -154,7 +153,7 @@ impl Site {
     }
 }
 
-/// Values as Hadoop's own code would get them.
+/// Values as Hadoop's own code sees them.
 #[derive(Clone, Debug, Default)]
 pub struct Resolved {
     values: BTreeMap<String, String>,
@@ -177,7 +176,7 @@ impl Resolved {
         self.values.get(name).map(String::as_str)
     }
 
-    /// Without leading and trailing spaces and control characters.
+    /// The value without leading and trailing spaces and control characters.
     pub fn trimmed(&self, name: &str) -> Option<&str> {
         self.get(name).map(list::trim)
     }
@@ -187,8 +186,7 @@ impl Resolved {
         self.get(name).map(trimmed_strings).unwrap_or_default()
     }
 
-    /// `true` or `false` in any case; None if absent or anything else, where Hadoop takes its
-    /// default.
+    /// `true` or `false` in any case; None if absent or anything else, for which Hadoop uses its default.
     pub fn boolean(&self, name: &str) -> Option<bool> {
         let value = self.trimmed(name)?;
         if value.eq_ignore_ascii_case("true") {

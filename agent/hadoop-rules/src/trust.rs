@@ -8,7 +8,7 @@ use thiserror::Error;
 use super::Rules;
 use super::executor_config::{DOCKER, ExecutorConfig, List, PRIVILEGED_ENABLED_KEY};
 
-/// What the launch asks for, which decides the list that counts.
+/// What the launch requests, which decides which list counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Container {
     /// Without `privileged=true`.
@@ -34,8 +34,8 @@ pub fn is_trusted(config: &ExecutorConfig, container: Container, image: &[u8]) -
 
 /// The list that counts for this kind of container; None if no key gives one.
 ///
-/// Since 3.3 a privileged container has a list of its own, and only its absence, not its
-/// emptiness, falls back to the common one.
+/// Since 3.3, privileged containers have their own list. If it is absent, but not if it is empty, the common one
+/// counts.
 pub fn registries(config: &ExecutorConfig, container: Container) -> Option<List<'_>> {
     match (config.rules(), container) {
         (Rules::V3_3 | Rules::V3_4, Container::Privileged) => {
@@ -57,18 +57,18 @@ pub fn entry_trusts(entry: &[u8], image: &[u8], rules: Rules) -> bool {
     entry.ends_with(b"/") || below.starts_with(b"/")
 }
 
-/// A launch with `privileged=true`, as far as its permission depends on it.
+/// What decides whether a launch with `privileged=true` is permitted.
 #[derive(Clone, Copy, Debug)]
 pub struct PrivilegedRequest<'a> {
     /// As read from the launch command file; None if the line is missing there.
     pub image: Option<&'a [u8]>,
-    /// Whether the image's own entry point is to run, rather than YARN's launch script.
+    /// Whether to run the image's own entry point rather than YARN's launch script.
     pub entry_point: bool,
     /// Whether the user is in the group root or docker, or may run docker through sudo.
     pub user_may_run_docker: bool,
 }
 
-/// Why a container may not run privileged; the messages say what each variant means.
+/// Why a container may not run privileged; the messages describe the variants.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum PrivilegedRefusal {
     #[error("privileged containers are not enabled")]
@@ -81,7 +81,7 @@ pub enum PrivilegedRefusal {
     User,
 }
 
-/// The whole decision on a privileged container, checks in container-executor's order.
+/// Decides whether a container may run privileged; checks in container-executor's order.
 pub fn allow_privileged(
     config: &ExecutorConfig,
     request: PrivilegedRequest<'_>,

@@ -1,4 +1,4 @@
-//! Every line of the table of trust cases, every field.
+//! Checks every field of every case in the table of trust cases.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

@@ -1,4 +1,4 @@
-//! For which users container-executor runs containers.
+//! The users for which container-executor runs containers.
 
 use alloc::vec::Vec;
 
@@ -10,10 +10,10 @@ pub const BANNED_USERS_KEY: &str = "banned.users";
 pub const MINIMUM_ID_KEY: &str = "min.user.id";
 pub const ALLOWED_USERS_KEY: &str = "allowed.system.users";
 const BANNED_BY_DEFAULT: [&[u8]; 4] = [b"yarn", b"mapred", b"hdfs", b"bin"];
-/// The lowest id of a user unless the configuration says otherwise.
+/// The lowest id of a user unless the configuration sets another.
 pub const MINIMUM_ID: u32 = 1000;
 
-/// Why container-executor runs nothing for a user.
+/// Why container-executor refuses to run containers for a user.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum UserRefusal {
     #[error("Running as root is not allowed")]
@@ -31,7 +31,7 @@ pub enum UserRefusal {
     BelowMinimum { user: Vec<u8>, id: u32, minimum: u32 },
 }
 
-/// Whether it runs containers for a user with this id; `None` if the node has no such user.
+/// Whether container-executor runs containers for a user with this id; `None` if the node has no such user.
 pub fn check(config: &ExecutorConfig, user: &[u8], id: Option<u32>) -> Result<(), UserRefusal> {
     match minimum_id(config) {
         Err(_) if user == b"root" => Err(UserRefusal::Root),
@@ -39,7 +39,7 @@ pub fn check(config: &ExecutorConfig, user: &[u8], id: Option<u32>) -> Result<()
     }
 }
 
-/// The same, with this lowest id in place of the configuration's.
+/// Like [`check`], but with this lowest id instead of the configured one.
 pub fn check_from(
     minimum: u32,
     config: &ExecutorConfig,
@@ -65,7 +65,7 @@ pub fn check_from(
     Ok(())
 }
 
-/// The lowest id of a user, unless allowed by name; a value that is not a number ends every launch.
+/// The lowest id of users that are not allowed by name; a value that is not a number fails every launch.
 pub fn minimum_id(config: &ExecutorConfig) -> Result<u32, UserRefusal> {
     let Some(value) = config.get(HEAD, MINIMUM_ID_KEY) else { return Ok(MINIMUM_ID) };
     let number = core::str::from_utf8(value).ok().and_then(|value| value.parse::<i32>().ok());

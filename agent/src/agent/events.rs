@@ -1,4 +1,4 @@
-//! Logs what changed from one pass to the next, once, and keeps the last of it for the status.
+//! Logs each change between passes once, and keeps the most recent ones for the status.
 
 use domain::findings::{Finding, Severity};
 use domain::status::RecentEvent;
@@ -9,7 +9,7 @@ use super::Agent;
 /// How many events the status keeps.
 const RECENT: usize = 20;
 
-/// What was logged so far.
+/// What has been logged so far.
 #[derive(Debug, Default)]
 pub(super) struct Logged {
     last: Option<Snapshot>,
@@ -17,7 +17,7 @@ pub(super) struct Logged {
 }
 
 impl Agent {
-    /// Logs what changed since the pass before, and shows it.
+    /// Logs what changed since the previous pass, and adds it to the status.
     pub(super) fn log_events(&mut self) {
         let now = self.world.now();
         let snapshot = Snapshot::new(self.state.status(&self.settings), now);
@@ -44,7 +44,7 @@ impl Agent {
     }
 }
 
-/// Control characters in fields are escaped: files of others are quoted there.
+/// Fields may quote files written by others; their control characters are escaped.
 fn log(event: &Event) {
     let name = event.name();
     match event {
@@ -59,7 +59,7 @@ fn log(event: &Event) {
             tracing::warn!(%registry, failures, error, "{name}");
         }
         Event::LockWaited { registry, holder, until } => tracing::info!(%registry, holder, %until, "{name}"),
-        // On a new node Hadoop comes later.
+        // Expected on a new node, where Hadoop arrives after the agent.
         Event::SinkFailed { sink, waits_for: Some(waits_for), error } => {
             tracing::info!(sink, waits_for, error, "{name}");
         }
@@ -67,24 +67,24 @@ fn log(event: &Event) {
         Event::SinkRecovered { sink } => tracing::info!(sink, "{name}"),
         Event::StaticCredentialsFailed { path, error } => tracing::warn!(path, error, "{name}"),
         Event::FindingAppeared(finding) => log_finding(finding, name),
-        Event::FindingGone(finding) => {
-            tracing::info!(code = finding.code.name, place = place(finding), "{name}");
+        Event::FindingResolved(finding) => {
+            tracing::info!(code = finding.code.name, location = location(finding), "{name}");
         }
         Event::SettingsRefused { error } => tracing::error!(error, "{name}"),
     }
 }
 
 fn log_finding(finding: &Finding, name: &str) {
-    let (code, effect, place) = (finding.code.name, finding.effect.as_str(), place(finding));
+    let (code, effect, location) = (finding.code.name, finding.effect.as_str(), location(finding));
     let detail = finding.message.as_str();
     match finding.severity() {
-        Severity::Error | Severity::Warning => tracing::warn!(code, effect, place, detail, "{name}"),
-        Severity::Info => tracing::info!(code, effect, place, detail, "{name}"),
+        Severity::Error | Severity::Warning => tracing::warn!(code, effect, location, detail, "{name}"),
+        Severity::Info => tracing::info!(code, effect, location, detail, "{name}"),
     }
 }
 
-/// The file, with the line if there is one.
-fn place(finding: &Finding) -> Option<String> {
+/// The file, with the line if known.
+fn location(finding: &Finding) -> Option<String> {
     let file = finding.file.as_ref()?;
     Some(finding.line.map_or_else(|| file.clone(), |line| format!("{file}:{line}")))
 }

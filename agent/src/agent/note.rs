@@ -1,4 +1,4 @@
-//! This node's word for those who cannot ask it: left beside the published file, once for each state that lasts.
+//! This node's note for those that cannot reach it: a file next to the published one, written once per lasting state.
 
 use domain::status::StatusReport;
 
@@ -6,7 +6,7 @@ use super::Agent;
 use crate::io::log::detail;
 
 impl Agent {
-    /// Leaves a note if one is due. Nothing depends on it, so the pass does not fail with it.
+    /// Writes a note if one is due. Nothing depends on it, so a failure does not fail the pass.
     pub(super) async fn leave_note(&mut self) {
         let now = self.world.now();
         let report = StatusReport::new(&self.state.status(&self.settings), now);

@@ -1,4 +1,4 @@
-//! What the main loop needs from the outside: `wiring` gives it the real one, tests one in memory.
+//! The main loop's interface to the outside: `wiring` provides the real one, tests an in-memory one.
 
 use std::future::Future;
 use std::path::Path;
@@ -23,7 +23,7 @@ pub type Call<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 pub trait World {
     fn now(&self) -> Moment;
 
-    /// Time since the machine started: worlds in memory start with the program.
+    /// Time since the machine booted. In-memory worlds boot with the program.
     fn since_boot(&self) -> Duration {
         self.now().uptime
     }
@@ -33,10 +33,10 @@ pub trait World {
 
     fn node_name(&self) -> String;
 
-    /// The settings as they are now; on failure every mistake, in one line.
+    /// Reads the current settings; the error lists every mistake on one line.
     fn read_settings(&self) -> Call<'_, Result<Settings, String>>;
 
-    /// The static credentials in the file at `path`.
+    /// Reads the static credentials in the file at `path`.
     fn static_credentials(
         &self,
         path: &Path,
@@ -46,23 +46,23 @@ pub trait World {
     /// The parts that depend on the settings.
     fn parts(&self, settings: &Settings) -> Parts;
 
-    /// The node's files as they are now, to be checked.
+    /// Reads the node's current files for a check.
     fn inputs(&self, settings: &Settings) -> Call<'_, Result<Inputs<'static>, Problem>>;
 
-    /// Asks the node's Docker engine, about these networks too; `None` if this node's is not to be asked.
+    /// Queries the node's Docker engine and these networks; `None` if the settings are for another Hadoop directory.
     fn docker(&self, settings: &Settings, networks: Vec<String>) -> Call<'_, Option<DockerEngine>>;
 
-    /// Checks what was read. That resolves paths on the node, and so may hang.
+    /// Checks the inputs. This resolves paths on the node, so it may hang.
     fn check(&self, settings: &Settings, inputs: Inputs<'static>)
     -> Call<'_, Result<check::Report, Problem>>;
 
-    /// Has the images of the settings pulled with these credentials, beside the loop, which does not wait for it.
+    /// Pulls the configured images with these credentials in the background.
     fn warm(&self, settings: &Settings, credentials: Credentials);
 
-    /// Takes the present state of the watched files as known.
+    /// Records the current state of the watched files as known.
     fn settle(&self, settings: &Settings) -> Call<'_, ()>;
 
-    /// Returns once a watched file differs from what was settled on. Cancel-safe.
+    /// Completes once a watched file differs from the settled state. Cancel-safe.
     fn changed(&self) -> Call<'_, ()>;
 }
 
@@ -76,10 +76,10 @@ pub struct Parts {
 
 /// Issues authorization tokens.
 pub trait TokenSource {
-    /// Requests a token of `scope`, within a deadline.
+    /// Requests a token for `scope`, within a deadline.
     fn fetch(&self, scope: TokenScope) -> Pin<Box<dyn Future<Output = Fetched> + Send>>;
 
-    /// Who would request a token of `scope` now, if this machine alone can tell.
+    /// The principal that would request a token for `scope` now; `None` if this machine alone cannot determine it.
     fn principal(&self, scope: TokenScope) -> Pin<Box<dyn Future<Output = Option<Principal>> + Send>>;
 }
 

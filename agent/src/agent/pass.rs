@@ -12,20 +12,20 @@ use super::sinks::Which;
 use super::{Agent, PassContext, PassReport, Wake};
 use crate::sink::Intent;
 
-/// So many unanswered requests in a row mean that the Docker engine is down.
+/// Consecutive unanswered requests after which the Docker engine counts as down.
 const DOCKER_MISSES: u32 = 2;
 /// How often `once` checks whether another node still holds the refresh lock.
 const LOCK_PAUSE: Duration = Duration::from_secs(1);
 
-/// How often to check who may read and replace the published file, by owners and modes.
+/// How often to check, by owners and modes, who may read and replace the published file.
 const DIRECTORY_INTERVAL: Duration = Duration::from_secs(10 * 60);
-/// The same while each pass reads it as the NodeManager's user.
+/// The same, while each pass reads the file as the NodeManager's user.
 const LONG_DIRECTORY_INTERVAL: Duration = Duration::from_secs(6 * 60 * 60);
 
 impl Agent {
-    /// Makes passes until none waits for another node's refresh lock, which nobody can keep for more than two lengths.
+    /// Runs passes until none waits for another node's refresh lock, which no node can hold beyond two lengths.
     pub async fn once(&mut self, intent: Intent) -> PassReport {
-        // Whoever asks for one pass wants it now.
+        // `once` must act now, so do not spread its calls.
         self.settings.refresh.isolated_jitter = Duration::ZERO;
         let patience = 2 * (self.settings.deadlines.refresh_lock() + LOCK_PAUSE);
         let began = self.world.now().uptime;
@@ -52,7 +52,7 @@ impl Agent {
         self.serve(&registries);
         self.read_static_credentials(&mut report).await;
         if wake == Wake::Reload {
-            // Operators reload when pulls are refused.
+            // Operators reload when pulls are refused, so probe all tokens again.
             self.state.probes.clear();
         }
         if wake == Wake::Renew {
@@ -63,7 +63,7 @@ impl Agent {
         self.reconcile_if_due(Which::Published, context, &mut report).await;
         self.adopt(&mut report).await;
         if !self.state.server_clock.is_known() {
-            // The registry's answer gives the time, which decides what is due.
+            // The registry's response carries the time, which decides what is due.
             self.probe_tokens(context, &mut report).await;
         }
         self.renew(context, &mut report).await;
@@ -78,9 +78,9 @@ impl Agent {
         report
     }
 
-    /// Checks who can read and replace the published file, along its whole path. That takes a call for each directory,
-    /// so it is done now and then, on reload, and while something is amiss. Where each pass reads as the NodeManager's
-    /// user, only who can replace it is left to find out.
+    /// Checks who can read and replace the published file, along its whole path. That costs a call per directory, so
+    /// it runs at intervals, on reload, and while the NodeManager lacks access. Where each pass reads as the
+    /// NodeManager's user, only the question of who can replace the file remains.
     async fn check_directory(&mut self, wake: Wake, report: &mut PassReport) {
         let now = self.world.now().uptime;
         let published = &self.state.sinks.published;
@@ -94,7 +94,7 @@ impl Agent {
             return;
         }
         self.beat();
-        // A failure, too, waits for the next time: the file itself comes first.
+        // A failed check also waits for the next interval: the file itself has priority.
         self.state.directory_checked_at = Some(now);
         let access = match self.parts.published.access().await {
             Ok(access) => access,
@@ -116,7 +116,7 @@ impl Agent {
         self.publish_status();
     }
 
-    /// Takes `registries` as those to serve, and forgets all others.
+    /// Serves `registries` from now on, and drops the state of all others.
     fn serve(&mut self, registries: &[RegistrySettings]) {
         let now = self.world.now();
         let state = &mut self.state;
@@ -132,12 +132,12 @@ impl Agent {
         self.publish_status();
     }
 
-    /// Checks the node's files as they are now; what AWS answered comes from the passes before.
+    /// Checks the node's current files; the AWS outcomes come from earlier passes.
     async fn check_inputs(&mut self) -> Result<check::Report, Problem> {
         let mut inputs = self.world.inputs(&self.settings).await?;
         let is_asked = inputs.node.as_ref().is_some_and(|node| node.runs_containers);
         let networks = check::networks_of_interest(&inputs);
-        let docker = if is_asked { self.ask_docker(networks).await } else { None };
+        let docker = if is_asked { self.inspect_docker(networks).await } else { None };
         if let Some(node) = &mut inputs.node {
             node.docker = docker;
             node.clock_skew = self.state.server_clock.skew(self.world.now()).as_secs();
@@ -149,15 +149,15 @@ impl Agent {
         self.world.check(&self.settings, inputs).await
     }
 
-    /// What the engine answered. A first miss counts for nothing: it may just be restarting.
-    async fn ask_docker(&mut self, networks: Vec<String>) -> Option<DockerEngine> {
+    /// Queries the Docker engine. Ignores a first miss: the engine may just be restarting.
+    async fn inspect_docker(&mut self, networks: Vec<String>) -> Option<DockerEngine> {
         let engine = self.world.docker(&self.settings, networks).await;
         let missed = engine.as_ref().is_some_and(|engine| engine.failure.is_some());
         self.state.docker_misses = if missed { self.state.docker_misses.saturating_add(1) } else { 0 };
         engine.filter(|_| !missed || self.state.docker_misses >= DOCKER_MISSES)
     }
 
-    /// Takes over what the check of the node's files says about launches.
+    /// Checks the node's files and records what that means for launches.
     async fn check_files(&mut self, report: &mut PassReport) {
         let checked = match self.check_inputs().await {
             Ok(checked) => checked,
@@ -171,7 +171,7 @@ impl Agent {
         let executor_cfg = checked.executor_state(machine_counts);
         match &executor_cfg {
             ExecutorCfg::Sound => self.state.trusted = checked.trusted_registries(),
-            // What was trusted before is wanted again as soon as the file is fixed.
+            // Keep the trusted registries: they are wanted again once the file is fixed.
             ExecutorCfg::Fatal(why) => report.errors.push(why.clone()),
             ExecutorCfg::Absent(_) => {}
         }

@@ -1,5 +1,5 @@
-//! Notices that the node's AWS identity is another than when a token was fetched, such as after the instance
-//! profile was replaced. Only this machine is asked, and rarely.
+//! Detects that the node's AWS identity has changed since a token was fetched, for example because the instance
+//! profile was replaced. Queries only this machine, and rarely.
 
 use std::time::Duration;
 
@@ -7,11 +7,11 @@ use tokio::task::JoinSet;
 
 use super::{Agent, PassReport, Wake};
 
-/// How often to check: each check is a few calls to the instance metadata.
+/// How often to check; each check makes a few calls to the instance metadata service.
 const INTERVAL: Duration = Duration::from_secs(10 * 60);
 
 impl Agent {
-    /// Makes the tokens due that another identity was given. Checks at each reload, else at intervals.
+    /// Marks tokens issued to another identity as due. Checks on each reload, otherwise at intervals.
     pub(super) async fn notice_new_principals(&mut self, wake: Wake, report: &mut PassReport) {
         let now = self.world.now().uptime;
         if wake != Wake::Reload && now.saturating_sub(self.state.principals_checked_at) < INTERVAL {
@@ -24,7 +24,7 @@ impl Agent {
             checks.spawn(async move { (scope, before, check.await) });
         }
         while let Some(ended) = checks.join_next().await {
-            // A failed check proves nothing, and is repeated.
+            // A failed check proves nothing; the next one tries again.
             let Ok((scope, before, principal)) = ended else { continue };
             if let Some(principal) = principal.filter(|principal| *principal != before) {
                 report.superseded.push(format!("{scope}: {before} became {principal}"));

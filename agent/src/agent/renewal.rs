@@ -1,7 +1,7 @@
-//! Tokens are renewed: whether one is due, which node fetches it, and whether its registry accepts it.
+//! Token renewal: whether a token is due, which node fetches it, and whether its registry accepts it.
 //!
-//! A token that another node published is as good as one's own once this node's registry accepts it. So the nodes take
-//! turns renewing it under the refresh lock, and a cluster of any size makes no more calls than one node.
+//! A published token is as good as one fetched here once this node's registry accepts it. So the nodes renew it one
+//! at a time under the refresh lock, and a cluster of any size makes no more calls than one node.
 
 use domain::credentials::{Renewal, Token, TokenScope};
 use domain::refresh::schedule::{Coordination, lock_patience, lock_wait};
@@ -17,7 +17,7 @@ use super::{Agent, Fetched, PassContext, PassReport, Wake};
 use crate::sink::{Intent, RefreshLock};
 
 impl Agent {
-    /// Fetches the tokens that are due, unless another node holds the refresh lock, and not for too long.
+    /// Fetches the tokens that are due; while another node holds the refresh lock, only those that waited too long.
     pub(super) async fn renew(&mut self, context: PassContext<'_>, report: &mut PassReport) {
         if self.due().is_empty() {
             report.waits_for_lock = self.state.tokens.waits_for_lock();
@@ -32,7 +32,7 @@ impl Agent {
         self.fetch(due, context.registries, report).await;
     }
 
-    /// Acquires the refresh lock if anything is still due by what is published now.
+    /// Acquires the refresh lock if a token is still due after reading the published copy.
     async fn try_acquire(&mut self, context: PassContext<'_>, report: &mut PassReport) {
         if self.state.sinks.published.reconciled_at.is_none_or(|at| at < context.began) {
             self.refresh_from_published(context, report).await;
@@ -64,16 +64,16 @@ impl Agent {
         }
     }
 
-    /// Reads the published copy again, and adopts what is better there.
+    /// Rereads the published copy and adopts better tokens from it.
     pub(super) async fn refresh_from_published(&mut self, context: PassContext<'_>, report: &mut PassReport) {
         self.reconcile(Which::Published, context, report).await;
         self.adopt(report).await;
     }
 
-    /// Takes over what is published and better than the tokens in hand, once this node's own probes accept it.
+    /// Adopts published tokens that are better than the current ones, once this node's own probes accept them.
     pub(super) async fn adopt(&mut self, report: &mut PassReport) {
         if !self.state.server_clock.is_known() {
-            // The answers tell the time, which decides what is possible.
+            // The responses carry the time, which decides which tokens are possible.
             self.probe_candidates(&self.candidates(None), report).await;
         }
         let candidates = self.candidates(Some(self.server_now()));
@@ -91,7 +91,7 @@ impl Agent {
         }
     }
 
-    /// Probes what was not probed yet; a rejected entry gives way at the end of this pass.
+    /// Probes candidates that have no result yet; a rejected entry is replaced at the end of this pass.
     async fn probe_candidates(&mut self, candidates: &[(TokenScope, Token)], report: &mut PassReport) {
         let due = self.state.knowledge().unprobed_candidates(candidates, self.world.now());
         for (scope, name, _, result) in self.run_probes(due).await {
@@ -111,7 +111,7 @@ impl Agent {
         self.state.knowledge().candidates(&published.document, server_now)
     }
 
-    /// Releases the refresh lock after a success. A failed holder lets the lock expire, which throttles retries.
+    /// Releases the refresh lock after a success. After a failure the lock expires, which throttles retries.
     pub(super) async fn release_lock(&mut self, report: &PassReport) {
         if report.holds_lock && report.failed_calls == 0 && self.state.sinks.published.is_in_order() {
             self.parts.published.release().await;
@@ -156,7 +156,7 @@ impl Agent {
             Err(problem) => {
                 report.failed_calls += 1;
                 report.errors.push(problem.message.clone());
-                // Those who no longer wait for each other spread their calls like those who cannot see each other.
+                // Nodes that no longer wait for each other spread their calls like isolated ones.
                 let coordination = if self.state.tokens.is_impatient(scope, now) {
                     Coordination::Isolated { jitter: self.settings.refresh.isolated_jitter }
                 } else {
@@ -173,7 +173,7 @@ impl Agent {
         }
     }
 
-    /// Probes at their registries the tokens in hand that were not probed yet, or rejected before.
+    /// Probes the current tokens that have no result yet or were rejected.
     pub(super) async fn probe_tokens(&mut self, context: PassContext<'_>, report: &mut PassReport) {
         let is_reload = context.wake == Wake::Reload;
         let unprobed = self.state.knowledge().unprobed(is_reload, self.world.now(), self.server_now());
@@ -185,13 +185,13 @@ impl Agent {
                 self.state.tokens.discard(&scope);
                 self.state.sinks.published.reconciled_at = None;
             } else if is_reload {
-                // It was good once: a bad one is not published.
+                // Keep it until a new one arrives: it was good once, or it would not have been published.
                 self.state.tokens.supersede(&scope);
             }
         }
     }
 
-    /// Probes the tokens under these names, all at once, and remembers how they were answered.
+    /// Runs these probes concurrently and records their results.
     async fn run_probes(&mut self, due: Vec<ProbeTask>) -> Vec<(TokenScope, HostName, Token, ProbeResult)> {
         if !due.is_empty() {
             self.beat();

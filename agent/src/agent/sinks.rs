@@ -1,4 +1,4 @@
-//! The sinks: when each is reconciled, and what is remembered of it.
+//! The sinks: when each is reconciled, and its state between passes.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,30 +19,30 @@ use crate::sink::{Intent, Planner, Reconciled, Sink};
 /// A timer that fires this much early still ends the interval.
 const INTERVAL_SLACK: Duration = Duration::from_millis(50);
 
-/// What is remembered of every sink.
+/// The state of every sink.
 pub(super) struct SinkStates {
     pub local: Vec<SinkState>,
     pub published: SinkState,
 }
 
-/// What is remembered of a sink from pass to pass.
+/// The state of a sink, kept between passes.
 pub(super) struct SinkState {
     pub status: SinkStatus,
-    /// The uptime when it was last reconciled, or failed to be.
+    /// Uptime at the last reconciliation, successful or not.
     pub reconciled_at: Option<Duration>,
     /// The credentials it was last reconciled with.
     wanted: Credentials,
-    /// As the last reconciliation left it.
+    /// The file as the last reconciliation left it.
     left: Found,
-    /// The names that were looked up there.
+    /// The entry names that were looked up in it.
     names: Vec<EntryName>,
-    /// What was left at the published copy, parsed.
+    /// The published copy as it was left, parsed.
     pub document: PublishedDocument,
-    /// The credentials that were found there at last, under the names that are served.
+    /// The credentials last found in it, under `names`.
     pub auths: BTreeMap<EntryName, Secret>,
 }
 
-/// One of the sinks.
+/// Identifies a sink.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Which {
     Local(usize),
@@ -55,7 +55,7 @@ impl SinkStates {
         Self { local, published: SinkState::new(&*parts.published) }
     }
 
-    /// What was known of the same sinks before a reload.
+    /// Carries over the state of sinks that already existed before a reload.
     pub(super) fn carried_over(parts: &super::Parts, before: Self) -> Self {
         let mut known: Vec<_> = before.local.into_iter().chain([before.published]).collect();
         let mut carry = |sink: &dyn Sink| {
@@ -72,12 +72,12 @@ impl SinkStates {
         self.local.iter().chain([&self.published])
     }
 
-    /// How long every sink may be left alone from `now` on.
+    /// Time from `now` until the first sink is due.
     pub(super) fn quiet_for(&self, now: Moment, interval: Duration) -> Duration {
         self.iter().map(|sink| sink.quiet_for(now, interval)).fold(interval, Duration::min)
     }
 
-    /// What only another process can repair.
+    /// A problem that only a new process can fix.
     pub(super) fn fatal(&self) -> Option<&Problem> {
         self.iter().filter_map(|sink| sink.status.error.as_ref()).find(|problem| problem.fatal)
     }
@@ -112,7 +112,7 @@ impl SinkState {
         self.status.verified_at.is_some() && self.status.error.is_none()
     }
 
-    /// HDFS is not asked more often than the interval while nothing changes here.
+    /// HDFS is queried at most once per interval while nothing changes on this node.
     fn is_due(&self, wake: Wake, wanted: &Credentials, now: Moment, interval: Duration) -> bool {
         let rested =
             self.reconciled_at.is_none_or(|at| now.uptime.saturating_sub(at) + INTERVAL_SLACK >= interval);
@@ -203,7 +203,7 @@ impl Agent {
                     }
                 }
                 if context.intent == Intent::DryRun {
-                    // Nothing was changed the last time, so this time lists the same again.
+                    // A dry run changes nothing, so this pass lists the same changes again.
                     report.changes.retain(|(sink, _)| *sink != name);
                 }
                 report.changes.extend(reconciled.changes.iter().map(|change| (name.clone(), change.clone())));
@@ -251,14 +251,14 @@ impl Agent {
         }
     }
 
-    /// Which entries stay in the published copy: what is served or wanted, also while no token is at hand.
+    /// Entries to keep in the published copy: served, wanted and configured ones, even while they have no token.
     fn keep(&self, wanted: &Credentials) -> Keep {
         let Some(named) = &self.settings.published.keep_entries else { return Keep::All };
         let served = self.state.registries.iter().flat_map(RegistrySettings::names).map(EntryName::from);
         Keep::Only(served.chain(wanted.keys().cloned()).chain(named.iter().cloned()).collect())
     }
 
-    /// What the document is to hold: the static credentials and the tokens.
+    /// The credentials that the document must contain: the static ones and the tokens.
     pub(super) fn living_credentials(&self, which: Which) -> Credentials {
         let file = self.state.static_credentials.as_ref();
         let mut credentials = file.map_or_else(Credentials::new, StaticCredentials::credentials);

@@ -1,4 +1,4 @@
-//! All that the agent knows from one pass to the next, and the status that follows from it.
+//! The agent's state between passes, and the status derived from it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use domain::credentials::{EntryName, Renewal, StaticCredentials, TokenScope};
 use domain::findings::Finding;
 use domain::problem::Problem;
 use domain::refresh::schedule::{Coordination, jitter_fraction};
-use domain::refresh::{Knowledge, Probes, Tokens, Verdict};
+use domain::refresh::{Knowledge, Probes, Tokens};
 use domain::registry::{EcrRegistry, HostName};
 use domain::settings::{RegistrySettings, Settings};
 use domain::status::{ExecutorCfg, RecentEvent, RegistryStatus, SinkStatus, StaticStatus, Status, Trust};
@@ -17,7 +17,7 @@ use domain::time::{Moment, ServerClock};
 
 use super::sinks::{SinkState, SinkStates};
 
-/// On top of what a pass may wait for others, before the main loop counts as stuck.
+/// Added to the time that a pass may wait for others, before the main loop counts as stuck.
 const PROGRESS_SLACK: Duration = Duration::from_secs(30);
 
 pub(super) struct State {
@@ -26,40 +26,40 @@ pub(super) struct State {
     pub executor_cfg: ExecutorCfg,
     pub findings: Vec<Finding>,
     pub launch_faults: Vec<Finding>,
-    /// Whether everyone can replace the published file.
+    /// Set if everyone can replace the published file.
     pub open_directory: Option<Finding>,
-    /// The uptime of the last such check.
+    /// Uptime at the last such check.
     pub directory_checked_at: Option<Duration>,
-    /// The trusted ECR registries by the last sound container-executor.cfg.
+    /// The ECR registries that the last sound container-executor.cfg trusted.
     pub trusted: Vec<EcrRegistry>,
     /// Which images container-executor.cfg trusts now, by registry.
     pub trust: BTreeMap<HostName, Trust>,
-    /// The registries to serve, by the settings and what is trusted.
+    /// The registries to serve: those in the settings and the trusted ones.
     pub registries: Vec<RegistrySettings>,
     pub tokens: Tokens,
     pub probes: Probes,
-    /// How each scope was last answered.
+    /// The last AWS outcome of each scope.
     pub answers: BTreeMap<TokenScope, AwsOutcome>,
-    /// The content of the file when it was last good.
+    /// The file's last valid content.
     pub static_credentials: Option<StaticCredentials>,
     pub static_credentials_error: Option<Problem>,
-    /// How often in a row the Docker engine did not answer.
+    /// Consecutive requests that the Docker engine did not answer.
     pub docker_misses: u32,
     pub server_clock: ServerClock,
-    /// The uptime of the last check who the AWS principals are.
+    /// Uptime at the last check of the AWS principals.
     pub principals_checked_at: Duration,
-    /// Why the last reload was refused.
+    /// Why the last reload was rejected.
     pub settings_error: Option<String>,
-    /// The newest first.
+    /// Newest first.
     pub recent_events: VecDeque<RecentEvent>,
-    /// What this node has said of itself beside the published file.
+    /// The notes that this node has left next to the published file.
     pub notes: Notes,
-    /// The uptime when a step of the last pass began, or the pass ended.
+    /// Uptime when the last step of a pass began, or the pass ended.
     pub progress: Duration,
 }
 
 impl State {
-    /// Before the first pass.
+    /// The state before the first pass.
     pub(super) fn new(node: String, sinks: SinkStates) -> Self {
         Self {
             node,
@@ -87,7 +87,7 @@ impl State {
         }
     }
 
-    /// What the endpoints, systemd, the commands and the log show.
+    /// The status that the endpoints, systemd, the commands and the log show.
     pub(super) fn status(&self, settings: &Settings) -> Status {
         Status {
             node: self.node.clone(),
@@ -140,30 +140,24 @@ impl State {
         }
     }
 
-    /// With how its registries answered what lies in the file, whoever put it there.
+    /// Adds the registries' probe results for the credentials in the file, including those written by others.
     fn sink_status(&self, sink: &SinkState) -> SinkStatus {
         let probe = |wanted: &RegistrySettings, name: &HostName| {
             let auth = sink.auths.get(&name.into())?;
-            let result = match self.knowledge().verdict(&wanted.scope, auth) {
-                Verdict::Rejected => self.probes.rejection(self.names(&wanted.scope), auth),
-                Verdict::Accepted | Verdict::Unknown => self.probes.result(name, auth).cloned(),
-            };
-            Some((EntryName::from(name), result?))
+            let decisive = self.knowledge().decisive_probe(&wanted.scope, auth);
+            let result = decisive.filter(|result| result.is_rejected()).or(self.probes.result(name, auth))?;
+            Some((EntryName::from(name), result.clone()))
         };
         let probes = self.registries.iter().flat_map(|r| r.names().filter_map(move |name| probe(r, name)));
         SinkStatus { probes: probes.collect(), ..sink.status.clone() }
     }
 
-    /// What is known of the tokens.
+    /// What is known about the tokens.
     pub(super) fn knowledge(&self) -> Knowledge<'_> {
         Knowledge { registries: &self.registries, tokens: &self.tokens, probes: &self.probes }
     }
 
-    fn names(&self, scope: &TokenScope) -> impl Iterator<Item = &HostName> {
-        self.registries.iter().filter(move |wanted| wanted.scope == *scope).flat_map(RegistrySettings::names)
-    }
-
-    /// How long no rejected token in hand is to be probed; `None` if there is none.
+    /// Time until a rejected token must be probed again; `None` if there is none.
     pub(super) fn probe_in(&self, now: Moment) -> Option<Duration> {
         let waits = self.registries.iter().flat_map(|wanted| {
             let token = self.tokens.get(&wanted.scope).and_then(|attempts| attempts.token.as_ref());
@@ -182,7 +176,7 @@ impl State {
         Renewal { renew_at: refresh.renew_at, jitter: refresh.jitter, jitter_fraction }
     }
 
-    /// Whether the published copy could be reached, the last time.
+    /// Coordinated if the published copy was reachable at its last reconciliation.
     pub(super) fn coordination(&self, settings: &Settings) -> Coordination {
         if self.sinks.published.is_in_order() {
             Coordination::Coordinated

@@ -1,9 +1,9 @@
-//! The credentials that an operator gives in a file: read at each pass, and kept while the file is broken.
+//! The static credentials from the operator's file: read on each pass, and kept while the file is broken.
 
 use super::{Agent, PassReport};
 
 impl Agent {
-    /// Takes what the file holds now; a broken one leaves what was taken before in use.
+    /// Reads the file; if it is broken, the previous credentials stay in use.
     pub(super) async fn read_static_credentials(&mut self, report: &mut PassReport) {
         self.state.static_credentials_error = None;
         let Some(path) = &self.settings.static_credentials else {

@@ -1,4 +1,4 @@
-//! The main loop with sinks in memory and a clock that only the test moves.
+//! The main loop with in-memory sinks and a clock that only the test advances.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -45,7 +45,7 @@ struct Environment {
     uptime: Cell<Duration>,
     executor_cfg: RefCell<Option<String>>,
     docker: RefCell<Option<DockerEngine>>,
-    /// How ECR fails next; it issues a token that lives for 12 h once this is empty.
+    /// ECR's next failures; once empty, ECR issues tokens that are valid for 12 h.
     answers: RefCell<VecDeque<Problem>>,
     /// Server clock minus local clock, before the latter jumped.
     skew: Cell<SignedDuration>,
@@ -53,15 +53,15 @@ struct Environment {
     calls: RefCell<Vec<String>>,
     principal: RefCell<Option<Principal>>,
     probes: RefCell<Vec<String>>,
-    /// How registries answer; they accept if nothing is set.
+    /// How registries answer; by default they accept.
     probe_result: RefCell<Option<ProbeResult>>,
-    /// Tokens that they reject in any case.
+    /// Tokens that registries always reject.
     rejected: RefCell<Vec<Secret>>,
     local: Shared,
     hdfs: Shared,
 }
 
-/// A file in memory, and why reconciling it fails.
+/// An in-memory file, and why reconciling it fails.
 #[derive(Default)]
 struct File {
     found: RefCell<Option<Found>>,
@@ -285,14 +285,14 @@ impl Harness {
         self.runtime.block_on(self.agent.pass(wake, Intent::Apply))
     }
 
-    /// Lets time go by as the loop would, from timer to timer.
+    /// Advances the clock from timer to timer, like the loop.
     fn live_for(&mut self, span: Duration) {
         let end = self.env.uptime.get() + span;
         loop {
             let next = self.env.uptime.get() + self.agent.quiet_for();
             if next > end {
                 self.env.uptime.set(end);
-                // As the loop does while nothing is due.
+                // Like the loop while nothing is due.
                 self.agent.publish_status();
                 return;
             }
@@ -317,7 +317,7 @@ impl Harness {
     }
 }
 
-/// Publishes what no agent did: `password` for both registries, said to be issued now and to live for `life`.
+/// Publishes a token that no agent fetched: `password` for both registries, supposedly issued now for `life`.
 fn plant(env: &Environment, password: &str, life: Duration) -> Secret {
     let auth = STANDARD.encode(format!("AWS:{password}"));
     let now = env.now().wall;
@@ -631,7 +631,7 @@ fn hdfs_is_read_at_most_once_per_interval() {
     harness.pass(Wake::Start);
     harness.env.answers.borrow_mut().extend(std::iter::repeat_n(down(), 10_000));
     harness.live_for(10 * HOUR);
-    // Before each retry, and once the lock is acquired, the published copy is read again.
+    // The agent rereads the published copy before each retry and after acquiring the lock.
     assert!(
         harness.env.hdfs.reconciled.get() <= 601 + 2 * harness.calls(),
         "{}",
@@ -722,7 +722,7 @@ fn a_directory_closed_to_the_node_manager_ends_readiness() {
     harness.live_for(2 * MINUTE);
     assert!(harness.report().ready);
 
-    // Where the agent reads as that user, owners and modes need not be read again until it is denied.
+    // An agent that reads as that user rereads owners and modes only once it is denied.
     harness.env.hdfs.is_denied_to_node_manager.set(Some(false));
     let accesses = harness.env.hdfs.accesses.get();
     harness.live_for(60 * MINUTE);

@@ -106,7 +106,7 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
     let files = [&options.executor_cfg, &options.yarn_site, &options.docker_config, &options.emr_config];
     let files = files.into_iter().chain([options.spark.file()]);
     if files.filter(|file| file.as_deref() == Some(Path::new("-"))).count() > 1 {
-        output::tell("error: only one of the files can be standard input");
+        output::message("error: only one of the files can be standard input");
         return Ok(ExitCode::from(USAGE));
     }
     let report = inputs::check(options)?;
@@ -120,7 +120,7 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
     Ok(ExitCode::from(code))
 }
 
-/// A file that could not be read leaves the question open, whatever else was found.
+/// A file that could not be read leaves the result open, whatever the findings.
 fn exit_code(report: &Report, fail_on: FailOn) -> u8 {
     let least = match fail_on {
         FailOn::Error => Severity::Error,

@@ -19,22 +19,22 @@ use tokio::task::JoinSet;
 
 use super::check::{online, printable};
 use super::{ConfigOption, Exit, FAILURE, count, output, runtime};
-use crate::io::status_client::{self, Place};
+use crate::io::status_client::{self, Endpoint};
 use crate::io::{chain, hadoop_conf, resource_manager};
 use crate::wiring;
 
-/// The cluster's state is unknown.
+/// Exit code: the cluster's state is unknown.
 const UNKNOWN: u8 = 3;
 
-/// Longest that one agent may take. Closed listeners refuse at once.
+/// Deadline for one agent. Closed listeners refuse immediately.
 const DEADLINE: Duration = Duration::from_secs(2);
-/// Where a firewall swallows all requests, asking ends after this time.
+/// Limit on querying all agents, for a firewall that drops requests.
 const ASKING: Duration = Duration::from_secs(20);
-/// Agents asked at the same time.
+/// Agents queried concurrently.
 const AT_ONCE: usize = 64;
 /// Notes read within one deadline for HDFS.
 const NOTES_AT_ONCE: usize = 512;
-/// How many entries of the published file are shown.
+/// Entries of the published file to show.
 const MOST_SHOWN: usize = 20;
 
 #[derive(Debug, Args)]
@@ -49,7 +49,7 @@ pub(super) struct Options {
 pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
     let settings = options.config.read()?;
     let runtime = runtime()?;
-    let found = runtime.block_on(look(&settings));
+    let found = runtime.block_on(observe(&settings));
     // A call that still hangs must not delay the output.
     runtime.shutdown_background();
     let report = ClusterReport::new(found, Timestamp::now());
@@ -65,11 +65,11 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
     })
 }
 
-async fn look(settings: &Settings) -> Found {
+async fn observe(settings: &Settings) -> Found {
     let yarn_site = hadoop_conf::yarn_site(&settings.hadoop_conf_dir.join("yarn-site.xml"), true);
     let yarn = match yarn_site.content {
         SiteContent::Loaded { resolved, .. } => {
-            resource_manager::ask(&web_addresses(resolved.values())).await
+            resource_manager::fetch_nodes(&web_addresses(resolved.values())).await
         }
         SiteContent::Absent => Err(format!("{} does not exist", yarn_site.path)),
         SiteContent::Unusable { why, .. } => Err(why),
@@ -77,7 +77,7 @@ async fn look(settings: &Settings) -> Found {
     let path = settings.published.path.to_string();
     let published = seen(online::published(settings.published.path.clone(), path.clone(), settings).await);
     let nodes = yarn.iter().flat_map(|(_, nodes)| nodes).filter(|node: &&YarnNode| !node.is_gone());
-    let mut words = ask_agents(nodes.map(|node| node.host.clone()), settings.listen.port()).await;
+    let mut words = query_agents(nodes.map(|node| node.host.clone()), settings.listen.port()).await;
     if !matches!(published, Seen::Unknown(_)) {
         add_notes(settings, &mut words).await;
     }
@@ -101,8 +101,8 @@ fn seen(config: ClientConfig) -> Seen {
     }
 }
 
-/// Asks the agents at their health listeners.
-async fn ask_agents(
+/// Queries the agents' health listeners.
+async fn query_agents(
     hosts: impl Iterator<Item = String>,
     port: u16,
 ) -> BTreeMap<String, Result<Word, String>> {
@@ -117,8 +117,8 @@ async fn ask_agents(
                 continue;
             }
             asking.spawn(async move {
-                let place = Place::Address(format!("{host}:{port}"));
-                (status_client::ask_within(&place, DEADLINE).await, host)
+                let endpoint = Endpoint::Address(format!("{host}:{port}"));
+                (status_client::status_within(&endpoint, DEADLINE).await, host)
             });
         }
         let Some(joined) = asking.join_next().await else { return words };
@@ -132,7 +132,7 @@ async fn ask_agents(
     }
 }
 
-/// Adds what those left beside the published file that did not answer.
+/// Adds the notes of the agents that did not answer.
 async fn add_notes(settings: &Settings, words: &mut BTreeMap<String, Result<Word, String>>) {
     let silent: Vec<String> =
         words.iter().filter(|(_, word)| word.is_err()).map(|(host, _)| host.clone()).collect();
@@ -140,7 +140,7 @@ async fn add_notes(settings: &Settings, words: &mut BTreeMap<String, Result<Word
     for hosts in silent.chunks(NOTES_AT_ONCE) {
         let found = sink.notes(hosts.to_vec()).await;
         let why = match &found {
-            Ok(_) => "it has left no note".to_owned(),
+            Ok(_) => "it has no note".to_owned(),
             Err(error) => chain(error),
         };
         for host in hosts {
@@ -172,7 +172,7 @@ fn render(report: &ClusterReport) -> String {
                 format!("expires {at:.0}, in {}", friendly(SignedDuration::from_secs(left)))
             }
             (Some(at), _) => format!("expired {at:.0}"),
-            (None, _) => "does not say when it expires".to_owned(),
+            (None, _) => "its expiry is unknown".to_owned(),
         };
         line(&format!("           {}: {left}", entry.registry));
     }

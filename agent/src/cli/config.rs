@@ -1,4 +1,4 @@
-//! `config`: the settings that count, and whether there is a mistake in them.
+//! `config`: the effective settings, and any mistakes in them.
 
 use std::process::ExitCode;
 
@@ -69,7 +69,7 @@ fn check(file: &SettingsFile) -> Result<ExitCode, Exit> {
     file.read().map_err(Exit::Settings)?;
     let path = file.path().display();
     let answer = match text {
-        Some(_) => format!("{path}: no mistake\n"),
+        Some(_) => format!("{path}: valid\n"),
         None => format!("{path} does not exist: every setting has its default\n"),
     };
     output::print(&answer)?;
@@ -87,7 +87,7 @@ fn show(options: &ShowOptions) -> Result<ExitCode, Exit> {
 }
 
 impl Shown {
-    /// Every setting that counts, or the mistakes of a file that has any.
+    /// Reads the effective settings; fails with the mistakes of a file that has any.
     pub(super) fn read(config: &ConfigOption) -> Result<Self, SettingsError> {
         let file = config.file();
         file.read()?;

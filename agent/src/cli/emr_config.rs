@@ -64,7 +64,7 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Checks what is to be printed as `check --emr-config` will.
+/// Checks the configurations like `check --emr-config` will.
 fn check(configurations: &Value) -> Report {
     let content = Content::Bytes(configurations.to_string().into_bytes());
     let hadoop = HadoopVersion::find(None, std::iter::empty());

@@ -1,4 +1,4 @@
-//! `explain`: what a finding's code means, and what the texts of a failed launch come from.
+//! `explain`: what a finding's code means, and what causes the texts of a failed launch.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -17,7 +17,7 @@ use super::check::printable;
 use super::output;
 use super::{Exit, FAILURE, USAGE};
 
-/// A longer line is read in pieces, so that no log fills the memory.
+/// Longer lines are read in pieces, so that no log fills the memory.
 const LONGEST_LINE: u64 = 64 << 10;
 const BOLD: Style = Style::new().bold();
 
@@ -31,7 +31,7 @@ pub(super) struct Options {
     json: bool,
 }
 
-/// What `explain --json` prints of a text.
+/// What `explain --json` prints for a text.
 #[derive(Serialize)]
 struct Explained<'e> {
     version: &'static str,
@@ -66,8 +66,10 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
 }
 
 fn unusable(message: &str) -> ExitCode {
-    output::tell(&format!("error: {message}"));
-    output::tell("`emr-ecr-agent explain` lists every code; `emr-ecr-agent explain -` reads standard input");
+    output::message(&format!("error: {message}"));
+    output::message(
+        "`emr-ecr-agent explain` lists every code; `emr-ecr-agent explain -` reads standard input",
+    );
     ExitCode::from(USAGE)
 }
 
@@ -105,7 +107,7 @@ fn render(explanations: &[Explanation], colour: bool) -> String {
         text.push('\n');
     };
     if explanations.is_empty() {
-        line("unknown: no line is a known text of a failed launch".to_owned());
+        line("unknown: no line matches a known text of a failed launch".to_owned());
         line("Known texts are those of docker, container-executor, the NodeManager and Spark: docs/launch-texts.md".to_owned());
         return text;
     }
@@ -117,11 +119,11 @@ fn render(explanations: &[Explanation], colour: bool) -> String {
         line(painted(colour, BOLD, &printable(&explanation.cause)));
         block(explanation, &mut line);
     }
-    // What follows from a cause that is told needs no words of its own.
-    let told = |explanation: &Explanation| {
+    // Skip consequences of a cause that is already explained.
+    let is_explained = |explanation: &Explanation| {
         explanation.finding.is_some() && causes.iter().any(|cause| cause.finding == explanation.finding)
     };
-    for explanation in consequences.iter().filter(|consequence| !told(consequence)) {
+    for explanation in consequences.iter().filter(|consequence| !is_explained(consequence)) {
         if causes.is_empty() {
             line(printable(&explanation.cause));
             block(explanation, &mut line);

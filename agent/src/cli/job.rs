@@ -1,4 +1,4 @@
-//! What a Spark job asks for: its properties, from a file or from the command that submits it.
+//! What a Spark job requests: its properties, from a file or from the command that submits it.
 
 use std::env;
 use std::ffi::OsString;
@@ -23,7 +23,7 @@ use crate::io::hadoop_conf;
 use crate::io::node::named_file;
 use crate::wiring::node_inputs;
 
-/// Where EMR has Spark's defaults, unless `SPARK_CONF_DIR` says otherwise.
+/// EMR's directory for Spark's defaults, unless `SPARK_CONF_DIR` is set.
 const SPARK_CONF_DIR: &str = "/etc/spark/conf";
 const DEFAULTS: &str = "spark-defaults.conf";
 
@@ -49,10 +49,10 @@ pub(super) enum SparkError {
     Command(#[from] CommandError),
 }
 
-/// A job, as far as it concerns its containers.
+/// The parts of a job that concern its containers.
 pub(super) struct Job {
     pub(super) properties: SparkProperties,
-    /// Whose job it is, if the command says so.
+    /// The job's user, if the command names one.
     pub(super) user: Option<String>,
 }
 
@@ -61,7 +61,7 @@ impl SparkOptions {
         &self.spark_conf
     }
 
-    /// The job that the options describe, if they do. Where `this_node` submits it, Spark's defaults of this machine count.
+    /// The job that the options describe, if any. With `this_node`, this machine's Spark defaults apply.
     pub(super) fn read(&self, this_node: bool) -> Result<Option<Job>, Exit> {
         let job = || {
             let named = self.spark_conf.as_deref().map(read).transpose()?;
@@ -75,13 +75,13 @@ impl SparkOptions {
 }
 
 impl Job {
-    /// Adds the job to what is checked.
+    /// Adds the job to the check's inputs.
     pub(super) fn join(self, inputs: &mut Inputs<'_>) {
         inputs.request.user = inputs.request.user.take().or(self.user);
         inputs.spark = Some(self.properties);
     }
 
-    /// That of a command: what it sets, then what its properties file or Spark's defaults set.
+    /// The job of a command: its own properties override those of its properties file or of Spark's defaults.
     pub(super) fn of_command(
         command: &SparkSubmit,
         named: Option<SparkProperties>,
@@ -95,7 +95,7 @@ impl Job {
         };
         let of_command = command.properties();
         let mut properties = match defaults {
-            // A finding names one file, and what the command sets is in none.
+            // Findings name a single file, and the command's own properties are in none.
             Some(defaults) if !of_command.is_empty() => without_lines(defaults.properties),
             Some(defaults) => {
                 return Ok(Self { properties: defaults, user: command.proxy_user().map(str::to_owned) });
@@ -116,9 +116,9 @@ pub(super) fn is_node(inputs: &Inputs<'_>) -> bool {
     is_configured && inputs.node.as_ref().is_none_or(|node| node.runs_containers)
 }
 
-/// Leaves out what belongs to a node that runs containers, and says so.
+/// Drops the inputs that only a node with containers has, with a message.
 pub(super) fn leave_node_out(inputs: &mut Inputs<'_>) {
-    output::tell(
+    output::message(
         "emr-ecr-agent: this machine has no NodeManager: container-executor.cfg, yarn-site.xml, mounts and Docker are not checked",
     );
     inputs.executor_cfg = None;
@@ -133,7 +133,7 @@ fn without_lines(properties: Vec<SparkProperty>) -> Vec<SparkProperty> {
     properties.into_iter().map(|property| SparkProperty { line: None, ..property }).collect()
 }
 
-/// Spark's defaults of this machine, if it has any.
+/// This machine's Spark defaults, if it has any.
 fn defaults() -> Result<Option<SparkProperties>, SparkError> {
     let directory = env::var_os("SPARK_CONF_DIR").unwrap_or_else(|| OsString::from(SPARK_CONF_DIR));
     match read(&Path::new(&directory).join(DEFAULTS)) {
@@ -188,14 +188,14 @@ fn published_uri(settings: &Settings) -> String {
     }
 }
 
-/// Files to check a job by, instead of a node's.
+/// Files to check a job against, instead of a node's.
 #[derive(Clone, Copy)]
 pub(super) struct Files<'f> {
     pub(super) executor_cfg: Option<&'f Path>,
     pub(super) emr_config: Option<&'f Path>,
 }
 
-/// Checks the submission by the files, or by this node and the published file; asks neither AWS nor registries.
+/// Checks the submission by the files, or by this node and the published file; queries neither AWS nor registries.
 pub(super) fn check(settings: &Settings, submission: &Submission, files: Files<'_>) -> Result<Report, Exit> {
     let property = |(key, value)| SparkProperty { key, value, line: None };
     let job = Job {
@@ -231,12 +231,17 @@ pub(super) fn check(settings: &Settings, submission: &Submission, files: Files<'
     online::check(settings, inputs, None, true)
 }
 
-/// Prints errors and warnings, and what is not known of the images.
+/// Prints errors and warnings to standard error.
 pub(super) fn warn(report: &Report) {
     for finding in report.findings.iter().filter(|finding| finding.severity() > Severity::Info) {
         let severity = finding.severity().as_str();
         let fix = finding.fix.as_ref().map_or_else(String::new, |fix| format!("; {}", fix.text));
-        let text = format!("{severity}: {}{} [{}]{fix}", finding.place(), finding.message, finding.code.name);
-        output::tell(&printable(&text));
+        let text = format!(
+            "{severity}: {}{} [{}]{fix}",
+            finding.location_prefix(),
+            finding.message,
+            finding.code.name
+        );
+        output::message(&printable(&text));
     }
 }

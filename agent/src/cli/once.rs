@@ -92,10 +92,10 @@ impl<'a> Outcome<'a> {
         }
         output::print(&text)?;
         for error in self.errors {
-            output::tell(&format!("error: {error}"));
+            output::message(&format!("error: {error}"));
         }
         if self.status.registries.is_empty() {
-            output::tell("error: no ECR registry is set, and container-executor.cfg trusts none");
+            output::message("error: no ECR registry is configured, and container-executor.cfg trusts none");
         }
         Ok(())
     }

@@ -1,34 +1,34 @@
-//! Standard output and error of a command. Whoever closes the pipe has read enough: that is not a failure.
+//! Standard output and error of a command. A closed pipe is not a failure: the reader has read enough.
 
 use std::io::{self, IsTerminal as _, Write as _};
 
 use crate::io::write_json;
 
-/// Writes the text, and nothing behind it.
+/// Writes the text as is, without a trailing newline.
 pub(super) fn print(text: &str) -> io::Result<()> {
     print_more(text).map(drop)
 }
 
-/// The same; false once nobody reads any more.
+/// Like [`print`], but returns `false` once the pipe is closed.
 pub(super) fn print_more(text: &str) -> io::Result<bool> {
     let mut out = io::stdout().lock();
     is_read(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
 }
 
-/// Writes the value as JSON over several lines.
+/// Writes the value as pretty-printed JSON.
 pub(super) fn print_json(value: &impl serde::Serialize) -> io::Result<()> {
-    // Standard output writes at each line's end, which a list of millions of entries would feel.
+    // Standard output flushes at each newline, which is slow for a list of millions of entries.
     let mut out = io::BufWriter::new(io::stdout().lock());
     let written = write_json(&mut out, value).map_err(io::Error::from);
     is_read(written.and_then(|()| writeln!(out)).and_then(|()| out.flush())).map(drop)
 }
 
-/// A message to people, on standard error; where nobody listens, there is nobody to tell.
-pub(super) fn tell(message: &str) {
-    let _ = writeln!(io::stderr().lock(), "{message}");
+/// Writes a line to standard error; ignores failures.
+pub(super) fn message(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
-/// Whether standard output shows colours.
+/// Whether to use colours on standard output.
 pub(super) fn has_colour() -> bool {
     io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }

@@ -15,7 +15,7 @@ use super::check::printable;
 use super::status::{AGAIN, NO_AGENT, duration, local_time, socket};
 use super::{ConfigOption, Exit, FAILURE, output, runtime};
 use crate::io::chain;
-use crate::io::status_client::{self, Place, StatusError};
+use crate::io::status_client::{self, Endpoint, StatusError};
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -40,13 +40,13 @@ type Expiries = BTreeMap<String, Option<Timestamp>>;
 pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
     let socket = socket(&options.config);
     let renewed = runtime()?.block_on(async {
-        let place = Place::Socket(socket.clone());
-        let (_, before) = status_client::ask(&place).await?;
+        let endpoint = Endpoint::Socket(socket.clone());
+        let (_, before) = status_client::status(&endpoint).await?;
         let process = status_client::process(&socket).await?;
         if let Err(source) = kill(process, Signal::SIGUSR1) {
             return Ok(Err(RenewError::Signal { pid: process.as_raw(), source }));
         }
-        wait_for_tokens(&place, &expiries(&before), options.wait).await
+        wait_for_tokens(&endpoint, &expiries(&before), options.wait).await
     });
     match renewed {
         Ok(Ok(report)) => {
@@ -59,25 +59,25 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
             Ok(ExitCode::SUCCESS)
         }
         Ok(Err(error)) => {
-            output::tell(&format!("emr-ecr-agent: {}", printable(&chain(&error))));
+            output::message(&format!("emr-ecr-agent: {}", printable(&chain(&error))));
             Ok(ExitCode::from(FAILURE))
         }
         Err(error) => {
-            output::tell(&format!("emr-ecr-agent: {}", chain(&error)));
+            output::message(&format!("emr-ecr-agent: {}", chain(&error)));
             Ok(ExitCode::from(NO_AGENT))
         }
     }
 }
 
-/// Asks until every registry has a token that outlives the one before, and every sink has it.
+/// Polls until every registry has a token that outlives its previous one, and every sink has it.
 async fn wait_for_tokens(
-    place: &Place,
+    endpoint: &Endpoint,
     before: &Expiries,
     wait: Duration,
 ) -> Result<Result<StatusReport, RenewError>, StatusError> {
     let deadline = Instant::now() + wait;
     loop {
-        let (_, report) = status_client::ask(place).await?;
+        let (_, report) = status_client::status(endpoint).await?;
         let problems = problems(&report, before);
         if problems.is_empty() {
             return Ok(Ok(report));
@@ -90,7 +90,7 @@ async fn wait_for_tokens(
     }
 }
 
-/// What still has an old token, and why as far as it is known.
+/// What still has an old token, with the error if known.
 fn problems(report: &StatusReport, before: &Expiries) -> Vec<String> {
     let is_old = |host: &String, expiry| expiry <= before.get(host).copied().flatten();
     let why = |name: String, error: &Option<String>| match error {

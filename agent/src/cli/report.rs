@@ -1,4 +1,4 @@
-//! `report`: what a question about the agent needs, in one archive without a secret.
+//! `report`: what a question about the agent needs, in one archive without secrets.
 
 use std::fs::{self, File};
 use std::io::{Read as _, Seek as _, SeekFrom};
@@ -17,11 +17,11 @@ use super::check::online;
 use super::config::Shown;
 use super::{ConfigOption, Exit, error_text, output, runtime};
 use crate::io::archive::Archive;
-use crate::io::status_client::{self, Place};
+use crate::io::status_client::{self, Endpoint};
 use crate::io::{chain, disk, docker, node};
 use crate::wiring::node_inputs;
 
-/// How much of the log's end is taken.
+/// Bytes to take from the end of the log file.
 const LOG_TAIL: u64 = 1 << 20;
 const LOG_LINES: &str = "5000";
 const UNIT: &str = "emr-ecr-agent.service";
@@ -68,8 +68,8 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
         ("settings.json", shown),
         ("versions.json", versions(&settings)),
         ("findings.json", findings(&settings)),
-        ("status.json", of_agent(&settings, Asked::Status)),
-        ("metrics.txt", of_agent(&settings, Asked::Metrics)),
+        ("status.json", of_agent(&settings, Request::Status)),
+        ("metrics.txt", of_agent(&settings, Request::Metrics)),
         ("agent.log", log(&settings)),
     ];
     let archive = Archive::new(&name)?;
@@ -94,13 +94,13 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
     archive.add("contents.json", &crate::io::json(&contents)?)?;
     archive.write(&path)?;
     for Missing { file, why } in &contents.missing {
-        output::tell(&format!("not in it: {file}: {}", super::check::printable(why)));
+        output::message(&format!("not included: {file}: {}", super::check::printable(why)));
     }
     output::print(&format!("{}\n", path.display()))?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Of what this node's Docker configs and static credentials hold.
+/// Redacts the credentials in this node's Docker configs and static credentials.
 fn redaction(settings: &Settings) -> Redaction {
     let files = settings.docker_configs.iter().map(|config| &config.path).chain(&settings.static_credentials);
     let read = files.filter_map(|path| disk::read(path).ok().flatten());
@@ -112,12 +112,12 @@ fn json_of(value: &impl Serialize) -> Result<String, String> {
     crate::io::json(value).map_err(|error| chain(&error))
 }
 
-/// Of everything that matters to a launch.
+/// Versions of everything that matters to a launch.
 fn versions(settings: &Settings) -> Result<String, String> {
     let release = node::release(&settings.emr_info_dir);
     let hadoop: Vec<String> =
         node::jars().into_iter().filter(|name| name.starts_with("hadoop-common-")).collect();
-    let engine = runtime().map_err(|error| chain(&error))?.block_on(docker::ask(&[], &[]));
+    let engine = runtime().map_err(|error| chain(&error))?.block_on(docker::inspect(&[], &[]));
     let system = fs::read_to_string("/etc/os-release").unwrap_or_default();
     let system = system.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));
     json_of(&json!({
@@ -135,7 +135,7 @@ fn versions(settings: &Settings) -> Result<String, String> {
     }))
 }
 
-/// What `check --offline` finds.
+/// The findings of `check --offline`.
 fn findings(settings: &Settings) -> Result<String, String> {
     let inputs = node_inputs(settings, Timestamp::now());
     match online::check(settings, inputs, None, true) {
@@ -145,19 +145,19 @@ fn findings(settings: &Settings) -> Result<String, String> {
     }
 }
 
-/// What the running agent is asked for.
+/// What to request from the running agent.
 #[derive(Clone, Copy)]
-enum Asked {
+enum Request {
     Status,
     Metrics,
 }
 
-fn of_agent(settings: &Settings, asked: Asked) -> Result<String, String> {
-    let place = Place::Socket(settings.health_socket.clone());
+fn of_agent(settings: &Settings, request: Request) -> Result<String, String> {
+    let endpoint = Endpoint::Socket(settings.health_socket.clone());
     let answered = runtime().map_err(|error| chain(&error))?.block_on(async {
-        match asked {
-            Asked::Status => status_client::ask(&place).await.map(|(text, _)| text),
-            Asked::Metrics => status_client::metrics(&place).await,
+        match request {
+            Request::Status => status_client::status(&endpoint).await.map(|(text, _)| text),
+            Request::Metrics => status_client::metrics(&endpoint).await,
         }
     });
     answered.map_err(|error| chain(&error))
@@ -175,7 +175,7 @@ fn log(settings: &Settings) -> Result<String, String> {
     let text = String::from_utf8_lossy(&ended.stdout).into_owned();
     match (ended.status.success(), text.is_empty()) {
         (true, false) => Ok(text),
-        (true, true) => Err(format!("the journal has nothing of {UNIT}")),
+        (true, true) => Err(format!("the journal has no entries for {UNIT}")),
         (false, _) => Err(String::from_utf8_lossy(&ended.stderr).trim().to_owned()),
     }
 }

@@ -66,7 +66,7 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
                 Ok(ExitCode::SUCCESS)
             }
             Err(fatal) => {
-                tracing::error!(error = %fatal, "stopping; the service manager must start another process");
+                tracing::error!(error = %fatal, "stopping; the service manager must restart the process");
                 Ok(ExitCode::from(FAILURE))
             }
         }
@@ -76,7 +76,7 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
     ended
 }
 
-/// Answers health requests and feeds the watchdog, whatever the main loop's thread does, until dropped.
+/// Answers health requests and feeds the watchdog until dropped, independently of the main loop's thread.
 struct HealthThread {
     _running: oneshot::Sender<()>,
 }
@@ -92,7 +92,7 @@ impl HealthThread {
                     _ = ended => {}
                 }
             });
-            // A manager that does not read must not delay the stop.
+            // A service manager that does not read must not delay the stop.
             runtime.shutdown_background();
         })?;
         Ok(Self { _running: running })
@@ -104,14 +104,14 @@ struct Health {
     status: watch::Receiver<Status>,
     clock: Clock,
     metrics: Metrics,
-    /// With what is waited for while the endpoint cannot be reached.
+    /// With the name that the status lists while the endpoint does not listen.
     endpoints: Vec<(String, Listening)>,
 }
 
 impl Source for Health {
     fn report(&self) -> StatusReport {
         let mut report = StatusReport::new(&self.status.borrow(), self.clock.now());
-        // systemd's status line shows it.
+        // Shown in systemd's status line.
         let missing = self.endpoints.iter().filter(|(_, listening)| !listening.get());
         report.waiting_for.extend(missing.map(|(what, _)| what.clone()));
         report
@@ -133,7 +133,7 @@ fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
     })
 }
 
-/// Sends what each SIGHUP and SIGUSR1 asks for from now on, and rings the bell for a reload.
+/// Sends a request for each SIGHUP and SIGUSR1 from now on, and rings the bell for a reload.
 fn requests(reloads: ReloadBell) -> std::io::Result<mpsc::Receiver<Request>> {
     let (mut hangup, mut user) = (signal(SignalKind::hangup())?, signal(SignalKind::user_defined1())?);
     let (sender, receiver) = mpsc::channel(2);

@@ -15,14 +15,14 @@ use jiff::{SignedDuration, Timestamp};
 use super::check::printable;
 use super::{ConfigOption, Exit, FAILURE, error_text, output, runtime};
 use crate::io::chain;
-use crate::io::status_client::{self, Place};
+use crate::io::status_client::{self, Endpoint};
 
-/// No agent answers at its socket.
+/// Exit code: no agent answers at its socket.
 pub(super) const NO_AGENT: u8 = 3;
 
-/// How often `--watch` and `--wait` ask.
+/// How often `--watch` and `--wait` poll.
 pub(super) const AGAIN: Duration = Duration::from_secs(2);
-/// Takes the cursor to the top left, and all below it away.
+/// Moves the cursor to the top left and clears the screen.
 const CLEAR: &str = "\x1b[H\x1b[2J";
 
 #[derive(Debug, Args)]
@@ -31,7 +31,7 @@ pub(super) struct Options {
     config: ConfigOption,
     /// Ask this agent: HOST:PORT of its health listener, or the path of its socket [default: the socket of the settings]
     #[arg(long, value_name = "ADDRESS")]
-    address: Option<Place>,
+    address: Option<Endpoint>,
     /// Print /status as JSON
     #[arg(long)]
     json: bool,
@@ -49,15 +49,15 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 }
 
 pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
-    let place = place(options);
+    let endpoint = endpoint(options);
     let runtime = runtime()?;
     if options.watch {
-        return runtime.block_on(watch(&place));
+        return runtime.block_on(watch(&endpoint));
     }
     let answer = runtime.block_on(async {
         let deadline = Instant::now() + options.wait.unwrap_or_default();
         loop {
-            let answer = status_client::ask(&place).await;
+            let answer = status_client::status(&endpoint).await;
             let is_ready = answer.as_ref().is_ok_and(|(_, report)| report.ready);
             let left = deadline.saturating_duration_since(Instant::now());
             if is_ready || left.is_zero() {
@@ -69,7 +69,7 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
     let (text, report) = match answer {
         Ok(answer) => answer,
         Err(error) => {
-            output::tell(&format!("emr-ecr-agent: {}", chain(&error)));
+            output::message(&format!("emr-ecr-agent: {}", chain(&error)));
             return Ok(ExitCode::from(NO_AGENT));
         }
     };
@@ -81,27 +81,27 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
     Ok(if report.ready { ExitCode::SUCCESS } else { ExitCode::from(FAILURE) })
 }
 
-/// The agent's own socket. With settings that cannot be used, that is the default: a running agent keeps the settings
-/// that it had.
-fn place(options: &Options) -> Place {
-    if let Some(place) = &options.address {
-        return place.clone();
+/// The agent to query. If the settings are invalid, its default socket: a running agent keeps the settings that it
+/// had.
+fn endpoint(options: &Options) -> Endpoint {
+    if let Some(endpoint) = &options.address {
+        return endpoint.clone();
     }
-    Place::Socket(socket(&options.config))
+    Endpoint::Socket(socket(&options.config))
 }
 
 pub(super) fn socket(config: &ConfigOption) -> PathBuf {
     let settings = config.file().read().unwrap_or_else(|error| {
-        output::tell(&format!("emr-ecr-agent: the settings cannot be used: {}", error_text(&error)));
+        output::message(&format!("emr-ecr-agent: the settings cannot be used: {}", error_text(&error)));
         Settings::default()
     });
     settings.health_socket
 }
 
-async fn watch(place: &Place) -> Result<ExitCode, Exit> {
+async fn watch(endpoint: &Endpoint) -> Result<ExitCode, Exit> {
     let clear = if std::io::stdout().is_terminal() { CLEAR } else { "" };
     loop {
-        let text = match status_client::ask(place).await {
+        let text = match status_client::status(endpoint).await {
             Ok((_, report)) => render(&report, &TimeZone::system()),
             Err(error) => format!("{}\n", chain(&error)),
         };
@@ -169,7 +169,7 @@ fn render(report: &StatusReport, zone: &TimeZone) -> String {
     }
     for finding in &report.findings {
         let (severity, code) = (finding.severity().as_str(), finding.code.name);
-        line(format!("finding   {severity} {code}: {}{}", finding.place(), finding.message));
+        line(format!("finding   {severity} {code}: {}{}", finding.location_prefix(), finding.message));
     }
     text
 }
@@ -186,7 +186,7 @@ fn expiry(at: Timestamp, report: &StatusReport, zone: &TimeZone) -> String {
     }
 }
 
-/// To the second, with the zone's abbreviation.
+/// Local time to the second, with the zone's abbreviation.
 pub(super) fn local_time(at: Timestamp, zone: &TimeZone) -> String {
     at.to_zoned(zone.clone()).strftime("%F %T %Z").to_string()
 }

@@ -16,7 +16,7 @@ use super::{ConfigOption, Exit, FAILURE, USAGE, output};
 use crate::io::log;
 use crate::wiring::node_inputs;
 
-/// As shells have it.
+/// The exit codes of shells.
 const NOT_EXECUTABLE: u8 = 126;
 const NOT_FOUND: u8 = 127;
 
@@ -42,8 +42,8 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
     let properties = submission.properties();
     let conflicts = command.conflicts(&properties);
     for (key, theirs, ours) in &conflicts {
-        output::tell(&format!(
-            "error: the command sets {key}={theirs}, and the options of submit ask for {ours}"
+        output::message(&format!(
+            "error: the command sets {key}={theirs}, but the options of submit require {ours}"
         ));
     }
     if !conflicts.is_empty() {
@@ -67,7 +67,7 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
     }
     let left_open = left_open(&report, is_node && !options.offline);
     if !left_open.is_empty() {
-        output::tell(&format!(
+        output::message(&format!(
             "error: cannot determine whether the containers would launch: {}",
             left_open.join("; ")
         ));
@@ -76,8 +76,8 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
     Ok(replaced_by(&words))
 }
 
-/// What the verdict depends on and nobody could tell. Where the node or the registry was left out, which is said, only
-/// what was asked and gave no answer counts.
+/// What the result depends on but is unknown. If the node or the registries were skipped, which is reported, only
+/// unanswered queries count.
 fn left_open(report: &Report, is_whole: bool) -> Vec<String> {
     let unanswered = [codes::CLIENT_CONFIG_UNKNOWN, codes::REGISTRY_UNREACHABLE];
     let findings = report.findings.iter().filter(|finding| unanswered.contains(&finding.code));
@@ -91,15 +91,15 @@ fn left_open(report: &Report, is_whole: bool) -> Vec<String> {
 }
 
 fn nothing_runs(code: u8) -> ExitCode {
-    output::tell("emr-ecr-agent: the command was not run");
+    output::message("emr-ecr-agent: the command was not run");
     ExitCode::from(code)
 }
 
-/// The command takes this process's place, so that its exit code and the signals it gets are its own. Returns only if
-/// it cannot be run.
+/// Replaces this process with the command, so that it has its own exit code and signals. Returns only if it cannot be
+/// run.
 fn replaced_by(words: &[String]) -> ExitCode {
     let Some((program, arguments)) = words.split_first() else { return nothing_runs(USAGE) };
     let error = Command::new(program).args(arguments).exec();
-    output::tell(&format!("emr-ecr-agent: cannot run {program}: {error}"));
+    output::message(&format!("emr-ecr-agent: cannot run {program}: {error}"));
     ExitCode::from(if error.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { NOT_EXECUTABLE })
 }

@@ -1,4 +1,4 @@
-//! `submit-args`: what makes a job run in Docker containers, checked before it is printed.
+//! `submit-args`: the options that make a job run in Docker containers, checked before they are printed.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -70,7 +70,7 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
     let report = job::check(&settings, &submission, files)?;
     job::warn(&report);
     if options.strict && report.failed() {
-        output::tell("emr-ecr-agent: nothing printed because the check found an error (--strict)");
+        output::message("emr-ecr-agent: nothing printed because the check found an error (--strict)");
         return Ok(ExitCode::from(FAILURE));
     }
     output::print(&submission.render(options.format.into(), &options.application))?;

@@ -18,7 +18,7 @@ use crate::io::chain;
 use crate::io::docker_cli::{DockerCli, DockerCliError};
 use crate::wiring::node_inputs;
 
-/// An image of Spark has more than a gigabyte.
+/// A Spark image is larger than a gigabyte.
 const PULL_DEADLINE: Duration = Duration::from_secs(15 * 60);
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -42,24 +42,24 @@ pub(super) struct Options {
 
 /// What `try --json` prints.
 #[derive(Debug, Default, Serialize)]
-struct Trial {
+struct TryReport {
     version: &'static str,
     image: String,
     /// Whether the image was pulled, if it had to be, and runs Java.
     ok: bool,
-    /// The file that the credentials are from.
+    /// The file with the credentials.
     client_config: String,
     /// Whether the image was on the node before, so that nothing was pulled.
     on_node: bool,
     pull_seconds: Option<f64>,
-    /// Unpacked.
+    /// Unpacked size.
     bytes: Option<u64>,
     architecture: Option<String>,
     /// The first line of `java -version`.
     java: Option<String>,
     /// What failed here.
     failures: Vec<String>,
-    /// Whether YARN would launch it, by this node's files; null if that cannot be told.
+    /// Whether YARN would launch it, according to this node's files; null if unknown.
     would_launch: Option<bool>,
     /// Why not.
     reasons: Vec<String>,
@@ -71,60 +71,59 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
     inputs.request.images = vec![options.image.clone().into_bytes()];
     let program = PathBuf::from(OsString::from_vec(docker_program(&inputs)));
     if !program.exists() {
-        output::tell(&format!(
+        output::message(&format!(
             "error: {} does not exist: no image can be tried on this machine",
             program.display()
         ));
         return Ok(ExitCode::from(USAGE));
     }
     let runtime = runtime()?;
-    let trial = runtime.block_on(async {
+    let mut report = runtime.block_on(async {
         let uri = options.client_config.as_deref();
         let read = online::client_config(uri, &settings, &mut inputs).await;
         let name = inputs.client_config.as_ref().map(|config| config.file.path.clone());
-        let mut trial = Trial {
+        let mut report = TryReport {
             version: env!("CARGO_PKG_VERSION"),
             image: options.image.clone(),
             client_config: name.unwrap_or_default(),
-            ..Trial::default()
+            ..TryReport::default()
         };
         match credentials(read.as_deref()) {
             Ok(credentials) => {
-                if let Err(error) = attempt(&mut trial, &program, &credentials, options).await {
-                    trial.failures.push(chain(&error));
+                if let Err(error) = attempt(&mut report, &program, &credentials, options).await {
+                    report.failures.push(chain(&error));
                 }
             }
-            Err(why) => trial.failures.push(format!("{}: {why}", trial.client_config)),
+            Err(why) => report.failures.push(format!("{}: {why}", report.client_config)),
         }
-        trial.ok = trial.failures.is_empty();
-        trial
+        report.ok = report.failures.is_empty();
+        report
     });
     runtime.shutdown_background();
-    let mut trial = trial;
     if let Some(checked) = check::run(&inputs).images.first() {
-        trial.would_launch = checked.would_launch;
-        trial.reasons = checked.reasons.clone();
+        report.would_launch = checked.would_launch;
+        report.reasons = checked.reasons.clone();
     }
     if options.json {
-        output::print_json(&trial)?;
+        output::print_json(&report)?;
     } else {
-        output::print(&trial.text())?;
+        output::print(&report.text())?;
     }
-    Ok(if trial.ok && trial.would_launch != Some(false) {
+    Ok(if report.ok && report.would_launch != Some(false) {
         ExitCode::SUCCESS
     } else {
         ExitCode::from(FAILURE)
     })
 }
 
-/// As YARN reads them from the file.
+/// Parses the file's credentials like YARN.
 fn credentials(read: Option<&[u8]>) -> Result<Credentials, String> {
     let bytes = read.ok_or("cannot be read: `emr-ecr-agent check` shows why")?;
     client_config::read(bytes).map_err(|error| chain(&error))
 }
 
 async fn attempt(
-    trial: &mut Trial,
+    report: &mut TryReport,
     program: &Path,
     credentials: &Credentials,
     options: &Options,
@@ -132,33 +131,33 @@ async fn attempt(
     let auths = credentials.iter().map(|(name, auth)| (name.as_str(), auth.expose()));
     let docker = DockerCli::new(program.to_owned(), &std::env::temp_dir(), auths)?;
     let image = options.image.as_str();
-    trial.on_node = docker.image(image, DEADLINE).await?.is_some();
-    if !trial.on_node {
-        trial.pull_seconds = Some(docker.pull(image, PULL_DEADLINE).await?.as_secs_f64());
+    report.on_node = docker.image(image, DEADLINE).await?.is_some();
+    if !report.on_node {
+        report.pull_seconds = Some(docker.pull(image, PULL_DEADLINE).await?.as_secs_f64());
     }
-    let tried = try_java(trial, &docker, image).await;
-    if !trial.on_node && !options.keep {
+    let tried = try_java(report, &docker, image).await;
+    if !report.on_node && !options.keep {
         docker.remove_image(image, DEADLINE).await?;
     }
     tried
 }
 
-async fn try_java(trial: &mut Trial, docker: &DockerCli, image: &str) -> Result<(), DockerCliError> {
+async fn try_java(report: &mut TryReport, docker: &DockerCli, image: &str) -> Result<(), DockerCliError> {
     if let Some(known) = docker.image(image, DEADLINE).await? {
         let own = docker_architecture(std::env::consts::ARCH);
         if known.architecture != own {
-            trial.failures.push(format!("the image is for {}, this node has {own}", known.architecture));
+            report.failures.push(format!("the image is for {}, this node has {own}", known.architecture));
         }
-        trial.bytes = Some(known.size);
-        trial.architecture = Some(known.architecture);
+        report.bytes = Some(known.size);
+        report.architecture = Some(known.architecture);
     }
     let container = format!("emr-ecr-agent-try-{}", std::process::id());
     let printed = docker.run_in(image, &container, &["java", "-version"], DEADLINE).await?;
-    trial.java = printed.lines().find(|line| line.contains("version")).map(|line| line.trim().to_owned());
+    report.java = printed.lines().find(|line| line.contains("version")).map(|line| line.trim().to_owned());
     Ok(())
 }
 
-impl Trial {
+impl TryReport {
     fn text(&self) -> String {
         let mut lines =
             vec![format!("image         {}", self.image), format!("credentials   {}", self.client_config)];

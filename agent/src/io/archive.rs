@@ -1,4 +1,4 @@
-//! A compressed archive for one user, made by tar, which every node has.
+//! A compressed archive for one user, created with tar, which every node has.
 
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
@@ -31,7 +31,7 @@ pub(crate) struct Archive {
 }
 
 impl Archive {
-    /// All its files will be in a directory of this name.
+    /// Creates an archive whose files are all in a directory of this name.
     pub(crate) fn new(name: &str) -> Result<Self, ArchiveError> {
         let temporary = |source| ArchiveError::Temporary { source };
         let root = tempfile::Builder::new().prefix("emr-ecr-agent-report-").tempdir().map_err(temporary)?;
@@ -47,7 +47,7 @@ impl Archive {
         written.map_err(|source| ArchiveError::Temporary { source })
     }
 
-    /// Puts the archive at `path`, whole or not at all.
+    /// Writes the archive to `path` atomically.
     pub(crate) fn write(&self, path: &Path) -> Result<(), ArchiveError> {
         let failed = |source| ArchiveError::Write { path: path.to_owned(), source };
         let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());

@@ -1,4 +1,4 @@
-//! Calls that block: to files, whose disk may hang, and to the name service. They run off the main loop's thread and
+//! Blocking calls: to files, whose disk may hang, and to the name service. They run off the main loop's thread and
 //! within a deadline.
 
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use tokio::sync::{Semaphore, oneshot};
 use crate::io::chain;
 
 /// Runs blocking calls one at a time. A call that misses its deadline cannot be interrupted: until it returns, all
-/// further ones fail at once, so that a disk that hangs costs one thread.
+/// others fail immediately, so that a hanging disk costs one thread.
 #[derive(Debug, Clone)]
 pub(crate) struct BlockingCalls {
     deadline: Duration,
@@ -33,7 +33,7 @@ impl BlockingCalls {
         Self { deadline, idle: Arc::new(Semaphore::new(1)) }
     }
 
-    /// For the calls from now on.
+    /// Sets the deadline of later calls.
     pub(crate) fn set_deadline(&mut self, deadline: Duration) {
         self.deadline = deadline;
     }
@@ -44,14 +44,14 @@ impl BlockingCalls {
     ) -> Result<T, BlockingError> {
         let idle = Arc::clone(&self.idle).try_acquire_owned().map_err(|_| BlockingError::Busy)?;
         let (sender, result) = oneshot::channel();
-        // Boxed, so that the program has the machinery of a task only once.
+        // Boxed, so that the task code is compiled only once.
         let body: Box<dyn FnOnce() + Send> = Box::new(move || {
-            // Idle again before the caller knows, even after a panic: it may have another call at once.
+            // Idle before the caller gets its result, even after a panic: it may call again immediately.
             let sender = sender;
             let idle = idle;
             let result = call();
             drop(idle);
-            // Nobody may wait for it any more.
+            // The caller may have stopped waiting.
             let _ = sender.send(result);
         });
         tokio::task::spawn_blocking(body);
@@ -64,7 +64,7 @@ impl BlockingCalls {
 }
 
 impl BlockingError {
-    /// As status has it, for a call to `what`.
+    /// The problem that the status shows for a call to `what`.
     pub(crate) fn problem(&self, what: &str) -> Problem {
         let message = format!("{what}: {}", chain(self));
         match self {

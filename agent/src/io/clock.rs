@@ -21,9 +21,9 @@ impl Clock {
         Moment { wall: Timestamp::now(), uptime: self.started.elapsed() }
     }
 
-    /// Time since the machine started, sleep included.
+    /// Time since boot, including sleep.
     pub fn since_boot() -> Duration {
-        // No kernel that the agent runs on lacks this clock.
+        // Every kernel that the agent runs on has this clock.
         ClockId::CLOCK_BOOTTIME.now().map_or(Duration::ZERO, Duration::from)
     }
 }

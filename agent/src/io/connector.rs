@@ -1,5 +1,5 @@
-//! HTTP requests to AWS and to registries: through the proxy of the environment, but never to this machine or its
-//! metadata; over TLS, but for those two; and with responses that end. And to the cluster's own servers.
+//! HTTP connectors. For AWS and registries: through the environment's proxy and over TLS, except to this machine and
+//! its metadata service, and with a limit on responses. Also for the cluster's own servers.
 
 use std::fmt;
 
@@ -14,10 +14,10 @@ use domain::registry::is_near;
 use http_body_util::Limited;
 use url::Url;
 
-/// Larger responses are none of AWS's or a registry's API.
+/// No AWS or registry API returns larger responses.
 const LARGEST: usize = 4 << 20;
 
-/// One connector for each way.
+/// Connectors with and without the proxy.
 pub(crate) struct Connectors {
     direct: Connector,
     proxied: Connector,
@@ -42,7 +42,7 @@ impl Connectors {
     }
 }
 
-/// For the cluster's own servers, whose configuration decides about TLS: never through a proxy.
+/// For the cluster's own servers, whose configuration decides about TLS. Never uses a proxy.
 pub(crate) fn within_cluster() -> Connector {
     with_tls(Connector::builder().proxy_config(ProxyConfig::disabled()))
 }

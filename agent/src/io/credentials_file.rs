@@ -1,5 +1,5 @@
-//! The file of static credentials: opened once, and checked by what was opened, so that nobody but root
-//! and the agent's own user can have written or read it. It is never written.
+//! The static credentials file. Its owner and mode are checked on the opened file, so that only root and the agent's
+//! own user can have written or read it. The agent never writes it.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use crate::io::disk::{self, DiskError};
 
-/// Larger files are no lists of registries.
+/// Larger files are not lists of registries.
 const LARGEST: u64 = 1 << 20;
 
 /// Why the file is not used.
@@ -29,7 +29,7 @@ pub(crate) enum CredentialsFileError {
     Content { path: PathBuf, source: BadCredentials },
 }
 
-/// Reads the file if it is one that only root and this process's user can write and read.
+/// Reads the file if only root and this process's user can write and read it.
 pub(crate) fn read(path: &Path) -> Result<StaticCredentials, CredentialsFileError> {
     let own = || path.to_owned();
     let file = disk::open(path)?.ok_or_else(|| CredentialsFileError::Missing { path: own() })?;

@@ -1,11 +1,11 @@
-//! A node's own files: a Docker config is read and replaced so that no reader ever sees half of it,
-//! nor, for a moment, a mode or owner other than the set ones.
+//! The node's own files. A Docker config is read and replaced so that no reader ever sees half of it, or a mode or
+//! owner other than the configured ones.
 
 mod guarded;
 
 use std::fs::{self, File, OpenOptions};
 use std::future::Future;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read, Write as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -28,11 +28,11 @@ use crate::sink::{
     Intent, Planner, ReconcileError, Reconciled, Replacement, Sink, Store, StoreError, converge,
 };
 
-/// Larger files are no Docker configs or container-executor.cfg.
+/// Larger files are neither Docker configs nor container-executor.cfg.
 pub(crate) const LARGEST: u64 = 16 << 20;
-/// As many as the kernel follows.
+/// The kernel's limit on symbolic links.
 const MOST_LINKS: usize = 40;
-/// A temporary file of this age is not being written any more.
+/// Age at which a temporary file counts as abandoned.
 const ABANDONED_AFTER: Duration = Duration::from_secs(60);
 
 /// A local Docker config file.
@@ -42,7 +42,7 @@ pub(crate) struct LocalSink {
     calls: BlockingCalls,
 }
 
-/// What went wrong with a local file.
+/// An error with a local file.
 #[derive(Debug, Error)]
 pub enum DiskError {
     #[error("cannot {operation} {}", path.display())]
@@ -53,7 +53,7 @@ pub enum DiskError {
     TooLarge { path: PathBuf, limit: u64 },
     #[error("{} goes through more than {MOST_LINKS} symbolic links", path.display())]
     LinkLoop { path: PathBuf },
-    #[error("{} leads through {}, which other users can write: nothing is written there", path.display(), directory.display())]
+    #[error("{} leads through {}, which other users can write: refusing to write there", path.display(), directory.display())]
     Unguarded { path: PathBuf, directory: PathBuf },
     #[error("directory {} does not exist", path.display())]
     NoDirectory { path: PathBuf },
@@ -61,7 +61,7 @@ pub enum DiskError {
     NoAccount { what: &'static str, name: String },
 }
 
-/// A regular file, opened once, so that whatever is checked and read is the same file.
+/// A regular file, opened once, so that checks and reads apply to the same file.
 pub(crate) struct RegularFile {
     path: PathBuf,
     file: File,
@@ -70,7 +70,7 @@ pub(crate) struct RegularFile {
 
 /// Opens a regular file; `None` if there is none.
 pub(crate) fn open(path: &Path) -> Result<Option<RegularFile>, DiskError> {
-    // Without O_NONBLOCK a FIFO under this name would block the reader for ever.
+    // Without O_NONBLOCK, opening a FIFO of this name would block forever.
     let options = OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).to_owned();
     let file = match options.open(path) {
         Ok(file) => file,
@@ -90,21 +90,26 @@ pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>, DiskError> {
     open(path)?.map(|file| file.read(LARGEST)).transpose()
 }
 
+/// Reads `source` to its end; `None` if it has more than `limit` bytes.
+pub(crate) fn read_up_to(limit: u64, source: impl Read) -> io::Result<Option<Vec<u8>>> {
+    let mut bytes = Vec::new();
+    source.take(limit + 1).read_to_end(&mut bytes)?;
+    Ok((bytes.len() as u64 <= limit).then_some(bytes))
+}
+
 impl RegularFile {
-    /// As it was when it was opened.
+    /// The metadata at the time of opening.
     pub(crate) fn metadata(&self) -> &fs::Metadata {
         &self.metadata
     }
 
-    /// The whole content, if it has at most `limit` bytes.
+    /// Reads the whole content; fails if it exceeds `limit` bytes.
     pub(crate) fn read(self, limit: u64) -> Result<Vec<u8>, DiskError> {
-        let mut bytes = Vec::new();
-        let read = self.file.take(limit + 1).read_to_end(&mut bytes);
-        read.map_err(|source| failed("read", &self.path, source))?;
-        if bytes.len() as u64 > limit {
-            return Err(DiskError::TooLarge { path: self.path, limit });
+        match read_up_to(limit, self.file) {
+            Ok(Some(bytes)) => Ok(bytes),
+            Ok(None) => Err(DiskError::TooLarge { path: self.path, limit }),
+            Err(source) => Err(failed("read", &self.path, source)),
         }
-        Ok(bytes)
     }
 }
 
@@ -150,8 +155,8 @@ impl StoreError for DiskError {
     }
 }
 
-/// A Docker config file with its links followed, which only root and the agent's user can change, and its owner looked
-/// up.
+/// A Docker config file with its links resolved, which only root and the agent's user can change, and the ids of its
+/// configured owner.
 struct LocalFile {
     path: PathBuf,
     directory: PathBuf,
@@ -161,7 +166,7 @@ struct LocalFile {
     observed: Option<Stamp>,
 }
 
-/// What changes whenever a file is replaced or written.
+/// Metadata that changes whenever a file is replaced or written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stamp {
     inode: u64,
@@ -184,7 +189,7 @@ impl LocalFile {
         Ok(Self { path, directory, mode: settings.mode, uid, gid, observed: None })
     }
 
-    /// Temporary files lie in the same directory under names that nothing else uses.
+    /// Prefix of temporary files in the same directory; nothing else uses it.
     fn temporary_prefix(&self) -> String {
         format!(".{}.emr-ecr-agent-", self.path.file_name().unwrap_or_default().to_string_lossy())
     }
@@ -196,9 +201,9 @@ impl LocalFile {
             .map_err(|source| failed("set the mode of", &self.path, source))
     }
 
-    /// Creates the directory of the file, but not its parents: a missing parent means that the node is not ready.
+    /// Creates the file's directory, but not its parents: a missing parent means that the node is not ready.
     fn ensure_directory(&self) -> Result<(), DiskError> {
-        // It stays ours: its owner could replace the file by a link. Another owner of the file has to pass.
+        // It stays ours, since its owner could replace the file with a link. Another file owner must traverse it.
         let is_for_others = self.uid.is_some_and(|uid| uid != nix::unistd::geteuid());
         match fs::DirBuilder::new().mode(if is_for_others { 0o711 } else { 0o700 }).create(&self.directory) {
             Ok(()) => Ok(()),
@@ -211,7 +216,7 @@ impl LocalFile {
         }
     }
 
-    /// Removes what a killed writer left.
+    /// Removes temporary files that a killed writer left.
     fn sweep(&self) {
         let prefix = self.temporary_prefix();
         let now = SystemTime::now();
@@ -252,7 +257,7 @@ impl Store for LocalFile {
             let path = path.to_owned();
             move |source| failed(operation, &path, source)
         };
-        // Removed when dropped, so that a failure or a stop leaves nothing behind.
+        // Removed on drop, so that a failure or a stop leaves nothing behind.
         let mut temporary = tempfile::Builder::new()
             .prefix(&self.temporary_prefix())
             .permissions(fs::Permissions::from_mode(0o600))
@@ -261,7 +266,7 @@ impl Store for LocalFile {
         self.set_mode_and_owner(temporary.as_file())?;
         temporary.write_all(document.bytes()).map_err(wrap("write a temporary file for", &self.path))?;
         temporary.as_file().sync_all().map_err(wrap("sync a temporary file for", &self.path))?;
-        // `docker login` replaces the file as well; what it wrote meanwhile is merged, not lost.
+        // `docker login` may have replaced the file meanwhile; its changes are merged, not lost.
         let found = fs::metadata(&self.path).ok().map(|metadata| Stamp::of(&metadata));
         if found != self.observed {
             return Ok(Replacement::Overtaken);

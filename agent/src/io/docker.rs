@@ -1,5 +1,5 @@
-//! The node's Docker engine: whether it answers, which of the images and networks in question it has, and how it is set
-//! up.
+//! The node's Docker engine: whether it answers, which of the given images and networks it has, and how it is
+//! configured.
 
 use std::io;
 use std::path::Path;
@@ -15,14 +15,14 @@ use tokio::net::UnixStream;
 use crate::io::chain;
 use crate::io::http_client::{BoxError, HttpClient};
 
-/// Where docker, which container-executor starts without an environment, looks for its engine.
+/// docker's default socket: container-executor starts it without an environment.
 const SOCKET: &str = "/var/run/docker.sock";
-/// Longest that all requests may take; a pull under way does not delay them.
+/// Deadline for all requests together; a pull under way does not delay them.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// No description of a container, image or network, or of the engine, is longer.
+/// No description of a container, image, network or the engine is larger.
 const LARGEST: usize = 4 << 20;
-/// Longest that its own description may take.
+/// Deadline for the engine's own description.
 const INFO_DEADLINE: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Error)]
@@ -38,7 +38,7 @@ enum DockerError {
 }
 
 /// Lists containers, and looks up these images and networks.
-pub(crate) async fn ask(images: &[Vec<u8>], networks: &[String]) -> DockerEngine {
+pub(crate) async fn inspect(images: &[Vec<u8>], networks: &[String]) -> DockerEngine {
     let mut engine = DockerEngine::default();
     let looked_up = tokio::time::timeout(DEADLINE, look_up(images, networks, &mut engine)).await;
     if let Err(error) = looked_up.map_err(|_| DockerError::Timeout).flatten() {
@@ -58,7 +58,7 @@ async fn look_up(
     let mut client = connected.map_err(|source| DockerError::Response { path: SOCKET.to_owned(), source })?;
     exists(&mut client, "/containers/json?limit=1").await?;
     for image in images {
-        // What else is in a name YARN or Docker refuses.
+        // YARN or Docker refuses names with other characters.
         let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-/:".contains(byte);
         if let Some(name) =
             std::str::from_utf8(image).ok().filter(|name| name.bytes().all(|byte| plain(&byte)))
@@ -74,7 +74,7 @@ async fn look_up(
         let known = exists(&mut client, &format!("/networks/{network}")).await?;
         engine.networks.insert(network.clone(), known);
     }
-    // How it is set up is no condition of its answering.
+    // The configuration is optional: an engine without it still counts as answering.
     if let Ok(Some(info)) = tokio::time::timeout(INFO_DEADLINE, info(&mut client)).await {
         engine.version = info.server_version;
         engine.live_restore = info.live_restore_enabled;
@@ -87,7 +87,7 @@ async fn look_up(
     Ok(())
 }
 
-/// Part of what `docker info` tells.
+/// Part of the output of `docker info`.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 struct Info {
@@ -102,7 +102,7 @@ async fn info(client: &mut HttpClient) -> Option<Info> {
     serde_json::from_slice(&body).ok()
 }
 
-/// What root may still write there; `None` if the file system does not tell.
+/// What root can still write there; `None` if the file system does not report it.
 pub(crate) async fn free_space(path: String) -> Option<DataRoot> {
     let asked = tokio::task::spawn_blocking(move || {
         let found = statvfs(Path::new(&path)).ok()?;
@@ -112,7 +112,7 @@ pub(crate) async fn free_space(path: String) -> Option<DataRoot> {
     asked.await.ok().flatten()
 }
 
-/// Whether the engine has what the path names.
+/// Whether the engine has the object at this path of its API.
 async fn exists(client: &mut HttpClient, path: &str) -> Result<bool, DockerError> {
     let (status, _) = client
         .get(path, LARGEST)

@@ -1,4 +1,4 @@
-//! The docker command, as container-executor runs it: with a directory for its config, and no environment.
+//! The docker command, as container-executor runs it: with its own config directory and no environment.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -15,7 +15,7 @@ use thiserror::Error;
 use tokio::process::Command;
 use zeroize::Zeroizing;
 
-/// How much of what docker printed is kept.
+/// Limit on the output kept, in bytes per stream.
 const MOST_OUTPUT: usize = 64 << 10;
 
 #[derive(Debug, Error)]
@@ -24,7 +24,7 @@ pub(crate) enum DockerCliError {
     Start { program: PathBuf, source: io::Error },
     #[error("docker {operation} did not end within {deadline:?}")]
     Timeout { operation: &'static str, deadline: Duration },
-    /// With docker's own words.
+    /// With docker's own message.
     #[error("docker {operation} failed: {text}")]
     Failed { operation: &'static str, text: String },
     #[error("cannot write a Docker config for one command in {}", directory.display())]
@@ -33,17 +33,17 @@ pub(crate) enum DockerCliError {
     Inspect { image: String, source: serde_json::Error },
 }
 
-/// How its directories begin.
+/// Prefix of the config directories.
 const PREFIX: &str = "emr-ecr-agent-docker-";
 
-/// The docker command with a config directory of its own, which root alone can read, and which goes with it.
+/// The docker command with its own config directory, which only its owner can read and which is removed on drop.
 #[derive(Debug)]
 pub(crate) struct DockerCli {
     program: PathBuf,
     config: TempDir,
 }
 
-/// What Docker knows of an image.
+/// Docker's description of an image.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct Image {
@@ -58,7 +58,7 @@ pub(crate) struct Image {
     pub repo_digests: Vec<String>,
 }
 
-/// Removes what a killed process left in `directory`.
+/// Removes config directories that a killed process left in `directory`.
 pub(crate) fn sweep(directory: &Path) {
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         if entry.file_name().to_string_lossy().starts_with(PREFIX) {
@@ -68,7 +68,7 @@ pub(crate) fn sweep(directory: &Path) {
 }
 
 impl DockerCli {
-    /// With these values of `auth` by name, as YARN writes them, in a file below `directory`.
+    /// Writes these values of `auth` by name, as YARN does, to a file below `directory`.
     pub(crate) fn new<'a>(
         program: PathBuf,
         directory: &Path,
@@ -108,7 +108,7 @@ impl DockerCli {
         read.map(Some).map_err(|source| DockerCliError::Inspect { image: image.to_owned(), source })
     }
 
-    /// Runs a command in a container without a network, which is gone afterwards; returns what it printed.
+    /// Runs a command in a temporary container without a network; returns its output.
     pub(crate) async fn run_in(
         &self,
         image: &str,
@@ -128,7 +128,7 @@ impl DockerCli {
         ran
     }
 
-    /// Gives the image another name.
+    /// Adds a name to the image.
     pub(crate) async fn tag(
         &self,
         image: &str,
@@ -152,7 +152,7 @@ impl DockerCli {
         self.run("rmi", ["--", image], deadline).await.map(drop)
     }
 
-    /// Returns what it printed, on standard error, too: Java names its version there.
+    /// Returns standard output, then standard error, where Java prints its version.
     async fn run(
         &self,
         operation: &'static str,

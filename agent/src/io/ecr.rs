@@ -44,10 +44,10 @@ impl Ecr {
         Self { deadline }
     }
 
-    /// Requests a token of `scope`.
+    /// Requests a token for `scope`.
     pub async fn fetch(&self, scope: &TokenScope) -> TokenAnswer {
         let clock = DateReader::default();
-        let asking = tokio::time::timeout(self.deadline, ask(scope, self.deadline, clock.clone()));
+        let asking = tokio::time::timeout(self.deadline, request(scope, self.deadline, clock.clone()));
         let answer = match asking.await {
             Ok(answer) => answer,
             Err(_) => Err(EcrError::Timeout { scope: Box::new(scope.clone()), deadline: self.deadline }),
@@ -64,8 +64,8 @@ impl Ecr {
         TokenAnswer { token, clock_skew }
     }
 
-    /// Who would request a token of `scope` now, by this machine alone: it calls no service, and returns `None` if
-    /// that is not enough.
+    /// The principal that would request a token for `scope` now. Calls no service; `None` if this machine alone
+    /// cannot determine it.
     pub async fn principal(&self, scope: &TokenScope) -> Option<Principal> {
         let look_up = async { Session::open(scope, self.deadline).await.principal(scope).await };
         tokio::time::timeout(self.deadline, look_up).await.ok().flatten()
@@ -79,19 +79,19 @@ struct Answer {
     origin: Origin,
 }
 
-async fn ask(scope: &TokenScope, deadline: Duration, clock: DateReader) -> Result<Answer, EcrError> {
-    // One per request: requests are hours apart, so a changed profile or certificate store takes effect, and no
-    // connection, certificate or credential is held in between.
+async fn request(scope: &TokenScope, deadline: Duration, clock: DateReader) -> Result<Answer, EcrError> {
+    // One session per request: requests are hours apart, so a changed profile or certificate store takes effect, and
+    // no connection, certificate or credential is kept in between.
     let session = Session::open(scope, deadline).await;
     let (credentials, origin) = session.credentials(scope, &clock).await?;
     let (authorization_token, expires_at) = match scope.service {
-        Service::Private => ask_private(scope, &session, credentials, clock).await?,
-        Service::Public => ask_public(scope, &session, credentials, clock).await?,
+        Service::Private => request_private(scope, &session, credentials, clock).await?,
+        Service::Public => request_public(scope, &session, credentials, clock).await?,
     };
     Ok(Answer { authorization_token, expires_at, origin })
 }
 
-async fn ask_private(
+async fn request_private(
     scope: &TokenScope,
     session: &Session,
     credentials: Credentials,
@@ -110,7 +110,7 @@ async fn ask_private(
     data.map(|data| (data.authorization_token, data.expires_at)).ok_or_else(|| absent(scope))
 }
 
-async fn ask_public(
+async fn request_public(
     scope: &TokenScope,
     session: &Session,
     credentials: Credentials,

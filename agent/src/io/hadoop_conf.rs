@@ -10,7 +10,7 @@ use thiserror::Error;
 use crate::io::chain;
 use crate::io::disk::{self, DiskError};
 
-/// What Hadoop's clients read, in this order.
+/// The files that Hadoop's clients read, in this order.
 const CLIENT_FILES: [&str; 2] = ["core-site.xml", "hdfs-site.xml"];
 
 #[derive(Debug, Error)]
@@ -24,7 +24,7 @@ pub enum ConfError {
 }
 
 impl ConfError {
-    /// What has to appear first.
+    /// What must appear first.
     pub fn waits_for(&self) -> Option<String> {
         match self {
             ConfError::Absent { path } => Some(path.display().to_string()),
@@ -33,8 +33,8 @@ impl ConfError {
     }
 }
 
-/// The properties of core-site.xml and hdfs-site.xml in `conf_dir`, as they are now, with variables
-/// expanded and whitespace at the ends of values removed.
+/// The current properties of core-site.xml and hdfs-site.xml in `conf_dir`, with variables expanded and values
+/// trimmed.
 pub(crate) fn client_properties(conf_dir: &Path) -> Result<BTreeMap<String, String>, ConfError> {
     let mut site = Site::new();
     for name in CLIENT_FILES {
@@ -46,7 +46,7 @@ pub(crate) fn client_properties(conf_dir: &Path) -> Result<BTreeMap<String, Stri
     Ok(values.into_iter().map(|(name, value)| (name, value.trim().to_owned())).collect())
 }
 
-/// Whether Hadoop's clients authenticate by Kerberos, as far as their configuration can be read.
+/// Whether Hadoop's clients authenticate with Kerberos; `false` if their configuration cannot be read.
 pub(crate) fn uses_kerberos(conf_dir: &Path) -> bool {
     client_properties(conf_dir).is_ok_and(|properties| is_kerberos(&properties))
 }
@@ -56,8 +56,7 @@ pub(crate) fn is_kerberos(properties: &BTreeMap<String, String>) -> bool {
     authentication.is_some_and(|how| how.eq_ignore_ascii_case("kerberos"))
 }
 
-/// A yarn-site.xml to be checked; variables of this process's environment are expanded only
-/// in a file of this node's own.
+/// Reads a yarn-site.xml for a check; expands variables of this process's environment only in this node's own file.
 pub(crate) fn yarn_site(path: &Path, of_this_node: bool) -> SiteFile {
     let name = path.display().to_string();
     let content = match disk::read(path) {
@@ -78,7 +77,7 @@ fn loaded(name: &str, bytes: &[u8], of_this_node: bool) -> SiteContent {
     SiteContent::Loaded { site, resolved }
 }
 
-/// Includes are files, named relative to the file that includes them.
+/// Includes are files, relative to the file that includes them.
 struct BesideTheFile;
 
 impl Includes for BesideTheFile {
@@ -88,7 +87,7 @@ impl Includes for BesideTheFile {
     }
 }
 
-/// `${env.NAME}` as this process sees it; of Java's own properties only the user's name.
+/// `${env.NAME}` in this process's environment; of Java's system properties only `user.name`.
 struct ThisProcess;
 
 impl Variables for ThisProcess {

@@ -1,4 +1,4 @@
-//! The published copy on HDFS, and the lock under which the nodes of a cluster renew it one at a time.
+//! The published copy on HDFS, and the refresh lock that lets one node at a time renew it.
 
 mod access;
 mod connection;
@@ -35,7 +35,7 @@ pub use error::HdfsError;
 use file::{PublishedFile, Remembered};
 use worker::Worker;
 
-/// A call; it tells whether it succeeded. Boxed, so that the program has the machinery around it only once.
+/// A call that returns whether it succeeded. Boxed, so that the code around it is compiled only once.
 type Call = Box<dyn FnOnce(Connection, PublishedSettings) -> Pin<Box<dyn Future<Output = bool>>> + Send>;
 
 /// The published copy.
@@ -73,7 +73,7 @@ impl PublishedSink {
         }
     }
 
-    /// What those of these nodes say of themselves that left a note.
+    /// Reads the notes that these nodes have left.
     pub(crate) async fn notes(&mut self, hosts: Vec<String>) -> Result<Vec<(String, Word)>, HdfsError> {
         notes::read(self, hosts).await
     }
@@ -100,7 +100,7 @@ impl PublishedSink {
                 Ok(reconciled)
             }
             Err(error) => {
-                // It may hold the only copy of what others have put there.
+                // It may be the only copy of other writers' entries.
                 self.remembered = before.map(Remembered::unreadable);
                 if matches!(&error, ReconcileError::Store(error) if error.may_pass()) {
                     self.unreadable_since.get_or_insert_with(Instant::now);
@@ -112,7 +112,7 @@ impl PublishedSink {
         }
     }
 
-    /// Runs `call` within the deadline, with the client of the call before if it still fits.
+    /// Runs `call` within the deadline, reusing the previous call's client if it still fits.
     async fn with_connection<T, E, F>(
         &mut self,
         call: impl FnOnce(Connection, PublishedSettings) -> F + Send + 'static,
@@ -133,11 +133,11 @@ impl PublishedSink {
             })
         });
         self.run_call(call).await?;
-        // It was sent before the call ended.
+        // Sent before the call ended.
         result.try_recv().expect("the result of a call that has ended")
     }
 
-    /// The part that all calls share.
+    /// The non-generic part of `with_connection`.
     async fn run_call(&mut self, call: Call) -> Result<(), HdfsError> {
         let (settings, conf_dir) = (self.settings.clone(), self.conf_dir.clone());
         let threads = self.worker.threads().clone();
@@ -153,7 +153,7 @@ impl PublishedSink {
                 Err(error) => return (Err(error), None),
             };
             let succeeded = call(session.connection(threads), settings).await;
-            // After a failure nobody knows what state the client's connections are in.
+            // After a failure, the state of the client's connections is unknown.
             (Ok(()), succeeded.then_some(session))
         });
         result.await.map_err(|source| {
@@ -212,7 +212,7 @@ impl SharedSink for PublishedSink {
     fn remove_note(&mut self) -> Pin<Box<dyn Future<Output = ()> + '_>> {
         Box::pin(async move {
             if let Err(error) = notes::remove(self).await {
-                detail!(error = %chain(&error), "this node's note stays");
+                detail!(error = %chain(&error), "cannot remove this node's note");
             }
         })
     }

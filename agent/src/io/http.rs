@@ -1,5 +1,5 @@
-//! The health endpoint: GET and HEAD, bounded in connections, header size and time. It serves the latest status;
-//! it starts nothing and changes nothing.
+//! The health endpoint: GET and HEAD, with limits on connections, header size and time. It serves the latest status
+//! and has no side effects.
 
 mod listen;
 
@@ -31,16 +31,16 @@ use listen::Listener;
 
 /// Connections served at once; more wait in the listener's queue.
 const MOST_CONNECTIONS: usize = 64;
-/// Longest that a client may take to send a request's head.
+/// Deadline for a client to send a request's head.
 const HEAD_DEADLINE: Duration = Duration::from_secs(5);
-/// Longest that a connection may last.
+/// Maximum lifetime of a connection.
 const CONNECTION_DEADLINE: Duration = Duration::from_secs(30);
 const LARGEST_HEAD: usize = 16 << 10;
 const MOST_HEADERS: usize = 64;
-/// Pause after a connection could not be accepted, so that a lack of descriptors is no busy loop.
+/// Pause after a failed accept, so that a lack of descriptors does not cause a busy loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
-/// Between two attempts to get the address.
+/// Pause between two attempts to bind.
 const BIND_PAUSE: Duration = Duration::from_secs(5);
 
 /// What the endpoint serves.
@@ -51,7 +51,7 @@ pub(crate) trait Source: Send + Sync {
     fn metrics(&self) -> String;
 }
 
-/// Whether the endpoint can be reached: somebody else may have taken its address, which must not end the agent.
+/// Whether the endpoint listens: another process may have taken its address, which must not end the agent.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Listening(Arc<AtomicBool>);
 
@@ -61,7 +61,7 @@ impl Listening {
     }
 }
 
-/// Listens there, as soon as that is possible, and serves until dropped.
+/// Listens as soon as that is possible, and serves until dropped.
 pub(crate) async fn serve(
     endpoint: Endpoint,
     hosts: KnownHosts,
@@ -132,7 +132,7 @@ async fn serve_connection(
     let _ = tokio::time::timeout(CONNECTION_DEADLINE, connection).await;
 }
 
-/// By the `Host` header, which every browser sends.
+/// Checks the `Host` header, which every browser sends.
 fn is_for_us(request: &Request<Incoming>, hosts: &KnownHosts, address: Option<IpAddr>) -> bool {
     let host = request.headers().get(HOST).map(|host| host.to_str().unwrap_or_default());
     host.is_none_or(|host| hosts.contain(host, address))
@@ -166,7 +166,7 @@ fn liveness(report: &StatusReport, wanted: &Checks) -> Response<Full<Bytes>> {
 fn checks(all: &[Check], wanted: &Checks) -> Response<Full<Bytes>> {
     let Some(checks) = wanted.select(all) else {
         let names: String = all.iter().map(|check| format!("{}\n", check.name)).collect();
-        return text(StatusCode::NOT_FOUND, format!("no such check; there are:\n{names}"));
+        return text(StatusCode::NOT_FOUND, format!("no such check; available checks:\n{names}"));
     };
     let ok = checks.iter().all(|check| check.ok);
     let code = if ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };

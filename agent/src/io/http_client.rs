@@ -1,4 +1,4 @@
-//! HTTP over a stream that is already connected: an agent's socket or listener, and Docker's socket.
+//! HTTP over a connected stream: an agent's socket or listener, and Docker's socket.
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty, Limited};
@@ -10,12 +10,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// A connection of any kind. Behind a pointer, so that the program has HTTP only once.
+/// A connection of any kind. Used as a trait object, so that the HTTP code is compiled only once.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
-/// One server, asked for one thing after another.
+/// Sends requests to one server, one after another.
 pub(crate) struct HttpClient {
     sender: SendRequest<Empty<Bytes>>,
     host: String,
@@ -24,12 +24,12 @@ pub(crate) struct HttpClient {
 impl HttpClient {
     pub(crate) async fn over(stream: Box<dyn Stream>, host: &str) -> Result<Self, BoxError> {
         let (sender, connection) = handshake(TokioIo::new(stream)).await?;
-        // It ends with the sender; its errors reach the requests.
+        // The task ends with the sender; requests report its errors.
         tokio::spawn(connection);
         Ok(Self { sender, host: host.to_owned() })
     }
 
-    /// The status and the body, which is an error beyond `limit` bytes.
+    /// Returns status and body; fails if the body exceeds `limit` bytes.
     pub(crate) async fn get(&mut self, path: &str, limit: usize) -> Result<(StatusCode, Bytes), BoxError> {
         let request = Request::get(path).header(HOST, &self.host).body(Empty::new())?;
         self.sender.ready().await?;

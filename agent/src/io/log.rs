@@ -1,5 +1,5 @@
-//! The log: to stderr and, if set, to a file rotated daily. Libraries never log below info: they print
-//! requests and handshakes there, credentials among them.
+//! The log: to stderr and, if configured, to a file rotated daily. Libraries never log below info, where they print
+//! requests and handshakes, including credentials.
 
 use std::env;
 use std::fmt;
@@ -21,8 +21,8 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::{LookupSpan, Registry};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-/// Logs an event that appears at level debug and below only. Release builds leave out tracing's own debug events, those
-/// of libraries among them, so this one has level info and a target that the filter knows.
+/// Logs an event that appears only at level debug and below. Release builds compile out tracing's debug events,
+/// including those of libraries, so this one has level info and a target that the filter knows.
 macro_rules! detail {
     ($($event:tt)+) => {
         tracing::info!(target: $crate::io::log::DETAIL, $($event)+)
@@ -32,14 +32,14 @@ pub(crate) use detail;
 
 pub(crate) const DETAIL: &str = concat!(env!("CARGO_CRATE_NAME"), "::detail");
 
-/// For commands whose output has the rest.
+/// For commands whose output includes everything else.
 pub(crate) const ERRORS_ALONE: LogSettings = LogSettings {
     level: LogLevel::Error,
     libraries: LibraryLogLevel::Error,
     format: LogFormat::Text,
     file: None,
 };
-/// Days of log files that are kept.
+/// Days of log files to keep.
 const KEPT_FILES: usize = 7;
 
 #[derive(Debug, Error)]
@@ -48,7 +48,7 @@ pub(crate) enum LogError {
     File { path: PathBuf, source: Box<dyn std::error::Error + Send + Sync> },
 }
 
-/// Starts the log for the whole process; a second start changes nothing.
+/// Starts the log for the whole process; a second start has no effect.
 pub(crate) fn start(settings: &LogSettings) -> Result<(), LogError> {
     let file = settings.file.as_deref().map(open).transpose()?;
     let journal = is_journal(env::var("JOURNAL_STREAM").ok().as_deref(), io::stderr());
@@ -69,7 +69,7 @@ fn targets(settings: &LogSettings) -> Targets {
         LibraryLogLevel::Warn => LevelFilter::WARN,
         LibraryLogLevel::Info => LevelFilter::INFO,
     };
-    // The SDK's warnings quote what providers of credentials said; the agent tells their kind itself.
+    // The SDK's warnings quote credential providers; the agent itself logs the kind of failure.
     let providers = ["aws_config", "aws_credential_types", "aws_runtime"];
     let providers = providers.map(|library| (library, LevelFilter::OFF));
     Targets::new()
@@ -79,7 +79,7 @@ fn targets(settings: &LogSettings) -> Targets {
         .with_target(DETAIL, detail_level(settings.level))
 }
 
-/// A panic's text may quote secrets: the log gets its location only.
+/// Logs only a panic's location, since its text may quote secrets.
 pub(crate) fn redact_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let location = panic.location().map_or_else(String::new, ToString::to_string);
@@ -87,7 +87,7 @@ pub(crate) fn redact_panics() {
     }));
 }
 
-/// The journal keeps the time of each line itself, and takes its priority from the prefix.
+/// The journal adds each line's time itself, and takes its priority from the prefix.
 fn layer<W>(format: LogFormat, writer: W, journal: bool) -> Box<dyn Layer<Registry> + Send + Sync>
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
@@ -101,14 +101,14 @@ where
     }
 }
 
-/// Whether systemd connected `stream` to the journal, by its variable `JOURNAL_STREAM`.
+/// Whether systemd connected `stream` to the journal, according to its variable `JOURNAL_STREAM`.
 fn is_journal(variable: Option<&str>, stream: impl AsFd) -> bool {
     let Some((device, inode)) = variable.and_then(|text| text.split_once(':')) else { return false };
     let (Ok(device), Ok(inode)) = (device.parse::<u64>(), inode.parse::<u64>()) else { return false };
     fstat(stream).is_ok_and(|stat| (stat.st_dev, stat.st_ino) == (device, inode))
 }
 
-/// Lines with the priority in front that sd-daemon(3) describes.
+/// Prefixes lines with the priority, as in sd-daemon(3).
 struct Prioritized<F>(F);
 
 impl<S, N, F> FormatEvent<S, N> for Prioritized<F>
@@ -128,7 +128,7 @@ where
     }
 }
 
-/// As syslog numbers them.
+/// syslog's number for `level`.
 fn priority(level: Level) -> u8 {
     match level {
         Level::ERROR => 3,
@@ -181,7 +181,7 @@ mod tests {
 
     use super::{is_journal, layer, targets};
 
-    /// What was logged.
+    /// The logged lines.
     #[derive(Clone, Default)]
     struct Lines(Arc<Mutex<Vec<u8>>>);
 

@@ -9,18 +9,19 @@ use domain::status::{CheckId, StatusReport};
 use jiff::Timestamp;
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{
-    Encoder as _, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry,
-    TextEncoder,
+    Encoder as _, Gauge, GaugeVec, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+    register_gauge_vec_with_registry, register_gauge_with_registry, register_histogram_vec_with_registry,
+    register_int_counter_vec_with_registry, register_int_gauge_with_registry,
 };
 
-/// Bounds in seconds for calls that take milliseconds on a good day and a deadline on a bad one.
+/// Histogram bounds in seconds, for calls that take milliseconds or, at worst, their whole deadline.
 const DURATIONS: [f64; 9] = [0.01, 0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
 /// All metrics of the process; clones share them.
 #[derive(Debug, Clone)]
 pub struct Metrics {
     registry: Registry,
-    /// The standard metrics of a process, which bear no prefix.
+    /// The standard process metrics, which have no prefix.
     process: Registry,
     token_refresh: IntCounterVec,
     token_refresh_duration: HistogramVec,
@@ -204,7 +205,7 @@ impl Metrics {
         self.reconcile_duration.with_label_values(&[sink.as_str()]).observe(took.as_secs_f64());
     }
 
-    /// Counters, and gauges by `report`, as Prometheus text.
+    /// Renders counters, and gauges from `report`, as Prometheus text.
     pub fn render(&self, report: &StatusReport) -> String {
         self.set(report);
         let mut families = self.registry.gather();
@@ -217,7 +218,7 @@ impl Metrics {
     }
 
     fn set(&self, report: &StatusReport) {
-        // Registries and sinks come and go with the settings: removed ones must not stay.
+        // Registries and sinks change with the settings, so drop removed ones.
         for gone in [
             &self.token_expiration,
             &self.token_next_refresh,
@@ -264,35 +265,27 @@ fn set_time(gauge: &GaugeVec, labels: &[&str], at: Option<Timestamp>) {
     }
 }
 
-/// Makes a metric and registers it.
+/// Creates and registers metrics.
 struct Registrar<'r>(&'r Registry);
 
 impl Registrar<'_> {
     fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
-        self.add(IntCounterVec::new(Opts::new(name, help), labels)?)
+        register_int_counter_vec_with_registry!(Opts::new(name, help), labels, self.0)
     }
 
     fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<GaugeVec, prometheus::Error> {
-        self.add(GaugeVec::new(Opts::new(name, help), labels)?)
+        register_gauge_vec_with_registry!(Opts::new(name, help), labels, self.0)
     }
 
     fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
-        self.add(IntGauge::new(name, help)?)
+        register_int_gauge_with_registry!(name, help, self.0)
     }
 
     fn real_gauge(&self, name: &str, help: &str) -> Result<Gauge, prometheus::Error> {
-        self.add(Gauge::new(name, help)?)
+        register_gauge_with_registry!(name, help, self.0)
     }
 
     fn durations(&self, name: &str, help: &str, label: &str) -> Result<HistogramVec, prometheus::Error> {
-        self.add(HistogramVec::new(HistogramOpts::new(name, help).buckets(DURATIONS.to_vec()), &[label])?)
-    }
-
-    fn add<C: prometheus::core::Collector + Clone + 'static>(
-        &self,
-        collector: C,
-    ) -> Result<C, prometheus::Error> {
-        self.0.register(Box::new(collector.clone()))?;
-        Ok(collector)
+        register_histogram_vec_with_registry!(name, help, &[label], DURATIONS.to_vec(), self.0)
     }
 }

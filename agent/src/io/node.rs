@@ -1,4 +1,4 @@
-//! Inputs of this node: its name, EMR's own files, owners and modes, accounts, the names of Hadoop's jars.
+//! Data about this node: its name, EMR's own files, owners and modes, accounts, the names of Hadoop's jars.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{CString, OsStr};
@@ -25,17 +25,17 @@ use crate::io::disk;
 const JARS: &str = "/usr/lib/hadoop";
 /// One of EMR's instance files.
 const EXTRA_DATA: &str = "extraInstanceData.json";
-/// What the NodeManager's own pulls read.
+/// The config that the NodeManager's own pulls read.
 const ROOT_DOCKER_CONFIG: &str = "/root/.docker/config.json";
 const CONTAINER_EXECUTOR_KEY: &str = "yarn.nodemanager.linux-container-executor.path";
 const CONTAINER_EXECUTOR: &str = "/usr/lib/hadoop-yarn/bin/container-executor";
 
-/// The node's host name, as it signs what it publishes.
+/// The node's host name, which signs what it publishes.
 pub fn name() -> String {
     gethostname().map_or_else(|_| "unknown".to_owned(), |name| name.to_string_lossy().into_owned())
 }
 
-/// A file to be checked.
+/// Reads a file for a check.
 pub fn text_file(path: &Path) -> TextFile {
     let content = match disk::read(path) {
         _ if path.is_dir() => Content::Directory,
@@ -46,7 +46,7 @@ pub fn text_file(path: &Path) -> TextFile {
     TextFile { path: path.display().to_string(), content }
 }
 
-/// A file that a user names, which may be a pipe; `-` is standard input.
+/// Reads a file named by the user, which may be a pipe; `-` is standard input.
 pub(crate) fn named_file(path: &Path) -> TextFile {
     let is_pipe = |metadata: &fs::Metadata| metadata.file_type().is_fifo();
     let source: Box<dyn Read> = if path == Path::new("-") {
@@ -59,17 +59,16 @@ pub(crate) fn named_file(path: &Path) -> TextFile {
     } else {
         return text_file(path);
     };
-    let mut bytes = Vec::new();
-    let content = match source.take(disk::LARGEST + 1).read_to_end(&mut bytes) {
-        Ok(_) if bytes.len() as u64 > disk::LARGEST => Content::Unreadable("it is too large".to_owned()),
-        Ok(_) => Content::Bytes(bytes),
+    let content = match disk::read_up_to(disk::LARGEST, source) {
+        Ok(Some(bytes)) => Content::Bytes(bytes),
+        Ok(None) => Content::Unreadable("it is too large".to_owned()),
         Err(error) => Content::Unreadable(error.to_string()),
     };
     let path = if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() };
     TextFile { path, content }
 }
 
-/// What is known of the node; `info_dir` is the directory of EMR's instance files.
+/// Collects what is known about the node; `info_dir` is the directory of EMR's instance files.
 pub(crate) fn inputs(executor_cfg: &Path, info_dir: &Path, yarn_site: &SiteFile) -> NodeInputs {
     let extra: ExtraInstanceData = json(&info_dir.join(EXTRA_DATA));
     let named = named_binary(yarn_site);
@@ -90,28 +89,28 @@ pub(crate) fn release(info_dir: &Path) -> Option<String> {
     json::<ExtraInstanceData>(&info_dir.join(EXTRA_DATA)).release_label
 }
 
-/// Which of Hadoop's rules this node goes by.
+/// The Hadoop version whose rules apply to this node.
 pub fn hadoop(release: Option<&str>) -> HadoopVersion {
     HadoopVersion::find(release, jars().iter().map(String::as_str))
 }
 
-/// The names of Hadoop's common jars, and of what else is there.
+/// The names of Hadoop's common jars and of the files next to them.
 pub(crate) fn jars() -> Vec<String> {
     let entries = fs::read_dir(JARS).into_iter().flatten().flatten();
     entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
 }
 
-/// This machine's file system, as whoever runs the check sees it, and its accounts.
+/// This machine's file system as the current user sees it, and its accounts.
 pub struct ThisMachine;
 
-/// The same, as far as the NodeManager's user gets; as root where there is none yet.
+/// The same as the NodeManager's user sees it, or as root while there is no such user.
 pub struct ForNodeManager;
 
 /// The NodeManager's user on EMR.
 const NM_USER: &str = "yarn";
 
 impl Paths for ThisMachine {
-    /// Relative paths lead nowhere: the NodeManager's working directory is not this one's.
+    /// `None` for relative paths: the NodeManager's working directory is a different one.
     fn realpath(&self, path: &[u8]) -> Option<Vec<u8>> {
         let path = Path::new(OsStr::from_bytes(path));
         let real = path.is_absolute().then(|| fs::canonicalize(path))?;
@@ -134,7 +133,7 @@ impl Machine for ThisMachine {
         Some(Account { uid: user.uid.as_raw(), gid: user.gid.as_raw() })
     }
 
-    /// What sudo would allow is not asked.
+    /// Ignores what sudo would allow.
     fn docker_access(&self, user: &[u8]) -> DockerAccess {
         let Some(account) = self.account(user) else { return DockerAccess::UnknownUser };
         let groups = groups(user, account);
@@ -204,14 +203,14 @@ fn may_enter(metadata: &fs::Metadata, uid: u32, groups: &[u32]) -> bool {
     uid == 0 || digit & 1 == 1
 }
 
-/// All groups of the user; its own at least.
+/// All groups of the user, at least its primary one.
 fn groups(user: &[u8], account: Account) -> Vec<u32> {
     let listed = CString::new(user).ok().and_then(|name| getgrouplist(&name, account.gid.into()).ok());
     listed
         .map_or_else(|| vec![account.gid], |groups| groups.into_iter().map(|group| group.as_raw()).collect())
 }
 
-/// Of the mount that holds the path, by the lines of a mountinfo; the last one that fits lies on top.
+/// The propagation of the path's mount, by the lines of a mountinfo; the last longest match is on top.
 fn propagation(mountinfo: &str, path: &Path) -> Option<Propagation> {
     let holding = mountinfo.lines().filter_map(|line| {
         let mut fields = line.split(' ');
@@ -231,7 +230,7 @@ fn propagation(mountinfo: &str, path: &Path) -> Option<Propagation> {
     })
 }
 
-/// Who may read a file of this machine.
+/// Who may read a local file.
 pub(crate) fn access(path: &Path) -> Option<Access> {
     let permissions = |path: &Path| {
         let metadata = fs::metadata(path).ok()?;
@@ -248,7 +247,7 @@ pub(crate) fn access(path: &Path) -> Option<Access> {
     Some(Access { file: permissions(path)?, is_directory: path.is_dir(), directories })
 }
 
-/// The registries that root's Docker config holds credentials for; `None` if it leaves them to a helper.
+/// The registries that root's Docker config has credentials for; `None` if it leaves them to a helper.
 fn root_registries() -> Option<BTreeSet<String>> {
     let config: DockerConfig = json(Path::new(ROOT_DOCKER_CONFIG));
     if config.creds_store.is_some() || !config.cred_helpers.is_empty() {
@@ -258,7 +257,7 @@ fn root_registries() -> Option<BTreeSet<String>> {
     Some(usable.map(|(name, _)| entry_host(&name).to_owned()).collect())
 }
 
-/// What a Docker config says beside its entries' secrets.
+/// A Docker config without its entries' secrets.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct DockerConfig {
@@ -270,11 +269,11 @@ struct DockerConfig {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Entry {
-    /// Only whether there is one.
+    /// Only its presence matters.
     auth: Option<IgnoredAny>,
 }
 
-/// The store and the helpers of a Docker config; none if it cannot be read.
+/// The store and the helpers of a Docker config; empty if it cannot be read.
 pub(crate) fn docker_config(path: &Path) -> NodeDockerConfig {
     let config: DockerConfig = json(path);
     NodeDockerConfig {
@@ -284,7 +283,7 @@ pub(crate) fn docker_config(path: &Path) -> NodeDockerConfig {
     }
 }
 
-/// The file with its links resolved, then each parent but the root.
+/// The file with its links resolved, then each parent except the root.
 fn chain(path: &Path) -> Vec<Owned> {
     let Ok(real) = fs::canonicalize(path) else { return Vec::new() };
     let owned = |path: &Path| {
@@ -295,7 +294,7 @@ fn chain(path: &Path) -> Vec<Owned> {
     real.ancestors().filter(|path| path.parent().is_some()).filter_map(owned).collect()
 }
 
-/// Where yarn-site.xml says that container-executor is.
+/// The path of container-executor according to yarn-site.xml.
 fn named_binary(yarn_site: &SiteFile) -> Option<&str> {
     match &yarn_site.content {
         SiteContent::Loaded { resolved, .. } => resolved.trimmed(CONTAINER_EXECUTOR_KEY),
@@ -308,8 +307,7 @@ fn binary(path: &Path) -> Option<Binary> {
     Some(Binary { uid: metadata.uid(), gid: metadata.gid(), mode: metadata.mode() & 0o7777 })
 }
 
-/// EMR's own files, as far as they are understood. They are not documented: what is missing or different counts as
-/// unknown.
+/// The known parts of EMR's own files. They are undocumented, so what is missing or different counts as unknown.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct ExtraInstanceData {

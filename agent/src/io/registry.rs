@@ -1,5 +1,5 @@
-//! A Docker registry: whether it accepts a credential, and whether an image can be pulled: its manifest, its
-//! architectures, and whether its configuration mentions Java. It downloads no layers and changes nothing.
+//! A Docker registry: whether it accepts a credential, and whether an image can be pulled, with its manifest, its
+//! architectures, and whether its configuration mentions Java. Downloads no layers and changes nothing.
 
 mod conversation;
 
@@ -16,14 +16,18 @@ use serde::Deserialize;
 use crate::io::chain;
 use conversation::{Conversation, ConversationError};
 
-/// Longest that all requests about one image may take.
+/// Deadline for all requests about one image.
 const DEADLINE: Duration = Duration::from_secs(15);
-/// Longest that the probe of one token may take.
+/// Deadline for the probe of one token.
 const PROBE_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Looks up the image with the credential of a Docker config, if there is one; `architecture` is this
 /// node's, as Docker names it.
-pub(crate) async fn ask(image: &ImageReference, auth: Option<&Secret>, architecture: &str) -> RegistryAnswer {
+pub(crate) async fn find_image(
+    image: &ImageReference,
+    auth: Option<&Secret>,
+    architecture: &str,
+) -> RegistryAnswer {
     use ConversationError::{Status, Token};
     let mut repository = Repository::of(image, auth);
     match tokio::time::timeout(DEADLINE, repository.facts(image, architecture)).await {
@@ -65,7 +69,7 @@ struct Repository {
     base: String,
 }
 
-/// A manifest of one image, or the list of those of several architectures.
+/// The manifest of one image, or the list of manifests for several architectures.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Manifest {
@@ -104,7 +108,7 @@ impl Repository {
         let platforms = manifest.manifests.iter().filter_map(|listed| listed.platform.as_ref());
         let mut architectures: Vec<String> =
             platforms.map(|platform| platform.architecture.clone()).collect();
-        // Attestations are listed beside the images, for an architecture of that name.
+        // Attestations are listed along with the images, with this architecture.
         architectures.retain(|architecture| architecture != "unknown");
         architectures.dedup();
         let own = manifest
@@ -132,14 +136,14 @@ impl Repository {
         let url = format!("{}/blobs/{digest}", self.base);
         let answer = self.conversation.get(&url).await?;
         match answer.header("location").filter(|_| (300..400).contains(&answer.status())) {
-            // The storage behind has its own signature in the URL, and must not see the credential.
+            // The storage behind the registry has its own signature in the URL, and must not see the credential.
             Some(storage) => self.conversation.get_from_storage(storage).await?.json().await,
             None => answer.json().await,
         }
     }
 }
 
-/// ECR answers 401 or 403, ECR Public 400.
+/// ECR rejects with 401 or 403, ECR Public with 400.
 fn is_rejection(status: u16) -> bool {
     matches!(status, 400 | 401 | 403)
 }

@@ -13,7 +13,7 @@ use thiserror::Error;
 use crate::io::{chain, connector};
 
 const DEADLINE: Duration = Duration::from_secs(15);
-/// A node takes about a kilobyte.
+/// Limit on a response, in which a node takes about a kilobyte.
 const LARGEST: usize = 64 << 20;
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
@@ -36,8 +36,8 @@ enum ResourceManagerError {
     Foreign { url: String, source: Option<serde_json::Error> },
 }
 
-/// The nodes by the first of these ResourceManagers that is active, with its URL; or why none is.
-pub(crate) async fn ask(urls: &[String]) -> Result<(String, Vec<YarnNode>), String> {
+/// The nodes according to the first active one of these ResourceManagers, with its URL; fails if none is active.
+pub(crate) async fn fetch_nodes(urls: &[String]) -> Result<(String, Vec<YarnNode>), String> {
     let connector = connector::within_cluster();
     let mut errors = Vec::new();
     for url in urls {
@@ -65,7 +65,7 @@ async fn get(connector: &Connector, base: &str) -> Result<Vec<YarnNode>, Resourc
     let challenge = response.headers().get("www-authenticate").unwrap_or_default();
     match status {
         200 => {}
-        // It points to the active one, which is asked anyway.
+        // It redirects to the active one, which is queried anyway.
         300..=399 => return Err(ResourceManagerError::Standby { url: url() }),
         401 if challenge.to_ascii_lowercase().starts_with("negotiate") => {
             return Err(ResourceManagerError::Spnego { url: url() });
@@ -89,9 +89,9 @@ mod tests {
     use hyper_util::rt::TokioIo;
     use tokio::net::TcpListener;
 
-    use super::ask;
+    use super::fetch_nodes;
 
-    /// Answers every request so until the test's runtime ends; returns its URL.
+    /// Gives every request this response until the test's runtime ends; returns its URL.
     async fn serve(status: u16, header: (&'static str, &'static str), body: &'static str) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("its address"));
@@ -122,9 +122,9 @@ mod tests {
         block_on(async {
             let standby = serve(307, ("location", "http://other/"), "This is standby RM.").await;
             let active = serve(200, PLAIN, NODES).await;
-            let (url, nodes) = ask(&[standby.clone(), active.clone()]).await.expect("nodes");
+            let (url, nodes) = fetch_nodes(&[standby.clone(), active.clone()]).await.expect("nodes");
             assert_eq!((url, nodes[0].host.as_str()), (active, "a"));
-            let why = ask(std::slice::from_ref(&standby)).await.expect_err("none is active");
+            let why = fetch_nodes(std::slice::from_ref(&standby)).await.expect_err("none is active");
             assert_eq!(why, format!("the ResourceManager at {standby} is on standby"));
         });
     }
@@ -132,7 +132,7 @@ mod tests {
     #[test]
     fn what_it_cannot_do_is_said() {
         block_on(async {
-            assert_eq!(ask(&[]).await.expect_err("none"), "yarn-site.xml names no ResourceManager");
+            assert_eq!(fetch_nodes(&[]).await.expect_err("none"), "yarn-site.xml names no ResourceManager");
             for (status, header, body, said) in [
                 (
                     401,
@@ -146,7 +146,7 @@ mod tests {
                 (200, PLAIN, "{}", "is not a ResourceManager's"),
             ] {
                 let url = serve(status, header, body).await;
-                let why = ask(&[url]).await.expect_err("no nodes");
+                let why = fetch_nodes(&[url]).await.expect_err("no nodes");
                 assert!(why.contains(said), "{said}: {why}");
             }
         });

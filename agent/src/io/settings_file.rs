@@ -1,4 +1,4 @@
-//! The settings file: /etc/emr-ecr-agent/agent.toml, or another by `--config`.
+//! The settings file: /etc/emr-ecr-agent/agent.toml, or the one given with `--config`.
 
 use std::path::{Path, PathBuf};
 
@@ -56,7 +56,7 @@ impl SettingsFile {
     }
 }
 
-/// One line for each mistake, as compilers write them.
+/// One line per mistake, in the format of compilers.
 fn each_at(path: &Path, mistakes: &[Mistake]) -> String {
     let lines = mistakes.iter().map(|mistake| format!("{}:{}: {mistake}", path.display(), mistake.line));
     lines.collect::<Vec<_>>().join("\n")

@@ -1,5 +1,5 @@
-//! Gets status and metrics of a running agent: by a socket that only root can have put there, or by an address that the user
-//! names.
+//! Fetches the status and metrics of a running agent: through a socket that only root can have created, or at an
+//! address that the user names.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -18,9 +18,9 @@ use crate::io::http_client::{BoxError, HttpClient, Stream};
 const DEADLINE: Duration = Duration::from_secs(5);
 const LARGEST: usize = 4 << 20;
 
-/// Where an agent is asked.
+/// Where an agent listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum Endpoint {
     Socket(PathBuf),
     /// Host and port.
     Address(String),
@@ -28,109 +28,110 @@ pub(crate) enum Place {
 
 #[derive(Debug, Error)]
 pub(crate) enum StatusError {
-    #[error("no agent answers at {place}")]
-    NoAgent { place: Place, source: std::io::Error },
-    #[error("{place} is owned by a process of uid {uid}, not by an agent of root or of this user")]
-    Squatter { place: Place, uid: u32 },
-    #[error("the agent at {place} did not answer within {deadline:?}")]
-    Deadline { place: Place, deadline: Duration },
-    #[error("the response from {place} is not an agent's")]
-    Foreign { place: Place, source: BoxError },
+    #[error("no agent answers at {endpoint}")]
+    NoAgent { endpoint: Endpoint, source: std::io::Error },
+    #[error("{endpoint} is owned by a process of uid {uid}, not by an agent of root or of this user")]
+    Squatter { endpoint: Endpoint, uid: u32 },
+    #[error("the agent at {endpoint} did not answer within {deadline:?}")]
+    Deadline { endpoint: Endpoint, deadline: Duration },
+    #[error("the response from {endpoint} is not an agent's")]
+    Foreign { endpoint: Endpoint, source: BoxError },
 }
 
 /// The response as text and parsed.
-pub(crate) async fn ask(place: &Place) -> Result<(String, StatusReport), StatusError> {
-    ask_within(place, DEADLINE).await
+pub(crate) async fn status(endpoint: &Endpoint) -> Result<(String, StatusReport), StatusError> {
+    status_within(endpoint, DEADLINE).await
 }
 
-pub(crate) async fn ask_within(
-    place: &Place,
+pub(crate) async fn status_within(
+    endpoint: &Endpoint,
     deadline: Duration,
 ) -> Result<(String, StatusReport), StatusError> {
-    let text = get_within(place, "/status", deadline).await?;
-    let report = serde_json::from_str(&text).map_err(|error| foreign(place, error))?;
+    let text = get_within(endpoint, "/status", deadline).await?;
+    let report = serde_json::from_str(&text).map_err(|error| foreign(endpoint, error))?;
     Ok((text, report))
 }
 
-/// The agent's process, by the socket that it made.
+/// The process id of the agent that listens on the socket.
 pub(crate) async fn process(socket: &Path) -> Result<Pid, StatusError> {
-    let place = Place::Socket(socket.to_owned());
-    let (_, cred) = connect(&place, socket).await?;
-    let no_process = || std::io::Error::other("the socket does not tell its process");
+    let endpoint = Endpoint::Socket(socket.to_owned());
+    let (_, cred) = connect(&endpoint, socket).await?;
+    let no_process = || std::io::Error::other("the socket does not report its process");
     let pid = cred.pid().map(Pid::from_raw).ok_or_else(no_process);
-    pid.map_err(|source| StatusError::NoAgent { place, source })
+    pid.map_err(|source| StatusError::NoAgent { endpoint, source })
 }
 
 /// The agent's metrics.
-pub(crate) async fn metrics(place: &Place) -> Result<String, StatusError> {
-    get_within(place, "/metrics", DEADLINE).await
+pub(crate) async fn metrics(endpoint: &Endpoint) -> Result<String, StatusError> {
+    get_within(endpoint, "/metrics", DEADLINE).await
 }
 
-async fn get_within(place: &Place, path: &str, deadline: Duration) -> Result<String, StatusError> {
-    let answer = tokio::time::timeout(deadline, get(place, path)).await;
-    let bytes = answer.map_err(|_| StatusError::Deadline { place: place.clone(), deadline })??;
-    String::from_utf8(bytes.to_vec()).map_err(|error| foreign(place, error))
+async fn get_within(endpoint: &Endpoint, path: &str, deadline: Duration) -> Result<String, StatusError> {
+    let answer = tokio::time::timeout(deadline, get(endpoint, path)).await;
+    let bytes = answer.map_err(|_| StatusError::Deadline { endpoint: endpoint.clone(), deadline })??;
+    String::from_utf8(bytes.to_vec()).map_err(|error| foreign(endpoint, error))
 }
 
-async fn connect(place: &Place, socket: &Path) -> Result<(UnixStream, UCred), StatusError> {
-    let no_agent = |source| StatusError::NoAgent { place: place.clone(), source };
+async fn connect(endpoint: &Endpoint, socket: &Path) -> Result<(UnixStream, UCred), StatusError> {
+    let no_agent = |source| StatusError::NoAgent { endpoint: endpoint.clone(), source };
     let stream = UnixStream::connect(socket).await.map_err(no_agent)?;
     let cred = stream.peer_cred().map_err(no_agent)?;
     let uid = cred.uid();
     if uid != 0 && uid != nix::unistd::geteuid().as_raw() {
-        return Err(StatusError::Squatter { place: place.clone(), uid });
+        return Err(StatusError::Squatter { endpoint: endpoint.clone(), uid });
     }
     Ok((stream, cred))
 }
 
-async fn get(place: &Place, path: &str) -> Result<Bytes, StatusError> {
-    match place {
-        Place::Socket(socket) => {
-            let (stream, _) = connect(place, socket).await?;
-            exchange(place, Box::new(stream), "localhost", path).await
+async fn get(endpoint: &Endpoint, path: &str) -> Result<Bytes, StatusError> {
+    match endpoint {
+        Endpoint::Socket(socket) => {
+            let (stream, _) = connect(endpoint, socket).await?;
+            exchange(endpoint, Box::new(stream), "localhost", path).await
         }
-        Place::Address(address) => {
-            let no_agent = |source| StatusError::NoAgent { place: place.clone(), source };
+        Endpoint::Address(address) => {
+            let no_agent = |source| StatusError::NoAgent { endpoint: endpoint.clone(), source };
             let stream = TcpStream::connect(address).await.map_err(no_agent)?;
-            exchange(place, Box::new(stream), address, path).await
+            exchange(endpoint, Box::new(stream), address, path).await
         }
     }
 }
 
 async fn exchange(
-    place: &Place,
+    endpoint: &Endpoint,
     stream: Box<dyn Stream>,
     host: &str,
     path: &str,
 ) -> Result<Bytes, StatusError> {
     let answered = async { HttpClient::over(stream, host).await?.get(path, LARGEST).await };
-    let (_, body) = answered.await.map_err(|source| StatusError::Foreign { place: place.clone(), source })?;
+    let (_, body) =
+        answered.await.map_err(|source| StatusError::Foreign { endpoint: endpoint.clone(), source })?;
     Ok(body)
 }
 
-fn foreign(place: &Place, source: impl std::error::Error + Send + Sync + 'static) -> StatusError {
-    StatusError::Foreign { place: place.clone(), source: Box::new(source) }
+fn foreign(endpoint: &Endpoint, source: impl std::error::Error + Send + Sync + 'static) -> StatusError {
+    StatusError::Foreign { endpoint: endpoint.clone(), source: Box::new(source) }
 }
 
 #[derive(Debug, Error)]
 #[error("expected HOST:PORT, as in 10.0.0.5:9470, or the path of a socket")]
-pub(crate) struct NotAPlace;
+pub(crate) struct InvalidEndpoint;
 
-impl FromStr for Place {
-    type Err = NotAPlace;
+impl FromStr for Endpoint {
+    type Err = InvalidEndpoint;
 
-    fn from_str(text: &str) -> Result<Self, NotAPlace> {
+    fn from_str(text: &str) -> Result<Self, InvalidEndpoint> {
         if text.starts_with('/') {
             return Ok(Self::Socket(text.into()));
         }
         let address = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
-        let (host, port) = address.rsplit_once(':').ok_or(NotAPlace)?;
+        let (host, port) = address.rsplit_once(':').ok_or(InvalidEndpoint)?;
         let good = !host.is_empty() && !host.contains('/') && port.parse::<u16>().is_ok_and(|port| port > 0);
-        good.then(|| Self::Address(address.to_owned())).ok_or(NotAPlace)
+        good.then(|| Self::Address(address.to_owned())).ok_or(InvalidEndpoint)
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Socket(path) => path.display().fmt(f),
@@ -141,13 +142,13 @@ impl fmt::Display for Place {
 
 #[cfg(test)]
 mod tests {
-    use super::Place;
+    use super::Endpoint;
 
     #[test]
-    fn places_are_sockets_or_addresses() {
+    fn endpoints_are_sockets_or_addresses() {
         let check = |text: &str, expected: Option<&str>| {
-            let place = text.parse::<Place>().ok().map(|place| place.to_string());
-            assert_eq!(place.as_deref(), expected, "{text}");
+            let endpoint = text.parse::<Endpoint>().ok().map(|endpoint| endpoint.to_string());
+            assert_eq!(endpoint.as_deref(), expected, "{text}");
         };
         check("10.0.0.5:9470", Some("10.0.0.5:9470"));
         check("http://ip-10-0-0-5:9470/", Some("ip-10-0-0-5:9470"));

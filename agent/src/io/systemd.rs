@@ -1,7 +1,7 @@
 //! systemd's notification socket: readiness, the status line that `systemctl status` shows, and the watchdog,
 //! which only the main loop's heartbeat feeds. Without a service manager it does nothing.
 //!
-//! It sends only what systemd 219 knows. It decides nothing, and a manager that does not read blocks nobody.
+//! It sends only what systemd 219 supports. It makes no decisions, and a manager that does not read blocks nothing.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -13,14 +13,14 @@ use tokio::sync::{Notify, watch};
 
 use crate::io::log::detail;
 
-/// How often to feed the watchdog, unless it needs more, and to update the status line: it also changes with time.
+/// How often to feed the watchdog, unless it needs more, and to update the status line, which changes with time.
 const UPDATE_PERIOD: Duration = Duration::from_secs(15);
-/// A shorter one would be a busy loop, and none at all a panic.
+/// A shorter period would be a busy loop, and zero a panic.
 const SHORTEST_PERIOD: Duration = Duration::from_millis(100);
-/// Longest that the last notification may take.
+/// Deadline for the last notification.
 const STOPPING_DEADLINE: Duration = Duration::from_secs(1);
 
-/// Announces a reload. It ends with the next progress of the main loop.
+/// Announces a reload, which ends with the next progress of the main loop.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ReloadBell(Arc<Notify>);
 
@@ -30,8 +30,8 @@ impl ReloadBell {
     }
 }
 
-/// Notifies systemd that the service runs, and of its state from then on, until dropped. `report` gives the state
-/// by the present time; `status` signals changes.
+/// Notifies systemd that the service runs, then of its state, until dropped. `report` returns the current state;
+/// `status` signals changes.
 pub(crate) async fn notify(
     report: impl Fn() -> StatusReport,
     mut status: watch::Receiver<Status>,
@@ -40,7 +40,7 @@ pub(crate) async fn notify(
     let watchdog = sd_notify::watchdog_enabled();
     let period = watchdog.map_or(UPDATE_PERIOD, |period| UPDATE_PERIOD.min(period / 3)).max(SHORTEST_PERIOD);
     let mut ticks = tokio::time::interval(period);
-    // One update makes up for those that a busy machine missed.
+    // One update replaces those that a busy machine missed.
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut notified = Notified::default();
     loop {
@@ -56,17 +56,17 @@ pub(crate) async fn notify(
     }
 }
 
-/// Notifies systemd that the service stops on purpose.
+/// Notifies systemd that the service is stopping on purpose.
 pub(crate) async fn notify_stopping() {
-    // Past the deadline systemd sees the end of the process all the same.
+    // After the deadline, systemd still sees the process end.
     let _ = tokio::time::timeout(STOPPING_DEADLINE, send(vec![State::Stopping])).await;
 }
 
-/// What systemd knows already.
+/// What systemd already knows.
 #[derive(Debug, Default)]
 struct Notified {
     line: Option<String>,
-    /// The progress at which a reload was asked for.
+    /// The progress when a reload was requested.
     reloading_since: Option<Duration>,
 }
 
@@ -80,8 +80,8 @@ enum State {
 }
 
 impl Notified {
-    /// What to send now, in order. A reload ends with the first progress after it; readiness in systemd's sense
-    /// comes with the first notification.
+    /// What to send now, in order. A reload ends with the first progress after it; the first notification reports
+    /// readiness in systemd's sense.
     fn next(
         &mut self,
         report: &StatusReport,
@@ -109,7 +109,7 @@ impl Notified {
     }
 }
 
-/// The state in one line: `ready; REGISTRIES; earliest expiry TIME`, or what it waits for and what fails.
+/// The state on one line: `ready; REGISTRIES; earliest expiry TIME`, or what the agent waits for and what fails.
 fn line(report: &StatusReport) -> String {
     let hosts: Vec<&str> = report.registries.iter().map(|registry| registry.host.as_str()).collect();
     let failing = report.checks.iter().filter(|check| !check.ok).map(|check| check.name.as_str());
@@ -134,7 +134,7 @@ fn line(report: &StatusReport) -> String {
     parts.join("; ").replace(['\n', '\r'], " ")
 }
 
-/// Sends all in one message, off the main loop's thread: a send blocks while systemd's queue is full.
+/// Sends all states in one message, off the main loop's thread: a send blocks while systemd's queue is full.
 async fn send(states: Vec<State>) {
     if states.is_empty() {
         return;

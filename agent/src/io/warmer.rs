@@ -1,4 +1,4 @@
-//! Pulls images before a job asks for them, beside the main loop; removes those that it pulled once nobody wants them.
+//! Pulls images in the background before a job needs them, and removes its own once they are no longer wanted.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -15,10 +15,10 @@ use crate::io::docker_cli::{self, DockerCli, DockerCliError};
 use crate::io::metrics::Metrics;
 use crate::io::{chain, docker};
 
-/// A large image over a slow line.
+/// Enough for a large image over a slow connection.
 const PULL_DEADLINE: Duration = Duration::from_secs(60 * 60);
 const DEADLINE: Duration = Duration::from_secs(60);
-/// How often free space is looked at during a pull.
+/// How often to check free space during a pull.
 const LOOK: Duration = Duration::from_secs(2);
 const REST: Duration = Duration::from_secs(10 * 60);
 const GIGABYTE: u64 = 1_000_000_000;
@@ -52,7 +52,7 @@ enum WarmError {
 
 /// How a pull ended.
 enum Pulled {
-    /// It was on the node.
+    /// It was already on the node.
     Found,
     After(Duration),
     DiskFloor,
@@ -66,14 +66,14 @@ impl Warmer {
             jitter: jitter_fraction(node),
             metrics,
             warming: Warming::default(),
-            told: BTreeMap::new(),
+            reported: BTreeMap::new(),
             began: Instant::now(),
         };
         tokio::spawn(work.go_on(receiver));
         Self { orders }
     }
 
-    /// What is wanted from now on, by settings that may be the same as before.
+    /// Sets what is wanted from now on; the settings may be unchanged.
     pub(crate) fn order(&self, settings: &Settings, credentials: Credentials) {
         self.orders.send_if_modified(|known| {
             if known.is_none() && settings.warm.images.is_empty() {
@@ -93,7 +93,7 @@ struct Work {
     metrics: Metrics,
     warming: Warming,
     /// The last error of each image, which is logged once.
-    told: BTreeMap<String, String>,
+    reported: BTreeMap<String, String>,
     began: Instant,
 }
 
@@ -110,11 +110,11 @@ impl Work {
                 if known.as_ref() != Some(warm) {
                     self.warming.want(&warm.images, warm.spread.mul_f64(self.jitter), now);
                     self.warming.forget_failures(now);
-                    self.told.clear();
+                    self.reported.clear();
                     (known, remove_at, failures) = (Some(warm.clone()), Some(now), 0);
                 }
                 if remove_at.is_some_and(|at| at <= now) {
-                    // As long as a container uses an image, it stays.
+                    // Removal fails while a container uses an image, so try again later.
                     let removed = self.remove_unwanted(&order).await;
                     failures = failures.saturating_add(1);
                     remove_at = removed.is_err().then(|| now + retry_after(failures, 1.0));
@@ -159,7 +159,7 @@ impl Work {
                 chain(&error)
             }
         };
-        if self.told.insert(image.to_owned(), error.clone()).as_ref() != Some(&error) {
+        if self.reported.insert(image.to_owned(), error.clone()).as_ref() != Some(&error) {
             tracing::warn!(image, error, "image not warmed");
         }
     }
@@ -170,20 +170,20 @@ impl Work {
             return Ok(Pulled::Found);
         }
         let floor = order.settings.warm.disk_floor_gb * GIGABYTE;
-        let root = docker::ask(&[], &[]).await.data_root.ok_or(WarmError::Space)?;
+        let root = docker::inspect(&[], &[]).await.data_root.ok_or(WarmError::Space)?;
         if root.free < floor {
             return Ok(Pulled::DiskFloor);
         }
         let took = tokio::select! {
             pulled = docker.pull(image, PULL_DEADLINE) => pulled?,
-            // The engine ends a pull whose client has gone.
+            // The engine cancels a pull when its client ends.
             () = falls_below(floor, root.path) => return Ok(Pulled::DiskFloor),
         };
         docker.tag(image, &format!("{MARKS}:{}", mark_of(image)), DEADLINE).await?;
         Ok(Pulled::After(took))
     }
 
-    /// Removes what the agent pulled and nobody wants any more.
+    /// Removes images that the agent pulled and that are no longer wanted.
     async fn remove_unwanted(&self, order: &Order) -> Result<(), WarmError> {
         let wanted: BTreeSet<String> =
             order.settings.warm.images.iter().map(|image| mark_of(image)).collect();
@@ -194,7 +194,7 @@ impl Work {
             let Some(known) = docker.image(&marked, DEADLINE).await? else { continue };
             let mut names = known.repo_tags.iter().chain(&known.repo_digests);
             let is_it = |name: &str| mark_of(name) == *mark;
-            // Who names no tag means the latest.
+            // A name without a tag means the latest.
             if let Some(name) = names.find(|name| is_it(name) || is_it(name.trim_end_matches(":latest"))) {
                 docker.remove_image(name, DEADLINE).await?;
                 tracing::info!(image = name, "image removed");
@@ -204,7 +204,7 @@ impl Work {
         Ok(())
     }
 
-    /// The command with the agent's own credentials, beside the agent's socket, where only root can write.
+    /// The docker command with the agent's own credentials, next to its socket, where only root can write.
     async fn docker(&self, order: &Order) -> Result<DockerCli, WarmError> {
         let (find_docker, Order { settings, credentials }) = (self.find_docker, order.clone());
         let made = tokio::task::spawn_blocking(move || {

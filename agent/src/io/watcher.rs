@@ -1,5 +1,5 @@
-//! Notices changes of a set of files: through symbolic links, by replacement as well as by writing, and also
-//! where neither the file nor its directory exists yet. A thread of its own looks at them, since a disk may hang.
+//! Detects changes to a set of files: through symbolic links, by replacement as well as by writing, and even if
+//! neither the file nor its directory exists yet. Reads them on its own thread, since a disk may hang.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, Metadata};
@@ -14,22 +14,22 @@ use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use thiserror::Error;
 use tokio::sync::{oneshot, watch};
 
-/// As many links as the kernel follows.
+/// The kernel's limit on symbolic links.
 const MOST_LINKS: usize = 40;
-/// Longest that the present state is waited for; the thread takes it all the same, later.
+/// How long to wait for the thread to record the current state; it still does so later.
 const SETTLE_DEADLINE: Duration = Duration::from_secs(5);
-/// Any event has everything compared, so that more than these need no place.
+/// Each event triggers a full comparison, so the queue can be short.
 const QUEUE: usize = 16;
 
-/// Watches by inotify. [`Watcher::settle`] takes the present state as known; only changes against it count, so
-/// that other files in the same directories wake nobody.
+/// Watches with inotify. [`Watcher::settle`] records the current state; only changes from it count, so other files in
+/// the same directories cause no wakeups.
 #[derive(Debug)]
 pub(crate) struct Watcher {
     /// The thread ends once this is dropped.
     orders: Arc<SyncSender<Order>>,
-    /// How often the state was taken as known.
+    /// How often the state was recorded.
     settled: AtomicU64,
-    /// The last of those states that no longer holds.
+    /// The last recorded state that is outdated.
     outdated: watch::Receiver<u64>,
 }
 
@@ -39,16 +39,16 @@ enum Order {
         targets: Vec<PathBuf>,
         done: oneshot::Sender<()>,
     },
-    /// By inotify: something happened.
+    /// Sent by inotify: something happened.
     Compare,
 }
 
-/// What the thread knows.
+/// The thread's state.
 struct Watched {
     inotify: RecommendedWatcher,
     number: u64,
     targets: Vec<PathBuf>,
-    /// The watched directories, and which they were when the watches were placed; `None` if one is missing.
+    /// The watched directories, and their identities when the watches were added; `None` if a directory is missing.
     directories: BTreeMap<PathBuf, Option<FileId>>,
     seen: BTreeMap<PathBuf, Option<Print>>,
 }
@@ -66,14 +66,14 @@ pub(crate) enum WatchError {
     },
 }
 
-/// Which file it is, whatever its name.
+/// Identifies a file, whatever its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct FileId {
     device: u64,
     inode: u64,
 }
 
-/// What differs once a file was written, replaced or touched.
+/// Metadata that changes when a file is written, replaced or touched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Print {
     identity: FileId,
@@ -84,15 +84,15 @@ struct Print {
 }
 
 impl Watcher {
-    /// Watches nothing yet.
+    /// Starts the thread, which watches nothing yet.
     pub(crate) fn start() -> Result<Self, WatchError> {
         let (orders, received) = sync_channel(QUEUE);
         let orders = Arc::new(orders);
         let compare = Arc::downgrade(&orders);
         let inotify = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            // Reading a file is an event too, and the agent itself reads.
+            // Reads are events too, and the agent itself reads.
             if !event.is_ok_and(|event| matches!(event.kind, EventKind::Access(_))) {
-                // In a full queue another event waits.
+                // If the queue is full, another event is already waiting.
                 let _ = compare.upgrade().map(|orders| orders.try_send(Order::Compare));
             }
         })?;
@@ -105,21 +105,21 @@ impl Watcher {
         Ok(Self { orders, settled: AtomicU64::new(0), outdated })
     }
 
-    /// Takes what is there now as known, and watches for changes of `targets` against it.
+    /// Records the current state of `targets`, and watches for changes from it.
     pub(crate) async fn settle(&self, targets: Vec<PathBuf>) {
         let number = self.settled.fetch_add(1, Ordering::Relaxed) + 1;
         let (done, settled) = oneshot::channel();
-        // The queue is full only while a disk hangs: then nothing can be known.
+        // The queue is full only while a disk hangs, when the state cannot be read anyway.
         if self.orders.try_send(Order::Settle { number, targets, done }).is_ok() {
             let _ = tokio::time::timeout(SETTLE_DEADLINE, settled).await;
         }
     }
 
-    /// Returns once a target differs from what was last settled on. Cancel-safe.
+    /// Completes once a target differs from the last recorded state. Cancel-safe.
     pub(crate) async fn changed(&self) {
         let settled = self.settled.load(Ordering::Relaxed);
         if self.outdated.clone().wait_for(|outdated| *outdated == settled).await.is_err() {
-            // The thread died: timers go on.
+            // The thread died; timers still wake the loop.
             std::future::pending::<()>().await;
         }
     }
@@ -140,7 +140,7 @@ impl Watched {
                 }
                 Order::Compare => {
                     self.arm();
-                    // After the watches are placed: what changes later is an event.
+                    // After the watches are added, so that later changes cause an event.
                     if self.prints() != self.seen {
                         outdates.send_replace(self.number);
                     }
@@ -153,23 +153,23 @@ impl Watched {
         self.targets.iter().map(|target| (target.clone(), Print::of(target))).collect()
     }
 
-    /// Whether the watches still are where they were placed. What changes inside the watched directories, links
-    /// among it, causes an event; a renamed parent directory does not.
+    /// Whether the watched directories are still the same. Changes inside them, including links, cause an event; a
+    /// renamed parent directory does not.
     fn is_armed(&self) -> bool {
         self.directories
             .iter()
             .all(|(directory, placed)| placed.is_some() && FileId::of(directory) == *placed)
     }
 
-    /// Watches every directory in which something could change what a target's path leads to.
+    /// Watches every directory in which a change could affect what a target's path resolves to.
     fn arm(&mut self) {
         let wanted: BTreeSet<PathBuf> =
             self.targets.iter().flat_map(|target| directories_of(target)).collect();
         for gone in self.directories.keys().filter(|directory| !wanted.contains(*directory)) {
-            // A removed directory takes its watch along.
+            // A removed directory no longer has a watch.
             let _ = self.inotify.unwatch(gone);
         }
-        // Placed again each time: another directory may have taken the name.
+        // Add watches again each time: another directory may have taken the name.
         let mut placed = |directory: PathBuf| {
             let identity = FileId::of(&directory);
             let watched = self.inotify.watch(&directory, RecursiveMode::NonRecursive).is_ok();
@@ -204,8 +204,8 @@ impl Print {
     }
 }
 
-/// The directories whose entries decide what `path` leads to: those of the path's last existing part,
-/// and those that hold a symbolic link on the way.
+/// The directories whose entries decide what `path` resolves to: its deepest existing ancestor, and those that
+/// contain a symbolic link on the way.
 fn directories_of(path: &Path) -> BTreeSet<PathBuf> {
     let mut directories = BTreeSet::new();
     let mut current = path.to_owned();

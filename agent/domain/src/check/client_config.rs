@@ -9,13 +9,13 @@ use crate::credentials::{auth_oddity, docker_accepts, stated_expiry};
 use crate::documents::claimed_expiries;
 use crate::findings::{Finding, Findings, Fix, codes};
 
-/// A credential that expires within this time is reported.
+/// A credential that expires within this time gets a finding.
 const SOON: SignedDuration = SignedDuration::from_mins(30);
 const OTHERS_WRITE: u32 = 0o002;
 const STICKY: u32 = 0o1000;
 /// The NodeManager's user on EMR.
 pub const NM_USER: &str = "yarn";
-/// Groups that hold the NodeManager's user on EMR.
+/// Groups of the NodeManager's user on EMR.
 const NM_GROUPS: [&str; 2] = ["yarn", "hadoop"];
 
 pub(super) fn check(config: &ClientConfig, inputs: &Inputs<'_>, found: &mut Findings) -> DockerConfigReport {
@@ -59,7 +59,7 @@ pub(super) fn check(config: &ClientConfig, inputs: &Inputs<'_>, found: &mut Find
         Ok(credentials) => {
             let claimed = claimed_expiries(bytes);
             let credentials = credentials.into_iter().map(|(registry, auth)| {
-                // Anyone may write what the file claims: the token's own word counts where it can be read.
+                // Anyone can forge the file's claims, so the token's own expiry wins where it can be read.
                 let expires_at = stated_expiry(auth.expose()).or_else(|| claimed.get(&registry).copied());
                 let usable = docker_accepts(auth.expose());
                 let fault = if usable {
@@ -92,14 +92,14 @@ pub(super) fn check(config: &ClientConfig, inputs: &Inputs<'_>, found: &mut Find
     report
 }
 
-/// The line where an object's member of that name begins, as far as its name is written plainly.
+/// The line where the object member of that name begins; `None` if the name is escaped differently.
 fn line_of_member(bytes: &[u8], name: &str) -> Option<u32> {
     let quoted = serde_json::Value::from(name).to_string();
     let holds = |line: &[u8]| line.windows(quoted.len()).any(|window| window == quoted.as_bytes());
     (1_u32..).zip(bytes.split(|byte| *byte == b'\n')).find(|(_, line)| holds(line)).map(|(number, _)| number)
 }
 
-/// The agent replaces what it finds broken or expired.
+/// The agent replaces a broken or expired file.
 fn publish() -> Fix {
     Fix::run("emr-ecr-agent once")
 }
@@ -120,7 +120,7 @@ fn poisonous(path: &str, error: &ClientConfigError) -> Finding {
 
 fn check_credentials(report: &DockerConfigReport, now: Timestamp, found: &mut Findings) {
     if report.credentials.is_empty() {
-        let message = format!("{} holds no entry below `auths`", report.path);
+        let message = format!("{} has no entries under `auths`", report.path);
         found.add(Finding::new(codes::CLIENT_CONFIG_EMPTY, message).fix(publish()).in_file(&report.path));
     }
     for (registry, credential) in &report.credentials {
@@ -171,7 +171,7 @@ pub fn closed_to_node_manager(path: &str, access: &Access) -> Option<String> {
     closed.next().map(|finding| finding.message.clone())
 }
 
-/// Whether the NodeManager's user has these rights, a digit of the mode.
+/// Whether the NodeManager's user has these rights, an octal digit of the mode.
 fn allows(permissions: &Permissions, rights: u32) -> bool {
     let Permissions { owner, group, mode, .. } = permissions;
     let digit = if owner == NM_USER {
@@ -184,7 +184,7 @@ fn allows(permissions: &Permissions, rights: u32) -> bool {
     digit & rights == rights
 }
 
-/// Whether everyone can replace the file.
+/// The finding if everyone can replace the file.
 pub fn open_directory(path: &str, access: &Access) -> Option<Finding> {
     let directory = access.directories.first()?;
     let is_open = directory.mode & OTHERS_WRITE != 0 && directory.mode & STICKY == 0;

@@ -1,4 +1,4 @@
-//! What Docker makes of a launch's mounts: their destinations, and how they lie upon each other.
+//! Whether Docker can create a launch's mounts: their destinations, and how they nest.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use hadoop_rules::mounts::RequestedMount;
 
 use super::inputs::{Machine, Propagation};
 
-/// Files in every container, which Docker itself makes.
+/// Files that Docker itself creates in every container.
 const FILES: [&str; 3] = ["/etc/hostname", "/etc/hosts", "/etc/resolv.conf"];
 /// Directories of every image that YARN can use.
 const DIRECTORIES: [&str; 14] = [
@@ -14,13 +14,13 @@ const DIRECTORIES: [&str; 14] = [
     "/usr", "/var",
 ];
 
-/// The first mount that ends the launch, by its place in `mounts`, and why. Sources exist, as container-executor
-/// has checked.
+/// The index in `mounts` of the first mount that fails the launch, and why. container-executor has already checked
+/// that sources exist.
 pub(super) fn fault(mounts: &[RequestedMount], machine: &dyn Machine) -> Option<(usize, String)> {
     let mut taken: BTreeMap<String, usize> = BTreeMap::new();
     for (index, mount) in mounts.iter().enumerate() {
         if mounts[..index].contains(mount) {
-            // The NodeManager passes it once.
+            // The NodeManager passes duplicates once.
             continue;
         }
         let own = own_fault(mount, machine);
@@ -78,11 +78,11 @@ fn own_fault(mount: &RequestedMount, machine: &dyn Machine) -> Option<String> {
     };
     (!suffices).then(|| {
         let wanted = propagation.trim_start_matches('r');
-        format!("docker asks for a {wanted} mount, and the source lies on a private one of the node")
+        format!("docker requires a {wanted} mount, but the source is on a private mount of the node")
     })
 }
 
-/// Why `inner` cannot be mounted inside of `outer`.
+/// Why `inner` cannot be mounted inside `outer`.
 fn nesting_fault(
     (outer_destination, outer): (&str, &RequestedMount),
     (inner_destination, inner): (&str, &RequestedMount),
@@ -92,16 +92,16 @@ fn nesting_fault(
     let place = format!("{}/{rest}", outer.source.trim_end_matches('/'));
     match (is_directory(machine, &place), is_directory(machine, &inner.source)) {
         (None, _) if machine.knows_files() && outer.is_read_only() => Some(format!(
-            "`{inner_destination}` is to lie below `{outer_destination}`, which is mounted read-only and lacks it"
+            "`{inner_destination}` would be below `{outer_destination}`, which is mounted read-only and lacks it"
         )),
         (Some(there), Some(inner)) if there != inner => Some(format!(
-            "`{inner_destination}` is to lie over something below `{outer_destination}` that is not of its kind"
+            "`{inner_destination}` would cover a path of another type below `{outer_destination}`"
         )),
         _ => None,
     }
 }
 
-/// `None` where there is nothing, or where that is not known.
+/// `None` if the path does not exist, or that is unknown.
 fn is_directory(machine: &dyn Machine, path: &str) -> Option<bool> {
     let real = machine.realpath(path.as_bytes()).filter(|_| machine.knows_files())?;
     Some(machine.is_directory(&real))

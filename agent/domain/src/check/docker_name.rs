@@ -1,4 +1,4 @@
-//! Image names by Docker's own grammar, which takes other names than YARN does.
+//! Image names by Docker's grammar, which differs from YARN's.
 
 use thiserror::Error;
 
@@ -6,7 +6,7 @@ const LONGEST_NAME: usize = 255;
 const LONGEST_TAG: usize = 128;
 const ID_LENGTH: usize = 64;
 
-/// Why `docker run` does not take the name.
+/// Why `docker run` rejects the name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub(super) enum NameFault {
     #[error("it begins with `-`, so docker reads it as an option")]
@@ -21,7 +21,7 @@ pub(super) enum NameFault {
     Id,
 }
 
-/// Checks a name that YARN accepts, so without a digest.
+/// Checks a name that YARN accepts, which thus has no digest.
 pub(super) fn check(name: &str) -> Result<(), NameFault> {
     if name.starts_with('-') {
         return Err(NameFault::Option);
@@ -46,7 +46,7 @@ pub(super) fn check(name: &str) -> Result<(), NameFault> {
     if tag.is_some_and(|tag| tag.len() > LONGEST_TAG) {
         return Err(NameFault::TagTooLong);
     }
-    // Docker counts the host, also the one that it adds.
+    // Docker counts the host, including the one it adds.
     let host = domain.map_or("docker.io/library/".len(), |domain| domain.len() + 1);
     if host + repository.len() > LONGEST_NAME {
         return Err(NameFault::TooLong);

@@ -1,5 +1,5 @@
-//! A cluster that is to be made: what EMR will write from its configuration into container-executor.cfg and
-//! yarn-site.xml, and what its defaults set for Spark, to be checked as if it were already written.
+//! A cluster yet to be created: what EMR will write from its configuration to container-executor.cfg and
+//! yarn-site.xml, and what its defaults set for Spark, checked as if it were already written.
 
 mod cluster;
 mod document;
@@ -21,12 +21,12 @@ use crate::findings::{Finding, Findings, Fix, codes};
 pub(super) struct EmrConfig {
     pub files: Files,
     pub release: Option<String>,
-    /// What trust depends on and the file does not say.
+    /// What trust depends on and the file leaves open.
     pub unresolved: Vec<Unresolved>,
     pub not_checked: Vec<String>,
 }
 
-/// An entry of a list of registries that is not known yet.
+/// An entry of a registry list whose value is not known yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Unresolved {
     /// The list's key.
@@ -34,7 +34,7 @@ pub(super) struct Unresolved {
     pub entry: String,
 }
 
-/// Reads the file; `None` with a finding if that cannot be done.
+/// Reads the file; `None` and a finding if that fails.
 pub(super) fn read(file: &TextFile, found: &mut Findings) -> Option<EmrConfig> {
     let path = &file.path;
     let bytes = match &file.content {
@@ -75,7 +75,7 @@ fn sections(cluster: &Cluster) -> impl Iterator<Item = &Classification> {
         .filter(|nested| nested.name == DOCKER)
 }
 
-/// The one name that EMR knows, if the classification looks like it.
+/// The classification that EMR knows and the name resembles, if any.
 fn meant(name: &str) -> Option<&'static str> {
     let plain = name.to_ascii_lowercase().replace(['_', ' '], "-").replace('*', "");
     [EXECUTOR, DOCKER, YARN_SITE, SPARK_DEFAULTS, CORE_SITE, HDFS_SITE]
@@ -104,7 +104,7 @@ fn check_places(path: &str, cluster: &Cluster, found: &mut Findings) {
             misplaced(property.line, message, nest());
         }
         if let Some(known) = meant(&top.name).filter(|known| *known != top.name && *known != DOCKER) {
-            let message = format!("EMR knows no classification `{}`", top.name);
+            let message = format!("EMR has no classification `{}`", top.name);
             misplaced(top.line, message, format!("write {known:?}"));
         }
         for nested in &top.nested {
@@ -120,7 +120,7 @@ fn check_places(path: &str, cluster: &Cluster, found: &mut Findings) {
     }
 }
 
-/// Two elements of one name; which of them counts is not documented.
+/// Reports two elements of the same name: which one counts is not documented.
 fn check_repetitions(path: &str, classifications: &[Classification], above: &str, found: &mut Findings) {
     let mut seen = BTreeMap::new();
     for classification in classifications {
@@ -149,7 +149,7 @@ fn check_registries(path: &str, cluster: &Cluster, found: &mut Findings) {
     }
 }
 
-/// What the published file depends on.
+/// Checks what the published file depends on.
 fn check_hdfs(path: &str, cluster: &Cluster, found: &mut Findings) {
     let mut report = |code, property: &Property, message: String, fix: &str| {
         let finding = Finding::new(code, message).fix(Fix::manual(fix)).in_file(path).at(property.line);
@@ -160,8 +160,7 @@ fn check_hdfs(path: &str, cluster: &Cluster, found: &mut Findings) {
         let is_hdfs = uri.starts_with("hdfs://") || uri.starts_with("viewfs://");
         if !is_hdfs && !is_unresolved(uri.as_bytes()) {
             let message = format!("fs.defaultFS is {uri}, and the published path names no NameNode");
-            let fix =
-                "take fs.defaultFS out, or set published.path to hdfs://HOST:PORT/PATH, for jobs as well";
+            let fix = "remove fs.defaultFS, or set published.path to hdfs://HOST:PORT/PATH, for jobs as well";
             report(codes::DEFAULT_FS_NOT_HDFS, file_system, message, fix);
         }
     }
@@ -173,7 +172,7 @@ fn check_hdfs(path: &str, cluster: &Cluster, found: &mut Findings) {
     }
 }
 
-/// What a tool is to put in its place, where launches depend on it; returns what trust depends on.
+/// Reports unresolved variables that launches depend on; returns those that trust depends on.
 fn check_unresolved(path: &str, cluster: &Cluster, found: &mut Findings) -> Vec<Unresolved> {
     let mut trust = Vec::new();
     let of_docker = sections(cluster).flat_map(|section| &section.properties);
@@ -184,7 +183,7 @@ fn check_unresolved(path: &str, cluster: &Cluster, found: &mut Findings) -> Vec<
     for property in properties.filter(|property| is_unresolved(property.value.as_bytes())) {
         let Property { key, value, line } = property;
         let message = format!("{key} is not resolved in this file: {value}");
-        let fix = Fix::manual("check what the template makes of it, or put the value in its place");
+        let fix = Fix::manual("check the rendered template, or write the value here");
         let finding = Finding::new(codes::EMR_VALUE_UNRESOLVED, message).fix(fix).in_file(path).at(*line);
         found.add(finding.about(key.as_bytes()));
         if key == TRUSTED_REGISTRIES_KEY || key == PRIVILEGED_REGISTRIES_KEY {

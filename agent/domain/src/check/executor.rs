@@ -14,7 +14,7 @@ use super::report::{ExecutorCfgReport, ParseErrorReport};
 use super::{keys, registries, values};
 use crate::findings::{Code, Finding, Findings, Fix, clipped, codes};
 
-/// A broken file is corrected so far to find what else is wrong with it.
+/// The most repairs made to a broken file to find its other faults.
 const MOST_REPAIRS: usize = 25;
 const LARGEST_TO_REPAIR: usize = 1 << 20;
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -52,7 +52,7 @@ pub(super) fn check(file: &TextFile, inputs: &Inputs<'_>, found: &mut Findings) 
     report
 }
 
-/// Checks what the file sets; if `[docker]` is called otherwise, what it would set, which is returned.
+/// Checks what the file sets. If `[docker]` is misnamed, checks and returns what the file would set.
 fn check_sections(
     path: &str,
     bytes: &[u8],
@@ -73,7 +73,7 @@ fn check_sections(
     Some(meant)
 }
 
-/// What else would come to light once the first fault is corrected.
+/// Finds the faults that the first one hides.
 fn check_the_rest(
     path: &str,
     bytes: &[u8],
@@ -107,7 +107,7 @@ fn check_the_rest(
                 let name = line.trim_ascii().split(|byte| *byte == b']').next().unwrap_or_default();
                 *line = Cow::Owned([name, b"]"].concat());
             }
-            // A line without a meaning keeps the numbers of the others.
+            // An empty comment preserves the line numbers.
             (_, Some(line)) => *line = Cow::Borrowed(b"#"),
         }
         let text = lines.join(&b'\n');
@@ -129,7 +129,7 @@ fn unread(file: &TextFile) -> Finding {
     let path = &file.path;
     let finding = match &file.content {
         Content::Directory => Finding::new(codes::CONFIG_IS_DIRECTORY, format!("{path} is a directory"))
-            .fix(Fix::manual("put the file in its place")),
+            .fix(Fix::manual("replace the directory with the file")),
         Content::Unreadable(why) => {
             Finding::new(codes::CONFIG_UNREADABLE, format!("{path} cannot be read: {why}"))
                 .fix(Fix::manual("run the check as root, or name a copy that can be read"))
@@ -183,7 +183,7 @@ fn without_byte_order_mark() -> Fix {
     Fix::manual("save the file as UTF-8 without a byte order mark")
 }
 
-/// The code that names what the author did, where the reader's own error is less exact.
+/// The code for what the author did, where the parser's own error is less exact.
 fn fatal_code(bytes: &[u8], error: &ParseError) -> Code {
     let raw = error.line().map(|line| raw_line(bytes, line)).unwrap_or_default();
     let by_line_end = |code: Code| {
@@ -257,7 +257,7 @@ fn without_group(path: &str, bytes: &[u8], config: &ExecutorConfig) -> Finding {
     }
 }
 
-/// There is none, or it is written in another way.
+/// The finding for a missing or misnamed section `[docker]`.
 fn without_docker_section(path: &str, bytes: &[u8], config: &ExecutorConfig) -> Finding {
     let Some((line, name)) = misnamed_section(bytes, config) else {
         let fix = "add a section [docker] with module.enabled=true, docker.trusted.registries, docker.allowed.networks and docker.allowed.capabilities";
@@ -269,7 +269,7 @@ fn without_docker_section(path: &str, bytes: &[u8], config: &ExecutorConfig) -> 
     finding.at(line).about(&name)
 }
 
-/// The line and the name of a section that was meant to be `[docker]`, where there is none.
+/// The line and name of a section that was meant to be `[docker]`, if there is no `[docker]`.
 fn misnamed_section(bytes: &[u8], config: &ExecutorConfig) -> Option<(u32, Vec<u8>)> {
     if has_docker_section(config) || bytes.len() > LARGEST_TO_REPAIR {
         return None;
@@ -363,7 +363,7 @@ fn means_true(value: &[u8]) -> bool {
     ["true", "yes", "on", "1"].iter().any(|word| value.eq_ignore_ascii_case(word.as_bytes()))
 }
 
-/// The line of that number, counted from one, without its LF.
+/// The line with that number, counted from 1, without its LF.
 fn raw_line(bytes: &[u8], number: u32) -> &[u8] {
     let index = usize::try_from(number.saturating_sub(1)).unwrap_or(usize::MAX);
     bytes.split(|byte| *byte == b'\n').nth(index).unwrap_or_default()

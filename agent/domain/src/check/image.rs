@@ -1,4 +1,4 @@
-//! Whether an image that a job asks for would launch.
+//! Whether an image that a job requests would launch.
 
 use hadoop_rules::executor_config::{
     DOCKER, ExecutorConfig, PRIVILEGED_ENABLED_KEY, PRIVILEGED_REGISTRIES_KEY, TRUSTED_REGISTRIES_KEY, lossy,
@@ -30,7 +30,7 @@ pub(super) fn check(context: &Context<'_>, found: &mut Findings) -> Vec<ImageRep
     check_all(context, &context.request.images, found)
 }
 
-/// Checks the image of jobs that name none: by its name and by trust, and if it `is_asked_for` by all else too.
+/// Checks the default image: its name and trust and, if it `is_asked_for`, everything else.
 pub(super) fn check_default(
     context: &Context<'_>,
     image: &str,
@@ -114,7 +114,7 @@ fn check_update(context: &Context<'_>, image: &str, found: &mut Findings) {
     }
 }
 
-/// For a cluster that `is_future`, nothing that is known puts a credential there.
+/// For a cluster that `is_future`, nothing in the inputs provides a credential.
 pub(super) fn update_without_credential(registry: &EcrRegistry, is_future: bool) -> Finding {
     let host = registry.host();
     let message = if is_future {
@@ -133,7 +133,7 @@ pub(super) fn update_without_credential(registry: &EcrRegistry, is_future: bool)
     ))
 }
 
-/// The credential for a pull, where the image is not known to be on the node.
+/// Checks the credential for a pull, if the image is not known to be on the node.
 fn check_credential(context: &Context<'_>, report: &ImageReport, found: &mut Findings) {
     let Some(config) = context.docker_config.filter(|config| config.error.is_none()) else { return };
     if let Some((registry, _)) = config.credentials.iter().find(|(_, credential)| !credential.usable) {
@@ -197,7 +197,7 @@ fn check_name(report: &ImageReport, image: &[u8], found: &mut Findings) {
     });
 }
 
-/// What was probably meant, if that is a name that YARN and Docker take.
+/// What was probably meant, if YARN and Docker accept that name.
 fn probable_name(image: &str) -> Option<String> {
     let bare = image.trim_matches(|c: char| c.is_whitespace() || "\"'`".contains(c));
     let bare = bare.split_once("://").map_or(bare, |(_, rest)| rest).trim_end_matches(':');
@@ -249,7 +249,7 @@ fn check_by_executor_cfg(
     }
 }
 
-/// No mount of the request is allowed.
+/// Reports every mount of the request as refused.
 fn refused(request: &Request, reason: &str) -> Vec<MountReport> {
     let mount = |mount: &Vec<u8>| MountReport {
         mount: lossy(mount).into_owned(),
@@ -277,7 +277,7 @@ fn check_by_config(
     report.privileged_allowed = Some(privileged.is_ok());
 
     if !config.docker_supported() && !has_docker_section(config) {
-        // That is the one cause of everything.
+        // The missing section alone explains every refusal.
         report.mounts = Some(refused(request, "there is no section [docker]"));
         return;
     }
@@ -305,7 +305,7 @@ fn check_by_config(
     report.mounts = Some(match (counts, overlong_mount_list(config)) {
         (false, too_long) => {
             if too_long.is_none() && report.name_valid {
-                // Once it is trusted, they count.
+                // They count once the image is trusted.
                 check_mounts(context, &executor_cfg.path, config, found);
             }
             refused(request, "the image is not trusted: its mounts are dropped without an error")
@@ -349,7 +349,7 @@ fn not_trusted(
     finding.at(entry.map(|entry| entry.line)).about(value)
 }
 
-/// Why container-executor would refuse the whole launch, as the NodeManager would ask for it.
+/// Why container-executor would refuse the launch that the NodeManager would request.
 fn launch_refusal(
     context: &Context<'_>,
     path: &str,
@@ -394,7 +394,7 @@ fn launch_refusal(
     Some(format!("{refusal}{cause}"))
 }
 
-/// The machine; without a user of its own, one who may run docker on it.
+/// The machine; an unknown user counts as one who may run docker.
 struct Node<'m> {
     file: Vec<u8>,
     machine: &'m dyn Machine,
@@ -416,7 +416,7 @@ impl Host for Node<'_> {
         self.file.clone()
     }
 
-    /// Docker creates its own networks with drivers of the same name; whether others exist is checked apart.
+    /// Docker's predefined networks have drivers of the same name; others are checked separately.
     fn network_driver(&self, network: &[u8]) -> Option<Vec<u8>> {
         Some(network.to_vec())
     }
@@ -426,7 +426,7 @@ impl Host for Node<'_> {
     }
 }
 
-/// The registry that Docker would take the image from.
+/// The registry that Docker would pull the image from.
 pub(super) fn registry_of(image: &str) -> &str {
     match image.split_once('/') {
         Some((host, _)) if host.contains(['.', ':']) || host == "localhost" => host,

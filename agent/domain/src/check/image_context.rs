@@ -15,13 +15,13 @@ pub(super) struct Context<'c> {
     pub executor_cfg: Option<&'c ExecutorCfgReport>,
     pub settings: Option<&'c YarnSettings>,
     pub docker_config: Option<&'c DockerConfigReport>,
-    /// The job's mounts as the NodeManager passes them on; `None` if that is not checked, or it does not.
+    /// The job's mounts as the NodeManager passes them on; `None` if unchecked or rejected.
     pub mounts: Option<&'c [RequestedMount]>,
-    /// Whether all this is of a cluster that is to be made.
+    /// Whether the cluster is yet to be created.
     pub is_future: bool,
-    /// Entries of the trusted list that are not known yet.
+    /// Entries of the registry lists that are not known yet.
     pub unresolved: &'c [Unresolved],
-    /// Why no image launches as the job asks for it.
+    /// Why no image launches with the job's request.
     pub reasons: &'c [String],
     /// What else the launches depend on.
     pub unknown: &'c [String],

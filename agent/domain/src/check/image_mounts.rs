@@ -1,4 +1,4 @@
-//! The mounts of a launch, against the allowed lists and against each other.
+//! Checks a launch's mounts against the allowed lists and against each other.
 
 use hadoop_rules::executor_config::{DOCKER, ExecutorConfig, lossy};
 use hadoop_rules::mounts::{self, MountRefusal, RO_MOUNTS_KEY, RW_MOUNTS_KEY, RequestedMount};
@@ -9,7 +9,7 @@ use super::launch::with_item;
 use super::report::MountReport;
 use crate::findings::{Finding, Findings, Fix, codes};
 
-/// Each mount by itself, and if all are allowed what Docker makes of them.
+/// Checks each mount by itself and, if all are allowed, whether Docker can create them.
 pub(super) fn check_mounts(
     context: &Context<'_>,
     path: &str,
@@ -89,7 +89,7 @@ impl Lacking {
     }
 }
 
-/// The list with all that the job's mounts need.
+/// The list with every source that the job's mounts need.
 fn allowed_mounts(config: &ExecutorConfig, key: &'static str, lacking: &Lacking) -> Fix {
     let value = config.get(DOCKER, key).unwrap_or_default();
     let sources = if key == RO_MOUNTS_KEY { &lacking.read_only } else { &lacking.read_write };

@@ -18,7 +18,7 @@ use crate::registry::EcrRegistry;
 /// Everything to check. What is `None` was not read and is not reported on.
 pub struct Inputs<'m> {
     pub hadoop: HadoopVersion,
-    /// EMR's, as in `emr-6.9.0`.
+    /// EMR's release label, as in `emr-6.9.0`.
     pub release: Option<String>,
     pub executor_cfg: Option<TextFile>,
     pub yarn_site: Option<SiteFile>,
@@ -31,7 +31,7 @@ pub struct Inputs<'m> {
     pub kerberos: bool,
     /// Where the agent publishes.
     pub published: PublishedPath,
-    /// The registries of the settings, which jobs are therefore expected to use.
+    /// The registries in the settings, which jobs are expected to use.
     pub registries: Vec<EcrRegistry>,
     pub request: Request,
     pub machine: &'m dyn Machine,
@@ -39,7 +39,7 @@ pub struct Inputs<'m> {
 }
 
 impl Inputs<'_> {
-    /// Whether the cluster is known to be EMR's. Of files by themselves, one that trusts ECR probably is.
+    /// Whether the cluster is EMR's. Without a node, a config that trusts ECR is taken as one of EMR's.
     pub(super) fn is_emr(&self, trusts_ecr: bool) -> bool {
         self.release.is_some() || self.emr_config.is_some() || self.node.is_none() && trusts_ecr
     }
@@ -65,7 +65,7 @@ impl Inputs<'_> {
     }
 }
 
-/// A file under the name that findings give it.
+/// A file, with the path that findings show.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TextFile {
     pub path: String,
@@ -81,7 +81,7 @@ pub enum Content {
     Bytes(Vec<u8>),
 }
 
-/// A yarn-site.xml with what it includes.
+/// A yarn-site.xml with its includes.
 #[derive(Debug)]
 pub struct SiteFile {
     pub path: String,
@@ -91,7 +91,7 @@ pub struct SiteFile {
 #[derive(Debug)]
 pub enum SiteContent {
     Absent,
-    /// Hadoop would not load it.
+    /// Hadoop cannot load it.
     Unusable {
         line: Option<u32>,
         why: String,
@@ -106,9 +106,9 @@ pub enum SiteContent {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientConfig {
     pub file: TextFile,
-    /// `None` if it is not known.
+    /// `None` if unknown.
     pub access: Option<Access>,
-    /// Why the URI names no file that could be read; `None` if it does.
+    /// Why the URI names no readable file; `None` if it does.
     pub misplaced: Option<String>,
 }
 
@@ -117,7 +117,7 @@ pub struct ClientConfig {
 pub struct Access {
     pub file: Permissions,
     pub is_directory: bool,
-    /// The one with the file first, then each one above it.
+    /// The file's directory first, then each parent.
     pub directories: Vec<Permissions>,
 }
 
@@ -130,18 +130,18 @@ pub struct Permissions {
     pub mode: u32,
 }
 
-/// What only the node itself tells.
+/// What only the node itself knows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NodeInputs {
     /// container-executor.cfg with its links resolved, then each parent but the root.
     pub chain: Vec<Owned>,
     /// `None` leaves container-executor itself unchecked.
     pub binary: Option<Binary>,
-    /// Where yarn-site.xml says that container-executor is, if nothing is there.
+    /// The path of container-executor in yarn-site.xml, if it does not exist.
     pub missing_binary: Option<String>,
-    /// `None` if Docker was not asked.
+    /// `None` if Docker was not queried.
     pub docker: Option<DockerEngine>,
-    /// The registries that root's own Docker config holds credentials for; `None` if that is not known.
+    /// The registries that root's own Docker config has credentials for; `None` if unknown.
     pub root_registries: Option<BTreeSet<String>>,
     /// The Docker configs that the agent keeps on the node.
     pub docker_configs: Vec<NodeDockerConfig>,
@@ -155,7 +155,7 @@ pub struct NodeInputs {
     pub clock_skew: i64,
 }
 
-/// What a Docker config on the node sets beside its entries.
+/// What a Docker config on the node sets in addition to its entries.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NodeDockerConfig {
     pub path: String,
@@ -165,17 +165,17 @@ pub struct NodeDockerConfig {
     pub helpers: BTreeMap<String, String>,
 }
 
-/// What the node's Docker engine answered.
+/// What the node's Docker engine reports.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DockerEngine {
-    /// Why it does not answer, if it does not.
+    /// Why it does not answer; `None` if it does.
     pub failure: Option<String>,
-    /// Whether it has the images, of those asked for.
+    /// Whether it has each requested image.
     pub images: BTreeMap<Vec<u8>, bool>,
-    /// Whether it has the networks, of those asked for.
+    /// Whether it has each requested network.
     pub networks: BTreeMap<String, bool>,
     pub version: Option<String>,
-    /// Whether containers outlive the engine's restart.
+    /// Whether containers survive an engine restart.
     pub live_restore: Option<bool>,
     /// `cgroupfs` or `systemd`.
     pub cgroup_driver: Option<String>,
@@ -190,7 +190,7 @@ pub struct DataRoot {
     pub free: u64,
 }
 
-/// How an scope answered a call for an authorization token.
+/// How a scope's call for an authorization token ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AwsAnswer {
     pub scope: TokenScope,
@@ -216,7 +216,7 @@ pub enum AwsOutcome {
 }
 
 impl AwsOutcome {
-    /// The label of the metric.
+    /// The metric label.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Token => "ok",
@@ -239,7 +239,7 @@ pub struct Account {
     pub gid: u32,
 }
 
-/// How mounts inside of a mount of the node spread.
+/// How mounts below one of the node's mounts propagate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Propagation {
     Private,
@@ -248,30 +248,30 @@ pub enum Propagation {
 }
 
 impl NodeInputs {
-    /// Whether root's own Docker config has a credential for the registry, as far as is known.
+    /// Whether root's own Docker config has a credential for the registry; `true` if unknown.
     pub fn root_pulls_from(&self, registry: &EcrRegistry) -> bool {
         self.root_registries.as_ref().is_none_or(|registries| registries.contains(registry.host().as_str()))
     }
 }
 
-/// The machine whose file system and accounts count.
+/// The machine whose file system and accounts are checked.
 pub trait Machine: Paths + Sync {
-    /// The id of a group; `None` if the system knows none of that name.
+    /// A group's id; `None` if the node has no such group.
     fn group_id(&self, name: &[u8]) -> Option<u32>;
     /// `None` if the node has no such user.
     fn account(&self, user: &[u8]) -> Option<Account>;
     fn docker_access(&self, user: &[u8]) -> DockerAccess;
     /// Whether a resolved path is a file that root may execute.
     fn is_executable(&self, path: &[u8]) -> bool;
-    /// That of the mount on which a path lies; `None` if that is not known.
+    /// The propagation of the mount that holds the path; `None` if unknown.
     fn propagation(&self, path: &[u8]) -> Option<Propagation>;
-    /// Whether it tells files from directories.
+    /// Whether it can distinguish files from directories.
     fn knows_files(&self) -> bool {
         true
     }
 }
 
-/// No machine at all: every absolute path without a colon exists.
+/// No machine: every absolute path without a colon exists.
 pub struct TextAlone;
 
 impl Paths for TextAlone {
@@ -312,7 +312,7 @@ impl Machine for TextAlone {
     }
 }
 
-/// A node of EMR's that is not there yet: as the text alone, and with the link that EMR makes for its logs.
+/// An EMR node yet to be created: like [`TextAlone`], with the link that EMR creates for its logs.
 pub struct EmrNode;
 
 impl Paths for EmrNode {

@@ -1,5 +1,5 @@
-//! What a job asks for beside its image: the NodeManager's half of the answer, and that of container-executor which
-//! does not depend on the image.
+//! What a job requests apart from its image, checked by the NodeManager's rules and by those of container-executor
+//! that do not depend on the image.
 
 use hadoop_rules::executor_config::{ExecutorConfig, lossy};
 use hadoop_rules::mounts::{self, RequestError, RequestedMount};
@@ -12,14 +12,14 @@ use super::spark::job_outside_docker;
 use super::yarn_settings::YarnSettings;
 use crate::findings::{Effect, Finding, Findings, Fix, codes};
 
-/// More of the environment of a job that YARN reads.
+/// More job variables that YARN reads.
 pub(super) const TMPFS: &str = "YARN_CONTAINER_RUNTIME_DOCKER_TMPFS_MOUNTS";
 pub(super) const RUNTIME: &str = "YARN_CONTAINER_RUNTIME_DOCKER_RUNTIME";
 const PID_NAMESPACE: &str = "YARN_CONTAINER_RUNTIME_DOCKER_PID_NAMESPACE";
 const HOSTNAME: &str = "YARN_CONTAINER_RUNTIME_DOCKER_CONTAINER_HOSTNAME";
 const ENTRY_POINT: &str = "YARN_CONTAINER_RUNTIME_DOCKER_RUN_OVERRIDE_DISABLE";
 
-/// Checks the job's wishes against yarn-site.xml, container-executor.cfg and the node.
+/// Checks the request against yarn-site.xml, container-executor.cfg and the node.
 pub(super) fn check(
     path: &str,
     config: Option<&ExecutorConfig>,
@@ -46,7 +46,7 @@ pub(super) fn check(
     found
 }
 
-/// What the job's launches depend on beside all that can be seen from the node.
+/// What the job's launches depend on and cannot be checked here.
 pub(super) fn unknown(
     config: Option<&ExecutorConfig>,
     settings: Option<&YarnSettings>,
@@ -164,7 +164,7 @@ fn is_host_name(name: &str) -> bool {
     name.len() > 1 && name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(allowed)
 }
 
-/// The user of the containers.
+/// The user that the containers run as.
 fn run_as<'u>(settings: Option<&'u YarnSettings>, job_user: &'u str) -> &'u str {
     settings.and_then(|settings| settings.local_user.as_deref()).unwrap_or(job_user)
 }
@@ -178,7 +178,7 @@ fn check_user(
     found: &mut Findings,
 ) {
     if settings.is_some_and(|settings| settings.local_user.is_some()) {
-        // All jobs run as one user, which is checked for yarn-site.xml.
+        // All jobs run as one user, which the check of yarn-site.xml covers.
         return;
     }
     if let Some(refusal) = user_refusal(job_user, config, settings, inputs) {
@@ -190,7 +190,7 @@ fn check_user(
     }
 }
 
-/// Why containers of this user do not start, as far as that is known here.
+/// Why this user's containers do not start, if known here.
 pub(super) fn user_refusal(
     user: &str,
     config: &ExecutorConfig,
@@ -198,7 +198,7 @@ pub(super) fn user_refusal(
     inputs: &Inputs<'_>,
 ) -> Option<String> {
     let account = inputs.node.as_ref().and_then(|_| inputs.machine.account(user.as_bytes()));
-    // A value that is not a number is reported for container-executor.cfg itself.
+    // The check of container-executor.cfg reports a value that is not a number.
     let minimum = users::minimum_id(config).unwrap_or(users::MINIMUM_ID);
     match users::check_from(minimum, config, user.as_bytes(), account.map(|account| account.uid)) {
         // Which users the nodes have is not known.
@@ -214,7 +214,7 @@ pub(super) fn user_refusal(
     [("uid", uid, settings.least_uid), ("gid", gid, settings.least_gid)].into_iter().find_map(below)
 }
 
-/// The job's mounts as the NodeManager passes them on; `None` with a finding if it does not.
+/// The job's mounts as the NodeManager passes them on; `None` and a finding if it rejects them.
 pub(super) fn mounts(request: &Request, found: &mut Findings) -> Option<Vec<RequestedMount>> {
     if request.mounts.is_empty() {
         return Some(Vec::new());
@@ -226,7 +226,7 @@ pub(super) fn mounts(request: &Request, found: &mut Findings) -> Option<Vec<Requ
     };
     let fix = match error {
         RequestError::NotUnderstood { .. } => {
-            Fix::manual("write SRC:DST, SRC:DST:ro or SRC:DST:rw, separated by commas alone")
+            Fix::manual("write SRC:DST, SRC:DST:ro or SRC:DST:rw, separated only by commas")
         }
         RequestError::Relative { .. } => Fix::manual("name the source by its absolute path on the node"),
     };

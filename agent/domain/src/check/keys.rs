@@ -8,7 +8,7 @@ use hadoop_rules::mounts::{RO_MOUNTS_KEY, RW_MOUNTS_KEY};
 
 use crate::findings::{Finding, Findings, Fix, clipped, codes};
 
-/// All that Hadoop reads in `[docker]`, in any version.
+/// Every key that Hadoop reads in `[docker]`, in any version.
 const DOCKER_KEYS: [&str; 16] = [
     "module.enabled",
     "docker.binary",
@@ -27,9 +27,9 @@ const DOCKER_KEYS: [&str; 16] = [
     "docker.inspect.max.retries",
     "docker.service-mode.enabled",
 ];
-/// Of the keys above, the one that is also read above the first section.
+/// The one of these keys that Hadoop also reads above the first section.
 const IN_HEAD_TOO: &str = "docker.binary";
-/// All that Hadoop reads above the first section, in any version.
+/// Every key that Hadoop reads above the first section, in any version.
 const HEAD_KEYS: [&str; 12] = [
     NM_GROUP_KEY,
     "yarn.nodemanager.local-dirs",
@@ -44,7 +44,7 @@ const HEAD_KEYS: [&str; 12] = [
     "feature.terminal.enabled",
     "feature.yarn.sysfs.enabled",
 ];
-/// The sections of other modules, and all that Hadoop reads there, in any version.
+/// The sections of other modules, and every key that Hadoop reads there, in any version.
 const MODULES: [(&str, &[&str]); 4] = [
     ("gpu", &["module.enabled", "gpu.major-device-number", "gpu.allowed-device-minor-numbers"]),
     ("fpga", &["module.enabled", "fpga.major-device-number", "fpga.allowed-device-minor-numbers"]),
@@ -53,12 +53,12 @@ const MODULES: [(&str, &[&str]); 4] = [
 ];
 /// Where the modules above find the cgroups of containers.
 const CGROUPS: &str = "cgroups";
-/// Longer keys are compared with nothing.
+/// Longer keys are not compared with known ones.
 const LONGEST: usize = 100;
 /// Longer values are not written out in fixes.
 const LONGEST_VALUE: usize = 1_000;
 
-/// Every key that is not known, and every known one that is where Hadoop does not look for it.
+/// Reports every unknown key, and every known one in a section where Hadoop does not read it.
 pub(super) fn check(path: &str, config: &ExecutorConfig, found: &mut Findings) {
     for entry in config.entries(DOCKER) {
         if is_head_key(entry.key) || module_of(entry.key).is_some() {
@@ -73,14 +73,14 @@ pub(super) fn check(path: &str, config: &ExecutorConfig, found: &mut Findings) {
     for section in config.sections().filter(|section| *section != DOCKER.as_bytes()) {
         let Ok(name) = std::str::from_utf8(section) else { continue };
         if name.trim().eq_ignore_ascii_case(DOCKER) {
-            // The section's own name is the one cause.
+            // The section's wrong name is the only cause.
             continue;
         }
         for entry in config.entries(name) {
             let switch = entry.key == MODULE_ENABLED_KEY.as_bytes() && matches!(name, HEAD | CGROUPS);
             let docker = entry.key.starts_with(b"docker.") && is_docker_key(entry.key);
             let is_read = name == HEAD && entry.key == IN_HEAD_TOO.as_bytes();
-            // In the head `root` may be anybody's.
+            // Above the first section, `root` may belong to another tool.
             let of_module = module_of(entry.key)
                 .is_some_and(|module| module != name && (name != HEAD || entry.key != b"root"));
             if (switch || docker || of_module) && !is_read || name != HEAD && is_head_key(entry.key) {
@@ -98,7 +98,7 @@ pub(super) fn check(path: &str, config: &ExecutorConfig, found: &mut Findings) {
     check_modules(path, config, found);
 }
 
-/// A module that is on looks for the container's cgroup.
+/// An enabled module needs the container's cgroup.
 fn check_modules(path: &str, config: &ExecutorConfig, found: &mut Findings) {
     let missing = |key: &&&str| config.get(CGROUPS, key).is_none_or(<[u8]>::is_empty);
     let Some(key) = ["root", "yarn-hierarchy"].iter().find(missing) else { return };
@@ -127,38 +127,37 @@ fn unknown(path: &str, section: &str, config: &ExecutorConfig, entry: Entry<'_>)
         Some((meant, Some(set))) => Finding::new(
             codes::UNKNOWN_KEY,
             format!(
-                "Hadoop knows no key `{key}`; `{meant}`, which was probably meant, is set at line {}",
+                "Hadoop has no key `{key}`; `{meant}`, which was probably meant, is set at line {}",
                 set.line
             ),
         )
         .fix(Fix::manual("move the value there, or remove the line")),
         Some((meant, None)) => {
-            // What a module needs once it is on is not in this line.
+            // An enabled module needs more than this line.
             let fix = if known_in(section).is_none() && is_sound(meant, entry.value) {
                 Fix::replace_entry(meant, lossy(entry.value))
             } else {
                 Fix::manual(format!("write {meant}"))
             };
-            let message = format!("Hadoop knows no key `{key}`; `{meant}` was probably meant");
+            let message = format!("Hadoop has no key `{key}`; `{meant}` was probably meant");
             Finding::new(codes::UNKNOWN_KEY, message).fix(fix)
         }
-        None => Finding::new(
-            codes::UNKNOWN_KEY,
-            format!("Hadoop knows no key `{key}` in the section [{section}]"),
-        )
-        .fix(Fix::manual("remove the line, or move it to the section it belongs to")),
+        None => {
+            Finding::new(codes::UNKNOWN_KEY, format!("Hadoop has no key `{key}` in the section [{section}]"))
+                .fix(Fix::manual("remove the line, or move it to the section it belongs to"))
+        }
     };
     finding.in_file(path).at(entry.line).about(entry.key)
 }
 
-/// Whether the value brings no fault of its own under that key.
+/// Whether the value causes no other finding under that key.
 fn is_sound(key: &str, value: &[u8]) -> bool {
     if value.len() > LONGEST_VALUE || value.iter().any(u8::is_ascii_whitespace) {
         return false;
     }
     match key {
         MODULE_ENABLED_KEY => value == b"true",
-        // Whether such a list is sound is not for this line alone to say.
+        // Whether such a list is sound depends on more than this line.
         TRUSTED_REGISTRIES_KEY | PRIVILEGED_REGISTRIES_KEY | RO_MOUNTS_KEY | RW_MOUNTS_KEY => false,
         "docker.allowed.devices" => value.starts_with(b"/"),
         key if key.ends_with(".enabled") => matches!(value, b"true" | b"false"),
@@ -193,8 +192,7 @@ fn is_head_key(key: &[u8]) -> bool {
     is_among(&HEAD_KEYS, key)
 }
 
-/// The key of the file's head that looks most like this one. Files hold other tools' keys there as well, so it has
-/// to look very much like it.
+/// The most similar key above the first section. Other tools keep keys there too, so it must be very similar.
 fn meant_in_head(key: &[u8]) -> Option<&'static str> {
     let key = lossy(key);
     if key.len() > LONGEST {
@@ -224,12 +222,12 @@ fn module_of(key: &[u8]) -> Option<&'static str> {
     owner.map(|(module, _)| *module).filter(|_| key != MODULE_ENABLED_KEY.as_bytes())
 }
 
-/// The known key that looks most like this one, if any looks like it.
+/// The most similar known key, if any is similar.
 pub(super) fn meant(key: &str) -> Option<&'static str> {
     nearest(key, DOCKER, &DOCKER_KEYS)
 }
 
-/// The one of the section's keys that looks most like this one, with or without the section's name in front.
+/// The section's key most similar to this one, with or without the section's name as a prefix.
 fn nearest(key: &str, section: &str, known: &[&'static str]) -> Option<&'static str> {
     if key.len() > LONGEST {
         return None;

@@ -14,11 +14,11 @@ pub(super) const RUNTIMES_KEY: &str = "docker.allowed.runtimes";
 pub(super) const CAPABILITIES_KEY: &str = "docker.allowed.capabilities";
 /// Longer lists are not written out in fixes.
 const LONGEST_LIST: usize = 4_000;
-/// Each entry is resolved on the machine for each mount, as Hadoop does.
+/// Each entry is resolved on the machine for each mount, as in Hadoop.
 const MOST_ALLOWED_MOUNTS: usize = 1_000;
 pub(super) const CAPABILITIES: &str = "CHOWN,DAC_OVERRIDE,FSETID,FOWNER,MKNOD,NET_RAW,SETGID,SETUID,SETFCAP,SETPCAP,NET_BIND_SERVICE,SYS_CHROOT,KILL,AUDIT_WRITE";
 
-/// What the NodeManager itself asks for.
+/// What the NodeManager itself requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Defaults {
     pub network: String,
@@ -58,7 +58,7 @@ pub(super) fn check(
     request: &Request,
     found: &mut Findings,
 ) {
-    // Without the section there is but one thing to say.
+    // Without the section, its absence is the only finding.
     if !config.docker_supported() && !has_docker_section(config) {
         return;
     }
@@ -98,7 +98,7 @@ fn check_gpu_runtime(path: &str, config: &ExecutorConfig, runtime: &str, found: 
     found.add(finding.at(entry.map(|entry| entry.line)));
 }
 
-/// The key of a mount list with more entries than are resolved here, if there is one.
+/// The key of a mount list with too many entries to resolve, if any.
 pub(super) fn overlong_mount_list(config: &ExecutorConfig) -> Option<&'static str> {
     let is_too_long = |key: &&str| config.items(DOCKER, key).nth(MOST_ALLOWED_MOUNTS).is_some();
     [RO_MOUNTS_KEY, RW_MOUNTS_KEY].into_iter().find(is_too_long)
@@ -111,7 +111,7 @@ fn too_long(path: &str, config: &ExecutorConfig, key: &str) -> Finding {
     finding.in_file(path).at(config.entry(DOCKER, key).map(|entry| entry.line)).about(key.as_bytes())
 }
 
-/// A finding with this effect if the network is not allowed.
+/// Adds a finding with this effect if the network is not allowed.
 pub(super) fn check_network(
     path: &str,
     config: &ExecutorConfig,
@@ -175,18 +175,18 @@ pub(super) fn has_docker_section(config: &ExecutorConfig) -> bool {
     config.sections().any(|section| section == DOCKER.as_bytes())
 }
 
-/// One list of allowed mounts, as it should be.
+/// One list of allowed mounts, corrected.
 struct Allowed {
     key: &'static str,
     line: Option<u32>,
     items: Vec<String>,
-    /// The first entry that ends every launch, and how many there are.
+    /// The first entry that fails every launch, and how many there are.
     broken: Option<(MountRefusal, usize)>,
     /// The NodeManager's own mounts that the list lacks.
     lacking: Vec<String>,
 }
 
-/// Both lists, entry by entry, and then each of the NodeManager's own mounts against them.
+/// Checks both lists entry by entry, then each of the NodeManager's own mounts against them.
 fn check_mounts(
     path: &str,
     config: &ExecutorConfig,
@@ -198,7 +198,7 @@ fn check_mounts(
     let repaired = |key| repaired(config, key, &file, inputs.machine);
     let (Some(ro), Some(rw)) = (repaired(RO_MOUNTS_KEY), repaired(RW_MOUNTS_KEY)) else {
         let message = "the lists of allowed mounts hold a pattern that cannot be compiled";
-        let fix = Fix::manual("take the pattern out, or correct it");
+        let fix = Fix::manual("remove the pattern, or correct it");
         found.add(Finding::new(codes::MOUNT_LIST_BREAKS_LAUNCHES, message).fix(fix).in_file(path));
         return;
     };
@@ -218,9 +218,9 @@ fn check_mounts(
                 let message = format!("the NodeManager mounts `{mount}` into every container: {refusal}");
                 let fix = match refusal {
                     MountRefusal::SourceMissing { .. } => {
-                        "take the mount out of yarn-site.xml, or create its source"
+                        "remove the mount from yarn-site.xml, or create its source"
                     }
-                    _ => "take the mount out of yarn-site.xml, or correct it there",
+                    _ => "remove the mount from yarn-site.xml, or correct it there",
                 };
                 let finding = Finding::new(codes::DEFAULT_MOUNT_REFUSED, message).fix(Fix::manual(fix));
                 found.add(finding.in_file(path));
@@ -269,7 +269,7 @@ impl Allowed {
     }
 }
 
-/// The list with entries corrected or taken out until it resolves; `None` if it cannot be read at all.
+/// The list with entries corrected or removed until it resolves; `None` if it cannot be parsed.
 fn repaired(
     config: &ExecutorConfig,
     key: &'static str,
@@ -284,7 +284,7 @@ fn repaired(
         broken: None,
         lacking: Vec::new(),
     };
-    // Each step makes one entry shorter or takes it out.
+    // Each step shortens or removes one entry.
     loop {
         let alone = config_of(std::slice::from_ref(&list), config.rules())?;
         match mounts::check(&alone, &[], file, machine) {
@@ -314,7 +314,7 @@ fn is_written(config: &ExecutorConfig, key: &str, entry: &str) -> bool {
     config.items(DOCKER, key).any(|item| item == entry.as_bytes())
 }
 
-/// The entry as it may have been meant: without spaces around it, then without a destination and a mode.
+/// The entry as it may have been meant: trimmed, then without a destination and a mode.
 fn shorter(entry: &str) -> Option<String> {
     let trimmed = entry.trim();
     let shorter = if trimmed == entry { entry.split_once(':')?.0 } else { trimmed };

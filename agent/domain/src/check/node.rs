@@ -14,18 +14,18 @@ use crate::credentials::TokenScope;
 use crate::findings::{Code, Finding, Findings, Fix, codes};
 use crate::registry::EcrRegistry;
 
-/// Where EMR has container-executor.
+/// EMR's path of container-executor.
 const BINARY: &str = "/usr/lib/hadoop-yarn/bin/container-executor";
 const DOCKER_BINARY_KEY: &str = "docker.binary";
 const DOCKER_BINARY: &[u8] = b"/usr/bin/docker";
-/// Directories whose purpose is that everyone writes there.
+/// Directories meant to be world-writable.
 const SHARED: [&str; 4] = ["/tmp", "/var/tmp", "/dev/shm", "/mnt/tmp"];
-/// With less, no container starts.
+/// In bytes; with less, no container starts.
 const LEAST_FREE: u64 = 16 << 20;
-/// Smaller differences are normal.
+/// In seconds; smaller differences are normal.
 const MUCH_SKEW: i64 = 30;
-/// Tokens of containers live for ten minutes from the ResourceManager's clock on, and the NodeManager checks them by its
-/// own. The last seconds are too short for a launch.
+/// In seconds. Container tokens last ten minutes by the ResourceManager's clock, but the NodeManager checks them by
+/// its own. The last seconds are too short for a launch.
 const TOKENS_EXPIRED: i64 = 590;
 
 pub(super) fn check(
@@ -51,7 +51,7 @@ pub(super) fn check(
     }
     if let Some(binary) = &node.missing_binary {
         let message = format!("yarn-site.xml names {binary} as container-executor, which does not exist");
-        let fix = Fix::manual("take yarn.nodemanager.linux-container-executor.path out, or correct it");
+        let fix = Fix::manual("remove yarn.nodemanager.linux-container-executor.path, or correct it");
         found.add(Finding::new(codes::BINARY_MISSING, message).fix(fix));
     }
     check_helpers(node, inputs, config, found);
@@ -117,7 +117,7 @@ fn finding(path: &str, code: Code, fault: &SetupFault) -> Finding {
         SetupFault::UnknownGroup { .. } => {
             Fix::manual("name the group of the binary, mostly yarn, or create the group")
         }
-        // A change of owner or group clears the set-user-id bit.
+        // Changing the owner or group clears the set-user-ID bit.
         SetupFault::BinaryOwner => Fix::run(format!("chown root {BINARY} && chmod 6050 {BINARY}")),
         SetupFault::BinaryGroup { expected, .. } => {
             Fix::run(format!("chgrp {expected} {BINARY} && chmod 6050 {BINARY}"))
@@ -154,7 +154,7 @@ fn check_docker(
         && let Some(why) = fault(DOCKER_BINARY)
     {
         let message = format!(
-            "{} {why}: container-executor asks it for the network, whatever {DOCKER_BINARY_KEY} says",
+            "{} {why}: container-executor queries it for the network, regardless of {DOCKER_BINARY_KEY}",
             lossy(DOCKER_BINARY)
         );
         let fix = Fix::run(format!("ln -s {} {}", lossy(binary), lossy(DOCKER_BINARY)));
@@ -170,7 +170,7 @@ fn docker_entry(config: &ExecutorConfig) -> Option<Entry<'_>> {
     config.entry(DOCKER, DOCKER_BINARY_KEY).or_else(|| config.entry(HEAD, DOCKER_BINARY_KEY))
 }
 
-/// The docker command that container-executor runs by its configuration, as far as that can be read.
+/// The docker command that container-executor is configured to run; the default if its config is unreadable.
 pub fn docker_program(inputs: &Inputs<'_>) -> Vec<u8> {
     let bytes = inputs.executor_cfg.as_ref().and_then(|file| file.bytes());
     let config = bytes.and_then(|bytes| ExecutorConfig::parse(bytes, inputs.hadoop.rules).ok());
@@ -178,7 +178,7 @@ pub fn docker_program(inputs: &Inputs<'_>) -> Vec<u8> {
     named.unwrap_or_else(|| DOCKER_BINARY.to_vec())
 }
 
-/// How the Docker engine is set up.
+/// Checks how the Docker engine is set up.
 fn check_engine(
     node: &NodeInputs,
     settings: Option<&YarnSettings>,
@@ -206,7 +206,7 @@ fn check_engine(
     }
 }
 
-/// container-executor looks for its configuration once more as the NodeManager's user.
+/// container-executor looks up its configuration again as the NodeManager's user.
 fn check_reach(path: &str, inputs: &Inputs<'_>, found: &mut Findings) {
     if inputs.machine.realpath(path.as_bytes()).is_none() {
         let message = format!("the NodeManager's user cannot reach {path}");
@@ -215,7 +215,7 @@ fn check_reach(path: &str, inputs: &Inputs<'_>, found: &mut Findings) {
     }
 }
 
-/// Docker asks a helper before it looks at an entry.
+/// Docker asks a credential helper before it reads an entry.
 fn check_helpers(
     node: &NodeInputs,
     inputs: &Inputs<'_>,
@@ -236,7 +236,7 @@ fn check_helpers(
             let message = format!(
                 "{setting} names `{helper}`, which docker asks for {host} before it looks at the entry"
             );
-            let fix = Fix::manual(format!("take it out of {setting}, or let the helper alone serve {host}"));
+            let fix = Fix::manual(format!("remove it from {setting}, or let only the helper serve {host}"));
             found.add(Finding::new(codes::CREDENTIAL_HELPER_FIRST, message).fix(fix).in_file(path));
         }
     }

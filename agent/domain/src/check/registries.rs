@@ -28,7 +28,7 @@ pub(super) fn trusted_ecr_registries(config: &ExecutorConfig) -> Vec<EcrRegistry
     trusted.filter(|registry| seen.insert(registry.clone())).collect()
 }
 
-/// The entries of both lists, and how the lists differ.
+/// Checks the entries of both lists, and how the lists differ.
 pub(super) fn check_lists(path: &str, config: &ExecutorConfig, is_emr: bool, found: &mut Findings) {
     check_entries(path, config, TRUSTED_REGISTRIES_KEY, found);
     if config.rules() != Rules::V3_2 {
@@ -40,7 +40,7 @@ pub(super) fn check_lists(path: &str, config: &ExecutorConfig, is_emr: bool, fou
     }
 }
 
-/// Whether there is a list at all, and whether it trusts the registries in the settings.
+/// Checks that there is a list, and that it trusts the registries in the settings.
 pub(super) fn check_coverage(path: &str, config: &ExecutorConfig, inputs: &Inputs<'_>, found: &mut Findings) {
     let registries = &inputs.registries;
     let Some(entry) =
@@ -83,7 +83,7 @@ pub(super) fn check_coverage(path: &str, config: &ExecutorConfig, inputs: &Input
     }
 }
 
-/// The list with one more entry. EMR's defaults join what becomes an EMR cluster's list, or its first.
+/// The list with one more entry, and with EMR's defaults if it becomes an EMR cluster's list, or its first.
 pub(super) fn with_entry(config: &ExecutorConfig, entry: &str, inputs: &Inputs<'_>) -> Fix {
     let value = config.get(DOCKER, TRUSTED_REGISTRIES_KEY).unwrap_or_default();
     if value.len() > LONGEST_LIST {
@@ -99,7 +99,7 @@ pub(super) fn with_entry(config: &ExecutorConfig, entry: &str, inputs: &Inputs<'
             DEFAULT_TRUSTED_REGISTRIES.iter().filter(|name| !entries.iter().any(|entry| entry == *name));
         entries.splice(0..0, lost.map(|name| (*name).to_owned()).collect::<Vec<_>>());
     }
-    // A list that is made is to trust what the settings name as well.
+    // A new list also trusts the registries in the settings.
     let of_settings = inputs.registries.iter().map(|registry| registry.host().as_str());
     let of_settings = of_settings.filter(|_| is_first);
     for entry in of_settings.chain([entry]) {
@@ -123,9 +123,9 @@ fn check_entries(path: &str, config: &ExecutorConfig, key: &str, found: &mut Fin
             codes::LIBRARY_TRUSTS_MORE => {
                 Fix::manual("remove the entry unless every image of the public registry is meant")
             }
-            codes::ENTRY_WITH_PLACEHOLDER => Fix::manual(
-                "put the account's number and the Region in its place: the entry is the registry's host",
-            ),
+            codes::ENTRY_WITH_PLACEHOLDER => {
+                Fix::manual("replace it with the account ID and the Region: the entry is the registry's host")
+            }
             codes::ENTRY_MATCHES_NOTHING => {
                 Fix::manual("write [host[:port]][/path], the path in lower case: letters, digits and _ . / -")
             }
@@ -144,19 +144,19 @@ fn check_entries(path: &str, config: &ExecutorConfig, key: &str, found: &mut Fin
     }
 }
 
-/// Whether the trusted list names ECR in some way.
+/// Whether the trusted list names ECR in any form.
 pub(super) fn names_ecr(config: &ExecutorConfig) -> bool {
     config.items(DOCKER, TRUSTED_REGISTRIES_KEY).any(|entry| !named(entry).is_empty())
 }
 
-/// The private registries that an entry names in some way.
+/// The private registries that an entry names in any form.
 fn named(entry: &[u8]) -> Vec<EcrRegistry> {
     let text = lossy(entry);
     let words = text.split(|c: char| !c.is_ascii_alphanumeric() && !".-".contains(c));
     words.filter(|word| is_private_ecr(word)).filter_map(|word| EcrRegistry::parse(word).ok()).collect()
 }
 
-/// The private registries that an entry of the trusted list names in some way, and the list does not trust.
+/// The private registries that an entry of the trusted list names in any form, but the list does not trust.
 fn untrusted(config: &ExecutorConfig, key: &str, entry: &[u8]) -> Vec<EcrRegistry> {
     if key != TRUSTED_REGISTRIES_KEY {
         return Vec::new();
@@ -165,7 +165,7 @@ fn untrusted(config: &ExecutorConfig, key: &str, entry: &[u8]) -> Vec<EcrRegistr
     named.filter(|registry| !trusts_registry(config, Container::Normal, registry)).collect()
 }
 
-/// What is wrong with an entry, if anything is.
+/// What is wrong with an entry, if anything.
 fn fault(entry: &[u8], rules: Rules) -> Option<(Code, &'static str)> {
     // Lists may hold millions of entries, nearly all of them plain names.
     let is_plain = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-".contains(byte);
@@ -206,11 +206,11 @@ fn fault(entry: &[u8], rules: Rules) -> Option<(Code, &'static str)> {
     }
     is_repository(entry).then_some((
         codes::ENTRY_IS_REPOSITORY,
-        "has a path: it trusts images below that path, but not a repository of that very name",
+        "has a path: it trusts images below that path, but not the repository of that exact name",
     ))
 }
 
-/// Hadoop would match such a name, but Docker has none.
+/// Hadoop would match such a name, but Docker rejects it.
 fn has_empty_part(entry: &[u8]) -> bool {
     entry.windows(2).any(|pair| pair == b"//")
 }
@@ -221,7 +221,7 @@ fn can_match(entry: &[u8]) -> bool {
     image_name::is_valid(&[entry, below].concat())
 }
 
-/// Whether a host was meant to be ECR's: a wrong number of digits, another service or domain.
+/// Whether a host is a mistyped ECR host: a wrong number of digits, service or domain.
 fn is_nearly_ecr(entry: &str) -> bool {
     let host = entry.split('/').next().unwrap_or_default();
     let looks_like = host.contains(".dkr.")
@@ -331,7 +331,7 @@ fn check_emr_defaults(path: &str, config: &ExecutorConfig, found: &mut Findings)
     );
 }
 
-/// The list as it was probably meant, unless the entry at fault is none that can be corrected.
+/// The list as it was probably meant, unless the entry at fault cannot be corrected.
 fn with_corrections(config: &ExecutorConfig, key: &str, value: &[u8], entry: &[u8]) -> Fix {
     let entries = corrected(value, config.rules());
     if entries.is_empty() || entries.iter().any(|other| other.as_bytes() == entry) {
@@ -342,8 +342,8 @@ fn with_corrections(config: &ExecutorConfig, key: &str, value: &[u8], entry: &[u
     Fix::set(DOCKER, key, entries.join(","))
 }
 
-/// The entries as they were probably meant, without repetitions. Those without a fault stay as they are, and so do
-/// those that would get another one.
+/// The entries as they were probably meant, without duplicates. Entries without a fault stay as they are, and so do
+/// those whose correction would have another fault.
 fn corrected(value: &[u8], rules: Rules) -> Vec<String> {
     let mut entries = Vec::new();
     let corrected = value.split(|byte| *byte == b',').flat_map(|entry| {
@@ -374,12 +374,12 @@ fn corrected_entry(entry: &[u8]) -> String {
     }
 }
 
-/// Whether a tool is to put something in the place of a part of the text.
+/// Whether the text has a variable for a tool to substitute.
 pub(super) fn is_unresolved(text: &[u8]) -> bool {
     text.windows(2).any(|pair| pair == b"${" || pair == b"{{")
 }
 
-/// Whether the author was to put something in the place of `<...>`.
+/// Whether the text has a `<...>` for the author to replace.
 fn has_placeholder(text: &[u8]) -> bool {
     let rest = text.iter().position(|byte| *byte == b'<').map(|at| &text[at..]);
     rest.is_some_and(|rest| rest.contains(&b'>'))

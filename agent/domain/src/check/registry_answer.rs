@@ -1,4 +1,4 @@
-//! What a registry returned for an image, and what follows for a launch on this node.
+//! What a registry returned for an image, and what it means for a launch on this node.
 
 use serde::Deserialize;
 
@@ -26,7 +26,7 @@ pub enum RegistryAnswer {
     Unknown(String),
 }
 
-/// What manifests and the image's configuration say.
+/// What the manifests and the image's configuration contain.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ImageDetails {
     /// As Docker names them: `amd64`, `arm64`.
@@ -35,7 +35,7 @@ pub struct ImageDetails {
     pub java: Option<bool>,
 }
 
-/// An image's configuration, as far as it counts here.
+/// The parts of an image's configuration that are read here.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct ImageConfig {
@@ -57,11 +57,11 @@ struct HistoryStep {
     created_by: String,
 }
 
-/// Words in an image's history that a Java installation leaves.
+/// Words that a Java installation leaves in an image's history.
 const TRACES_OF_JAVA: [&str; 5] = ["jdk", "jre", "java", "corretto", "temurin"];
 
 impl ImageReference {
-    /// Of a name that container-executor accepts.
+    /// Splits a name that container-executor accepts.
     pub fn parse(image: &str) -> Self {
         let image = image.trim();
         let registry = registry_of(image);
@@ -89,7 +89,7 @@ impl ImageConfig {
     }
 }
 
-/// The architecture as Docker names it, from the name that compilers use.
+/// Docker's name for an architecture, from the compilers' name.
 pub fn docker_architecture(machine: &str) -> &str {
     match machine {
         "x86_64" => "amd64",
@@ -98,7 +98,7 @@ pub fn docker_architecture(machine: &str) -> &str {
     }
 }
 
-/// Findings on the answer for a node of that architecture, named as Docker does.
+/// Findings on the answer, for a node of that architecture (by Docker's name).
 pub fn of_registry(image: &str, answer: &RegistryAnswer, architecture: &str) -> Vec<Finding> {
     match answer {
         RegistryAnswer::Found(inputs) => of_found(image, inputs, architecture),

@@ -1,4 +1,4 @@
-//! Which of Hadoop's rules a release goes by.
+//! Which of Hadoop's rules apply to a release.
 
 use hadoop_rules::Rules;
 
@@ -15,8 +15,8 @@ impl HadoopVersion {
         Self { rules, assumed: false }
     }
 
-    /// From the names of Hadoop's jars, else from EMR's release label, as in `emr-6.9.0`: what is installed says
-    /// more than a label.
+    /// From Hadoop's jar names, else from EMR's release label, as in `emr-6.9.0`: what is installed is more
+    /// reliable than a label.
     pub fn find<'n>(release: Option<&str>, mut jars: impl Iterator<Item = &'n str>) -> Self {
         let by_jar = jars.find_map(hadoop_version).map(|version| rules_since((3, 3), (3, 4), version));
         let by_release = || {
@@ -34,7 +34,7 @@ impl HadoopVersion {
 const EMR_WITH_3_3: (u32, u32) = (6, 9);
 const EMR_WITH_3_4: (u32, u32) = (7, 4);
 
-/// The rules of a version, given the first ones that go by those of 3.3 and 3.4.
+/// The rules of a version, given the first versions with the rules of 3.3 and 3.4.
 fn rules_since(first_3_3: (u32, u32), first_3_4: (u32, u32), version: (u32, u32)) -> Rules {
     if version < first_3_3 {
         Rules::V3_2
@@ -45,7 +45,7 @@ fn rules_since(first_3_3: (u32, u32), first_3_4: (u32, u32), version: (u32, u32)
     }
 }
 
-/// Whether it is a label of a release, as in `emr-7.3.0`.
+/// Whether the text is a release label, as in `emr-7.3.0`.
 pub fn is_release(label: &str) -> bool {
     emr_version(label).is_some()
 }
@@ -55,7 +55,7 @@ pub(super) fn emr_version(label: &str) -> Option<(u32, u32)> {
     version(label.strip_prefix("emr-")?)
 }
 
-/// Of a name such as `hadoop-common-3.2.1-amzn-3.jar`.
+/// Major and minor of a jar such as `hadoop-common-3.2.1-amzn-3.jar`.
 fn hadoop_version(jar: &str) -> Option<(u32, u32)> {
     version(jar.strip_prefix("hadoop-common-")?)
 }

@@ -22,7 +22,7 @@ pub struct Report {
     pub docker: Option<DockerReport>,
     pub images: Vec<ImageReport>,
     pub findings: Vec<Finding>,
-    /// What was not looked at, so that no finding is none at all.
+    /// What was not checked: no finding there does not mean no fault.
     pub not_checked: Vec<String>,
     /// Whether a file that was named could not be read.
     #[serde(skip)]
@@ -36,7 +36,7 @@ pub struct Report {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RulesName(pub Rules);
 
-/// container-executor.cfg; the parsed file is shown by the parts that Hadoop decides from.
+/// container-executor.cfg; of the parsed file, JSON has the parts that Hadoop decides by.
 #[derive(Debug)]
 pub struct ExecutorCfgReport {
     pub path: String,
@@ -44,7 +44,7 @@ pub struct ExecutorCfgReport {
     pub parse_error: Option<ParseErrorReport>,
     /// `None` if there is no file, or it cannot be parsed.
     pub config: Option<ExecutorConfig>,
-    /// As it would be without the fault that hides all others.
+    /// The config without the fault that hides all others.
     pub(super) repaired: Option<ExecutorConfig>,
 }
 
@@ -56,7 +56,7 @@ pub struct ParseErrorReport {
     pub message: String,
 }
 
-/// The node's Docker engine, as it describes itself.
+/// The node's Docker engine, by its own description.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DockerReport {
     pub version: String,
@@ -116,7 +116,7 @@ pub struct ImageReport {
     #[serde(skip)]
     pub is_updated: bool,
     pub credential: Option<ImageCredential>,
-    /// `None` if that cannot be told beforehand.
+    /// `None` if that cannot be predicted.
     pub would_launch: Option<bool>,
     /// Why not.
     pub reasons: Vec<String>,
@@ -127,7 +127,7 @@ pub struct ImageReport {
 /// One thing that the launch of an image depends on. Displays as a clause; JSON has it as text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unknown {
-    /// Whether the registry gives the node the image, until it is asked.
+    /// Whether the node can pull the image, until the registry is queried.
     Pull {
         registry: String,
     },
@@ -149,14 +149,14 @@ pub struct ImageCredential {
 }
 
 impl ExecutorCfgReport {
-    /// What findings are looked for in.
+    /// The config to search for findings.
     pub(super) fn examined(&self) -> Option<&ExecutorConfig> {
         self.repaired.as_ref().or(self.config.as_ref())
     }
 }
 
 impl ImageReport {
-    /// Draws the verdict from the reasons against it and from what is not known.
+    /// Sets `would_launch` from the reasons against it and from what is unknown.
     pub(super) fn conclude(&mut self) {
         self.would_launch = match (self.reasons.is_empty(), self.unknown.is_empty()) {
             (false, _) => Some(false),
@@ -165,8 +165,8 @@ impl ImageReport {
         };
     }
 
-    /// Takes in how the registry answered for the image.
-    pub fn asked(&mut self, answer: &RegistryAnswer, findings: &[Finding]) {
+    /// Adds the registry's answer for the image.
+    pub fn add_registry_answer(&mut self, answer: &RegistryAnswer, findings: &[Finding]) {
         if !matches!(answer, RegistryAnswer::Unknown(_)) {
             self.unknown.retain(|unknown| !matches!(unknown, Unknown::Pull { .. }));
         }
@@ -238,7 +238,7 @@ impl Serialize for ExecutorCfgReport {
     }
 }
 
-/// Written item by item: a list of millions must not be copied into texts first.
+/// Serialised item by item: a list of millions must not be copied into strings first.
 struct Items<'a>(List<'a>);
 
 impl Serialize for Items<'_> {

@@ -1,11 +1,11 @@
-//! What a job asks for, and the variables of its environment by which it does.
+//! What a job requests, and the environment variables that request it.
 
 pub(super) const TYPE: &str = "YARN_CONTAINER_RUNTIME_TYPE";
 pub(super) const IMAGE: &str = "YARN_CONTAINER_RUNTIME_DOCKER_IMAGE";
 pub(super) const MOUNTS: &str = "YARN_CONTAINER_RUNTIME_DOCKER_MOUNTS";
 pub(super) const CLIENT_CONFIG: &str = "YARN_CONTAINER_RUNTIME_DOCKER_CLIENT_CONFIG";
 
-/// What a job would ask for.
+/// What a job would request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Request {
     pub images: Vec<Vec<u8>>,
@@ -14,14 +14,14 @@ pub struct Request {
     pub mounts: Vec<Vec<u8>>,
     /// `None` is the NodeManager's default network.
     pub network: Option<String>,
-    /// Who submits the job; `None` leaves users unchecked.
+    /// The submitter; `None` leaves users unchecked.
     pub user: Option<String>,
-    /// What else the job sets.
+    /// The job's environment variables.
     pub environment: Vec<(String, String)>,
 }
 
 impl Request {
-    /// What a job asks for that sets these variables and nothing else.
+    /// The request of a job that sets these variables and nothing else.
     pub fn of_environment(environment: Vec<(String, String)>) -> Self {
         let set =
             |name: &str| environment.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
@@ -29,7 +29,6 @@ impl Request {
             images: set(IMAGE).map(|image| image.as_bytes().to_vec()).into_iter().collect(),
             privileged: set("YARN_CONTAINER_RUNTIME_DOCKER_RUN_PRIVILEGED_CONTAINER")
                 .is_some_and(|value| value.eq_ignore_ascii_case("true")),
-            // Several mounts in one text.
             mounts: set(MOUNTS)
                 .into_iter()
                 .flat_map(|text| text.split(','))
@@ -44,7 +43,7 @@ impl Request {
         }
     }
 
-    /// This one, and what the other asks for where this one is silent.
+    /// This request, with gaps filled from the other.
     #[must_use]
     pub fn or(self, other: Self) -> Self {
         let or = |mine: Vec<Vec<u8>>, theirs| if mine.is_empty() { theirs } else { mine };
@@ -63,7 +62,7 @@ impl Request {
         }
     }
 
-    /// Whether the job sets the variable to true, as Java reads it.
+    /// Whether the job sets the variable to true, as Java parses it.
     pub fn is_set(&self, name: &str) -> bool {
         self.environment.iter().any(|(key, value)| key == name && value.eq_ignore_ascii_case("true"))
     }

@@ -1,7 +1,7 @@
-//! A set of Spark properties: what its containers would ask YARN for, and what it gets wrong.
+//! Spark properties: what their containers would request from YARN, and what is wrong with them.
 //!
-//! Spark hands environment variables to executors and to the application master by keys of different prefixes.
-//! [`run`](super::run) checks the properties in [`Inputs::spark`](super::Inputs); what they ask for is checked like any
+//! Spark passes environment variables to executors and to the application master by keys with different prefixes.
+//! [`run`](super::run) checks the properties in [`Inputs::spark`](super::Inputs), and what they request like any
 //! other request.
 
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use crate::findings::{Finding, Findings, Fix, codes};
 
 const EXECUTORS: &str = "spark.executorEnv.";
 const APPLICATION_MASTER: &str = "spark.yarn.appMasterEnv.";
-/// What YARN's container runtimes read of the environment begins so.
+/// The prefix of the variables that YARN's container runtimes read.
 const PREFIX: &str = "YARN_CONTAINER_RUNTIME_";
 const VARIABLES: [&str; 18] = [
     TYPE,
@@ -37,12 +37,12 @@ const VARIABLES: [&str; 18] = [
     "YARN_CONTAINER_RUNTIME_YARN_SYSFS_ENABLE",
 ];
 
-/// Properties under the name of the file or command that sets them.
+/// Properties, and the file or command that sets them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SparkProperties {
-    /// As findings name it.
+    /// As findings show it.
     pub path: String,
-    /// Of a key that is set twice the last one counts.
+    /// If a key is set twice, the last one counts.
     pub properties: Vec<SparkProperty>,
 }
 
@@ -50,8 +50,8 @@ pub struct SparkProperties {
 type Environment<'s> = BTreeMap<&'s str, &'s SparkProperty>;
 
 impl SparkProperties {
-    /// What the properties ask YARN for. The application master's own image counts too; where else it differs, the
-    /// executors' wishes count.
+    /// What the properties request from YARN. The application master's own image counts too; its other variables
+    /// count only where the executors have none.
     pub fn request(&self) -> Request {
         let (executors, master) = self.environments();
         let mut all = master.clone();
@@ -68,19 +68,19 @@ impl SparkProperties {
         request
     }
 
-    /// The file that the job's containers get their credentials from, if it names one.
+    /// The file with the credentials of the job's containers, if the job names one.
     pub fn client_config(&self) -> Option<&str> {
         let (executors, master) = self.environments();
         executors.get(CLIENT_CONFIG).or(master.get(CLIENT_CONFIG)).map(|property| property.value.as_str())
     }
 
-    /// Whether anything is said to YARN's container runtimes.
+    /// Whether any property is for YARN's container runtimes.
     pub fn concerns_containers(&self) -> bool {
         self.properties.iter().any(|property| property.key.contains(PREFIX))
     }
 
-    /// Where the properties say what a finding without a place of its own is about.
-    pub(super) fn place_of(&self, finding: &Finding) -> Option<(String, Option<u32>)> {
+    /// The location of the property that a finding without a location is about.
+    pub(super) fn location_of(&self, finding: &Finding) -> Option<(String, Option<u32>)> {
         let variable = match finding.code {
             codes::IMAGE_INVALID | codes::IMAGE_BY_DIGEST => IMAGE,
             codes::MOUNT_NOT_UNDERSTOOD | codes::MOUNT_IMPOSSIBLE => MOUNTS,
@@ -96,7 +96,7 @@ impl SparkProperties {
         Some((self.path.clone(), property.line))
     }
 
-    /// Of the executors and of the application master.
+    /// The environments of the executors and of the application master.
     fn environments(&self) -> (Environment<'_>, Environment<'_>) {
         let of = |prefix: &str| {
             let named = self.properties.iter().filter_map(|property| {
@@ -109,7 +109,7 @@ impl SparkProperties {
     }
 }
 
-/// Checks the properties by themselves, and against what the NodeManager adds if that is known.
+/// Checks the properties by themselves and, if known, against what the NodeManager adds.
 pub(super) fn check(
     spark: &SparkProperties,
     settings: Option<&YarnSettings>,
@@ -142,7 +142,7 @@ pub(super) fn check(
     }
 }
 
-/// The job's containers start without Docker.
+/// The finding that the job's containers start without Docker.
 pub(super) fn job_outside_docker(message: String) -> Finding {
     let fix = Fix::manual(format!("set {EXECUTORS}{TYPE} and {APPLICATION_MASTER}{TYPE} to docker"));
     Finding::new(codes::JOB_OUTSIDE_DOCKER, message).fix(fix)
@@ -152,7 +152,7 @@ fn at(spark: &SparkProperties, property: &SparkProperty, finding: Finding) -> Fi
     finding.in_file(&spark.path).at(property.line).about(property.key.as_bytes())
 }
 
-/// Keys that look like those that hand variables to containers, and are not.
+/// Reports keys whose prefix Spark does not know, or whose variable YARN does not read.
 fn check_keys(spark: &SparkProperties, found: &mut Findings) {
     for property in &spark.properties {
         let Some(start) = property.key.find(PREFIX) else { continue };
@@ -177,13 +177,13 @@ fn check_keys(spark: &SparkProperties, found: &mut Findings) {
     }
 }
 
-/// Whether the key passes its variable to nothing.
+/// Whether the key passes its variable to no container.
 fn is_unknown(property: &SparkProperty) -> bool {
     let prefix = property.key.find(PREFIX).map(|start| &property.key[..start]);
     prefix.is_some_and(|prefix| prefix != EXECUTORS && prefix != APPLICATION_MASTER)
 }
 
-/// Both kinds of containers are to get the same.
+/// Reports variables that the two kinds of container do not share.
 fn check_alike(
     spark: &SparkProperties,
     executors: &Environment<'_>,

@@ -1,5 +1,5 @@
-//! Values of container-executor.cfg that do something other than they seem to: switches that are off as written, items
-//! that match nothing because of a space, devices that are not paths.
+//! Misleading values in container-executor.cfg: switches that are off as written, items that match nothing because
+//! of a space, devices that are not paths.
 
 use hadoop_rules::executor_config::{DOCKER, Entry, ExecutorConfig, FEATURE_DOCKER_KEY, HEAD, lossy};
 use hadoop_rules::users::{ALLOWED_USERS_KEY, BANNED_USERS_KEY};
@@ -7,7 +7,7 @@ use hadoop_rules::users::{ALLOWED_USERS_KEY, BANNED_USERS_KEY};
 use super::launch::{NETWORKS_KEY, RUNTIMES_KEY, trimmed_items};
 use crate::findings::{Finding, Findings, Fix, clipped, codes};
 
-/// What Hadoop takes for on, in any case.
+/// Values that Hadoop reads as on, in any letter case.
 const ONE_OR_TRUE: [&str; 2] = ["true", "1"];
 const TRUE: [&str; 1] = ["true"];
 const SWITCHES: [(&str, &str, &[&str]); 9] = [
@@ -55,7 +55,7 @@ fn check_switch(path: &str, section: &str, entry: Entry<'_>, on: &[&str], found:
     let key = lossy(entry.key);
     let message = format!("`{key}` is `{}`, which Hadoop does not treat as on", lossy(clipped(entry.value)));
     let fix = if key == FEATURE_DOCKER_KEY {
-        // It turns on what the section [docker] then has to allow.
+        // It enables Docker, which the section [docker] must then configure.
         Fix::manual("set module.enabled=true in the section [docker] instead")
     } else {
         Fix::set(section, &key, "true")
@@ -70,8 +70,8 @@ fn check_items(path: &str, section: &str, entry: Entry<'_>, config: &ExecutorCon
     let Some(item) = spaced.filter(|item| !item.trim_ascii().is_empty()) else { return };
     let list = trimmed_items(entry.value).join(",");
     let fix = if list.len() > LONGEST_LIST || section == HEAD || list.contains(char::is_whitespace) {
-        // Which users such a list bans or allows is for the author to decide.
-        Fix::manual("write the list with commas alone between its items")
+        // The author must decide which users such a list bans or allows.
+        Fix::manual("write the list with only commas between its items")
     } else {
         Fix::set(section, &key, list)
     };

@@ -1,4 +1,4 @@
-//! yarn-site.xml: what keeps the NodeManager from Docker, and whether EMR's own ECR authentication is on.
+//! yarn-site.xml: what keeps the NodeManager from using Docker, and whether EMR's own ECR authentication is on.
 
 use std::collections::BTreeSet;
 
@@ -25,7 +25,7 @@ pub(super) const EXECUTOR: &str = "org.apache.hadoop.yarn.server.nodemanager.Lin
 pub(super) const RUNTIMES_KEY: &str = "yarn.nodemanager.runtime.linux.allowed-runtimes";
 pub(super) const RUNTIMES: &str = "default,docker";
 const DEFAULT_NETWORK_KEY: &str = "yarn.nodemanager.runtime.linux.docker.default-container-network";
-/// Of Linux 5.9 and later.
+/// As of Linux 5.9.
 const KERNEL_CAPABILITIES: [&str; 41] = [
     "AUDIT_CONTROL",
     "AUDIT_READ",
@@ -69,9 +69,9 @@ const KERNEL_CAPABILITIES: [&str; 41] = [
     "SYS_TTY_CONFIG",
     "WAKE_ALARM",
 ];
-/// Names that need no class of their own.
+/// Names that need no runtime class.
 const KNOWN_RUNTIMES: [&str; 5] = ["default", "docker", "javasandbox", "runc", "none"];
-/// The first release of EMR with its own ECR authentication, and the first where it is reported broken.
+/// The first EMR release with its own ECR authentication, and the first where it is reported broken.
 const AUTO_AUTH_SINCE: (u32, u32) = (6, 1);
 const AUTO_AUTH_SUSPECT_SINCE: (u32, u32) = (6, 9);
 
@@ -114,7 +114,7 @@ pub(super) fn check(
     Some(settings)
 }
 
-/// The values, and where they were written.
+/// The values, and where they are set.
 struct Reader<'s> {
     file: &'s str,
     site: &'s Site,
@@ -131,8 +131,8 @@ impl Reader<'_> {
     }
 }
 
-/// Where the image of jobs that name none is set.
-pub(super) fn place_of_default_image(file: &SiteFile) -> Option<(String, Option<u32>)> {
+/// Where the default image is set.
+pub(super) fn location_of_default_image(file: &SiteFile) -> Option<(String, Option<u32>)> {
     let SiteContent::Loaded { site, .. } = &file.content else { return None };
     let origin = &site.property(DEFAULT_IMAGE_KEY)?.origin;
     Some((origin.file.clone(), Some(origin.line)))
@@ -147,7 +147,7 @@ pub(super) fn default_network(file: &SiteFile) -> String {
     set.unwrap_or("host").to_owned()
 }
 
-/// The user that all containers run as without Kerberos.
+/// Checks the user that all containers run as without Kerberos.
 fn check_local_user(
     reader: &Reader<'_>,
     settings: &YarnSettings,
@@ -163,7 +163,7 @@ fn check_local_user(
     }
 }
 
-/// What the NodeManager mounts into every container by itself.
+/// Checks what the NodeManager itself mounts into every container.
 fn check_default_mounts(reader: &Reader<'_>, machine: &dyn Machine, found: &mut Findings) {
     let mut invalid = |key: &str, message: String, fix: &str| {
         let fix = Some(Fix::manual(fix));
@@ -183,7 +183,7 @@ fn check_default_mounts(reader: &Reader<'_>, machine: &dyn Machine, found: &mut 
     if let Some((index, why)) = docker_mounts::fault(&alone, machine) {
         let (key, mount) = &mounts[index];
         let message = format!("the NodeManager mounts `{}` into every container: {why}", mount.command());
-        invalid(key, message, "correct the mount, or take it out of the list");
+        invalid(key, message, "correct the mount, or remove it from the list");
     }
 }
 
@@ -205,7 +205,7 @@ fn check_runtime(reader: &Reader<'_>, found: &mut Findings) {
         .filter(|name| !KNOWN_RUNTIMES.contains(&name.to_ascii_lowercase().as_str()))
         .collect();
     if !unknown.is_empty() {
-        let message = format!("YARN knows no runtime `{}`", unknown.join(","));
+        let message = format!("YARN has no runtime `{}`", unknown.join(","));
         let fix = Some(Fix::property(RUNTIMES_KEY, RUNTIMES));
         found.add(reader.finding(codes::RUNTIME_UNKNOWN, RUNTIMES_KEY, message, fix));
     } else if !runtimes.iter().any(|name| name.eq_ignore_ascii_case("docker")) {
@@ -240,7 +240,7 @@ fn check_capabilities(reader: &Reader<'_>, found: &mut Findings) {
     }
 }
 
-/// Docker takes the names of the kernel's capabilities in any case, with or without `CAP_`.
+/// Docker accepts kernel capability names in any letter case, with or without `CAP_`.
 fn check_capability_names(reader: &Reader<'_>, found: &mut Findings) {
     let capabilities = list(reader.resolved, CAPABILITIES_KEY);
     let is_known = |name: &String| {
@@ -264,8 +264,8 @@ fn check_image_update(reader: &Reader<'_>, found: &mut Findings) {
     }
 }
 
-/// Whether EMR's own authentication is off, on, on but suspect, or on and not enough for the registries in
-/// use.
+/// Reports whether EMR's own authentication is off, on, on but suspect, or on but insufficient for the registries
+/// in use.
 fn check_auto_auth(
     reader: &Reader<'_>,
     inputs: &Inputs<'_>,
@@ -316,8 +316,8 @@ fn check_auto_auth(
     }
 }
 
-/// The Regions of trusted registries that are not the cluster's; if that is not known, all Regions
-/// where there are several.
+/// The Regions of trusted registries other than the cluster's; if that is unknown, all of them if there are
+/// several.
 fn foreign_regions(own: Option<&str>, config: Option<&ExecutorConfig>) -> Vec<String> {
     let registries = config.map(trusted_ecr_registries).unwrap_or_default();
     let regions: BTreeSet<String> = registries.iter().map(|registry| registry.region().to_string()).collect();

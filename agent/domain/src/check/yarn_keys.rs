@@ -1,4 +1,4 @@
-//! Keys and values of yarn-site.xml that mean nothing to the NodeManager, or end it.
+//! Keys and values of yarn-site.xml that the NodeManager ignores, or that stop it.
 
 use hadoop_rules::site::{Resolved, Site};
 
@@ -7,7 +7,7 @@ use crate::emr::AUTO_AUTH_KEY;
 use crate::findings::{Code, Finding, Findings, Fix, codes};
 
 const RUNTIME: &str = "yarn.nodemanager.runtime.linux.";
-/// What the Linux runtimes read, in any version up to 3.4 and on EMR.
+/// Keys that the Linux runtimes read, in any version up to 3.4 and on EMR.
 const KEYS: [&str; 22] = [
     "yarn.nodemanager.runtime.linux.allowed-runtimes",
     "yarn.nodemanager.runtime.linux.type",
@@ -32,7 +32,7 @@ const KEYS: [&str; 22] = [
     "yarn.nodemanager.runtime.linux.docker.userremapping-gid-threshold",
     "yarn.nodemanager.runtime.linux.docker.userremapping-uid-threshold",
 ];
-/// Other runtimes' keys are not looked at.
+/// Keys of other runtimes are not checked.
 const OTHERS: [&str; 2] =
     ["yarn.nodemanager.runtime.linux.runc.", "yarn.nodemanager.runtime.linux.sandbox-mode"];
 const TYPE_KEY: &str = "yarn.nodemanager.runtime.linux.type";
@@ -61,12 +61,7 @@ pub(super) fn check(
         let near = nearest.filter(|known| strsim::levenshtein(key, known) <= known.len() / 8);
         let meant = near.map_or_else(String::new, |known| format!("; {known} was probably meant"));
         let message = format!("the NodeManager reads no {key}{meant}");
-        found.add(finding(
-            codes::SITE_KEY_UNKNOWN,
-            key,
-            message,
-            "correct the name, or take the property out",
-        ));
+        found.add(finding(codes::SITE_KEY_UNKNOWN, key, message, "correct the name, or remove the property"));
     }
     for (key, fault) in resolved.faults().iter().filter(|(key, _)| key.starts_with("yarn.nodemanager.")) {
         let message = format!("{key} cannot be read: {fault}");

@@ -15,7 +15,7 @@ const GPU_PLUGIN_KEY: &str = "yarn.nodemanager.resource-plugins.gpu.docker-plugi
 const LIMIT_USERS_KEY: &str = "yarn.nodemanager.linux-container-executor.nonsecure-mode.limit-users";
 pub(super) const LOCAL_USER_KEY: &str = "yarn.nodemanager.linux-container-executor.nonsecure-mode.local-user";
 
-/// What yarn-site.xml sets for the launches; `None` where only container-executor's side has a default for it.
+/// What yarn-site.xml sets for launches; `None` where it sets nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct YarnSettings {
     pub file: String,
@@ -32,11 +32,11 @@ pub(super) struct YarnSettings {
     /// Whether containers that name no runtime run in Docker.
     pub docker_by_default: bool,
     pub default_image: Option<String>,
-    /// Whether the NodeManager puts containers into cgroups of its own.
+    /// Whether the NodeManager puts containers into its own cgroups.
     pub uses_cgroups: bool,
     /// Whether containers that get a GPU run in Docker's runtime `nvidia`.
     pub adds_gpu_runtime: bool,
-    /// The user that all jobs run as, if not the one who submits them.
+    /// The user that all jobs run as; `None` if each runs as its submitter.
     pub local_user: Option<String>,
     /// Whether containers run with the user's ids.
     pub remaps_users: bool,
@@ -109,7 +109,7 @@ pub(super) fn networks(resolved: &Resolved) -> Vec<String> {
     or_default(list(resolved, NETWORKS_KEY), &["host", "none", "bridge"])
 }
 
-/// Key, text, and what the NodeManager makes of it: exactly `source:destination` is a mount.
+/// Key, text, and the mount that the NodeManager reads from it: only `source:destination` is one.
 pub(super) fn default_mounts(
     resolved: &Resolved,
 ) -> impl Iterator<Item = (&'static str, String, Option<RequestedMount>)> {

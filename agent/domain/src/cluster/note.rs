@@ -1,5 +1,5 @@
-//! What a node says of itself: a small file beside the published one, for those who cannot ask the node. Anyone who can
-//! write there may have written it.
+//! A node's report on itself: a small file next to the published one, for clients that cannot reach the node.
+//! Anyone who can write there can forge it.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -11,13 +11,13 @@ use crate::findings::Severity;
 use crate::status::{StatusReport, capped};
 use crate::time::Moment;
 
-/// An agent writes none that is larger.
+/// In bytes; no agent writes a larger note.
 pub const LARGEST_NOTE: usize = 4 << 10;
-/// How many codes of findings it names.
+/// The most finding codes in a note.
 const MOST_FINDINGS: usize = 8;
 const MOST_WORDS: usize = 16;
 const LONGEST_WORD: usize = 64;
-/// Two writes are so many pass intervals apart.
+/// The least time between two writes, in pass intervals.
 const REST: u32 = 5;
 
 /// A node's state in a few words, none of them free text.
@@ -33,10 +33,10 @@ pub struct NodeNote {
     pub findings: Vec<String>,
 }
 
-/// Which notes a node has left, and when the next is due.
+/// Which note a node has left, and when the next is due.
 #[derive(Debug, Default)]
 pub struct Notes {
-    /// The state now, and since which uptime it is so.
+    /// The current state, and the uptime at which it began.
     state: Option<(NodeNote, Duration)>,
     written: Option<NodeNote>,
     tried_at: Option<Duration>,
@@ -57,7 +57,7 @@ impl NodeNote {
         }
     }
 
-    /// `None` unless an agent can have written it.
+    /// `None` unless an agent could have written it.
     pub fn read(bytes: &[u8]) -> Option<Self> {
         let note: Self = serde_json::from_slice(bytes).ok().filter(|_| bytes.len() <= LARGEST_NOTE)?;
         let plain = |c: char| c.is_ascii_alphanumeric() || "_-.+".contains(c);
@@ -71,14 +71,14 @@ impl NodeNote {
         serde_json::to_vec(self).unwrap_or_default()
     }
 
-    /// Whether both say the same, whenever that began.
+    /// Whether both describe the same state, whenever it began.
     fn agrees(&self, other: &Self) -> bool {
         *self == Self { since: self.since, ..other.clone() }
     }
 }
 
 impl Notes {
-    /// What is to be written now: a state that has lasted from one pass to the next, unless it was written last.
+    /// The note to write now: a state that has lasted from one pass to the next, unless the last note has it.
     pub fn due(&mut self, report: &StatusReport, interval: Duration, now: Moment) -> Option<NodeNote> {
         let note = NodeNote::of(report);
         let known = self.state.take().filter(|(known, _)| known.agrees(&note));
@@ -89,13 +89,13 @@ impl Notes {
         (has_lasted && has_rested && !is_written).then(|| note.clone())
     }
 
-    /// Records that `note` was written, or `None` could be.
+    /// Records that `note` was written; `None` if the write failed.
     pub fn tried(&mut self, note: Option<NodeNote>, now: Moment) {
         self.tried_at = Some(now.uptime);
         self.written = note.or(self.written.take());
     }
 
-    /// Whether there is one to take away when the agent stops.
+    /// Whether there is a note to remove when the agent stops.
     pub fn is_left(&self) -> bool {
         self.written.is_some()
     }

@@ -1,4 +1,5 @@
-//! What `cluster` prints, as data: each node with YARN's word and its agent's own, the worst first, and the verdict.
+//! What `cluster` prints, as data: each node as YARN and its agent report it, the worst first, and whether the
+//! cluster is ready.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -11,7 +12,7 @@ use crate::credentials::EntryName;
 use crate::documents::{Document, PublishedDocument};
 use crate::status::capped;
 
-/// What was found out.
+/// What was collected.
 #[derive(Debug)]
 pub struct Found {
     /// The ResourceManager that answered, and its nodes; or why none did.
@@ -19,11 +20,11 @@ pub struct Found {
     /// Where the published file is.
     pub path: String,
     pub published: Seen,
-    /// What each node said, or why it said nothing.
+    /// Each node's own report, or why there is none.
     pub words: BTreeMap<String, Result<Word, String>>,
 }
 
-/// What became of reading the published file.
+/// The outcome of reading the published file.
 #[derive(Debug)]
 pub enum Seen {
     /// HDFS did not answer.
@@ -34,7 +35,7 @@ pub enum Seen {
     File(Document),
 }
 
-/// A node's own word.
+/// A node's own report.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Word {
     pub note: NodeNote,
@@ -43,17 +44,17 @@ pub struct Word {
     pub written_at: Option<Timestamp>,
 }
 
-/// How a node's word came.
+/// How a node's own report arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Source {
     /// The agent answered.
     Status,
-    /// It left a file, which anyone who can write there may have written.
+    /// It left a file, which anyone who can write there can forge.
     File,
 }
 
-/// The whole answer.
+/// The whole report.
 #[derive(Debug, Serialize)]
 pub struct ClusterReport {
     pub version: &'static str,
@@ -65,7 +66,7 @@ pub struct ClusterReport {
     pub published: PublishedReport,
     /// The worst first.
     pub nodes: Vec<NodeReport>,
-    /// Nodes that take no containers any more, which do not count.
+    /// Nodes that no longer take containers, and so do not count.
     pub gone: Vec<GoneNode>,
 }
 
@@ -81,7 +82,7 @@ pub struct PublishedReport {
     /// Whether a job gets credentials from it; null if HDFS did not answer.
     pub usable: Option<bool>,
     pub error: Option<String>,
-    /// As the file says, which anyone may have written.
+    /// As the file states; anyone may have written it.
     pub publisher: Option<String>,
     pub published_at: Option<Timestamp>,
     pub registries: Vec<EntryLeft>,
@@ -91,7 +92,7 @@ pub struct PublishedReport {
 #[derive(Debug, Serialize)]
 pub struct EntryLeft {
     pub registry: String,
-    /// Null if it does not end.
+    /// Null if it does not expire.
     pub expires_at: Option<Timestamp>,
     pub seconds_left: Option<i64>,
 }
@@ -99,9 +100,9 @@ pub struct EntryLeft {
 #[derive(Debug, Serialize)]
 pub struct NodeReport {
     pub node: String,
-    /// YARN's word, such as `RUNNING`.
+    /// YARN's state, such as `RUNNING`.
     pub state: String,
-    /// Null if the node said nothing.
+    /// Null if the node did not report.
     pub ready: Option<bool>,
     pub source: Option<Source>,
     /// When its file was written.
@@ -112,7 +113,7 @@ pub struct NodeReport {
     pub failing: Vec<String>,
     /// The codes of findings that are errors.
     pub findings: Vec<String>,
-    /// What YARN says against it, or why it said nothing itself.
+    /// The fault that YARN reports, or why the node did not report.
     pub error: Option<String>,
 }
 
@@ -202,7 +203,7 @@ impl PublishedReport {
         let registries: Vec<EntryLeft> = read.names().map(entry).collect();
         let has_ended = |entry: &EntryLeft| entry.seconds_left.is_some_and(|left| left <= 0);
         let error = if read.is_poisonous() {
-            Some("Docker rejects one of its entries, and with it all")
+            Some("Docker rejects one of its entries, and so the whole file")
         } else if registries.is_empty() {
             Some("it has no credential")
         } else if registries.iter().all(has_ended) {
@@ -227,7 +228,7 @@ impl NodeReport {
         let (word, silence) = match word {
             Some(Ok(word)) => (Some(word), None),
             Some(Err(why)) => (None, Some(why)),
-            None => (None, Some("it was not asked".to_owned())),
+            None => (None, Some("it was not queried".to_owned())),
         };
         let ill = (!node.is_running()).then(|| match &node.health {
             Some(report) => format!("{}: {report}", node.state),

@@ -1,4 +1,4 @@
-//! Where the ResourceManagers are, and what one says of the nodes.
+//! The ResourceManagers' addresses, and the nodes that one lists.
 
 use std::collections::BTreeMap;
 
@@ -57,7 +57,7 @@ pub fn nodes(answer: &Value) -> Option<Vec<YarnNode>> {
         let text = |name: &str| node.get(name).and_then(Value::as_str).map(capped);
         let (host, state) = (text("nodeHostName")?.to_ascii_lowercase(), text("state")?);
         let health = text("healthReport").filter(|report| !report.trim().is_empty());
-        // A NodeManager that came back on another port leaves its former self behind.
+        // A NodeManager that restarts on another port leaves its old entry behind.
         if nodes.get(&host).is_none_or(|known| known.is_gone()) {
             nodes.insert(host.clone(), YarnNode { host, state, health });
         }
@@ -66,7 +66,7 @@ pub fn nodes(answer: &Value) -> Option<Vec<YarnNode>> {
 }
 
 impl YarnNode {
-    /// Whether YARN starts no containers there any more, and is not to again.
+    /// Whether YARN no longer starts containers there, and will not again.
     pub fn is_gone(&self) -> bool {
         matches!(self.state.as_str(), "DECOMMISSIONING" | "DECOMMISSIONED" | "LOST" | "SHUTDOWN" | "REBOOTED")
     }

@@ -1,4 +1,4 @@
-//! What documents hold for a registry: a token that ends, or what an operator set for good.
+//! A registry's credential: a token that expires, or a static entry that an operator sets.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,10 +11,10 @@ use zeroize::Zeroizing;
 use crate::credentials::{Secret, Token};
 use crate::registry::HostName;
 
-/// The credentials that a document is to hold, by the name they are filed under.
+/// The credentials that a document should hold, by entry name.
 pub type Credentials = BTreeMap<EntryName, Credential>;
 
-/// The name of an `auths` entry: a host mostly, but Docker files Docker Hub's under a URL.
+/// The name of an `auths` entry: usually a host name, but Docker Hub's is a URL.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EntryName(String);
 
@@ -24,17 +24,17 @@ pub enum Credential {
     Static(StaticCredential),
 }
 
-/// A credential that never ends by itself.
+/// A credential without an expiry.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct StaticCredential {
     /// Base64 of `user:password`.
     pub auth: Secret,
-    /// When the file that it is from was last changed: of two nodes' files the later counts.
+    /// When the source file was last modified; if two nodes' files differ, the later one wins.
     pub set_at: Timestamp,
 }
 
 impl EntryName {
-    /// `None` for what no registry is known by: nothing, or text with whitespace or control characters.
+    /// Returns `None` if `text` is empty or contains whitespace or control characters.
     pub fn parse(text: &str) -> Option<Self> {
         let good = !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || c.is_control());
         good.then(|| Self(text.to_owned()))
@@ -51,14 +51,14 @@ impl From<&HostName> for EntryName {
     }
 }
 
-/// Whether Docker takes `auth`: one entry that it does not take makes it reject the whole config.
+/// Whether Docker accepts `auth`. Docker rejects a whole config if it rejects one entry.
 pub fn docker_accepts(auth: &str) -> bool {
     let Some(decoded) = decoded(auth) else { return false };
     // An empty `auth` is allowed, but holds no credential.
     auth.is_empty() || decoded.iter().position(|byte| *byte == b':').is_some_and(|colon| colon > 0)
 }
 
-/// What is odd about an `auth` that Docker takes, and that will hardly work.
+/// Why `auth` is unlikely to work although Docker accepts it, if there is a reason.
 pub fn auth_oddity(auth: &str) -> Option<&'static str> {
     let decoded = decoded(auth)?;
     let colon = decoded.iter().position(|byte| *byte == b':')?;
@@ -71,7 +71,7 @@ pub fn auth_oddity(auth: &str) -> Option<&'static str> {
 }
 
 fn decoded(auth: &str) -> Option<Zeroizing<Vec<u8>>> {
-    // Go skips line breaks, and does not look at the bits that the last byte leaves over.
+    // Go's decoder skips line breaks and ignores trailing bits.
     const GO: GeneralPurpose = GeneralPurpose::new(
         &alphabet::STANDARD,
         GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
@@ -88,7 +88,7 @@ impl fmt::Display for EntryName {
 }
 
 impl Credential {
-    /// What stands under `auth` in a Docker config.
+    /// The value of `auth` in a Docker config.
     pub fn auth(&self) -> &Secret {
         match self {
             Credential::Token(token) => &token.auth,
@@ -96,7 +96,7 @@ impl Credential {
         }
     }
 
-    /// When it ends, by the server's clock; `None` if it does not.
+    /// When the credential expires, by the server's clock; `None` if it never does.
     pub fn expires_at(&self) -> Option<Timestamp> {
         match self {
             Credential::Token(token) => Some(token.expires_at),

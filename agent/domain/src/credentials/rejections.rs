@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{EntryName, Secret};
 
-/// Entries that registries rejected when this node probed them: they give way to anything.
+/// Entries that registries rejected when this node probed them. Any other credential may replace them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rejections(BTreeMap<EntryName, Vec<Secret>>);
 

@@ -1,22 +1,22 @@
-//! When in its life a credential is renewed.
+//! When to renew a credential, as a fraction of its lifetime.
 
 use jiff::{SignedDuration, Timestamp};
 
 use crate::time::saturating_add;
 
-/// At which part of a credential's life it is renewed by one node.
+/// The fraction of a credential's lifetime after which one node renews it.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Renewal {
-    /// Fraction of the life after which the first node renews.
+    /// Fraction of the lifetime after which the first node renews.
     pub renew_at: f64,
-    /// Fraction of the life over which the nodes spread after that.
+    /// Fraction of the lifetime, from then on, over which the nodes spread.
     pub jitter: f64,
     /// This node's position in that spread, in `0.0..1.0`.
     pub jitter_fraction: f64,
 }
 
 impl Renewal {
-    /// When a credential that ends at `expires_at` and lives for `life` in all is to be renewed.
+    /// When to renew a credential that expires at `expires_at` and has the total lifetime `life`.
     pub fn due_at(self, expires_at: Timestamp, life: SignedDuration) -> Timestamp {
         let remains = (1.0 - self.renew_at - self.jitter * self.jitter_fraction).max(0.0);
         saturating_add(expires_at, -life.mul_f64(remains))

@@ -1,5 +1,5 @@
-//! Credentials of registries other than ECR, as an operator gives them in a file of the form of Docker's
-//! config.json. It parses text; who may own and read the file is checked where it is opened.
+//! Credentials for registries other than ECR, from an operator's file in the format of Docker's config.json. This
+//! module only parses; the code that opens the file checks its owner and mode.
 
 use std::collections::BTreeMap;
 
@@ -12,19 +12,19 @@ use thiserror::Error;
 use crate::credentials::{Credential, Credentials, EntryName, Secret, StaticCredential};
 use crate::documents::Document;
 
-/// The entries of a file, and when it was last changed.
+/// A file's entries and modification time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StaticCredentials {
     auths: BTreeMap<EntryName, Secret>,
     set_at: Timestamp,
 }
 
-/// Why a file gives no credentials. No text of the file is told but names of entries.
+/// Why a file yields no credentials. Errors quote nothing from the file but entry names.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum BadCredentials {
     #[error("not JSON at line {line}, column {column}")]
     NotJson { line: usize, column: usize },
-    #[error("it holds no JSON object \"auths\"")]
+    #[error("it has no \"auths\" object")]
     NoAuths,
     #[error("the entry name {0:?} is empty or contains whitespace")]
     Name(String),
@@ -33,7 +33,7 @@ pub enum BadCredentials {
 }
 
 impl StaticCredentials {
-    /// Takes every entry or none.
+    /// Fails if any entry is invalid.
     pub fn parse(document: &Document, set_at: Timestamp) -> Result<Self, BadCredentials> {
         let value: Value = serde_json::from_slice(document.bytes())
             .map_err(|error| BadCredentials::NotJson { line: error.line(), column: error.column() })?;
@@ -50,7 +50,7 @@ impl StaticCredentials {
         self.auths.keys()
     }
 
-    /// The entries as documents are to hold them.
+    /// The entries as a document should hold them.
     pub fn credentials(&self) -> Credentials {
         let set_at = self.set_at;
         let credential = |auth: &Secret| Credential::Static(StaticCredential { auth: auth.clone(), set_at });

@@ -1,4 +1,4 @@
-//! ECR authorization tokens: what GetAuthorizationToken answers, and when it ends.
+//! ECR authorization tokens, as returned by GetAuthorizationToken, and their expiry.
 
 use std::fmt;
 
@@ -10,20 +10,20 @@ use thiserror::Error;
 
 use crate::credentials::Secret;
 
-/// An authorization token, good for every registry of its Region that the identity may use.
-/// Its times are by the server's clock.
+/// An authorization token, valid for every registry in its Region that the identity may use. Its times are by the
+/// server's clock.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Token {
-    /// Base64 of `AWS:password`, the form that Docker's `auth` has.
+    /// Base64 of `AWS:password`, the format of Docker's `auth`.
     pub auth: Secret,
     pub issued_at: Timestamp,
     pub expires_at: Timestamp,
     pub origin: Origin,
-    /// What was in hand when it was fetched, and gives way to it wherever it still lies.
+    /// The token that this one replaces, wherever that is still published.
     pub predecessor: Option<Secret>,
 }
 
-/// ECR issues tokens for 12 h; whoever claims more than that and a little for the way is not believed.
+/// ECR issues tokens for 12 h; claims of more than that, plus some slack for latency, are not believed.
 pub const LONGEST_LIFE: SignedDuration = SignedDuration::from_mins(12 * 60 + 10);
 
 /// The AWS credentials that a token was requested with.
@@ -31,15 +31,15 @@ pub const LONGEST_LIFE: SignedDuration = SignedDuration::from_mins(12 * 60 + 10)
 pub struct Origin {
     /// When those credentials expire, by AWS's clock; `None` if they are long-lived.
     pub ends_at: Option<Timestamp>,
-    /// Their principal, if this machine alone can tell.
+    /// Their principal, if this node can determine it locally.
     pub principal: Option<Principal>,
 }
 
-/// The principal of the node's own credentials: only to be compared.
+/// The principal of the node's own credentials, for comparison only.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Principal(String);
 
-/// A response that must not replace a living token.
+/// A response that must not replace a valid token.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum BadToken {
     #[error("the response contains no authorization token")]
@@ -48,7 +48,7 @@ pub enum BadToken {
     NoExpiry,
     #[error("the token is not base64 of AWS:password")]
     NotAws,
-    #[error("the token had already expired at {expired_at}, by a clock that says {now}")]
+    #[error("the token expired at {expired_at}; the clock is at {now}")]
     Expired { expired_at: Timestamp, now: Timestamp },
 }
 
@@ -76,7 +76,7 @@ impl Token {
         })
     }
 
-    /// How long it lives in all.
+    /// The token's total lifetime.
     pub fn life(&self) -> SignedDuration {
         self.expires_at.duration_since(self.issued_at)
     }
@@ -100,7 +100,7 @@ impl fmt::Display for Principal {
     }
 }
 
-/// When a token from ECR ends by its own word: its password is base64 of a JSON object that says so.
+/// The expiry that an ECR token itself states: its password is base64 of a JSON object that contains it.
 pub fn stated_expiry(auth: &str) -> Option<Timestamp> {
     #[derive(Deserialize)]
     struct Password {
@@ -111,7 +111,7 @@ pub fn stated_expiry(auth: &str) -> Option<Timestamp> {
     Timestamp::from_second(password.expiration).ok()
 }
 
-/// Whether `auth` is base64 of the user that all of ECR's tokens are for, and a password.
+/// Whether `auth` is base64 of the user that all ECR tokens share and a non-empty password.
 pub fn is_of_aws(auth: &str) -> bool {
     aws_password(auth).is_some_and(|password| !password.is_empty())
 }

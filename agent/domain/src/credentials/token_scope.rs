@@ -1,5 +1,5 @@
-//! What one authorization token is good for: an API, a Region, the identity that requests it, and an endpoint.
-//! Registries of the same scope share one token and one request.
+//! What one authorization token covers: an API, a Region, the identity that requests it, and an endpoint.
+//! Registries with the same scope share one token and one request.
 
 use std::fmt;
 
@@ -15,16 +15,16 @@ pub struct TokenScope {
     pub endpoint: Option<Endpoint>,
 }
 
-/// The identity that requests a token. The default is the node's own, by the SDK's credentials chain.
+/// The identity that requests a token; by default the node's own, from the SDK's credential chain.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AwsIdentity {
     /// A profile of `~/.aws/config` instead of the default one.
     pub profile: Option<ProfileName>,
-    /// A role that is assumed from there.
+    /// A role to assume with those credentials.
     pub role: Option<Role>,
 }
 
-/// A role to assume by STS.
+/// A role to assume through STS.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Role {
     pub arn: RoleArn,
@@ -32,7 +32,7 @@ pub struct Role {
     pub session_name: SessionName,
 }
 
-/// Text that passed a rule, so that it can be part of a request.
+/// Defines a string type that satisfies a rule, so that it can be part of a request.
 macro_rules! checked_text {
     ($(#[$doc:meta])* $name:ident, $rule:path) => {
         $(#[$doc])*
@@ -40,7 +40,7 @@ macro_rules! checked_text {
         pub struct $name(String);
 
         impl $name {
-            /// `None` unless the text has that shape.
+            /// Returns `None` if `text` does not satisfy the rule.
             pub fn parse(text: &str) -> Option<Self> {
                 $rule(text).then(|| Self(text.to_owned()))
             }
@@ -64,12 +64,12 @@ checked_text!(
     is_role_arn
 );
 checked_text!(
-    /// What a role's trust policy may ask for, 2 to 1224 characters; an agreement and no secret.
+    /// The external id that a role's trust policy may require, 2 to 1224 characters; not a secret.
     ExternalId,
     is_external_id
 );
 checked_text!(
-    /// How CloudTrail names a session of a role, 2 to 64 characters.
+    /// The name of a role session in CloudTrail, 2 to 64 characters.
     SessionName,
     is_session_name
 );
@@ -79,13 +79,13 @@ checked_text!(
     is_profile_name
 );
 checked_text!(
-    /// `http://` or `https://` with a host, without user, query and fragment.
+    /// An `http://` or `https://` URL with a host, without user, query or fragment.
     Endpoint,
     is_endpoint
 );
 
 impl TokenScope {
-    /// The scope of `registry` by default.
+    /// The default scope of `registry`.
     pub fn of(registry: &EcrRegistry) -> Self {
         Self {
             service: registry.service(),

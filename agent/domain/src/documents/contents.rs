@@ -1,4 +1,4 @@
-//! What lies at a sink, parsed once for all that is asked of it.
+//! The content of a sink, parsed once.
 
 use std::collections::BTreeMap;
 
@@ -8,16 +8,16 @@ use crate::credentials::{Credential, Credentials, EntryName, Secret, stated_expi
 use crate::documents::plan::Found;
 use crate::documents::{DockerConfig, Publication, PublishedDocument, SinkKind};
 
-/// When the credentials at a sink expire, by name; `None` for those that do not.
+/// The expiry of the credentials at a sink, by name; `None` for those that never expire.
 pub type Held = BTreeMap<EntryName, Option<Timestamp>>;
 
-/// The content of a sink; one that cannot be used counts as nothing.
+/// The content of a sink; unusable content counts as nothing.
 pub enum Contents {
     Nothing,
     Local(DockerConfig),
     Published {
         document: PublishedDocument,
-        /// No launch gets anything from it.
+        /// Launches get nothing from it.
         is_poisonous: bool,
     },
 }
@@ -35,8 +35,8 @@ impl Contents {
         }
     }
 
-    /// When the credentials under `names` end: `ours` by what we know, others by their own word. Nothing if the
-    /// document is poisonous.
+    /// The expiry of the credentials under `names`: for `ours` the known one, for others the one they state. Empty
+    /// if the document is poisonous.
     pub fn held(&self, names: &[EntryName], ours: &Credentials) -> Held {
         let expiry = |name: &EntryName| match self {
             Contents::Nothing | Contents::Published { is_poisonous: true, .. } => None,
@@ -48,7 +48,7 @@ impl Contents {
                 }
             }
             Contents::Published { document, .. } => match ours.get(name) {
-                // Another node's file may be newer than ours: any will do.
+                // Another node's file may be newer than ours, so any entry counts.
                 Some(Credential::Static(_)) => document.holds(name).then_some(None),
                 _ => document.expires_at(name).map(Some),
             },
@@ -56,14 +56,14 @@ impl Contents {
         names.iter().filter_map(|name| Some((name.clone(), expiry(name)?))).collect()
     }
 
-    /// Names of the entries that are handed to jobs along with `names`, whoever put them there.
+    /// Names of the entries that jobs get in addition to `names`, from any source.
     pub fn strangers(&self, names: &[EntryName]) -> Vec<String> {
         let Contents::Published { document, .. } = self else { return Vec::new() };
         let is_ours = |name: &&str| names.iter().any(|ours| ours.as_str() == *name);
         document.names().filter(|name| !is_ours(name)).map(str::to_owned).collect()
     }
 
-    /// The credentials under `names`, as they lie there.
+    /// The credentials under `names`, as found.
     pub fn auths(&self, names: &[EntryName]) -> BTreeMap<EntryName, Secret> {
         let auth = |name: &EntryName| match self {
             Contents::Nothing => None,
@@ -81,7 +81,7 @@ impl Contents {
         }
     }
 
-    /// The published document, to take tokens from.
+    /// The published document, to get tokens from.
     pub fn into_published(self) -> PublishedDocument {
         match self {
             Contents::Published { document, .. } => document,

@@ -1,5 +1,4 @@
-//! A node's own Docker config.json: credentials are set in it, and whatever else is there stays,
-//! in place and to the letter of its value.
+//! A node's own Docker config.json. Setting credentials keeps everything else, in order and to the letter.
 
 use serde::Serialize;
 use serde_json::ser::PrettyFormatter;
@@ -9,10 +8,10 @@ use thiserror::Error;
 use crate::credentials::{EntryName, Secret};
 use crate::documents::Document;
 
-/// Why a file is no Docker config that entries could be merged into.
+/// Why entries cannot be merged into a file.
 #[derive(Debug, Error)]
 pub enum NotDockerConfig {
-    // The parser's own message quotes the input, which may be a secret: only its place is told.
+    // The parser's own message quotes the input, which may be secret, so only the position is reported.
     #[error("not JSON at line {line}, column {column}")]
     NotJson { line: usize, column: usize },
     #[error("its top level is not a JSON object")]
@@ -21,14 +20,14 @@ pub enum NotDockerConfig {
     NotObjectMember(&'static str),
 }
 
-/// A Docker config.json, open for changes.
+/// An editable Docker config.json.
 #[derive(Default)]
 pub struct DockerConfig {
     root: Map<String, Value>,
 }
 
 impl DockerConfig {
-    /// Parses a file's content; an empty file counts as an empty object, as Docker takes it.
+    /// Parses a file's content; an empty file counts as an empty object, as in Docker.
     pub fn parse(document: &Document) -> Result<Self, NotDockerConfig> {
         if document.bytes().trim_ascii().is_empty() {
             return Ok(Self::default());
@@ -42,12 +41,12 @@ impl DockerConfig {
         Ok(Self { root })
     }
 
-    /// The `auth` filed under `name`.
+    /// The `auth` stored under `name`.
     pub fn auth(&self, name: &EntryName) -> Option<&str> {
         self.root.get("auths")?.get(name.as_str())?.get("auth")?.as_str()
     }
 
-    /// Files `auth` under `name`, and takes out what Docker would use in its stead.
+    /// Stores `auth` under `name`, and removes the fields that Docker would use instead.
     pub fn set(&mut self, name: &EntryName, auth: &Secret) {
         let auths = object(self.root.entry("auths").or_insert(Value::Null));
         let entry = object(auths.entry(name.as_str()).or_insert(Value::Null));
@@ -57,7 +56,7 @@ impl DockerConfig {
         entry.insert("auth".to_owned(), auth.expose().into());
     }
 
-    /// The file's new content, laid out as Docker does.
+    /// The file's new content, formatted as Docker does.
     pub fn render(&self) -> Document {
         Document::new(render_json(&self.root, b"\t"))
     }
@@ -73,7 +72,7 @@ pub(super) fn render_json(value: &impl Serialize, indent: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The object at this place, put there if something else is.
+/// The object in `value`; anything else is replaced by an empty one.
 fn object(value: &mut Value) -> &mut Map<String, Value> {
     if !value.is_object() {
         *value = Value::Object(Map::new());

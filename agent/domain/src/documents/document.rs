@@ -1,11 +1,11 @@
-//! The whole content of a Docker config file, as read or as to be written.
+//! The content of a Docker config file, as read or to be written.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
 use zeroize::Zeroizing;
 
-/// Bytes that may hold credentials: `Debug` tells their number alone.
+/// Bytes that may contain credentials; `Debug` shows only their number.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Document(Zeroizing<Vec<u8>>);
 

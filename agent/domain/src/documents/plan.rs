@@ -1,28 +1,28 @@
-//! What to change at one sink, given what was found there and what is wanted. A second plan after the first was
-//! applied keeps everything.
+//! What to change at one sink, given what was found there and what is wanted. Once a plan is applied, the next plan
+//! keeps everything.
 
 use crate::credentials::Credentials;
 use crate::documents::{
     DockerConfig, Document, MergeContext, NotDockerConfig, Publication, PublishedDocument,
 };
 
-/// What is at a sink.
+/// What was found at a sink.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
     Absent,
     File {
         document: Document,
-        /// Whether mode and owner are as set.
+        /// Whether mode and owner match the settings.
         attributes: Attributes,
     },
-    /// There, and no reader gets its content any more.
+    /// The file exists, but its content can no longer be read.
     Unreadable {
         /// The content, if it was read before.
         last_known: Option<Document>,
     },
 }
 
-/// Whether a file's mode and owner are as set.
+/// Whether a file's mode and owner match the settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Attributes {
     pub mode: bool,
@@ -33,7 +33,7 @@ impl Attributes {
     pub const AS_SET: Self = Self { mode: true, owner: true };
 }
 
-/// How a file differs from what was left there.
+/// How a file differs from how the agent left it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Drift {
     Missing,
@@ -46,19 +46,19 @@ pub enum Drift {
 #[derive(Debug)]
 pub enum Plan {
     Keep,
-    /// The content is right, mode or owner are not.
+    /// The content is right, but mode or owner is not.
     SetAttributes,
-    /// Write this, with the right mode and owner from the first moment on.
+    /// Write this, with the right mode and owner from the start.
     Replace {
         document: Document,
-        /// First keep a copy of what is there beside it.
+        /// First copy the existing file to another name beside it.
         set_aside: bool,
     },
     /// Not ours to fix: leave it untouched and report.
     Leave(NotDockerConfig),
 }
 
-/// Plans for a node's own Docker config.
+/// Plans the change to a node's own Docker config.
 pub fn local(found: &Found, wanted: &Credentials) -> Plan {
     let (mut config, attributes) = match found {
         Found::Absent | Found::Unreadable { .. } if wanted.is_empty() => return Plan::Keep,
@@ -79,7 +79,7 @@ pub fn local(found: &Found, wanted: &Credentials) -> Plan {
     Plan::Replace { document: config.render(), set_aside: false }
 }
 
-/// Plans for the published copy, as `node` would publish it.
+/// Plans the change to the published file, with `node` as its publisher.
 pub fn published(found: &Found, wanted: &Credentials, node: &str, by: &MergeContext) -> Plan {
     let publish = |document: PublishedDocument, set_aside| {
         let publication = Publication { publisher: node.to_owned(), published_at: by.now };
@@ -114,7 +114,7 @@ pub fn published(found: &Found, wanted: &Credentials, node: &str, by: &MergeCont
     }
 }
 
-/// What others changed at a sink between `before`, as it was left, and `found`.
+/// What others changed at a sink since the agent left it as `before`.
 pub fn drifts(before: &Found, found: &Found) -> Vec<Drift> {
     let Found::File { document: left, attributes: as_left } = before else { return Vec::new() };
     let Found::File { document, attributes } = found else { return vec![Drift::Missing] };
@@ -131,7 +131,7 @@ fn keep_with(attributes: Attributes) -> Plan {
 }
 
 impl Drift {
-    /// The word that the metrics use.
+    /// The name in metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Drift::Missing => "missing",

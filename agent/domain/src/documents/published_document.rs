@@ -1,5 +1,5 @@
-//! The published document: `auths` entries with a string `auth`, which is all that YARN uses, and
-//! one object of ours that YARN ignores, saying who published, when, and when each entry ends.
+//! The published document: `auths` entries with a string `auth`, which is all that YARN uses, and an object of the
+//! agent's that YARN ignores. It states who published the document, when, and when each entry expires.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,11 +16,11 @@ use crate::documents::Document;
 use crate::documents::docker_config::render_json;
 use crate::time::saturating_add;
 
-/// How far another node's idea of the server's clock may be ahead of this one's.
+/// How far another node's view of the server's clock may be ahead of this node's.
 const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_mins(5);
-/// What others say of the end of their AWS credentials renews a token no sooner than this.
+/// AWS credentials that other nodes claim to expire sooner than this do not trigger a renewal.
 const SOONEST_END: SignedDuration = SignedDuration::from_mins(10);
-/// Name of our object at the top level.
+/// Key of the agent's object at the top level.
 const OWN_KEY: &str = "emr-ecr-agent";
 
 /// Credentials by registry name, as published.
@@ -30,7 +30,7 @@ pub struct PublishedDocument {
     publication: Option<Publication>,
 }
 
-/// What decides whether an entry in place stays.
+/// What decides whether an existing entry stays.
 #[derive(Debug, Clone, Default)]
 pub struct MergeContext {
     pub renewal: Renewal,
@@ -38,21 +38,21 @@ pub struct MergeContext {
     pub now: Timestamp,
     /// What this node's registries rejected.
     pub rejections: Rejections,
-    /// Which entries of others stay.
+    /// Which entries of other registries stay.
     pub keep: Keep,
 }
 
 /// Which entries of registries that are not served stay in the document.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Keep {
-    /// An operator may have put them there.
+    /// An operator may have added them.
     #[default]
     All,
-    /// These, and no others.
+    /// Only these.
     Only(BTreeSet<EntryName>),
 }
 
-/// Who published a document, and when by the server's clock.
+/// Who published a document, and when, by the server's clock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Publication {
     pub publisher: String,
@@ -62,19 +62,19 @@ pub struct Publication {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Entry {
     auth: Secret,
-    /// `None` for static entries, and for those of others that do not say.
+    /// `None` for static entries, and for entries of others that do not state it.
     expires_at: Option<Timestamp>,
     /// `None` for entries that no agent published.
     issued_at: Option<Timestamp>,
-    /// When the AWS credentials end that it was fetched with, if they do.
+    /// When the AWS credentials that requested it expire, if they do.
     credentials_expire_at: Option<Timestamp>,
-    /// For static entries, when the file that they are from was changed.
+    /// For static entries, the modification time of their file.
     set_at: Option<Timestamp>,
 }
 
 impl PublishedDocument {
-    /// Reads what is published, as YARN does. The document holds all good entries even where the file fails
-    /// launches.
+    /// Reads the published file as YARN does. The document holds all valid entries even if the file makes launches
+    /// fail.
     pub fn read(document: &Document) -> (Self, Option<ClientConfigError>) {
         let (credentials, error) = client_config::salvage(document.bytes());
         let own = Own::read(document.bytes());
@@ -96,13 +96,13 @@ impl PublishedDocument {
         (Self { entries, publication }, error)
     }
 
-    /// Whether it has entries that Docker rejects, which take all others with them.
+    /// Whether Docker rejects any entry, and all others with it.
     pub fn is_poisonous(&self) -> bool {
         self.entries.values().any(|entry| !docker_accepts(entry.auth.expose()))
     }
 
-    /// The document without the entries that Docker rejects, which would take all others with them, and whether
-    /// there were any.
+    /// Removes the entries that Docker rejects, which would make it reject all others, and returns whether there
+    /// were any.
     pub fn without_poison(mut self) -> (Self, bool) {
         let before = self.entries.len();
         self.entries.retain(|_, entry| docker_accepts(entry.auth.expose()));
@@ -110,7 +110,7 @@ impl PublishedDocument {
         (self, is_poisonous)
     }
 
-    /// The document without the entries that are not to be kept, and whether there were any.
+    /// Removes the entries that are not to be kept, and returns whether there were any.
     pub fn without_strangers(mut self, keep: &Keep) -> (Self, bool) {
         let Keep::Only(kept) = keep else { return (self, false) };
         let before = self.entries.len();
@@ -124,9 +124,8 @@ impl PublishedDocument {
         self.entries.keys().map(String::as_str)
     }
 
-    /// What the document becomes when `wanted` is merged in: an entry is replaced by a better one
-    /// once it is due. Nothing is ever replaced by what ends sooner, or was set sooner, unless its registry
-    /// rejects it. `None` if nothing changes.
+    /// The document with `wanted` merged in; `None` if nothing changes. A better entry replaces one that is due. An
+    /// entry is never replaced by one that expires sooner, or was set earlier, unless its registry rejects it.
     pub fn merged(&self, wanted: &Credentials, by: &MergeContext) -> Option<Self> {
         let better: Vec<_> = wanted.iter().filter(|(name, wanted)| self.yields(name, wanted, by)).collect();
         if better.is_empty() {
@@ -139,7 +138,7 @@ impl PublishedDocument {
         Some(merged)
     }
 
-    /// Whether the entry under `name` is to give way to `wanted`.
+    /// Whether `wanted` replaces the entry under `name`.
     fn yields(&self, name: &EntryName, wanted: &Credential, by: &MergeContext) -> bool {
         let Some(entry) = self.entries.get(name.as_str()) else { return true };
         if entry.auth != *wanted.auth() && by.rejections.contain(name, &entry.auth) {
@@ -151,7 +150,7 @@ impl PublishedDocument {
         }
     }
 
-    /// The same credentials, published by `publication`.
+    /// The same credentials with this `publication`.
     pub fn signed(mut self, publication: Publication) -> Self {
         self.publication = Some(publication);
         self
@@ -171,13 +170,13 @@ impl PublishedDocument {
         self.entries.get(name.as_str()).map(|entry| &entry.auth)
     }
 
-    /// When the credential under `name` ends; `None` if there is none or it does not say.
+    /// When the credential under `name` expires; `None` if there is none or it does not state it.
     pub fn expires_at(&self, name: &EntryName) -> Option<Timestamp> {
         self.entries.get(name.as_str())?.expires_at
     }
 
-    /// The token that an agent published under `name`, if it lives and ECR can have issued it; `now` is the
-    /// server's clock, if it is known.
+    /// The token that an agent published under `name`, if it is valid and ECR can have issued it; `now` is the
+    /// server's clock, if known.
     pub fn token(&self, name: &EntryName, now: Option<Timestamp>) -> Option<Token> {
         let entry = self.entries.get(name.as_str())?;
         match now {
@@ -207,7 +206,7 @@ impl PublishedDocument {
     }
 }
 
-/// Anyone may write what our object says: the token's own word counts where it can be read.
+/// The token's own expiry counts if it can be read, because anyone may write the claimed one.
 fn expiry(auth: &Secret, claimed: Option<Timestamp>) -> Option<Timestamp> {
     stated_expiry(auth.expose()).or(claimed)
 }
@@ -223,7 +222,7 @@ impl Entry {
         Self { auth, expires_at, issued_at, credentials_expire_at, set_at }
     }
 
-    /// The token that it claims to be, if ECR can have issued it at the time it says.
+    /// The token that the entry claims to be, if ECR can have issued it with that lifetime.
     fn token(&self) -> Option<Token> {
         let (issued_at, expires_at) = (self.issued_at?, self.expires_at?);
         let life = expires_at.duration_since(issued_at);
@@ -233,12 +232,12 @@ impl Entry {
         is_possible.then_some(token)
     }
 
-    /// The same, if its times are possible at `now`.
+    /// Like `token`, but only if its times are possible at `now`.
     fn token_at(&self, now: Timestamp) -> Option<Token> {
         let mut token = self.token()?;
         let is_possible = token.issued_at <= saturating_add(now, CLOCK_TOLERANCE)
             && token.expires_at <= saturating_add(now, LONGEST_LIFE);
-        // Else whoever writes the file could have a token asked for at any moment.
+        // Otherwise anyone who can write the file could trigger token requests at any time.
         token.origin.ends_at = token.origin.ends_at.filter(|at| *at >= saturating_add(now, SOONEST_END));
         is_possible.then_some(token)
     }
@@ -251,34 +250,34 @@ impl Entry {
         if *self == ours {
             return false;
         }
-        // What claims the impossible is not an agent's, and must not keep ours away.
+        // An entry with impossible times is not an agent's, and must not block ours.
         let is_possible = self.token_at(now).is_some();
         let better = ours_expires_at > expires_at && self.auth != ours.auth;
         let due = || renewal.due_at(expires_at, token.life()) <= now;
-        // Nodes that once asked for themselves hold tokens minutes apart: publishing one after the other
-        // would gain nothing.
+        // Nodes that fetched for themselves hold tokens minutes apart: publishing one after another would gain
+        // nothing.
         let worth_it =
             || expires_at <= now || ours_expires_at >= saturating_add(expires_at, token.life() / 10);
         let succeeds = || token.predecessor.as_ref() == Some(&self.auth);
         !is_possible || (better && (succeeds() || (due() && worth_it())))
     }
 
-    /// Nodes whose files differ would overwrite each other for ever: the later file wins. A time to come
-    /// is nobody's.
+    /// The later file wins; otherwise nodes with different files would overwrite each other forever. Times in the
+    /// future do not count.
     fn yields_to_static(&self, credential: &StaticCredential, now: Timestamp) -> bool {
         self.auth != credential.auth && self.set_at.is_none_or(|at| at <= credential.set_at || at > now)
     }
 }
 
-/// When entries end, as our object in the document says; nothing else of the document is kept, which
-/// may be large and of others.
+/// When entries expire, according to the agent's object. Nothing else in the document is kept in memory, because it
+/// may be large and written by others.
 pub fn claimed_expiries(bytes: &[u8]) -> BTreeMap<String, Timestamp> {
     Own::read(bytes).expires_at
 }
 
 #[derive(Default, Serialize, Deserialize)]
 struct Own {
-    // Flattened, the whole object would be kept in memory, with all that others put there.
+    // Flattened, serde would keep the whole object in memory, including what others put there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     publisher: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -294,8 +293,7 @@ struct Own {
 }
 
 impl Own {
-    /// The object of the first JSON document, as YARN ignores what follows it. What cannot be read counts
-    /// as absent.
+    /// The object in the first JSON document, as YARN ignores what follows. Unreadable content counts as absent.
     fn read(bytes: &[u8]) -> Self {
         #[derive(Deserialize)]
         struct Root {
@@ -339,7 +337,7 @@ mod tests {
         Secret::new(STANDARD.encode(format!("AWS:token-{expires}")))
     }
 
-    /// A token that lives for 100 s and ends at `expires`.
+    /// A token with a lifetime of 100 s that expires at `expires`.
     fn wanted(name: &str, expires: i64) -> Credentials {
         let auth = auth_of(expires);
         let (issued_at, expires_at) = (at(expires - 100), at(expires));
@@ -404,7 +402,7 @@ mod tests {
         }
     }
 
-    /// Agents of two versions share the file while a cluster is upgraded.
+    /// Agents of two versions share the file during a cluster upgrade.
     #[test]
     fn members_that_only_another_version_knows_are_no_obstacle() {
         let now = 1_000_000;

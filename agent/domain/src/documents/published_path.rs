@@ -1,8 +1,8 @@
-//! Where the published copy lives: a path on the cluster's default file system, or a full URI.
+//! Location of the published file: a path on the cluster's default file system, or a full URI.
 
 use std::fmt;
 
-/// An absolute path, with or without the file system it is on.
+/// An absolute path, with or without its file system.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublishedPath {
     /// Scheme and authority, such as `hdfs://ha-nn-uri`; `None` means fs.defaultFS.
@@ -11,7 +11,7 @@ pub struct PublishedPath {
 }
 
 impl PublishedPath {
-    /// `None` unless it is an absolute path of a file, or such a path on `hdfs://` or `viewfs://`.
+    /// Returns `None` unless `text` is an absolute path of a file, on its own or on `hdfs://` or `viewfs://`.
     pub fn parse(text: &str) -> Option<Self> {
         let (file_system, path) = match text.split_once("://") {
             Some((scheme @ ("hdfs" | "viewfs"), rest)) => {
@@ -26,12 +26,12 @@ impl PublishedPath {
         is_file.then(|| Self { file_system, path: path.to_owned() })
     }
 
-    /// In a directory that only the agents' HDFS user is to write.
+    /// The path in a directory that only the agents' HDFS user may write to.
     pub fn secure() -> Self {
         Self { file_system: None, path: "/apps/emr-ecr-agent/config.json".to_owned() }
     }
 
-    /// Scheme and authority if the text named them.
+    /// Scheme and authority, if given.
     pub fn file_system(&self) -> Option<&str> {
         self.file_system.as_deref()
     }
@@ -72,7 +72,7 @@ impl fmt::Display for PublishedPath {
     }
 }
 
-/// What the NameNode takes as a component.
+/// Whether the NameNode accepts `name` as a path component.
 fn is_component(name: &str) -> bool {
     !matches!(name, "" | "." | "..") && !name.contains(|c: char| c == ':' || c.is_control())
 }

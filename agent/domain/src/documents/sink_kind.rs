@@ -1,6 +1,6 @@
-//! The kinds of sinks, which hold different documents.
+//! The kinds of sinks.
 
-/// Local sinks hold a Docker config, the one on HDFS the published document.
+/// Local sinks hold a Docker config; the one on HDFS holds the published document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SinkKind {
@@ -9,7 +9,7 @@ pub enum SinkKind {
 }
 
 impl SinkKind {
-    /// The word that status, metrics and the log use.
+    /// The name in status, metrics and the log.
     pub fn as_str(self) -> &'static str {
         match self {
             SinkKind::Local => "local",

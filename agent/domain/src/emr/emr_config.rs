@@ -11,7 +11,7 @@ use super::submission::Submission;
 use super::{AUTO_AUTH_KEY, DEFAULT_RO_MOUNTS, DEFAULT_TRUSTED_REGISTRIES};
 use crate::registry::HostName;
 
-/// A registry as an entry of Hadoop's list: a host, and maybe the beginning of repositories' names.
+/// A registry as an entry of Hadoop's list: a host, optionally with a prefix of repository names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrustedEntry(String);
 
@@ -38,19 +38,19 @@ impl fmt::Display for TrustedEntry {
     }
 }
 
-/// What the cluster is to be.
+/// The requested configuration of the cluster.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ClusterWishes {
     pub registries: Vec<TrustedEntry>,
     /// Sources of read-only mounts, on top of EMR's.
     pub ro_mounts: Vec<String>,
-    /// Whether EMR's own ECR authentication stays on beside the agent.
+    /// Whether EMR's own ECR authentication stays on alongside the agent.
     pub keeps_emr_authentication: bool,
-    /// What Spark jobs get unless they say otherwise.
+    /// What Spark jobs get by default.
     pub spark_defaults: Option<Submission>,
 }
 
-/// Whose spelling of the members.
+/// Which tool's names the members have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Spelling {
     /// `aws emr create-cluster --configurations`.
@@ -59,7 +59,7 @@ pub enum Spelling {
     CloudFormation,
 }
 
-/// The list of configurations: both lists of registries, EMR's defaults kept.
+/// The list of configurations: sets both registry lists, and keeps EMR's defaults.
 pub fn render(wishes: &ClusterWishes, spelling: Spelling) -> Value {
     let properties = match spelling {
         Spelling::Cli => "Properties",
@@ -91,7 +91,7 @@ pub fn render(wishes: &ClusterWishes, spelling: Spelling) -> Value {
     Value::Array(configurations)
 }
 
-/// Each once, in order.
+/// The distinct entries, in order.
 fn joined<'e>(entries: impl Iterator<Item = &'e str>) -> String {
     let mut list: Vec<&str> = Vec::new();
     for entry in entries {
@@ -103,7 +103,7 @@ fn joined<'e>(entries: impl Iterator<Item = &'e str>) -> String {
 }
 
 impl TrustedEntry {
-    /// The entry that trusts the image and what lies beside it: its name up to the first `/`.
+    /// The entry that trusts the image and its siblings: its name up to the first `/`.
     pub fn of_image(image: &str) -> Result<Self, NotAnEntry> {
         let (host, _) = image.split_once('/').ok_or_else(|| NotAnEntry(image.to_owned()))?;
         host.parse()

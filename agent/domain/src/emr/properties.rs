@@ -9,11 +9,11 @@ pub struct SparkProperty {
     pub line: Option<u32>,
 }
 
-/// The properties in the order of the file. A key that is set twice is there twice.
+/// The properties in file order. A key that is set twice appears twice.
 pub fn parse(text: &str) -> Vec<SparkProperty> {
     let mut properties = Vec::new();
     let mut lines = (1..).zip(text.split(['\n', '\r'].as_slice()));
-    // A CR LF is one end of a line, which numbers must count once.
+    // A CR LF ends one line, so line numbers must count it once.
     let ends_as_on_windows = text.contains("\r\n");
     let number_of = |line: u32| if ends_as_on_windows { line.div_ceil(2) } else { line };
     while let Some((number, first)) = lines.next() {
@@ -25,7 +25,7 @@ pub fn parse(text: &str) -> Vec<SparkProperty> {
         while continues(&logical) {
             logical.pop();
             let Some((_, next)) = lines.next() else { break };
-            // Between CR and LF.
+            // The empty text between CR and LF.
             let next = match next {
                 "" if ends_as_on_windows => lines.next().map_or("", |(_, next)| next),
                 next => next,
@@ -35,7 +35,7 @@ pub fn parse(text: &str) -> Vec<SparkProperty> {
         let (key, value) = split(&logical);
         properties.push(SparkProperty {
             key: unescaped(key),
-            // Spark trims what it reads.
+            // Spark trims values.
             value: unescaped(value).trim().to_owned(),
             line: Some(number_of(number)),
         });
@@ -52,7 +52,7 @@ fn continues(line: &str) -> bool {
     (line.len() - line.trim_end_matches('\\').len()) % 2 == 1
 }
 
-/// At the first `=`, `:` or white space that no backslash precedes.
+/// Splits at the first `=`, `:` or white space that is not escaped by a backslash.
 fn split(line: &str) -> (&str, &str) {
     let mut escaped = false;
     let end = line.find(|c: char| {

@@ -1,4 +1,4 @@
-//! A command that starts a Spark job: `spark-submit` and its relatives, with what stands before and behind.
+//! A command that starts a Spark job: `spark-submit` or a relative, with the words before and after it.
 
 use thiserror::Error;
 
@@ -6,10 +6,10 @@ use super::properties::SparkProperty;
 
 /// Programs that take the options of spark-submit.
 const PROGRAMS: [&str; 5] = ["spark-submit", "spark-shell", "spark-sql", "pyspark", "sparkR"];
-/// Options without a value. All others have one, as Spark's parser requires it of those that it knows.
+/// Options without a value. All others have one: Spark's parser requires it for those that it knows.
 const FLAGS: [&str; 7] = ["--help", "-h", "--verbose", "-v", "--version", "--supervise", "--usage-error"];
 
-/// The command, its words as a shell makes them.
+/// The command, split into words as by a shell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SparkSubmit {
     words: Vec<String>,
@@ -34,9 +34,9 @@ pub enum CommandError {
 }
 
 impl SparkSubmit {
-    /// The command as people write it in a shell; nothing is expanded.
+    /// Parses a shell command; expands nothing.
     pub fn parse(text: &str) -> Result<Self, CommandError> {
-        // A line that ends in a backslash goes on; shlex makes an empty word of it.
+        // A backslash continues the line, but shlex reads it as an empty word.
         Self::of_words(shlex::split(&text.replace("\\\n", "")).ok_or(CommandError::Quotes)?)
     }
 
@@ -45,7 +45,7 @@ impl SparkSubmit {
         let program = words.iter().position(is_program).ok_or(CommandError::NoProgram)?;
         let (mut conf, mut properties_file, mut proxy_user) = (Vec::new(), None, None);
         let mut rest = words[program + 1..].iter();
-        // The first word that is not an option is the application; the rest is the application's.
+        // The first word that is not an option is the application; the rest are its arguments.
         while let Some(word) = rest.next().filter(|word| word.starts_with('-')) {
             if FLAGS.contains(&word.as_str()) {
                 continue;
@@ -71,7 +71,7 @@ impl SparkSubmit {
         Ok(Self { words, program, conf, properties_file, proxy_user })
     }
 
-    /// The properties that the command sets by itself, in order: of a key that is set twice the last one counts.
+    /// The properties that the command itself sets, in order; if a key is set twice, the last one counts.
     pub fn properties(&self) -> Vec<SparkProperty> {
         let property = |(key, value): &(String, String)| SparkProperty {
             key: key.clone(),
@@ -81,17 +81,17 @@ impl SparkSubmit {
         self.conf.iter().map(property).collect()
     }
 
-    /// Read instead of spark-defaults.conf.
+    /// The file that Spark reads instead of spark-defaults.conf.
     pub fn properties_file(&self) -> Option<&str> {
         self.properties_file.as_deref()
     }
 
-    /// The user of the job, if it is not the one who submits it.
+    /// The job's user, if it is not the submitter.
     pub fn proxy_user(&self) -> Option<&str> {
         self.proxy_user.as_deref()
     }
 
-    /// What the command sets otherwise than the properties do, which it is to be given: key, its value, ours.
+    /// The keys that the command sets to other values than `with` does: key, its value, ours.
     pub fn conflicts<'s>(&'s self, with: &'s [(String, String)]) -> Vec<(&'s str, &'s str, &'s str)> {
         let last = |key: &str| self.conf.iter().rev().find(|(other, _)| other == key);
         let conflict = |(key, ours): &'s (String, String)| {
@@ -101,7 +101,7 @@ impl SparkSubmit {
         with.iter().filter_map(conflict).collect()
     }
 
-    /// The words with `--conf` for each property right behind the program.
+    /// The words with `--conf` for each property right after the program.
     pub fn with(&self, properties: &[(String, String)]) -> Vec<String> {
         let (before, behind) = self.words.split_at(self.program + 1);
         let options =

@@ -1,5 +1,5 @@
-//! What a job has to say so that Spark's application master and executors, or other containers, run in Docker: the
-//! variables of AWS's documentation, in the forms that people paste them in.
+//! What a job must set so that Spark's application master and executors, or other containers, run in Docker: the
+//! variables from AWS's documentation, in forms ready to paste.
 
 use std::fmt::Write as _;
 
@@ -7,18 +7,19 @@ use serde_json::{Map, Value, json};
 
 use crate::shell::quoted;
 
-/// Spark hands environment variables to either kind of container by keys that begin so.
+/// Spark passes environment variables to each kind of container by keys with these prefixes.
 const PREFIXES: [&str; 2] = ["spark.executorEnv.", "spark.yarn.appMasterEnv."];
-/// MapReduce's, for each kind of its containers. Hadoop takes one variable a key since 3.0, so commas do no harm.
+/// MapReduce's prefixes, for each kind of container. Hadoop 3.0 and later take one variable per key, so commas do
+/// no harm.
 const MAPREDUCE_PREFIXES: [&str; 3] =
     ["mapreduce.map.env.", "mapreduce.reduce.env.", "yarn.app.mapreduce.am.env."];
 const VARIABLE: &str = "YARN_CONTAINER_RUNTIME_";
-/// Without it no user of the node has a name within the container.
+/// Without it, the node's users have no names in the container.
 const PASSWD: &str = "/etc/passwd:/etc/passwd:ro";
-/// Without it nothing in the container finds the KDC.
+/// Without it, nothing in the container finds the KDC.
 const KRB5: &str = "/etc/krb5.conf:/etc/krb5.conf:ro";
 
-/// A submission's wishes.
+/// What a submission requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Submission {
     pub image: String,
@@ -32,7 +33,7 @@ pub struct Submission {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// `--conf key=value` in one line, quoted for a POSIX shell where that is needed.
+    /// `--conf key=value` in one line, quoted for a POSIX shell where needed.
     SparkSubmit,
     /// Lines of spark-defaults.conf.
     SparkDefaults,
@@ -74,8 +75,8 @@ impl Submission {
         self.with_prefixes(&PREFIXES)
     }
 
-    /// The properties as text; ends in a line end. The application and its arguments follow where the format has a place
-    /// for them.
+    /// The properties as text that ends in a newline, with the application and its arguments if the format has
+    /// them.
     pub fn render(&self, format: Format, application: &[String]) -> String {
         let properties = self.properties();
         match format {
@@ -132,9 +133,9 @@ impl Submission {
     }
 }
 
-/// Of a step.
+/// The name of a step.
 const NAME: &str = "Spark in Docker";
-/// What runs a command of EMR's on the primary node.
+/// EMR's jar that runs a command on the primary node.
 const RUNNER: &str = "command-runner.jar";
 
 fn conf(properties: &[(String, String)]) -> Vec<String> {
@@ -168,7 +169,7 @@ fn lines(properties: &[(String, String)], separator: char) -> String {
     properties.iter().map(line).collect()
 }
 
-/// A value of a Java properties file.
+/// Escapes a value for a Java properties file.
 fn escaped(value: &str) -> String {
     let mut text = String::with_capacity(value.len());
     for (at, character) in value.char_indices() {

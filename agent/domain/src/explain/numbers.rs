@@ -1,5 +1,5 @@
-//! Numbers that stand for a failure: exit codes, and container-executor's own errors, which Hadoop 3.3 numbers
-//! otherwise than 3.2.
+//! Numbers that stand for a failure: exit codes, and container-executor's own errors, which Hadoop 3.2 and 3.3
+//! number differently.
 
 use super::texts::Author;
 use crate::findings::{Code, codes};
@@ -9,7 +9,7 @@ use crate::findings::{Code, codes};
 pub struct Number {
     pub author: Author,
     pub value: i32,
-    /// The versions that use the number so, in words.
+    /// The versions that give the number this meaning, in words.
     pub hadoop: &'static str,
     pub means: &'static str,
     pub finding: Option<Code>,
@@ -19,12 +19,12 @@ const ANY: &str = "3.2 and later";
 const OLD: &str = "3.2";
 const NEW: &str = "3.3 and later";
 
-/// The exit codes of a container, of whoever ended it.
+/// A container's exit codes, whatever ended it.
 pub const EXIT_CODES: &[Number] = &[
     node_manager(-1, "the NodeManager itself refused the launch: its exception message says why"),
     node_manager(
         -100,
-        "the container was given back or its node was lost: it is unhealthy, was decommissioned or went away",
+        "the container was released, or its node was lost: unhealthy, decommissioned or unreachable",
     ),
     node_manager(-101, "the node's local or log directories are full or broken"),
     node_manager(-102, "YARN preempted the container"),
@@ -119,7 +119,8 @@ pub const EXIT_CODES: &[Number] = &[
     ),
 ];
 
-/// The numbers of `docker error code=...`. Those of the two generations do not overlap, so a number tells the version.
+/// The numbers of `docker error code=...`. Those of the two generations do not overlap, so a number implies the
+/// version.
 pub const DOCKER_ERRORS: &[Number] = &[
     error(OLD, 1, "the launch command cannot be read", None),
     error(OLD, 2, "the launch command is not docker run", None),
@@ -195,7 +196,7 @@ const TRUST: &str = "no list of trusted registries has an entry for the image";
 const TMPFS: &str = "a tmpfs mount is not an absolute path without options";
 const RUNTIME: &str = "docker.allowed.runtimes of container-executor.cfg does not name the runtime, or the image is not trusted";
 
-/// What the number stands for, if that is known.
+/// What the number stands for, if known.
 pub(super) fn named(numbers: &'static [Number], text: &str) -> Option<&'static Number> {
     let value: i32 = text.parse().ok()?;
     numbers.iter().find(|number| number.value == value)

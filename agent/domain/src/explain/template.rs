@@ -1,16 +1,16 @@
-//! Texts with gaps: `Duplicate mount point: {destination}.` finds the line and says what is in the gap.
+//! Texts with gaps: `Duplicate mount point: {destination}.` matches the line and captures the gap.
 
 use std::ops::Range;
 
-/// Where a template was found in a line, and what its gaps held.
+/// Where a template matches a line, and what its gaps capture.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Found<'l> {
     pub(super) span: Range<usize>,
-    /// By the gap's name; gaps without one are left out.
+    /// By name; unnamed gaps are left out.
     pub(super) gaps: Vec<(&'static str, &'l str)>,
 }
 
-/// A gap `{name}` reaches up to the words that follow it; at the end of the template, to the end of a word, or to the
+/// A gap `{name}` extends to the words that follow it; at the end of the template, to the end of a word, or to the
 /// end of the line if it is written `{name..}`.
 pub(super) fn find<'l>(template: &'static str, line: &'l str) -> Option<Found<'l>> {
     let (first, mut rest) =
@@ -37,13 +37,13 @@ pub(super) fn find<'l>(template: &'static str, line: &'l str) -> Option<Found<'l
     Some(Found { span: start..end, gaps })
 }
 
-/// Up to the next whitespace, without the marks that end a sentence.
+/// Up to the next whitespace, without trailing punctuation.
 fn word(text: &str) -> &str {
     let end = text.find(char::is_whitespace).unwrap_or(text.len());
     text[..end].trim_end_matches(['.', ',', ';'])
 }
 
-/// The template with its gaps filled; a gap that nothing is known of becomes a word in capitals.
+/// The template with its gaps filled; a gap without a value becomes its name in capitals.
 pub(super) fn fill<'v>(
     template: &str,
     value_of: impl Fn(&str) -> Option<&'v str>,

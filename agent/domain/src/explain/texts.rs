@@ -1,4 +1,4 @@
-//! The table of known texts: who says them, what they come from, and what to do.
+//! The table of known texts: who writes them, what causes them, and what to do.
 
 mod container_executor;
 mod docker;
@@ -27,12 +27,12 @@ pub struct Text {
     pub author: Author,
     /// With gaps, as in `image: {image} is not trusted`.
     pub says: &'static str,
-    /// Where the failure comes from, without a full stop; gaps as in `says`.
+    /// The cause of the failure, without a full stop; gaps as in `says`.
     pub cause: &'static str,
     pub finding: Option<Code>,
-    /// What shows more; gaps as in `says`, or of a line before.
+    /// The command that shows more; gaps as in `says`, or from an earlier line.
     pub command: &'static str,
-    /// It only tells that something failed: a line before it says why.
+    /// It only reports that something failed; an earlier line gives the reason.
     pub is_consequence: bool,
 }
 
@@ -46,7 +46,7 @@ const CHECK_CLIENT_CONFIG: &str = "emr-ecr-agent check --client-config {uri}";
 const CHECK_NETWORK: &str = "emr-ecr-agent check --image {image} --network {network}";
 const STATUS: &str = "emr-ecr-agent status";
 
-/// Every known text; of two that fit the same words, the first counts.
+/// Every known text; of two that match the same words, the first counts.
 pub fn all() -> impl Iterator<Item = &'static Text> {
     [docker::TEXTS, container_executor::TEXTS, node_manager::TEXTS, spark::TEXTS].into_iter().flatten()
 }

@@ -19,19 +19,19 @@ pub struct Code {
 pub enum Subject {
     /// How container-executor.cfg is written.
     Syntax,
-    /// Whether container-executor.cfg is there, and names the NodeManager's group.
+    /// Whether container-executor.cfg exists, and names the NodeManager's group.
     ConfigFile,
     /// Owners, modes and accounts around container-executor.cfg and the container-executor binary.
     Installation,
     /// What container-executor.cfg sets.
     Contents,
     Registries,
-    /// What a launch asks for.
+    /// What a launch requests.
     Launch,
     YarnSite,
     Credentials,
     Node,
-    /// What the registry answers about an image.
+    /// What the registry returns for an image.
     Image,
     EmrConfiguration,
 }
@@ -126,7 +126,7 @@ codes! {
     PRIVILEGED_LIST_DIFFERS: "privileged-list-differs", Registries, Info, None, "some images are trusted in one kind of container but not in the other";
     EMR_DEFAULTS_LOST: "emr-defaults-lost", Registries, Warning, ImageLaunchesFail, "images that relied on EMR's default entries are no longer trusted";
 
-    // What a launch asks for.
+    // What a launch requests.
     NETWORK_REFUSED: "network-refused", Launch, Error, NodeLaunchesFail, REFUSED;
     CAPABILITY_REFUSED: "capability-refused", Launch, Error, NodeLaunchesFail, REFUSED;
     GPU_RUNTIME_REFUSED: "gpu-runtime-refused", Launch, Warning, Degraded, "containers that get a GPU do not start in Docker: container-executor exits with 29";
@@ -139,7 +139,7 @@ codes! {
     MOUNT_REFUSED: "mount-refused", Launch, Error, ImageLaunchesFail, REFUSED;
     PRIVILEGED_REFUSED: "privileged-refused", Launch, Error, ImageLaunchesFail, REFUSED;
     NETWORK_NOT_ALLOWED: "network-not-allowed", Launch, Error, ImageLaunchesFail, NODE_MANAGER_REFUSES;
-    NETWORK_UNKNOWN: "network-unknown", Launch, Error, ImageLaunchesFail, "container-executor asks docker for the network and exits with 29 (`docker error code=-1`)";
+    NETWORK_UNKNOWN: "network-unknown", Launch, Error, ImageLaunchesFail, "container-executor queries docker for the network and exits with 29 (`docker error code=-1`)";
     PRIVILEGED_NOT_ALLOWED: "privileged-not-allowed", Launch, Error, ImageLaunchesFail, NODE_MANAGER_REFUSES;
     USER_REFUSED: "user-refused", Launch, Error, ImageLaunchesFail, "no container of this user starts on this node";
     JOB_SETTING_REFUSED: "job-setting-refused", Launch, Error, ImageLaunchesFail, NODE_MANAGER_REFUSES;
@@ -157,7 +157,7 @@ codes! {
     SITE_UNREADABLE: "site-unreadable", YarnSite, Error, NodeLaunchesFail, NODE_MANAGER_DEAD;
     RUNTIME_NOT_ALLOWED: "runtime-not-allowed", YarnSite, Error, NodeLaunchesFail, "the NodeManager refuses every Docker container";
     RUNTIME_UNKNOWN: "runtime-unknown", YarnSite, Error, NodeLaunchesFail, NODE_MANAGER_DEAD;
-    WRONG_EXECUTOR_CLASS: "wrong-executor-class", YarnSite, Error, NodeLaunchesFail, "the NodeManager runs every container without Docker, whatever a job asks for";
+    WRONG_EXECUTOR_CLASS: "wrong-executor-class", YarnSite, Error, NodeLaunchesFail, "the NodeManager runs every container without Docker, whatever a job requests";
     DEFAULT_NETWORK_NOT_ALLOWED: "default-network-not-allowed", YarnSite, Error, NodeLaunchesFail, NODE_MANAGER_DEAD;
     CAPABILITIES_MIXED: "capabilities-mixed-with-none", YarnSite, Error, NodeLaunchesFail, NODE_MANAGER_DEAD;
     CAPABILITY_UNKNOWN: "capability-unknown", YarnSite, Error, NodeLaunchesFail, "docker does not start the container, and container-executor exits with 7 or 29";
@@ -197,7 +197,7 @@ codes! {
 
     // This node.
     DOCKER_BINARY_MISSING: "docker-binary-missing", Node, Error, NodeLaunchesFail, "every Docker launch on this node fails";
-    DOCKER_UNREACHABLE: "docker-unreachable", Node, Error, NodeLaunchesFail, "container-executor cannot ask docker for the network and exits with 29 (`docker error code=-1`)";
+    DOCKER_UNREACHABLE: "docker-unreachable", Node, Error, NodeLaunchesFail, "container-executor cannot query docker for the network and exits with 29 (`docker error code=-1`)";
     DOCKER_DATA_ROOT_FULL: "docker-data-root-full", Node, Error, NodeLaunchesFail, "docker can neither pull an image nor create a container: `no space left on device`";
     CGROUP_DRIVER_DIFFERS: "cgroup-driver-differs", Node, Error, NodeLaunchesFail, "docker does not start the container, and container-executor exits with 7: `cgroup-parent for systemd cgroup should be a valid slice`";
     CLOCK_AHEAD: "clock-ahead", Node, Error, NodeLaunchesFail, "the NodeManager considers each container's token expired and refuses the container: `This token is expired`";
@@ -224,7 +224,7 @@ codes! {
 }
 
 impl Code {
-    /// The code of that name.
+    /// The code with that name.
     pub fn named(name: &str) -> Option<Self> {
         ALL.iter().copied().find(|code| code.name == name)
     }

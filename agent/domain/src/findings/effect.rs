@@ -1,4 +1,4 @@
-//! What happens because of a finding.
+//! What a finding leads to.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,12 +14,12 @@ pub enum Effect {
     ImageLaunchesFail,
     /// No launch fails because of it alone; something works worse, fails later, or is not known.
     Degraded,
-    /// Worth knowing only.
+    /// Informational only.
     None,
 }
 
 impl Effect {
-    /// The word that JSON uses.
+    /// The name in JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::ClusterCreationFails => "cluster_creation_fails",

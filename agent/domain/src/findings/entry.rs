@@ -1,10 +1,10 @@
-//! What docs/findings.md says of a code; the page is compiled in.
+//! A code's entry in docs/findings.md; the page is compiled in.
 
 use super::Code;
 
 const PAGE: &str = include_str!("../../findings.md");
 
-/// The page's entry of a code, in Markdown.
+/// The page's entry for a code, in Markdown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     pub code: Code,
@@ -14,12 +14,12 @@ pub struct Entry {
     pub fix: Option<&'static str>,
 }
 
-/// The entry of the code of that name; `None` if there is none.
+/// The entry for the code with that name; `None` if there is none.
 pub fn explain(name: &str) -> Option<Entry> {
     let code = Code::named(name)?;
     let mut entries = PAGE.split("\n### ").skip(1);
     let text = entries.find(|entry| entry.lines().next() == Some(name))?;
-    // The last entry of a chapter is followed by the heading of the next.
+    // The next chapter's heading follows the last entry of a chapter.
     let text = text.split("\n## ").next()?;
     let mut entry = Entry { code, description: Vec::new(), fix: None };
     // The name and the severity come first.
@@ -33,7 +33,7 @@ pub fn explain(name: &str) -> Option<Entry> {
     Some(entry)
 }
 
-/// The code whose name is most like the text; `None` if none is alike.
+/// The code name most similar to the text; `None` if none is similar.
 pub fn nearest(text: &str) -> Option<&'static str> {
     let distance = |code: &&Code| strsim::damerau_levenshtein(code.name, text);
     let code = super::codes::ALL.iter().min_by_key(distance)?;

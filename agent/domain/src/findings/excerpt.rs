@@ -4,16 +4,16 @@ use hadoop_rules::executor_config::lossy;
 
 use super::Finding;
 
-/// Longest part of a line that is shown.
+/// The most bytes of a line to show.
 const WIDEST: usize = 100;
-/// How much is shown before the part at fault where a line is too wide.
+/// Bytes to show before the part at fault if the line is too long.
 const LEAD: usize = 20;
 
 /// A line as printed, with the part at fault.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Excerpt {
     about: Vec<u8>,
-    /// The line, or as much of it as fits; control characters made visible.
+    /// The line, or as much of it as fits, with control characters made visible.
     pub line: String,
     /// Where the part at fault begins, in characters.
     pub start: usize,
@@ -45,12 +45,12 @@ impl Excerpt {
     }
 }
 
-/// As much as fits into a message.
+/// As much as fits in a message.
 pub(crate) fn clipped(text: &[u8]) -> &[u8] {
     &text[..text.len().min(200)]
 }
 
-/// Gives every finding in that file the text of its line, in one pass over the file.
+/// Adds its line's text to every finding in that file, in one pass over the file.
 pub fn point_at(findings: &mut [Finding], file: &str, text: &[u8]) {
     let mut wanted: Vec<&mut Finding> = findings
         .iter_mut()
@@ -70,7 +70,7 @@ fn find(line: &[u8], part: &[u8]) -> Option<usize> {
     line.windows(part.len().max(1)).position(|window| window == part)
 }
 
-/// A stand-in for what a terminal would not show, or obey.
+/// Replaces characters that a terminal would not show, or would act on.
 fn visible(character: char) -> char {
     match character {
         '\t' => '→',

@@ -1,4 +1,4 @@
-//! What removes a finding, as data first and as text last.
+//! A finding's fix, as data and as text.
 
 use hadoop_rules::executor_config::HEAD;
 use serde::{Deserialize, Serialize};
@@ -11,11 +11,11 @@ pub enum Action {
     Set,
     /// Remove the line that the finding names.
     RemoveLine,
-    /// Write `value`, or `key=value` if there is a key, instead of the line that the finding names.
+    /// Replace the line that the finding names with `value`, or with `key=value` if there is a key.
     ReplaceLine,
     /// Run the command `value`.
     Run,
-    /// Nothing a program could do; `text` says what.
+    /// Nothing that a program can do; `text` describes it.
     Manual,
 }
 
@@ -90,8 +90,8 @@ impl Fix {
         self
     }
 
-    /// The same fix in the EMR configuration that EMR makes the file from: in the properties of this
-    /// classification, where `property` makes the line.
+    /// The same fix in the configuration that EMR writes the file from: in the properties of this classification,
+    /// where `property` sets the line.
     #[must_use]
     pub(crate) fn in_classification(self, classification: &str, property: Option<&str>) -> Self {
         let quoted = |text: &str| serde_json::Value::from(text).to_string();
@@ -105,7 +105,7 @@ impl Fix {
             (Action::ReplaceLine, Some(key), Some(value)) => {
                 Self::manual(format!("{place}, instead of {written}: {}: {}", quoted(key), quoted(value)))
             }
-            (Action::RemoveLine, ..) => Self::manual(format!("{place}: take {written} out")),
+            (Action::RemoveLine, ..) => Self::manual(format!("{place}: remove {written}")),
             (Action::ReplaceLine, ..) => Self::manual(format!("{place}: correct {written}")),
             (Action::Set | Action::Run | Action::Manual, ..) => self,
         }
@@ -127,7 +127,7 @@ mod tests {
         let json = fix.in_classification("container-executor/docker", None);
         assert_eq!(json.text, r#"in the properties of container-executor/docker: "module.enabled": "true""#);
         let removed = Fix::remove_line().in_classification("yarn-site", Some("k"));
-        assert_eq!(removed.text, r#"in the properties of yarn-site: take "k" out"#);
+        assert_eq!(removed.text, r#"in the properties of yarn-site: remove "k""#);
         assert_eq!(Fix::set("", "a", "b").text, "above the first section: a=b");
         let property = Fix::property("a", "b").text;
         assert_eq!(property, "<property><name>a</name><value>b</value></property>");

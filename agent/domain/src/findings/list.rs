@@ -1,8 +1,8 @@
-//! Gathers findings, within bounds: a hostile file must not fill the memory with them.
+//! Collects findings within bounds: a hostile file must not exhaust memory.
 
 use super::{Code, Finding, Severity};
 
-/// As many of one code are listed one by one.
+/// The most findings of one code to list.
 const MOST_OF_A_CODE: usize = 25;
 
 #[derive(Debug, Default)]
@@ -33,15 +33,15 @@ impl Findings {
         }
     }
 
-    /// Lets errors of this kind count as warnings: the launches that were asked about do not fail for them.
+    /// Downgrades matching errors to warnings: they do not fail the requested launches.
     pub(crate) fn set_aside(&mut self, is_aside: impl Fn(&Finding) -> bool) {
         self.findings.iter_mut().filter(|finding| is_aside(finding)).for_each(|finding| finding.aside = true);
     }
 
-    /// Names the place of findings that have none.
-    pub(crate) fn locate(&mut self, place: impl Fn(&Finding) -> Option<(String, Option<u32>)>) {
+    /// Adds a file and line to findings that have none.
+    pub(crate) fn locate(&mut self, location: impl Fn(&Finding) -> Option<(String, Option<u32>)>) {
         for finding in self.findings.iter_mut().filter(|finding| finding.file.is_none()) {
-            if let Some((file, line)) = place(finding) {
+            if let Some((file, line)) = location(finding) {
                 (finding.file, finding.line) = (Some(file), line);
             }
         }
@@ -51,7 +51,7 @@ impl Findings {
         self.findings.iter()
     }
 
-    /// Those that are errors.
+    /// The findings that are errors.
     pub(crate) fn errors(&self) -> impl Iterator<Item = &Finding> {
         self.iter().filter(|finding| finding.severity() == Severity::Error)
     }
@@ -61,8 +61,8 @@ impl Findings {
         self.counts.iter().all(|(other, count)| *other != code || *count < MOST_OF_A_CODE)
     }
 
-    /// Errors first; of one severity in the order found. The last of a code that was found too often
-    /// says how many were left out.
+    /// Errors first; within a severity, in the order found. The last finding of a code over the limit states how
+    /// many were left out.
     pub(crate) fn into_sorted(self) -> Vec<Finding> {
         let mut findings = self.findings;
         for (code, count) in self.counts {

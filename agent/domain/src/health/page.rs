@@ -1,4 +1,4 @@
-//! The page for people: the status at a glance, in one file without scripts.
+//! The status page for humans: the status at a glance, in one file without scripts.
 
 use jiff::{SignedDuration, Timestamp};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
@@ -7,9 +7,9 @@ use crate::findings::Finding;
 use crate::status::{RegistryReport, SinkReport, StatusReport};
 use crate::time::friendly;
 
-/// How often a browser gets it again, in seconds.
+/// How often a browser reloads the page, in seconds.
 const RELOAD: u32 = 15;
-/// Readable at 400 pixels, and in dark mode.
+/// Readable at a width of 400 pixels, and in dark mode.
 const STYLE: &str = "body{font:16px/1.4 sans-serif;max-width:60em;margin:1em auto;padding:0 .6em}\
 h1{font-size:1.3em}h2{font-size:1.05em;margin:1.2em 0 .3em;border-bottom:1px solid #8888}\
 td,th,li,p{overflow-wrap:anywhere;text-align:left;vertical-align:top}table{border-collapse:collapse;width:100%}\
@@ -17,7 +17,7 @@ td,th{padding:.15em .5em .15em 0}.good,.bad{font-weight:bold}.good::before{conte
 .bad::before{content:'\\2718\\a0'}.bad{color:#c00}.good{color:#070}time{white-space:nowrap}\
 @media(max-width:40em){td{display:block;padding:0}tr{display:block;margin:.5em 0}}\
 @media(prefers-color-scheme:dark){body{background:#181818;color:#ddd}a{color:#8bf}.bad{color:#f77}.good{color:#7d7}}";
-/// Nothing but this style is applied, and nothing is loaded from anywhere.
+/// A content security policy that allows this style and nothing else, and loads nothing.
 pub const POLICY: &str = "default-src 'none'; style-src 'sha256-Vt9p7HD492tyARGv2t69OTo56nHZznUh1IIO9Y/GD2s='; \
 base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -106,7 +106,7 @@ fn sink_row(sink: &SinkReport, report: &StatusReport) -> Markup {
 fn finding_item(finding: &Finding) -> Markup {
     html! {
         li {
-            b { (finding.code.name) } " (" (finding.severity().as_str()) "): " (finding.place()) (finding.message)
+            b { (finding.code.name) } " (" (finding.severity().as_str()) "): " (finding.location_prefix()) (finding.message)
             br;
             "Effect: " (finding.effect_text()) "."
             @if let Some(fix) = &finding.fix { br; "Fix: " (fix.text) }
@@ -114,7 +114,7 @@ fn finding_item(finding: &Finding) -> Markup {
     }
 }
 
-/// How long a credential lives on, by the server's clock.
+/// The time until a credential expires, by the server's clock.
 fn left(expires_at: Option<Timestamp>, report: &StatusReport, none: &str) -> Markup {
     let Some(at) = expires_at else { return html! { (none) } };
     let server_now = report.now + SignedDuration::from_secs_f64(report.clock_skew_seconds);

@@ -1,15 +1,15 @@
-//! What one node makes of tokens: those in hand, those that are published, and how registries answered them.
+//! What one node knows about tokens: its current ones, the published ones, and how registries answered them.
 
 use jiff::Timestamp;
 
 use crate::credentials::{Credential, Credentials, EntryName, Rejections, Secret, Token, TokenScope};
 use crate::documents::PublishedDocument;
-use crate::refresh::{ProbeResult, Probes, Proof, Tokens, Verdict};
+use crate::refresh::{ProbeResult, Probes, Proof, Tokens};
 use crate::registry::HostName;
 use crate::settings::RegistrySettings;
 use crate::time::Moment;
 
-/// What one node knows of the tokens of the registries that it serves.
+/// What one node knows about the tokens of the registries it serves.
 #[derive(Debug, Clone, Copy)]
 pub struct Knowledge<'a> {
     pub registries: &'a [RegistrySettings],
@@ -24,22 +24,22 @@ pub enum Audience {
     AllNodes,
 }
 
-/// A token to be probed at the registry of this name.
+/// A token to probe at the registry with this name.
 pub type ProbeTask = (TokenScope, HostName, Token);
 
-impl Knowledge<'_> {
-    /// What the probes of `auth` prove, at all registries of the scope.
-    pub fn verdict(self, scope: &TokenScope, auth: &Secret) -> Verdict {
+impl<'a> Knowledge<'a> {
+    /// The probe result of `auth` that decides for the scope; see [`Probes::decisive`].
+    pub fn decisive_probe(self, scope: &TokenScope, auth: &Secret) -> Option<&'a ProbeResult> {
         let hosts = self.of(scope).map(|wanted| wanted.registry.host());
-        self.probes.verdict(hosts, self.of(scope).flat_map(|wanted| &wanted.aliases), auth)
+        self.probes.decisive(hosts, self.of(scope).flat_map(|wanted| &wanted.aliases), auth)
     }
 
-    /// What is to give way to anything.
+    /// The rejected entries, which any other credential may replace.
     pub fn rejections(self) -> Rejections {
         let mut rejections = Rejections::default();
         for wanted in self.registries {
             for auth in self.names(&wanted.scope).flat_map(|name| self.probes.rejected(name)) {
-                let is_rejected = self.verdict(&wanted.scope, auth) == Verdict::Rejected;
+                let is_rejected = self.is_rejected(&wanted.scope, auth);
                 for name in wanted.names().filter(|name| is_rejected || self.probes.rejects(name, auth)) {
                     rejections.add(name.into(), auth.clone());
                 }
@@ -48,8 +48,9 @@ impl Knowledge<'_> {
         rejections
     }
 
-    /// The published tokens that are not in hand, the best last. They are probed even if they expire sooner than those
-    /// in hand, because launches use what is published. `server_now` is the server's clock, if it is known.
+    /// The published tokens other than the current ones, the last to expire last. They are probed even if they
+    /// expire before the current ones, because launches use the published file. `server_now` is the server's clock,
+    /// if known.
     pub fn candidates(
         self,
         published: &PublishedDocument,
@@ -70,7 +71,7 @@ impl Knowledge<'_> {
         candidates
     }
 
-    /// The probes of `candidates` that are due.
+    /// The due probes of `candidates`.
     pub fn unprobed_candidates(self, candidates: &[(TokenScope, Token)], now: Moment) -> Vec<ProbeTask> {
         let mut due = Vec::new();
         for (scope, token) in candidates {
@@ -81,7 +82,8 @@ impl Knowledge<'_> {
         due
     }
 
-    /// The probes that are due of the tokens in hand; `all` repeats those that told nothing.
+    /// The due probes of the current tokens; with `all`, also of adopted tokens at names where they were never
+    /// probed.
     pub fn unprobed(self, all: bool, now: Moment, server_now: Timestamp) -> Vec<ProbeTask> {
         let mut unprobed = Vec::new();
         for wanted in self.registries {
@@ -90,10 +92,10 @@ impl Knowledge<'_> {
                 continue;
             };
             let is_wanted = |name: &&HostName| match self.probes.result(name, &token.auth) {
-                // What was adopted was probed for that, and is probed again with what is published.
+                // Adopted tokens were probed for adoption, and are probed again with the published ones.
                 None => attempts.proof == Proof::Issued || all,
                 Some(ProbeResult::Rejected(_)) => self.probes.is_due(name, &token.auth, now),
-                // What ECR gave to this node needs no proof.
+                // A token that ECR issued to this node needs no proof.
                 Some(ProbeResult::Accepted | ProbeResult::Unknown(_)) => false,
             };
             let names = wanted.names().filter(is_wanted);
@@ -102,28 +104,31 @@ impl Knowledge<'_> {
         unprobed
     }
 
-    /// Whether to adopt `token`, which another node published, and as what. Anyone who can write the file can publish
-    /// anything, for as long as he likes: only this node's own probes count.
+    /// Whether to adopt `token`, which another node published, and with which proof. Anyone who can write the file
+    /// can publish anything, as often as they like: only this node's own probes count.
     pub fn adoption(self, scope: &TokenScope, token: &Token, server_now: Timestamp) -> Option<Proof> {
-        let proof = match self.verdict(scope, &token.auth) {
-            Verdict::Accepted => Proof::Accepted,
-            Verdict::Unknown if self.tokens.left(scope, server_now).is_zero() => Proof::Unproven,
-            Verdict::Rejected | Verdict::Unknown => return None,
+        let proof = match self.decisive_probe(scope, &token.auth) {
+            Some(ProbeResult::Accepted) => Proof::Accepted,
+            Some(ProbeResult::Rejected(_)) => return None,
+            Some(ProbeResult::Unknown(_)) | None if self.tokens.left(scope, server_now).is_zero() => {
+                Proof::Unproven
+            }
+            Some(ProbeResult::Unknown(_)) | None => return None,
         };
         let is_better =
             self.tokens.would_adopt(scope, token, server_now) || self.may_replace_rejected(scope, token);
         is_better.then_some(proof)
     }
 
-    /// Whether the token in hand is `auth`, only others vouch for it, and its registry rejects it.
+    /// Whether `auth` is the current token, only other nodes vouch for it, and its registry rejects it.
     pub fn is_refuted(self, scope: &TokenScope, auth: &Secret) -> bool {
         let attempts = self.tokens.get(scope).filter(|attempts| attempts.proof != Proof::Issued);
         attempts.and_then(|attempts| attempts.token.as_ref()).is_some_and(|ours| ours.auth == *auth)
-            && self.verdict(scope, auth) == Verdict::Rejected
+            && self.is_rejected(scope, auth)
     }
 
-    /// The tokens that a document is to hold: those that live and are not rejected, under each of their registries'
-    /// names. What only others vouch for is not published in their stead.
+    /// The tokens that a document should hold: those that are valid and not rejected, under each of their
+    /// registries' names. Unproven tokens are not published to other nodes.
     pub fn credentials(self, audience: Audience, server_now: Timestamp) -> Credentials {
         let mut credentials = Credentials::new();
         for wanted in self.registries {
@@ -139,12 +144,16 @@ impl Knowledge<'_> {
         credentials
     }
 
-    /// Whether the token in hand is rejected, and `token` is not the one that was due before it.
+    /// Whether the current token is rejected and `token` is neither it nor its predecessor.
     fn may_replace_rejected(self, scope: &TokenScope, token: &Token) -> bool {
         self.in_hand(scope).is_some_and(|ours| {
             ![Some(&ours.auth), ours.predecessor.as_ref()].contains(&Some(&token.auth))
-                && self.verdict(scope, &ours.auth) == Verdict::Rejected
+                && self.is_rejected(scope, &ours.auth)
         })
+    }
+
+    fn is_rejected(self, scope: &TokenScope, auth: &Secret) -> bool {
+        self.decisive_probe(scope, auth).is_some_and(ProbeResult::is_rejected)
     }
 
     fn in_hand(&self, scope: &TokenScope) -> Option<&Token> {
@@ -177,7 +186,7 @@ mod tests {
     use crate::settings::RegistrySettings;
     use crate::time::Moment;
 
-    /// A node that serves one registry, a hundred seconds before its token ends.
+    /// A node that serves one registry.
     struct Node {
         registries: [RegistrySettings; 1],
         tokens: Tokens,

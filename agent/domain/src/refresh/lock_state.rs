@@ -1,12 +1,12 @@
-//! The refresh lock as one node sees it: held by itself, or by another node, whose lock counts as abandoned if it
-//! stays the same for too long by this node's own clock.
+//! The refresh lock as one node sees it: held by itself or by another node. Another node's lock counts as abandoned
+//! if it stays unchanged for too long by this node's own clock.
 
 use std::time::Duration;
 
-/// What is remembered of the lock. Times are this node's uptime.
+/// The state of the lock. Times are this node's uptime.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct LockState {
-    /// The longest that a living node holds it.
+    /// The longest that a live node holds the lock.
     length: Duration,
     held_since: Option<Duration>,
     other: Option<OtherHolder>,
@@ -25,7 +25,7 @@ impl LockState {
         Self { length, held_since: None, other: None }
     }
 
-    /// Whether this node still holds it, since a refresh that failed.
+    /// Whether this node still holds the lock from a refresh that failed.
     pub fn is_held(&self, now: Duration) -> bool {
         self.held_since.is_some_and(|since| now.saturating_sub(since) < self.length)
     }
@@ -38,7 +38,7 @@ impl LockState {
         self.held_since = None;
     }
 
-    /// Notes another node's lock; whether it has been held for too long.
+    /// Records another node's lock. Returns whether it has been held for too long.
     pub fn is_abandoned(&mut self, mark: u64, now: Duration) -> bool {
         let known = self.other.filter(|other| other.mark == mark);
         let other = *self.other.insert(known.unwrap_or(OtherHolder { mark, first_seen: now }));

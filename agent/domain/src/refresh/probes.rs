@@ -1,5 +1,4 @@
-//! Probes of tokens at the registries they are for: a rejected token is not published, and an unreachable registry
-//! is ignored.
+//! Probes of tokens at their registries: a rejected token is not published, and an unreachable registry is ignored.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,17 +10,17 @@ use crate::refresh::schedule::retry_after;
 use crate::registry::HostName;
 use crate::time::Moment;
 
-/// How a registry answered a token.
+/// A registry's response to a token.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum ProbeResult {
     Accepted,
     /// With this HTTP status.
     Rejected(u16),
-    /// Not reached, or an answer that proves neither.
+    /// Unreachable, or a response that proves neither.
     Unknown(String),
 }
 
-/// One probe.
+/// The outcome of one probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Probe {
     pub result: ProbeResult,
@@ -35,27 +34,27 @@ pub struct Probes {
     registries: BTreeMap<HostName, Vec<LastProbe>>,
 }
 
-/// Tokens remembered for each registry: others can publish any number of them.
+/// Tokens remembered per registry. Bounded because others can publish any number of them.
 const MOST_TOKENS: usize = 8;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct LastProbe {
     auth: Secret,
     result: ProbeResult,
-    /// Probes in a row that did not accept it.
+    /// Consecutive probes that did not accept it.
     failures: u32,
-    /// Not probed again before this uptime, unless accepted.
+    /// The uptime before which it is not probed again.
     not_before: Duration,
 }
 
 impl Probes {
-    /// Whether `auth` is to be probed at `name` now: once, and again from time to time until it is accepted.
+    /// Whether to probe `auth` at `name` now: once, then at growing intervals until it is accepted.
     pub fn is_due(&self, name: &HostName, auth: &Secret, now: Moment) -> bool {
         self.wait(name, auth, now).is_none_or(|wait| wait.is_zero())
-            && !matches!(self.result(name, auth), Some(ProbeResult::Accepted))
+            && !self.result(name, auth).is_some_and(ProbeResult::is_accepted)
     }
 
-    /// Records a probe; the time of the next one, should it not be accepted, is drawn from `random`.
+    /// Records a probe; `random` determines when the next one is due if it was not accepted.
     pub fn record(&mut self, name: &HostName, auth: &Secret, result: ProbeResult, now: Moment, random: f64) {
         let known = self.registries.entry(name.clone()).or_default();
         let before = known.iter().position(|probe| probe.auth == *auth).map(|index| known.remove(index));
@@ -70,66 +69,47 @@ impl Probes {
         known.push(LastProbe { auth: auth.clone(), result, failures, not_before });
     }
 
-    /// How the registry last answered this very token.
+    /// The registry's last response to this exact token.
     pub fn result(&self, name: &HostName, auth: &Secret) -> Option<&ProbeResult> {
         self.of(name, auth).map(|probe| &probe.result)
     }
 
     pub fn rejects(&self, name: &HostName, auth: &Secret) -> bool {
-        matches!(self.result(name, auth), Some(ProbeResult::Rejected(_)))
+        self.result(name, auth).is_some_and(ProbeResult::is_rejected)
     }
 
-    /// What the probes at all names of one scope prove. A registry of its own decides; an alias, such as a
-    /// pull-through proxy, only where no registry can be reached.
-    pub fn verdict<'n>(
-        &self,
+    /// The result that decides for all registries of one scope. A registry's own host decides; an alias, such as a
+    /// pull-through proxy, counts only if no host gave a clear answer. `None` if no probe proves anything.
+    pub fn decisive<'p, 'n>(
+        &'p self,
         hosts: impl IntoIterator<Item = &'n HostName>,
         aliases: impl IntoIterator<Item = &'n HostName>,
         auth: &Secret,
-    ) -> Verdict {
-        let of = |name: &HostName| match self.result(name, auth) {
-            Some(ProbeResult::Accepted) => Verdict::Accepted,
-            Some(ProbeResult::Rejected(_)) => Verdict::Rejected,
-            Some(ProbeResult::Unknown(_)) | None => Verdict::Unknown,
-        };
-        let hosts: Vec<Verdict> = hosts.into_iter().map(of).collect();
-        let aliases: Vec<Verdict> = aliases.into_iter().map(of).collect();
-        [
-            (&hosts, Verdict::Accepted),
-            (&hosts, Verdict::Rejected),
-            (&aliases, Verdict::Rejected),
-            (&aliases, Verdict::Accepted),
-        ]
-        .into_iter()
-        .find_map(|(verdicts, verdict)| verdicts.contains(&verdict).then_some(verdict))
-        .unwrap_or(Verdict::Unknown)
-    }
-
-    /// How the first of these registries rejected the token that does so.
-    pub fn rejection<'n>(
-        &self,
-        names: impl IntoIterator<Item = &'n HostName>,
-        auth: &Secret,
-    ) -> Option<ProbeResult> {
-        names
-            .into_iter()
-            .find(|name| self.rejects(name, auth))
-            .and_then(|name| self.result(name, auth))
-            .cloned()
+    ) -> Option<&'p ProbeResult> {
+        let hosts: Vec<_> = hosts.into_iter().filter_map(|name| self.result(name, auth)).collect();
+        let aliases: Vec<_> = aliases.into_iter().filter_map(|name| self.result(name, auth)).collect();
+        let accepted =
+            |results: &[&'p ProbeResult]| results.iter().copied().find(|result| result.is_accepted());
+        let rejected =
+            |results: &[&'p ProbeResult]| results.iter().copied().find(|result| result.is_rejected());
+        accepted(&hosts)
+            .or_else(|| rejected(&hosts))
+            .or_else(|| rejected(&aliases))
+            .or_else(|| accepted(&aliases))
     }
 
     /// The tokens that the registry rejected.
     pub fn rejected<'p>(&'p self, name: &HostName) -> impl Iterator<Item = &'p Secret> {
         let known = self.registries.get(name).into_iter().flatten();
-        known.filter(|probe| matches!(probe.result, ProbeResult::Rejected(_))).map(|probe| &probe.auth)
+        known.filter(|probe| probe.result.is_rejected()).map(|probe| &probe.auth)
     }
 
-    /// How long until a token that was probed is to be probed again, should it not be accepted.
+    /// The time until a probed token is probed again, unless accepted; `None` if it was never probed.
     pub fn wait(&self, name: &HostName, auth: &Secret, now: Moment) -> Option<Duration> {
         self.of(name, auth).map(|probe| probe.not_before.saturating_sub(now.uptime))
     }
 
-    /// Forgets all other registries.
+    /// Forgets all unwanted registries.
     pub fn retain(&mut self, wanted: impl Fn(&HostName) -> bool) {
         self.registries.retain(|name, _| wanted(name));
     }
@@ -144,17 +124,16 @@ impl Probes {
     }
 }
 
-/// What all probes of one token prove.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    Accepted,
-    Rejected,
-    /// No registry could be asked, or none has been yet.
-    Unknown,
-}
-
 impl ProbeResult {
-    /// As status and metrics have it.
+    pub fn is_accepted(&self) -> bool {
+        matches!(self, ProbeResult::Accepted)
+    }
+
+    pub fn is_rejected(&self) -> bool {
+        matches!(self, ProbeResult::Rejected(_))
+    }
+
+    /// The name in status and metrics.
     pub fn as_str(&self) -> &'static str {
         match self {
             ProbeResult::Accepted => "accepted",
@@ -170,7 +149,7 @@ mod tests {
 
     use jiff::Timestamp;
 
-    use super::{MOST_TOKENS, ProbeResult, Probes, Verdict};
+    use super::{MOST_TOKENS, ProbeResult, Probes};
     use crate::credentials::Secret;
     use crate::registry::HostName;
     use crate::time::Moment;
@@ -232,22 +211,26 @@ mod tests {
     #[test]
     fn an_alias_decides_only_where_no_registry_can_be_reached() {
         let (own, alias) = (host("own.example"), host("alias.example"));
-        let check = |at_own: Option<ProbeResult>, at_alias: Option<ProbeResult>, expected: Verdict| {
-            let mut probes = Probes::default();
-            for (name, result) in [(&own, at_own.clone()), (&alias, at_alias.clone())] {
-                if let Some(result) = result {
-                    probes.record(name, &auth("x"), result, at(0), 0.5);
+        let check =
+            |at_own: Option<ProbeResult>, at_alias: Option<ProbeResult>, expected: Option<&ProbeResult>| {
+                let mut probes = Probes::default();
+                for (name, result) in [(&own, at_own.clone()), (&alias, at_alias.clone())] {
+                    if let Some(result) = result {
+                        probes.record(name, &auth("x"), result, at(0), 0.5);
+                    }
                 }
-            }
-            assert_eq!(probes.verdict([&own], [&alias], &auth("x")), expected, "{at_own:?} {at_alias:?}");
-        };
+                let decisive = probes.decisive([&own], [&alias], &auth("x"));
+                assert_eq!(decisive, expected, "{at_own:?} {at_alias:?}");
+            };
+        let accepted = || Some(ProbeResult::Accepted);
+        let rejected = |status| Some(ProbeResult::Rejected(status));
         let unknown = || Some(ProbeResult::Unknown("no route".to_owned()));
-        let (accepted, rejected) = (Some(ProbeResult::Accepted), Some(ProbeResult::Rejected(401)));
-        check(accepted.clone(), rejected.clone(), Verdict::Accepted);
-        check(rejected.clone(), accepted.clone(), Verdict::Rejected);
-        check(unknown(), accepted, Verdict::Accepted);
-        check(unknown(), rejected, Verdict::Rejected);
-        check(unknown(), None, Verdict::Unknown);
-        check(None, None, Verdict::Unknown);
+        check(accepted(), rejected(401), accepted().as_ref());
+        check(rejected(403), accepted(), rejected(403).as_ref());
+        check(rejected(403), rejected(401), rejected(403).as_ref());
+        check(unknown(), accepted(), accepted().as_ref());
+        check(unknown(), rejected(401), rejected(401).as_ref());
+        check(unknown(), None, None);
+        check(None, None, None);
     }
 }

@@ -1,34 +1,33 @@
-//! When to act next. Every function is given `now`, and a fraction in `0.0..1.0` where nodes must
-//! not all act at once.
+//! When to act next. Functions take a fraction in `0.0..1.0` where nodes must not all act at once.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
-/// Failures are retried after a random wait below a bound that starts here and doubles.
+/// Retries wait a random time below a bound that starts here and doubles.
 const FIRST_RETRY: Duration = Duration::from_secs(4);
-/// No wait between retries is longer: two of the usual intervals.
+/// The longest wait between retries: two default pass intervals.
 const LONGEST_RETRY: Duration = Duration::from_secs(120);
-/// A refresh that succeeds holds the lock for some seconds.
+/// A successful refresh holds the lock for a few seconds.
 const SHORTEST_LOCK_WAIT: Duration = Duration::from_secs(10);
 const LONGEST_LOCK_WAIT: Duration = Duration::from_secs(80);
-/// No wait between retries is shorter.
+/// The shortest wait between retries.
 const SHORTEST_RETRY: Duration = Duration::from_secs(1);
-/// Of so many reads of an unchanged file one reads its content, which costs a DataNode a call, too. With fewer of
-/// them, the node would stay ready for longer than two intervals after blocks were lost.
+/// One in this many reads of an unchanged file also reads its content, which costs a DataNode a call. If it were
+/// rarer, the node would stay ready for more than two intervals after blocks were lost.
 const READS_PER_CONTENT: u32 = 2;
 
-/// Whether a node knows what the others do.
+/// Whether a node can coordinate with the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Coordination {
-    /// The published copy can be read: one node fetches for all.
+    /// The published file is readable: one node fetches for all.
     Coordinated,
-    /// It cannot, so every node fetches for itself. They spread their calls over this time, because a large
+    /// It is unreadable, so every node fetches for itself. Nodes spread their calls over `jitter`, because a large
     /// cluster would otherwise exceed ECR's limit per account.
     Isolated { jitter: Duration },
 }
 
 impl Coordination {
-    /// How long a node without any token waits before it first asks.
+    /// How long a node without a token waits before its first request.
     pub fn first_wait(self, jitter_fraction: f64) -> Duration {
         match self {
             Coordination::Coordinated => Duration::ZERO,
@@ -36,7 +35,7 @@ impl Coordination {
         }
     }
 
-    /// How long to wait after the `failures`-th failure in a row; `random` is drawn each time.
+    /// How long to wait after the `failures`-th consecutive failure; `random` is drawn for each call.
     pub fn retry_after(self, failures: u32, random: f64) -> Duration {
         match self {
             Coordination::Coordinated => retry_after(failures, random),
@@ -47,37 +46,37 @@ impl Coordination {
     }
 }
 
-/// How long to wait for another node's refresh lock with a credential that lives for `left` still: the
-/// less, the more pressing; and not all nodes at once.
+/// How long to wait for another node's refresh lock with a credential that expires in `left`: less as it gets
+/// urgent, with jitter so that nodes do not act at once.
 pub fn lock_wait(left: Duration, random: f64) -> Duration {
     (left / 60).clamp(SHORTEST_LOCK_WAIT, LONGEST_LOCK_WAIT).mul_f64(0.5 + random)
 }
 
-/// How long a node waits in all for others to renew a credential that lived for `left` when the need arose, if a
-/// living holder keeps the lock for `lock` at most. Anyone may hold or touch the lock: after that, the node asks ECR
-/// whoever holds it, and `jitter_fraction` keeps a cluster from doing so at once.
+/// How long in total a node waits for others to renew a credential that had `left` to live when it became due; a
+/// live node keeps the lock for at most `lock`. Since anyone may hold or touch the lock, the node then calls ECR
+/// regardless. `jitter_fraction` keeps a cluster from doing so at once.
 pub fn lock_patience(left: Duration, lock: Duration, jitter_fraction: f64) -> Duration {
     let of_life = left.mul_f64(0.25 + 0.25 * jitter_fraction);
     lock.mul_f64(1.0 + jitter_fraction).max(of_life)
 }
 
-/// Whether the `count`-th read in a row of an unchanged file reads its content, because blocks can be lost
-/// under an unchanged stamp; otherwise its stamp, because the mode can change under an unchanged
-/// content. `jitter_fraction` is the node's own: some node of a large cluster reads the content in each interval.
+/// Whether the `count`-th consecutive read of an unchanged file reads its content, because blocks can be lost
+/// without a new stamp. Other reads get the stamp, because the mode can change without the content.
+/// `jitter_fraction` is the node's own, so some node of a large cluster reads the content in each interval.
 pub fn reads_content(count: u32, jitter_fraction: f64) -> bool {
     let offset = (jitter_fraction * f64::from(READS_PER_CONTENT)) as u32;
     count % READS_PER_CONTENT == offset
 }
 
-/// A node's fixed position among the others: a hash of its name, in `0.0..1.0`.
+/// A node's fixed position in the jitter: a hash of its name, in `0.0..1.0`.
 pub fn jitter_fraction(node: &str) -> f64 {
     let mut hasher = DefaultHasher::new();
     node.hash(&mut hasher);
-    // 53 bits are what a double holds exactly.
+    // A double represents 53 bits exactly.
     (hasher.finish() >> 11) as f64 / (1_u64 << 53) as f64
 }
 
-/// How long to wait after the `failures`-th failure in a row: full jitter below a doubling bound.
+/// How long to wait after the `failures`-th consecutive failure: full jitter below a doubling bound.
 pub fn retry_after(failures: u32, random: f64) -> Duration {
     let doubling = FIRST_RETRY.saturating_mul(1 << failures.saturating_sub(1).min(16));
     doubling.min(LONGEST_RETRY).mul_f64(random).max(SHORTEST_RETRY)

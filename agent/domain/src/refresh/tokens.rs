@@ -1,5 +1,5 @@
-//! The tokens in hand, one for each scope: which are due to be asked for, and what came of it.
-//! A failure never costs a token that still lives.
+//! This node's tokens, one per scope: when they are due, and how requests for them went. A failed request never
+//! discards a token that is still valid.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,7 +17,7 @@ pub struct Tokens {
     scopes: BTreeMap<TokenScope, Attempts>,
 }
 
-/// What is known of one scope.
+/// The token of one scope, and the attempts to get one.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Attempts {
     pub token: Option<Token>,
@@ -25,17 +25,17 @@ pub struct Attempts {
     pub last_attempt_at: Option<Timestamp>,
     pub consecutive_failures: u32,
     pub last_error: Option<Problem>,
-    /// Why the token in hand is believed.
+    /// Why the current token is trusted.
     pub proof: Proof,
-    /// Since when the agent has wanted a token, by its uptime.
+    /// The uptime at which the agent first wanted a token.
     wanted_since: Duration,
-    /// The token in hand was given to another principal than the present one, or somebody asked for a new one.
+    /// The current token was issued to an earlier principal, or an operator requested a new one.
     superseded: bool,
-    /// Not asked again before this uptime.
+    /// The uptime before which ECR is not called again.
     not_before: Duration,
-    /// The same, after ECR gave a token; nothing that others publish shortens it.
+    /// Like `not_before`, but after ECR issued a token; nothing that others publish shortens it.
     rests_until: Duration,
-    /// Another node holds the refresh lock.
+    /// Set while another node holds the refresh lock.
     pub lock_wait: Option<LockWait>,
 }
 
@@ -43,11 +43,11 @@ pub struct Attempts {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct LockWait {
     pub holder: LockHolder,
-    /// The uptime at which it ends, whoever holds the lock then.
+    /// The uptime at which the wait ends, even if the lock is still held.
     pub deadline: Duration,
 }
 
-/// Who holds the refresh lock, by what stands in it: anyone may have written that.
+/// Who holds the refresh lock, according to its content, which anyone may have written.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct LockHolder {
     pub node: Option<String>,
@@ -55,25 +55,25 @@ pub struct LockHolder {
     pub since: Option<Timestamp>,
 }
 
-/// Between two tokens that ECR gives for one scope.
+/// The shortest time between two tokens from ECR for one scope.
 const SHORTEST_REST: Duration = Duration::from_secs(60);
-/// Even if they live no longer than a moment.
+/// The shortest wait, even if tokens expire at once.
 const SHORTEST_WAIT: Duration = Duration::from_secs(1);
 
-/// Why a token is believed.
+/// Why a token is trusted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Proof {
-    /// ECR gave it to this node.
+    /// ECR issued it to this node.
     #[default]
     Issued,
     /// Another node published it, and its registry accepted it from this node.
     Accepted,
-    /// Another node published it, and no registry could be asked: better than nothing until ECR gives another.
+    /// Another node published it, and no registry gave a clear answer: a stopgap until ECR issues another.
     Unproven,
 }
 
 impl Tokens {
-    /// Forgets every scope but these, which are wanted from `now` on if they were not before.
+    /// Keeps only these scopes; new ones are wanted from `now` on.
     pub fn retain<'a>(&mut self, wanted: impl IntoIterator<Item = &'a TokenScope>, now: Moment) {
         let mut kept = BTreeMap::new();
         for scope in wanted {
@@ -84,12 +84,12 @@ impl Tokens {
         self.scopes = kept;
     }
 
-    /// What is known of `scope`, if it is wanted.
+    /// The state of `scope`, if it is wanted.
     pub fn get(&self, scope: &TokenScope) -> Option<&Attempts> {
         self.scopes.get(scope)
     }
 
-    /// The scopes to ask now. `server_now` is the server's clock at `now`.
+    /// The scopes to request tokens for now. `server_now` is the server's clock at `now`.
     pub fn due(
         &self,
         renewal: Renewal,
@@ -104,7 +104,7 @@ impl Tokens {
         due.map(|(scope, _)| scope.clone()).collect()
     }
 
-    /// How long nothing becomes due after `now`, as far as these scopes go.
+    /// The time from `now` until a scope is due; `None` if there are no scopes.
     pub fn quiet_for(
         &self,
         renewal: Renewal,
@@ -115,15 +115,15 @@ impl Tokens {
         self.scopes.values().map(|attempts| attempts.quiet_for(renewal, coordination, now, server_now)).min()
     }
 
-    /// Whether `token`, which another node published, would be of more use than the one in hand if its registry
-    /// accepted it.
+    /// Whether `token`, which another node published, would be better than the current one if its registry accepted
+    /// it.
     pub fn would_adopt(&self, scope: &TokenScope, token: &Token, server_now: Timestamp) -> bool {
         let Some(attempts) = self.scopes.get(scope) else { return false };
         let Some(ours) = attempts.believed(server_now) else { return true };
         token.auth != ours.auth && token.expires_at > ours.expires_at
     }
 
-    /// Takes over a token that another node published, in place of whatever is in hand.
+    /// Replaces the current token by one that another node published. Returns whether anything changed.
     pub fn adopt(&mut self, scope: &TokenScope, token: Token, proof: Proof) -> bool {
         let Some(attempts) = self.scopes.get_mut(scope) else { return false };
         let is_known = attempts.token.as_ref().is_some_and(|ours| ours.auth == token.auth);
@@ -131,7 +131,7 @@ impl Tokens {
             return false;
         }
         *attempts = match proof {
-            // It ends no attempt to get a better one, nor the wait for it.
+            // It ends neither the attempts to get a better one nor the wait for it.
             Proof::Unproven => Attempts { token: Some(token), proof, ..std::mem::take(attempts) },
             Proof::Issued | Proof::Accepted => Attempts {
                 token: Some(token),
@@ -146,7 +146,7 @@ impl Tokens {
         true
     }
 
-    /// Forgets the token in hand, because its registry rejects it.
+    /// Drops the current token, because its registry rejects it.
     pub fn discard(&mut self, scope: &TokenScope) {
         if let Some(attempts) = self.scopes.get_mut(scope) {
             attempts.token = None;
@@ -154,15 +154,15 @@ impl Tokens {
         }
     }
 
-    /// How long the token in hand lives after `server_now`.
+    /// The current token's lifetime left at `server_now`; zero if it is unproven.
     pub fn left(&self, scope: &TokenScope, server_now: Timestamp) -> Duration {
         let token = self.get(scope).and_then(|attempts| attempts.believed(server_now));
         let left = token.map(|token| token.expires_at.duration_since(server_now));
         left.and_then(|left| Duration::try_from(left).ok()).unwrap_or_default()
     }
 
-    /// Leaves the scope alone for `wait`, because `holder` is fetching its token; in all for `patience`, counted from
-    /// the first time.
+    /// Leaves the scope alone for `wait`, because `holder` is fetching its token; for `patience` in total, counted
+    /// from the first call.
     pub fn wait_for_lock(
         &mut self,
         scope: &TokenScope,
@@ -178,7 +178,7 @@ impl Tokens {
         attempts.lock_wait = Some(LockWait { holder, deadline });
     }
 
-    /// Whether the scope has waited for the lock for long enough.
+    /// Whether the scope has waited long enough for the lock.
     pub fn is_impatient(&self, scope: &TokenScope, now: Moment) -> bool {
         let wait = self.get(scope).and_then(|attempts| attempts.lock_wait.as_ref());
         wait.is_some_and(|wait| wait.deadline <= now.uptime)
@@ -189,10 +189,10 @@ impl Tokens {
         self.scopes.values().any(|attempts| attempts.lock_wait.is_some())
     }
 
-    /// Takes the token that ECR gave at `at`.
+    /// Stores the token that ECR issued at `at`.
     pub fn succeeded(&mut self, scope: &TokenScope, token: Token, at: Moment) {
         let attempts = self.scopes.entry(scope.clone()).or_default();
-        // Nodes that cannot reach the registry would otherwise replace the published token one after the other.
+        // Otherwise nodes that cannot reach the registry would replace the published token one after another.
         let is_proven = attempts.proof != Proof::Unproven;
         let predecessor = attempts.token.take().filter(|_| is_proven).map(|token| token.auth);
         let half_of_life = Duration::try_from(token.life() / 2).unwrap_or_default();
@@ -207,27 +207,27 @@ impl Tokens {
         };
     }
 
-    /// The scopes whose token was given to a known principal, and to which.
+    /// The scopes whose token was issued to a known principal, with that principal.
     pub fn principals(&self) -> Vec<(TokenScope, Principal)> {
         let principal = |attempts: &Attempts| attempts.token.as_ref()?.origin.principal.clone();
         self.scopes.iter().filter_map(|(scope, a)| Some((scope.clone(), principal(a)?))).collect()
     }
 
-    /// Makes the token due, because the principal changed. The token stays until then.
+    /// Makes the token due, because the principal changed. It stays in use until replaced.
     pub fn supersede(&mut self, scope: &TokenScope) {
         if let Some(attempts) = self.scopes.get_mut(scope) {
             attempts.superseded = true;
         }
     }
 
-    /// Makes every token due. They stay until then.
+    /// Makes every token due. They stay in use until replaced.
     pub fn supersede_all(&mut self) {
         for attempts in self.scopes.values_mut() {
             attempts.superseded = true;
         }
     }
 
-    /// Notes a failure; the next attempt is drawn from `random`.
+    /// Records a failure; `random` determines when the next attempt is due.
     pub fn failed(
         &mut self,
         scope: &TokenScope,
@@ -245,7 +245,7 @@ impl Tokens {
 }
 
 impl Attempts {
-    /// The token in hand, if it lives and there is a reason to believe it.
+    /// The current token, if it is valid and proven.
     fn believed(&self, server_now: Timestamp) -> Option<&Token> {
         let lives = |token: &&Token| token.expires_at > server_now;
         self.token.as_ref().filter(|_| self.proof != Proof::Unproven).filter(lives)
@@ -263,7 +263,7 @@ impl Attempts {
         until.max(self.asks_after(renewal, coordination).saturating_sub(now.uptime))
     }
 
-    /// The uptime before which ECR is not asked, whatever else is due.
+    /// The uptime before which ECR is not called, whatever else is due.
     pub fn asks_after(&self, renewal: Renewal, coordination: Coordination) -> Duration {
         let first = match self.refresh_at(renewal) {
             Some(_) => Duration::ZERO,
@@ -272,15 +272,15 @@ impl Attempts {
         first.max(self.not_before).max(self.rests_until)
     }
 
-    /// When the token in hand is to be renewed, by the server's clock: when its own life says so, or when
-    /// the AWS credentials end that it was asked for with. It may outlive them, but its rights are theirs.
+    /// When to renew the current token, by the server's clock: after a fraction of its lifetime, or when the AWS
+    /// credentials that requested it expire. The token may outlive them, but its permissions are theirs.
     pub fn refresh_at(&self, renewal: Renewal) -> Option<Timestamp> {
         let token = self.token.as_ref().filter(|_| self.proof != Proof::Unproven)?;
         if self.superseded {
             return Some(token.issued_at);
         }
         let due_at = renewal.due_at(token.expires_at, token.life());
-        // Credentials that had ended already say nothing: to ask again at once would bring them again.
+        // Ignore credentials that had already expired: an immediate request would return the same ones.
         let credentials = token.origin.ends_at.filter(|at| *at > token.issued_at);
         Some(credentials.map_or(due_at, |at| due_at.min(at)))
     }
@@ -301,7 +301,7 @@ mod tests {
 
     const HALF: Renewal = Renewal { renew_at: 0.5, jitter: 0.0, jitter_fraction: 0.0 };
 
-    /// A moment so many seconds after start; the local and the server's clock agree.
+    /// The moment `second` seconds after start; the local and the server's clock agree.
     fn at(second: u32) -> Moment {
         Moment { wall: Timestamp::constant(i64::from(second), 0), uptime: Duration::from_secs(second.into()) }
     }
@@ -415,7 +415,7 @@ mod tests {
         let mut now = 0;
         while !tokens.is_impatient(&scope("r"), at(now)) {
             assert_eq!(due(&tokens, now), [scope("r")]);
-            // Another holder each time, and each of them just now.
+            // A different node each time, and each has only just taken the lock.
             let holder = LockHolder { node: Some(now.to_string()), since: Some(at(now).wall) };
             tokens.wait_for_lock(&scope("r"), at(now), seconds(20), seconds(50), holder);
             assert!(tokens.waits_for_lock());

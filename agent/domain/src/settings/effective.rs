@@ -1,4 +1,4 @@
-//! Every setting with the value that counts and where it comes from.
+//! Every setting with its effective value and where that comes from.
 
 use serde_json::Value;
 use toml::Spanned;
@@ -7,9 +7,9 @@ use toml::de::{DeTable, DeValue};
 use super::reader::line_of;
 use crate::documents::PublishedPath;
 
-/// Names every setting with its default, commented out; tests compare it with the code.
+/// Lists every setting with its default, commented out; tests compare it with the code.
 const EXAMPLE: &str = include_str!("../../agent.toml");
-/// Keys whose value in the example is none by default.
+/// Keys without a default, whatever value the example shows.
 pub(super) const WITHOUT_DEFAULT: [&str; 13] = [
     "owner",
     "group",
@@ -29,7 +29,7 @@ pub(super) const WITHOUT_DEFAULT: [&str; 13] = [
 /// One setting.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Effective {
-    /// Dotted, with an index for tables of an array.
+    /// Dotted, with an index for arrays of tables.
     pub key: String,
     /// `None` if it is not set and has no default.
     pub value: Option<Value>,
@@ -41,13 +41,13 @@ pub enum Origin {
     Default,
     /// The line of the file, counted from 1.
     Line(usize),
-    /// It follows from another setting.
+    /// Implied by another setting.
     Follows(&'static str),
-    /// An option of the command.
+    /// A command-line option.
     Option(&'static str),
 }
 
-/// The settings of a text that [`super::Settings::parse`] accepts, in the example's order.
+/// The effective settings of a text that [`super::Settings::parse`] accepts, in the example's order.
 pub fn effective(text: &str) -> Vec<Effective> {
     let mut given = Vec::new();
     let (document, _) = DeTable::parse_recoverable(text);
@@ -59,7 +59,7 @@ pub fn effective(text: &str) -> Vec<Effective> {
             None => (String::new(), false),
         };
         if is_in_array {
-            // The tables of the file take the place of all default ones.
+            // The file's tables replace all default ones.
             let own: Vec<Effective> =
                 given.iter().filter(|setting| setting.key.starts_with(&array)).cloned().collect();
             given.retain(|setting| !setting.key.starts_with(&array));
@@ -89,7 +89,7 @@ pub fn effective(text: &str) -> Vec<Effective> {
     settings
 }
 
-/// What the example says, without its comments.
+/// The settings in the example, without its comments.
 fn defaults() -> Vec<Effective> {
     let mut section = String::new();
     let mut defaults = Vec::new();

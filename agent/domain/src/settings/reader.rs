@@ -1,17 +1,17 @@
-//! Reads a TOML text key by key and collects every mistake with its line instead of stopping at
-//! the first. A key nobody asked for is a mistake too.
+//! Reads TOML key by key and collects every mistake with its line instead of stopping at the first. An unknown key
+//! is a mistake too.
 
 use std::fmt;
 
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
-/// One thing wrong in a settings file.
+/// A mistake in a settings file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mistake {
     /// Counted from 1.
     pub line: usize,
-    /// Dotted name of the key; empty where the text is not TOML.
+    /// Dotted name of the key; empty if the text is not TOML.
     pub key: String,
     /// What is wrong and what is allowed.
     pub message: String,
@@ -26,7 +26,7 @@ impl fmt::Display for Mistake {
     }
 }
 
-/// Fills `target` from `text` by way of `fill`, which asks the root section for each key.
+/// Fills `target` from `text` with `fill`, which reads each key of the root section.
 pub(super) fn read<T>(
     text: &str,
     mut target: T,
@@ -41,7 +41,7 @@ pub(super) fn read<T>(
             message: format!("is not TOML: {}", error.message().replace('\n', ", ")),
         })
         .collect();
-    // What a broken text seems to say would only add misleading mistakes to the real one.
+    // Keys of a broken text would only add misleading mistakes to the real one.
     if mistakes.is_empty() {
         let mut root = Section::new(text, String::new(), document.get_ref(), &mut mistakes);
         fill(&mut target, &mut root);
@@ -54,21 +54,21 @@ pub(super) fn read<T>(
     Err(mistakes)
 }
 
-/// A table of the text, asked key by key.
+/// A table, read key by key; keys that are never read are unknown.
 pub(super) struct Section<'a, 'i> {
     text: &'a str,
     prefix: String,
     table: &'a DeTable<'i>,
-    asked: Vec<&'static str>,
+    known: Vec<&'static str>,
     mistakes: &'a mut Vec<Mistake>,
 }
 
 impl<'a, 'i> Section<'a, 'i> {
     fn new(text: &'a str, prefix: String, table: &'a DeTable<'i>, mistakes: &'a mut Vec<Mistake>) -> Self {
-        Self { text, prefix, table, asked: Vec::new(), mistakes }
+        Self { text, prefix, table, known: Vec::new(), mistakes }
     }
 
-    /// Sets `target` if the key is there; a refused value leaves it and notes the mistake.
+    /// Sets `target` if the key is present; an invalid value leaves it unchanged and records the mistake.
     pub(super) fn set<T>(
         &mut self,
         key: &'static str,
@@ -80,7 +80,7 @@ impl<'a, 'i> Section<'a, 'i> {
         }
     }
 
-    /// The value of a key that must be there.
+    /// The value of a required key.
     pub(super) fn required<T>(
         &mut self,
         key: &'static str,
@@ -93,14 +93,14 @@ impl<'a, 'i> Section<'a, 'i> {
         self.optional(key, parse)
     }
 
-    /// Whether the key is there, whatever its value.
+    /// Whether the key is present, whatever its value.
     pub(super) fn has(&self, key: &str) -> bool {
         self.table.contains_key(key)
     }
 
-    /// Reads the table of this name, if there.
+    /// Reads the table with this name, if present.
     pub(super) fn table(&mut self, key: &'static str, read: impl FnOnce(&mut Section<'_, 'i>)) {
-        let Some(value) = self.ask(key) else { return };
+        let Some(value) = self.get(key) else { return };
         match value.get_ref().as_table() {
             Some(table) => self.descend(key, table, read),
             None => {
@@ -109,9 +109,9 @@ impl<'a, 'i> Section<'a, 'i> {
         }
     }
 
-    /// Reads each table of this array of tables; returns whether the key is there at all.
+    /// Reads each table of this array of tables; returns whether the key is present.
     pub(super) fn tables(&mut self, key: &'static str, mut read: impl FnMut(&mut Section<'_, 'i>)) -> bool {
-        let Some(value) = self.ask(key) else { return false };
+        let Some(value) = self.get(key) else { return false };
         let items: &[Spanned<DeValue<'i>>] = value.get_ref().as_array().map_or(&[], |array| array);
         let tables: Vec<_> = items.iter().filter_map(|item| item.get_ref().as_table()).collect();
         if tables.len() != items.len() || !value.get_ref().is_array() {
@@ -133,13 +133,13 @@ impl<'a, 'i> Section<'a, 'i> {
         section.refuse_unknown();
     }
 
-    /// The value of a key, if it is there and right; a refused value notes the mistake.
+    /// The value of a key, if present and valid; an invalid value records the mistake.
     pub(super) fn optional<T>(
         &mut self,
         key: &'static str,
         parse: impl Fn(&Value<'_>) -> Result<T, String>,
     ) -> Option<T> {
-        let value = self.ask(key)?;
+        let value = self.get(key)?;
         match parse(&Value(value.get_ref())) {
             Ok(parsed) => Some(parsed),
             Err(message) => {
@@ -149,14 +149,14 @@ impl<'a, 'i> Section<'a, 'i> {
         }
     }
 
-    fn ask(&mut self, key: &'static str) -> Option<&'a Spanned<DeValue<'i>>> {
-        self.asked.push(key);
+    fn get(&mut self, key: &'static str) -> Option<&'a Spanned<DeValue<'i>>> {
+        self.known.push(key);
         self.table.get(key)
     }
 
     fn refuse_unknown(&mut self) {
-        let known = self.asked.join(", ");
-        let unknown = |name: &Spanned<DeString<'i>>| !self.asked.contains(&name.get_ref().as_ref());
+        let known = self.known.join(", ");
+        let unknown = |name: &Spanned<DeString<'i>>| !self.known.contains(&name.get_ref().as_ref());
         let unknown: Vec<_> = self.table.keys().filter(|name| unknown(name)).collect();
         for name in unknown {
             self.note(name.span().start, name.get_ref(), format!("is not a known key; known here: {known}"));
@@ -177,7 +177,7 @@ impl<'a, 'i> Section<'a, 'i> {
     }
 }
 
-/// A value, seen as one of the shapes that settings have.
+/// A value, accessed as one of the types that settings have.
 pub(super) struct Value<'a>(&'a DeValue<'a>);
 
 impl Value<'_> {
@@ -198,7 +198,7 @@ impl Value<'_> {
         i64::from_str_radix(integer.as_str(), integer.radix()).ok()
     }
 
-    /// A whole or a broken number.
+    /// An integer or a float.
     pub(super) fn number(&self) -> Option<f64> {
         let number = self.0.as_float().and_then(|float| float.as_str().parse().ok());
         number.or_else(|| self.integer().and_then(|n| i32::try_from(n).ok()).map(f64::from))

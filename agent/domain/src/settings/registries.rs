@@ -8,36 +8,36 @@ use crate::credentials::{
 };
 use crate::registry::{EcrRegistry, HostName, Region, Service};
 
-/// A registry to hold a credential for.
+/// A registry to serve.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RegistrySettings {
     pub registry: EcrRegistry,
-    /// Further names under which the same credential is filed.
+    /// Other names under which the same credential is stored.
     pub aliases: Vec<HostName>,
     /// Where its tokens come from, and the AWS identity that requests them.
     pub scope: TokenScope,
 }
 
-/// How CloudTrail names the agent's sessions of a role, unless the settings say otherwise.
+/// The default name of the agent's role sessions in CloudTrail.
 const SESSION_NAME: &str = "emr-ecr-agent";
 
 impl RegistrySettings {
-    /// The registry without aliases, asked for as the node itself.
+    /// The registry without aliases, with the node's own identity.
     pub fn of(registry: EcrRegistry) -> Self {
         Self { scope: TokenScope::of(&registry), registry, aliases: Vec::new() }
     }
 
-    /// All names under which its credential is filed.
+    /// All names under which its credential is stored.
     pub fn names(&self) -> impl Iterator<Item = &HostName> {
         std::iter::once(self.registry.host()).chain(&self.aliases)
     }
 
-    /// Reads one table; `None` if it names no registry. `known` are those of the tables before it.
+    /// Reads one table; `None` if it names no registry. `known` holds the registries of the tables before it.
     pub(super) fn read(table: &mut Section<'_, '_>, known: &[Self]) -> Option<Self> {
         let registry = table.required("host", |value| {
             let registry = ecr_registry(value)?;
             if known.iter().any(|other| other.registry == registry) {
-                Err("is the host of a table above: one registry has one identity".to_owned())
+                Err("repeats the host of a table above: a registry has one identity".to_owned())
             } else {
                 Ok(registry)
             }
@@ -47,7 +47,7 @@ impl RegistrySettings {
         let is_public = registry.as_ref().is_some_and(|r| r.service() == Service::Public);
         let region = table.optional("region", |value| {
             if is_public {
-                Err("has no meaning for ECR Public, which is asked in us-east-1".to_owned())
+                Err("does not apply to ECR Public, which always uses us-east-1".to_owned())
             } else {
                 region(value)
             }

@@ -6,7 +6,7 @@ use super::{LogFormat, Mistake, Settings};
 
 const EXAMPLE: &str = include_str!("../../agent.toml");
 
-/// The example's keys, uncommented. What has no default is left out.
+/// The example's keys, uncommented, without those that have no default.
 fn uncommented() -> String {
     let is_setting = |line: &&str| {
         let setting = line.strip_prefix('#').unwrap_or_default();
@@ -122,8 +122,8 @@ fn a_registry_is_asked_for_as_its_table_says() {
 fn every_mistake_is_told_with_its_line() {
     let check = |text: &str, expected: &[(usize, &str, &str)]| {
         let mistakes = Settings::parse(text).expect_err(text);
-        let told: Vec<_> = mistakes.iter().map(|Mistake { line, key, .. }| (*line, key.as_str())).collect();
-        assert_eq!(told, expected.iter().map(|(line, key, _)| (*line, *key)).collect::<Vec<_>>(), "{text}");
+        let found: Vec<_> = mistakes.iter().map(|Mistake { line, key, .. }| (*line, key.as_str())).collect();
+        assert_eq!(found, expected.iter().map(|(line, key, _)| (*line, *key)).collect::<Vec<_>>(), "{text}");
         for (mistake, (_, _, words)) in mistakes.iter().zip(expected) {
             assert!(mistake.message.contains(words), "{mistake}");
         }

@@ -1,4 +1,4 @@
-//! The values of single keys, each with what it says to a wrong one.
+//! Parsers for single values, each with its error message.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -52,7 +52,7 @@ pub(super) fn absolute_path(value: &Value<'_>) -> Result<PathBuf, String> {
         .ok_or_else(|| "must be an absolute path in quotes, such as \"/etc/hadoop/conf\"".to_owned())
 }
 
-/// As the kernel takes it.
+/// Within the kernel's limit on the length of socket paths.
 pub(super) fn socket_path(value: &Value<'_>) -> Result<PathBuf, String> {
     absolute_path(value).ok().filter(|path| path.as_os_str().len() < 108).ok_or_else(|| {
         "must be an absolute path in quotes, of less than 108 bytes, such as \"/run/emr-ecr-agent/status.sock\""

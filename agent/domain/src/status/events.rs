@@ -1,4 +1,4 @@
-//! Changes of state from one pass to the next, for the log, `/status` and the page. Each is one event.
+//! State changes from one pass to the next, for the log, `/status` and the page. Each is one event.
 
 use std::fmt;
 
@@ -12,12 +12,12 @@ use crate::refresh::{LockWait, Proof};
 use crate::registry::HostName;
 use crate::time::Moment;
 
-/// One change of state.
+/// A state change.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
     /// All checks pass: submissions can rely on this node.
     Ready,
-    /// A check fails now: submissions cannot rely on this node.
+    /// A check starts to fail: submissions cannot rely on this node.
     CheckFailed {
         check: CheckId,
         name: String,
@@ -28,12 +28,12 @@ pub enum Event {
         check: CheckId,
         name: String,
     },
-    /// ECR gave this node a token.
+    /// ECR issued this node a token.
     TokenRefreshed {
         registry: HostName,
         expires_at: Timestamp,
     },
-    /// This node took over the token that another one published, proven by its registry or not.
+    /// This node adopted a token that another node published, proven by its registry or not.
     TokenAdopted {
         registry: HostName,
         expires_at: Timestamp,
@@ -64,7 +64,7 @@ pub enum Event {
         error: String,
     },
     FindingAppeared(Finding),
-    FindingGone(Finding),
+    FindingResolved(Finding),
     /// The previous settings stay in use.
     SettingsRefused {
         error: String,
@@ -72,7 +72,7 @@ pub enum Event {
     SettingsAccepted,
 }
 
-/// What is compared: a status, and its checks at the time it was made.
+/// What is compared: a status, and its checks at that moment.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     status: Status,
@@ -94,12 +94,12 @@ impl Snapshot {
     }
 }
 
-/// What changed between two passes; `before` is `None` at the first.
+/// What changed between two passes; `before` is `None` for the first.
 pub fn between(before: Option<&Snapshot>, after: &Snapshot) -> Vec<Event> {
     let mut events = Vec::new();
     settings(before, after, &mut events);
     findings(before, after, &mut events);
-    // The failing check gives the reason.
+    // The newly failing check already gives the reason.
     let newly_failing = |name: &str| {
         after.failing(name).is_some() && before.is_none_or(|before| before.failing(name).is_none())
     };
@@ -145,7 +145,7 @@ fn settings(before: Option<&Snapshot>, after: &Snapshot, events: &mut Vec<Event>
 }
 
 fn findings(before: Option<&Snapshot>, after: &Snapshot, events: &mut Vec<Event>) {
-    // Excerpts follow from the rest.
+    // Excerpts are ignored: they follow from the rest.
     let is_same = |one: &Finding, other: &Finding| {
         (one.code, &one.file, one.line, &one.message) == (other.code, &other.file, other.line, &other.message)
     };
@@ -153,7 +153,7 @@ fn findings(before: Option<&Snapshot>, after: &Snapshot, events: &mut Vec<Event>
     let known = before.map_or(&[][..], |before| &before.status.findings);
     let now = &after.status.findings;
     events.extend(now.iter().filter(|f| !is_in(f, known)).cloned().map(Event::FindingAppeared));
-    events.extend(known.iter().filter(|f| !is_in(f, now)).cloned().map(Event::FindingGone));
+    events.extend(known.iter().filter(|f| !is_in(f, now)).cloned().map(Event::FindingResolved));
 }
 
 fn token(known: Option<&RegistryStatus>, now: &RegistryStatus, events: &mut Vec<Event>) {
@@ -168,7 +168,7 @@ fn token(known: Option<&RegistryStatus>, now: &RegistryStatus, events: &mut Vec<
 }
 
 fn lock(known: Option<&RegistryStatus>, now: &RegistryStatus, after: &Snapshot, events: &mut Vec<Event>) {
-    // A holder that touches its lock is the same wait.
+    // Another touch of the lock is the same wait.
     let deadline = |wait: &LockWait| wait.deadline;
     let before = known.and_then(|known| known.lock_wait.as_ref()).map(deadline);
     if let Some(wait) = now.lock_wait.as_ref().filter(|wait| Some(wait.deadline) != before) {
@@ -180,10 +180,10 @@ fn lock(known: Option<&RegistryStatus>, now: &RegistryStatus, after: &Snapshot, 
     }
 }
 
-fn failed_sink(known: Option<&SinkStatus>, now: &SinkStatus, is_told: bool, events: &mut Vec<Event>) {
+fn failed_sink(known: Option<&SinkStatus>, now: &SinkStatus, is_reported: bool, events: &mut Vec<Event>) {
     let before = known.and_then(|known| known.error.as_ref());
     match (new_problem(before, &now.error), &now.error) {
-        (Some(problem), _) if !is_told => events.push(Event::SinkFailed {
+        (Some(problem), _) if !is_reported => events.push(Event::SinkFailed {
             sink: now.name(),
             waits_for: problem.waits_for.clone(),
             error: problem.message.clone(),
@@ -193,7 +193,7 @@ fn failed_sink(known: Option<&SinkStatus>, now: &SinkStatus, is_told: bool, even
     }
 }
 
-/// The problem, unless it was there before.
+/// The problem, if it is new.
 fn new_problem<'p>(before: Option<&Problem>, now: &'p Option<Problem>) -> Option<&'p Problem> {
     now.as_ref().filter(|now| before.is_none_or(|before| before.message != now.message))
 }
@@ -219,7 +219,7 @@ fn readiness(before: Option<&Snapshot>, after: &Snapshot, events: &mut Vec<Event
 }
 
 impl Event {
-    /// The name of the event, as the log and `/status` have it.
+    /// The event's name in the log and `/status`.
     pub fn name(&self) -> &'static str {
         match self {
             Event::Ready => "ready",
@@ -233,14 +233,14 @@ impl Event {
             Event::SinkRecovered { .. } => "sink recovered",
             Event::StaticCredentialsFailed { .. } => "static credentials not read",
             Event::FindingAppeared(_) => "finding",
-            Event::FindingGone(_) => "finding gone",
+            Event::FindingResolved(_) => "finding resolved",
             Event::SettingsRefused { .. } => "reload failed; keeping previous settings",
             Event::SettingsAccepted => "settings accepted",
         }
     }
 }
 
-/// The fields, for people; empty if there are none.
+/// The fields for display; empty if there are none.
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -251,26 +251,26 @@ impl fmt::Display for Event {
                 write!(f, "{registry}, expires at {expires_at:.0}")
             }
             Event::TokenAdopted { registry, expires_at, proven } => {
-                let unproven = if *proven { "" } else { ", not proven" };
+                let unproven = if *proven { "" } else { ", unproven" };
                 write!(f, "{registry}, expires at {expires_at:.0}{unproven}")
             }
             Event::TokenFailed { registry, error, .. } => write!(f, "{registry}: {error}"),
             Event::LockWaited { registry, holder, until } => {
                 let holder = holder.as_deref().unwrap_or("another node");
-                write!(f, "{registry}: {holder} holds it, until {until} at the latest")
+                write!(f, "{registry}: held by {holder} until {until} at the latest")
             }
             Event::SinkFailed { sink, error, .. } => write!(f, "{sink}: {error}"),
             Event::SinkRecovered { sink } => f.write_str(sink),
             Event::StaticCredentialsFailed { path, error } => write!(f, "{path}: {error}"),
-            Event::FindingAppeared(finding) | Event::FindingGone(finding) => {
-                write!(f, "{}: {}{}", finding.code.name, finding.place(), finding.message)
+            Event::FindingAppeared(finding) | Event::FindingResolved(finding) => {
+                write!(f, "{}: {}{}", finding.code.name, finding.location_prefix(), finding.message)
             }
             Event::SettingsRefused { error } => f.write_str(error),
         }
     }
 }
 
-/// An event as `/status` and the page have it.
+/// An event in `/status` and on the page.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecentEvent {
     /// The local clock.

@@ -1,4 +1,4 @@
-//! The status as `/status` and `status --json` give it. Fields are stable; times are RFC 3339 UTC.
+//! The status in `/status` and `status --json`. Fields are stable; times are RFC 3339 UTC.
 
 use std::collections::BTreeMap;
 
@@ -12,14 +12,14 @@ use crate::findings::Finding;
 use crate::refresh::Proof;
 use crate::time::Moment;
 
-/// The whole answer.
+/// The whole report.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StatusReport {
     pub version: String,
     pub node: String,
     /// The local clock.
     pub now: Timestamp,
-    /// Seconds that the server's clock is ahead of the local one.
+    /// Seconds by which the server's clock is ahead of the local one.
     pub clock_skew_seconds: f64,
     pub live: bool,
     pub ready: bool,
@@ -32,7 +32,7 @@ pub struct StatusReport {
     /// Why the last reload of agent.toml was refused; the previous settings stay in use.
     pub settings_error: Option<String>,
     pub findings: Vec<Finding>,
-    /// The last changes of state, the newest first.
+    /// The latest state changes, newest first.
     pub recent_events: Vec<RecentEvent>,
 }
 
@@ -40,18 +40,18 @@ pub struct StatusReport {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Check {
     pub id: CheckId,
-    /// The id with the host or path it is about, for people.
+    /// The id with the host or path it is about, for display.
     pub name: String,
     pub ok: bool,
     /// What is wrong, unless `ok`.
     pub why: Option<String>,
 }
 
-/// What a condition of readiness or liveness is about.
+/// The subject of a readiness or liveness condition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CheckId {
-    /// The main loop makes progress: a condition of liveness alone.
+    /// The main loop makes progress; a liveness condition only.
     Loop,
     /// There is a registry to serve.
     Registries,
@@ -61,12 +61,12 @@ pub enum CheckId {
     /// A local or published document.
     Sink,
     ExecutorConfig,
-    /// What the node's files do to launches.
+    /// Whether the node's files make launches fail.
     Launches,
 }
 
 impl CheckId {
-    /// The word that JSON and `/readyz/CHECK` use.
+    /// The name in JSON and `/readyz/CHECK`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Loop => "loop",
@@ -84,43 +84,44 @@ impl CheckId {
 pub struct RegistryReport {
     pub host: String,
     pub aliases: Vec<String>,
-    /// Where its tokens are asked for.
+    /// The Region that tokens are requested in.
     pub region: String,
     /// `None` for ECR Public.
     pub account: Option<String>,
-    /// The role that is assumed, if one is set.
+    /// The role to assume, if one is set.
     pub role_arn: Option<String>,
-    /// The profile of the AWS settings, if one is set.
+    /// The AWS profile, if one is set.
     pub profile: Option<String>,
     /// The API's URL, if one is set.
     pub endpoint: Option<String>,
     /// By the server's clock.
     pub expires_at: Option<Timestamp>,
     pub refresh_at: Option<Timestamp>,
-    /// When ECR is asked next, unless another node is faster.
+    /// When ECR is called next, unless another node is faster.
     pub next_attempt_at: Timestamp,
     pub last_success_at: Option<Timestamp>,
     pub last_attempt_at: Option<Timestamp>,
     pub consecutive_failures: u32,
     pub last_error: Option<String>,
-    /// `ecr`, `published` if another node fetched the token and its registry accepted it here, or `unproven` if
-    /// none could be asked; null without a token.
+    /// `ecr`, `published` if another node fetched the token and its registry accepted it here, or `unproven` if no
+    /// registry gave a clear answer; null without a token.
     pub source: Option<String>,
-    /// How the registry answered the token: `accepted`, `rejected` or `unknown`; null if it was not probed here.
+    /// How the registry answered the token: `accepted`, `rejected` or `unknown`; null if this node did not probe
+    /// it.
     pub probe: Option<String>,
-    /// Whether container-executor.cfg trusts the registry's images, for the metrics: `/status` tells
-    /// it by a finding.
+    /// Whether container-executor.cfg trusts the registry's images, for the metrics only: `/status` has a finding
+    /// for it.
     #[serde(skip)]
     pub trusted: Option<Trust>,
 }
 
-/// The entries that never expire, from a file of the operator's.
+/// The entries that never expire, from an operator's file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StaticReport {
     pub path: String,
     /// Names of the entries in use.
     pub names: Vec<String>,
-    /// Why the file was not taken when last read; what it said before stays in use.
+    /// Why the last read of the file failed; its previous entries stay in use.
     pub error: Option<String>,
 }
 
@@ -131,46 +132,46 @@ pub struct SinkReport {
     pub fresh: bool,
     pub verified_at: Option<Timestamp>,
     pub error: Option<String>,
-    /// When the soonest of the credentials that were found there ends.
+    /// The earliest expiry of the credentials found there.
     pub expires_at: Option<Timestamp>,
-    /// The credentials that were found there for the registries that are served, by name.
+    /// The credentials found there for the served registries, by name.
     pub entries: BTreeMap<String, EntryReport>,
     #[serde(flatten)]
     pub published: Option<PublicationReport>,
 }
 
-/// One credential as it lies in a document, whoever put it there.
+/// One credential found in a document, from any source.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EntryReport {
-    /// Null if it does not end, as for static credentials.
+    /// Null if it never expires, as for static credentials.
     pub expires_at: Option<Timestamp>,
-    /// How its registry answered it: `accepted`, `rejected` or `unknown`; null if it was not probed here.
+    /// How its registry answered it: `accepted`, `rejected` or `unknown`; null if this node did not probe it.
     pub probe: Option<String>,
 }
 
-/// What only the copy on HDFS tells.
+/// Fields of the published file only.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PublicationReport {
-    /// As the file says, which anyone may have written.
+    /// According to the file; anyone may have written it.
     pub publisher: Option<String>,
     pub published_at: Option<Timestamp>,
-    /// Names of the entries of registries that are not served, the first of them.
+    /// Names of entries of registries that are not served, up to a limit.
     pub other_entries: Vec<String>,
     pub other_entries_count: usize,
 }
 
-/// How much is shown of what others wrote.
+/// Limits on what is shown of text that others wrote.
 const MOST_SHOWN: usize = 20;
 const LONGEST_SHOWN: usize = 128;
 
-/// What others wrote, short and in one line.
+/// Text that others wrote, shortened and on one line.
 pub(crate) fn capped(text: &str) -> String {
     let shown: String = text.chars().filter(|c| !c.is_control()).take(LONGEST_SHOWN).collect();
     if shown.len() < text.len() { shown + "..." } else { shown }
 }
 
 impl StatusReport {
-    /// What the status means at this moment.
+    /// The report on `status` at `now`.
     pub fn new(status: &Status, now: Moment) -> Self {
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -16,13 +16,13 @@ use crate::registry::EcrRegistry;
 const CAPABILITIES: &str = "CHOWN,DAC_OVERRIDE,FSETID,FOWNER,MKNOD,NET_RAW,SETGID,SETUID,SETFCAP,SETPCAP,NET_BIND_SERVICE,SYS_CHROOT,KILL,AUDIT_WRITE";
 pub(crate) const HOST: &str = "123456789123.dkr.ecr.us-east-1.amazonaws.com";
 
-/// A moment so many seconds after start, when the wall said 1,000,000.
+/// The moment `second` seconds after start, which is 1,000,000 on the wall clock.
 pub(crate) fn at(second: u64) -> Moment {
     let wall = Timestamp::constant(1_000_000, 0) + Duration::from_secs(second);
     Moment { wall, uptime: Duration::from_secs(second) }
 }
 
-/// Everything in order at second 0, with credentials that live for 12 h.
+/// A healthy status at second 0, with credentials valid for 12 h.
 pub(crate) fn sound() -> Status {
     let registry = EcrRegistry::parse(HOST).expect("a registry");
     let expires_at = at(43_200).wall;
@@ -145,11 +145,11 @@ fn each_thing_out_of_order_is_named() {
         },
         &["hdfs:/h"],
     );
-    // An error of the last reconciliation alone does not void what was verified just before.
+    // An error in the last pass alone does not undo a recent verification.
     check(|status| status.sinks[1].error = Some(Problem::new("down")), &[]);
 }
 
-/// What ends launches with a container-executor.cfg whose list of trusted registries has these words around one.
+/// The launch faults of a container-executor.cfg that trusts one registry, written between `before` and `after`.
 fn launch_faults(before: &str, after: &str) -> Vec<Finding> {
     let text = format!(
         "yarn.nodemanager.linux-container-executor.group=yarn\n[docker]\nmodule.enabled=true\ndocker.allowed.networks=host\ndocker.allowed.capabilities={CAPABILITIES}\ndocker.trusted.registries={before}{HOST}{after}\n"
@@ -196,8 +196,8 @@ fn the_wait_for_another_nodes_lock_is_told() {
     let holder = LockHolder { node: Some("ip-10-0-0-1".to_owned()), since: Some(at(5).wall) };
     status.registries[0].lock_wait = Some(LockWait { holder, deadline: at(90).uptime });
     status.registries[0].asks_after = at(40).uptime;
-    let told = "the refresh lock of ip-10-0-0-1, held since 1970-01-12T13:46:45Z, until 1970-01-12T13:48:10Z at the latest";
-    assert_eq!(status.waiting_for(at(10)), [told]);
+    let expected = "the refresh lock of ip-10-0-0-1, held since 1970-01-12T13:46:45Z, until 1970-01-12T13:48:10Z at the latest";
+    assert_eq!(status.waiting_for(at(10)), [expected]);
     let report = StatusReport::new(&status, at(10));
     assert_eq!(report.registries[0].next_attempt_at, at(40).wall);
 }

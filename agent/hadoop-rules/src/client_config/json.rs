@@ -1,9 +1,8 @@
 //! JSON as Jackson, YARN's JSON library, accepts it, on top of `serde_json`.
 //!
-//! The two agree on the grammar. Unlike `serde_json`, Jackson ignores what follows the document, takes
-//! half a surrogate pair, and turns numbers to text as Java does; those cases are handled here. Where the
-//! two generations of Jackson differ, for text right after a number that is the whole document, the older
-//! and more lenient one counts.
+//! Both accept the same grammar. Unlike `serde_json`, Jackson ignores text after the document, accepts half a
+//! surrogate pair, and formats numbers as Java does; this module handles those cases. The two generations of
+//! Jackson differ on text right after a number that is the whole document; the older, more lenient one counts.
 
 use alloc::borrow::ToOwned;
 use alloc::collections::BTreeMap;
@@ -18,7 +17,7 @@ use thiserror::Error;
 
 use super::text;
 
-/// Where and why a document is refused. Never holds text of the document, which is secret.
+/// Where and why a document is refused. Never contains text of the document, which is secret.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("{message}")]
 pub struct JsonError {
@@ -29,13 +28,13 @@ pub struct JsonError {
     message: String,
 }
 
-/// Jackson's own bound differs by version and by the size of its stack; this is the lowest.
+/// Jackson's own limit depends on its version and stack size; this is the lowest.
 const MOST_LEVELS: usize = 1_000;
 
-/// A value that is known to be well-formed, and is not read further.
+/// A value that is known to be well-formed and is not parsed further.
 pub(super) type Raw<'t> = &'t RawValue;
 
-/// The first document of the text; None if there is nothing but whitespace.
+/// The first document in the text; None if there is only whitespace.
 pub(super) fn read(text: &str) -> Result<Option<Raw<'_>>, JsonError> {
     let start = text.trim_start_matches([' ', '\t', '\n', '\r']);
     if start.is_empty() {
@@ -53,7 +52,7 @@ pub(super) fn read(text: &str) -> Result<Option<Raw<'_>>, JsonError> {
     Ok(Some(raw))
 }
 
-/// The members of an object, of one name the last; none if the value is not an object.
+/// The members of an object, the last of each name; none if the value is not an object.
 pub(super) fn members(value: Raw<'_>) -> BTreeMap<String, Raw<'_>> {
     if !value.get().starts_with('{') {
         return BTreeMap::new();
@@ -62,8 +61,8 @@ pub(super) fn members(value: Raw<'_>) -> BTreeMap<String, Raw<'_>> {
     Deserializer::from_str(value.get()).deserialize_map(Members).unwrap_or_default()
 }
 
-/// Jackson's `asText`: the text of a string, what is written of a word, Java's text of a number, nothing
-/// for arrays and objects.
+/// Jackson's `asText`: a string's text, a literal as written, a number as Java formats it, nothing for arrays and
+/// objects.
 pub(super) fn as_text(value: Raw<'_>) -> String {
     let written = value.get();
     match written.as_bytes() {
@@ -84,7 +83,7 @@ fn levels(json: &str) -> usize {
     let mut in_string = false;
     while let Some(byte) = bytes.next() {
         match byte {
-            // Nothing but strings holds one.
+            // Backslashes occur only in strings.
             b'\\' => {
                 bytes.next();
             }

@@ -12,7 +12,7 @@ fn reading_agrees_with_hadoop() {
     for line in CASES.lines() {
         let case: Value = serde_json::from_str(line).expect("a case is JSON");
         let Some(bytes) = content(&case) else {
-            // Without a file there is nothing to read; that failure is the caller's.
+            // Without a file there is nothing to read; the caller handles that failure.
             assert_eq!(case["id"], "does_not_exist");
             continue;
         };
@@ -65,7 +65,7 @@ fn content(case: &Value) -> Option<Vec<u8>> {
     case["content"].as_str().map(Vec::from)
 }
 
-/// What `auth` becomes, or a word for the error.
+/// Checks what `auth` becomes, or the name of the error.
 fn check_auth(value: &str, expected: &str) {
     check_document(&format!(r#"{{"auths":{{"h":{{"auth":{value}}}}}}}"#), &format!("h={expected}"));
 }

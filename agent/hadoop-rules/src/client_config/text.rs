@@ -1,10 +1,10 @@
-//! Java's way from bytes to text and back, where it differs from Rust's.
+//! Java's conversions between bytes and text, where they differ from Rust's.
 
 use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::string::String;
 
-/// UTF-8 as Java decodes it: what is not UTF-8 becomes `replacement`, an encoded surrogate one of it, not
+/// UTF-8 as Java decodes it: invalid bytes become `replacement`, and an encoded surrogate becomes one of it, not
 /// three.
 pub(super) fn decode(bytes: &[u8], replacement: char) -> String {
     let mut text = String::with_capacity(bytes.len());

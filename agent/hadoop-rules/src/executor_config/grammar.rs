@@ -1,4 +1,4 @@
-//! The reader of lines: sections, entries, and where container-executor gives up.
+//! The line reader: sections, entries, and where container-executor gives up.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -9,7 +9,7 @@ use alloc::collections::btree_map::Entry as Slot;
 use super::super::Rules;
 use super::{EntrySpan, NoteKind, Notes, ParseError, Span, is_space};
 
-/// What a file says, duplicates included, in the order of its lines.
+/// The content of a file in line order, duplicates included.
 pub(super) struct Reading {
     pub sections: Vec<Span>,
     pub entries: Vec<EntrySpan>,
@@ -41,7 +41,7 @@ struct Reader<'t> {
     notes: Notes,
 }
 
-/// One stretch of lines under one header.
+/// The lines under one header.
 struct Occurrence {
     section: u32,
     line: u32,
@@ -54,13 +54,13 @@ struct Occurrence {
 #[derive(Default)]
 struct SectionState {
     stored: usize,
-    /// The native entry list is not a null pointer, even if nothing is stored in it.
+    /// The native entry list is not a null pointer, even if it is empty.
     allocated: bool,
 }
 
 const HEAD_ID: u32 = 0;
 
-/// The head counts if it has entries.
+/// Includes the head if that has entries.
 const MOST_SECTIONS: usize = 19;
 
 impl<'t> Reader<'t> {
@@ -152,7 +152,7 @@ impl<'t> Reader<'t> {
             let line = self.current.line;
             return Err(ParseError::RepeatedEmptySection { line });
         }
-        // Even a merge of nothing with nothing leaves an allocated list behind.
+        // Merging two empty sections still allocates a list.
         state.allocated = true;
         Ok(())
     }
@@ -177,7 +177,7 @@ impl<'t> Reader<'t> {
         Ok(Reading { sections: self.sections, entries: self.entries, notes: self.notes })
     }
 
-    /// A head without entries is no section.
+    /// A head without entries is not a section.
     fn drop_head(&mut self) {
         self.sections.remove(HEAD_ID as usize);
         for entry in &mut self.entries {
@@ -198,7 +198,7 @@ impl<'t> Line<'t> {
         Self { number, start, bytes: bytes.strip_suffix(b"\n").unwrap_or(bytes) }
     }
 
-    /// Cuts at the first such byte; tells whether there was one.
+    /// Cuts at the first such byte; returns whether there was one.
     fn cut_at(&mut self, byte: u8) -> bool {
         let Some(at) = self.bytes.iter().position(|other| *other == byte) else {
             return false;
@@ -221,7 +221,7 @@ impl<'t> Line<'t> {
     }
 }
 
-/// C's `strtok` with `=`: runs of the separator count as one, and none makes an empty token.
+/// C's `strtok` with `=`: a run of separators counts as one, so no token is empty.
 struct Tokens<'t> {
     line: Line<'t>,
     at: usize,

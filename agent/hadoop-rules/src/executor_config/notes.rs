@@ -1,10 +1,10 @@
 //! What the reader silently changed or ignored.
 //!
-//! Nothing here is a fault by itself: a cut comment is normal, a cut `=` rarely is. Findings decide.
+//! A note is not a fault by itself: a cut comment is normal, a cut `=` rarely is. Findings decide.
 
 use alloc::vec::Vec;
 
-/// The notes of one file, by line. Bounded: a hostile file cannot make them grow without end.
+/// The notes on one file, by line. Bounded, so that a hostile file cannot exhaust memory.
 #[derive(Clone, Debug, Default)]
 pub struct Notes {
     kept: Vec<Note>,
@@ -19,7 +19,7 @@ impl Notes {
         self.kept.iter()
     }
 
-    /// How many more there were.
+    /// The number of notes beyond that limit.
     pub fn left_out(&self) -> usize {
         self.left_out
     }
@@ -37,7 +37,7 @@ impl Notes {
     }
 }
 
-/// One line that does something other than it seems to.
+/// A line that does not do what it seems to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Note {
     /// Counted from one.
@@ -49,16 +49,16 @@ pub struct Note {
 /// What the reader did with a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoteKind {
-    /// `key=` without a value: as if the line were not there.
+    /// `key=` without a value: the line has no effect.
     DroppedEntry,
-    /// The key was already given at line `by`, whose value counts.
+    /// The key already occurs at line `by`, whose value counts.
     Shadowed { by: u32 },
-    /// Text from a `#` on was cut off a line that is not a comment.
+    /// A line that is not a comment was cut at a `#`.
     CutAtHash,
-    /// Text from a second `=` on was cut off a value.
+    /// A value was cut at a second `=`.
     CutAtEqualsSign,
-    /// Text from a NUL byte on was cut off.
+    /// A line was cut at a NUL byte.
     CutAtNul,
-    /// The header of a section that was already there: the two become one.
+    /// The header of an earlier section: the two are merged.
     RepeatedSection,
 }

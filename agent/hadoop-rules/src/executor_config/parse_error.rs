@@ -9,11 +9,11 @@ use thiserror::Error;
 
 use super::super::Rules;
 
-/// The first line that ends the reading, or a fault of the file as a whole. `line` counts from one,
-/// `text` is the line; the messages say what each variant means.
+/// The first line that is refused, or a fault of the file as a whole. `line` counts from one, `text` is the line;
+/// the messages describe the variants.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum ParseError {
-    #[error("line {line} holds nothing but whitespace, which is not an empty line")]
+    #[error("line {line} contains only whitespace, so it is not empty")]
     WhitespaceLine { line: u32, text: Vec<u8> },
 
     #[error("line {line} is not a section header, because `[` and `]` are not its first and last byte")]
@@ -28,18 +28,18 @@ pub enum ParseError {
     #[error("line {line} is a section header without a name")]
     EmptySectionName { line: u32 },
 
-    /// The native code resizes an entry list to nothing and takes that for a lack of memory.
+    /// The native code resizes an entry list to zero and mistakes the result for a lack of memory.
     #[error("the section that begins at line {line} repeats an earlier one, and neither has entries")]
     RepeatedEmptySection { line: u32 },
 
-    /// The native code makes room for one section too few, and its C library ends it.
+    /// The native code allocates one section too few, and its C library aborts it.
     #[error("the section that begins at line {line} is the twentieth")]
     TooManySections { line: u32 },
 
     #[error("the file has neither an entry nor a section")]
     NothingConfigured { rules: Rules },
 
-    /// Not a rule of Hadoop but a bound of this crate.
+    /// A limit of this crate, not of Hadoop.
     #[error("the file is larger than 4 GiB")]
     TooLarge,
 }
@@ -68,8 +68,8 @@ impl ParseError {
         }
     }
 
-    /// What container-executor writes to its standard error, to be looked for in the logs of the
-    /// NodeManager. `path` is the configuration file's.
+    /// What container-executor writes to stderr, to search for in the NodeManager's logs. `path` is that of the
+    /// configuration file.
     pub fn native_message(&self, path: &str) -> String {
         match self {
             Self::WhitespaceLine { text, .. }

@@ -1,4 +1,4 @@
-//! The words of a docker command line, as many as the native code has room for.
+//! The words of a docker command line, limited as in the native code.
 
 use alloc::vec::Vec;
 

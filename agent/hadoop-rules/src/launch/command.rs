@@ -1,4 +1,4 @@
-//! The launch command file, by which the NodeManager tells container-executor what to run.
+//! The launch command file, in which the NodeManager describes a launch to container-executor.
 
 use alloc::format;
 use alloc::vec::Vec;
@@ -8,14 +8,14 @@ use super::super::executor_config::{ExecutorConfig, List, ParseError};
 
 const SECTION: &str = "docker-command-execution";
 
-/// A launch command as container-executor reads it: through the grammar of its configuration, with
-/// all that this cuts and drops.
+/// A launch command as container-executor reads it: with the grammar of its configuration, including everything
+/// that grammar cuts and drops.
 #[derive(Clone, Debug)]
 pub struct LaunchCommand(ExecutorConfig);
 
 impl LaunchCommand {
-    /// The command that the NodeManager writes for these keys and values. Lists are joined by
-    /// commas. Fails where container-executor cannot read what was written.
+    /// The command that the NodeManager writes for these keys and values. Lists are joined by commas. Fails if
+    /// container-executor cannot read the result.
     pub fn new<'e>(
         entries: impl IntoIterator<Item = (&'e str, &'e str)>,
         rules: Rules,
@@ -27,7 +27,7 @@ impl LaunchCommand {
         Self::parse(text, rules)
     }
 
-    /// A command file as found.
+    /// Parses an existing command file.
     pub fn parse(text: impl Into<Vec<u8>>, rules: Rules) -> Result<Self, ParseError> {
         ExecutorConfig::parse(text, rules).map(Self)
     }

@@ -1,4 +1,4 @@
-//! Why a launch is refused, with the numbers and names of either generation of the native code.
+//! Why a launch is refused, with the native numbers and names of each generation.
 
 use thiserror::Error;
 
@@ -6,7 +6,7 @@ use super::super::Rules;
 use super::super::mounts::MountRefusal;
 use super::super::trust::PrivilegedRefusal;
 
-/// Why container-executor refuses a launch; the messages say what each variant means.
+/// Why container-executor refuses a launch; the messages describe the variants.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum Refusal {
     #[error("the launch command is not a docker run")]
@@ -29,7 +29,7 @@ pub enum Refusal {
     TmpfsMount,
     #[error("the container may not run privileged")]
     Privileged(#[source] PrivilegedRefusal),
-    #[error("the user of the privileged container is not known to the node")]
+    #[error("the user of the privileged container does not exist on the node")]
     UnknownUser,
     #[error("a capability is not allowed")]
     Capability,
@@ -50,7 +50,7 @@ impl Refusal {
 
     fn native(&self, rules: Rules) -> (i32, Option<&'static str>) {
         let number_and_name = match (self, rules) {
-            // An exit code: the native code gives up without an error of docker's.
+            // An exit code: the native code gives up without a docker error.
             (Self::UnknownUser, _) => Some((20, "INITIALIZE_USER_FAILED")),
             (_, Rules::V3_2) => self.native_3_2(),
             (_, Rules::V3_3 | Rules::V3_4) => self.native_3_3(),

@@ -16,14 +16,14 @@ pub(super) struct Launch<'a> {
     arguments: Arguments,
 }
 
-/// A request for values that a list of the configuration must allow.
+/// Requested values that a list in the configuration must allow.
 struct Listed {
     /// In the launch command.
     key: &'static str,
     /// In the configuration.
     allowed_key: &'static str,
     option: &'static str,
-    /// What the request is refused as.
+    /// The refusal if a value is not allowed.
     refusal: Refusal,
 }
 
@@ -101,7 +101,7 @@ impl<'a> Launch<'a> {
         }
     }
 
-    /// Anything but an absent or exact `false` counts as privileged here, though only `true` is.
+    /// Here, any value but an exact `false` counts as privileged, though only `true` is.
     fn add_user(&mut self, user: &[u8]) -> Result<(), Refusal> {
         if !matches!(self.command.get("privileged"), None | Some(b"false")) {
             return Ok(());

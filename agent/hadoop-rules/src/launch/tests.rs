@@ -11,7 +11,7 @@ const CASES: &str = include_str!("../../testdata/launch.jsonl");
 const CAPABILITIES: &str = "CHOWN,DAC_OVERRIDE,FSETID,FOWNER,MKNOD,NET_RAW,SETGID,SETUID,SETFCAP,\
 SETPCAP,NET_BIND_SERVICE,SYS_CHROOT,KILL,AUDIT_WRITE";
 
-/// The configuration and the launch command that the changes are made to.
+/// The configuration and launch command that the changes apply to.
 const CONFIG: [(&str, &str); 6] = [
     ("module.enabled", "true"),
     ("docker.trusted.registries", "local,123456789123.dkr.ecr.us-east-1.amazonaws.com"),
@@ -58,7 +58,7 @@ impl Host for FakeHost {
         b"/conf/container-executor.cfg".into()
     }
 
-    /// As Docker does for the networks it makes by itself.
+    /// Names the driver after the network, as Docker does for `bridge` and `host`.
     fn network_driver(&self, network: &[u8]) -> Option<Vec<u8>> {
         (network != b"odd").then(|| network.to_vec())
     }
@@ -92,7 +92,7 @@ fn launches_agree_with_hadoop() {
     }
 }
 
-/// Changes by key; null takes a key away.
+/// Changes by key; null removes a key.
 fn outcome_of(
     config_changes: &Map<String, Value>,
     command_changes: &Map<String, Value>,
@@ -116,8 +116,8 @@ fn changed<'t>(base: &[(&'t str, &'t str)], changes: &'t Map<String, Value>) -> 
     kept.chain(new).collect()
 }
 
-/// One change to the configuration, one to the command, then under each rules version what the
-/// arguments must hold or the native error.
+/// One change to the configuration, one to the command, and what the arguments must contain or the native error
+/// under each version of the rules.
 type Row = (Change, Change, &'static str, &'static str);
 type Change = Option<(&'static str, &'static str)>;
 

@@ -1,4 +1,4 @@
-//! Sources and list entries in the form in which they are compared.
+//! Sources and list entries, normalized for comparison.
 
 use alloc::vec::Vec;
 
@@ -30,7 +30,7 @@ pub(super) fn normalize(path: &[u8], paths: &dyn Paths) -> Option<Source> {
 }
 
 impl Source {
-    /// Whether whoever may write the source may write the file.
+    /// Whether write access to the source includes write access to the file.
     pub(super) fn covers(&self, file: &[u8]) -> bool {
         match self {
             Self::Directory(path) => file.starts_with(path),
@@ -72,7 +72,7 @@ impl Permitted {
         }
     }
 
-    /// What the entry is if taken for a directory.
+    /// The entry's text, if it can be the prefix of a source.
     fn as_prefix(&self) -> Option<&[u8]> {
         match self {
             Self::Exactly(entry) => Some(entry.text()),
@@ -81,10 +81,10 @@ impl Permitted {
     }
 }
 
-/// One source compared with the lists, in the order in which the native code does it.
+/// Compares one source with the lists, in the order of the native code.
 ///
-/// What is no path cannot be looked at on the node, and the native code then goes by what it saw
-/// of the entry before: after a directory, a volume name permits all names that begin with it.
+/// The native code cannot look up on the node what is not a path, and then reuses its result for the entry before:
+/// after a directory, a volume name permits all names that start with it.
 pub(super) struct Comparison<'s> {
     source: &'s Source,
     last_was_directory: bool,

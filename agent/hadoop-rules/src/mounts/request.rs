@@ -7,11 +7,11 @@ use super::MountRefusal;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Request {
-    /// As asked for.
+    /// As requested.
     pub mount: Vec<u8>,
     pub source: Vec<u8>,
     pub read_write: bool,
-    /// As handed to docker.
+    /// As passed to docker.
     pub volume: Vec<u8>,
 }
 
@@ -50,8 +50,8 @@ fn parse_3_2(mount: &[u8]) -> Option<Request> {
     })
 }
 
-/// The mode is one word, or the first two of the words between `+`; the last `ro` or `rw` counts,
-/// and neither means read-only. The destination is what stands between the first two colons.
+/// The mode is one word, or the first two words between `+`; the last `ro` or `rw` counts, and neither means
+/// read-only. The destination is the text between the first two colons.
 fn parse_3_3(mount: &[u8]) -> Option<Request> {
     let (source, mode) = source_and_mode(mount)?;
     let after_source = &mount[source.len() + 1..];
@@ -79,10 +79,10 @@ fn parse_3_3(mount: &[u8]) -> Option<Request> {
     Some(Request { mount: mount.to_vec(), source: source.to_vec(), read_write, volume })
 }
 
-/// As long as `ro+slave`.
+/// The length of `ro+slave`.
 const SHORTEST_WITH_PROPAGATION: usize = 8;
 
-/// What stands before the first and after the last colon.
+/// The text before the first and after the last colon.
 fn source_and_mode(mount: &[u8]) -> Option<(&[u8], &[u8])> {
     let is_colon = |byte: &u8| *byte == b':';
     let first = mount.iter().position(is_colon)?;

@@ -1,4 +1,4 @@
-//! The mounts that a job names in `YARN_CONTAINER_RUNTIME_DOCKER_MOUNTS`, as the NodeManager reads them.
+//! The mounts that a job requests in `YARN_CONTAINER_RUNTIME_DOCKER_MOUNTS`, as the NodeManager reads them.
 
 use alloc::borrow::ToOwned;
 use alloc::format;
@@ -7,19 +7,19 @@ use alloc::vec::Vec;
 
 use thiserror::Error;
 
-/// The Java pattern of modes with a propagation.
+/// The propagations that Java's pattern for modes accepts.
 const PROPAGATIONS: [&str; 6] = ["shared", "rshared", "slave", "rslave", "private", "rprivate"];
 
-/// A mount as the NodeManager hands it to container-executor.
+/// A mount as the NodeManager passes it to container-executor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestedMount {
     pub source: String,
     pub destination: String,
-    /// `ro` or `rw`, and a propagation behind a `+`.
+    /// `ro` or `rw`, and an optional propagation after a `+`.
     pub mode: String,
 }
 
-/// Why the NodeManager fails the launch without asking container-executor.
+/// Why the NodeManager fails the launch without calling container-executor.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum RequestError {
     #[error("the mount `{mount}` is not SRC:DST or SRC:DST:MODE with the mode ro, rw or a propagation")]
@@ -40,7 +40,7 @@ impl RequestedMount {
         self.mode.starts_with("ro")
     }
 
-    /// The propagation, as in `rslave`.
+    /// The propagation, such as `rslave`.
     pub fn propagation(&self) -> Option<&str> {
         self.mode.split_once('+').map(|(_, propagation)| propagation)
     }
@@ -64,7 +64,7 @@ impl RequestedMount {
     }
 }
 
-/// Reads the whole list: each part between commas must be a mount, an empty one too.
+/// Parses the whole list: each part between commas must be a mount, so empty parts fail.
 pub fn parse_list(list: &str) -> Result<Vec<RequestedMount>, RequestError> {
     let parse = |mount: &str| {
         let named = || mount.to_owned();

@@ -6,7 +6,7 @@ use super::*;
 
 const CASES: &str = include_str!("../../testdata/mount.jsonl");
 
-/// Where `$TMP` of the cases is here.
+/// Stands for `$TMP` in the cases.
 const TMP: &str = "/var/cases";
 
 const CONFIG_FILE: &[u8] = b"/tmp/conf/container-executor.cfg";
@@ -36,7 +36,7 @@ fn node_paths() -> FakePaths {
 fn mounts_agree_with_hadoop() {
     for line in CASES.lines() {
         let case: Value = serde_json::from_str(&line.replace("$TMP", TMP)).expect("a case is JSON");
-        // All cases are of trusted images; what becomes of others is a matter of the launch.
+        // All cases have trusted images; the launch decides about others.
         assert_eq!(case["image_trusted"], true);
         let mounts = case["mounts"].as_str().expect("mounts");
         let lists = [&case["ro_mounts"], &case["rw_mounts"]].map(Value::as_str);
@@ -71,7 +71,7 @@ fn decide(
     Ok(volumes.iter().map(|volume| lossy(volume).into_owned()).collect())
 }
 
-/// A mount, the two lists, then under each rules version the volume or the native error.
+/// A mount, the two lists, and the volume or native error under each version of the rules.
 type Row = (&'static str, [Option<&'static str>; 2], &'static str, &'static str);
 
 #[test]

@@ -6,13 +6,13 @@ const CASES: &str = include_str!("../../testdata/setup.jsonl");
 
 const GOOD: &str = "yarn.nodemanager.linux-container-executor.group=hadoop\n[docker]\nmodule.enabled=true\n";
 
-/// What the name of a case stands for: a change to an otherwise good installation under `$B`.
+/// What a case's name means: a change to an otherwise good installation under `$B`.
 #[derive(Clone)]
 struct Installation {
     file: (u32, u32),
     directory: (u32, u32),
     parent: (u32, u32),
-    /// None for a directory in the file's place.
+    /// None if a directory replaces the file.
     text: Option<String>,
 }
 
@@ -51,7 +51,7 @@ fn check_case(installation: Installation, rules: Rules, expected: &Value, id: &s
     assert_eq!(expected["message"], message, "message of {id}, {rules}");
 }
 
-/// The cases tell a signal as its negative number.
+/// The cases record a signal as its negative number.
 fn signed_exit(ending: Ending) -> i32 {
     match ending {
         Ending::Exit(code) => i32::from(code),

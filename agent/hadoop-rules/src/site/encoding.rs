@@ -1,13 +1,13 @@
-//! The text of an XML file, by its byte order mark or the encoding that it declares.
+//! Decodes an XML file by its byte order mark or its declared encoding.
 
 use alloc::borrow::Cow;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-/// A declaration is no longer.
+/// The longest XML declaration, in bytes.
 const LONGEST_DECLARATION: usize = 200;
 
-/// The text; if it is not in its encoding, the number of bytes that are.
+/// The text, or the number of valid bytes if it is not in its encoding.
 pub(super) fn decode(bytes: &[u8]) -> Result<Cow<'_, str>, usize> {
     match bytes {
         [0xff, 0xfe, rest @ ..] => return utf_16(rest, u16::from_le_bytes),

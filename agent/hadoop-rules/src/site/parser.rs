@@ -1,7 +1,7 @@
-//! From the text of one file to the properties it sets, in order.
+//! Parses one file into the properties it sets, in order.
 //!
-//! Hadoop reads a stream of tags and looks at their local names only, wherever they stand; the
-//! reader here keeps the same few variables, so that odd files come out the same.
+//! Hadoop reads a stream of tags and looks only at their local names, at any depth. The reader here keeps the same
+//! few variables, so that odd files give the same result.
 
 use alloc::borrow::ToOwned;
 use alloc::string::String;
@@ -15,20 +15,20 @@ use super::{Includes, Origin, SiteError, encoding, list};
 /// One `<property>` with a name.
 pub(super) struct Item {
     pub name: String,
-    /// None if the file gives none; Hadoop then ignores the property but for its being final.
+    /// None if absent; Hadoop then ignores the property except for its `final`.
     pub value: Option<String>,
     pub is_final: bool,
     pub origin: Origin,
 }
 
-/// Hadoop has no bound and dies of a loop.
+/// Hadoop has no limit and crashes on an include loop.
 pub(super) const MOST_INCLUDES: usize = 32;
-/// A file that includes itself twice would be read without end, although never deep.
+/// Within the depth limit alone, a file that includes itself twice would be read some 2^32 times.
 pub(super) const MOST_FILES: usize = 256;
 pub(super) const MOST_BYTES: usize = 32 << 20;
-/// What the XML library allows within one reference.
+/// The XML library's limit within one reference.
 const MOST_NESTED_REFERENCES: usize = 255;
-/// A tree takes many times the text's size.
+/// A tree takes many times the memory of its text.
 const MOST_NODES: u32 = 200_000;
 
 pub(super) fn parse(file: &str, bytes: &[u8], includes: &dyn Includes) -> Result<Vec<Item>, SiteError> {
@@ -39,7 +39,7 @@ pub(super) fn parse(file: &str, bytes: &[u8], includes: &dyn Includes) -> Result
 struct Source<'a> {
     base: &'a str,
     includes: &'a dyn Includes,
-    /// What was included so far.
+    /// Files included so far.
     files: Cell<usize>,
     bytes: Cell<usize>,
 }
@@ -84,8 +84,8 @@ fn dtd_start(text: &str) -> Option<usize> {
     text.find("<!DOCTYPE").filter(|start| text[*start..].contains("<!ENTITY"))
 }
 
-/// An upper bound, in bytes, of what the document's entities expand to. The XML library bounds how deep and how often
-/// one reference leads to others, but neither how many references a document has nor how long an entity is.
+/// An upper bound, in bytes, on the expansion of the document's entities. The XML library limits how deep and how
+/// often one reference leads to others, but not the number of references in a document or the length of an entity.
 fn most_expanded(text: &str, dtd: usize) -> usize {
     let ends_dtd = |at: usize| text[at + 1..].trim_start().starts_with('>');
     let end = text.rmatch_indices(']').map(|(at, _)| at).find(|at| ends_dtd(*at)).unwrap_or(text.len());
@@ -101,9 +101,9 @@ struct Reader<'a> {
     level: usize,
     lines: Lines,
     property: Draft,
-    /// Text since the last opening tag that holds text; None before the first.
+    /// Text since the last opening tag of an element with text; None before the first.
     token: Option<String>,
-    /// The `href` of the include at hand, if nothing was behind it.
+    /// The `href` of the current include, if nothing was found there.
     failed_include: Option<String>,
     in_fallback: bool,
     items: Vec<Item>,
@@ -118,7 +118,7 @@ struct Draft {
 }
 
 impl Reader<'_> {
-    /// Without recursion, because the depth is the author's choice.
+    /// Iterative, because the author of the file controls its depth.
     fn read(&mut self, root: Node<'_, '_>) -> Result<(), SiteError> {
         let mut node = root;
         loop {
@@ -171,7 +171,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// The short form has everything in attributes.
+    /// In the short form, everything is in attributes.
     fn begin_property(&self, node: Node<'_, '_>) -> Draft {
         let attribute = |name| local_attribute(node, name).map(str::to_owned);
         Draft {
@@ -244,17 +244,17 @@ impl Reader<'_> {
     }
 }
 
-/// Empty for what is no element.
+/// Empty for nodes that are not elements.
 fn local_name<'n>(node: Node<'n, '_>) -> &'n str {
     node.tag_name().name()
 }
 
-/// The last one of that local name, as prefixes do not count.
+/// The last attribute with that local name, since prefixes do not count.
 fn local_attribute<'n>(node: Node<'n, '_>, name: &str) -> Option<&'n str> {
     node.attributes().rfind(|attribute| attribute.name() == name).map(|attribute| attribute.value())
 }
 
-/// Where the lines of a text end.
+/// Offsets of a text's newlines.
 struct Lines(Vec<usize>);
 
 impl Lines {

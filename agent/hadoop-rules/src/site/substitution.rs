@@ -9,11 +9,11 @@ use thiserror::Error;
 pub trait Variables {
     /// For `${env.NAME}`.
     fn environment(&self, name: &str) -> Option<String>;
-    /// For `${name}` where Java has a system property of that name, such as `user.name`.
+    /// For `${name}` where Java has a system property with that name, such as `user.name`.
     fn system_property(&self, name: &str) -> Option<String>;
 }
 
-/// Nothing but other properties.
+/// No variables but other properties.
 pub struct NoVariables;
 
 impl Variables for NoVariables {
@@ -36,8 +36,8 @@ pub enum SubstitutionError {
 
 const MOST_ROUNDS: usize = 20;
 
-/// Expands leftmost variables first. A variable that nobody knows ends the expansion; a value that
-/// holds the variable it stands for gives back the text as it was.
+/// Expands leftmost variables first. An unknown variable ends the expansion; a value that contains its own variable
+/// yields the original text.
 pub(super) fn expand<'s>(
     text: &'s str,
     property: impl Fn(&str) -> Option<&'s str>,
@@ -81,7 +81,7 @@ fn environment(text: &str, variables: &dyn Variables) -> Option<String> {
     value.or_else(|| Some(default.to_owned()))
 }
 
-/// The place of the leftmost `NAME` within `${NAME}`; a name holds no space, `$` or `}`.
+/// The range of the leftmost `NAME` within `${NAME}`; a name contains no space, `$` or `}`.
 fn find_variable(text: &str) -> Option<(usize, usize)> {
     let mut from = 0;
     while let Some(found) = text[from..].find("${") {

@@ -137,7 +137,7 @@ fn faults_name_file_and_line() {
     check_fault("<property>", "core-site.xml is not well-formed XML at line 4", true);
     check_fault(
         "\n<xi:include href='none.xml'/>",
-        "core-site.xml includes none.xml at line 4, which is not there and has no fallback",
+        "core-site.xml includes none.xml at line 4, which does not exist and has no fallback",
         false,
     );
     check_fault(
@@ -185,7 +185,7 @@ fn a_file_has_no_more_tags_than_the_bound() {
     assert!(matches!(error, SiteError::Xml { cause: roxmltree::Error::NodesLimitReached, .. }), "{error:?}");
 }
 
-/// As many bytes behind each include as its name says, none of them XML.
+/// Each include yields as many bytes as its name states, none of them XML.
 struct Zeros;
 
 impl Includes for Zeros {

@@ -1,4 +1,4 @@
-//! What is checked: the named files and nothing else, or this node and its cluster.
+//! What to check: only the named files, or this node and its cluster.
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
@@ -55,7 +55,7 @@ fn named_files(options: &Options) -> Inputs<'static> {
     let release = options.release.clone().or_else(|| emr_config.as_ref().and_then(check::release_of));
     let by_release = || HadoopVersion::find(release.as_deref(), std::iter::empty());
     let request = request(options);
-    // Mounts are checked against the file system; all else by the text alone.
+    // Mounts are checked against the file system, everything else by the text alone.
     let machine: &dyn Machine = match (&emr_config, request.mounts.is_empty()) {
         (Some(_), _) => &EmrNode,
         (None, true) => &TextAlone,
@@ -87,7 +87,7 @@ fn named_rules(options: &Options) -> Option<HadoopVersion> {
     options.rules.parse().ok().map(HadoopVersion::named)
 }
 
-/// The environment that the options stand for counts like the options, and the options before it.
+/// Variables of `--env` count like the other options, which take precedence.
 fn request(options: &Options) -> Request {
     let mounts = options.mount.iter().flat_map(|mount| mount.as_bytes().split(|byte| *byte == b','));
     let named = Request {
@@ -102,7 +102,7 @@ fn request(options: &Options) -> Request {
     named.or(Request::of_environment(options.env.clone()))
 }
 
-/// The file that the job names, if it names one.
+/// The client config that the job names, if any.
 fn client_config(options: &Options) -> Option<&str> {
     let variable = "YARN_CONTAINER_RUNTIME_DOCKER_CLIENT_CONFIG";
     let set = options.env.iter().find(|(name, _)| name == variable).map(|(_, value)| value.as_str());

@@ -1,5 +1,4 @@
-//! The part of a check that calls others: HDFS for the client config, Docker, ECR for a token, registries for the
-//! images.
+//! The online part of a check: HDFS for the client config, Docker, ECR for tokens, registries for the images.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -7,7 +6,7 @@ use std::path::PathBuf;
 use domain::check::{self, AwsAnswer, ClientConfig, Content, ImageReference, Inputs, Report, TextFile};
 use domain::credentials::{Secret, TokenScope};
 use domain::documents::PublishedPath;
-use domain::documents::plan::{Found as Placed, Plan};
+use domain::documents::plan::{Found, Plan};
 use domain::settings::Settings;
 use hadoop_rules::client_config;
 
@@ -19,14 +18,14 @@ use crate::sink::{Intent, SharedSink as _, Sink as _};
 use crate::wiring;
 
 /// Where a job's client config is.
-enum Place {
+enum Location {
     Hdfs(PublishedPath),
     Local(PathBuf),
     /// On a file system that only the NodeManager reads.
     Elsewhere,
 }
 
-/// Checks the inputs together with what HDFS, Docker and, unless `offline`, AWS and the registries say; `client_config`
+/// Checks the inputs with the answers of HDFS, Docker and, unless `offline`, AWS and the registries; `client_config`
 /// is the URI that the job names.
 pub(in crate::cli) fn check(
     settings: &Settings,
@@ -40,16 +39,16 @@ pub(in crate::cli) fn check(
     let report = runtime.block_on(async {
         let read = self::client_config(uri.as_deref(), settings, &mut inputs).await;
         if settings.names_hadoops_own_conf_dir() {
-            ask_docker(&mut inputs).await;
+            query_docker(&mut inputs).await;
         }
         if !offline {
-            ask_aws(settings, &mut inputs).await;
+            fetch_tokens(settings, &mut inputs).await;
         }
         let mut report = check::run(&inputs);
         if offline {
             report.not_checked.push("AWS and the registries, because of --offline".to_owned());
         } else {
-            ask_registries(read.as_deref(), &mut report).await;
+            find_images(read.as_deref(), &mut report).await;
         }
         report
     });
@@ -64,23 +63,23 @@ pub(in crate::cli) async fn client_config(
     settings: &Settings,
     inputs: &mut Inputs<'_>,
 ) -> Option<Vec<u8>> {
-    let place = match uri {
-        Some(uri) => place(uri),
-        None => Ok(Place::Hdfs(settings.published.path.clone())),
+    let location = match uri {
+        Some(uri) => location(uri),
+        None => Ok(Location::Hdfs(settings.published.path.clone())),
     };
     let name = uri.map_or_else(|| settings.published.path.to_string(), str::to_owned);
-    let known = match place {
-        Ok(Place::Hdfs(path)) => known_host(&path, settings).await.map(|()| Place::Hdfs(path)),
+    let known = match location {
+        Ok(Location::Hdfs(path)) => known_host(&path, settings).await.map(|()| Location::Hdfs(path)),
         other => other,
     };
     let content_of = |content| TextFile { path: name.clone(), content };
     let config = match known {
-        Ok(Place::Hdfs(path)) => published(path, name.clone(), settings).await,
-        Ok(Place::Local(path)) => {
+        Ok(Location::Hdfs(path)) => published(path, name.clone(), settings).await,
+        Ok(Location::Local(path)) => {
             let content = text_file(&path).content;
             ClientConfig { access: access(&path), file: content_of(content), misplaced: None }
         }
-        Ok(Place::Elsewhere) => {
+        Ok(Location::Elsewhere) => {
             let why = "only the NodeManager reads that file system".to_owned();
             ClientConfig { file: content_of(Content::Unreadable(why)), access: None, misplaced: None }
         }
@@ -91,23 +90,23 @@ pub(in crate::cli) async fn client_config(
     bytes
 }
 
-/// The file that a URI names, if it names none that any NodeManager could read; the file itself is not read.
+/// The client config at a URI that no NodeManager could read, or `None`. Does not read the file itself.
 pub(in crate::cli) fn misplaced(uri: &str) -> Option<ClientConfig> {
-    let why = place(uri).err()?;
+    let why = location(uri).err()?;
     let file = TextFile { path: uri.to_owned(), content: Content::Absent };
     Some(ClientConfig { file, access: None, misplaced: Some(why) })
 }
 
-/// As Hadoop's `Path` reads the text.
-fn place(uri: &str) -> Result<Place, String> {
-    /// File systems of Hadoop's and Amazon's that are not read here.
+/// Parses the URI like Hadoop's `Path`.
+fn location(uri: &str) -> Result<Location, String> {
+    /// Hadoop's and Amazon's file systems that are not read here.
     const OTHERS: [&str; 9] = ["s3", "s3a", "s3n", "http", "https", "webhdfs", "swebhdfs", "har", "ftp"];
     let before_slash = uri.split('/').next().unwrap_or_default();
     let Some((scheme, _)) = before_slash.split_once(':') else {
-        // Relative paths begin at the home directory of the NodeManager's user.
+        // Relative paths start at the home directory of the NodeManager's user.
         let path = if uri.starts_with('/') { uri.to_owned() } else { format!("/user/yarn/{uri}") };
         let path = PublishedPath::parse(&path).ok_or_else(|| format!("`{uri}` names no file"))?;
-        return Ok(Place::Hdfs(path));
+        return Ok(Location::Hdfs(path));
     };
     let allowed = |c: char| c.is_ascii_alphanumeric() || "+.-".contains(c);
     if !scheme.starts_with(|c: char| c.is_ascii_alphabetic()) || !scheme.chars().all(allowed) {
@@ -118,22 +117,22 @@ fn place(uri: &str) -> Result<Place, String> {
     match scheme {
         "hdfs" | "viewfs" if !uri[scheme.len()..].starts_with("://") => {
             let path = PublishedPath::parse(&uri[scheme.len() + 1..]);
-            path.map(Place::Hdfs).ok_or_else(|| format!("`{uri}` names no file"))
+            path.map(Location::Hdfs).ok_or_else(|| format!("`{uri}` names no file"))
         }
         "hdfs" | "viewfs" => {
-            PublishedPath::parse(uri).map(Place::Hdfs).ok_or_else(|| format!("`{uri}` names no file"))
+            PublishedPath::parse(uri).map(Location::Hdfs).ok_or_else(|| format!("`{uri}` names no file"))
         }
         "file" => {
             let path = uri.trim_start_matches("file:");
             let path = path.strip_prefix("//").unwrap_or(path);
-            Ok(Place::Local(PathBuf::from(path)))
+            Ok(Location::Local(PathBuf::from(path)))
         }
-        scheme if OTHERS.contains(&scheme) => Ok(Place::Elsewhere),
-        scheme => Err(format!("Hadoop knows no file system `{scheme}`, which `{uri}` names")),
+        scheme if OTHERS.contains(&scheme) => Ok(Location::Elsewhere),
+        scheme => Err(format!("Hadoop has no file system `{scheme}`, which `{uri}` names")),
     }
 }
 
-/// Whether the path's NameNode is the cluster's own or at least has an address.
+/// Checks that the path's NameNode is the cluster's own or at least has an address.
 async fn known_host(path: &PublishedPath, settings: &Settings) -> Result<(), String> {
     if is_own(path, settings) {
         return Ok(());
@@ -159,7 +158,7 @@ fn authority(path: &PublishedPath) -> Option<&str> {
     path.file_system()?.split_once("://").map(|(_, rest)| rest)
 }
 
-/// Reads the file as a client of HDFS does.
+/// Reads the file like an HDFS client.
 pub(in crate::cli) async fn published(
     path: PublishedPath,
     name: String,
@@ -171,10 +170,10 @@ pub(in crate::cli) async fn published(
     let mut sink = wiring::published(&settings);
     let reconciled = sink.reconcile(Box::new(|_| Plan::Keep), Intent::DryRun).await;
     let content = match reconciled {
-        Ok(visit) => match visit.found {
-            Placed::Absent => Content::Absent,
-            Placed::Unreadable { .. } => Content::Unreadable("no DataNode has its content".to_owned()),
-            Placed::File { document, .. } => Content::Bytes(document.bytes().to_vec()),
+        Ok(reconciled) => match reconciled.found {
+            Found::Absent => Content::Absent,
+            Found::Unreadable { .. } => Content::Unreadable("no DataNode has its content".to_owned()),
+            Found::File { document, .. } => Content::Bytes(document.bytes().to_vec()),
         },
         Err(problem) => Content::Unreadable(problem.message),
     };
@@ -186,24 +185,24 @@ pub(in crate::cli) async fn published(
         content => content,
     };
     let misplaced = match &content {
-        // The cluster's own NameNode may be down for a while; nobody promises that for another one.
+        // The cluster's own NameNode may be down for a while; another one may never answer.
         Content::Unreadable(why) if access.is_none() && is_foreign => Some(why.clone()),
         _ => None,
     };
     ClientConfig { file: TextFile { path: name, content }, access, misplaced }
 }
 
-/// Asks Docker about the images and networks of the request.
-async fn ask_docker(inputs: &mut Inputs<'_>) {
+/// Queries Docker for the images and networks of the request.
+async fn query_docker(inputs: &mut Inputs<'_>) {
     let networks = check::networks_of_interest(inputs);
-    let engine = docker::ask(&check::images_of_interest(inputs), &networks).await;
+    let engine = docker::inspect(&check::images_of_interest(inputs), &networks).await;
     if let Some(node) = inputs.node.as_mut().filter(|node| node.runs_containers) {
         node.docker = Some(engine);
     }
 }
 
-/// Asks each scope of the settings' and the trusted registries for a token.
-async fn ask_aws(settings: &Settings, inputs: &mut Inputs<'_>) {
+/// Fetches a token for each scope of the configured and the trusted registries.
+async fn fetch_tokens(settings: &Settings, inputs: &mut Inputs<'_>) {
     let trusted = check::run(inputs).trusted_registries();
     let scopes: BTreeSet<TokenScope> =
         settings.wanted_registries(&trusted).into_iter().map(|wanted| wanted.scope).collect();
@@ -219,9 +218,8 @@ async fn ask_aws(settings: &Settings, inputs: &mut Inputs<'_>) {
     }
 }
 
-/// Asks the registry of each image that is not on the node for its manifest, with the credential that a pull
-/// would use.
-async fn ask_registries(client_config: Option<&[u8]>, report: &mut Report) {
+/// Looks up each image that is not on the node in its registry, with the credential that a pull would use.
+async fn find_images(client_config: Option<&[u8]>, report: &mut Report) {
     let credentials = client_config.and_then(|bytes| client_config::read(bytes).ok()).unwrap_or_default();
     let architecture = check::docker_architecture(std::env::consts::ARCH);
     for image in &mut report.images {
@@ -229,12 +227,13 @@ async fn ask_registries(client_config: Option<&[u8]>, report: &mut Report) {
             continue;
         }
         let key = image.credential.as_ref().map(|credential| credential.registry.as_str());
-        // Root's own credentials, with which an update pulls, are not read.
+        // An update pulls with root's own credentials, which are not read here.
         let key = key.filter(|_| !image.is_updated);
         let auth = key.and_then(|key| credentials.get(key)).map(|auth| Secret::new(auth.expose()));
-        let answer = registry::ask(&ImageReference::parse(&image.image), auth.as_ref(), architecture).await;
+        let answer =
+            registry::find_image(&ImageReference::parse(&image.image), auth.as_ref(), architecture).await;
         let findings = check::of_registry(&image.image, &answer, architecture);
-        image.asked(&answer, &findings);
+        image.add_registry_answer(&answer, &findings);
         report.findings.extend(findings);
     }
     report.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity()));

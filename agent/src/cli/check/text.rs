@@ -1,4 +1,4 @@
-//! The report as text for people: verdicts on the images, then findings by severity.
+//! The report as text for people: the result for each image, then findings by severity.
 
 use std::fmt::Write as _;
 
@@ -11,7 +11,7 @@ const RED: Style = AnsiColor::Red.on_default();
 const YELLOW: Style = AnsiColor::Yellow.on_default();
 const CYAN: Style = AnsiColor::Cyan.on_default();
 
-/// The whole report; escape sequences only if `colour`.
+/// Renders the whole report; uses escape sequences only if `colour`.
 pub(super) fn render(report: &Report, colour: bool) -> String {
     let mut page = Page { text: String::new(), colour };
     for image in &report.images {
@@ -81,7 +81,7 @@ impl Page {
             Some(true) => "would launch".to_owned(),
             Some(false) => format!("would not launch: {}", image.reasons.join("; ")),
             None => format!(
-                "cannot be told: it depends on {}",
+                "unknown: it depends on {}",
                 image.unknown.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
             ),
         };
@@ -99,9 +99,9 @@ impl Page {
 
     fn finding(&mut self, finding: &Finding) {
         let code = self.painted(colour_of(finding.severity()), finding.code.name);
-        let (place, message) =
-            (self.painted(BOLD, &printable(&finding.place())), printable(&finding.message));
-        self.line(&format!("  {place}{message} [{code}]"));
+        let (location, message) =
+            (self.painted(BOLD, &printable(&finding.location_prefix())), printable(&finding.message));
+        self.line(&format!("  {location}{message} [{code}]"));
         if let Some(excerpt) = finding.excerpt.as_ref().filter(|excerpt| !excerpt.line.is_empty()) {
             self.excerpt(excerpt, finding);
         }
@@ -138,7 +138,7 @@ fn colour_of(severity: Severity) -> Style {
     }
 }
 
-/// Without what a terminal would obey.
+/// Escapes control characters, which a terminal would obey.
 pub(in crate::cli) fn printable(text: &str) -> String {
     let mut printable = String::with_capacity(text.len());
     for character in text.chars() {

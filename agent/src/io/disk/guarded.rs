@@ -1,5 +1,5 @@
-//! Whether a path leads only through what root, or this process's user, alone can change. Elsewhere another user could
-//! put a link in the way, at any moment between two calls, and have root write wherever he likes.
+//! Whether only root and this process's user can change what is on a path. Otherwise another user could insert a link
+//! at any moment between two calls, and make root write anywhere.
 
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt as _;
@@ -10,8 +10,8 @@ use super::{DiskError, MOST_LINKS, failed, is_absence};
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 const STICKY: u32 = 0o1000;
 
-/// Follows the links of `path` and returns where it leads, even if the last part does not exist. An error if a
-/// directory on the way, or a link, is one that another user can write or replace.
+/// Resolves the links of `path`, whose last part need not exist. Fails if another user can write or replace a
+/// directory or a link on the way.
 pub(crate) fn guarded(path: &Path) -> Result<PathBuf, DiskError> {
     let mut links = 0;
     let mut reached = PathBuf::from("/");
@@ -39,7 +39,7 @@ pub(crate) fn guarded(path: &Path) -> Result<PathBuf, DiskError> {
                 }
                 ahead.extend(parts_of(&target));
             }
-            // One missing directory is for the caller to create.
+            // The caller may create one missing directory.
             None if ahead.len() > 1 => return Err(DiskError::NoDirectory { path: next }),
             None => return Ok(ahead.pop().map_or(next.clone(), |last| next.join(last))),
             Some(_) => reached = next,
@@ -48,7 +48,7 @@ pub(crate) fn guarded(path: &Path) -> Result<PathBuf, DiskError> {
     Ok(reached)
 }
 
-/// The last part first.
+/// The parts of `path`, last first.
 fn parts_of(path: &Path) -> Vec<PathBuf> {
     let parts = path.components().filter(|part| matches!(part, Component::Normal(_) | Component::ParentDir));
     let mut parts: Vec<PathBuf> = parts.map(|part| PathBuf::from(part.as_os_str())).collect();
@@ -56,10 +56,10 @@ fn parts_of(path: &Path) -> Vec<PathBuf> {
     parts
 }
 
-/// Whether only root and this process's user can change what lies under a name in `directory`.
+/// Whether only root and this process's user can change this entry of `directory`.
 fn keeps(directory: &Metadata, found: Option<&Metadata>) -> bool {
     let is_shared = directory.mode() & WRITABLE_BY_OTHERS != 0;
-    // In a sticky directory what is ours cannot be replaced, but what is missing can be put there by anyone.
+    // In a sticky directory others cannot replace our entry, but anyone can create a missing one.
     let is_kept = directory.mode() & STICKY != 0 && found.is_some_and(is_ours);
     is_ours(directory) && (!is_shared || is_kept)
 }

@@ -126,7 +126,7 @@ fn nothing_is_written_where_another_user_could_lead_elsewhere() {
     check(|_| (), true);
     check(|home| chmod(home, 0o777), false);
     check(|home| chmod(home, 0o770), false);
-    // In a sticky directory anyone can take a name that is free.
+    // In a sticky directory anyone can create a missing entry.
     check(|home| chmod(home, 0o1777), false);
     check(
         |home| {
@@ -142,7 +142,7 @@ fn nothing_is_written_where_another_user_could_lead_elsewhere() {
         },
         false,
     );
-    // Behind a link of ours, too.
+    // Also behind our own link.
     check(
         |home| {
             let open = home.join("open");

@@ -1,4 +1,4 @@
-//! The server's clock, by the `Date` header of its responses.
+//! The server's clock, from the `Date` header of its responses.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -21,7 +21,7 @@ struct Reading {
 }
 
 impl DateReader {
-    /// Server clock minus local clock, once a response came.
+    /// Server clock minus local clock, once there is a response.
     pub(super) fn skew(&self) -> Option<SignedDuration> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).skew
     }

@@ -1,5 +1,5 @@
-//! The AWS credentials to request a token with: the node's own or a profile's, and a role assumed from there.
-//! Nothing is cached, because requests are hours apart.
+//! AWS credentials for token requests: the node's own or a profile's, and a role assumed with them. Nothing is
+//! cached, because requests are hours apart.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -31,7 +31,7 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// Loads the SDK's own settings, those of the identity's profile if it has one.
+    /// Loads the SDK's own settings, from the identity's profile if it has one.
     pub(super) async fn open(scope: &TokenScope, deadline: Duration) -> Self {
         let http_client = http_client();
         let region = Region::new(scope.region.to_string());
@@ -39,11 +39,11 @@ impl Session {
             .http_client(http_client.clone())
             .region(region.clone())
             .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(deadline).build())
-            // One more attempt lets the SDK sign again by the server's clock; all else is the schedule's.
+            // A second attempt lets the SDK sign with the server's clock; all other retries are scheduled.
             .retry_config(RetryConfig::standard().with_max_attempts(2));
         let loader = match &scope.identity.profile {
             None => loader,
-            // By its name alone, a profile would come after the credentials of the environment.
+            // With only a profile name, credentials in the environment would take precedence.
             Some(profile) => {
                 let provider = ProfileFileCredentialsProvider::builder()
                     .configure(&provider_config(&http_client).with_region(Some(region)))
@@ -55,7 +55,7 @@ impl Session {
         Self { config: loader.load().await, http_client }
     }
 
-    /// The credentials to request a token of `scope` with, and their origin.
+    /// The credentials for requesting a token for `scope`, and their origin.
     pub(super) async fn credentials(
         &self,
         scope: &TokenScope,
@@ -71,7 +71,7 @@ impl Session {
         Ok((credentials, Origin { ends_at, principal }))
     }
 
-    /// The principal of the identity's own credentials, if this machine alone can tell.
+    /// The principal of the identity's own credentials; `None` if this machine alone cannot determine it.
     pub(super) async fn principal(&self, scope: &TokenScope) -> Option<Principal> {
         self.principal_of(&self.own_credentials(scope).await.ok()?).await
     }
@@ -118,7 +118,7 @@ impl Session {
         ))
     }
 
-    /// Providers that mint a new key each time (STS, programs) give nothing to compare.
+    /// `None` for providers that issue a new key each time (STS, programs): there is nothing to compare.
     async fn principal_of(&self, credentials: &Credentials) -> Option<Principal> {
         let features: Option<&Vec<AwsCredentialFeature>> = credentials.get_property();
         if features.is_some_and(|features| features.contains(&AwsCredentialFeature::CredentialsImds)) {
@@ -131,7 +131,7 @@ impl Session {
     }
 }
 
-/// Like the SDK's own client, but with the proxy of the environment, and with the rules of [`Connectors`].
+/// Like the SDK's own client, but with the environment's proxy and the rules of [`Connectors`].
 fn http_client() -> SharedHttpClient {
     let known = Mutex::new(Vec::<(Timeouts, SharedHttpConnector)>::new());
     http_client_fn(move |settings, components| {
@@ -150,7 +150,7 @@ fn http_client() -> SharedHttpClient {
     })
 }
 
-/// To connect, and to read; connectors differ in nothing else.
+/// Connect and read timeouts; connectors differ in nothing else.
 type Timeouts = (Option<Duration>, Option<Duration>);
 
 fn provider_config(http_client: &SharedHttpClient) -> ProviderConfig {

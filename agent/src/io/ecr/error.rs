@@ -32,8 +32,8 @@ pub enum EcrError {
     Answer { scope: Box<TokenScope>, source: BadToken },
 }
 
-/// Why a provider gave no credentials, by kind and status alone. The errors of providers quote responses of the metadata
-/// service and the output of programs, with all the secrets in them.
+/// Why a provider returned no credentials, by kind and status only. Provider errors quote metadata responses and
+/// program output, including any secrets.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{kind}{}", details.iter().map(|detail| format!(": {detail}")).collect::<String>())]
 pub struct ProviderFailure {
@@ -50,7 +50,7 @@ impl ProviderFailure {
 impl From<&CredentialsError> for ProviderFailure {
     fn from(error: &CredentialsError) -> Self {
         let kind = match error {
-            CredentialsError::CredentialsNotLoaded(_) => "none of them has any",
+            CredentialsError::CredentialsNotLoaded(_) => "no credentials found",
             CredentialsError::ProviderTimedOut(_) => "the provider did not answer in time",
             CredentialsError::InvalidConfiguration(_) => "the provider is not configured properly",
             CredentialsError::ProviderError(_) => "the provider failed",
@@ -67,7 +67,7 @@ impl From<&CredentialsError> for ProviderFailure {
     }
 }
 
-/// What can be told of one cause: types and numbers, never its text.
+/// Describes one cause by types and numbers, never by its text.
 fn detail(cause: &(dyn Error + 'static)) -> Option<String> {
     if let Some(error) = cause.downcast_ref::<ImdsError>() {
         return Some(match error {
@@ -85,7 +85,7 @@ fn detail(cause: &(dyn Error + 'static)) -> Option<String> {
     Some(if connector.is_timeout() { "no answer in time" } else { "no connection" }.to_owned())
 }
 
-/// One call on the way to a token.
+/// A call made to get a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call {
     scope: Box<TokenScope>,
@@ -99,7 +99,7 @@ pub(super) enum Operation {
 }
 
 impl EcrError {
-    /// What has to appear or be granted before a request can succeed.
+    /// What must appear or be granted before a request can succeed.
     pub fn waits_for(&self) -> Option<String> {
         match self {
             EcrError::NoCredentials { .. } => Some("AWS credentials".to_owned()),
@@ -199,7 +199,7 @@ fn sources(scope: &TokenScope) -> String {
     }
 }
 
-/// A service's error, without the SDK's debugging text.
+/// A service's error, without the SDK's debug output.
 #[derive(Debug)]
 struct ServiceAnswer(String);
 
@@ -234,7 +234,7 @@ mod tests {
         let hunter = || "SecretAccessKey=hunter2";
         check(CredentialsError::provider_error(hunter()), "the provider failed");
         check(CredentialsError::unhandled(hunter()), "the provider's answer is not usable");
-        check(CredentialsError::not_loaded(hunter()), "none of them has any");
+        check(CredentialsError::not_loaded(hunter()), "no credentials found");
         check(CredentialsError::invalid_configuration(hunter()), "the provider is not configured properly");
         let refused = Error::new(ErrorKind::ConnectionRefused, hunter());
         check(CredentialsError::provider_error(refused), "the provider failed: connection refused");

@@ -1,4 +1,4 @@
-//! Who may read and replace the published copy; it changes nothing.
+//! Who may read and replace the published copy. Changes nothing.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use super::connection::Connection;
 use super::{HdfsError, PublishedSink};
 
 impl PublishedSink {
-    /// Owners and modes of the file and of all directories above it; `None` unless it exists.
+    /// Owners and modes of the file and of all directories above it; `None` if the file does not exist.
     pub(super) async fn read_access(&mut self) -> Result<Option<Access>, HdfsError> {
         self.with_connection(|hdfs: Connection, settings| async move {
             let permissions = |path: &Path, status: FileStatus| Permissions {

@@ -1,4 +1,4 @@
-//! Calls to HDFS by one client, whose errors name the operation and the file with its NameNode.
+//! HDFS calls through one client. Errors name the operation, the file and its NameNode.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -16,40 +16,40 @@ use super::login::Login;
 use super::worker::{Threads, WorkerError};
 use crate::io::hadoop_conf;
 
-/// Larger documents are not read: a NodeManager would have to hold them at each launch, and anyone may write them.
+/// Larger documents are not read: anyone may write one, and a NodeManager would load it at each launch.
 const LARGEST: usize = 256 << 10;
-/// A directory without files: keeps hdfs-native from reading the environment's configuration, which it
-/// understands less of than Hadoop; it is given what was resolved by Hadoop's rules instead.
+/// An empty configuration directory: keeps hdfs-native from reading the environment's configuration, which it
+/// understands less completely than Hadoop. It gets the properties resolved by Hadoop's rules instead.
 const NO_CONF_DIR: &str = "/dev/null";
-/// hdfs-native's default of 15 attempts takes minutes to find that a NameNode refuses connections.
+/// hdfs-native's default of 15 attempts takes minutes to detect that a NameNode refuses connections.
 const FAILOVER_SETTINGS: [(&str, &str); 3] = [
     ("dfs.client.failover.max.attempts", "3"),
     ("dfs.client.failover.sleep.base.millis", "200"),
     ("dfs.client.failover.sleep.max.millis", "2000"),
 ];
-/// Where a NameNode listens by default.
+/// A NameNode's default port.
 const NAMENODE_PORT: u16 = 8020;
 
-/// What a client is made from. While it stays the same, the client is kept.
+/// What a client is built from. The client is reused while this stays the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ClientSpec {
     /// Scheme and authority.
     file_system: String,
-    /// Hadoop's configuration to reach it.
+    /// Hadoop's configuration for reaching it.
     properties: BTreeMap<String, String>,
     login: Login,
 }
 
-/// A client, and how to make another like it.
+/// A client and the spec it was built from.
 #[derive(Debug)]
 pub(super) struct Session {
     spec: Arc<ClientSpec>,
     client: Client,
-    /// One that acts as the NodeManager's user, where the agent can.
+    /// `None` unless the agent can act as the NodeManager's user.
     as_node_manager: Option<Client>,
 }
 
-/// The client for one reconciliation.
+/// The clients for one call.
 #[derive(Debug, Clone)]
 pub(super) struct Connection {
     spec: Arc<ClientSpec>,
@@ -58,7 +58,7 @@ pub(super) struct Connection {
     threads: Threads,
 }
 
-/// How a new file is made.
+/// Attributes of a new file.
 #[derive(Debug, Clone, Default)]
 pub(super) struct NewFile {
     pub mode: u32,
@@ -68,7 +68,7 @@ pub(super) struct NewFile {
 }
 
 impl ClientSpec {
-    /// By the settings and this node's files as they are now.
+    /// Derives the spec from the settings and this node's current files.
     pub(super) fn current(settings: &PublishedSettings, conf_dir: &Path) -> Result<Self, HdfsError> {
         let properties =
             hadoop_conf::client_properties(conf_dir).map_err(|source| HdfsError::Conf { source })?;
@@ -111,7 +111,7 @@ impl ClientSpec {
 }
 
 impl Session {
-    /// The one kept from before, or another if what it was made from has changed.
+    /// Returns the kept session, or a new one if its spec has changed.
     pub(super) fn resumed(kept: Option<Self>, spec: Arc<ClientSpec>) -> Result<Self, HdfsError> {
         match kept {
             Some(kept) if kept.spec.is_still(&spec) => Ok(kept),
@@ -139,7 +139,7 @@ impl Connection {
         self.spec.file_system()
     }
 
-    /// One to read with as the NodeManager's user, where the agent can.
+    /// A connection that reads as the NodeManager's user, where the agent can.
     pub(super) fn as_node_manager(&self) -> Option<Self> {
         let client = self.as_node_manager.clone()?;
         Some(Self { client, as_node_manager: None, ..self.clone() })
@@ -150,7 +150,7 @@ impl Connection {
         format!("{}{path}", self.spec.file_system)
     }
 
-    /// `None` if there is nothing.
+    /// `None` if `path` does not exist.
     pub(super) async fn status(&self, path: &str) -> Result<Option<FileStatus>, HdfsError> {
         match self.client.get_file_info(path).await {
             Ok(status) => Ok(Some(status)),
@@ -172,7 +172,7 @@ impl Connection {
         }
     }
 
-    /// Writes a whole new file. Its mode and owner are right before it has any content.
+    /// Creates a file with its content. Its mode and owner are set before it has any content.
     pub(super) async fn create(&self, path: &str, new: NewFile, content: &Document) -> Result<(), HdfsError> {
         let (spec, path, content) = (Arc::clone(&self.spec), path.to_owned(), content.clone());
         let written = self.threads.run_once(move || async move {
@@ -204,7 +204,7 @@ impl Connection {
         self.client.rename(from, to, true).await.call(Operation::Rename, || self.uri(to))
     }
 
-    /// Renames to a path where nothing was found; `false` if something is there now.
+    /// Renames to a path that did not exist; `false` if it exists now.
     pub(super) async fn rename_to_absent(&self, from: &str, to: &str) -> Result<bool, HdfsError> {
         match self.client.rename(from, to, false).await {
             Err(hdfs_native::HdfsError::AlreadyExists(_)) => Ok(false),
@@ -229,12 +229,12 @@ impl Connection {
         set_owner(&self.client, path, owner, group).await.call(Operation::SetOwner, || self.uri(path))
     }
 
-    /// Makes a directory with the parents that it lacks.
+    /// Creates a directory and its missing parents.
     pub(super) async fn make_directory(&self, path: &str, mode: u32) -> Result<(), HdfsError> {
         self.client.mkdirs(path, mode, true).await.call(Operation::MakeDirectory, || self.uri(path))
     }
 
-    /// Takes the file's lease from its writer; a later read finds it closed.
+    /// Revokes the writer's lease on the file; a later read finds it closed.
     pub(super) async fn recover_lease(&self, path: &str) -> Result<bool, HdfsError> {
         self.client.recover_lease(path).await.call(Operation::RecoverLease, || self.uri(path))
     }
@@ -253,7 +253,7 @@ async fn set_owner(
     client.set_owner(path, owner.as_deref(), group.as_deref()).await
 }
 
-/// Adds the NameNode's default port where neither a port is named nor a nameservice is meant.
+/// Adds the NameNode's default port unless the URI has a port or names a nameservice.
 fn with_port(uri: String, properties: &BTreeMap<String, String>) -> String {
     let authority = uri["hdfs://".len()..].split('/').next().unwrap_or_default();
     let is_nameservice = properties.contains_key(&format!("dfs.ha.namenodes.{authority}"));

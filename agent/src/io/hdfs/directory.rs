@@ -1,4 +1,4 @@
-//! The directory of the published file, which the agents make themselves if they are to have their own.
+//! The directory of the published file, which the agents create if they are to have their own.
 
 use domain::documents::Document;
 use domain::settings::PublishedSettings;
@@ -8,7 +8,7 @@ use super::connection::{Connection, NewFile};
 
 const MODE: u32 = 0o755;
 
-/// Creates a file beside the published one. With [`PublishedSettings::secure_directory`], makes a missing directory.
+/// Creates a file next to the published one; with [`PublishedSettings::secure_directory`], also its directory.
 pub(super) async fn create(
     hdfs: &Connection,
     settings: &PublishedSettings,
@@ -29,11 +29,11 @@ pub(super) async fn create(
         let command = command(directory, settings);
         return Err(HdfsError::NoSecureDirectory { uri, command, source: Box::new(source) });
     }
-    tracing::info!(directory = uri, "made the directory");
+    tracing::info!(directory = uri, "created directory");
     hdfs.create(path, new, document).await
 }
 
-/// What an operator runs once, on any node, in the agents' stead.
+/// The command that an operator runs once, on any node, if the agents may not create it.
 fn command(directory: &str, settings: &PublishedSettings) -> String {
     let writer = settings.writer();
     format!(

@@ -1,4 +1,4 @@
-//! What goes wrong on HDFS, by operation and URI; Java's stack traces are cut off.
+//! HDFS errors, by operation and URI, without Java's stack traces.
 
 use std::fmt;
 use std::io;
@@ -22,7 +22,7 @@ pub enum HdfsError {
     NoKeytab { path: PathBuf },
     #[error("cannot open keytab {}", path.display())]
     Keytab { path: PathBuf, source: io::Error },
-    #[error("keytab {} is open to everybody (mode {mode:04o}); it must be closed to others", path.display())]
+    #[error("keytab {} is accessible to others (mode {mode:04o}); it must be closed to them", path.display())]
     OpenKeytab { path: PathBuf, mode: u32 },
     #[error("gave up on {file_system}")]
     Worker { file_system: String, source: WorkerError },
@@ -36,7 +36,7 @@ pub enum HdfsError {
     IsDirectory { uri: String },
     #[error("directory {uri} does not exist")]
     NoDirectory { uri: String },
-    #[error("directory {uri} does not exist, and the agent's HDFS user may not make it; run: {command}")]
+    #[error("directory {uri} does not exist, and the agent's HDFS user may not create it; run: {command}")]
     NoSecureDirectory { uri: String, command: String, source: Box<HdfsError> },
     #[error("{uri} is held open by another writer")]
     HeldOpen { uri: String },
@@ -46,19 +46,19 @@ pub enum HdfsError {
     ReadsBackDifferent { uri: String },
 }
 
-/// The NameNode's answer, or what kept the library from getting one.
+/// The NameNode's answer, or why the library did not get one.
 #[derive(Debug, Error)]
 pub enum Cause {
     #[error("{}: {message}", short_class(class))]
     Remote { class: String, message: String },
     #[error(transparent)]
     Io(io::Error),
-    // Its text holds its cause already.
+    // Its message already includes its cause.
     #[error("{0}")]
     Library(hdfs_native::HdfsError),
 }
 
-/// A call to HDFS; displays as the verb of "cannot ...", whose object is the file.
+/// A call to HDFS; displays as the verb in "cannot VERB FILE".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
     Connect,
@@ -128,13 +128,12 @@ impl StoreError for HdfsError {
 }
 
 impl HdfsError {
-    /// Whether the file has content that nobody can use whole, here or at a launch.
+    /// Whether neither the agent nor a launch can use the file's content in full.
     pub(super) fn is_loss_of_content(&self) -> bool {
         self.is_unreadable() || self.is_unusable() || matches!(self, HdfsError::HeldOpen { .. })
     }
 
-    /// Whether somebody put a file there that is too large, or closed to others: replacing it needs no more than
-    /// the directory.
+    /// Whether the file is too large or closed to others: replacing it needs access only to the directory.
     pub(super) fn is_unusable(&self) -> bool {
         match self {
             HdfsError::TooLarge { .. } => true,
@@ -143,7 +142,7 @@ impl HdfsError {
         }
     }
 
-    /// Whether the NameNode denies the agent's HDFS user the call.
+    /// Whether the NameNode denied the user the call.
     pub(super) fn is_denied(&self) -> bool {
         match self {
             HdfsError::Call { source: Cause::Remote { class, .. }, .. } => {
@@ -153,12 +152,12 @@ impl HdfsError {
         }
     }
 
-    /// Whether the content may become readable without anybody writing it again.
+    /// Whether the content may become readable without being rewritten.
     pub(super) fn may_pass(&self) -> bool {
         self.is_unreadable() || matches!(self, HdfsError::HeldOpen { .. })
     }
 
-    /// Whether no DataNode gave a block of the file: it is lost, or not reported yet.
+    /// Whether no DataNode returned a block of the file: it is lost or not reported yet.
     pub(super) fn is_unreadable(&self) -> bool {
         matches!(self, HdfsError::Read { source: Cause::Io(_) | Cause::Library(_), .. })
     }
@@ -194,7 +193,7 @@ impl From<hdfs_native::HdfsError> for Cause {
     }
 }
 
-/// Names the operation and the file of a failed call.
+/// Adds the operation and the file to a failed call's error.
 pub(super) trait Call<T> {
     fn call(self, operation: Operation, uri: impl FnOnce() -> String) -> Result<T, HdfsError>;
 }

@@ -1,5 +1,5 @@
-//! The published file during one reconciliation: one call if nothing changed, and replaced by a rename over it, so
-//! that no reader ever finds it missing or half written.
+//! The published file during one reconciliation. Costs one call if nothing changed; replaces the file by renaming
+//! over it, so that no reader ever finds it missing or half written.
 
 use domain::documents::plan::{Attributes, Found};
 use domain::documents::{Document, PublishedPath};
@@ -12,9 +12,9 @@ use super::{HdfsError, directory};
 use crate::io::chain;
 use crate::sink::{Replacement, Store};
 
-/// Temporary files of this age, by the NameNode's clock, were left by a dead writer.
+/// Age by the NameNode's clock at which a temporary file counts as left by a dead writer.
 const ABANDONED_AFTER_MILLIS: u64 = 10 * 60 * 1000;
-/// Copies of broken documents are kept for so long, and so many of them.
+/// How long, and how many, copies of broken documents are kept.
 const ASIDE_KEPT_MILLIS: u64 = 7 * 24 * 3600 * 1000;
 const MOST_ASIDE: usize = 3;
 
@@ -31,19 +31,19 @@ pub(super) struct PublishedFile {
     is_lost: bool,
 }
 
-/// The last observation, so that an unchanged file need not be read again each time.
+/// The last observation, which saves rereading an unchanged file each time.
 #[derive(Debug, Clone)]
 pub(super) struct Remembered {
     file_system: String,
     stamp: Stamp,
     document: Document,
-    /// Whether the content could be read, the last time.
+    /// Whether the content was readable at the last observation.
     readable: bool,
-    /// How often in a row the file was found unchanged.
+    /// Consecutive observations that found the file unchanged.
     reads: u32,
 }
 
-/// What changes whenever a file is replaced, written or touched.
+/// Metadata that changes whenever a file is replaced, written or touched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Stamp {
     modified: u64,
@@ -54,7 +54,7 @@ struct Stamp {
 }
 
 impl Remembered {
-    /// The same, for a file that has since been found unreadable.
+    /// Marks a file that has since been found unreadable.
     pub(super) fn unreadable(self) -> Self {
         Self { readable: false, ..self }
     }
@@ -72,7 +72,7 @@ impl PublishedFile {
         Self { hdfs, settings, node, remembered, is_denied: None, is_lost }
     }
 
-    /// What to remember, and whether the NodeManager's user was denied the file, if that was tried.
+    /// What to remember, and whether the NodeManager's user was denied the file, if tried.
     pub(super) fn into_observed(self) -> (Option<Remembered>, Option<bool>) {
         (self.remembered, self.is_denied)
     }
@@ -89,13 +89,13 @@ impl PublishedFile {
         status_of(self.path().path(), &self.hdfs).await
     }
 
-    /// Of a file that is held open the library leaves out the last block, which other readers get.
+    /// Fails on a file that is held open: the library omits its last block, which other readers get.
     async fn read_whole(&self, status: &FileStatus) -> Result<Document, HdfsError> {
         let document = self.hdfs.read(self.path().path()).await?;
         if document.bytes().len() >= status.length {
             return Ok(document);
         }
-        // Unless another node was faster, and its file is shorter.
+        // Another node may have replaced the file with a shorter one meanwhile.
         match self.status().await? {
             Some(now) if Stamp::of(&now) == Stamp::of(status) => Err(HdfsError::HeldOpen { uri: self.uri() }),
             _ => Ok(document),
@@ -112,7 +112,7 @@ impl PublishedFile {
 
     async fn observe_stamp(&mut self, before: Remembered) -> Result<Option<Remembered>, HdfsError> {
         let path = self.path().path().to_owned();
-        let status = self.ask_like_a_launch(async |hdfs| status_of(&path, hdfs).await).await?;
+        let status = self.call_like_a_launch(async |hdfs| status_of(&path, hdfs).await).await?;
         let Some(status) = status else { return Ok(None) };
         let stamp = Stamp::of(&status);
         if stamp == before.stamp {
@@ -124,27 +124,27 @@ impl PublishedFile {
 
     async fn observe_content(&mut self, before: Remembered) -> Result<Option<Remembered>, HdfsError> {
         let path = self.path().path().to_owned();
-        match self.ask_like_a_launch(async |hdfs| hdfs.read(&path).await).await {
+        match self.call_like_a_launch(async |hdfs| hdfs.read(&path).await).await {
             Ok(document) if document == before.document => Ok(Some(Remembered { readable: true, ..before })),
-            // Gone, replaced or unreadable: all of it shows which.
+            // Gone, replaced or unreadable: a full observation shows which.
             _ => self.observe_all().await,
         }
     }
 
-    /// Asks as the NodeManager's user where the agent can, and otherwise, or if that user is denied, as the agent's own.
-    async fn ask_like_a_launch<T>(
+    /// Calls as the NodeManager's user where the agent can; otherwise, or if that user is denied, as its own.
+    async fn call_like_a_launch<T>(
         &mut self,
-        ask: impl AsyncFn(&Connection) -> Result<T, HdfsError>,
+        call: impl AsyncFn(&Connection) -> Result<T, HdfsError>,
     ) -> Result<T, HdfsError> {
-        let Some(node_manager) = self.hdfs.as_node_manager() else { return ask(&self.hdfs).await };
-        let answer = ask(&node_manager).await;
+        let Some(node_manager) = self.hdfs.as_node_manager() else { return call(&self.hdfs).await };
+        let answer = call(&node_manager).await;
         let is_denied = answer.as_ref().is_err_and(HdfsError::is_denied);
         self.is_denied = Some(is_denied);
-        if is_denied { ask(&self.hdfs).await } else { answer }
+        if is_denied { call(&self.hdfs).await } else { answer }
     }
 
-    /// The NameNode knows the file, and nobody can read its content. If that is a temporary failure of all
-    /// DataNodes, nothing can be written either, and so nothing is replaced.
+    /// Handles a file that the NameNode knows but whose content is unreadable. If all DataNodes fail temporarily,
+    /// writes fail too, so nothing is replaced.
     async fn unreadable(&mut self, before: Option<Remembered>, why: HdfsError) -> Result<Found, HdfsError> {
         tracing::warn!(error = %chain(&why), "cannot read published file");
         let Some(status) = self.status().await? else { return Ok(Found::Absent) };
@@ -152,8 +152,8 @@ impl PublishedFile {
         if held_open && before.is_none() && !self.is_lost && self.may_close().await {
             return Err(why);
         }
-        // What somebody writes in place is worth nothing yet, and what no launch can use never; what was replaced as
-        // a whole is newer than before.
+        // Content being written in place has no value yet, and content that no launch can use never does; a file
+        // replaced as a whole is newer than `before`.
         let is_worthless = held_open || why.is_unusable();
         let last_known = before.filter(|before| is_worthless || before.stamp == stamp);
         let last_known = last_known.map(|before| before.document);
@@ -167,8 +167,8 @@ impl PublishedFile {
         Ok(Found::Unreadable { last_known })
     }
 
-    /// Takes the lease from the writer of a file that was never read here, and may have entries that nobody else
-    /// has: a later pass finds it closed. `false` if that is not permitted.
+    /// Revokes the lease on a file that was never read here and may have entries that exist nowhere else; a later
+    /// pass finds it closed. `false` if not permitted.
     async fn may_close(&self) -> bool {
         let Err(error) = self.hdfs.recover_lease(self.path().path()).await else { return true };
         tracing::warn!(error = %chain(&error), "cannot end another writer's lease");
@@ -209,7 +209,7 @@ impl PublishedFile {
         format!(".{}.emr-ecr-agent-", self.path().file_name())
     }
 
-    /// Writes a whole new file with mode and owner as given, and reads it back.
+    /// Writes a new file with the given mode and the configured owner, and reads it back.
     async fn write(&self, path: &str, mode: u32, document: &Document) -> Result<(), HdfsError> {
         let PublishedSettings { replication, owner, group, .. } = &self.settings;
         let new = NewFile { mode, replication: *replication, owner: owner.clone(), group: group.clone() };
@@ -220,7 +220,7 @@ impl PublishedFile {
         Ok(())
     }
 
-    /// Removes what dead writers left, and old copies of broken documents, by the clock that wrote the times.
+    /// Removes files of dead writers and old copies of broken documents, by the NameNode's clock.
     async fn sweep(&self, now_millis: u64) {
         let Ok(listing) = self.hdfs.list(self.path().directory()).await else { return };
         let age = |file: &FileStatus| now_millis.saturating_sub(file.modification_time);
@@ -234,7 +234,7 @@ impl PublishedFile {
         let kept = aside.iter().take(MOST_ASIDE).take_while(|file| age(file) <= ASIDE_KEPT_MILLIS).count();
         for file in listing.iter().filter(is_abandoned).chain(aside.split_off(kept)) {
             if let Err(error) = self.hdfs.delete(&file.path).await {
-                tracing::warn!(error = %chain(&error), "cannot remove an old file of the agent's");
+                tracing::warn!(error = %chain(&error), "cannot remove an old agent file");
             }
         }
     }
@@ -271,7 +271,7 @@ impl Store for PublishedFile {
             None => self.observe_all().await,
         };
         let observed = match observed {
-            // Another writer may have replaced or opened it between finding its blocks and reading them.
+            // Another writer may have replaced or opened it between the block lookup and the read.
             Err(error) if error.is_loss_of_content() => self.observe_all().await,
             observed => observed,
         };
@@ -293,7 +293,7 @@ impl Store for PublishedFile {
         let temporary = self.temporary();
         let replaced = self.replace_by(&temporary, document).await;
         if !matches!(replaced, Ok(Replacement::Done)) {
-            // Best effort: what stays is swept later.
+            // Best effort: a later sweep removes leftovers.
             let _ = self.hdfs.delete(&temporary).await;
         }
         replaced

@@ -1,7 +1,7 @@
-//! Who the agent is on HDFS, and by which files of this node: once one of them changes, it logs in again.
+//! The agent's identity on HDFS and the local files it depends on: when one of them changes, it logs in again.
 //!
-//! The library gets and renews the tickets. The keytab is checked here first, because the library's error for a
-//! bad one helps nobody; its content is never read here.
+//! The library obtains and renews tickets. The keytab is checked here first, because the library's error for a bad
+//! one is unhelpful; its content is never read here.
 
 use std::env;
 use std::fs;
@@ -15,7 +15,7 @@ use hdfs_native::ClientBuilder;
 
 use super::HdfsError;
 
-/// Permission bits of those who are neither owner nor group.
+/// Permission bits of users that are neither owner nor group.
 const OTHERS: u32 = 0o007;
 
 /// An identity with the state of the files it comes from.
@@ -29,15 +29,15 @@ pub(super) enum Login {
         keytab: PathBuf,
         files: Vec<Option<FileState>>,
     },
-    /// By tickets that the process finds.
+    /// Uses the tickets in the process's cache.
     Tickets {
         principal: Option<String>,
-        /// `None` if the tickets are not in a file, so that a change cannot be seen.
+        /// `None` if the tickets are not in a file, so that changes go undetected.
         files: Option<Vec<Option<FileState>>>,
     },
 }
 
-/// What differs once a file was written or replaced.
+/// Metadata that changes when a file is written or replaced.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct FileState {
     device: u64,
@@ -47,7 +47,7 @@ pub(super) struct FileState {
 }
 
 impl Login {
-    /// The identity by the settings and files as they are now.
+    /// The identity according to the settings and the current files.
     pub(super) fn current(settings: &PublishedSettings, secure: bool) -> Result<Self, HdfsError> {
         if !secure {
             return Ok(Self::Simple { user: settings.user.clone() });
@@ -68,7 +68,7 @@ impl Login {
         }
     }
 
-    /// That of another user, where HDFS believes every name.
+    /// The identity of another user, where HDFS trusts any name.
     pub(super) fn of(&self, user: &str) -> Option<Self> {
         match self {
             Self::Simple { user: own } if own != user => Some(Self::Simple { user: user.to_owned() }),
@@ -76,7 +76,7 @@ impl Login {
         }
     }
 
-    /// Whether what was logged in by `self` still counts, now that the files are as in `now`.
+    /// Whether a login by `self` is still valid, given the files as in `now`.
     pub(super) fn is_still(&self, now: &Self) -> bool {
         self == now && !matches!(self, Self::Tickets { files: None, .. })
     }
@@ -85,7 +85,7 @@ impl Login {
     pub(super) fn apply(&self, builder: ClientBuilder) -> ClientBuilder {
         match self {
             Self::Simple { user } => builder.with_user(user),
-            // With Kerberos the name comes from the ticket; naming a user would ask to impersonate it.
+            // With Kerberos, the name comes from the ticket; setting a user would request impersonation.
             Self::Keytab { principal, keytab, files } => builder
                 .with_kerberos_principal(principal)
                 .with_kerberos_keytab(keytab.display().to_string())
@@ -113,15 +113,15 @@ impl From<&fs::Metadata> for FileState {
     }
 }
 
-/// A cache in this process's memory for all clients of one state of the keytab: the library would make another,
-/// never freed, for each client; and tickets got by other keys must not be used on.
+/// An in-memory ticket cache, shared by all clients of one state of the keytab: the library would create one per
+/// client and never free it, and tickets obtained with other keys must not be reused.
 fn ticket_cache(principal: &str, keytab: &Path, files: &[Option<FileState>]) -> String {
     let mut hasher = DefaultHasher::new();
     (principal, keytab, files).hash(&mut hasher);
     format!("MEMORY:emr-ecr-agent-{:016x}", hasher.finish())
 }
 
-/// What the Kerberos library and delegation tokens are configured by, in this process's environment.
+/// The files that configure Kerberos and delegation tokens, by this process's environment.
 fn configuration() -> impl Iterator<Item = Option<FileState>> {
     let krb5_conf = env::var_os("KRB5_CONFIG").unwrap_or_else(|| "/etc/krb5.conf".into());
     let delegation_tokens = env::var_os("HADOOP_TOKEN_FILE_LOCATION").map(PathBuf::from);
@@ -129,7 +129,7 @@ fn configuration() -> impl Iterator<Item = Option<FileState>> {
     paths.into_iter().map(|path| FileState::of(&path).ok())
 }
 
-/// Where the process's tickets are, if that is a file.
+/// The process's ticket cache, if it is a file.
 fn ticket_file() -> Option<PathBuf> {
     match env::var("KRB5CCNAME") {
         Ok(name) if name.starts_with('/') => Some(name.into()),
@@ -138,7 +138,7 @@ fn ticket_file() -> Option<PathBuf> {
     }
 }
 
-/// A keytab is as good as a password: it exists, we may read it, and not everybody may.
+/// Checks that the keytab exists, is readable, and is closed to others: it is as good as a password.
 fn check(path: &Path) -> Result<FileState, HdfsError> {
     let failed = |source: io::Error| match source.kind() {
         io::ErrorKind::NotFound => HdfsError::NoKeytab { path: path.to_owned() },

@@ -1,4 +1,4 @@
-//! What nodes say of themselves, each in a file of its own below the published file's directory.
+//! Node notes, one file per node below the published file's directory.
 
 use domain::cluster::{LARGEST_NOTE, NodeNote, Source, Word};
 use domain::documents::Document;
@@ -12,13 +12,13 @@ use super::{HdfsError, PublishedSink};
 const DIRECTORY: &str = ".emr-ecr-agent/nodes";
 const DIRECTORY_MODE: u32 = 0o755;
 const MODE: u32 = 0o644;
-/// As long as a file's name may be, with room for what is added.
+/// The limit on a file's name, minus room for prefix and suffix.
 const LONGEST_HOST: usize = 240;
-/// Files read at the same time.
+/// Notes read concurrently.
 const AT_ONCE: usize = 32;
 
-/// Writes this node's note under another name and renames it. A node has one name for that: what a crash leaves there is
-/// removed by the next write.
+/// Writes this node's note under a temporary name and renames it. Each node has one temporary name, so the next write
+/// removes what a crash leaves.
 pub(super) async fn write(published: &mut PublishedSink, note: &NodeNote) -> Result<(), HdfsError> {
     let (host, document) = (published.node.clone(), Document::new(note.render()));
     let written = published.with_connection(move |hdfs, settings| async move {
@@ -44,7 +44,7 @@ pub(super) async fn write(published: &mut PublishedSink, note: &NodeNote) -> Res
     written.await
 }
 
-/// Takes this node's note away.
+/// Removes this node's note.
 pub(super) async fn remove(published: &mut PublishedSink) -> Result<(), HdfsError> {
     let host = published.node.clone();
     let removed = published.with_connection(move |hdfs, settings| async move {
@@ -56,7 +56,7 @@ pub(super) async fn remove(published: &mut PublishedSink) -> Result<(), HdfsErro
     removed.await
 }
 
-/// The notes of those of these hosts that left one; as many as can be read within one deadline.
+/// Reads the notes that these hosts have left, all within one deadline.
 pub(super) async fn read(
     published: &mut PublishedSink,
     hosts: Vec<String>,
@@ -89,7 +89,7 @@ async fn read_one(
     if status.isdir || status.length > LARGEST_NOTE || !settings.is_by_an_agent(&status.owner) {
         return Ok(None);
     }
-    // Another may be in its place by now, or no DataNode has it: it is a hint.
+    // The note may have just been replaced, or no DataNode has it; it is only a hint.
     let Ok(document) = hdfs.read(&path).await else { return Ok(None) };
     let millis = i64::try_from(status.modification_time).ok();
     let written_at = millis.and_then(|millis| Timestamp::from_millisecond(millis).ok());
@@ -107,7 +107,7 @@ async fn create(
     hdfs.create(path, new, document).await
 }
 
-/// `None` for anything but a host name.
+/// `None` unless `host` is a host name.
 fn path_of(settings: &PublishedSettings, host: &str) -> Option<String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
     let is_name = (1..=LONGEST_HOST).contains(&host.len()) && host.chars().all(plain);

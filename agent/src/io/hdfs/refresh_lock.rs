@@ -1,5 +1,5 @@
-//! The refresh lock: a file beside the published one that only one node can have created. It saves calls to ECR;
-//! what is published would be right without it.
+//! The refresh lock: a file next to the published one that only one node can create. It saves calls to ECR; the
+//! published file would be correct without it.
 
 use domain::documents::Document;
 use domain::refresh::LockHolder;
@@ -11,10 +11,10 @@ use super::error::Operation;
 use super::{HdfsError, PublishedSink, directory};
 use crate::sink::RefreshLock;
 
-/// Longest name of a node that is believed.
+/// Longest node name that is accepted.
 const LONGEST_NAME: usize = 64;
 
-/// A lock that is there already.
+/// A lock that already exists.
 struct Existing {
     /// When it was last written, in milliseconds by the NameNode's clock.
     written: u64,
@@ -22,7 +22,7 @@ struct Existing {
     node: Option<String>,
 }
 
-/// Acquires the lock unless another node holds it. One that names this node was left by its last process.
+/// Acquires the lock unless another node holds it. A lock that names this node is from its previous process.
 pub(super) async fn try_acquire(published: &mut PublishedSink) -> Result<RefreshLock, HdfsError> {
     let now = published.started.elapsed();
     if published.lock.is_held(now) {
@@ -48,7 +48,7 @@ pub(super) async fn try_acquire(published: &mut PublishedSink) -> Result<Refresh
     Ok(RefreshLock::Acquired)
 }
 
-/// Releases the lock, if we hold it.
+/// Releases the lock if this node holds it.
 pub(super) async fn release(published: &mut PublishedSink) -> Result<(), HdfsError> {
     if !published.lock.is_held(published.started.elapsed()) {
         return Ok(());
@@ -68,7 +68,7 @@ async fn take_over(published: &mut PublishedSink) -> Result<bool, HdfsError> {
     held.await.map(|held| held.is_none())
 }
 
-/// Creates the file with the name of `node` in it; if there is one already, returns what it says.
+/// Creates the file with the name of `node` in it; returns the existing lock if there is one.
 async fn create_or_read(
     hdfs: &Connection,
     settings: &PublishedSettings,
@@ -79,11 +79,11 @@ async fn create_or_read(
     let content = Document::new(node.as_bytes().to_vec());
     match directory::create(hdfs, settings, &path, new, &content).await {
         Ok(()) => Ok(None),
-        // It is there, which is all that counts: without a DataNode it cannot get a content.
+        // The file exists, which is enough: without a DataNode it cannot have content.
         Err(HdfsError::Call { operation: Operation::Write | Operation::Complete, .. }) => Ok(None),
         Err(HdfsError::AlreadyExists { .. }) => {
             let written = hdfs.status(&path).await?.map_or(0, |status| status.modification_time);
-            // It says who is waited for, and decides nothing else: what cannot be read is nobody's.
+            // A lock with an unreadable name counts as another node's.
             let document = hdfs.read(&path).await.ok();
             let node = document.and_then(|document| node_name(document.bytes()));
             Ok(Some(Existing { written, node }))
@@ -102,7 +102,7 @@ impl Existing {
     }
 }
 
-/// Anyone may have written it: only what can be the name of a host is one.
+/// Anyone may have written it, so accept only what can be a host name.
 fn node_name(bytes: &[u8]) -> Option<String> {
     let name = std::str::from_utf8(bytes).ok().filter(|name| (1..=LONGEST_NAME).contains(&name.len()))?;
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');

@@ -1,9 +1,9 @@
 //! Runs calls to HDFS off the agent's own thread.
 //!
-//! hdfs-native has no deadline against a NameNode, may panic, and may block its thread in Kerberos. Reads share
-//! one long-lived thread with its runtime and client, so that connections and the NameNode's defaults
-//! are kept; one that misses its deadline or panics is abandoned, and the next call starts another. A write gets a
-//! thread of its own, because it leaves a lease-renewing task behind that only the end of its runtime ends.
+//! hdfs-native has no deadline against a NameNode, may panic, and may block its thread in Kerberos. Reads share one
+//! long-lived thread, runtime and client, which keeps connections and the NameNode's defaults; a thread that misses
+//! its deadline or panics is abandoned, and the next call starts a new one. Each write gets its own thread, because
+//! it leaves a lease-renewing task behind that ends only with its runtime.
 
 use std::future::Future;
 use std::io;
@@ -16,29 +16,28 @@ use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
 const GRACE: Duration = Duration::from_secs(1);
-/// Abandoned threads that may still run. With so many, none is started.
+/// Limit on abandoned threads that still run; at the limit, no thread is started.
 const MOST_STUCK: usize = 3;
-/// A blocking call that took so much longer than its deadline never returns: Kerberos gives up on a silent KDC
-/// sooner.
+/// A call that blocks this long past its deadline never returns: Kerberos gives up on a silent KDC sooner.
 const STUCK_FOR_GOOD: Duration = Duration::from_secs(5 * 60);
 
-/// One call, given the client that the call before kept; it returns the one to keep.
+/// One call: takes the client that the previous call kept, and returns the one to keep.
 type Job<C> = Box<dyn FnOnce(Option<C>) -> Pin<Box<dyn Future<Output = Outcome<C>>>> + Send>;
-/// `None` once the call missed its deadline: the runtime, with whatever the call left in it, ends.
+/// `None` if the call missed its deadline: its runtime ends, with all tasks the call left in it.
 type Outcome<C> = Option<Option<C>>;
 
-/// The thread for reads, as long as it is good.
+/// The thread for reads, replaced when it fails.
 #[derive(Debug)]
 pub(super) struct Worker<C> {
     current: Option<Current<C>>,
     threads: Threads,
 }
 
-/// What a call may cost.
+/// Time limits of a call.
 #[derive(Debug, Clone, Copy)]
 struct Limits {
     deadline: Duration,
-    /// How much later than the deadline a thread that cannot be interrupted is abandoned.
+    /// How long after the deadline an uninterruptible thread is abandoned.
     grace: Duration,
     stuck_for_good: Duration,
 }
@@ -49,7 +48,7 @@ struct Current<C> {
     thread: JoinHandle<()>,
 }
 
-/// Starts threads, and knows those that were abandoned.
+/// Starts threads, and tracks the abandoned ones.
 #[derive(Debug, Clone)]
 pub(super) struct Threads {
     limits: Limits,
@@ -85,12 +84,12 @@ impl<C: 'static> Worker<C> {
         Self { current: None, threads: Threads { limits, abandoned: Arc::default() } }
     }
 
-    /// For threads that end with one call.
+    /// Starts threads that run a single call.
     pub(super) fn threads(&self) -> &Threads {
         &self.threads
     }
 
-    /// Runs `call` to its end or the deadline.
+    /// Runs `call` to completion or the deadline.
     pub(super) async fn run<T, F>(
         &mut self,
         call: impl FnOnce(Option<C>) -> F + Send + 'static,
@@ -124,7 +123,7 @@ impl<C: 'static> Worker<C> {
         let job = match &self.current {
             Some(current) => match current.jobs.send(job) {
                 Ok(()) => return Ok(()),
-                // It panicked in a task after its last call ended.
+                // The thread panicked in a task after its last call ended.
                 Err(mpsc::error::SendError(job)) => job,
             },
             None => job,
@@ -138,7 +137,7 @@ impl<C: 'static> Worker<C> {
         Ok(())
     }
 
-    /// Drops the sender, at which the thread ends as soon as it can.
+    /// Drops the sender, so that the thread ends as soon as it can.
     fn abandon(&mut self) {
         if let Some(Current { thread, .. }) = self.current.take() {
             self.threads.abandon(thread);
@@ -147,7 +146,7 @@ impl<C: 'static> Worker<C> {
 }
 
 impl Threads {
-    /// Runs `call` on a thread and a runtime that end with it, or with the deadline, or once nobody waits.
+    /// Runs `call` on its own thread and runtime until it ends, its deadline passes, or the caller stops waiting.
     pub(super) async fn run_once<T, F>(
         &self,
         call: impl FnOnce() -> F + Send + 'static,
@@ -201,7 +200,7 @@ impl Threads {
     }
 }
 
-/// Counts a thread as abandoned once nobody waits for its answer.
+/// Counts a thread as abandoned if the caller stops waiting for its answer.
 struct AbandonOnDrop<'t> {
     threads: &'t Threads,
     thread: Option<JoinHandle<()>>,
@@ -215,7 +214,7 @@ impl Drop for AbandonOnDrop<'_> {
     }
 }
 
-/// Waits for what a thread sends.
+/// Waits for a thread's answer.
 async fn answer<T>(limits: Limits, receiver: oneshot::Receiver<Option<T>>) -> Result<T, WorkerError> {
     match tokio::time::timeout(limits.deadline + limits.grace, receiver).await {
         Ok(Ok(Some(result))) => Ok(result),
@@ -235,12 +234,12 @@ fn work<C>(mut jobs: mpsc::UnboundedReceiver<Job<C>>) {
     });
 }
 
-/// Runs `future` on this thread. A failure to make the runtime is seen by the channels that it drops.
+/// Runs `future` on this thread. A failure to build the runtime shows in the channels that it drops.
 fn in_runtime(future: impl Future<Output = ()>) {
     match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => {
             runtime.block_on(future);
-            // Name look-ups cannot be interrupted, and nobody waits for them any more.
+            // Name lookups cannot be interrupted, and no caller waits for them any more.
             runtime.shutdown_background();
         }
         Err(error) => tracing::error!(%error, "cannot make a runtime for HDFS"),

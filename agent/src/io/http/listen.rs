@@ -1,5 +1,5 @@
-//! Where requests for health come in: a TCP address for scripts and Prometheus, which any local account can take first,
-//! and a socket in a directory that only root can write, which `status` believes.
+//! Listeners for health requests: a TCP address for scripts and Prometheus, which any local account can take first,
+//! and a socket in a directory that only root can write, which `status` trusts.
 
 use std::fs;
 use std::io;
@@ -55,7 +55,7 @@ impl Listener {
         }
     }
 
-    /// The next connection, and the address that it came to.
+    /// The next connection, and the local address it arrived at.
     pub(super) async fn accept(&self) -> io::Result<(Box<dyn Stream>, Option<IpAddr>)> {
         match self {
             Listener::Tcp(listener) => {
@@ -68,16 +68,16 @@ impl Listener {
     }
 }
 
-/// Anyone may ask there.
+/// Binds a socket that anyone may connect to.
 fn bind_socket(path: &Path) -> io::Result<UnixListener> {
     if let Some(directory) = path.parent() {
-        // As systemd makes it; what else keeps it from being there shows at once.
+        // With systemd's mode; any other failure shows in the calls below.
         let _ = fs::DirBuilder::new().mode(0o755).create(directory);
     }
     if UnixStream::connect(path).is_ok() {
         return Err(io::ErrorKind::AddrInUse.into());
     }
-    // Left by a process that has ended.
+    // A stale socket of a process that has ended.
     if fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {
         fs::remove_file(path)?;
     }

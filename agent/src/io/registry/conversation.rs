@@ -1,5 +1,5 @@
 //! Requests to one registry, with Docker's credential or the bearer token that some registries issue for it. The
-//! credential goes to the registry and to the token server that it names, never by plain HTTP to another machine.
+//! credential goes only to the registry and the token server it names, never over plain HTTP to another machine.
 
 use std::error::Error;
 
@@ -19,7 +19,7 @@ use crate::io::connector::Connectors;
 
 /// Larger responses are neither manifests nor tokens.
 const LARGEST: usize = 4 << 20;
-/// Every form of manifest that Docker asks for.
+/// Every manifest format that Docker requests.
 const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json";
 
 #[derive(Debug, Error)]
@@ -43,9 +43,9 @@ pub(super) enum ConversationError {
 /// Requests to one registry.
 pub(super) struct Conversation {
     connector: Connectors,
-    /// Whether it sends the credential to the token server that the registry names.
+    /// Whether to send the credential to the token server that the registry names.
     answers_challenges: bool,
-    /// Values of the header that carries them.
+    /// Values of the `Authorization` header.
     credential: Option<Secret>,
     bearer: Option<Secret>,
 }
@@ -56,7 +56,7 @@ pub(super) struct Answer {
     response: HttpResponse,
 }
 
-/// Docker's registries name it one way, OAuth the other, and Docker Hub both.
+/// Docker's registries use the first name, OAuth the second, and Docker Hub both.
 #[derive(Deserialize)]
 struct BearerToken {
     token: Option<String>,
@@ -64,9 +64,9 @@ struct BearerToken {
 }
 
 impl Conversation {
-    /// With `registry`, and the `auth` of a Docker config, if there is one.
+    /// A conversation with `registry`, using the `auth` of a Docker config, if there is one.
     pub(super) fn new(registry: &str, auth: Option<&Secret>) -> Self {
-        // ECR takes the credential itself: whoever has it sent elsewhere is not ECR.
+        // ECR accepts the credential itself; a server that wants it sent elsewhere is not ECR.
         let is_ecr = EcrRegistry::parse(registry).is_ok_and(|ecr| ecr.service() == Service::Private);
         Self {
             connector: Connectors::new(Connector::builder),
@@ -159,7 +159,7 @@ fn request(url: &str, authorization: Option<&Secret>) -> Result<HttpRequest, Box
     Ok(request)
 }
 
-/// Without the query, which may hold a signature.
+/// The URL without its query, which may contain a signature.
 fn shown(url: &str) -> String {
     url.split('?').next().unwrap_or_default().to_owned()
 }

@@ -14,16 +14,16 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 
 use super::conversation::Conversation;
-use super::{ask, probe};
+use super::{find_image, probe};
 
-/// A registry that takes nothing but the bearer token which it hands out for one password.
+/// A registry that accepts only the bearer token that it issues for one password.
 #[derive(Debug, Clone, Default)]
 struct Registry {
-    /// What the token endpoint answers to the wrong credential.
+    /// The token endpoint's status for a wrong credential.
     refusal: u16,
-    /// Where tokens are said to come from, if not from the registry itself.
+    /// The token server that the challenge names, if not the registry itself.
     realm: Option<String>,
-    /// Of each request: path and query, and the scheme of the credential in it.
+    /// Path and query of each request, and the scheme of its credential.
     seen: Arc<Mutex<Vec<(String, String)>>>,
 }
 
@@ -60,13 +60,13 @@ impl Registry {
         let authorization =
             request.headers().get("authorization").map_or("", |value| value.to_str().unwrap_or(""));
         let scheme = authorization.split(' ').next().unwrap_or_default().to_owned();
-        let asked = request.uri().to_string();
-        self.seen.lock().expect("no test panics with it").push((asked.clone(), scheme));
+        let requested = request.uri().to_string();
+        self.seen.lock().expect("no test panics with it").push((requested.clone(), scheme));
 
         let answer = |status: u16, body: &str| {
             Response::builder().status(status).body(Full::from(body.to_owned())).expect("an answer")
         };
-        if asked.starts_with("/token") {
+        if requested.starts_with("/token") {
             return if authorization == format!("Basic {}", good()) {
                 answer(200, r#"{"token":"a-token-of-the-registry","access_token":"a-token-of-the-registry"}"#)
             } else {
@@ -80,7 +80,7 @@ impl Registry {
             refused.headers_mut().insert("www-authenticate", challenge.parse().expect("a header"));
             return refused;
         }
-        match asked.as_str() {
+        match requested.as_str() {
             "/v2/" => answer(200, "{}"),
             "/v2/app/manifests/v1" => answer(200, r#"{"config":{"digest":"sha256:1"}}"#),
             "/v2/app/blobs/sha256:1" => {
@@ -145,7 +145,7 @@ async fn an_image_is_asked_for_with_one_bearer_token() {
     let seen = Arc::clone(&registry.seen);
     let name = registry.serve().await;
     let image = ImageReference { registry: name, repository: "app".to_owned(), tag: "v1".to_owned() };
-    let RegistryAnswer::Found(facts) = ask(&image, Some(&Secret::new(good())), "amd64").await else {
+    let RegistryAnswer::Found(facts) = find_image(&image, Some(&Secret::new(good())), "amd64").await else {
         panic!("the image is there")
     };
     assert_eq!((facts.architectures, facts.java), (vec!["amd64".to_owned()], Some(true)));

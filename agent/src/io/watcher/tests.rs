@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use super::Watcher;
 
-/// Longest that inotify may take; only a failing test waits that long.
+/// Deadline for inotify; only a failing test waits that long.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Whether `change` of the directory is noticed by somebody who watches `target` in it.
+/// Whether a watcher of `target` in the directory detects `change`.
 fn noticed(prepare: impl Fn(&Path), target: &str, change: impl Fn(&Path)) -> bool {
     let directory = tempfile::tempdir().expect("a directory");
     prepare(directory.path());
@@ -79,7 +79,7 @@ fn what_was_settled_on_and_what_lies_beside_wake_nobody() {
         write(target.clone());
         watcher.settle(vec![target.clone()]).await;
         write(directory.path().join("beside"));
-        // The later, true change is what ends the wait; an earlier return would have seen `target` as it was.
+        // The later, real change ends the wait; an earlier return would have seen the old `target`.
         let size_at_return = async {
             watcher.changed().await;
             fs::metadata(&target).expect("there").len()

@@ -35,7 +35,7 @@ const EMR_YARN_DEFAULTS: [(&str, &str); 5] = [
     ),
 ];
 
-/// One file, and what each line comes from: classification and property.
+/// One file, and the classification and property that each line comes from.
 struct Written {
     text: String,
     lines: Vec<Option<(String, Property)>>,
@@ -46,7 +46,7 @@ pub(in crate::check) struct Files {
     pub executor_cfg: TextFile,
     pub yarn_site: Option<SiteFile>,
     pub spark: Option<SparkProperties>,
-    /// Whether Hadoop would authenticate by Kerberos.
+    /// Whether Hadoop would use Kerberos.
     pub kerberos: bool,
     path: String,
     executor_lines: Vec<Option<(String, Property)>>,
@@ -86,8 +86,8 @@ impl Files {
         }
     }
 
-    /// Whether a finding on one of the files concerns what the configuration says, rather than how it was written
-    /// here or what EMR sets by itself.
+    /// Whether a finding on one of the files concerns the configuration, rather than how the file is written here
+    /// or what EMR sets by default.
     pub(in crate::check) fn keeps(&self, finding: &Finding) -> bool {
         if !matches!(finding.file.as_deref(), Some(EXECUTOR_CFG | YARN_SITE_XML)) {
             return true;
@@ -103,7 +103,7 @@ impl Files {
         }
     }
 
-    /// Gives a finding on one of the files its place in the configuration.
+    /// Moves a finding on one of the files to its location in the configuration.
     pub(in crate::check) fn relocate(&self, finding: &mut Finding) {
         let (lines, classification) = match finding.file.as_deref() {
             Some(EXECUTOR_CFG) => (&self.executor_lines, EXECUTOR),

@@ -1,4 +1,4 @@
-//! A JSON or YAML file as a tree whose members know their lines, with repeated members kept.
+//! A JSON or YAML file as a tree with line numbers, which keeps repeated members.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,7 +7,7 @@ use saphyr_parser::{Event, Parser, ScalarStyle, Tag};
 use serde::de::{Deserializer as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// No configuration is nearly as large; a tree takes many times the file's size.
+/// In bytes. No configuration comes close; a tree takes many times the file's size.
 const LARGEST: usize = 1 << 20;
 const DEEPEST: usize = 64;
 const MOST_NODES: usize = 200_000;
@@ -36,14 +36,14 @@ pub(super) struct Member {
     pub node: Node,
 }
 
-/// Why a file holds no tree.
+/// Why a file cannot be parsed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Unreadable {
     pub line: Option<u32>,
     pub why: String,
 }
 
-/// A file's tree, and which language it is written in.
+/// A file's tree, and its language.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Document {
     pub root: Node,
@@ -58,7 +58,7 @@ impl Node {
         }
     }
 
-    /// The last member of one of these names, as JSON's readers take it.
+    /// The last member with one of these names, as JSON parsers choose it.
     pub(super) fn member(&self, names: &[&str]) -> Option<&Member> {
         self.members().iter().rfind(|member| names.contains(&member.name.as_str()))
     }
@@ -78,7 +78,7 @@ impl Node {
     }
 }
 
-/// Reads a file's content.
+/// Parses a file's content.
 pub(super) fn read(bytes: &[u8]) -> Result<Document, Unreadable> {
     let unreadable = |why: &str| Unreadable { line: None, why: why.to_owned() };
     match bytes {
@@ -102,7 +102,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Document, Unreadable> {
     }
     if text.lines().any(is_block_of_hcl) {
         return Err(unreadable(
-            "it is Terraform's HCL; check what it makes: `terraform show -json`, or the JSON inside of it",
+            "it is Terraform's HCL; check its output: `terraform show -json`, or the JSON inside of it",
         ));
     }
     Ok(Document { root: yaml(text)?, is_yaml: true })
@@ -133,7 +133,7 @@ fn json(text: &str) -> Result<Node, Unreadable> {
 }
 
 impl<'t> Json<'t> {
-    /// The text of the error without its place, and the place of what is wrong.
+    /// The error's text without its position, and the position of the actual fault.
     fn fault(&self, error: &serde_json::Error) -> Unreadable {
         let start = self.lines.get(error.line().saturating_sub(1)).copied().unwrap_or_default();
         let at = (start + error.column()).min(self.text.len());
@@ -159,7 +159,7 @@ impl<'t> Json<'t> {
         u32::try_from(self.lines.partition_point(|start| *start <= offset)).unwrap_or(u32::MAX)
     }
 
-    /// A part of the text, by where it lies in memory.
+    /// The line of a part of the text, found by its address.
     fn line_of(&self, part: &RawValue) -> u32 {
         self.line_at((part.get().as_ptr() as usize).saturating_sub(self.text.as_ptr() as usize))
     }
@@ -232,7 +232,7 @@ impl<'t> Visitor<'t> for Items {
     }
 }
 
-/// Builds a tree from YAML's events; an intrinsic function in CloudFormation's short form becomes its long form.
+/// Builds a tree from YAML events; an intrinsic function in CloudFormation's short form becomes its long form.
 struct Yaml<'t> {
     parser: Parser<'t, saphyr_parser::StrInput<'t>>,
     anchors: BTreeMap<usize, Node>,
@@ -312,7 +312,7 @@ impl<'t> Yaml<'t> {
                 self.nodes += count(&node);
                 return Ok(node);
             }
-            _ => return Err(unreadable("it is not YAML that holds one value".to_owned())),
+            _ => return Err(unreadable("it is not a single YAML value".to_owned())),
         };
         let node = tagged(Node { line, value }, tag.as_deref());
         if anchor != 0 {
@@ -369,7 +369,7 @@ mod tests {
 
     #[test]
     fn lines_are_those_of_the_text() {
-        // As the fuzzer found it.
+        // Found by the fuzzer.
         let error = read(b"#?").err().and_then(|unreadable| unreadable.line);
         assert_eq!(error, Some(1));
     }

@@ -1,4 +1,4 @@
-//! Finds a cluster's configurations in the shapes that people have them in, and reads them member by member.
+//! Finds a cluster's configurations in their common shapes, and reads them member by member.
 
 use std::collections::HashMap;
 
@@ -8,16 +8,16 @@ use crate::findings::{Code, Finding, Findings, Fix, codes};
 const CLASSIFICATION: [&str; 2] = ["Classification", "classification"];
 const CONFIGURATIONS: [&str; 2] = ["Configurations", "configurations"];
 const PROPERTIES: [&str; 2] = ["Properties", "properties"];
-/// CloudFormation's and CDK's word; they make texts of booleans and numbers.
+/// CloudFormation's and CDK's name; both convert booleans and numbers to strings.
 const CONFIGURATION_PROPERTIES: [&str; 2] = ["ConfigurationProperties", "configurationProperties"];
 const CLUSTER_TYPE: &str = "AWS::EMR::Cluster";
 
-/// What a file says of one cluster.
+/// What a file sets for one cluster.
 #[derive(Debug, Default)]
 pub(super) struct Cluster {
     pub release: Option<String>,
     pub classifications: Vec<Classification>,
-    /// What is in the file and was not looked at.
+    /// What the file has that was not checked.
     pub not_checked: Vec<String>,
 }
 
@@ -81,7 +81,7 @@ pub(super) fn read(path: &str, document: &Document, found: &mut Findings) -> Opt
     None
 }
 
-/// The file was not checked, which says nothing of EMR.
+/// The finding that the file was not checked; EMR may still accept it.
 pub(super) fn unreadable(path: &str, line: Option<u32>, why: &str) -> Finding {
     let fix = Fix::manual("name a JSON file as for `aws emr create-cluster --configurations`, or a template");
     let finding = Finding::new(codes::EMR_CONFIG_UNREADABLE, format!("{path} was not checked: {why}"));
@@ -144,7 +144,7 @@ impl Reader<'_> {
 
     fn unresolved(&self, what: &str, line: u32, found: &mut Findings) {
         let message = format!("{what} is not resolved in this file");
-        let fix = "check what the template makes of it, or put the value in its place";
+        let fix = "check the rendered template, or write the value here";
         found.add(self.finding(codes::EMR_VALUE_UNRESOLVED, line, message, fix));
     }
 
@@ -229,7 +229,7 @@ impl Reader<'_> {
         properties
     }
 
-    /// The AWS CLI keeps the last of two members of one name.
+    /// Of two members with the same name, the AWS CLI keeps the last.
     fn check_repetitions(&self, node: &Node, found: &mut Findings) {
         let mut seen = HashMap::new();
         let mut members = node.members().iter();
@@ -269,7 +269,7 @@ fn function(node: &Node) -> Option<&Member> {
     }
 }
 
-/// A text, or what is known of one that a function makes, with `${...}` for the rest.
+/// A string, or what is known of a function's result, with `${...}` for the rest.
 fn text_of(node: &Node) -> Option<String> {
     if let Some(text) = node.text() {
         return Some(text.to_owned());

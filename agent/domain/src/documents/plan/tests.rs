@@ -30,7 +30,7 @@ fn file(text: &str) -> Found {
     Found::File { document: Document::new(text.as_bytes().to_vec()), attributes: Attributes::AS_SET }
 }
 
-/// What is in place once the plan was carried out.
+/// What is there once the plan is carried out.
 fn carried_out(found: Found, plan: Plan) -> Found {
     match (plan, found) {
         (Plan::Replace { document, .. }, _) => Found::File { document, attributes: Attributes::AS_SET },
@@ -136,7 +136,7 @@ fn expiry_is_told_of_what_is_held() {
     }
 }
 
-/// What YARN would hand to Docker.
+/// What YARN would pass to Docker.
 fn handed_over(found: &Found) -> Result<Vec<(String, String)>, String> {
     let Found::File { document, .. } = found else { return Err("no file".to_owned()) };
     let credentials = client_config::read(document.bytes()).map_err(|error| error.to_string())?;
@@ -180,7 +180,7 @@ fn any_found() -> impl Strategy<Value = Found> {
 }
 
 proptest! {
-    /// The product in one line: whatever is there, after one pass the next plans nothing.
+    /// The product in one line: whatever is found, after one pass the next plans nothing.
     #[test]
     fn a_second_plan_keeps_everything(found in any_found()) {
         let wanted = wanted(&["a", "b.example:5000"]);
@@ -193,7 +193,7 @@ proptest! {
         }
     }
 
-    /// Whatever was there, YARN then hands over every wanted credential.
+    /// Whatever was found, YARN then passes on every wanted credential.
     #[test]
     fn yarn_reads_what_is_published(found in any_found()) {
         let wanted = wanted(&["a", "b.example:5000"]);

@@ -1,5 +1,5 @@
-//! What container-executor says on its standard output and error. Texts that Hadoop 3.2 words differently have an entry
-//! for each wording.
+//! What container-executor writes to its standard output and error. Texts that Hadoop 3.2 words differently have an
+//! entry for each wording.
 
 use super::{CHECK, CHECK_IMAGE, CHECK_MOUNT, CHECK_USER, Text};
 use crate::findings::{Code, codes};

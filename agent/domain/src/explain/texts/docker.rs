@@ -1,4 +1,4 @@
-//! What the docker command and its daemon say.
+//! What the docker command and its daemon write.
 
 use super::{CHECK, CHECK_IMAGE, CHECK_MOUNT, CHECK_NETWORK, STATUS, Text};
 use crate::findings::{Code, codes};

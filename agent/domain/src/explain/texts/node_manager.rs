@@ -1,4 +1,4 @@
-//! What the NodeManager and the ResourceManager say.
+//! What the NodeManager and the ResourceManager write.
 
 use super::{CHECK, CHECK_CLIENT_CONFIG, CHECK_IMAGE, CHECK_MOUNT, CHECK_NETWORK, CHECK_USER, Text};
 use crate::findings::{Code, codes};
@@ -36,7 +36,7 @@ pub(super) const TEXTS: &[Text] = &[
     ),
     of(
         "Unable to parse user supplied mount list: {mount..}",
-        "the job's mounts are not SRC:DST, SRC:DST:ro or SRC:DST:rw, separated by commas alone: `{mount}`",
+        "the job's mounts are not SRC:DST, SRC:DST:ro or SRC:DST:rw, separated only by commas: `{mount}`",
         codes::MOUNT_NOT_UNDERSTOOD,
         CHECK_MOUNT,
     ),
@@ -128,7 +128,7 @@ pub(super) const TEXTS: &[Text] = &[
     ),
     of(
         "Requested runtime not allowed",
-        "allowed-runtimes of yarn-site.xml does not name the runtime that the job asks for, or the job misspells `docker`; the job itself is told nothing but exit code -1000",
+        "allowed-runtimes of yarn-site.xml does not name the runtime that the job asks for, or the job misspells `docker`; the job itself sees only exit code -1000",
         codes::RUNTIME_NOT_ALLOWED,
         CHECK,
     ),

@@ -1,4 +1,4 @@
-//! What Spark and the program in the container say.
+//! What Spark and the program in the container write.
 
 use super::{Author, CHECK_IMAGE, Text, consequence, of};
 use crate::findings::codes;

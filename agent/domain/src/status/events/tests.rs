@@ -8,7 +8,7 @@ use crate::refresh::{LockHolder, LockWait, Proof};
 use crate::status::tests::{HOST, at, sound};
 use crate::status::{CheckId, Status};
 
-/// The names of what changed from `before` to `after`, with their texts.
+/// Names and texts of the events between `before` and `after`.
 fn changes(before: Option<(&Status, u64)>, after: (&Status, u64)) -> Vec<String> {
     let snapshot = |(status, second): (&Status, u64)| Snapshot::new(status.clone(), at(second));
     let before = before.map(snapshot);
@@ -76,8 +76,8 @@ fn tokens_say_where_they_are_from() {
     let check = |proof: Proof, expected: &str| {
         let mut now = other.clone();
         now.registries[0].proof = proof;
-        let told = changes(Some((&sound(), 0)), (&now, 0));
-        assert!(told[0].starts_with(expected), "{told:?}");
+        let events = changes(Some((&sound(), 0)), (&now, 0));
+        assert!(events[0].starts_with(expected), "{events:?}");
     };
     check(Proof::Issued, "token refreshed ");
     check(Proof::Accepted, "token adopted ");
@@ -93,11 +93,11 @@ fn a_lock_wait_is_reported_once() {
             status.registries[0].lock_wait = Some(LockWait { holder, deadline: Duration::from_secs(90) });
         })
     };
-    let told = changes(Some((&sound(), 0)), (&waiting(1), 0));
+    let events = changes(Some((&sound(), 0)), (&waiting(1), 0));
     let until = at(90).wall;
     assert_eq!(
-        told,
-        [format!("waiting for the refresh lock {HOST}: ip-10-0-0-2 holds it, until {until} at the latest")]
+        events,
+        [format!("waiting for the refresh lock {HOST}: held by ip-10-0-0-2 until {until} at the latest")]
     );
     assert_eq!(changes(Some((&waiting(1), 0)), (&waiting(2), 5)), [""; 0]);
 }
@@ -105,10 +105,10 @@ fn a_lock_wait_is_reported_once() {
 #[test]
 fn settings_are_told_when_refused_and_when_accepted_again() {
     let refused = with(|status| status.settings_error = Some("line 1: unknown key".to_owned()));
-    let told = between(Some(&Snapshot::new(sound(), at(0))), &Snapshot::new(refused.clone(), at(0)));
-    assert_eq!(told, [Event::SettingsRefused { error: "line 1: unknown key".to_owned() }]);
-    let told = between(Some(&Snapshot::new(refused, at(0))), &Snapshot::new(sound(), at(0)));
-    assert_eq!(told, [Event::SettingsAccepted]);
+    let events = between(Some(&Snapshot::new(sound(), at(0))), &Snapshot::new(refused.clone(), at(0)));
+    assert_eq!(events, [Event::SettingsRefused { error: "line 1: unknown key".to_owned() }]);
+    let events = between(Some(&Snapshot::new(refused, at(0))), &Snapshot::new(sound(), at(0)));
+    assert_eq!(events, [Event::SettingsAccepted]);
 }
 
 #[test]
