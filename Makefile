@@ -9,7 +9,7 @@ SCRIPTS := $(shell git ls-files '*.sh' systemd/keytab-generator .ci/run 2>/dev/n
 export HADOOP ?= $(shell awk '!/^\#/ { print; exit }' tests/parts/hadoop/versions)
 OTHER_HADOOPS := $(shell awk '!/^\#/' tests/parts/hadoop/versions | tail -n +2)
 
-# Tests run the agent's program, which cargo builds unasked only for tests of its own package.
+# Tests run the agent's binary, which cargo builds automatically only for tests of its own package.
 BUILD := cargo build --quiet --workspace --bins --tests
 
 DEMO_PROGRAMS := demo emr-ecr-agent container-executor reaper keeper
@@ -25,7 +25,7 @@ help: ## List these targets
 
 .PHONY: demo
 demo: ## As root, show the main job on a YARN cluster with Docker; KEEP=1 leaves it running
-	@# At the same time: on a fresh machine each takes minutes.
+	@# In parallel, since each takes minutes on a fresh machine.
 	@$(PARTS) --only hadoop --only registry --only docker & \
 		cargo build --quiet --workspace $(addprefix --bin ,$(DEMO_PROGRAMS)); \
 		built=$$?; wait $$! && exit $$built
@@ -145,7 +145,7 @@ mutants: ## Change hadoop-rules in one place after another, and see whether its 
 package: ## Build tarballs, RPMs and install.sh for both architectures in dist/
 	@bootstrap/package.sh
 
-# The packages to test: DIST=dist takes those of `make package`; by default they are built for this machine.
+# The packages to test: DIST=dist uses those of `make package`; by default they are built for this machine.
 DIST ?= target/package
 
 .PHONY: node-test

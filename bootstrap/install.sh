@@ -7,12 +7,12 @@
 # (4.2), coreutils, util-linux, grep, sed, tar, curl and the AWS CLI, never blocks, finishes within 30 s, and exits
 # 0 whatever happens, unless --strict is given. It never installs packages and never edits files it does not own.
 #
-# On failure it prints one line that begins with "emr-ecr-agent: NOT INSTALLED:". The node is then as it was: if the new
-# program does not come up, or is not ready where the previous one was, the previous one is restored.
+# On failure it prints one line that begins with "emr-ecr-agent: NOT INSTALLED:". The node is then unchanged: if the
+# new program does not come up, or is not ready where the previous one was, the previous one is restored.
 #
-# Whoever controls this script, or the place it is read from, controls the node: keep both it and the packages in a
-# bucket of your own. SHA256SUMS beside the packages detects damage, not an attacker who can write there; --sha256 and
-# --public-key do, if this script comes from elsewhere.
+# Control of this script, or of the location it is read from, is control of the node: keep both it and the packages
+# in your own bucket. SHA256SUMS beside the packages detects damage, not an attacker who can write there; --sha256
+# and --public-key do, if this script comes from elsewhere.
 set -euo pipefail
 umask 022
 
@@ -58,7 +58,7 @@ SECONDS_TO_START=8
 # How long an upgraded agent may take to become ready where the previous one was.
 SECONDS_TO_BE_READY=60
 SECONDS_FOR_UPGRADE=$((SECONDS_FOR_ALL + SECONDS_TO_BE_READY + 20))
-# A package has a tenth of it. In KiB.
+# In KiB; a package has a tenth of it.
 LARGEST_DOWNLOAD=65536
 # The oldest systemd that supports the sandbox drop-in.
 SANDBOX_SYSTEMD=235
@@ -75,21 +75,21 @@ KEYTAB=$UNITS/$UNIT.d/keytab.conf
 LOGS=/var/log/emr-ecr-agent
 LOG_PUSHER=/etc/logpusher/emr-ecr-agent.config
 INSTANCE=/mnt/var/lib/info/instance.json
-# Names the files that were replaced, one a line, until the service has come up with them.
+# Lists the replaced files, one per line, until the service has come up with them.
 PENDING=$LIBRARY/pending
 LOCK=/run/emr-ecr-agent-install.lock
-# The RPM's.
+# The RPM's unit.
 OTHER_UNIT=/usr/lib/systemd/system/$UNIT
 DOCUMENTS=(agent.toml keytab.conf LICENSE THIRD-PARTY-LICENSES.txt)
 OURS=("$PROGRAM" "$LIBRARY/uninstall.sh" "${DOCUMENTS[@]/#/$LIBRARY/}" "$SETTINGS" "$ENVIRONMENT" "$CREDENTIALS"
     "$UNITS/$UNIT" "$SANDBOX" "$KEYTAB" "$LOG_PUSHER")
-# Beside these, the previous one stays after an upgrade.
+# An upgrade keeps the previous versions of these beside the new ones.
 KEPT=("$PROGRAM" "$SETTINGS" "$ENVIRONMENT" "$CREDENTIALS")
 # The program's exit codes for invalid settings, and for an agent that is not ready.
 WRONG_SETTINGS=78
 NOT_READY=1
 
-# Beginnings of the lines for scripts: without a time, whole and the last of their kind.
+# Prefixes of the lines for scripts: without a time, complete, and the last of their kind.
 REFUSAL='emr-ecr-agent: NOT INSTALLED: '
 VERIFIED='emr-ecr-agent: VERIFIED: '
 NOT_APPLIED='emr-ecr-agent: NOT applied: '
@@ -111,7 +111,7 @@ main() {
     # A reader that closes the pipe must not terminate the cluster.
     trap '' PIPE
     [[ ! -e "$UNITS/$UNIT" ]] || within="$SECONDS_FOR_UPGRADE"
-    # So that `relay` sets the variables of this shell.
+    # Lets `relay` set this shell's variables.
     shopt -s lastpipe
     INSTALL_WITHIN="$within" timeout --kill-after=1 "$within" bash -- "${BASH_SOURCE[0]-}" "$@" 2>&1 |
         relay || outcome="${PIPESTATUS[0]}"
@@ -128,7 +128,7 @@ main() {
     exit 0
 }
 
-# Prints the worker's lines with the time, collects them in $record, and leaves the reason of a failure in $refusal.
+# Prints the worker's lines with the time, collects them in $record, and leaves the reason for a failure in $refusal.
 relay() {
     local line
     while IFS= read -r line; do
@@ -182,7 +182,7 @@ read_arguments() {
                 take_value "$1" "$2"
                 shift
                 ;;
-            # What follows an option may be a secret.
+            # An option's argument may be a secret.
             -*) fail "unknown option ${1%%=*}; see --help" ;;
             *) fail "unexpected argument; see --help" ;;
         esac
@@ -230,7 +230,7 @@ matching() {
     printf '%s' "$value"
 }
 
-# Credentials in a URL would end up in the log, which EMR copies to S3, and in the list of processes.
+# Credentials in a URL would end up in the log, which EMR copies to S3, and in the process list.
 location() {
     [[ ! "$2" =~ ^[a-z0-9]+://([^/]*@|.*\?) ]] || fail "$1 must not have a user, a password or a query in its URL"
     printf '%s' "$2"
@@ -270,7 +270,7 @@ obtain_package() {
     (cd "$package" && sha256sum --check --quiet --strict SHA256SUMS) || fail "the package is corrupt"
 }
 
-# Leaves the package's archive, as SHA256SUMS or --sha256 has it, in $work/archive.
+# Leaves the package's archive, checked against SHA256SUMS or --sha256, in $work/archive.
 obtain_archive() {
     local source="$from" name wanted=''
     if [[ "$source" == *.tar.gz ]]; then
@@ -323,7 +323,7 @@ has_digest() {
 fetch() {
     local source="$1" target="$2" left=$((SECONDS_TO_FETCH - SECONDS))
     ((left > 0)) || fail "no time left to get $source"
-    # Plain HTTP, by which the AWS CLI asks the metadata service, needs no proxy.
+    # The AWS CLI reaches the metadata service over plain HTTP, which needs no proxy.
     [[ -z "$proxy" ]] || local -x HTTPS_PROXY="$proxy" https_proxy="$proxy"
     case "$source" in
         s3://*)
@@ -339,7 +339,7 @@ fetch() {
     esac
 }
 
-# Whatever the other side sends, it does not fill the disk.
+# Keeps an endless download from filling the disk.
 limited() (
     ulimit -f "$LARGEST_DOWNLOAD"
     "$@"
@@ -359,7 +359,7 @@ obtain_settings() {
         fail "cannot get credentials $credentials"
 }
 
-# The options, and a log file, since EMR copies files but not the journal to S3.
+# The options, and a log file, since EMR copies files, but not the journal, to S3.
 render_settings() {
     local host
     printf '# Written by install.sh. All keys, with defaults: %s/agent.toml\n' "$LIBRARY"
@@ -377,7 +377,7 @@ render_environment() {
     printf '# Written by install.sh.\n'
     for pair in "${variables[@]}"; do
         printf '%s="' "${pair%%=*}"
-        # In double quotes, every systemd takes a character behind a backslash as it is.
+        # In double quotes, every systemd version takes an escaped character literally.
         printf '%s"\n' "${pair#*=}" | sed 's/[\\"$`]/\\&/g; s/\\"$/"/'
     done
 }
@@ -393,13 +393,13 @@ stage_settings() {
     printf '%s%s: the existing settings stay; --replace-config replaces them\n' "$NOT_APPLIED" "$name" >&2
 }
 
-# Fails if there are others, which stay.
+# Fails if different settings exist, which stay.
 stage_setting() {
     if as_root test -e "$3" && [[ -z "$replace" ]] && ! as_root cmp -s -- "$2" "$3"; then return 1; fi
     stage "$@"
 }
 
-# The options that the existing settings lack, one a line.
+# The options that the existing settings lack, one per line.
 settings_that_differ() {
     say "keeping the existing $SETTINGS"
     [[ -z "$config" ]] || echo "--config $config"
@@ -412,7 +412,7 @@ settings_that_differ() {
     [[ -z "$credentials" ]] || has_line "static_credentials = \"$CREDENTIALS\"" || echo "--credentials-file $credentials"
 }
 
-# Whether the existing settings have this line; an option that was not given makes an empty value.
+# Succeeds if the existing settings have this line; an option that was not given has an empty value.
 has_line() {
     [[ "$1" == *'""' ]] || as_root grep -Fqxs -- "$1" "$SETTINGS"
 }
@@ -447,12 +447,12 @@ stage_daemon() {
     as_root mkdir -p "$LOGS" || fail "cannot create $LOGS"
 }
 
-# Whether the settings, those to install or those that stay, name a keytab.
+# Succeeds if the settings, new or kept, name a keytab.
 names_keytab() {
     as_root grep -Eqs '^[[:space:]]*(published\.)?keytab[[:space:]]*=' "$(settings_to_be)"
 }
 
-# The file with the settings that will count.
+# The file with the settings that will apply.
 settings_to_be() {
     if [[ -e "$SETTINGS" && -z "$replace" ]]; then echo "$SETTINGS"; else echo "$work/agent.toml"; fi
 }
@@ -481,7 +481,7 @@ check_program() {
     ((outcome != WRONG_SETTINGS)) || fail "this version refuses the settings; nothing was changed: $answer"
 }
 
-# Renames each staged file to its target. The file that was there stays beside it until the service has come up.
+# Renames each staged file to its target. The previous file stays beside it until the service has come up.
 place_files() {
     local target
     mapfile -t replaced < <(as_root cat -- "$PENDING" 2>/dev/null || true)
@@ -491,7 +491,7 @@ place_files() {
         return 0
     fi
     for target in "${staged[@]}"; do
-        # After a killed installation, the file that last worked is beside it already.
+        # After a killed installation, the last working file is already beside it.
         ! is_among "$target" ${replaced[@]+"${replaced[@]}"} || continue
         as_root rm -f -- "$target.previous" || fail "cannot remove $target.previous; nothing was changed"
         ! as_root test -e "$target" || as_root ln -- "$target" "$target.previous" ||
@@ -506,14 +506,14 @@ place_files() {
     staged=()
 }
 
-# What the agent to be replaced does now.
+# Records the state of the agent to be replaced.
 note_state() {
     [[ -n "$daemon" ]] || return 0
     ! as_root systemctl --quiet is-active "$UNIT" || was_active=yes
     [[ -z "$was_active" ]] || ! as_root "$PROGRAM" status >/dev/null 2>&1 || was_ready=yes
 }
 
-# In one line: version, commit, build.
+# On one line: version, commit, build.
 version_of() {
     timeout 5 "$1" --version 2>&1 | paste -sd, - | sed 's/,/, /g'
 }
@@ -550,7 +550,7 @@ activate() {
     forget_previous
 }
 
-# Whether the agent answers soon, ready or not.
+# Succeeds if the agent responds soon, ready or not.
 comes_up() {
     local outcome until=$((SECONDS + SECONDS_TO_START))
     while ((SECONDS < until)); do
@@ -563,7 +563,7 @@ comes_up() {
     return 1
 }
 
-# The installation is complete: of what was replaced, program and settings stay beside the new ones.
+# Completes the installation: the previous program and settings stay beside the new ones.
 forget_previous() {
     local target
     for target in ${replaced[@]+"${replaced[@]}"}; do
@@ -572,12 +572,12 @@ forget_previous() {
     as_root rm -f -- "$PENDING" || true
 }
 
-# Puts the replaced files back, and the service into its former state, then fails with this reason.
+# Restores the replaced files and the service's former state, then fails with this reason.
 go_back() {
     local why="$1" target now='nothing of it stays'
     ((${#replaced[@]})) || fail "$why"
     say "$why; going back"
-    # A program that hangs does not heed SIGTERM.
+    # A program that hangs does not react to SIGTERM.
     as_root systemctl --no-block stop "$UNIT" 2>/dev/null || true
     as_root systemctl kill --signal=KILL "$UNIT" 2>/dev/null || true
     for target in "${replaced[@]}"; do
@@ -599,7 +599,7 @@ go_back() {
     fail "$why; $now"
 }
 
-# Checks that what is on the node is what was installed, and that it is what runs.
+# Checks that the node has, and runs, what was installed.
 verify_installation() {
     local version process outcome=0 state='installed, without the daemon'
     version="$(version_of "$PROGRAM")" || fail "the program does not run: $version"
@@ -633,7 +633,7 @@ as_root() {
     ${SUDO[@]+"${SUDO[@]}"} timeout --kill-after=1 "$SECONDS_TO_START" "$@"
 }
 
-# Held until this process ends. Others cannot open the file, and so cannot hold up an installation.
+# Held until this process ends. Other users cannot open the file, and so cannot block an installation.
 lock() {
     # shellcheck disable=SC2016  # expanded by the inner shell
     as_root sh -c 'umask 077 && : >>"$1" && chown "$2" "$1"' sh "$LOCK" "$(id -u)" || fail "cannot create $LOCK"
@@ -654,7 +654,7 @@ say() {
     printf 'emr-ecr-agent: %s\n' "$*" >&2
 }
 
-# In one line, whatever the reason consists of.
+# On one line, even if the reason has several.
 fail() {
     local why="$*"
     printf '%s%s\n' "$REFUSAL" "${why//$'\n'/; }" >&2

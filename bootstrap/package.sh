@@ -148,7 +148,7 @@ write_licenses() {
         fail "some dependencies lack a license text"
 }
 
-# They are the same on every architecture.
+# The extras are the same on every architecture.
 write_extras() {
     say "writing manual pages and completions"
     mkdir "$work/extras"
@@ -168,7 +168,7 @@ build_rpm() {
         "$work/$NAME.spec" >/dev/null
 }
 
-# One entry for each version in CHANGELOG.md, which the package has whole.
+# One entry for each version in CHANGELOG.md, which the package contains in full.
 changelog() {
     local number day
     printf '\n%%changelog\n'

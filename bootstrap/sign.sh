@@ -4,8 +4,8 @@
 #   sign.sh --key FILE [--rpm-key NAME] [DIRECTORY]
 #
 # The key (PEM; RSA or ECDSA P-256) is for install.sh --public-key; NAME is a GPG key for rpm. DIRECTORY is dist/ by
-# default. A key in a hardware module or KMS signs SHA256SUMS with its own tool just as well: the signature is that of
-# `openssl dgst -sha256`, RSA PKCS #1 1.5 or ECDSA in DER.
+# default. A key in a hardware module or KMS can sign SHA256SUMS with its own tool: the signature is that of `openssl
+# dgst -sha256`, RSA PKCS #1 1.5 or ECDSA in DER.
 set -euo pipefail
 
 main() {

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Removes emr-ecr-agent from a node: service, program, settings, logs. It removes what install.sh installed and nothing
-# else, and says what it leaves. The published file on HDFS is shared with other nodes and stays unless it is asked for.
+# Removes emr-ecr-agent from a node: service, program, settings, logs. It removes only what install.sh installed, and
+# reports what it leaves. The published file on HDFS is shared with other nodes and stays unless requested.
 set -euo pipefail
 
 HELP='usage: uninstall.sh [OPTION]...
@@ -15,7 +15,7 @@ HELP='usage: uninstall.sh [OPTION]...
 UNIT=emr-ecr-agent.service
 PROGRAM=/usr/local/bin/emr-ecr-agent
 DOCKER_CONFIG=/root/.docker/config.json
-# The repository of the marks on images that the agent pulled in advance.
+# The repository of the tags for images that the agent pulled in advance.
 WARMED=emr-ecr-agent-warm
 FILES=(
     "$PROGRAM"
@@ -45,7 +45,7 @@ main() {
         shift
     done
 
-    # Only the running agent knows.
+    # Only the running agent knows the path.
     find_published
     [[ -z "$remove_published" ]] || check_published
     if [[ -e "/etc/systemd/system/$UNIT" ]]; then
@@ -67,14 +67,14 @@ main() {
         say "left: images of warm.images, as docker images $WARMED lists them"
 }
 
-# Sets published and others, the number of entries that are not the agents', if an agent runs and knows.
+# Sets published, and others to the number of foreign entries, if a running agent knows them.
 find_published() {
     local status parse='import json, sys
 for sink in json.load(sys.stdin)["sinks"]:
     if sink["kind"] == "hdfs":
         print(sink.get("other_entries_count") or 0, sink["path"])'
     [[ -x "$PROGRAM" ]] && command -v python3 >/dev/null || return 0
-    # 1 is an agent that is not ready.
+    # 1 means that the agent is not ready.
     status="$(as_root "$PROGRAM" status --json 2>/dev/null)" || (($? == 1)) || return 0
     read -r others published < <(python3 -c "$parse" <<<"$status" 2>/dev/null) || true
 }
@@ -85,10 +85,10 @@ check_published() {
     command -v hadoop >/dev/null || stop "this node has no hadoop command to remove $published with"
 }
 
-# As the user that owns it by default; with Kerberos, as the principal of the tickets at hand.
+# As the file's default owner; with Kerberos, as the principal of the current tickets.
 remove_published() {
     export HADOOP_USER_NAME="${HADOOP_USER_NAME:-hadoop}"
-    # Without -r: a directory in its place belongs to others.
+    # Without -r: a directory at its path belongs to others.
     { hadoop fs -rm -f -skipTrash "$published" && hadoop fs -rm -r -f -skipTrash "${published%/*}/.emr-ecr-agent"; } \
         >/dev/null || stop "cannot remove $published and the notes beside it; the agent is stopped"
     say "removed $published"

@@ -3,8 +3,8 @@
 #
 #   verify-release.sh [--public-key FILE] [--against DIRECTORY] [DIRECTORY]
 #
-# DIRECTORY holds the release, dist/ by default. Check out its commit first. --against compares with a build that exists
-# instead of making one. The signature of an RPM is not part of the comparison.
+# DIRECTORY holds the release, dist/ by default. Check out its commit first. --against compares with an existing
+# build instead of making one. The signature of an RPM is not part of the comparison.
 set -euo pipefail
 
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"

@@ -1,4 +1,4 @@
-//! agent.toml: settings, or mistakes with lines that exist.
+//! agent.toml: parses to settings, or to mistakes with lines that exist.
 
 #![no_main]
 

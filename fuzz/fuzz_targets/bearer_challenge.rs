@@ -1,4 +1,4 @@
-//! The challenge of a registry: a credential goes to no server that the network can listen to.
+//! A registry's challenge: no credential goes over the network unencrypted.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! A node's own Docker config: one entry is set in it, and then found there.
+//! A node's own Docker config: an entry that is set can be read back.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! ECR's authorization token: what is taken for one, Docker takes as well.
+//! ECR's authorization token: Docker accepts every token that the agent accepts.
 
 #![no_main]
 

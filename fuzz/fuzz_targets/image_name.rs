@@ -1,4 +1,4 @@
-//! Image names, by themselves and against a list of trusted registries.
+//! Image names, on their own and against a list of trusted registries.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Names of registries, entries, Regions and published paths: what parses is shown as it was, in one line.
+//! Names of registries, entries, Regions and published paths: a parsed name stays as written, on one line.
 
 #![no_main]
 

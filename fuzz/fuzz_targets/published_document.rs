@@ -1,4 +1,4 @@
-//! The published document, which anyone may write: read, checked, merged and rendered, it is settled after one plan.
+//! The published document, which anyone may write: once a plan is applied, the next plan keeps everything.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! A file of static credentials: every entry is one that Docker accepts.
+//! A file of static credentials: Docker accepts every entry that is parsed.
 
 #![no_main]
 

@@ -1,10 +1,10 @@
-//! Shared by the targets: a check of one file.
+//! Shared by the fuzz targets: running the checks on one file.
 
 use domain::check::{self, Content, Inputs, Report, HadoopVersion, TextFile};
 use hadoop_rules::Rules;
 use jiff::Timestamp;
 
-/// No files yet, under these rules.
+/// Inputs without any files, under these rules.
 pub fn nothing(rules: Rules) -> Inputs<'static> {
     Inputs::nothing(HadoopVersion::named(rules), Timestamp::UNIX_EPOCH)
 }
@@ -13,7 +13,7 @@ pub fn file(bytes: &[u8]) -> TextFile {
     TextFile { path: "file".to_owned(), content: Content::Bytes(bytes.to_vec()) }
 }
 
-/// Checks, and panics if a finding names a line beyond the end of the file.
+/// Runs the checks, and panics if a finding names a line beyond the end of the file.
 pub fn check(inputs: &Inputs<'_>, bytes: &[u8]) -> Report {
     let report = check::run(inputs);
     let lines = bytes.split(|byte| *byte == b'\n').count();

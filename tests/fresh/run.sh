@@ -18,7 +18,7 @@ MACHINE="$LOGS/root"
 CHECKOUT=/root/emr-ecr-agent
 NEWCOMERS_TARGETS=(lint audit demo test node-test)
 
-# The process that runs a target in the machine, while one does.
+# The process running a target in the machine, if any.
 inside=
 
 main() {

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# `make planted-bugs`: applies each patch of this directory to a copy of the tree, one at a time, and reports what finds
-# the bug: the model check, else the simulation, else the torture. Unit tests do not count. Exits with 1 if a patch no
-# longer applies or nothing finds its bug.
+# `make planted-bugs`: applies each patch in this directory to a copy of the tree, one at a time, and reports what
+# finds the bug: the model check, else the simulation, else the torture. Unit tests do not count. Exits with 1 if a
+# patch no longer applies or nothing finds its bug.
 # ONLY="name name" selects patches.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -9,7 +9,7 @@ patches=$PWD/tests/planted-bugs
 tree=$PWD/target/planted-bugs/tree
 export CARGO_TARGET_DIR=$PWD/target/planted-bugs/build
 log=$PWD/target/planted-bugs/log
-# No search or simulation takes so long, even on busy cores.
+# Longer than any search or simulation takes, even on busy cores.
 limit=900
 
 mkdir -p "$log"

@@ -1,4 +1,4 @@
-//! Runs the agent's program, configured by files and in an otherwise empty environment.
+//! Runs the agent's binary, configured by files and in an otherwise empty environment.
 
 use std::env;
 use std::ffi::OsString;
@@ -42,22 +42,22 @@ pub enum Error {
     Status { source: serde_json::Error },
 }
 
-/// The running agent; it is killed when dropped.
+/// A running agent, killed when dropped.
 #[derive(Debug)]
 pub struct Agent {
     server: Server,
-    /// Whether the server is another program that has started the agent.
+    /// Whether the server is a wrapper that started the agent as its child.
     is_within: bool,
     listen: SocketAddr,
 }
 
 impl Agent {
-    /// Runs it on a node whose agent.toml is written; `listen` is where that file puts the health endpoint.
+    /// Runs the agent on `node`, whose agent.toml must exist and must set the health endpoint to `listen`.
     pub fn start(node: &Node, listen: SocketAddr) -> Result<Self, Error> {
         Self::start_with(node, listen, &[])
     }
 
-    /// The same with these additional environment variables.
+    /// Like [`Agent::start`], with additional environment variables.
     pub fn start_with(
         node: &Node,
         listen: SocketAddr,
@@ -68,7 +68,7 @@ impl Agent {
         Self::spawn(node, listen, command, false)
     }
 
-    /// Runs it behind these words, which lead elsewhere.
+    /// Like [`Agent::start`], behind a command prefix that enters another environment.
     pub fn start_within(
         node: &Node,
         listen: SocketAddr,
@@ -108,7 +108,7 @@ impl Agent {
         serde_json::from_slice(&answer.body).map_err(|source| Error::Status { source })
     }
 
-    /// An error with the end of its log if it has ended.
+    /// Returns an error with the end of the log if the agent has ended.
     pub fn still_runs(&mut self) -> Result<(), Error> {
         Ok(self.server.still_runs()?)
     }
@@ -123,8 +123,8 @@ impl Agent {
         self.wait_for_readiness(StatusCode::SERVICE_UNAVAILABLE, "", deadline).await
     }
 
-    /// Waits until `/readyz` returns 503 with `reason` in its text: on a busy machine a check can first fail because its
-    /// result is too old.
+    /// Waits until `/readyz` returns 503 with `reason` in its text: on a busy machine a check can fail first because
+    /// its result is too old.
     pub async fn wait_not_ready_with(&mut self, reason: &str, deadline: Duration) -> Result<(), Error> {
         self.wait_for_readiness(StatusCode::SERVICE_UNAVAILABLE, reason, deadline).await
     }
@@ -159,7 +159,7 @@ impl Agent {
         Ok(self.server.ended(deadline).await?)
     }
 
-    /// Waits until it ends on its own. The exit code is -1 if a signal killed it.
+    /// Waits until the agent ends on its own. The exit code is -1 if a signal killed it.
     pub async fn exit_code(&mut self, deadline: Duration) -> Result<i32, Error> {
         Ok(self.server.ended(deadline).await?.code().unwrap_or(-1))
     }
@@ -185,7 +185,7 @@ impl Agent {
     }
 }
 
-/// The agent's program in its environment on `node`, without arguments.
+/// A command for the agent's binary in its environment on `node`, without arguments.
 pub fn command(node: &Node) -> Result<Command, Error> {
     Ok(with_environment(process::bound_to_parent(&program()?), node))
 }
@@ -195,7 +195,7 @@ fn with_environment(mut command: Command, node: &Node) -> Command {
     command
 }
 
-/// The agent of the same build as the running program; an error if it was built from other sources.
+/// The agent's binary from the same build as this program; an error if it was built from other sources.
 pub fn program() -> Result<PathBuf, Error> {
     let path = program_directory().map_err(|source| Error::Directory { source })?.join("emr-ecr-agent");
     if !path.exists() {
@@ -208,10 +208,10 @@ pub fn program() -> Result<PathBuf, Error> {
     Ok(path)
 }
 
-/// Set once the program is known to be of this build.
+/// Set once the binary is known to match this build.
 static IS_CURRENT: OnceLock<()> = OnceLock::new();
 
-/// Cargo builds the library for this program whenever its sources change, but not always the agent's program.
+/// Cargo rebuilds the library for this program whenever its sources change, but not always the agent's binary.
 fn check_build(path: &Path) -> Result<(), Error> {
     let output = Command::new(path).arg("--version").env_clear().output();
     let output = output.map_err(|source| Error::Version { path: path.to_owned(), source })?;
@@ -223,7 +223,7 @@ fn check_build(path: &Path) -> Result<(), Error> {
     Err(Error::Stale { path: path.to_owned(), found: found.to_owned() })
 }
 
-/// Where cargo puts the programs of this build: next to this one, or one level up from a test, which is in `deps/`.
+/// The directory of this build's binaries: next to this one, or one level up from a test, which is in `deps/`.
 pub(crate) fn program_directory() -> io::Result<PathBuf> {
     let here = env::current_exe()?;
     let directory = here.parent().unwrap_or(Path::new("/"));

@@ -1,6 +1,6 @@
-//! A thread of its own for stand-in servers and HTTP requests. A test may block its thread for seconds, for example while
-//! it waits for the end of a server it drops; meanwhile the agent must see neither a metadata service that hangs nor a
-//! client that stalls.
+//! A dedicated thread for stand-in servers and HTTP requests. A test may block its own thread for seconds, for
+//! example while it waits for a dropped server to end; meanwhile the agent must not see a metadata service that
+//! hangs or a client that stalls.
 
 use std::sync::LazyLock;
 

@@ -8,8 +8,8 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use memchr::memmem;
 
-/// Panics, quoting the text in front of it, if `output` contains the secret or its beginning: an error must not quote
-/// the start of a token either.
+/// Panics with the preceding text if `output` contains the secret or its beginning: an error must not quote the
+/// start of a token either.
 pub fn check_absent(secret: &[u8], output: &[u8]) {
     for form in forms(secret) {
         let piece = &form[..form.len().min(PIECE)];
@@ -35,24 +35,24 @@ pub fn contents(directory: &Path, spared: &[PathBuf]) -> io::Result<Vec<u8>> {
     Ok(all)
 }
 
-/// The keys in a keytab (MIT format, version 2).
+/// Extracts the keys from a keytab (MIT format, version 2).
 pub fn keys(keytab: &[u8]) -> Vec<Vec<u8>> {
     let mut keys = Vec::new();
     let mut rest = keytab.get(2..).unwrap_or_default();
     while let Some((size, after)) = rest.split_first_chunk::<4>() {
         let size = i32::from_be_bytes(*size);
         let (entry, after) = after.split_at(after.len().min(size.unsigned_abs() as usize));
-        // A negative size is a hole.
+        // A negative size marks a hole.
         keys.extend((size > 0).then(|| key(entry)).flatten().map(<[u8]>::to_vec));
         rest = after;
     }
     keys
 }
 
-/// Long enough that a match is no accident.
+/// Long enough to rule out accidental matches.
 const PIECE: usize = 24;
 
-/// The names of realm and components precede a name type, a time, a short version, and the key with its type.
+/// Before the key and its type come the names of realm and components, a name type, a time and a short version.
 fn key(entry: &[u8]) -> Option<&[u8]> {
     let (components, mut rest) = counted(entry)?;
     for _ in 0..=components {
@@ -75,7 +75,7 @@ fn forms(secret: &[u8]) -> Vec<Vec<u8>> {
         let shifted = [&[0; 2][..alignment], secret].concat();
         for engine in [STANDARD_NO_PAD, URL_SAFE_NO_PAD] {
             let encoded = engine.encode(&shifted);
-            // The characters at the ends depend on the neighboring bytes.
+            // The characters at both ends depend on the neighboring bytes.
             let inner = encoded.get(known_from..encoded.len().saturating_sub(2)).unwrap_or_default();
             forms.push(inner.as_bytes().to_vec());
         }

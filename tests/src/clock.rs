@@ -1,5 +1,5 @@
-//! A wall clock that a test can move while the agent runs, by libfaketime. The monotonic clock and file times stay
-//! true.
+//! A wall clock, built on libfaketime, that a test can move while the agent runs. The monotonic clock and file times
+//! stay correct.
 
 use std::fs;
 use std::io;
@@ -20,7 +20,7 @@ pub enum Error {
     Remove { path: PathBuf, source: io::Error },
 }
 
-/// A clock that is right until [`WallClock::set_hours`] moves it.
+/// A clock that is correct until [`WallClock::set_hours`] moves it.
 #[derive(Debug)]
 pub struct WallClock {
     library: PathBuf,
@@ -34,7 +34,7 @@ impl WallClock {
         Ok(clock)
     }
 
-    /// The environment that gives a process this clock.
+    /// The environment variables that give a process this clock.
     pub fn environment(&self) -> Vec<(&'static str, PathBuf)> {
         let mut environment = preloaded(self.library.clone());
         environment
@@ -42,7 +42,7 @@ impl WallClock {
         environment
     }
 
-    /// From now on the clock is this many hours ahead.
+    /// Moves the clock this many hours ahead of real time.
     pub fn set_hours(&self, ahead: i32) -> Result<(), Error> {
         let (draft, path) = (self.directory.path().join("draft"), self.file());
         fs::write(&draft, format!("{:+}\n", ahead * 3600))
@@ -55,15 +55,15 @@ impl WallClock {
     }
 }
 
-/// The environment that gives a process a clock that is always this much ahead.
+/// The environment variables that give a process a clock that always runs this far ahead.
 pub fn ahead_by(seconds: i64) -> Result<Vec<(&'static str, PathBuf)>, Missing> {
     let mut environment = preloaded(library()?);
     environment.push(("FAKETIME", format!("{seconds:+}").into()));
     Ok(environment)
 }
 
-/// Removes the names of the shared memory that the library opened in a running process, and leaves if that is killed. A
-/// later process of the same id, of another user, could not start.
+/// Unlinks the shared memory that the library opens in a running process and leaves behind when that process is
+/// killed. Otherwise a later process with the same id but another user could not start.
 pub fn unlink_shared_memory(process: u32) -> Result<(), Error> {
     for name in [format!("faketime_shm_{process}"), format!("sem.faketime_sem_{process}")] {
         let path = Path::new("/dev/shm").join(name);
@@ -81,7 +81,7 @@ fn preloaded(library: PathBuf) -> Vec<(&'static str, PathBuf)> {
     vec![
         ("LD_PRELOAD", library),
         ("FAKETIME_DONT_FAKE_MONOTONIC", on()),
-        // Timed waits would not wait in a JVM.
+        // Otherwise timed waits in a JVM return at once.
         ("FAKETIME_FORCE_MONOTONIC_FIX", PathBuf::from("0")),
         ("NO_FAKE_STAT", on()),
     ]

@@ -1,7 +1,7 @@
-//! A stand-in for Amazon ECR's GetAuthorizationToken, private and public, speaking the real wire protocol.
+//! A stand-in for Amazon ECR's GetAuthorizationToken, private and public, that speaks the real wire protocol.
 //!
-//! It issues a new token on every call, one chain of tokens per region, records the calls, and fails on request in
-//! every way the real service and the network before it can. Of a signature it checks only the time.
+//! It issues a new token on every call, one chain of tokens per region, records the calls, and can fail in every way
+//! that the real service and the network in front of it can. It checks only the time of a signature.
 
 pub mod token;
 mod wire;
@@ -32,13 +32,13 @@ pub const ACCOUNT: &str = "123456789123";
 /// How a call for a token fails.
 pub type Fault = fault::Fault<BadToken>;
 
-/// What is wrong with the token of a response that is otherwise good.
+/// What is wrong with the token in an otherwise good response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BadToken {
     Missing,
-    /// It expired a minute before it was issued.
+    /// The token expired a minute before it was issued.
     AlreadyExpired,
-    /// It decodes to another user than "AWS".
+    /// The token decodes to a user other than "AWS".
     NotAwsUser,
     NotBase64,
 }
@@ -47,16 +47,16 @@ pub enum BadToken {
 #[derive(Debug, Clone)]
 pub struct Call {
     pub at: Timestamp,
-    /// From the credential scope of the signature.
+    /// The region in the signature's credential scope.
     pub region: String,
-    /// The access key that signed.
+    /// The access key of the signature.
     pub access_key: String,
     pub host: String,
     /// Whether the request went to ECR Public.
     pub public: bool,
 }
 
-/// The running stand-in; it stops when dropped.
+/// The running stand-in, stopped when dropped.
 #[derive(Debug)]
 pub struct Ecr {
     listener: Listener,
@@ -64,7 +64,7 @@ pub struct Ecr {
 }
 
 impl Ecr {
-    /// Starts it with tokens that live for `life`.
+    /// Starts the stand-in; its tokens live for `life`.
     pub async fn start(life: SignedDuration) -> Result<Self, listener::Error> {
         let shared = Arc::new(Shared::new(life));
         let answering = Arc::clone(&shared);
@@ -80,17 +80,17 @@ impl Ecr {
         self.shared.state().life = life;
     }
 
-    /// Makes the service's clock differ from this machine's, in its `Date` header and in `expiresAt`.
+    /// Offsets the service's clock from this machine's, in its `Date` header and in `expiresAt`.
     pub fn set_clock_offset(&self, offset: SignedDuration) {
         self.shared.state().clock_offset = offset;
     }
 
-    /// The next calls fail in these ways, one each; then [`Ecr::fail_always`] applies again.
+    /// Makes the next calls fail, one per fault; then [`Ecr::fail_always`] applies again.
     pub fn fail_next(&self, faults: impl IntoIterator<Item = Fault>) {
         self.shared.state().next_faults.extend(faults);
     }
 
-    /// Every call fails in this way, until [`Ecr::heal`].
+    /// Makes every call fail in this way until [`Ecr::heal`].
     pub fn fail_always(&self, fault: Fault) {
         self.shared.state().default_fault = Some(fault);
     }
@@ -101,8 +101,8 @@ impl Ecr {
         state.next_faults.clear();
     }
 
-    /// Calls `hook` with every good token before the response, so that a registry that follows ECR accepts it by the
-    /// time the client sees it.
+    /// Calls `hook` with every good token before sending the response, so that a registry that follows ECR accepts
+    /// the token by the time the client sees it.
     pub fn on_issue(&self, hook: impl Fn(&Issued) + Send + 'static) {
         self.shared.state().on_issue.push(Box::new(hook));
     }
@@ -114,12 +114,12 @@ impl Ecr {
         self.shared.grant(&mut state, region, false, now)
     }
 
-    /// The last good token of any region, and every later one as it comes.
+    /// Watches the last good token of any region.
     pub fn issued(&self) -> watch::Receiver<Option<Issued>> {
         self.shared.issued.subscribe()
     }
 
-    /// The last good token of one region.
+    /// The last good token of a region.
     pub fn newest(&self, region: &str) -> Option<Issued> {
         self.shared.state().newest.get(region).cloned()
     }
@@ -182,7 +182,7 @@ impl Shared {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // A hook that panicked has failed its test; the state itself is intact.
+        // If a hook panics, its test fails; the state itself stays intact.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

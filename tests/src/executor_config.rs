@@ -1,8 +1,9 @@
-//! container-executor.cfg, with the changes that a recorded case makes to it.
+//! container-executor.cfg, with the changes of a recorded case.
 
 use serde_json::{Map, Value};
 
-/// `base` with the changes: `set` has keys of `[docker]`, `head` those before any section, `replace` pairs of texts.
+/// Applies the changes to `base`: `set` has keys of `[docker]`, `head` those before any section, `replace` string
+/// pairs.
 pub fn changed(base: &str, changes: &Value) -> String {
     let nothing = Map::new();
     let keys = |name: &str| changes[name].as_object().unwrap_or(&nothing);

@@ -7,29 +7,29 @@ use hyper::{Response, StatusCode};
 
 use crate::listener::Reply;
 
-/// `Content` lists the responses that are well formed, but hold the wrong thing.
+/// `Content` lists the well-formed responses with wrong content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault<Content> {
-    /// More calls per second than the account may make.
+    /// The account exceeds its rate limit.
     Throttled,
     /// No policy allows the call.
     AccessDenied,
-    /// The credentials that signed the call are too old.
+    /// The credentials in the signature have expired.
     ExpiredCredentials,
     /// 500 with the service's own error text.
     ServerError,
-    /// A good response, but only after this time.
+    /// A good response after this delay.
     Slow(Duration),
     /// The connection stays open without a response.
     Silent,
-    /// The connection breaks in the middle of the response.
+    /// The connection breaks halfway through the response.
     Torn,
-    /// 200 with a body in no format of AWS's.
+    /// 200 with a body in no format that AWS uses.
     Garbage,
     Content(Content),
 }
 
-/// How one service reports the errors that every service has.
+/// How one service renders the errors that all services share.
 pub(crate) struct Dialect {
     pub throttled: &'static str,
     pub denied: &'static str,

@@ -1,4 +1,4 @@
-//! A real HDFS on loopback: one NameNode, one DataNode, EMR's directories, owners and modes.
+//! A real HDFS on loopback: one NameNode, one DataNode, and EMR's directories, owners and modes.
 //!
 //! [`Hdfs`] owns its servers and can stop and start them; an [`HdfsClient`] uses a running HDFS; a [`SharedHdfs`]
 //! serves all tests that do not harm it.
@@ -34,7 +34,7 @@ use crate::scratch;
 use crate::wait::{self, TimedOut};
 use conf::Differences;
 
-/// The superuser; the servers run as this user.
+/// The superuser, as which the servers run.
 pub const SUPERUSER: &str = "hdfs";
 
 #[derive(Debug, thiserror::Error)]
@@ -61,10 +61,10 @@ pub enum Error {
     Refused { command: String, status: i32, message: String },
 }
 
-/// An HDFS for one test. Dropping it ends the servers and removes the files.
+/// An HDFS for one test. Dropping it stops the servers and removes the files.
 #[derive(Debug)]
 pub struct Hdfs {
-    // Fields drop in this order: the servers end before their files go.
+    // Fields drop in this order: the servers must end before their files go.
     datanode: Option<Server>,
     namenode: Option<Server>,
     jvm: Jvm,
@@ -74,14 +74,14 @@ pub struct Hdfs {
 }
 
 impl Hdfs {
-    /// Starts both servers and waits until files can be written.
+    /// Starts both servers and waits until HDFS accepts writes.
     pub async fn start() -> Result<Self, Error> {
         let port = Port::reserve()?;
         let differences = Differences::at(port.address().to_string());
         Self::start_with(port, &differences, |jvm| jvm).await
     }
 
-    /// The same, with a DataNode that reports `host` as its name, so that a relay there can stand in front of it for
+    /// Like [`Hdfs::start`], with a DataNode that reports `host` as its name, so that a relay there can intercept
     /// clients that connect to DataNodes by name.
     pub async fn start_with_datanode_host(host: &str) -> Result<Self, Error> {
         let port = Port::reserve()?;
@@ -89,7 +89,7 @@ impl Hdfs {
         Self::start_with(port, &differences, |jvm| jvm).await
     }
 
-    /// The same with Kerberos, privacy on every connection, and encrypted data transfer.
+    /// Like [`Hdfs::start`], with Kerberos, privacy on every connection, and encrypted data transfer.
     pub async fn start_in(realm: &Realm) -> Result<Self, Error> {
         let port = Port::reserve()?;
         let differences = secure::differences(port.number(), realm);
@@ -114,7 +114,7 @@ impl Hdfs {
         Ok(hdfs)
     }
 
-    /// The same with the shell that all tests share, which spares the start of one.
+    /// Uses the shell that all tests share, which saves starting one.
     #[must_use]
     pub fn with_shared_shell(self) -> Self {
         Self { client: self.client.clone().with_shared_shell(keeper::SHARED), ..self }
@@ -124,34 +124,34 @@ impl Hdfs {
         &self.client
     }
 
-    /// The directory of all its files and logs.
+    /// The directory with all files and logs.
     pub fn home(&self) -> &Path {
         self.home.path()
     }
 
-    /// The NameNode's process id, while it runs.
+    /// The NameNode's process id while it runs.
     pub fn namenode_process(&self) -> Option<u32> {
         self.namenode.as_ref()?.process_id()
     }
 
-    /// The DataNode's process id, while it runs.
+    /// The DataNode's process id while it runs.
     pub fn datanode_process(&self) -> Option<u32> {
         self.datanode.as_ref()?.process_id()
     }
 
-    /// The DataNode's address for block transfer, from its log.
+    /// The DataNode's address for block transfer, as logged.
     pub fn datanode_address(&self) -> Option<SocketAddr> {
         let log = self.datanode.as_ref()?.log_text();
         let (_, after) = log.rsplit_once("Opened streaming server at /")?;
         after.split_whitespace().next()?.parse().ok()
     }
 
-    /// Kills the NameNode, as a crash does.
+    /// Kills the NameNode, as in a crash.
     pub fn stop_namenode(&mut self) {
         self.namenode = None;
     }
 
-    /// Restarts the NameNode on its files and port, and waits until it leaves safe mode.
+    /// Restarts the NameNode on the same files and port, and waits until it leaves safe mode.
     pub async fn start_namenode(&mut self) -> Result<(), Error> {
         let address = self.port.address();
         let namenode = self.spawn_namenode()?;
@@ -166,12 +166,12 @@ impl Hdfs {
         Ok(())
     }
 
-    /// Kills the DataNode: metadata can still change, but no content can be read or written.
+    /// Kills the DataNode: metadata can still change, but file content can be neither read nor written.
     pub fn stop_datanode(&mut self) {
         self.datanode = None;
     }
 
-    /// Starts or restarts the DataNode and waits until the NameNode knows it.
+    /// Starts or restarts the DataNode and waits until the NameNode knows about it.
     pub async fn start_datanode(&mut self) -> Result<(), Error> {
         let namenode = &mut self.namenode;
         let datanode = start_datanode(&self.jvm, self.home.path(), || match namenode {
@@ -182,7 +182,7 @@ impl Hdfs {
         Ok(())
     }
 
-    /// Restarts each server that has ended on its own; returns whether there was one.
+    /// Restarts each server that has ended on its own; returns whether there was any.
     async fn restart_ended(&mut self) -> Result<bool, Error> {
         let namenode_ended = log_end(self.namenode.as_mut());
         if namenode_ended {
@@ -203,7 +203,7 @@ impl Hdfs {
     }
 }
 
-/// Writes the configuration of an HDFS that is not there, for programs that have to have one; returns its directory.
+/// Writes the configuration of an HDFS that does not exist, for programs that require one; returns its directory.
 pub(crate) fn write_conf_of_none(home: &Path) -> Result<PathBuf, Error> {
     conf::write(home, &Differences::at("localhost"))
 }
@@ -212,21 +212,21 @@ const NAMENODE: &str = "org.apache.hadoop.hdfs.server.namenode.NameNode";
 const DATANODE: &str = "org.apache.hadoop.hdfs.server.datanode.DataNode";
 const START: Duration = Duration::from_secs(60);
 
-/// Whether the server has ended; if so, prints why to standard error.
+/// Returns whether the server has ended; if so, prints why to standard error.
 fn log_end(server: Option<&mut Server>) -> bool {
     let Some(Err(ended)) = server.map(Server::still_runs) else { return false };
     eprintln!("{ended}");
     true
 }
 
-/// Starts a DataNode and waits for its block report; fails early if `namenode` does.
+/// Starts a DataNode and waits for its block report; fails at once if `namenode` fails.
 async fn start_datanode(
     jvm: &Jvm,
     home: &Path,
     mut namenode: impl FnMut() -> Result<(), String>,
 ) -> Result<Server, Error> {
     let log = home.join("datanode.log");
-    // The report of an earlier run must not be taken for this one's.
+    // Keeps the report of an earlier run from being mistaken for this one's.
     let _ = fs::remove_file(&log);
     let mut server = Server::start("the DataNode", jvm.command(SUPERUSER, DATANODE), &log)?;
     server

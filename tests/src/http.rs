@@ -1,4 +1,4 @@
-//! HTTP requests to loopback, one connection each.
+//! HTTP requests to loopback, each on its own connection.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -51,7 +51,7 @@ pub struct Call {
 }
 
 impl Call {
-    /// `path` with its query, if any.
+    /// `path` includes the query, if any.
     pub fn new(method: Method, address: SocketAddr, path: &str) -> Self {
         Self {
             address,

@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::ecr::ACCOUNT;
 use crate::listener::{self, Listener, Reply};
 
-/// The access key that the stand-in hands out, as ECR's stand-in sees it in signatures.
+/// The access key that the stand-in issues; the ECR stand-in sees it in signatures.
 pub const ACCESS_KEY: &str = "ASIAIOSFODNN7EXAMPLE";
 pub const SECRET_KEY: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
 /// The session token that belongs to the access key.
@@ -22,19 +22,19 @@ pub const ROLE: &str = "EMR_EC2_DefaultRole";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Behavior {
     Normal,
-    /// Every response takes this long.
+    /// Every response is delayed by this time.
     Slow(Duration),
-    /// The role's credentials expired an hour ago, as when the service cannot renew them.
+    /// The role's credentials expired an hour ago, as if the service could not renew them.
     ExpiredCredentials,
     /// The instance has no role.
     NoRole,
-    /// Every request for credentials fails with a body that holds this secret.
+    /// Every request for credentials fails with a body that contains this secret.
     LeakingError(&'static str),
-    /// The session token, which is this secret, has no lifetime.
+    /// The session token, which is this secret, comes without a lifetime.
     SessionWithoutTtl(&'static str),
 }
 
-/// The running stand-in; it stops when dropped.
+/// The running stand-in, stopped when dropped.
 #[derive(Debug)]
 pub struct Imds {
     listener: Listener,
@@ -71,12 +71,12 @@ impl Imds {
         self.state().behavior = behavior;
     }
 
-    /// Gives the instance another role, whose access key is [`access_key_of`] it.
+    /// Gives the instance another role; [`access_key_of`] returns the access key.
     pub fn set_role(&self, role: &str) {
         self.state().role = role.to_owned();
     }
 
-    /// How long credentials live from the request on.
+    /// Sets how long credentials live after each request.
     pub fn set_credential_life(&self, life: SignedDuration) {
         self.state().life = life;
     }
@@ -86,7 +86,7 @@ impl Imds {
     }
 }
 
-/// The access key that the stand-in hands out for a role.
+/// The access key that the stand-in issues for a role.
 pub fn access_key_of(role: &str) -> String {
     match role {
         ROLE => ACCESS_KEY.to_owned(),

@@ -1,8 +1,8 @@
-//! Servers that all tests of a run share, whether the tests run as threads of one process or in a process each.
+//! Servers shared by all tests of a run, whether the tests run as threads of one process or as separate processes.
 //!
-//! The first test to ask for the servers starts a keeper process, which owns them. Each user holds a shared lock on the
-//! lease file; the keeper ends when nobody has held one for a while. The kernel drops the locks of dead processes, so
-//! nothing is left behind however a test ends.
+//! The first test that needs the servers starts a keeper process, which owns them. Each user holds a shared lock on
+//! the lease file; the keeper exits once the file has been unlocked for a while. The kernel drops the locks of dead
+//! processes, so nothing is left behind however a test ends.
 
 use std::error::Error as StdError;
 use std::fs::{self, File, TryLockError};
@@ -40,7 +40,7 @@ pub enum Error {
 
 /// Servers that a keeper owns.
 pub trait Service: Sized {
-    /// Names them in paths and messages.
+    /// The name in paths and messages.
     const KIND: &'static str;
 
     /// What users need to know about the running servers.
@@ -52,11 +52,11 @@ pub trait Service: Sized {
 
     fn announcement(&self) -> Self::Announcement;
 
-    /// Restarts those that have ended; returns whether there were any.
+    /// Restarts the servers that have ended; returns whether there were any.
     fn restart_ended(&mut self) -> impl Future<Output = Result<bool, Self::Error>>;
 }
 
-/// A share of running servers: they run for as long as anybody has one.
+/// A lease on running servers: they run while at least one lease exists.
 #[derive(Debug)]
 pub struct Lease<S> {
     meeting: MeetingPoint,
@@ -65,7 +65,7 @@ pub struct Lease<S> {
 }
 
 impl<S: Service> Lease<S> {
-    /// Shares with everybody who uses this `name`.
+    /// Shares the servers with all users of this `name`.
     pub async fn take(name: &str) -> Result<Self, Error> {
         let meeting = MeetingPoint::find(S::KIND, name)?;
         let file = meeting.open(LEASE)?;
@@ -73,34 +73,34 @@ impl<S: Service> Lease<S> {
         Ok(Self { meeting, _file: file, service: PhantomData })
     }
 
-    /// Starts a keeper if none runs; returns what it announces.
+    /// Starts a keeper if none is running; returns its announcement.
     pub async fn ensure_announced(&self) -> Result<S::Announcement, Error> {
         self.meeting.ensure_kept::<S>().await?;
         self.last_announcement()
     }
 
-    /// What a keeper has announced, which may have ended since.
+    /// The last announcement of a keeper, which may have ended since.
     pub fn last_announcement(&self) -> Result<S::Announcement, Error> {
         let path = self.meeting.path(ANNOUNCEMENT);
         let text = fs::read(&path).map_err(|source| file_error("read", &path, source))?;
         serde_json::from_slice(&text).map_err(|source| file_error("parse", &path, source.into()))
     }
 
-    /// The log of the keeper.
+    /// The keeper's log.
     pub fn log(&self) -> PathBuf {
         self.meeting.path(KEEPER_LOG)
     }
 }
 
-/// Runs the keeper, unless this directory has one: starts the servers, announces them, restarts those that die, and ends
-/// when nobody uses them any more.
+/// Runs the keeper unless this directory already has one: starts the servers, announces them, restarts those that
+/// die, and returns when they are no longer used.
 pub async fn keep<S: Service>(directory: &Path) -> Result<(), Error> {
     let meeting = MeetingPoint(directory.to_owned());
     let keeper = meeting.open(KEEPER)?;
     if !try_lock(&keeper, Mode::Exclusive)? {
         return Ok(());
     }
-    // A killed keeper leaves its announcement.
+    // A killed keeper leaves its announcement behind.
     meeting.withdraw()?;
     let kept = keep_running::<S>(&meeting).await;
     meeting.withdraw()?;
@@ -111,7 +111,7 @@ async fn keep_running<S: Service>(meeting: &MeetingPoint) -> Result<(), Error> {
     let failed = |source: S::Error| Error::Service { kind: S::KIND, source: source.into() };
     let mut service = S::start().await.map_err(failed)?;
     meeting.announce(&service.announcement())?;
-    // In this order: who gets a lease at the end must find the keeper gone, and it must be gone before the servers are.
+    // Drop order: a test that takes the lease at the end must find no keeper, which must go before the servers.
     let lease = meeting.open(LEASE)?;
     let alive = meeting.open(ALIVE)?;
     lock(&alive, Mode::Exclusive, "those who ask for the keeper").await?;
@@ -127,7 +127,7 @@ async fn keep_running<S: Service>(meeting: &MeetingPoint) -> Result<(), Error> {
             continue;
         }
         if idle >= IDLE {
-            // Who takes a lease now waits for the lock, and then finds no keeper.
+            // A test that takes a lease now waits for the lock, and then finds no keeper.
             return Ok(());
         }
         meeting.unlock(&lease)?;
@@ -135,25 +135,25 @@ async fn keep_running<S: Service>(meeting: &MeetingPoint) -> Result<(), Error> {
     }
 }
 
-/// The name for all who need no servers of their own.
+/// The name for all tests that need no servers of their own.
 pub const SHARED: &str = "shared";
 
 const LEASE: &str = "lease";
-/// Held by a process that starts a keeper.
+/// Locked by a process that starts a keeper.
 const STARTER: &str = "starter";
-/// Held by a keeper for all its life.
+/// Locked by a keeper for its whole life.
 const KEEPER: &str = "keeper";
-/// Held by a keeper while what it has announced is right.
+/// Locked by a keeper while its announcement is valid.
 const ALIVE: &str = "alive";
 const ANNOUNCEMENT: &str = "announcement";
 const KEEPER_LOG: &str = "keeper.log";
 
 const PAUSE: Duration = Duration::from_millis(500);
 const IDLE: Duration = Duration::from_secs(15);
-/// The longest that any of the servers takes to start, on a busy machine.
+/// The longest start of any server on a busy machine.
 pub const START: Duration = Duration::from_secs(120);
 
-/// The directory through which users and keeper find each other.
+/// The directory where users and keeper find each other.
 #[derive(Debug)]
 struct MeetingPoint(PathBuf);
 
@@ -185,7 +185,7 @@ impl MeetingPoint {
         file.unlock().map_err(|source| file_error("unlock the lease in", &self.0, source))
     }
 
-    /// Starts a keeper unless one is running; only one process does so at a time.
+    /// Starts a keeper unless one is running; only one process at a time does so.
     async fn ensure_kept<S: Service>(&self) -> Result<(), Error> {
         if self.is_kept()? {
             return Ok(());
@@ -198,12 +198,12 @@ impl MeetingPoint {
         self.start_keeper(S::KIND).await
     }
 
-    /// Whether the servers run, as announced.
+    /// Returns whether the announced servers are running.
     fn is_kept(&self) -> Result<bool, Error> {
         Ok(!try_lock(&self.open(ALIVE)?, Mode::Shared)?)
     }
 
-    /// Starts a keeper, and another one if that has found one which was just ending.
+    /// Starts a keeper, and starts another if the first one found a keeper that was about to end.
     async fn start_keeper(&self, kind: &'static str) -> Result<(), Error> {
         let mut keeper: Option<Child> = None;
         wait::until(&format!("the keeper of {kind}"), START, async || {

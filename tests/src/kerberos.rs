@@ -15,11 +15,11 @@ use crate::scratch;
 pub const REALM: &str = "EXAMPLE.COM";
 /// The principal of HDFS's servers.
 pub const SERVICE: &str = "hdfs/localhost@EXAMPLE.COM";
-/// The principal of their web servers.
+/// The principal of HDFS's web servers.
 pub const WEB: &str = "HTTP/localhost@EXAMPLE.COM";
 /// The principal of YARN's servers.
 pub const YARN: &str = "yarn/localhost@EXAMPLE.COM";
-/// The principal of a user without rights of any kind.
+/// The principal of a user without any rights.
 pub const ALICE: &str = "alice@EXAMPLE.COM";
 /// The principal of the agent.
 pub const AGENT: &str = "hadoop/node@EXAMPLE.COM";
@@ -42,10 +42,10 @@ pub enum Error {
     Refused { program: String, message: String },
 }
 
-/// The realm. Dropping it ends the KDC and removes the files.
+/// The realm. Dropping it stops the KDC and removes the files.
 #[derive(Debug)]
 pub struct Realm {
-    // Fields drop in this order: the server ends before its files go.
+    // Fields drop in this order: the server must end before its files go.
     kdc: Option<Server>,
     part: Part,
     home: scratch::Directory,
@@ -95,12 +95,12 @@ impl Realm {
         self.path("agent.keytab")
     }
 
-    /// The directory of the libraries that clients load.
+    /// The directory with the libraries that clients load.
     pub fn libraries(&self) -> PathBuf {
         self.part.path("lib")
     }
 
-    /// Kills the KDC: no new tickets from then on.
+    /// Kills the KDC: from then on there are no new tickets.
     pub fn stop_kdc(&mut self) {
         self.kdc = None;
     }
@@ -114,12 +114,12 @@ impl Realm {
         Ok(())
     }
 
-    /// Gets tickets for the service principal from its keytab into a file for Hadoop's own clients.
+    /// Gets tickets for the service principal from its keytab into a file, for Hadoop's own clients.
     pub fn service_tickets(&self) -> Result<PathBuf, Error> {
         self.tickets("hdfs", SERVICE)
     }
 
-    /// The same for the user.
+    /// Like [`Realm::service_tickets`], for the user.
     pub fn alices_tickets(&self) -> Result<PathBuf, Error> {
         self.tickets("alice", ALICE)
     }
@@ -172,7 +172,7 @@ fn write(path: &Path, text: &str) -> Result<(), Error> {
     fs::write(path, text).map_err(|source| Error::File { path: path.to_owned(), source })
 }
 
-/// Over TCP, so that clients notice at once when the KDC is gone. Names stay as they are: a node of the tests is called by
+/// Uses TCP, so that clients notice at once when the KDC is gone. Disables canonicalization: a test node is named by
 /// its address, whose end would count as localhost's domain.
 fn krb5_conf(kdc: SocketAddr) -> String {
     format!(

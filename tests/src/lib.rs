@@ -1,7 +1,7 @@
 //! The harness of the outer tests and of the programs in `tools/`: a real HDFS, a real registry, and stand-ins for AWS.
 //!
-//! Everything listens on loopback, lives in a fresh directory and ends with the process that started it, but for what
-//! tests share, which ends soon after the last of them. Tests run the agent's program and configure it with files.
+//! Everything listens on loopback, lives in a fresh directory and ends with the process that started it. Servers that
+//! tests share end soon after the last test. Tests run the agent's binary and configure it with files.
 
 pub mod agent;
 mod background;

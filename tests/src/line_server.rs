@@ -23,7 +23,7 @@ pub enum Error {
     Ended { program: String, log: String },
 }
 
-/// The running server; it ends when dropped.
+/// The running server, stopped when dropped.
 #[derive(Debug)]
 pub struct LineServer {
     program: String,
@@ -33,7 +33,7 @@ pub struct LineServer {
 }
 
 impl LineServer {
-    /// Starts it as [`Server::start_piped`] does.
+    /// Starts the server as [`Server::start_piped`] does.
     pub fn start(program: &str, command: Command, log: &Path) -> Result<Self, Error> {
         let (server, Pipes { stdin, stdout }) = Server::start_piped(program, command, log)?;
         let answers = BufReader::new(stdout).lines();

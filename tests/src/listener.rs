@@ -1,4 +1,4 @@
-//! The loopback HTTP server beneath the stand-ins. It can also misbehave: break off in the middle of a response, or
+//! The loopback HTTP server beneath the stand-ins. It can also misbehave: break off halfway through a response, or
 //! never send one.
 
 use std::convert::Infallible;
@@ -32,7 +32,7 @@ pub enum Error {
 #[derive(Debug)]
 pub enum Reply {
     Whole(Response<Bytes>),
-    /// After a while.
+    /// Sent after a delay.
     Late(Response<Bytes>, Duration),
     /// Half of the body, then the connection breaks.
     Torn(Response<Bytes>),
@@ -40,7 +40,7 @@ pub enum Reply {
     Never,
 }
 
-/// A running listener; it and its connections end when this is dropped.
+/// A running listener. Dropping it closes its connections.
 #[derive(Debug)]
 pub struct Listener {
     address: SocketAddr,
@@ -48,7 +48,7 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Serves on a free port of 127.0.0.1. `answer` sees each request with its whole body.
+    /// Serves on a free port of 127.0.0.1. `answer` receives each request with its whole body.
     pub async fn start<F>(answer: F) -> Result<Self, Error>
     where
         F: Fn(Request<Bytes>) -> Reply + Clone + Send + 'static,
@@ -61,7 +61,7 @@ impl Listener {
             let answer = answer.clone();
             async move {
                 let service = service_fn(move |request| respond(request, answer.clone()));
-                // Clients that leave, and responses torn on purpose, end a connection with an error.
+                // Clients that disconnect and responses torn on purpose end a connection with an error.
                 let _ = hyper::server::conn::http1::Builder::new()
                     .serve_connection(TokioIo::new(stream), service)
                     .await;
@@ -83,14 +83,14 @@ impl Drop for Listener {
 
 type Body = UnsyncBoxBody<Bytes, io::Error>;
 
-/// Serves each connection in a task of its own, for as long as the returned future lives.
+/// Serves each connection in its own task, for as long as the returned future lives.
 pub async fn serve<F>(socket: TcpListener, connection: impl Fn(TcpStream) -> F)
 where
     F: Future<Output = ()> + Send + 'static,
 {
     let mut connections = JoinSet::new();
     loop {
-        // The client sees a failed accept.
+        // The client notices a failed accept.
         let Ok((stream, _peer)) = socket.accept().await else { continue };
         connections.spawn(connection(stream));
         while connections.try_join_next().is_some() {}

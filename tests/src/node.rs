@@ -1,5 +1,5 @@
-//! A directory with the files of an EMR core node: Hadoop's configuration, EMR's instance files, root's Docker config,
-//! and an AWS configuration that points at the stand-ins.
+//! A directory with the files of an EMR core node: Hadoop's configuration, EMR's instance files, root's Docker
+//! config, and an AWS configuration that points to the stand-ins.
 
 mod settings;
 
@@ -17,7 +17,7 @@ use crate::ecr::ACCOUNT;
 use crate::scratch;
 use crate::site;
 
-/// The trusted registry in AWS's documentation.
+/// The trusted registry from AWS's documentation.
 pub const TRUSTED_REGISTRY: &str = "123456789123.dkr.ecr.us-east-1.amazonaws.com";
 pub const REGION: &str = "us-east-1";
 
@@ -29,13 +29,13 @@ pub enum Error {
     File { operation: &'static str, path: PathBuf, source: io::Error },
 }
 
-/// The directory; it is removed when dropped.
+/// The node's directory, removed when dropped.
 #[derive(Debug)]
 pub struct Node {
     home: scratch::Directory,
 }
 
-/// The endpoints that the node's AWS clients use.
+/// The endpoints for the node's AWS clients.
 #[derive(Debug, Clone, Copy)]
 pub struct AwsEndpoints {
     pub ecr: SocketAddr,
@@ -43,7 +43,7 @@ pub struct AwsEndpoints {
 }
 
 impl Node {
-    /// A node whose Hadoop clients use the HDFS configured in `hdfs_conf`.
+    /// Creates a node whose Hadoop clients use the HDFS configured in `hdfs_conf`.
     pub fn new(hdfs_conf: &Path) -> Result<Self, Error> {
         let node = Self { home: scratch::directory("node")? };
         for name in ["conf", "info", "aws/.aws", "mnt/yarn", "mnt/containers"] {
@@ -59,17 +59,17 @@ impl Node {
         self.home.path().join(name)
     }
 
-    /// The directory that is /etc/hadoop/conf on EMR.
+    /// The directory that corresponds to /etc/hadoop/conf on EMR.
     pub fn conf_dir(&self) -> PathBuf {
         self.path("conf")
     }
 
-    /// The directory that is /mnt/var/lib/info on EMR.
+    /// The directory that corresponds to /mnt/var/lib/info on EMR.
     pub fn info_dir(&self) -> PathBuf {
         self.path("info")
     }
 
-    /// root's Docker config, which does not exist at first.
+    /// root's Docker config, which does not exist initially.
     pub fn docker_config(&self) -> PathBuf {
         self.path("root/.docker/config.json")
     }
@@ -83,13 +83,13 @@ impl Node {
         self.path("agent.toml")
     }
 
-    /// Writes a file of the node in place, keeping the inode of an existing one.
+    /// Writes one of the node's files in place, keeping an existing inode.
     pub fn write(&self, name: &str, text: &str) -> Result<(), Error> {
         let path = self.path(name);
         fs::write(&path, text).map_err(|source| file_error("write", &path, source))
     }
 
-    /// Points the AWS SDK's configuration at the stand-ins.
+    /// Points the AWS SDK's configuration to the stand-ins.
     pub fn write_aws_config(&self, endpoints: AwsEndpoints) -> Result<(), Error> {
         let AwsEndpoints { ecr, imds } = endpoints;
         let text = format!(
@@ -169,7 +169,7 @@ ecr-public =
     }
 }
 
-/// EMR's defaults, with the trusted registries as AWS's documentation shows them. `directories` are YARN's own.
+/// EMR's defaults, with the trusted registries from AWS's documentation. `directories` are YARN's own.
 pub fn container_executor_cfg(directories: &str) -> String {
     let trusted = format!("local,centos,{TRUSTED_REGISTRY}");
     format!(

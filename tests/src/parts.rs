@@ -19,8 +19,8 @@ pub struct Part {
 }
 
 impl Part {
-    /// Hadoop in the version of the environment variable `HADOOP`, by default the first of
-    /// `tests/parts/hadoop/versions`; its contents are described in `tests/parts/hadoop.sh`.
+    /// Hadoop, in the version that the environment variable `HADOOP` names, by default the first in
+    /// `tests/parts/hadoop/versions`; `tests/parts/hadoop.sh` describes its contents.
     pub fn hadoop() -> Result<Self, Missing> {
         Self::find(&format!("hadoop-{}", hadoop_version()))
     }
@@ -60,7 +60,7 @@ impl Part {
         Self::find("recipes")
     }
 
-    /// The root of a Debian node with systemd, in `root/`.
+    /// The root file system of a Debian node with systemd, in `root/`.
     pub fn node() -> Result<Self, Missing> {
         Self::find("node")
     }
@@ -89,7 +89,7 @@ impl Part {
     }
 }
 
-/// The version of Hadoop in use.
+/// The Hadoop version in use.
 pub fn hadoop_version() -> String {
     env::var("HADOOP").ok().filter(|version| !version.is_empty()).unwrap_or_else(|| {
         let mut versions = HADOOP_VERSIONS.lines().filter(|line| !line.starts_with('#'));
@@ -99,7 +99,7 @@ pub fn hadoop_version() -> String {
 
 const HADOOP_VERSIONS: &str = include_str!("../parts/hadoop/versions");
 
-/// The directory, outside the source tree, of parts and running servers.
+/// The directory, outside the source tree, for parts and running servers.
 pub fn cache() -> PathBuf {
     env::var_os("EMR_ECR_AGENT_CACHE")
         .map(PathBuf::from)
@@ -111,8 +111,8 @@ pub fn cache() -> PathBuf {
         .unwrap_or_else(|| env::temp_dir().join("emr-ecr-agent"))
 }
 
-/// For tests: whether all the parts they need are installed. Otherwise prints a message, or panics in CI (`CI=true`),
-/// where nobody would notice a skipped test.
+/// For tests: returns whether all required parts are installed. Otherwise prints a message, or panics in CI
+/// (`CI=true`), where a skipped test would go unnoticed.
 pub fn present<const N: usize>(found: [Result<Part, Missing>; N]) -> bool {
     let Some(missing) = missing(found) else { return true };
     assert!(!in_ci(), "in CI every part must be installed: {missing}");
@@ -120,14 +120,14 @@ pub fn present<const N: usize>(found: [Result<Part, Missing>; N]) -> bool {
     false
 }
 
-/// Describes the missing ones.
+/// Describes the missing parts.
 pub fn missing<const N: usize>(found: [Result<Part, Missing>; N]) -> Option<String> {
     let missing: Vec<String> =
         found.into_iter().filter_map(|part| part.err().map(|missing| missing.to_string())).collect();
     (!missing.is_empty()).then(|| missing.join("; "))
 }
 
-/// Whether missing parts are an error.
+/// Returns whether missing parts are an error.
 pub fn in_ci() -> bool {
     env::var("CI").as_deref() == Ok("true")
 }

@@ -1,7 +1,7 @@
 //! Ports on loopback for servers that need a fixed one, such as a NameNode that restarts on the same port.
 //!
 //! They are below the kernel's ephemeral range, and a lock file reserves each for one owner, so tests that run in
-//! parallel cannot take each other's port between its choice and its use.
+//! parallel cannot take each other's port between choosing and using it.
 
 use std::io;
 use std::iter;

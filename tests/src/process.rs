@@ -1,4 +1,4 @@
-//! Runs programs: servers that log to a file and never outlive this process, and commands that run to their end.
+//! Runs programs: servers that log to a file and never outlive this process, and commands that run to completion.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -38,16 +38,16 @@ pub enum Error {
     TimedOut(#[from] TimedOut),
 }
 
-/// A running server, in its own process group. Dropping it kills the group. The kernel kills the server when the thread
-/// that started it ends, so start it from a thread that lives long enough. The [`reaper`] kills what the server has
-/// started, however this process ends.
+/// A running server, in its own process group. Dropping it kills the group. The kernel kills the server when the
+/// thread that started it ends, so start it from a thread that lives long enough. The [`reaper`] kills what the
+/// server has started, however this process ends.
 #[derive(Debug)]
 pub struct Server {
     program: String,
     child: Child,
     resource: Option<Resource>,
     log: PathBuf,
-    // Whether a caller has been given an error or a status for its end.
+    // Whether a caller has already received an error or a status for its end.
     end_is_known: bool,
 }
 
@@ -58,7 +58,7 @@ pub struct Pipes {
     pub stdout: ChildStdout,
 }
 
-/// How a command ended, and its output.
+/// A command's exit code and output.
 #[derive(Debug)]
 pub struct Finished {
     /// The exit code; -1 if a signal ended it.
@@ -67,7 +67,7 @@ pub struct Finished {
     pub err: String,
 }
 
-/// Runs a command to its end without input. Dropping the future kills it.
+/// Runs a command to completion, without input. Dropping the future kills it.
 pub async fn run(mut command: Command) -> io::Result<Finished> {
     command.stdin(Stdio::null());
     let output = tokio::process::Command::from(command).kill_on_drop(true).output().await?;
@@ -78,26 +78,26 @@ pub async fn run(mut command: Command) -> io::Result<Finished> {
     })
 }
 
-/// A command that the kernel kills together with the thread that starts it.
+/// Returns a command that the kernel kills together with the thread that starts it.
 pub fn bound_to_parent(program: &Path) -> Command {
     bound_to_parent_words([program])
 }
 
-/// The same for a program with its first arguments.
+/// Like [`bound_to_parent`], for a program with its first arguments.
 pub fn bound_to_parent_words(words: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
     let mut command = Command::new("/usr/bin/setpriv");
     command.args(["--pdeathsig", "KILL"]).args(words);
     command
 }
 
-/// The one process that this process has started and that still runs.
+/// The only running child of `process`.
 pub fn only_child(process: u32) -> Option<Pid> {
     let children = fs::read_to_string(format!("/proc/{process}/task/{process}/children")).ok()?;
     Some(Pid::from_raw(children.split_whitespace().next()?.parse().ok()?))
 }
 
 impl Server {
-    /// Starts a command made by [`bound_to_parent`], which messages call `program`, and appends its output to `log`.
+    /// Starts a command made by [`bound_to_parent`] and appends its output to `log`; messages call it `program`.
     pub fn start(program: &str, mut command: Command, log: &Path) -> Result<Self, Error> {
         command.stdin(Stdio::null()).stdout(open(program, log)?);
         Self::spawn(program, command, log)
@@ -136,12 +136,12 @@ impl Server {
         self.child.id()
     }
 
-    /// Everything that the server has logged so far.
+    /// Everything the server has logged so far.
     pub fn log_text(&self) -> String {
         fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
     }
 
-    /// An error with the end of the log if the server has ended.
+    /// Returns an error with the end of the log if the server has ended.
     pub fn still_runs(&mut self) -> Result<(), Error> {
         match self.child.try_wait() {
             Ok(None) => Ok(()),
@@ -222,7 +222,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Explains, in a failed test's output, what failed because of it.
+        // Explains, in a failed test's output, why later steps failed.
         if !self.end_is_known
             && let Err(ended) = self.still_runs()
         {
@@ -231,7 +231,7 @@ impl Drop for Server {
             eprintln!("the end of the log of {}:\n{}", self.program, last_lines(&self.log_text(), 60));
         }
         if let Some(group) = self.group() {
-            // Reaped here, so that its directories and ports are free for the next server.
+            // Reap it here, so that its directories and ports are free for the next server.
             let _ = killpg(group, Signal::SIGKILL);
             let _ = waitpid(group, None);
         }

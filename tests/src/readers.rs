@@ -1,6 +1,6 @@
 //! Reads a published file at full speed, with plain HDFS streams in one JVM, and checks every read.
 //!
-//! A read is good if it yields a complete document with a valid credential for each requested registry.
+//! A read is good if it returns a complete document with a valid credential for each requested registry.
 
 use std::ops::Sub;
 use std::time::Duration;
@@ -22,7 +22,7 @@ pub enum Error {
     Answer { answer: String, source: serde_json::Error },
 }
 
-/// The running readers; they end when dropped.
+/// The running readers, stopped when dropped.
 #[derive(Debug)]
 pub struct Readers {
     server: LineServer,
@@ -33,7 +33,7 @@ pub struct Readers {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 pub struct Seen {
     pub reads: u64,
-    /// Distinct good contents: the file was published at least this often.
+    /// Distinct good contents: the file was published at least this many times.
     pub versions: u64,
     pub bad: Bad,
     /// Descriptions of some bad reads.
@@ -51,7 +51,7 @@ pub struct Bad {
     pub poisonous: u64,
     /// An expired credential.
     pub expired: u64,
-    /// The read failed otherwise.
+    /// Any other failed read.
     pub other: u64,
 }
 
@@ -91,8 +91,8 @@ impl Readers {
         serde_json::from_str(&answer).map_err(|source| Error::Answer { answer, source })
     }
 
-    /// Replaces the file with an older version whose credentials live for at least `remaining`, as a writer that lost a
-    /// race might. Returns whether there was one.
+    /// Replaces the file with an older version whose credentials live for at least `remaining`, as a writer that
+    /// lost a race might. Returns whether there was one.
     pub async fn set_back(&mut self, remaining: Duration) -> Result<bool, Error> {
         #[derive(Deserialize)]
         struct Outcome {

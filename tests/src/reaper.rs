@@ -1,6 +1,6 @@
-//! Cleans up after this process however it ends, even by SIGKILL. A helper process, started on first use, waits for the
-//! end of this one; then it kills the registered processes and removes the registered directories with their mounts. It
-//! also kills this process when its parent ends, so that nothing survives the test runner.
+//! Cleans up after this process however it ends, even by SIGKILL. A helper process, started on first use, waits for
+//! this one to end; then it kills the registered processes and removes the registered directories with their mounts.
+//! It also kills this process when its parent ends, so that nothing survives the test runner.
 
 use std::fs;
 use std::io::{self, Write};
@@ -25,7 +25,7 @@ use crate::agent::program_directory;
 pub enum Resource {
     /// A directory and all mounts below it.
     Directory(PathBuf),
-    /// Control groups of this name, in every hierarchy, with those below them.
+    /// Control groups with this name, in every hierarchy, and those below them.
     ControlGroups(String),
     /// A process and, if it leads one, its group. The start time distinguishes it from a later process with the same
     /// id.
@@ -47,12 +47,12 @@ enum Message {
     Release(Resource),
 }
 
-/// Makes the reaper clean up `resource`, until [`release`].
+/// Makes the reaper clean up `resource` until [`release`].
 pub fn register(resource: &Resource) -> io::Result<()> {
     send(&Message::Register(resource.clone()))
 }
 
-/// Takes back [`register`]. If the message is lost, the reaper finds nothing to clean up.
+/// Undoes [`register`]. If the message is lost, the reaper finds nothing to clean up.
 pub fn release(resource: &Resource) {
     let _ = send(&Message::Release(resource.clone()));
 }
@@ -85,7 +85,7 @@ fn start(parent: Option<u32>) -> io::Result<Mutex<ChildStdin>> {
     command
         .arg(process::id().to_string())
         .args(parent.map(|parent| parent.to_string()))
-        // Not in this process's group, which a test runner kills as a whole.
+        // Outside this process's group, which a test runner kills as a whole.
         .process_group(0)
         .current_dir("/")
         .stdin(Stdio::piped())
@@ -145,7 +145,7 @@ impl Messages {
     }
 }
 
-/// Ignores errors: nobody is left to report them to.
+/// Ignores errors: at this point they cannot be reported.
 fn clean_up(resource: &Resource) {
     match resource {
         Resource::Process { id, started: expected } => {
@@ -170,7 +170,7 @@ fn clean_up(resource: &Resource) {
     }
 }
 
-/// Removes the control groups of this name as soon as their processes have ended.
+/// Removes the control groups with this name as soon as their processes have ended.
 pub fn remove_control_groups(name: &str) {
     let root = Path::new("/sys/fs/cgroup");
     let hierarchies = fs::read_dir(root).into_iter().flatten().flatten().map(|entry| entry.path());

@@ -56,10 +56,10 @@ pub enum Error {
     Refused { what: String, status: StatusCode },
 }
 
-/// The running registry. Dropping it ends it and removes its files.
+/// The running registry. Dropping it stops it and removes its files.
 #[derive(Debug)]
 pub struct Registry {
-    // Fields drop in this order: the server ends before its files go.
+    // Fields drop in this order: the server must end before its files go.
     _server: Server,
     port: Port,
     passwords: PasswordFile,
@@ -67,19 +67,19 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Starts it with an image of one small file. It accepts no credentials at first.
+    /// Starts the registry with an image of one small file. It accepts no credentials initially.
     pub async fn start() -> Result<Self, Error> {
         let layer = image::readme().map_err(|source| Error::Image { source })?;
         Self::start_with(layer, &[IMAGE.1]).await
     }
 
-    /// The same with an image that containers can be run of.
+    /// Like [`Registry::start`], with an image that can run as a container.
     pub async fn start_with_shell() -> Result<Self, Error> {
         let layer = Part::docker()?.path("image.tar");
         Self::start_with(fs::read(layer).map_err(|source| Error::Image { source })?, &[IMAGE.1]).await
     }
 
-    /// The same with an image of Java and Python, under these tags.
+    /// Like [`Registry::start`], with an image of Java and Python, under these tags.
     pub async fn start_with_java(tags: &[&str]) -> Result<Self, Error> {
         let layer = Part::spark()?.path("image.tar");
         Self::start_with(fs::read(layer).map_err(|source| Error::Image { source })?, tags).await
@@ -127,18 +127,18 @@ impl Registry {
         format!("{}/{repository}:{tag}", self.host())
     }
 
-    /// Accepts only the newest token of `ecr` from now on, before ECR's client sees it.
+    /// From now on accepts only the newest token of `ecr`, before ECR's client sees it.
     pub fn follow(&self, ecr: &Ecr) {
         let passwords = self.passwords.clone();
         ecr.on_issue(move |token| {
             if let Err(error) = passwords.accept_only(USER, token.password()) {
-                // No caller to return it to; the test then sees the registry reject the token.
+                // There is no caller to return it to; the test sees the registry reject the token.
                 eprintln!("the registry cannot accept the new token: {error}");
             }
         });
     }
 
-    /// Determines the accepted credentials.
+    /// The file that determines the accepted credentials.
     pub fn password_file(&self) -> &PasswordFile {
         &self.passwords
     }

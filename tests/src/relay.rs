@@ -19,7 +19,7 @@ pub struct Error {
     source: io::Error,
 }
 
-/// A running relay; it and its connections end when this is dropped.
+/// A running relay. Dropping it closes its connections.
 #[derive(Debug)]
 pub struct Relay {
     address: SocketAddr,
@@ -47,7 +47,7 @@ impl Relay {
         Self::start_at(SocketAddr::from(([127, 0, 0, 1], 0)), server).await
     }
 
-    /// Listens on the server's own port number of another address.
+    /// Listens on the server's port number at another address.
     pub async fn start_on(ip: IpAddr, server: SocketAddr) -> Result<Self, Error> {
         Self::start_at((ip, server.port()).into(), server).await
     }
@@ -60,7 +60,7 @@ impl Relay {
         let counted = Arc::clone(&carried);
         let task = tokio::spawn(listener::serve(socket, move |client| {
             let carried = Arc::clone(&counted);
-            // However a connection ends, both of its ends see that.
+            // Both ends notice however the connection ends.
             async move { drop(pass(client, server, &carried).await) }
         }));
         Ok(Self { address, carried, task })

@@ -1,4 +1,4 @@
-//! Numbers that tests running in parallel, also in other processes, must not share.
+//! Numbers that tests running in parallel, even in separate processes, must not share.
 
 use std::fs::{self, File};
 use std::io;
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use crate::parts;
 
-/// A number that is reserved until this is dropped, or its process ends.
+/// A number, reserved until this value drops or its process ends.
 #[derive(Debug)]
 pub(crate) struct Reservation {
     number: u16,
@@ -14,7 +14,7 @@ pub(crate) struct Reservation {
 }
 
 impl Reservation {
-    /// Reserves the first of these that nobody else has and that is `free`; `None` if there is none.
+    /// Reserves the first unreserved candidate that is `free`; `None` if there is none.
     pub(crate) fn first(
         kind: &str,
         mut candidates: impl Iterator<Item = u16>,

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-/// Fails with every place where the value is not what the schema of this name says.
+/// Fails with every location where the value violates the schema of this name.
 #[track_caller]
 pub fn assert_follows(name: &str, value: &Value) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../docs/schemas/{name}.json"));

@@ -1,5 +1,5 @@
-//! Temporary directories. They are in the cache directory, not in /tmp, because YARN's container-executor accepts its
-//! configuration only below directories that nobody but their owner can write.
+//! Temporary directories. They are in the cache directory, not in /tmp, because YARN's container-executor accepts
+//! its configuration only below directories that only their owner can write.
 
 use std::fs;
 use std::io;
@@ -23,7 +23,7 @@ pub enum Error {
 #[derive(Debug)]
 pub struct Directory {
     path: PathBuf,
-    // `None` only while it is dropped.
+    // `None` only while dropping.
     directory: Option<TempDir>,
 }
 
@@ -52,7 +52,7 @@ pub fn directory(name: &str) -> Result<Directory, Error> {
     Ok(Directory { path, directory: Some(directory) })
 }
 
-/// The parent of all of them.
+/// The parent of all temporary directories.
 pub fn root() -> Result<PathBuf, Error> {
     let root = parts::cache().join("run");
     match fs::create_dir_all(&root) {
@@ -61,7 +61,7 @@ pub fn root() -> Result<PathBuf, Error> {
     }
 }
 
-/// Removes what was left behind when the machine lost power.
+/// Removes directories left behind by a power failure.
 fn sweep(root: &Path) {
     let Ok(entries) = fs::read_dir(root) else {
         return;

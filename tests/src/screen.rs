@@ -26,7 +26,7 @@ impl Error for Failure {
     }
 }
 
-/// Standard output for steps, standard error for failures.
+/// Prints steps to standard output and failures to standard error.
 #[derive(Debug)]
 pub struct Screen {
     terminal: bool,
@@ -49,7 +49,7 @@ impl Screen {
     }
 
     pub fn line(&self, text: &str) {
-        // The reader may have closed the pipe; go on all the same.
+        // The reader may have closed the pipe; go on regardless.
         let _ = writeln!(io::stdout(), "{text}");
     }
 
@@ -58,7 +58,7 @@ impl Screen {
         self.line(&format!("         {text}"));
     }
 
-    /// In red, on standard error.
+    /// Prints in red, to standard error.
     pub fn warn(&self, text: &str) {
         let _ = writeln!(io::stderr(), "\n{}", self.colored(RED, text));
     }

@@ -1,5 +1,5 @@
-//! Parses a request's signature for the stand-ins: access key, Region and time. They do not verify the signature, but
-//! reject a wrong time, as AWS does.
+//! Parses a request's signature for the stand-ins: access key, Region and time. They do not verify the signature,
+//! but reject a wrong time, as AWS does.
 
 use bytes::Bytes;
 use hyper::header::{AUTHORIZATION, DATE};
@@ -9,7 +9,7 @@ use jiff::fmt::rfc2822::DateTimePrinter;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
-/// From an `Authorization` header of Signature Version 4.
+/// Parsed from an `Authorization` header of Signature Version 4.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signer {
     pub access_key: String,

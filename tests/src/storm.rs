@@ -1,6 +1,6 @@
-//! Launches of private images on two nodes without a pause, while tokens that live for seconds come and go: published by
-//! agents, and by a script with `hadoop fs -put -f` at the same pace. The registry takes each token until it ends, and
-//! every launch has to pull.
+//! Launches of private images on two nodes without a pause, while tokens with a life of seconds come and go:
+//! published by agents, and by a script that runs `hadoop fs -put -f` at the same pace. The registry accepts each
+//! token until it expires, and every launch has to pull.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -22,39 +22,39 @@ use crate::testbed::{self, Published, SOON};
 use crate::yarn_cluster::{self, ClusterNode, Launch, Launched, YarnCluster};
 
 const NODES: u8 = 2;
-/// Tells that the container itself has run.
+/// Proves that the container itself has run.
 const RAN: i32 = 77;
 const TAG: &str = IMAGE.1;
 
-/// Who publishes.
+/// What publishes the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Publisher {
     Agents,
     Script,
 }
 
-/// What became of a launch.
+/// How a launch ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Outcome {
     Ran,
-    /// Docker could not run the container; it had to pull first.
+    /// Docker could not run the container, for which it had to pull first.
     Credentials,
     /// The NodeManager could not read the published file.
     File,
     Other,
 }
 
-/// How the launches with one publisher ended.
+/// How the launches with one publisher went.
 #[derive(Debug)]
 pub struct Report {
     pub publisher: Publisher,
-    /// Tokens that were published.
+    /// The number of published tokens.
     pub tokens: usize,
-    /// Requests for the image that the registry refused.
+    /// Requests for the image that the registry rejected.
     pub refused: usize,
     pub took: Duration,
     outcomes: BTreeMap<Outcome, usize>,
-    /// What YARN said of the first failure of each kind.
+    /// YARN's diagnostics for the first failure of each kind.
     examples: BTreeMap<Outcome, String>,
 }
 
@@ -72,10 +72,10 @@ pub enum Error {
     YarnCluster(#[from] yarn_cluster::Error),
 }
 
-/// A cluster and all that private images need but a publisher.
+/// A cluster with everything that private images need, except a publisher.
 #[derive(Debug)]
 pub struct Storm {
-    // Fields drop in this order: the nodes end before the servers they use.
+    // Fields drop in this order: the nodes must end before the servers they use.
     cluster: YarnCluster,
     gate: Gate,
     ecr: Ecr,
@@ -85,7 +85,7 @@ pub struct Storm {
 }
 
 impl Storm {
-    /// Starts it with tokens that live this long.
+    /// Starts the cluster with tokens of this life.
     pub async fn start(token_life: SignedDuration) -> Result<Self, Error> {
         let published = Published::shared("hadoop", "0755").await?;
         let gate = Gate::before(Registry::start_with_shell().await?).await?;
@@ -95,7 +95,7 @@ impl Storm {
         Ok(Self { cluster, gate, ecr, imds, published, token_life })
     }
 
-    /// Launches this many containers with the files of this publisher.
+    /// Launches this many containers with the file from this publisher.
     pub async fn launch(&self, publisher: Publisher, launches: usize) -> Result<Report, Error> {
         let refused = self.gate.refused(TAG);
         let began = Instant::now();
@@ -144,7 +144,7 @@ impl Storm {
         Ok((puts.get(), launched))
     }
 
-    /// One launch after the other on each node.
+    /// Launches one container after another on each node.
     async fn launch_everywhere(&self, launches: usize) -> Result<Vec<Launched>, Error> {
         let (left, ended) = (Cell::new(launches), RefCell::new(Vec::new()));
         let on = async |node: &ClusterNode| {
@@ -171,7 +171,7 @@ impl Storm {
     async fn put_tokens<T>(&self, puts: &Cell<usize>) -> Result<T, Error> {
         let mut pace = interval(self.token_life.unsigned_abs() / 2);
         pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // The first tick comes at once.
+        // The first tick completes immediately.
         pace.tick().await;
         loop {
             pace.tick().await;
@@ -209,14 +209,14 @@ impl Report {
         self.outcomes.keys().all(|outcome| *outcome == Outcome::Ran)
     }
 
-    /// What YARN said of the first failure of each kind.
+    /// YARN's diagnostics for the first failure of each kind.
     pub fn failures(&self) -> impl Iterator<Item = &str> {
         let failures = self.examples.iter().filter(|(outcome, _)| **outcome != Outcome::Ran);
         failures.map(|(_, text)| text.as_str())
     }
 }
 
-/// The head of the lines of reports.
+/// The header of the report lines.
 pub const HEAD: &str =
     "published by  tokens  launches    ran  no credential  no file  other  refused    took";
 

@@ -1,7 +1,7 @@
-//! A stand-in for STS's AssumeRole, speaking the real wire protocol.
+//! A stand-in for STS's AssumeRole that speaks the real wire protocol.
 //!
-//! It lets the allowed roles be assumed, records the calls, and fails on request in every way the real service and the
-//! network before it can. Of a signature it checks only the time.
+//! It lets clients assume the allowed roles, records the calls, and can fail in every way that the real service and
+//! the network in front of it can. It checks only the time of a signature.
 
 mod wire;
 
@@ -21,10 +21,10 @@ use crate::signature;
 pub const SECRET_KEY: &str = "role-secret-9yMcHDh3CYEXAMPLEKEY";
 pub const SESSION_TOKEN: &str = "role-session-FwoGZXIvYXdzEXAMPLE";
 
-/// How a call fails, unless it is for a role that may not be assumed.
+/// How a call fails, unless its role may not be assumed.
 pub type Fault = fault::Fault<NoCredentials>;
 
-/// The response is good but for its credentials, which are missing.
+/// An otherwise good response without credentials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NoCredentials;
 
@@ -34,23 +34,23 @@ pub struct Call {
     pub role_arn: String,
     pub external_id: Option<String>,
     pub session_name: String,
-    /// The access key that signed.
+    /// The access key of the signature.
     pub access_key: String,
 }
 
-/// A role, and who may assume it.
+/// A role and the conditions for assuming it.
 #[derive(Debug, Clone)]
 pub struct Role {
     pub arn: &'static str,
     /// Required by its trust policy.
     pub external_id: Option<&'static str>,
-    /// The access key of its sessions, as ECR's stand-in sees it in signatures.
+    /// The access key of its sessions; the ECR stand-in sees it in signatures.
     pub access_key: &'static str,
     /// How long its sessions live.
     pub life: SignedDuration,
 }
 
-/// The running stand-in; it stops when dropped.
+/// The running stand-in, stopped when dropped.
 #[derive(Debug)]
 pub struct Sts {
     listener: Listener,
@@ -66,7 +66,7 @@ struct State {
 }
 
 impl Sts {
-    /// Starts it without any role that may be assumed.
+    /// Starts the stand-in without any role that may be assumed.
     pub async fn start() -> Result<Self, listener::Error> {
         let shared = Arc::new(Mutex::new(State::default()));
         let answering = Arc::clone(&shared);
@@ -81,17 +81,17 @@ impl Sts {
         self.listener.address()
     }
 
-    /// From now on the role may be assumed.
+    /// From now on lets clients assume the role.
     pub fn allow(&self, role: Role) {
         self.state().roles.insert(role.arn, role);
     }
 
-    /// Makes the service's clock differ from this machine's.
+    /// Offsets the service's clock from this machine's.
     pub fn set_clock_offset(&self, offset: SignedDuration) {
         self.state().clock_offset = offset;
     }
 
-    /// Every call fails in this way, until [`Sts::heal`].
+    /// Makes every call fail in this way until [`Sts::heal`].
     pub fn fail_always(&self, fault: Fault) {
         self.state().fault = Some(fault);
     }

@@ -1,5 +1,5 @@
-//! The environment of one test: a node, stand-ins for AWS, and the agent's settings, which the test can change before
-//! the agent starts and while it runs.
+//! The environment of one test: a node, stand-ins for AWS, and the agent's settings, which the test can change
+//! before the agent starts and while it runs.
 //!
 //! [`Testbed`] needs no real part; [`Published`] is the agent's file on a real HDFS.
 
@@ -33,12 +33,12 @@ use crate::site;
 use crate::tls::TlsProxy;
 use crate::wait::{self, TimedOut};
 
-/// What tests and their helpers return. The errors may cross threads, so that the rows of a table can run in parallel.
+/// The result of tests and their helpers. Errors can cross threads, so that the rows of a table can run in parallel.
 pub type Outcome<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 /// Long enough for anything the agent does on its own, on a machine that is busy with other tests.
 pub const SOON: Duration = Duration::from_secs(90);
-/// The life of a token on the real service.
+/// The real service's token life.
 pub const TWELVE_HOURS: SignedDuration = SignedDuration::from_hours(12);
 
 #[derive(Debug, thiserror::Error)]
@@ -106,7 +106,7 @@ impl Testbed {
         Ok(())
     }
 
-    /// A node that publishes in a private directory on the shared HDFS. `None`, with a message, if the part is missing.
+    /// A node that publishes to a private directory on the shared HDFS. `None` with a message if the part is missing.
     pub async fn with_hdfs() -> Result<Option<(Self, Published)>, Error> {
         if !parts::present([Part::hadoop()]) {
             return Ok(None);
@@ -115,7 +115,7 @@ impl Testbed {
         Ok(Some((Self::publishing(&published).await?, published)))
     }
 
-    /// A node that publishes on an HDFS for this test alone. `None`, with a message, if the part is missing.
+    /// A node that publishes to an HDFS for this test alone. `None`, with a message, if the part is missing.
     pub async fn with_own_hdfs() -> Result<Option<(Self, Published, Hdfs)>, Error> {
         if !parts::present([Part::hadoop()]) {
             return Ok(None);
@@ -125,7 +125,7 @@ impl Testbed {
         Ok(Some((Self::publishing(&published).await?, published, hdfs)))
     }
 
-    /// A node whose NameNode, the listener, accepts connections and never answers.
+    /// A node whose NameNode is the returned listener, which accepts connections and never responds.
     pub async fn with_silent_namenode() -> Result<(Self, TcpListener), Error> {
         let failed = |source| Error::Listener(listener::Error::Bind { source });
         let namenode = TcpListener::bind("127.0.0.1:0").await.map_err(failed)?;
@@ -170,7 +170,7 @@ impl Testbed {
         self.port.address()
     }
 
-    /// Runs another command of the program to its end, with the current settings.
+    /// Runs another command of the agent to completion, with the current settings.
     pub async fn run(&self, args: &[&str]) -> Result<Finished, Error> {
         self.write_settings()?;
         let config = self.node.agent_toml().display().to_string();
@@ -178,7 +178,7 @@ impl Testbed {
         self.run_plainly(&args).await
     }
 
-    /// Runs the program with only these arguments.
+    /// Runs the agent's binary with only these arguments.
     pub async fn run_plainly(&self, args: &[&str]) -> Result<Finished, Error> {
         let failed = |source| Error::Run { args: args.join(" "), source };
         let mut command = agent::command(&self.node)?;
@@ -213,7 +213,7 @@ impl Finished {
     }
 }
 
-/// Waits until `wanted` finds something in the agent's status, and returns it.
+/// Waits until `wanted` finds a value in the agent's status, and returns it.
 pub async fn shown<T>(
     agent: &Agent,
     what: &str,
@@ -243,7 +243,7 @@ pub async fn token_error(agent: &Agent) -> Result<String, TimedOut> {
         .await
 }
 
-/// Waits until the first registry has a token and no error, and the sinks have it.
+/// Waits until the first registry has a token and no error, and the sinks have the token.
 pub async fn wait_for_token(agent: &Agent) -> Result<(), Error> {
     shown(agent, "a token", |status| {
         let registry = &status["registries"][0];
@@ -254,13 +254,13 @@ pub async fn wait_for_token(agent: &Agent) -> Result<(), Error> {
     passes(agent, 1).await
 }
 
-/// Waits until the agent, the cause of its trouble just removed, is ready; checks that this took two passes, apart from
-/// the one under way and the one that may begin before this notices.
+/// Waits until the agent, whose fault has just been removed, is ready; checks that this took two passes, apart from
+/// the one under way and the one that may begin before the caller notices.
 pub async fn recovers(agent: &mut Agent) -> Result<(), Error> {
     recovers_until(agent, async || Ok(())).await
 }
 
-/// The same with another condition for the recovery.
+/// Like [`recovers`], with an additional condition for the recovery.
 pub async fn recovers_until(
     agent: &mut Agent,
     mut recovered: impl AsyncFnMut() -> Result<(), String>,
@@ -273,7 +273,7 @@ pub async fn recovers_until(
     Ok(())
 }
 
-/// Waits for `count` more passes, after which the agent has done whatever it would do.
+/// Waits for `count` more passes, after which the agent has done everything it would do.
 pub async fn passes(agent: &Agent, count: u64) -> Result<(), Error> {
     passes_after(agent, passes_so_far(agent).await?, count).await
 }

@@ -1,11 +1,11 @@
 //! A TLS server for AWS's real host names. It accepts TLS directly and through HTTPS_PROXY's CONNECT, presents
-//! certificates of its own authority, and passes requests on in plain text.
+//! certificates from its own authority, and forwards requests in plain text.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -24,14 +24,14 @@ pub enum Error {
     Bind(#[source] io::Error),
 }
 
-/// A host name, and the plain-text server that stands in for it.
+/// A host name and the plain-text server that stands in for it.
 #[derive(Debug, Clone)]
 pub struct Route {
     pub host: String,
     pub server: SocketAddr,
 }
 
-/// The running proxy; it and its connections end when this is dropped.
+/// A running proxy. Dropping it closes its connections.
 #[derive(Debug)]
 pub struct TlsProxy {
     address: SocketAddr,
@@ -47,7 +47,7 @@ impl TlsProxy {
         let routes: Arc<[Route]> = routes.into();
         let task = tokio::spawn(listener::serve(socket, move |client| {
             let (acceptor, routes) = (acceptor.clone(), Arc::clone(&routes));
-            // However a connection ends, its client sees that.
+            // The client notices however the connection ends.
             async move { drop(pass(client, &acceptor, &routes).await) }
         }));
         Ok(Self { address, authority, task })
@@ -57,7 +57,7 @@ impl TlsProxy {
         self.address
     }
 
-    /// The certificate that clients have to trust, as PEM.
+    /// The certificate that clients must trust, as PEM.
     pub fn authority(&self) -> &str {
         &self.authority
     }
@@ -74,15 +74,14 @@ fn certified(routes: &[Route]) -> Result<(String, TlsAcceptor), Error> {
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
     let key = KeyPair::generate()?;
-    let authority = params.self_signed(&key)?.pem();
-    let issuer = Issuer::new(params, key);
+    let authority = CertifiedIssuer::self_signed(params, key)?;
 
     let names: Vec<String> = routes.iter().map(|route| route.host.clone()).collect();
     let key = KeyPair::generate()?;
     let mut params = CertificateParams::new(names)?;
     // With the authority's name it would look self-signed.
     params.distinguished_name.push(DnType::CommonName, "stand-in");
-    let certificate = params.signed_by(&key, &issuer)?;
+    let certificate = params.signed_by(&key, &authority)?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
@@ -91,7 +90,7 @@ fn certified(routes: &[Route]) -> Result<(String, TlsAcceptor), Error> {
             vec![certificate.der().clone()],
             PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
         )?;
-    Ok((authority, Arc::new(config).into()))
+    Ok((authority.pem(), Arc::new(config).into()))
 }
 
 async fn pass(client: TcpStream, acceptor: &TlsAcceptor, routes: &[Route]) -> io::Result<()> {
@@ -113,7 +112,7 @@ async fn pass(client: TcpStream, acceptor: &TlsAcceptor, routes: &[Route]) -> io
 /// The first byte of a TLS connection.
 const HANDSHAKE: u8 = 0x16;
 
-/// Reads the head of a `CONNECT HOST:PORT HTTP/1.1` request and accepts it; TLS names the host as well.
+/// Reads the head of a `CONNECT HOST:PORT HTTP/1.1` request and accepts it; TLS names the host, too.
 async fn take_connect(client: &mut BufReader<TcpStream>) -> io::Result<()> {
     let mut line = String::new();
     while client.read_line(&mut line).await? > 2 {

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A mounted tmpfs of 64 KiB; it is unmounted when dropped.
+/// A mounted tmpfs of 64 KiB, unmounted when dropped.
 #[derive(Debug)]
 pub struct Tmpfs {
     directory: PathBuf,
@@ -20,7 +20,7 @@ pub struct Error {
 }
 
 impl Tmpfs {
-    /// Mounts one on `directory`. `None`, with a message, if this process may not mount.
+    /// Mounts a tmpfs on `directory`. `None`, with a message, if this process may not mount.
     pub fn mount(directory: &Path) -> Result<Option<Self>, Error> {
         if !run("mount", &["-t", "tmpfs", "-o", "size=64k,mode=0700", "sandbox"], directory)? {
             eprintln!("SKIPPED: this process may not mount file systems");
@@ -38,7 +38,7 @@ impl Tmpfs {
         }
     }
 
-    /// Fills it with a file and returns the file's name.
+    /// Fills the file system with one file and returns its name.
     pub fn fill(&self) -> Result<&'static str, Error> {
         let failed = |source| failed("fill", &self.directory, source);
         let mut file = File::create(self.directory.join(BALLAST)).map_err(failed)?;
@@ -54,14 +54,14 @@ impl Tmpfs {
 
 impl Drop for Tmpfs {
     fn drop(&mut self) {
-        // Lazily: an agent that is ending may still use it.
+        // Lazily, since an agent that is ending may still use it.
         let _ = run("umount", &["--lazy"], &self.directory);
     }
 }
 
 const BALLAST: &str = "ballast";
 
-/// Whether the program succeeded on `directory`.
+/// Runs the program on `directory`; returns whether it succeeded.
 fn run(program: &'static str, args: &[&str], directory: &Path) -> Result<bool, Error> {
     let status = Command::new(program).args(args).arg(directory).status();
     status.map(|status| status.success()).map_err(|source| failed(program, directory, source))

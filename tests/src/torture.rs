@@ -1,5 +1,5 @@
-//! Readers at full speed while agents publish over and over, are killed, and the file drifts; then the same readers
-//! during `hadoop fs -put -f`, the usual way to publish such a file.
+//! Readers at full speed while agents publish continuously and are killed, and the file drifts; then the same
+//! readers during `hadoop fs -put -f`, the usual way to publish such a file.
 
 mod mallory;
 mod report;
@@ -30,15 +30,15 @@ use crate::yarn::{self, Launch, YarnReader};
 pub struct Plan {
     /// How long the agents publish.
     pub length: Duration,
-    /// On a busy machine the agents continue until it is reached, for at most `PATIENCE` times `length`.
+    /// On a busy machine the agents continue until they reach it, for at most `PATIENCE` times `length`.
     pub bar: Bar,
-    /// How long a token lives: short, so that it is renewed every few seconds, but long enough to last until a killed
+    /// A token's life: short, so that tokens are renewed every few seconds, but long enough to last until a killed
     /// publisher is replaced.
     pub token_life: SignedDuration,
     /// How long `hadoop fs -put -f` publishes.
     pub comparison: Duration,
     pub agents: usize,
-    /// Threads that read.
+    /// The number of reading threads.
     pub readers: usize,
 }
 
@@ -73,7 +73,7 @@ pub async fn run(plan: Plan) -> Result<Report, Error> {
     let mut yarn = YarnReader::start(published.client())?;
     let mut launches = Launches::default();
 
-    // What a version that is put back still lives for at least.
+    // The minimum remaining life of a version that is put back.
     let margin = plan.token_life.unsigned_abs() / 3;
     let began = Instant::now();
     let mut beat = interval(BEAT);
@@ -106,12 +106,12 @@ pub async fn run(plan: Plan) -> Result<Report, Error> {
     })
 }
 
-/// A second Region, so that two entries of the file become due at different times.
+/// A second Region, so that the file's two entries become due at different times.
 const SECOND: &str = "123456789123.dkr.ecr.eu-west-1.amazonaws.com";
 const BEAT: Duration = Duration::from_millis(900);
 const PATIENCE: u32 = 8;
 
-/// Nodes of one cluster, all publishing to one path.
+/// Nodes of one cluster that all publish to one path.
 struct Nodes {
     running: Vec<(Testbed, Option<Agent>)>,
     kills: u32,
@@ -120,7 +120,7 @@ struct Nodes {
 }
 
 impl Nodes {
-    /// Starts them and waits until the file holds all credentials.
+    /// Starts the agents and waits until the file has all credentials.
     async fn start(published: &Published, plan: &Plan) -> Result<Self, Error> {
         let mut running = Vec::new();
         for _ in 0..plan.agents {
@@ -150,14 +150,14 @@ impl Nodes {
     fn kill_one(&mut self) -> Result<(), Error> {
         let index = fastrand::usize(..self.running.len());
         let (testbed, agent) = &mut self.running[index];
-        // Dropping kills it, and must come before the next one listens.
+        // Dropping kills the agent, which must happen before the next one listens.
         drop(agent.take());
         *agent = Some(testbed.start()?);
         self.kills += 1;
         Ok(())
     }
 
-    /// Gives the file a mode that differs from the configured one but harms no reader.
+    /// Gives the file a mode other than the configured one, which harms no reader.
     async fn drift(&mut self, published: &Published) -> Result<(), Error> {
         published.shell(&["-chmod", "0664", published.path()]).await?;
         self.mode_drifts += 1;
@@ -165,8 +165,8 @@ impl Nodes {
     }
 }
 
-/// Publishes a file that never expires with Hadoop's shell. Returns what the readers have seen before and after, and
-/// the number of puts.
+/// Publishes a file that never expires with Hadoop's shell. Returns the readers' counts before and after, and the
+/// number of puts.
 async fn compare(
     length: Duration,
     published: &Published,

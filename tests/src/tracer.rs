@@ -1,5 +1,5 @@
-//! Traces the system calls of a process on the files of one directory, and can kill the process at a chosen one, or
-//! hold the thread that makes it. Requires root, or a process that may be traced.
+//! Traces a process's system calls on the files of one directory, and can kill the process at a chosen call, or hold
+//! the thread that makes it. Requires root or a process that may be traced.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -29,7 +29,7 @@ pub enum Error {
     Open { path: PathBuf, found: Rights },
 }
 
-/// A system call on a file of the directory, or on the directory.
+/// A system call on the directory or on a file in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     Create,
@@ -41,7 +41,7 @@ pub enum Step {
     SyncDirectory,
 }
 
-/// Mode and owner of a file.
+/// A file's mode and owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rights {
     pub mode: u32,
@@ -50,7 +50,7 @@ pub struct Rights {
 }
 
 impl Rights {
-    /// Whether a new file may have these before it gets the expected ones.
+    /// Returns whether a new file may have these rights before it gets the expected ones.
     fn may_become(self, expected: Self) -> bool {
         let own = (geteuid().as_raw(), getegid().as_raw());
         let owner = (self.user, self.group);
@@ -58,22 +58,22 @@ impl Rights {
     }
 }
 
-/// How often the threads of a process are looked after while one of them is held.
+/// How often to poll the other threads while one is held.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// A traced process, with all its threads. Only the thread that attached may use it.
+/// A traced process with all its threads. Only the thread that attached may use it.
 #[derive(Debug)]
 pub struct Tracer {
     pid: Pid,
     directory: PathBuf,
     /// For each thread, whether it is inside a system call.
     threads: BTreeMap<Pid, bool>,
-    /// The thread that stopped last, with a signal to deliver to it.
+    /// The thread that stopped last, and a signal to deliver to it.
     stopped: Option<(Pid, Option<Signal>)>,
 }
 
-/// Attaches to the process, does `work`, and leaves it. The end of the thread that attached is what lets all threads
-/// of the process go.
+/// Attaches to the process, runs `work`, and detaches. It is the end of the attaching thread that releases all
+/// threads of the process.
 pub fn trace<T: Send>(
     process: u32,
     directory: &Path,
@@ -88,11 +88,11 @@ impl Tracer {
         let pid = Pid::from_raw(process.cast_signed());
         let (threads, stopped) = Default::default();
         let mut tracer = Self { pid, directory: directory.to_owned(), threads, stopped };
-        // Threads that start meanwhile show up in the next round, those of attached threads by themselves.
+        // New threads show up in the next round; those of attached threads are traced automatically.
         while let Some(thread) = tracer.unknown_thread()? {
             match ptrace::attach(thread) {
                 Ok(()) => tracer.adopt(thread)?,
-                // It has ended.
+                // The thread has ended.
                 Err(Errno::ESRCH) => {}
                 Err(source) => return Err(tracer.failed("attach to", source)),
             }
@@ -117,8 +117,8 @@ impl Tracer {
         Ok(())
     }
 
-    /// Lets the process continue until a document is in place, and returns the steps. Every file of the directory must
-    /// have these rights at any moment; one that is still empty may have the process's owner and a stricter mode.
+    /// Lets the process run until it has written a document, and returns the steps. Every file of the directory must
+    /// have these rights at all times; an empty one may have the process's owner and a stricter mode.
     pub fn record(mut self, rights: Rights) -> Result<Vec<Step>, Error> {
         let mut steps = Vec::new();
         while steps.last() != Some(&Step::SyncDirectory) {
@@ -144,7 +144,7 @@ impl Tracer {
         }
     }
 
-    /// Holds the thread that is about to execute `step` from when it tells `held` until `release` ends, while all
+    /// Holds the thread that is about to execute `step`, from the call of `held` until `release` ends, while all
     /// others continue.
     pub fn hold_at(
         mut self,
@@ -188,13 +188,13 @@ impl Tracer {
 
     fn resume(&self, thread: Pid, signal: Option<Signal>) -> Result<(), Error> {
         match ptrace::syscall(thread, signal) {
-            // Killed meanwhile, which the next wait tells.
+            // If it was killed meanwhile, the next wait reports it.
             Ok(()) | Err(Errno::ESRCH) => Ok(()),
             Err(source) => Err(self.failed("continue", source)),
         }
     }
 
-    /// Whether the thread that stopped enters a system call, or leaves one; `None` for other stops.
+    /// Returns whether the stopped thread enters a system call or leaves one; `None` for other stops.
     fn note(&mut self, status: WaitStatus) -> Result<Option<bool>, Error> {
         let (thread, signal) = match status {
             WaitStatus::PtraceSyscall(thread) => {
@@ -203,7 +203,7 @@ impl Tracer {
                 self.stopped = Some((thread, None));
                 return Ok(Some(*inside));
             }
-            // A new thread begins with a stop of the tracer's making.
+            // A new thread begins with a stop caused by the tracer.
             WaitStatus::Stopped(thread, signal) if self.threads.contains_key(&thread) => {
                 (thread, Some(signal))
             }
@@ -225,7 +225,7 @@ impl Tracer {
         Ok(None)
     }
 
-    /// The step that a thread's current system call is, if any.
+    /// The step that corresponds to a thread's current system call, if any.
     fn step(&self, thread: Pid) -> io::Result<Option<Step>> {
         let text = fs::read_to_string(format!("/proc/{}/task/{thread}/syscall", self.pid))?;
         let mut words = text.split_whitespace();
@@ -253,7 +253,7 @@ impl Tracer {
         fs::read_link(format!("/proc/{}/fd/{descriptor}", self.pid)).unwrap_or_default()
     }
 
-    /// A path in the process's memory.
+    /// Reads a path from the process's memory.
     fn text(&self, address: u64) -> io::Result<PathBuf> {
         let memory = File::open(format!("/proc/{}/mem", self.pid))?;
         let mut bytes = [0; libc::PATH_MAX as usize];
@@ -264,7 +264,7 @@ impl Tracer {
 
     fn check_rights(&self, expected: Rights) -> Result<(), Error> {
         for entry in fs::read_dir(&self.directory).into_iter().flatten().flatten() {
-            // It may have been renamed meanwhile.
+            // The file may have been renamed meanwhile.
             let Ok(file) = entry.metadata() else { continue };
             let found = Rights { mode: file.mode() & 0o7777, user: file.uid(), group: file.gid() };
             let is_new = file.len() == 0 && found.may_become(expected);
@@ -275,8 +275,8 @@ impl Tracer {
         Ok(())
     }
 
-    /// Waits for any thread of the process, and for no other child of this program; `None` if told not to wait and
-    /// nothing happened.
+    /// Waits for any thread of the process, but not for other children of this program; `None` if `flags` forbid
+    /// waiting and nothing happened.
     fn wait(&self, flags: WaitPidFlag) -> Result<Option<WaitStatus>, Error> {
         let flags = flags | WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD;
         match waitpid(None, Some(flags)).map_err(|source| self.failed("wait for", source))? {

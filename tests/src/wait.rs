@@ -37,6 +37,6 @@ pub async fn until<T, E: Display>(
     }
 }
 
-// A tenth of the time waited so far: probing is most of what a long wait costs.
+// Pause for a tenth of the time waited so far: probing is most of the cost of a long wait.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);

@@ -1,8 +1,8 @@
-//! Samples a file and the agent's readiness throughout a fault test: what a launch would have found in the file at any
-//! moment, and what health reported just before and after.
+//! Samples a file and the agent's readiness throughout a fault test: what a launch would have found in the file at
+//! each moment, and what health reported just before and after.
 //!
 //! Start it before the fault, and end it with [`Watch::end_well`] or, if the test itself damages the file, with
-//! [`Watch::end_truthful`]. It is paced; for volume use [`crate::readers`].
+//! [`Watch::end_truthful`]. Its rate is limited; for volume use [`crate::readers`].
 
 mod samples;
 
@@ -43,11 +43,11 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Watches the published file as the NodeManagers' user, and the agent of `testbed` whenever it runs.
+    /// Watches the published file as the NodeManagers' user, and `testbed`'s agent whenever it runs.
     pub fn over(testbed: &Testbed, published: &Published) -> Result<Self, Error> {
         let runtime = new_runtime()?;
         let client = published.client();
-        // Its own: a client left to itself takes the test's runtime, where it stands still while the test waits for
+        // Needs its own runtime: by default a client uses the test's, which stands still while the test waits for
         // the watch to end.
         let client = ClientBuilder::new()
             .with_io_runtime(runtime.handle().clone())
@@ -68,7 +68,7 @@ impl Watch {
         Self::start(new_runtime()?, testbed.listen(), Subject::Local(testbed.node.docker_config()))
     }
 
-    /// Asserts that from the first good read on the file was never missing, torn, without a credential or with an
+    /// Asserts that after the first good read the file was never missing, torn, without a credential or with an
     /// expired one, and that health was truthful.
     pub fn end_well(self) {
         let summary = self.end();
@@ -77,8 +77,8 @@ impl Watch {
         assert!(summary.false_ready.is_empty(), "{summary:?}");
     }
 
-    /// Asserts that health never reported ready when a launch would have failed: not at all with an expired credential,
-    /// and otherwise not after enough reconciliations to notice.
+    /// Asserts that health never reported ready when a launch would have failed: not at all with an expired
+    /// credential, otherwise not after enough reconciliations to notice.
     pub fn end_truthful(self) {
         let summary = self.end();
         assert!(summary.reads > 0 && summary.false_ready.is_empty(), "{summary:?}");
@@ -87,7 +87,7 @@ impl Watch {
     fn start(runtime: Runtime, agent: SocketAddr, subject: Subject) -> Result<Self, Error> {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
-        // A separate thread, which the test does not block.
+        // A separate thread, which the test cannot block.
         let watching = move || {
             let summary = runtime.block_on(watch(agent, &subject, &stopped));
             runtime.shutdown_background();
@@ -125,7 +125,7 @@ enum Subject {
 }
 
 impl Subject {
-    /// As the metrics have it.
+    /// The kind as the metrics name it.
     fn kind(&self) -> &'static str {
         match self {
             Self::Published { .. } => "hdfs",
@@ -177,7 +177,7 @@ async fn is_ready(agent: SocketAddr) -> bool {
     answer.is_ok_and(|answer| answer.is_ok_and(|answer| answer.status == StatusCode::OK))
 }
 
-/// Passes do not count: some of them come sooner than HDFS is asked again.
+/// Passes do not count, since not every pass reads HDFS again.
 async fn reconciliations(agent: SocketAddr, subject: &Subject) -> Option<u64> {
     let answer = timeout(PATIENCE, http::get(agent, "/metrics")).await.ok()?.ok()?;
     count_reconciliations(&answer.text(), subject.kind())

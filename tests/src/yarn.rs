@@ -1,4 +1,4 @@
-//! Reads the published config.json as a NodeManager does at a container launch, with YARN's own class.
+//! Reads the published config.json with YARN's own class, as a NodeManager does at a container launch.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -45,7 +45,7 @@ pub struct HandOver {
 }
 
 impl HandOver {
-    /// The registries with credentials, in order.
+    /// The sorted registries that have credentials.
     pub fn registries(&self) -> impl Iterator<Item = &str> {
         self.auths.keys().map(String::as_str)
     }
@@ -69,7 +69,7 @@ impl fmt::Debug for HandOver {
     }
 }
 
-/// A running JVM that launches on demand, some hundreds of times: YARN's class never closes its streams.
+/// A running JVM that performs launches on demand, but only some hundreds: YARN's class never closes its streams.
 #[derive(Debug)]
 pub struct YarnReader {
     server: LineServer,
@@ -87,7 +87,7 @@ impl YarnReader {
         Ok(Self { server, launches: 0, directory })
     }
 
-    /// Does what a launch with `YARN_CONTAINER_RUNTIME_DOCKER_CLIENT_CONFIG=uri` does before it runs docker.
+    /// Performs the steps of a launch with `YARN_CONTAINER_RUNTIME_DOCKER_CLIENT_CONFIG=uri` up to running docker.
     pub async fn launch(&mut self, uri: &str) -> Result<Launch, Error> {
         self.launches += 1;
         let dir = self.directory.path().join(self.launches.to_string());

@@ -1,8 +1,8 @@
-//! A real YARN cluster on loopback: a ResourceManager, and nodes that each have a NodeManager, a Docker engine and room
-//! for an agent. It launches containers as users do, through the ResourceManager's REST interface.
+//! A real YARN cluster on loopback: a ResourceManager, and nodes that each have a NodeManager, a Docker engine and
+//! room for an agent. It launches containers as users do, through the ResourceManager's REST interface.
 //!
-//! It takes root. Each node lives in namespaces of its own, so nothing of the machine is touched, and all of it ends
-//! with this process.
+//! It requires root. Each node lives in its own namespaces, so the machine stays untouched, and everything ends with
+//! this process.
 
 mod booted;
 mod conf;
@@ -80,23 +80,23 @@ pub enum Error {
     Refused { request: String, status: hyper::StatusCode, text: String },
 }
 
-/// The running cluster; it ends and its files vanish when dropped.
+/// A running cluster. Dropping it stops it and removes its files.
 #[derive(Debug)]
 pub struct YarnCluster {
-    // Fields drop in this order: nodes end before the ResourceManager.
+    // Fields drop in this order: nodes must end before the ResourceManager.
     nodes: Vec<ClusterNode>,
     manager: Manager,
 }
 
 const START: Duration = Duration::from_secs(120);
 
-/// Why no cluster can run here, as far as that is known before its start.
+/// Why no cluster can run here, as far as that is known in advance.
 pub fn obstacle() -> Option<String> {
     parts::missing([Part::hadoop(), Part::registry(), Part::docker()])
         .or_else(|| (!geteuid().is_root()).then(|| "nodes that launch containers take root".to_owned()))
 }
 
-/// For tests: whether a cluster can run here. If not, says so loudly; in CI it panics.
+/// For tests: returns whether a cluster can run here. If not, prints a prominent message, or panics in CI.
 pub fn can_run() -> bool {
     let obstacle = obstacle();
     if let Some(obstacle) = &obstacle {
@@ -107,25 +107,25 @@ pub fn can_run() -> bool {
 }
 
 impl YarnCluster {
-    /// Starts it with a ResourceManager of its own, on a running HDFS, with this number of nodes, whose
+    /// Starts a cluster with its own ResourceManager on a running HDFS, with this many nodes, whose
     /// container-executor.cfg trusts `registries`.
     pub async fn start(hdfs: &HdfsClient, nodes: u8, registries: &[&str]) -> Result<Self, Error> {
         let manager = Manager::own(hdfs, None)?;
         Self::with_nodes(manager, nodes, (hdfs, registries, None)).await
     }
 
-    /// The same with the ResourceManager that all such clusters share.
+    /// Like [`YarnCluster::start`], with the ResourceManager that all such clusters share.
     pub async fn join(hdfs: &HdfsClient, nodes: u8, registries: &[&str]) -> Result<Self, Error> {
         Self::with_nodes(Manager::shared().await?, nodes, (hdfs, registries, None)).await
     }
 
-    /// Starts it with one node and Kerberos, on an HDFS with Kerberos.
+    /// Starts a cluster with one node and Kerberos, on an HDFS with Kerberos.
     pub async fn start_in(realm: &Realm, hdfs: &HdfsClient, registries: &[&str]) -> Result<Self, Error> {
         let manager = Manager::own(hdfs, Some(realm))?;
         Self::with_nodes(manager, 1, (hdfs, registries, Some(realm))).await
     }
 
-    /// Starts it with one node, on one that systemd has booted.
+    /// Starts a cluster whose only node systemd has booted.
     pub async fn start_on(booted: Booted, hdfs: &HdfsClient, registries: &[&str]) -> Result<Self, Error> {
         let manager = Manager::own(hdfs, None)?;
         let around = Surroundings { hdfs, addresses: manager.addresses(), registries, realm: None };
@@ -143,7 +143,7 @@ impl YarnCluster {
         Self { nodes: try_join_all(starting).await?, manager }.complete().await
     }
 
-    /// Waits until the nodes can take containers, and makes a partition of each.
+    /// Waits until the nodes can run containers, and makes each its own partition.
     async fn complete(mut self) -> Result<Self, Error> {
         let rest = self.rest();
         let Self { nodes, manager } = &mut self;
@@ -177,7 +177,7 @@ impl YarnCluster {
         self.rest().launch(launch).await
     }
 
-    /// Stops the ResourceManager, if it is the cluster's own.
+    /// Stops the ResourceManager if it belongs to this cluster.
     pub async fn stop_resource_manager(&mut self) -> Result<(), Error> {
         match &mut self.manager {
             Manager::Own(own) => own.stop().await,
@@ -185,13 +185,13 @@ impl YarnCluster {
         }
     }
 
-    /// The ResourceManager's interface, for launches on the first node by default.
+    /// The ResourceManager's interface; launches default to the first node.
     pub fn rest(&self) -> Rest {
         let partition = self.nodes.first().map(ClusterNode::label).unwrap_or_default();
         Rest::at(self.manager.addresses().web, partition)
     }
 
-    /// Starts an agent on every node, in order, with settings for each.
+    /// Starts an agent on every node, in order, each with its own settings.
     pub fn start_agents(
         &self,
         endpoints: AwsEndpoints,

@@ -1,4 +1,4 @@
-//! `check`, `submit-args` and `emr-config` as people run them: the program itself, its output and its exit code.
+//! `check`, `submit-args` and `emr-config` as users run them: the program itself, its output and its exit code.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -19,7 +19,7 @@ const TRUST: &str = include_str!("../../agent/hadoop-rules/testdata/trust.jsonl"
 const MOUNTS: &str = include_str!("../../agent/hadoop-rules/testdata/mount.jsonl");
 const DOCKER_CONFIGS: &str = include_str!("../../agent/hadoop-rules/testdata/docker_config.jsonl");
 
-/// Valid except that the mount lists are missing.
+/// Valid except for the missing mount lists.
 const CFG: &str = "\
 yarn.nodemanager.linux-container-executor.group=yarn
 [docker]
@@ -34,7 +34,7 @@ fn run(args: &[&str]) -> Outcome<Output> {
     Ok(Command::new(agent::program()?).args(args).env_clear().output()?)
 }
 
-/// The output of `check --json` with these arguments; asserts that the exit code matches.
+/// Returns the output of `check --json` with these arguments; asserts that the exit code matches.
 fn check(args: &[&str]) -> Outcome<Value> {
     let output = run(&[&["check", "--json"], args].concat())?;
     let report: Value = serde_json::from_slice(&output.stdout)
@@ -114,7 +114,7 @@ fn mounts_match_hadoops_recorded_decisions() -> Outcome {
     let root = directory.path().display().to_string();
     let path = at("container-executor.cfg");
     let file = path.display().to_string();
-    // One case mounts a directory of the machine on which the cases were recorded.
+    // One case mounts a directory of the machine where the cases were recorded.
     for line in MOUNTS.lines().filter(|line| !line.contains("ro_parent_of_cfg")) {
         let case: Value = serde_json::from_str(&line.replace("$TMP", &root))?;
         let mut text = CFG.to_owned();
@@ -177,7 +177,7 @@ fn only_the_named_files_are_checked() -> Outcome {
     let path = directory.path().join("container-executor.cfg");
     fs::write(&path, CFG)?;
     let file = path.display().to_string();
-    // Missing settings would end any other command.
+    // Missing settings would fail any other command.
     let report = check(&["--executor-cfg", &file, "--config", "/nonexistent", "--rules", "3.3"])?;
     assert_eq!(report["findings"], json!([]));
     assert_eq!(report["docker_config"], Value::Null);
@@ -265,7 +265,7 @@ fn submit_args_survive_the_shell() -> Outcome {
             assert_eq!(words[at - 1], "--conf");
         }
     }
-    // Values that need quotes survive a shell.
+    // Values that need quotes survive the shell.
     let strange = shell(r#"eval "printf '%s\n' $("$1" submit-args --image 'a b$HOME' 2>/dev/null)""#)?;
     let strange = String::from_utf8(strange.stdout)?;
     assert!(strange.contains("DOCKER_IMAGE=a b$HOME\n"), "{strange}");
@@ -302,7 +302,7 @@ fn emr_config_output_passes_check() -> Outcome {
     Ok(())
 }
 
-/// Files of the largest size that is read, with content that is slow for careless parsers.
+/// Files of the largest accepted size, with content that is slow for careless parsers.
 #[test]
 fn large_and_malformed_files_are_checked() -> Outcome {
     const SIZE: usize = 16 << 20;

@@ -1,4 +1,4 @@
-//! The documents: their commands run, and their links lead somewhere.
+//! The documents: their commands run, and their links resolve.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,7 +14,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// Every Markdown file for readers: those of the top level and of docs/.
+/// Every user-facing Markdown file: those at the top level and in docs/.
 fn documents() -> Outcome<Vec<(PathBuf, String)>> {
     let mut documents = Vec::new();
     for directory in [root(), root().join("docs")] {
@@ -29,7 +29,7 @@ fn documents() -> Outcome<Vec<(PathBuf, String)>> {
     Ok(documents)
 }
 
-/// The commands of a document: lines of its code blocks, and code within its sentences.
+/// A document's commands: lines in code blocks, and inline code.
 fn commands(text: &str) -> Vec<String> {
     let mut commands = Vec::new();
     for (index, part) in text.split("```").enumerate() {
@@ -43,7 +43,7 @@ fn commands(text: &str) -> Vec<String> {
     commands
 }
 
-/// What the documents leave to the reader, and what stands for it here.
+/// Placeholders in the documents, and the values used here.
 const PLACEHOLDERS: [(&str, &str); 7] = [
     ("$IMAGE", IMAGE),
     ("IMAGE", IMAGE),
@@ -54,7 +54,7 @@ const PLACEHOLDERS: [(&str, &str); 7] = [
     ("/var/log/hadoop-yarn/hadoop-yarn-nodemanager-HOST.log", "yarn.log"),
 ];
 const IMAGE: &str = "123456789123.dkr.ecr.us-east-1.amazonaws.com/app:v1";
-/// What `FILE` stands for after these words. Standard input has tests of its own.
+/// The meaning of `FILE` after these words. Standard input has its own tests.
 const FILES: [(&str, &str, &str); 5] = [
     ("--executor-cfg", "FILE", "conf/container-executor.cfg"),
     ("--yarn-site", "FILE", "conf/yarn-site.xml"),
@@ -65,14 +65,13 @@ const FILES: [(&str, &str, &str); 5] = [
 const YARN_LOG: &str = "docker: Error response from daemon: Head \"https://123456789123.dkr.ecr.us-east-1.amazonaws.com/v2/app/\
     manifests/v1\": no basic auth credentials.\n";
 
-/// The agent's arguments, if the command calls it: without what a shape marks as optional, and with values for its
-/// placeholders.
+/// The agent's arguments, if the command calls it: without optional parts, and with values for placeholders.
 fn arguments(command: &str) -> Option<Vec<String>> {
     let command = without_brackets(command).replace("...", "").replace("$REGISTRY", TRUSTED_REGISTRY);
     let command = command.rsplit("| ").next()?.trim().trim_start_matches("$ ");
     let words = shlex::split(command)?;
     let called = words.iter().position(|word| word != "sudo")?;
-    // What the agent prints may begin with its name and version.
+    // The agent's output may begin with its name and version.
     let is_output = words.get(called + 1).is_some_and(|word| word.starts_with(|c: char| c.is_ascii_digit()));
     if words[called] != "emr-ecr-agent" || is_output {
         return None;
@@ -103,23 +102,23 @@ fn without_brackets(shape: &str) -> String {
     kept
 }
 
-/// The exit code on a node where an agent runs, but neither YARN nor Spark; `None` for what does not end, and for `try`,
-/// which the launches run on an engine of their own.
+/// The exit code on a node with an agent, but without YARN and Spark; `None` for commands that do not end, and for
+/// `try`, which the launch tests run on their own engine.
 fn expected_code(arguments: &[&str]) -> Option<i32> {
     let checks_files = |word: &&str| ["--executor-cfg", "--emr-config"].contains(word);
     match arguments {
         ["run" | "try", ..] | ["status", "--watch", ..] => None,
         [.., "--help"] => Some(0),
-        // No launch works without the NodeManager's group.
+        // Without the NodeManager's group, no launch works.
         ["submit", ..] => Some(1),
         ["check", options @ ..] => Some(i32::from(!options.iter().any(checks_files))),
-        // No ResourceManager is named.
+        // No ResourceManager is configured.
         ["cluster", ..] => Some(3),
         _ => Some(0),
     }
 }
 
-/// Whether the command that these arguments name takes `--config`.
+/// Returns whether the command in these arguments accepts `--config`.
 fn takes_config(arguments: &[&str]) -> bool {
     let mut command = emr_ecr_agent::cli::command();
     for argument in arguments {
@@ -155,7 +154,7 @@ async fn commands_in_documents_run() -> Outcome {
             let words = ["emr-ecr-agent"].iter().chain(&arguments);
             let parsed = emr_ecr_agent::cli::command().try_get_matches_from(words);
             match (parsed, expected_code(&arguments)) {
-                // One word may only name a command.
+                // A single word may just name a command.
                 (Err(_), _) if arguments.len() < 2 => {}
                 (Err(error), _) if error.use_stderr() => {
                     wrong.push(format!("{}: {command}: {error}", path.display()));
@@ -205,7 +204,7 @@ fn targets_in_documents_exist() -> Outcome {
     Ok(())
 }
 
-/// The anchor that a heading gets.
+/// The anchor generated for a heading.
 fn anchor(heading: &str) -> String {
     let kept = heading.trim().to_lowercase();
     let kept = kept.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));

@@ -1,4 +1,4 @@
-//! The agent's calls to ECR and its use of the responses. These tests need no HDFS.
+//! The agent's calls to ECR and how it uses the responses. These tests need no HDFS.
 
 use emr_ecr_agent_tests::ecr::{BadToken, Fault};
 use emr_ecr_agent_tests::imds::{ACCESS_KEY, Behavior};
@@ -82,7 +82,7 @@ async fn invalid_response_never_replaces_a_valid_token() -> Outcome {
         .await?;
         assert!(registry["last_error"].is_string());
         let expires_at: Timestamp = registry["expires_at"].as_str().ok_or("no expiry")?.parse()?;
-        // On the wire it is a floating-point number of seconds, which is not exact.
+        // On the wire the expiry is an inexact floating-point number of seconds.
         let apart = expires_at.duration_since(first.expires_at).abs();
         assert!(apart <= SignedDuration::from_millis(1), "{fault:?}: {apart}");
         let auth = &testbed.docker_config()?["auths"][TRUSTED_REGISTRY]["auth"];
@@ -95,7 +95,7 @@ async fn invalid_response_never_replaces_a_valid_token() -> Outcome {
 async fn expiry_follows_the_servers_clock() -> Outcome {
     for hours in [-3, 3] {
         let testbed = Testbed::without_hdfs().await?;
-        // By the local clock the token would have expired hours ago, or would live for hours more.
+        // By the local clock the token would have expired hours ago, or would live for hours longer.
         testbed.ecr.set_clock_offset(SignedDuration::from_hours(hours));
         testbed.ecr.set_token_life(SignedDuration::from_mins(30));
         let agent = testbed.start()?;
@@ -107,7 +107,7 @@ async fn expiry_follows_the_servers_clock() -> Outcome {
         assert_eq!(token["ok"], true, "{hours} h: {token}");
 
         passes(&agent, 2).await?;
-        // ECR rejects the first, which is signed with the wrong time.
+        // ECR rejects the first call, which is signed with the wrong time.
         assert_eq!(testbed.ecr.calls().len(), 2, "{hours} h: nothing is due yet");
         let local =
             check_named(&agent.status().await?, &format!("local:{}", testbed.node.docker_config().display()))

@@ -1,5 +1,5 @@
-//! The node's clock jumps by half a day, forward and back, while the agent runs. No published token is dropped or
-//! expires early, ECR gets no extra calls, and the agent stays ready.
+//! The node's clock jumps half a day forward and back while the agent runs. No published token is dropped or expires
+//! early, ECR gets no extra calls, and the agent stays ready.
 
 use emr_ecr_agent_tests::agent::Agent;
 use emr_ecr_agent_tests::clock::{self, WallClock};
@@ -11,7 +11,7 @@ use emr_ecr_agent_tests::wait;
 use emr_ecr_agent_tests::watch::Watch;
 use jiff::{SignedDuration, Timestamp};
 
-/// Hours by which the clock is ahead, in order.
+/// How many hours the clock runs ahead, in order.
 const JUMPS: [i32; 4] = [12, -12, 12, 0];
 
 #[tokio::test]
@@ -57,7 +57,7 @@ async fn tokens_are_renewed_in_time_after_a_clock_jump() -> Outcome {
         let ends = document["emr-ecr-agent"]["expires_at"][TRUSTED_REGISTRY].as_str().ok_or("no expiry")?;
         let ends: Timestamp = ends.parse()?;
         assert_eq!(ends.as_second(), next.expires_at.as_second(), "{hours} h");
-        // ECR may reject one that is signed with the wrong time.
+        // ECR may reject a call that is signed with the wrong time.
         let made: Vec<Call> = testbed.ecr.calls().into_iter().skip(calls).collect();
         let until_then = made.iter().filter(|call| call.at <= next.issued_at).count();
         assert!(until_then <= 2, "{hours} h: {made:?}");
@@ -80,7 +80,7 @@ fn clock() -> Outcome<Option<WallClock>> {
     Ok(Some(WallClock::new()?))
 }
 
-/// Waits until the status shows that the clock is this many hours ahead.
+/// Waits until the status shows that the clock runs this many hours ahead.
 async fn notices(agent: &Agent, hours: i32) -> Outcome {
     shown(agent, "the clock's difference", |status| {
         let skew = status["clock_skew_seconds"].as_f64()?;

@@ -1,5 +1,6 @@
-//! Faults around those who use the published file: Docker, the registry, the NodeManager, HDFS, the clock, an agent that is
-//! killed. For each: what a job sees, what the agent says before, and that all is well again once the fault is gone.
+//! Faults on the consumers' side of the published file: Docker, the registry, the NodeManager, HDFS, the clock, a
+//! killed agent. For each: what a job sees, what the agent reports beforehand, and that all recovers once the fault
+//! is gone.
 
 use std::env;
 use std::fs;
@@ -26,7 +27,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
-/// Tells that the container itself has run.
+/// Proves that the container itself has run.
 const RAN: &str = "exit 77";
 const TEN_MINUTES: i64 = 600;
 
@@ -54,17 +55,17 @@ async fn faults_are_announced_and_heal() -> Outcome {
     world.agent_killed_during_a_refresh().await
 }
 
-/// Some faults take minutes: they are tried if the environment variable `LAUNCHES` is `all`.
+/// Some faults take minutes and run only if the environment variable `LAUNCHES` is `all`.
 fn tries_all() -> bool {
     env::var("LAUNCHES").is_ok_and(|which| which == "all")
 }
 
 /// A cluster of two nodes, the first with an agent, on an HDFS with two NameNodes.
 struct World {
-    // Fields drop in this order: the nodes end before the servers they use.
+    // Fields drop in this order: the nodes must end before the servers they use.
     agent: Option<Agent>,
     cluster: YarnCluster,
-    /// The way to the registry under its real name.
+    /// Serves the registry under its real name.
     tls: TlsProxy,
     gate: Gate,
     ecr: Ecr,
@@ -103,7 +104,7 @@ impl World {
     fn settings(&self) -> Settings {
         let mut settings = self.node().settings(self.published.path());
         settings.registry(TRUSTED_REGISTRY, &[&self.gate.host()]);
-        // A killed agent may hold the refresh lock, for as long as calls may take.
+        // A killed agent may hold the refresh lock for as long as calls may take.
         settings.set("deadlines.ecr", "2s").set("deadlines.hdfs", "4s");
         settings
     }
@@ -137,7 +138,7 @@ impl World {
         Ok(self.agent()?.wait_not_ready_with(reason, SOON).await?)
     }
 
-    /// A launch on a node that has to pull.
+    /// Launches on a node that has to pull.
     async fn launch_on(&self, node: &ClusterNode) -> Outcome<Launched> {
         node.remove_images().await?;
         Ok(self.cluster.launch(&self.wanted(RAN).on(node)).await?)
@@ -152,7 +153,7 @@ impl World {
         Launch::docker(&self.gate.image(IMAGE.1), command).client_config(&file)
     }
 
-    /// All is well: the agent is ready, and a launch that pulls runs.
+    /// Checks that the agent is ready and that a launch that pulls runs.
     async fn is_healed(&mut self) -> Outcome {
         self.is_ready().await?;
         ran(&self.launch().await?);
@@ -161,7 +162,7 @@ impl World {
 
     async fn node_without_an_agent(&mut self) -> Outcome {
         ran(&self.launch().await?);
-        // The published file is all that a launch needs; what root pulls there, it pulls without a credential.
+        // A launch needs only the published file; root's pull on that node uses no credential.
         let other = &self.cluster.nodes()[1];
         ran(&self.launch_on(other).await?);
         other.remove_images().await?;
@@ -199,7 +200,7 @@ impl World {
         self.is_healed().await?;
         let ballast = format!("{root}/ballast");
         self.node().remove_images().await?;
-        // It ends with an error when the file system is full.
+        // dd fails once the file system is full.
         let _ = self.node().output(&["/bin/dd", "if=/dev/zero", &format!("of={ballast}"), "bs=64k"]).await?;
         self.is_not_ready("Docker's data root").await?;
         self.is_not_ready("KiB left").await?;
@@ -213,7 +214,7 @@ impl World {
         self.is_healed().await
     }
 
-    /// The credentials are good, so the node stays ready; the status tells that the registry cannot be asked.
+    /// The credentials are good, so the node stays ready; the status shows that the registry is unreachable.
     async fn registry_down(&mut self) -> Outcome {
         self.gate.set_fault(Some(Fault::ServerError));
         self.agent()?.signal(Signal::SIGHUP)?;
@@ -234,7 +235,7 @@ impl World {
         Ok(())
     }
 
-    /// Docker asks for the rest by itself.
+    /// Docker requests the rest by itself.
     async fn layer_cut(&mut self) -> Outcome {
         self.gate.set_fault(Some(Fault::CutOnce));
         ran(&self.launch().await?);
@@ -270,7 +271,7 @@ impl World {
         self.is_healed().await
     }
 
-    /// A container of the first NodeManager ends under the second, which knows its exit code.
+    /// A container started by the first NodeManager ends under the second, which learns its exit code.
     async fn node_manager_restarted(&mut self) -> Outcome {
         const HAS_PID: &str =
             "for file in \"$0\"/*/*/*.pid; do kill -0 \"$(cat \"$file\")\" && exit 0; done; exit 1";
@@ -284,7 +285,7 @@ impl World {
         let agent = self.agent.as_mut().ok_or("no agent runs")?;
         let restart = async {
             let (mut container, _) = timeout(SOON, listener.accept()).await??;
-            // Without it, the second NodeManager gives the container up for lost.
+            // Without the pid file, the second NodeManager gives up on the container.
             wait::until("the container's pid file", SOON, async || {
                 node.run(&["/bin/sh", "-c", HAS_PID, &private]).await
             })
@@ -301,7 +302,7 @@ impl World {
         self.is_healed().await
     }
 
-    /// The NodeManager compares the end of each container's token with its own clock.
+    /// The NodeManager compares the expiry of each container's token with its own clock.
     async fn clock_ahead(&mut self) -> Outcome {
         self.set_clock(TEN_MINUTES).await?;
         self.is_not_ready("the local clock is").await?;
@@ -320,7 +321,7 @@ impl World {
         self.is_healed().await
     }
 
-    /// Restarts NodeManager and agent with a clock that is this much ahead. The agent keeps the token that lives.
+    /// Restarts NodeManager and agent with a clock that runs this far ahead. The agent keeps the living token.
     async fn set_clock(&mut self, seconds_ahead: i64) -> Outcome {
         let calls = self.ecr.calls().len();
         let environment = clock::ahead_by(seconds_ahead)?;
@@ -336,7 +337,7 @@ impl World {
         Ok(())
     }
 
-    /// Whatever it is about when it dies, jobs find the old or the new file, and the next agent goes on.
+    /// At whatever step the agent dies, jobs find the old or the new file, and the next agent carries on.
     async fn agent_killed_during_a_refresh(&mut self) -> Outcome {
         const STEPS: [(&str, Side); 8] = [
             ("create", Side::Before),
@@ -348,7 +349,7 @@ impl World {
             ("rename2", Side::Before),
             ("rename2", Side::After),
         ];
-        // So that each agent finds a token that is due.
+        // Each agent must find a token that is due.
         self.agent = None;
         self.ecr.set_token_life(SignedDuration::from_secs(60));
         self.published.shell(&["-rm", "-skipTrash", self.published.path()]).await?;
@@ -374,7 +375,7 @@ impl World {
         Ok(())
     }
 
-    /// Kills the agent, whose last call stays unanswered.
+    /// Kills the agent in the middle of a call and checks the recovery.
     async fn die_and_go_on(&mut self, settings: &Settings) -> Outcome {
         self.agent = None;
         ran(&self.launch().await?);
@@ -391,7 +392,7 @@ impl World {
         Ok(())
     }
 
-    /// The settings of an agent that reaches the NameNode through a proxy.
+    /// Settings for an agent that reaches the NameNode through a proxy.
     fn settings_behind(&self, proxy: &NameNodeProxy) -> Outcome<Settings> {
         let conf_dir = self.node().files().path("conf-by-proxy");
         fs::create_dir_all(&conf_dir)?;
@@ -428,14 +429,14 @@ impl World {
     }
 }
 
-/// In the name of the refresh lock, whose calls are not part of publishing.
+/// Part of the refresh lock's name; the lock's calls are not part of publishing.
 const LOCK: &str = "emr-ecr-agent-lock";
 
 fn ran(launched: &Launched) {
     assert_eq!(launched.exit_code, Some(77), "{}", launched.diagnostics);
 }
 
-/// As the job sees it: the exit code and the decisive words.
+/// Checks the job's view of a failure: the exit code and the decisive words.
 fn failed(launched: &Launched, exit_code: i32, words: &str) {
     assert_eq!(launched.exit_code, Some(exit_code), "{}", launched.diagnostics);
     assert!(launched.diagnostics.contains(words), "{}", launched.diagnostics);

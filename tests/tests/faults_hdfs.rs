@@ -1,5 +1,5 @@
-//! Faults of HDFS while a file is published. No reader sees a bad file, the file is repaired within two intervals once
-//! the fault is gone, and health is truthful meanwhile.
+//! Faults of HDFS while a file is published. No reader sees a bad file, the agent repairs the file within two
+//! intervals once the fault is gone, and health is truthful meanwhile.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,9 +24,9 @@ async fn failover_while_publishing_is_survived() -> Outcome {
     let mut hdfs = HaHdfs::start().await?;
     let published = Published::on(hdfs.client().clone(), "/user/hadoop");
     let mut testbed = Testbed::publishing(&published).await?;
-    // Due at each pass, and alive for longer than the cluster has no active NameNode.
+    // The token is due at each pass, and outlives the time without an active NameNode.
     testbed.ecr.set_token_life(SignedDuration::from_secs(60));
-    // It may hold the refresh lock when the NameNode dies, which lasts for as long as calls may take.
+    // The agent may hold the refresh lock when the NameNode dies; the lock lasts for as long as calls may take.
     testbed.settings.set("refresh.renew_at", 0.1).set("deadlines.ecr", "2s").set("deadlines.hdfs", "5s");
     let mut agent = testbed.start_ready().await?;
     let watch = Watch::over(&testbed, &published)?;
@@ -47,10 +47,10 @@ async fn failover_while_publishing_is_survived() -> Outcome {
     Ok(())
 }
 
-/// A complete file without the agent's entry, there before the agent starts.
+/// A complete file without the agent's entry, present before the agent starts.
 const FOREIGN: &str = r#"{"auths":{"hub.example.com":{"auth":"aHViOmh1Yg=="}}}"#;
 
-/// Before and after every call to the NameNode that publishing makes.
+/// Before and after every NameNode call that publishing makes.
 const STEPS: [(&str, Side); 8] = [
     ("create", Side::Before),
     ("create", Side::After),
@@ -70,14 +70,14 @@ async fn agent_killed_at_any_step_leaves_a_complete_file() -> Outcome {
 
 async fn check_kill((call, side): (&'static str, Side)) -> Outcome {
     let Some((mut testbed, published, proxy)) = behind_proxy().await? else { return Ok(()) };
-    // The killed agent may hold the refresh lock, for as long as calls may take.
+    // The killed agent may hold the refresh lock for as long as calls may take.
     testbed.settings.set("deadlines.ecr", "2s").set("deadlines.hdfs", "4s");
     published.put(FOREIGN).await?;
     let watch = Watch::over(&testbed, &published)?;
     proxy.set_behavior(Behavior::Catch { call, side });
     let agent = testbed.start()?;
     proxy.caught().await;
-    // Dropping kills it; the call stays where it was caught.
+    // Dropping kills the agent; its call stays caught.
     drop(agent);
 
     let renamed = (call, side) == ("rename2", Side::After);
@@ -146,16 +146,16 @@ async fn readiness_drops_before_the_published_token_expires() -> Outcome {
             proxy.accept().await?;
         }
         recovers(&mut agent).await?;
-        // The token may have expired by now, but never while the node was ready.
+        // The token may have expired by now, but not while the node was ready.
         watch.end_truthful();
     }
     Ok(())
 }
 
-/// In the name of the refresh lock, whose calls are not part of publishing.
+/// Part of the refresh lock's name; the lock's calls are not part of publishing.
 const LOCK: &str = "emr-ecr-agent-lock";
 
-/// A node that reaches the NameNode of the shared HDFS through a proxy.
+/// A node that reaches the shared HDFS's NameNode through a proxy.
 async fn behind_proxy() -> Outcome<Option<(Testbed, Published, NameNodeProxy)>> {
     let Some((testbed, published)) = Testbed::with_hdfs().await? else { return Ok(None) };
     let proxy = NameNodeProxy::start(published.client().authority().parse()?, LOCK).await?;
@@ -166,7 +166,7 @@ async fn behind_proxy() -> Outcome<Option<(Testbed, Published, NameNodeProxy)>> 
     Ok(Some((testbed, published, proxy)))
 }
 
-/// A killed writer leaves only hidden files.
+/// A killed writer leaves only hidden files behind.
 async fn only_hidden_files_next_to(published: &Published) -> Outcome {
     let names = published.names().await?;
     let others: Vec<&String> = names.iter().filter(|name| !name.starts_with(".config.json.")).collect();
@@ -199,7 +199,7 @@ async fn lost_path_permission_and_quota_are_reported_and_healed() -> Outcome {
     Ok(())
 }
 
-/// Nothing about the file itself changes, and no ACL shows in a mode.
+/// The file itself is unchanged, and modes do not show ACLs.
 #[tokio::test]
 async fn file_closed_to_the_node_manager_ends_readiness() -> Outcome {
     let Some((testbed, published)) = Testbed::with_hdfs().await? else { return Ok(()) };
@@ -221,14 +221,14 @@ async fn file_closed_to_the_node_manager_ends_readiness() -> Outcome {
     Ok(())
 }
 
-/// What a running agent loses, together with the file.
+/// What a running agent loses, in addition to the file.
 #[derive(Debug, Clone, Copy)]
 enum Taken {
-    /// A directory takes the file's path.
+    /// A directory occupies the file's path.
     Path,
-    /// Another user gets the directory.
+    /// The directory now belongs to another user.
     Permission,
-    /// No block may be written.
+    /// A quota forbids writing any block.
     Quota,
 }
 
@@ -237,7 +237,7 @@ impl Taken {
         let (path, directory) = (published.path(), published.directory());
         match self {
             Self::Path => {
-                // The agent may be faster to create the file again.
+                // The agent may recreate the file first.
                 wait::until("the directory", SOON, async || {
                     published.shell(&["-rm", "-f", "-skipTrash", path]).await.map_err(|e| e.to_string())?;
                     published.shell(&["-mkdir", path]).await.map_err(|e| e.to_string())
@@ -279,7 +279,7 @@ async fn at_rest_an_interval_costs_one_rpc() -> Outcome {
     let Some((mut testbed, _published, proxy)) = behind_proxy().await? else { return Ok(()) };
     testbed.settings.set("log.libraries", "warn");
     let mut agent = testbed.start_ready().await?;
-    // The first passes that change nothing fill the client's caches.
+    // The first passes without changes fill the client's caches.
     passes(&agent, 3).await?;
     let reconciliations = |metrics: &str| count_reconciliations(metrics, "hdfs").ok_or("no such metric");
     let metrics = agent.get("/metrics").await?.text();
@@ -287,7 +287,7 @@ async fn at_rest_an_interval_costs_one_rpc() -> Outcome {
     passes(&agent, 9).await?;
     let metrics = agent.get("/metrics").await?.text();
     let (reads, calls) = (reconciliations(&metrics)? - reads, proxy.calls().values().sum::<u64>() - calls);
-    // A pass or two may have begun between reading the two counters.
+    // A pass or two may have begun between the reads of the two counters.
     assert!(reads >= 4 && calls.abs_diff(reads) <= 2, "{calls} calls in {reads} passes: {:?}", proxy.calls());
     agent.terminate(SOON).await?;
     assert!(!agent.log_text().contains("cached connection"), "{}", agent.log_text());
@@ -305,7 +305,7 @@ async fn namenode_restart_causes_no_second_publish() -> Outcome {
     hdfs.stop_namenode();
     agent.wait_not_ready(SOON).await?;
     hdfs.start_namenode().await?;
-    // The NameNode leaves safe mode before the DataNode has reported its one block.
+    // The NameNode leaves safe mode before the DataNode has reported its only block.
     wait::until("the block report", SOON, async || {
         published.text().await.map(drop).map_err(|e| e.to_string())
     })
@@ -323,7 +323,7 @@ async fn lost_block_is_published_again() -> Outcome {
     let mut agent = testbed.start_ready().await?;
     let watch = Watch::over(&testbed, &published)?;
 
-    // Deletes the only replica, as the end of its DataNode would.
+    // Deletes the only replica, as the loss of its DataNode would.
     let blocks = blocks(&hdfs.home().join("data"))?;
     assert!(!blocks.is_empty());
     for block in blocks {
@@ -343,7 +343,7 @@ async fn lost_block_is_published_again() -> Outcome {
     Ok(())
 }
 
-/// The block files of a DataNode.
+/// A DataNode's block files.
 fn blocks(directory: &Path) -> std::io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory)? {

@@ -1,5 +1,5 @@
-//! Faults of the instance metadata service while a token is valid; `starting_and_stopping.rs` and `ecr.rs` have others.
-//! Valid tokens stay, and the next ones arrive once the fault is gone.
+//! Faults of the instance metadata service while a token is valid; `starting_and_stopping.rs` and `ecr.rs` have
+//! others. Valid tokens stay, and new ones arrive once the fault is gone.
 
 use emr_ecr_agent_tests::ecr::Fault;
 use emr_ecr_agent_tests::imds::Behavior;
@@ -17,7 +17,7 @@ enum ImdsFault {
     Absent,
     Slow,
     NoRole,
-    /// Its credentials have expired.
+    /// The credentials in the metadata have expired.
     Expired,
 }
 

@@ -1,5 +1,5 @@
-//! Another writer writes the published file in place and stops halfway, running or dead, with the lease. The agent
-//! replaces the file, and the other writer can no longer damage it.
+//! Another writer overwrites the published file in place and stops halfway, running or dead, holding the lease. The
+//! agent replaces the file, and the other writer can no longer damage it.
 
 use emr_ecr_agent_tests::agent::Agent;
 use emr_ecr_agent_tests::hdfs::writer::{HalfWriter, Manner, is_open};
@@ -10,7 +10,7 @@ use emr_ecr_agent_tests::watch::Watch;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-/// More than Hadoop's client buffers, so that readers see its beginning.
+/// More than Hadoop's client buffers, so that readers see the beginning.
 const MUCH: usize = 300_000;
 
 #[tokio::test]
@@ -53,7 +53,7 @@ async fn partial_file_is_replaced_after_its_writer_died() -> Outcome {
     Ok(())
 }
 
-/// While a file is open for appending, the agent's HDFS library cannot read all of it.
+/// While a file is open for appending, the agent's HDFS library cannot read it completely.
 #[tokio::test]
 async fn foreign_entries_outlast_an_appending_writer() -> Outcome {
     for restart in [false, true] {
@@ -85,7 +85,7 @@ async fn foreign_entries_outlast_an_appending_writer() -> Outcome {
     Ok(())
 }
 
-/// Waits until the file has a credential again and is closed, and returns its content.
+/// Waits until the file has a credential again and is closed; returns its content.
 async fn heal(published: &Published, agent: &mut Agent) -> Outcome<Value> {
     recovers_until(agent, async || {
         let document = published.json().await.map_err(|error| error.to_string())?;
@@ -97,8 +97,8 @@ async fn heal(published: &Published, agent: &mut Agent) -> Outcome<Value> {
     Ok(published.json().await?)
 }
 
-/// Waits until the agent has ended the other writer's lease. It notices an open file only when it reads the content, on
-/// every other pass, and waits for another pass in case the writer ends.
+/// Waits until the agent has ended the other writer's lease. The agent notices an open file only when it reads the
+/// content, on every other pass, and waits another pass in case the writer finishes.
 async fn is_closed(published: &Published) -> Outcome {
     let closed = wait::until("the end of the lease", SOON, async || {
         match is_open(published.client(), published.path()).await {

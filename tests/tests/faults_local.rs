@@ -25,7 +25,7 @@ async fn immutable_file_is_reported_until_writable() -> Outcome {
     assert!(error.contains("Operation not permitted"), "{error}");
     passes(&agent, 2).await?;
     assert_eq!(fs::read_to_string(&path)?, before);
-    // Each attempt has one, for a moment.
+    // Each attempt creates one briefly.
     wait::until("no temporary file", SOON, async || {
         match fs::read_dir(testbed.node.path("root/.docker"))?.count() {
             1 => Ok(()),
@@ -64,7 +64,7 @@ async fn symlink_loop_is_reported_until_removed() -> Outcome {
     Ok(testbed.wait_for_docker_config(|_| true).await?)
 }
 
-/// Another program keeps replacing the file, as `docker login` does, and a reader never stops.
+/// Another program keeps replacing the file, as `docker login` does, while a reader never stops.
 #[tokio::test]
 async fn readers_see_complete_files_despite_two_writers() -> Outcome {
     let testbed = Testbed::without_hdfs().await?;
@@ -88,7 +88,7 @@ async fn readers_see_complete_files_despite_two_writers() -> Outcome {
     Ok(())
 }
 
-/// A file that nobody can change, rename or replace. Requires root and a file system that supports it.
+/// A file that cannot be changed, renamed or replaced. Requires root and a file system that supports it.
 struct Immutable<'a>(&'a Path);
 
 impl<'a> Immutable<'a> {

@@ -73,7 +73,7 @@ async fn secret_files_have_mode_and_owner_before_content() -> Outcome {
     if !may_trace() {
         return Ok(());
     }
-    // Another owner, and readable by the group.
+    // Another owner, and group-readable.
     let given = Rights { mode: 0o640, user: 4321, group: 1234 };
     for rights in [own_rights(), given] {
         let mut testbed = Testbed::without_hdfs().await?;
@@ -187,7 +187,7 @@ async fn about_to_write(testbed: &mut Testbed, rights: Rights) -> Outcome<Agent>
     Ok(agent)
 }
 
-/// The token must not arrive before the tracer.
+/// The token must not arrive before the tracer is attached.
 async fn wait_until_traced(process: u32) -> Outcome {
     wait::until("the tracer", SOON, async || {
         let status =

@@ -1,5 +1,5 @@
-//! Probes at a registry, over TLS under its real name. A rejected token is not published, one that is accepted later
-//! is, and an unreachable registry delays nothing.
+//! Probes of a registry, over TLS under its real name. The agent withholds a rejected token, publishes one that is
+//! accepted later, and an unreachable registry delays nothing.
 
 use emr_ecr_agent_tests::agent::Agent;
 use emr_ecr_agent_tests::node::{REGION, TRUSTED_REGISTRY};
@@ -37,7 +37,7 @@ async fn only_a_rejected_token_is_withheld() -> Outcome {
     accepts(&registry, &mut agent, first.password()).await?;
     published.wait_for_auth(TRUSTED_REGISTRY, &first.auth()).await?;
 
-    // Nor the second, while the first is still valid.
+    // Nor does it know the second, while the first is still valid.
     probed(&agent, "rejected").await?;
     agent.wait_not_ready(SOON).await?;
     let second = newest()?;
@@ -58,15 +58,15 @@ async fn only_a_rejected_token_is_withheld() -> Outcome {
     Ok(())
 }
 
-/// Makes the registry accept this password, and waits until the agent has noticed.
+/// Makes the registry accept this password and waits until the agent notices.
 async fn accepts(registry: &Registry, agent: &mut Agent, password: &str) -> Outcome {
     registry.password_file().accept_only(USER, password)?;
-    // The agent probes a rejected token again with increasing delays, not on each pass.
+    // The agent repeats the probe of a rejected token with increasing delays, not on each pass.
     probed(agent, "accepted").await?;
     Ok(recovers(agent).await?)
 }
 
-/// Waits until the last probe has this outcome, and checks that it was counted.
+/// Waits until the last probe has this outcome, and checks that the counter includes it.
 async fn probed(agent: &Agent, outcome: &str) -> Outcome {
     shown(agent, outcome, |status| (status["registries"][0]["probe"] == outcome).then_some(())).await?;
     let counter =

@@ -1,4 +1,4 @@
-//! Tests of the harness: whichever of its processes dies, the next test finds it working, and nothing is left behind.
+//! Tests of the harness: whichever of its processes dies, the next test can use it, and nothing is left behind.
 
 use std::path::Path;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 
 const SOON: Duration = Duration::from_secs(60);
 
-/// Joins an HDFS that only this test uses, and writes to it.
+/// Joins an HDFS used only by this test, and writes to it.
 async fn join() -> Outcome<SharedHdfs> {
     let hdfs = SharedHdfs::join_named("harness-test", "hadoop", "0755").await?;
     hdfs.client().fs_shell("hadoop", &["-touchz", &hdfs.path("file")]).await?;

@@ -1,4 +1,4 @@
-//! Registries with different identities: the credentials of each call, and that the failure of one affects no other.
+//! Registries with different identities: each call's credentials, and that the failure of one affects no other.
 //! These tests need no HDFS.
 
 use emr_ecr_agent_tests::ecr::{Ecr, Fault};
@@ -160,7 +160,7 @@ async fn token_is_renewed_when_its_credentials_expire() -> Outcome {
     testbed.imds.set_credential_life(SignedDuration::from_secs(4));
     let agent = testbed.start()?;
     let calls = testbed.ecr.wait_for_calls(2, SOON).await?;
-    // The service counts whole seconds.
+    // The service's times are whole seconds.
     let apart = calls[1].at.duration_since(calls[0].at);
     assert!(apart >= SignedDuration::from_secs(2), "renewed too early: {apart}");
     let expires_in = shown(&agent, "a refresh long before the end", |status| {

@@ -1,5 +1,5 @@
-//! The installer, on this machine with everything it writes hidden behind temporary file systems. Program and systemctl
-//! are stand-ins; `make node-test` has the real ones.
+//! The installer on this machine, with temporary file systems hiding everything it writes. Program and systemctl are
+//! stand-ins; `make node-test` uses the real ones.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -16,10 +16,10 @@ use emr_ecr_agent_tests::tls::{Route, TlsProxy};
 use hyper::{Response, StatusCode};
 use nix::unistd::geteuid;
 
-/// Directories that it writes to, in addition to /etc.
+/// Directories the installer writes to, in addition to /etc.
 const HIDDEN: [&str; 4] = ["/usr/local", "/var/log", "/run", "/root"];
 
-/// What the scripts share.
+/// The beginning of every script.
 const PRELUDE: &str = r#"set -e
 mount -t tmpfs tmpfs /mnt
 cp -R /etc /mnt/etc
@@ -40,7 +40,7 @@ variant() {
 files() { find /usr/local /etc/emr-ecr-agent /etc/systemd/system/emr* /etc/logpusher /root -type f -exec md5sum {} + 2>/dev/null || true; }
 "#;
 
-/// Takes the version and whether it is ready from its own text; a variant is made by changing it.
+/// Its own text contains its version and readiness; editing that makes a variant.
 const PROGRAM: &str = r#"#!/bin/sh
 version=1 ready=yes crashes=no
 case "$1 $2" in
@@ -50,7 +50,7 @@ case "$1 $2" in
 esac
 "#;
 
-/// A service is active once it was started with a program that does not crash.
+/// A service is active after a start with a program that does not crash.
 const SYSTEMCTL: &str = r#"#!/bin/sh
 echo "$*" >>/mnt/systemctl.log
 case "$*" in
@@ -61,7 +61,7 @@ case "$*" in
 esac
 "#;
 
-/// Runs `script` where `install` stands for the installer, or returns `None` without root.
+/// Runs `script`, in which `install` is the installer; returns `None` without root.
 fn on_hidden_node(script: &str) -> Outcome<Option<Output>> {
     if !geteuid().is_root() {
         eprintln!("SKIPPED: only root may mount file systems");
@@ -70,7 +70,7 @@ fn on_hidden_node(script: &str) -> Outcome<Option<Output>> {
     let home = scratch::directory("installer")?;
     let package = package(home.path())?;
     let made: Vec<String> = HIDDEN.iter().map(|path| format!("mount -t tmpfs tmpfs {path}")).collect();
-    // What is below /root, the package and its tools among it, must outlive the mounts.
+    // Everything below /root, including the package and its tools, must outlive the mounts.
     let text = format!(
         "{PRELUDE}
 cp -R {package} /mnt/package
@@ -132,7 +132,7 @@ fn text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
-/// The lines for scripts that begin so.
+/// The lines for scripts with this prefix.
 fn lines<'t>(text: &'t str, beginning: &str) -> Vec<&'t str> {
     text.lines().filter(|line| line.starts_with(beginning)).collect()
 }
@@ -219,7 +219,7 @@ cat /etc/emr-ecr-agent/environment.previous | grep B="#;
     Ok(())
 }
 
-/// The text between the lines `marks`.
+/// The text between the lines in `marks`.
 fn parts<'t, const N: usize, const M: usize>(text: &'t str, marks: [&str; N]) -> [&'t str; M] {
     let mut rest = text;
     let mut found = Vec::new();
@@ -233,7 +233,7 @@ fn parts<'t, const N: usize, const M: usize>(text: &'t str, marks: [&str; N]) ->
     found.try_into().expect("one more part than marks")
 }
 
-/// Region, endpoint and proxy are for the downloads alone: neither settings nor the daemon's variables have them.
+/// Region, endpoint and proxy apply only to downloads, not to the settings or the daemon's environment.
 #[test]
 fn downloads_go_where_they_are_told() -> Outcome {
     let script = r#"printf '#!/bin/sh\necho "${0##*/} $*; $HTTPS_PROXY" >>/mnt/asked; exit 1\n' >/mnt/tools/aws
@@ -321,7 +321,7 @@ grep disable /mnt/systemctl.log"#;
     Ok(())
 }
 
-/// The next installation restarts the service, and goes back to what ran before the one that was killed.
+/// The next installation restarts the service, and falls back to what ran before the killed one.
 #[test]
 fn what_a_killed_upgrade_replaced_is_remembered() -> Outcome {
     let script = r#"variant second 's/version=1/version=2/'
@@ -415,7 +415,7 @@ before=$(files)
     Ok(())
 }
 
-/// Digests and signatures over SHA256SUMS, which covers the packages of every architecture.
+/// Digests, and signatures over SHA256SUMS, which covers the packages of every architecture.
 #[test]
 fn only_what_is_pinned_or_signed_is_installed() -> Outcome {
     let script = r#"mkdir /mnt/dist && cd /mnt/dist
@@ -460,7 +460,7 @@ echo all"#;
     Ok(())
 }
 
-/// What `make sign-release` signs is what `make verify-release` and install.sh accept, and nothing else.
+/// `make verify-release` and install.sh accept exactly what `make sign-release` signs.
 #[test]
 fn a_release_is_signed_and_verified() -> Outcome {
     let home = scratch::directory("release")?;
@@ -516,7 +516,7 @@ test -x /usr/local/bin/emr-ecr-agent && ! test -e /etc/systemd/system/emr-ecr-ag
 echo both";
     let Some(output) = on_hidden_node(script)? else { return Ok(()) };
     let out = String::from_utf8_lossy(&output.stdout);
-    // The mounts themselves are open, as tmpfs is; nothing in them is.
+    // The mount points themselves are world-writable, as tmpfs is; nothing in them is.
     let open: Vec<&str> = out.lines().filter(|line| !HIDDEN.contains(line)).collect();
     assert_eq!(open, ["both"], "{}", text(&output));
     Ok(())
@@ -588,7 +588,7 @@ install --from https://packages.example.com/agent/ && echo installed",
         authority = proxy.authority(),
         proxy = proxy.address(),
     );
-    // The installer runs while this thread serves its requests.
+    // The installer runs in another thread while this one serves its requests.
     let output =
         tokio::task::spawn_blocking(move || on_hidden_node(&script).map_err(|error| error.to_string()));
     let Some(output) = output.await?? else { return Ok(()) };

@@ -1,4 +1,4 @@
-//! Jobs before they are submitted: `check --spark-conf` and `--submit`, `submit`, `submit-args` and `emr-config`.
+//! Jobs before submission: `check --spark-conf` and `--submit`, `submit`, `submit-args` and `emr-config`.
 
 use std::fs::{self, Permissions};
 use std::io::Write as _;
@@ -38,14 +38,14 @@ spark.executorEnv.YARN_CONTAINER_RUNTIME_DOCKER_IMAGE  registry.example/App:v1
 spark.yarn.AppMasterEnv.YARN_CONTAINER_RUNTIME_TYPE    docker
 ";
 
-/// A machine's files, and a spark-submit that writes down its arguments and exits with 7.
+/// A machine's files, and a spark-submit that records its arguments and exits with 7.
 struct Machine {
     directory: tempfile::TempDir,
 }
 
 impl Machine {
     fn new() -> Outcome<Self> {
-        // The NodeManager's user reads the client config, so nobody's home directory will do.
+        // The NodeManager's user reads the client config, so it must not be in a home directory.
         let machine = Self { directory: tempfile::tempdir_in("/tmp")? };
         fs::set_permissions(machine.path(""), Permissions::from_mode(0o755))?;
         fs::create_dir(machine.path("conf"))?;
@@ -85,7 +85,7 @@ impl Machine {
         run(&[&[command, "--config", &config], args].concat())
     }
 
-    /// `submit` with a good client config, and what spark-submit got.
+    /// Runs `submit` with a good client config; returns its output and spark-submit's arguments.
     fn submit(&self, args: &[&str]) -> Outcome<(Output, Option<Vec<String>>)> {
         let uri = format!("file://{}", self.text("config.json"));
         let _ = fs::remove_file(self.path("arguments"));
@@ -164,14 +164,14 @@ fn commands_are_checked_with_their_properties_file() -> Outcome {
     Ok(())
 }
 
-/// As on the primary node. On a core node, tests/verdicts.rs runs it.
+/// As on the primary node; tests/verdicts.rs covers a core node.
 #[test]
 fn submit_runs_what_is_sound_and_nothing_else() -> Outcome {
     let machine = Machine::new()?;
     let spark = machine.text("spark-submit");
     let job = ["--", &spark, "--deploy-mode", "cluster", "main.py", "an argument"];
 
-    // Nothing here could trust the image or allow the mount.
+    // There is no configuration to check trust and mounts against.
     let (sound, arguments) =
         machine.submit(&[&["--image", IMAGE, "--mount", "/a:/a:ro"], &job[..]].concat())?;
     assert_eq!(sound.status.code(), Some(7), "{}", said(&sound));
@@ -205,7 +205,7 @@ fn submit_runs_what_is_sound_and_nothing_else() -> Outcome {
 fn submit_runs_nothing_that_it_cannot_check() -> Outcome {
     let machine = Machine::new()?;
     let spark = machine.text("spark-submit");
-    // The published file is on an HDFS that is not there.
+    // The published file is on an HDFS that does not exist.
     let unknown = machine.run("submit", &["--offline", "--image", IMAGE, "--", &spark, "main.py"])?;
     assert_eq!(unknown.status.code(), Some(2), "{}", said(&unknown));
     assert!(
@@ -282,7 +282,7 @@ fn submit_args_checks_each_value() -> Outcome {
         assert_eq!(refused.0, Some(1), "{args:?}: {}", refused.1);
         assert!(refused.1.contains(&format!("[{code}]")), "{args:?}: {}", refused.1);
     }
-    // What only the NodeManager reads is left open, and that is said; so is another file than the agent's.
+    // The report names what only the NodeManager can read as unchecked, and a file other than the agent's.
     let elsewhere = check(&["--client-config", "s3://bucket/config.json"])?;
     assert_eq!(elsewhere.0, Some(0), "{}", elsewhere.1);
     for part in ["only the NodeManager reads that file system", "[client-config-elsewhere]"] {
@@ -323,7 +323,7 @@ fn kerberos_needs_a_mount() -> Outcome {
         text.contains("DOCKER_MOUNTS=/etc/passwd:/etc/passwd:ro,/etc/krb5.conf:/etc/krb5.conf:ro\n"),
         "{text}"
     );
-    // The node does not allow it, and that is said.
+    // The node does not allow the mount, and the output reports it.
     assert!(said(&output).contains("/etc/krb5.conf"), "{}", said(&output));
     Ok(())
 }
@@ -372,7 +372,7 @@ fn emr_config_makes_what_check_accepts() -> Outcome {
     Ok(())
 }
 
-/// Nothing of what is only looked at is changed.
+/// Commands that only inspect change nothing.
 #[test]
 fn checks_leave_no_file_behind() -> Outcome {
     let machine = Machine::node()?;

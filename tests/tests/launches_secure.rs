@@ -1,5 +1,5 @@
-//! Launches on a cluster with Kerberos, privacy on every connection and encrypted data transfer: the agent publishes with
-//! its keytab, and the NodeManager reads the file as its own principal.
+//! Launches on a cluster with Kerberos, privacy on every connection and encrypted data transfer: the agent publishes
+//! with its keytab, and the NodeManager reads the file as its own principal.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -14,7 +14,7 @@ use emr_ecr_agent_tests::testbed::{Outcome, SOON, TWELVE_HOURS, provoke_pass};
 use emr_ecr_agent_tests::yarn_cluster::{self, Launch, YarnCluster};
 use emr_ecr_agent_tests::{ecr::Ecr, imds::Imds};
 
-/// Tells that the container itself has run.
+/// Proves that the container itself has run.
 const RAN: &str = "exit 77";
 const DIRECTORY: &str = "/user/hadoop";
 const FILE: &str = "/user/hadoop/config.json";
@@ -56,7 +56,7 @@ async fn private_images_launch_with_kerberos() -> Outcome {
     let read = hdfs.client().try_fs_shell_by(&nobodys, &["-cat", FILE]).await?;
     assert!(read.code != 0 && read.out.is_empty(), "{read:?}");
     assert!(read.err.contains("Client cannot authenticate via:[TOKEN, KERBEROS]"), "{}", read.err);
-    // What counts for a launch is whether the NodeManager may read the file, not whether the job's user may.
+    // A launch requires read permission for the NodeManager, not for the job's user.
     node.remove_image(&registry.image()).await?;
     let launched = cluster.launch(&launch().by("alice")).await?;
     assert_eq!(launched.exit_code, Some(77), "{}", launched.diagnostics);

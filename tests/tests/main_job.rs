@@ -1,5 +1,5 @@
 //! The main job end to end, on real parts: ECR's tokens reach docker through HDFS and YARN's own class, and pull an
-//! image until they are replaced.
+//! image until the next token replaces them.
 
 use emr_ecr_agent_tests::ecr::Issued;
 use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;

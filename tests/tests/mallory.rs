@@ -1,6 +1,6 @@
-//! An attacker with an HDFS identity and write access to the published file's directory, as anyone has on EMR without
-//! Kerberos: what he plants reaches no node, holds nobody up, and is gone at the next pass. And one with a local
-//! account.
+//! An attacker with an HDFS identity and write access to the published file's directory, as anyone has on EMR
+//! without Kerberos: what he plants reaches no node, delays no agent, and is gone at the next pass. Another attacker
+//! has a local account.
 
 use std::convert::Infallible;
 use std::fs;
@@ -23,7 +23,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
-/// What of a bad credential is in the way of telling it from a good one.
+/// The ways in which a bad credential can look like a good one.
 fn bad_credentials() -> Vec<String> {
     let now = Timestamp::now();
     let hours = SignedDuration::from_hours;
@@ -37,7 +37,7 @@ fn bad_credentials() -> Vec<String> {
     ]
 }
 
-/// Waits until what ECR gave last lies in the file, and nothing else.
+/// Waits until the file has ECR's newest token.
 async fn healed(testbed: &Testbed, published: &Published) -> Outcome {
     let newest = testbed.ecr.newest(REGION).ok_or("no token issued")?;
     published.wait_for_auth(TRUSTED_REGISTRY, &newest.auth()).await?;
@@ -56,7 +56,7 @@ async fn a_planted_credential_reaches_no_node() -> Outcome {
     testbed.use_proxy(&proxy)?;
     registry.follow(&testbed.ecr);
 
-    // Before a fresh start, and beneath a running agent.
+    // Before the agent starts, and while it is running.
     published.put(&bad_credentials()[0]).await?;
     let mut agent = testbed.start_ready().await?;
     healed(&testbed, &published).await?;
@@ -74,7 +74,7 @@ async fn a_planted_credential_reaches_no_node() -> Outcome {
 #[tokio::test]
 async fn a_lock_that_is_touched_for_ever_holds_nobody_up() -> Outcome {
     let Some((mut testbed, published)) = Testbed::with_hdfs().await? else { return Ok(()) };
-    // Two lengths of the lock are 32 s.
+    // Makes two lengths of the lock 32 s.
     testbed.settings.set("deadlines.ecr", "3s").set("deadlines.hdfs", "8s");
     let lock = published.beside(".config.json.emr-ecr-agent-lock");
     published.shell(&["-touchz", &lock]).await?;
@@ -123,7 +123,7 @@ async fn entries_become(published: &Published, expected: &[&str]) -> Outcome {
 #[tokio::test]
 async fn what_no_launch_could_use_is_replaced() -> Outcome {
     let Some((mut testbed, published)) = Testbed::with_hdfs().await? else { return Ok(()) };
-    // Passes are provoked, so that none comes while the shell has deleted the file.
+    // Passes are triggered by hand, so that none happens while the shell has deleted the file.
     testbed.settings.no_timer();
     let mut agent = testbed.start_ready().await?;
 
@@ -132,7 +132,7 @@ async fn what_no_launch_could_use_is_replaced() -> Outcome {
     healed(&testbed, &published).await?;
     assert_eq!(published.names().await?, ["config.json"], "a copy of it would be as large");
 
-    // Docker would reject the whole config for the sake of one entry.
+    // Docker would reject the whole config because of one bad entry.
     let strangers = r#""hub.example.com":{"auth":"aHViOmh1Yg=="}"#;
     for number in 0..5 {
         let poison = format!(r#"{{"auths":{{{strangers},"evil-{number}.example":{{"auth":"bm8="}}}}}}"#);
@@ -159,7 +159,7 @@ async fn entries_of_others_are_listed_and_can_be_restricted() -> Outcome {
         sinks.iter().any(|sink| sink["other_entries"] == json!(["docker.io", "kept.example"])).then_some(())
     })
     .await?;
-    // What takes their place is too large to read, so they come from memory.
+    // The replacement is too large to read, so the agent restores them from memory.
     published.put(&large_document()).await?;
     entries_become(&published, &[TRUSTED_REGISTRY, "docker.io", "kept.example"]).await?;
 
@@ -189,7 +189,7 @@ async fn a_publisher_of_any_length_is_shown_short() -> Outcome {
     Ok(())
 }
 
-/// Answers every connection with this status.
+/// Responds to every connection with this status.
 async fn squat(listener: TcpListener, status: String) -> Outcome<Infallible> {
     let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{status}", status.len());
     loop {
@@ -290,7 +290,7 @@ async fn the_agents_own_directory_trusts_nobody_else() -> Outcome {
     assert_eq!(directory.trim(), "rwxr-xr-x hadoop");
     assert_eq!(agent.status().await?["findings"].to_string().matches("directory-open").count(), 0);
 
-    // Good credentials, in a file of another owner.
+    // Good credentials in a file with another owner.
     let good = published.text().await?;
     published.put(&good).await?;
     assert!(!published.attributes().await?.contains("hadoop"));
@@ -314,7 +314,7 @@ async fn a_directory_that_all_can_write_is_a_finding_of_the_daemon() -> Outcome 
         findings.iter().find(|finding| finding["code"] == "client-config-directory-open").map(drop)
     };
     shown(&agent, "the finding", open).await?;
-    // The log follows at the end of the pass.
+    // The log entry follows at the end of the pass.
     wait::until("the finding in the log", SOON, async || {
         let log = agent.log_text();
         if log.contains("client-config-directory-open") { Ok(()) } else { Err(log) }

@@ -1,4 +1,4 @@
-//! The alert rules, the scrape job and the dashboard in `monitoring/`, on a real Prometheus that scrapes a running agent.
+//! The alert rules, the scrape job and the dashboard in `monitoring/`, on a real Prometheus scraping a running agent.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -33,7 +33,7 @@ async fn alerts_fire_and_clear() -> Outcome {
     Ok(())
 }
 
-/// A rule without a test, or without an entry in the runbook, is none that anybody can act on.
+/// A rule without a test or an entry in the runbook is not actionable.
 #[test]
 fn every_alert_has_a_test_and_a_runbook() -> Outcome {
     let rules = fs::read_to_string(monitoring().join("alerts.yml"))?;
@@ -77,7 +77,7 @@ async fn dashboard_queries_return_data_of_an_agent() -> Outcome {
     let mut server = Server::start("prometheus", command, &home.path().join("prometheus.log"))?;
     server.wait_for_port(port.address(), SOON).await?;
 
-    // So that there is drift to show.
+    // Causes drift for the metrics to show.
     fs::remove_file(testbed.node.docker_config())?;
     testbed.wait_for_docker_config(Value::is_object).await?;
     assert!(published.json().await?.is_object());
@@ -105,7 +105,7 @@ async fn dashboard_queries_return_data_of_an_agent() -> Outcome {
     Ok(())
 }
 
-/// Each metric has a row in docs/monitoring.md, with its type and its help.
+/// Asserts that each metric has a row in docs/monitoring.md with its type and help.
 fn assert_documented(metrics: &str) -> Outcome {
     let table = fs::read_to_string(repository().join("docs/monitoring.md"))?;
     let mut documented = 0;
@@ -125,8 +125,8 @@ fn assert_documented(metrics: &str) -> Outcome {
     Ok(())
 }
 
-/// The shipped configuration with this target in the place of EC2's discovery, labelled as EC2 would. The rules for
-/// labels stay.
+/// The shipped configuration with this target instead of EC2's discovery, labelled as EC2 would. The relabelling
+/// rules stay.
 fn scrape_static_target(config: &str, agent: std::net::SocketAddr) -> Outcome<String> {
     let (before, rest) = config.split_once("    ec2_sd_configs:\n").ok_or("no ec2_sd_configs")?;
     let (_, after) = rest.split_once("    relabel_configs:\n").ok_or("no relabel_configs")?;

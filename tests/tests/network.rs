@@ -1,4 +1,4 @@
-//! An attacker on the network, or in the place of a server: endless responses, proxies, token servers, plain HTTP.
+//! An attacker on the network, or in control of a server: endless responses, proxies, token servers, plain HTTP.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -18,10 +18,10 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-/// A server whose every response goes on for ever.
+/// A server whose responses never end.
 struct Endless {
     address: SocketAddr,
-    /// The most that one client took, in bytes.
+    /// The most bytes that one client has read.
     taken: Arc<AtomicUsize>,
     task: JoinHandle<()>,
 }
@@ -49,7 +49,7 @@ impl Drop for Endless {
     }
 }
 
-/// Returns what was sent when the client had enough.
+/// Returns the number of bytes sent when the client disconnects.
 async fn pour(mut stream: TcpStream) -> usize {
     let mut head = [0; 4096];
     let _ = stream.read(&mut head).await;
@@ -62,10 +62,10 @@ async fn pour(mut stream: TcpStream) -> usize {
     sent
 }
 
-/// What sockets hold on both sides, in addition to the 4 MiB that are read.
+/// What sockets buffer on both sides, in addition to the 4 MiB that the agent reads.
 const IN_FLIGHT: usize = 12 << 20;
 
-/// Checks what the agent took from a server of endless responses, and what that cost in memory.
+/// Checks how much the agent read from a server of endless responses, and its peak memory.
 fn assert_bounded(server: &Endless, agent: &Agent, who: &str) -> Outcome {
     let taken = server.taken.load(Ordering::Relaxed);
     assert!((1..(4 << 20) + IN_FLIGHT).contains(&taken), "{taken} bytes of {who}");

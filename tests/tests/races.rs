@@ -1,4 +1,4 @@
-//! Fifty agents on one real HDFS take turns renewing, and never replace a token with one that expires sooner.
+//! Fifty agents on one real HDFS share the renewals, and never replace a token with one that expires sooner.
 
 use std::process::Stdio;
 
@@ -12,7 +12,7 @@ use serde_json::Value;
 
 const AGENTS: u32 = 50;
 const TOKEN_LIFE: SignedDuration = SignedDuration::from_secs(16);
-/// How long the agents run, in seconds, with a pass every two seconds.
+/// How many seconds the agents run, with one pass every two seconds.
 const SPAN: u32 = 32;
 
 #[tokio::test]
@@ -39,8 +39,8 @@ async fn fifty_agents_write_once_a_period_and_never_go_back() -> Outcome {
         last = expires_at;
     }
     let seen = readers.seen().await?;
-    // On a machine that is too busy a token of seconds may end before its successor comes; that it does not in time is
-    // the simulation's to show, where time costs nothing.
+    // On an overloaded machine a token of seconds may expire before its successor arrives; the simulation, where
+    // time costs nothing, shows that it arrives in time.
     let bad = Bad { expired: 0, ..seen.bad };
     assert_eq!(bad, Bad::default(), "{seen:?}");
     assert!(seen.reads > 10, "{seen:?}");
@@ -48,7 +48,7 @@ async fn fifty_agents_write_once_a_period_and_never_go_back() -> Outcome {
     let output = agents.wait_with_output().await?;
     let totals: Value = serde_json::from_slice(&output.stdout)?;
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    // Tokens are renewed at half of their life: four periods, and the first document.
+    // Agents renew tokens at half of their life: four periods, plus the first document.
     let most = 2 * (u64::from(SPAN) / 8 + 1);
     let calls = testbed.ecr.calls().len() as u64;
     assert!((2..=most).contains(&calls), "{calls} calls, {totals}");

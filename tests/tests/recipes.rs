@@ -1,5 +1,5 @@
-//! The recipes in `docs/infrastructure`, as people run them, with moto in the place of AWS. What AWS itself would refuse,
-//! and `terraform validate`, is not part of it.
+//! The recipes in `docs/infrastructure` as users run them, with moto instead of AWS. They do not cover `terraform
+//! validate`, or what AWS itself would reject.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,10 +16,10 @@ use serde_json::{Value, json};
 const BUCKET: &str = "my-bucket";
 const REGISTRY: &str = "123456789123.dkr.ecr.us-east-1.amazonaws.com";
 const PREFIX: &str = "s3://my-bucket/emr-ecr-agent/";
-/// moto imports botocore first, on a disk that others may keep busy.
+/// moto imports botocore first, possibly from a busy disk.
 const START: Duration = Duration::from_secs(120);
 
-/// moto, and what asks it.
+/// moto and its clients.
 struct Aws {
     part: Part,
     port: Port,
@@ -42,7 +42,7 @@ impl Aws {
         Ok(Some(Self { part, port, home, _moto: moto }))
     }
 
-    /// Runs a program that asks AWS, and returns its output.
+    /// Runs a program against AWS and returns its output.
     async fn run(&self, program: &Path, arguments: &[&str]) -> Outcome<String> {
         let mut command = Command::new(program);
         let path = format!("{}:/usr/bin:/bin", self.part.path("bin").display());
@@ -101,7 +101,7 @@ async fn trusts_the_registry(aws: &Aws, cluster: &str) -> Outcome {
     Ok(())
 }
 
-/// What the quick start takes for granted: a bucket, the role of EMR's nodes, and for `make package` one that takes no
+/// The prerequisites of the quick start: a bucket, the role of EMR's nodes, and a `make package` that does not take
 /// minutes.
 const BEFORE_THE_QUICK_START: &str = r#"set -euo pipefail
 aws s3 mb s3://my-bucket
@@ -113,7 +113,7 @@ make() {
 }
 "#;
 
-/// Its commands up to the cluster, as one script.
+/// Runs the quick start's commands up to the cluster as one script.
 async fn the_quick_start_makes_a_cluster(aws: &Aws) -> Outcome {
     let page = fs::read_to_string(repository().join("docs/quickstart.md"))?;
     let blocks = page.split("```\n").skip(1).step_by(2);
@@ -194,7 +194,7 @@ async fn a_fleet_is_upgraded_and_uninstalled_by_ssm_and_by_a_step(aws: &Aws) -> 
     Ok(())
 }
 
-/// Runs the script of a command of SSM where `aws` and `bash` only say their arguments.
+/// Runs the script in an SSM command, with `aws` and `bash` replaced by functions that print their arguments.
 async fn on_node(command: &Value) -> Outcome<String> {
     let script = command["Parameters"]["commands"][0].as_str().ok_or("no script")?;
     let mut shell = Command::new("/bin/sh");
@@ -205,7 +205,7 @@ async fn on_node(command: &Value) -> Outcome<String> {
     succeed(shell).await
 }
 
-/// The errors that `check --emr-config` finds in a file.
+/// The errors that `check --emr-config` reports for a file.
 async fn errors(file: &Path) -> Outcome<Vec<Value>> {
     let mut check = Command::new(agent::program()?);
     check.args(["check", "--json", "--emr-config"]).arg(file).env_clear();

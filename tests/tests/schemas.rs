@@ -1,4 +1,4 @@
-//! What `--json` prints is what docs/schemas says: no field more, none less.
+//! The output of `--json` matches docs/schemas exactly: no extra fields, none missing.
 
 use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
 use emr_ecr_agent_tests::schema::assert_follows;
@@ -64,7 +64,7 @@ async fn the_other_commands_follow_their_schemas() -> Outcome {
     testbed.node.write("log", "image: a/b:1 is not trusted.\nExit code: 127\nExit code: 24\n")?;
     let log = testbed.node.path("log").display().to_string();
     assert_follows("explain", &run(&["explain", "--json", &log]).await?);
-    // Any program will do where the published file cannot be read.
+    // Any program will do, since the published file cannot be read.
     let cfg = "conf/container-executor.cfg";
     let text = std::fs::read_to_string(testbed.node.path(cfg))?;
     testbed.node.write(cfg, &text.replace("/usr/bin/docker", "/bin/true"))?;

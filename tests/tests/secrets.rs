@@ -22,7 +22,7 @@ use futures_util::future::try_join_all;
 use jiff::SignedDuration;
 use nix::unistd::geteuid;
 
-/// In malformed documents of other users.
+/// Occurs in malformed documents of other users.
 const FOREIGN: &str = "hunter2-of-a-stranger";
 /// An operator's own credential for another registry.
 const STATIC_AUTH: &str = "b3BlcmF0b3I6aHVudGVyMi1vZi10aGUtb3BlcmF0b3I=";
@@ -58,7 +58,7 @@ async fn no_output_contains_a_secret() -> Outcome {
     }
     let agent = testbed.start()?;
 
-    // Success and failure, since each has its own messages.
+    // Both success and failure, since each has its own messages.
     wait_for_tokens(&agent).await?;
     let mut output = answers(&agent).await?;
     for fault in [Fault::Content(BadToken::NotAwsUser), Fault::Content(BadToken::NotBase64), Fault::Garbage] {
@@ -99,7 +99,7 @@ async fn no_output_contains_a_secret() -> Outcome {
     assert!(own_log.contains("started") && agent.log_text().contains("started"));
     output.push_str(&own_log);
 
-    // Killed at work: no file but the documents may contain a secret.
+    // Kill the agent at work: no file but the documents may contain a secret.
     drop(agent);
     assert_eq!(fs::read_dir(&temporary)?.count(), 0, "the directory for temporary files is not empty");
     let documents = [testbed.node.path("root/.docker"), testbed.node.path("aws/.aws"), static_credentials];
@@ -131,7 +131,7 @@ async fn no_output_contains_a_secret() -> Outcome {
 #[tokio::test]
 async fn secret_files_are_never_open_to_others() -> Outcome {
     let testbed = Testbed::without_hdfs().await?;
-    // Even if the file was open to everyone and the umask is the default.
+    // Even if the file was world-readable and the umask is the default.
     testbed.node.write("root/.docker/config.json", "{}")?;
     fs::set_permissions(testbed.node.docker_config(), fs::Permissions::from_mode(0o666))?;
     let agent = testbed.start()?;
@@ -153,10 +153,10 @@ async fn core_dumps_are_disabled() -> Outcome {
     Ok(())
 }
 
-/// In what providers of credentials and proxies say.
+/// Occurs in the output of credential providers and proxies.
 const LEAKED: &str = "hunter2-of-a-provider";
 
-/// Who says it.
+/// The source of the leak.
 #[derive(Debug, Clone, Copy)]
 enum Leak {
     Metadata(Behavior),
@@ -235,7 +235,7 @@ async fn wait_for_tokens(agent: &Agent) -> Outcome {
     Ok(())
 }
 
-/// All responses of the endpoint.
+/// All responses from the endpoint.
 async fn answers(agent: &Agent) -> Result<String, emr_ecr_agent_tests::agent::Error> {
     let mut output = String::new();
     for path in ["/livez?verbose", "/readyz", "/readyz?verbose", "/status", "/metrics", "/unknown"] {
@@ -244,12 +244,12 @@ async fn answers(agent: &Agent) -> Result<String, emr_ecr_agent_tests::agent::Er
     Ok(output)
 }
 
-/// What other processes can see of this one.
+/// The agent's process as others can see it.
 fn process(agent: &Agent) -> Outcome<String> {
     let id = agent.process_id().ok_or("the agent has ended")?;
     let command_line = fs::read_to_string(format!("/proc/{id}/cmdline"))?;
     assert!(command_line.contains("emr-ecr-agent"));
-    // A process without core dumps shows its environment only to root.
+    // A process without core dumps exposes its environment only to root.
     let environment =
         if geteuid().is_root() { fs::read_to_string(format!("/proc/{id}/environ"))? } else { String::new() };
     Ok(command_line + &environment)

@@ -1,4 +1,4 @@
-//! Start on a node that is not provisioned yet, and exit.
+//! Starting on a node that is not provisioned yet, and exiting.
 
 use std::fs;
 

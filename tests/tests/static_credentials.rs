@@ -1,4 +1,4 @@
-//! Static credentials for other registries from the operator's file: in both documents, never in any output.
+//! Static credentials for other registries from the operator's file: in both documents, but never in any output.
 
 use std::fs::Permissions;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -17,7 +17,7 @@ const SECOND: &str = "bWU6c2Vjb25kLXBhc3N3b3Jk";
 fn write(testbed: &mut Testbed, text: &str, mode: u32) -> Outcome {
     let path = testbed.node.path("credentials.json");
     testbed.settings.set("static_credentials", path.display().to_string());
-    // Under another name first, so that the agent never reads it with the wrong mode.
+    // Written under another name first, so that the agent never reads it with the wrong mode.
     testbed.node.write("credentials.new", text)?;
     let new = testbed.node.path("credentials.new");
     std::fs::set_permissions(&new, Permissions::from_mode(mode))?;

@@ -1,4 +1,4 @@
-//! A short `make storm`, with the agents only, and tokens that a busy machine can use in time.
+//! A short `make storm`, with only the agents, and tokens that last long enough on a busy machine.
 
 use emr_ecr_agent_tests::storm::{Publisher, Storm};
 use emr_ecr_agent_tests::testbed::Outcome;

@@ -28,7 +28,7 @@ async fn what_mallory_plants_is_gone_in_the_end() -> Outcome {
     if !parts::present([Part::hadoop()]) {
         return Ok(());
     }
-    // How long each plant lived says more of this machine here: `make torture` checks it.
+    // How long each plant lives depends mostly on this machine; `make torture` checks it.
     let attack = torture::attack(Duration::from_secs(15), 2).await?;
     assert!(!attack.planted.is_empty(), "{attack}");
     assert!(attack.most_calls_a_minute <= 2, "{attack}");

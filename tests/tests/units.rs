@@ -1,4 +1,4 @@
-//! The base unit must work on systemd 219, which cannot boot here, and which ignores unknown directives with a warning.
+//! The base unit must work on systemd 219, which cannot boot here, and which only warns about unknown directives.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -58,7 +58,7 @@ fn base_unit_values_parse_on_systemd_219() {
     for (name, value) in settings() {
         match name.as_str() {
             "ProtectSystem" => assert!(["yes", "full"].contains(&value.as_str()), "{name}={value}"),
-            // Groups of calls came with 231.
+            // System call groups came with 231.
             "SystemCallFilter" => assert!(!value.contains('@'), "{name}={value}"),
             // Later versions added suffixes and soft limits.
             _ if name.starts_with("Limit") => assert!(value.parse::<u64>().is_ok(), "{name}={value}"),
@@ -71,7 +71,7 @@ fn base_unit_values_parse_on_systemd_219() {
     }
 }
 
-/// In tenths, by systemd-analyze of 252: the base unit alone, and with the sandbox drop-in.
+/// In tenths, as reported by systemd-analyze 252: the base unit alone, and with the sandbox drop-in.
 const HIGHEST_EXPOSURES: [(&[&str], u32); 2] = [(&[], 49), (&["sandbox.conf"], 18)];
 
 #[test]

@@ -1,5 +1,5 @@
-//! `check` says beforehand what a NodeManager does: 230 launches that were recorded on a real one, each with one changed
-//! setting or one odd wish, are put to the program on a node that is laid out like the one they were recorded on.
+//! `check` predicts what a NodeManager does: 230 launches recorded on a real one, each with one changed setting or
+//! one unusual request, are checked on a node laid out like the one they were recorded on.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -24,9 +24,9 @@ use hyper::StatusCode;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-/// `real` is what a NodeManager 3.4.1 with the native container-executor 3.4.0 and Docker 20.10.24 did, `why` what it
-/// said; the other fields are changes to what is below, to the node, or to the job. `@BOX@` is the directory of the
-/// node's files.
+/// `real` is the outcome on a NodeManager 3.4.1 with the native container-executor 3.4.0 and Docker 20.10.24, `why`
+/// its message; the other fields are changes to the base below, to the node, or to the job. `@BOX@` is the directory
+/// of the node's files.
 const RECORDED: &str = include_str!("../testdata/verdicts.jsonl");
 const BASE: &str = "\
 yarn.nodemanager.linux-container-executor.group=yarn
@@ -43,12 +43,12 @@ allowed.system.users=hadoop
   docker.trusted.registries=123456789123.dkr.ecr.us-east-1.amazonaws.com
 ";
 const IMAGE: &str = "123456789123.dkr.ecr.us-east-1.amazonaws.com/app:1";
-/// The registry of the recordings, its one image, and the password that it takes.
+/// The registry in the recordings, its only image, and the password it accepts.
 const REGISTRY: &str = "127.0.0.1:5000";
 const REGISTRY_IMAGE: &str = "127.0.0.1:5000/probe:1";
 const PASSWORD: &str = "pw1";
 
-/// Where `check` and the recording differ, and why. A case that comes right must leave the list.
+/// The cases where `check` and the recording differ, and why. A case that starts to agree must leave the list.
 const KNOWN: &[(&str, &str)] = &[
     ("conf-big-spaces", "the file is larger than what the agent reads"),
     ("where-http", "only the NodeManager reads that file system"),
@@ -57,16 +57,16 @@ const KNOWN: &[(&str, &str)] = &[
     ("image-latest-of-a-tagged-one", UNREACHABLE),
 ];
 const UNREACHABLE: &str = "the image is to be pulled from a registry that cannot be reached from here";
-/// The id of the small image where the cases were recorded.
+/// The small image's id where the cases were recorded.
 const RECORDED_ID: &str = "0218c726a4ad";
 
-/// A node for the recorded cases, and what they share.
+/// A node for the recorded cases, and their shared state.
 struct Bench {
     node: ClusterNode,
     settings: Settings,
     published: Published,
     registry: Registry,
-    /// yarn-site.xml as it is for all cases.
+    /// The base of yarn-site.xml for all cases.
     yarn_site: BTreeMap<String, String>,
     home: String,
     /// The short id of the small image.
@@ -99,7 +99,7 @@ async fn check_agrees_with_what_was_recorded() -> Outcome {
     Ok(())
 }
 
-/// What concerns one job, or what was not so where it was recorded, and so does not end readiness here.
+/// Cases that concern one job, or a condition that does not hold here, and so do not end readiness.
 const READY: &[(&str, &str)] = &[
     ("min-uid-5000", "it concerns one user"),
     ("yarn-userremap-thresholds", "it concerns one user"),
@@ -108,7 +108,7 @@ const READY: &[(&str, &str)] = &[
     ("yarn-image-update-True", "the agent keeps a credential in root's Docker config"),
     ("yarn-image-update-local-only", "the agent keeps a credential in root's Docker config"),
 ];
-/// Of the cases that concern the node, every third is tried, unless the environment variable `LAUNCHES` is `all`.
+/// Every third case that concerns the node runs, or all if the environment variable `LAUNCHES` is `all`.
 const STRIDE: usize = 3;
 
 #[tokio::test]
@@ -122,7 +122,7 @@ async fn readiness_agrees_with_what_was_recorded() -> Outcome {
     agent.wait_ready(SOON).await?;
     let base: Value = json!({});
     let stride = env::var("LAUNCHES").ok().filter(|which| which == "all").map_or(STRIDE, |_| 1);
-    // The agent then fetches a token of another Region, and the registry here takes the newest of all.
+    // In that case the agent fetches a token for another Region, and the registry here accepts only the newest.
     let is_tried = |case: &&Value| concerns_the_node(case) && case["name"] != "trust-other-region";
     let of_node = RECORDED.lines().map(|line| bench.localized(line)).collect::<Result<Vec<Value>, _>>()?;
     let mut wrong = Vec::new();
@@ -142,7 +142,7 @@ async fn readiness_agrees_with_what_was_recorded() -> Outcome {
     bench.lay_out(&base).await?;
     reload(&agent).await?;
     agent.wait_ready(SOON).await?;
-    // container-executor passes its own checks, and fails as the NodeManager's user.
+    // container-executor passes its own checks, but fails as the NodeManager's user.
     bench.bash("chmod 0700 /etc/hadoop/conf").await?;
     reload(&agent).await?;
     let why = agent.get("/readyz").await?.text();
@@ -172,7 +172,7 @@ async fn readiness_agrees_with_what_was_recorded() -> Outcome {
     Ok(agent.wait_ready(SOON).await?)
 }
 
-/// On a node, `submit` runs the command only if `check` says that its containers would launch.
+/// On a node, `submit` runs the command only if `check` predicts that its containers launch.
 #[tokio::test]
 async fn submit_agrees_with_the_verdict() -> Outcome {
     if !yarn_cluster::can_run() {
@@ -209,7 +209,7 @@ async fn submit_agrees_with_the_verdict() -> Outcome {
         (&["--image", "untrusted.example/app:1"][..], 1),
         (&["--image", IMAGE, "--mount", "/etc/hosts:/etc/hosts:ro"], 1),
         (&["--image", IMAGE, "--client-config", "hdfs:///nothing/here.json"], 1),
-        // Only a NodeManager reads that file system.
+        // Only a NodeManager can read that file system.
         (&["--image", IMAGE, "--client-config", "s3://bucket/config.json"], 2),
     ] {
         let refused = submit(options).await?;
@@ -221,15 +221,15 @@ async fn submit_agrees_with_the_verdict() -> Outcome {
     Ok(())
 }
 
-/// Whether the case changes nothing but the node.
+/// Returns whether the case changes only the node.
 fn concerns_the_node(case: &Value) -> bool {
     const NODE: [&str; 7] = ["name", "real", "why", "cfg", "yarn", "before", "after"];
     let changed = case.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
     changed.into_iter().all(|(key, _)| NODE.contains(&key.as_str()) || key == "files")
 }
 
-/// Returns once two passes have seen the node as it is now: the second begins when the first has ended, and the health
-/// endpoint shows what that found.
+/// Returns once two passes have seen the node's current state: the second begins only after the first has ended, and
+/// health shows what that one found.
 async fn reload(agent: &Agent) -> Outcome {
     for _ in 0..3 {
         let before = reloads(agent).await?;
@@ -244,7 +244,7 @@ async fn reload(agent: &Agent) -> Outcome {
     Ok(())
 }
 
-/// How many passes SIGHUP has started.
+/// How many passes SIGHUP has triggered.
 async fn reloads(agent: &Agent) -> Outcome<u64> {
     let metrics = agent.get("/metrics").await?.text();
     let line =
@@ -274,13 +274,13 @@ impl Bench {
         Ok(bench)
     }
 
-    /// Has the agent serve a registry whatever container-executor.cfg trusts, and lets the real one take its tokens.
+    /// Makes the agent serve a registry whatever container-executor.cfg trusts, and the real one accept its tokens.
     fn serve_registry(&mut self) {
         self.registry.follow(&self.ecr);
         self.settings.registry(TRUSTED_REGISTRY, &[&self.registry.host()]);
     }
 
-    /// Puts the published file and those of all cases on HDFS.
+    /// Puts the published file and the files of all cases on HDFS.
     async fn publish(&self) -> Outcome {
         let auth = BASE64.encode(format!("{USER}:{PASSWORD}"));
         let document = format!(r#"{{"auths":{{"{TRUSTED_REGISTRY}":{{"auth":"{auth}"}}}}}}"#);
@@ -302,7 +302,7 @@ impl Bench {
         Ok(())
     }
 
-    /// The case with this node's paths and this registry's names.
+    /// Replaces paths and registry names in the case with this node's.
     fn localized(&self, line: &str) -> Outcome<Value> {
         let with_two_slashes = self.home.replacen('/', "//", 1);
         let text = line
@@ -317,7 +317,7 @@ impl Bench {
         Ok(serde_json::from_str(&text)?)
     }
 
-    /// How the verdict and the exit code differ from what was recorded, if they do.
+    /// How the verdict and the exit code differ from the recording, if they do.
     async fn difference(&self, case: &Value) -> Outcome<Option<String>> {
         self.lay_out(case).await?;
         let output = self.check(case).await?;
@@ -368,13 +368,13 @@ impl Bench {
         if case["rmi"] == true {
             script.push(format!("docker image rm --force {image} >/dev/null 2>&1 || true"));
         } else if case["tag"] != false {
-            // A name that Docker does not take is part of some cases.
+            // Some cases contain a name that Docker rejects.
             script.push(format!("docker tag base:1 {image} >/dev/null 2>&1 || true"));
         }
         self.bash(&script.join("\n")).await
     }
 
-    /// The words that make a file of the case.
+    /// The shell commands that create a file of the case.
     fn placed(&self, index: usize, file: &Value) -> Outcome<String> {
         let path = quoted(file["path"].as_str().ok_or("a path")?);
         let mut script = format!("mkdir -p \"$(dirname {path})\"\n");
@@ -397,7 +397,7 @@ impl Bench {
         Ok(script)
     }
 
-    /// Takes back what a case changed.
+    /// Reverts what a case changed.
     async fn clear(&self, case: &Value) -> Outcome {
         let mut script: Vec<String> = case["after"].as_str().map(str::to_owned).into_iter().collect();
         for file in case["files"].as_array().into_iter().flatten() {
@@ -436,7 +436,7 @@ impl Bench {
         for variable in &variables {
             words.extend(["--env", variable]);
         }
-        // Only a pull asks a registry.
+        // Only a pull contacts a registry.
         if case["rmi"] != true {
             words.push("--offline");
         }
@@ -450,7 +450,7 @@ fn properties(path: &Path) -> Outcome<BTreeMap<String, String>> {
     Ok(site.resolve(&NoVariables).values().clone())
 }
 
-/// A word for the shell.
+/// Quotes a word for the shell.
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }

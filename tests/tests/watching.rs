@@ -17,12 +17,12 @@ async fn changed_docker_config_wakes_the_agent() -> Outcome {
     let agent = testbed.start()?;
     docker_config_fresh(&agent).await?;
 
-    // As `docker logout` writes it: by renaming another file.
+    // By renaming another file, as `docker logout` does.
     testbed.node.write("root/.docker/other", r#"{"auths":{},"detachKeys":"ctrl-e"}"#)?;
     fs::rename(testbed.node.path("root/.docker/other"), testbed.node.docker_config())?;
     testbed.wait_for_docker_config(|config| config["detachKeys"] == "ctrl-e").await?;
 
-    // In place, as some editors write.
+    // In place, as some editors do.
     testbed.node.write("root/.docker/config.json", r#"{"detachKeys":"ctrl-f"}"#)?;
     testbed.wait_for_docker_config(|config| config["detachKeys"] == "ctrl-f").await?;
 
@@ -108,7 +108,7 @@ async fn bad_settings_keep_the_previous_ones() -> Outcome {
     assert!(agent.get("/metrics").await?.text().contains("\nemr_ecr_agent_config_valid 0\n"));
     agent.wait_ready(SOON).await?;
 
-    // The previous ones still apply: their sinks are still reconciled.
+    // The previous settings still apply: their sinks are still reconciled.
     testbed.node.write("root/.docker/config.json", "{}")?;
     testbed.wait_for_docker_config(|_| true).await?;
 

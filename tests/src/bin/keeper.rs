@@ -1,5 +1,5 @@
-//! The keeper of servers that tests share. Its arguments are their kind and the directory where keeper and tests meet.
-//! Tests start it.
+//! The keeper of servers that tests share. Its arguments are the kind of servers and the directory where keeper and
+//! tests meet. Tests start it.
 
 use std::env;
 use std::error::Error as StdError;

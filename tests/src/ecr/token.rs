@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
-/// A token that the stand-in has issued. Formatting it never shows the password.
+/// A token issued by the stand-in. Its `Debug` output never contains the password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Issued {
     pub region: String,
@@ -23,7 +23,7 @@ impl Issued {
         Self { region: region.to_owned(), issued_at, expires_at, password: password(expires_at) }
     }
 
-    /// The password of the user "AWS" at a registry.
+    /// The password of the user "AWS" for a registry.
     pub fn password(&self) -> &str {
         &self.password
     }
@@ -48,7 +48,7 @@ impl fmt::Debug for Issued {
     }
 }
 
-/// The two fields of a response that matter.
+/// The two fields that matter in a response.
 pub(super) struct Answer {
     pub authorization_token: String,
     pub expires_at: Timestamp,

@@ -1,4 +1,4 @@
-//! Hadoop's own clients of a running HDFS: what `hadoop fs` and `hdfs dfsadmin` run.
+//! Hadoop's own clients for a running HDFS: the commands `hadoop fs` and `hdfs dfsadmin`.
 
 use std::ffi::OsStr;
 use std::fs::{self, Permissions};
@@ -17,7 +17,7 @@ use crate::keeper::{self, Lease};
 use crate::process::{self, Finished};
 use crate::wait;
 
-/// Access to a running HDFS, whoever started it.
+/// Access to a running HDFS, however it was started.
 #[derive(Debug, Clone)]
 pub struct HdfsClient {
     jvm: Jvm,
@@ -25,10 +25,10 @@ pub struct HdfsClient {
     shell: Shell,
 }
 
-/// The process that runs the shells.
+/// The process that runs shell commands.
 #[derive(Debug, Clone)]
 enum Shell {
-    /// Our own, started when first needed, and again if it has died.
+    /// A private one, started on first use and restarted if it has died.
     Own(Arc<Mutex<Option<ShellServer>>>),
     /// The one that all users of this name share, from the first command on.
     Shared { name: &'static str, lease: Arc<OnceCell<Lease<KeptShell>>> },
@@ -39,7 +39,7 @@ impl HdfsClient {
         Self { jvm, authority, shell: Shell::Own(Arc::default()) }
     }
 
-    /// The same with the shell of this name, which takes no tickets: an HDFS with Kerberos needs its own.
+    /// Uses the shared shell of this name, which has no tickets: an HDFS with Kerberos needs its own.
     pub(super) fn with_shared_shell(self, name: &'static str) -> Self {
         Self { shell: Shell::Shared { name, lease: Arc::default() }, ..self }
     }
@@ -59,13 +59,13 @@ impl HdfsClient {
             }
             Shell::Shared { .. } => {
                 let connect = async || shell::connect(self.shared_shell().await?.address).await;
-                // Longer than a start takes, whose error says more.
+                // Longer than a start takes, because a failed start reports a better error.
                 Ok(wait::until("the shared HDFS shell", keeper::START * 2, connect).await?)
             }
         }
     }
 
-    /// The shared shell; it may have died since.
+    /// The shared shell; it may have died in the meantime.
     pub async fn shared_shell(&self) -> Result<ShellAnnouncement, Error> {
         let Shell::Shared { name, lease } = &self.shell else { return Err(Error::OwnShell) };
         Ok(lease.get_or_try_init(|| Lease::take(name)).await?.ensure_announced().await?)
@@ -76,12 +76,12 @@ impl HdfsClient {
         shell::run(self.connect_to_shell().await?, &command).await
     }
 
-    /// The directory with core-site.xml and hdfs-site.xml for this HDFS.
+    /// The directory with this HDFS's core-site.xml and hdfs-site.xml.
     pub fn conf_dir(&self) -> &Path {
         self.jvm.conf_dir()
     }
 
-    /// The authority of `hdfs://` URIs: the NameNode's address, or a nameservice.
+    /// The authority in `hdfs://` URIs: the NameNode's address or a nameservice.
     pub fn authority(&self) -> &str {
         &self.authority
     }
@@ -91,30 +91,30 @@ impl HdfsClient {
         format!("hdfs://{}{path}", self.authority)
     }
 
-    /// Runs `hadoop fs ARGS` as `user`, whatever its status.
+    /// Runs `hadoop fs ARGS` as `user`, whatever its exit code.
     pub async fn try_fs_shell(&self, user: &str, args: &[&str]) -> Result<Finished, Error> {
         self.shell(Program::Fs, user, args).await
     }
 
-    /// Runs `hadoop fs ARGS` as `user` and returns its output; a status other than 0 is an error.
+    /// Runs `hadoop fs ARGS` as `user` and returns its output; fails on a nonzero exit code.
     pub async fn fs_shell(&self, user: &str, args: &[&str]) -> Result<String, Error> {
         let output = self.try_fs_shell(user, args).await?;
         succeeded("hadoop fs", args, output)
     }
 
-    /// Runs `hadoop fs ARGS` in a separate process with the Kerberos tickets in this file.
+    /// Runs `hadoop fs ARGS` in a separate process with the Kerberos tickets from this file.
     pub async fn fs_shell_by(&self, tickets: &Path, args: &[&str]) -> Result<String, Error> {
         succeeded("hadoop fs", args, self.try_fs_shell_by(tickets, args).await?)
     }
 
-    /// The same, whatever its status.
+    /// Like [`HdfsClient::fs_shell_by`], whatever its exit code.
     pub async fn try_fs_shell_by(&self, tickets: &Path, args: &[&str]) -> Result<Finished, Error> {
         let mut command = self.jvm.command(SUPERUSER, FS_SHELL);
         command.env_remove("HADOOP_USER_NAME").env("KRB5CCNAME", tickets);
         run(command, args).await
     }
 
-    /// Writes a script that is `hadoop fs` as the superuser, for people.
+    /// Writes a script that runs `hadoop fs` as the superuser, for interactive use.
     pub fn write_shell_script(&self) -> Result<PathBuf, Error> {
         let path = self.conf_dir().with_file_name("hadoop-fs");
         let failed = |source| Error::File { operation: "write", path: path.clone(), source };
@@ -129,7 +129,7 @@ impl HdfsClient {
         Ok(path)
     }
 
-    /// Creates the directory with this owner and mode, and missing parents.
+    /// Creates the directory with this owner and mode, along with missing parents.
     pub async fn make_directory(&self, path: &str, owner: &str, mode: &str) -> Result<(), Error> {
         self.fs_shell(SUPERUSER, &["-mkdir", "-p", path]).await?;
         self.fs_shell(SUPERUSER, &["-chmod", mode, path]).await?;
@@ -137,7 +137,7 @@ impl HdfsClient {
         Ok(())
     }
 
-    /// Enters or leaves safe mode, in which the NameNode refuses every change.
+    /// Enters or leaves safe mode, in which the NameNode rejects every change.
     pub async fn safe_mode(&self, on: bool) -> Result<(), Error> {
         let action = if on { "enter" } else { "leave" };
         self.dfs_admin(&["-safemode", action]).await.map(drop)
@@ -152,7 +152,7 @@ impl HdfsClient {
         self.jvm.command(user, class)
     }
 
-    /// The same with the optimizing compiler, for programs that run long enough to need it.
+    /// A command with the optimizing compiler, for programs that run long enough to need it.
     pub(crate) fn optimized_java(&self, user: &str, class: &str) -> Command {
         self.jvm.command_with(&["-XX:TieredStopAtLevel=4"], user, class)
     }

@@ -1,4 +1,4 @@
-//! The configuration directory of an HDFS, read by its servers and all clients.
+//! An HDFS's configuration directory, read by its servers and all clients.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use super::Error;
 use crate::site;
 
-/// How one HDFS differs from the others.
+/// The settings in which one HDFS differs from the others.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Differences {
-    /// Authority of the default file system: an address or a nameservice.
+    /// The default file system's authority: an address or a nameservice.
     pub authority: String,
     pub core: Vec<(String, String)>,
     pub hdfs: Vec<(String, String)>,

@@ -1,4 +1,4 @@
-//! HDFS with two NameNodes behind EMR's nameservice. Tests fail over by command instead of ZooKeeper.
+//! HDFS with two NameNodes behind EMR's nameservice. Tests fail over by command instead of through ZooKeeper.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -16,10 +16,10 @@ use crate::scratch;
 /// The nameservice, as on EMR.
 const NAMESERVICE: &str = "ha-nn-uri";
 
-/// A nameservice for one test. Dropping it ends the servers and removes the files.
+/// A nameservice for one test. Dropping it stops the servers and removes the files.
 #[derive(Debug)]
 pub struct HaHdfs {
-    // Fields drop in this order: the servers end before their files go.
+    // Fields drop in this order: the servers must end before their files go.
     datanode: Option<Server>,
     namenodes: [Option<Server>; 2],
     jvm: Jvm,
@@ -68,7 +68,7 @@ impl HaHdfs {
         &self.client
     }
 
-    /// The address of the second NameNode, whether it is active or not.
+    /// The second NameNode's address, active or not.
     pub fn second_namenode(&self) -> SocketAddr {
         self.ports[1].address()
     }
@@ -84,12 +84,12 @@ impl HaHdfs {
         Ok(())
     }
 
-    /// Kills the first NameNode, as a crash does, which leaves none active.
+    /// Kills the first NameNode, as in a crash, which leaves none active.
     pub fn kill_active(&mut self) {
         self.namenodes[0] = None;
     }
 
-    /// Makes the second NameNode the active one.
+    /// Makes the second NameNode active.
     pub async fn activate_standby(&self) -> Result<(), Error> {
         transition(&self.jvm, NAMES[1]).await
     }
@@ -110,7 +110,7 @@ fn differences(home: &Path, ports: &[Port]) -> Differences {
         .hdfs("dfs.namenode.shared.edits.dir", format!("file://{}", home.join("edits").display()))
         .hdfs("dfs.ha.fencing.methods", "shell(/bin/true)")
         .hdfs("dfs.ha.tail-edits.period", "1")
-        // By default, a read without a DataNode fails after half a minute.
+        // By default, a read without a DataNode takes half a minute to fail.
         .hdfs("dfs.client.retry.window.base", "100");
     for (index, name) in NAMES.iter().enumerate() {
         let at = |port: &Port| port.address().to_string();
@@ -121,7 +121,7 @@ fn differences(home: &Path, ports: &[Port]) -> Differences {
     differences
 }
 
-/// Makes the edits so far available to both: the file system was formatted for one NameNode.
+/// Shares the existing edits with both NameNodes: the file system was formatted for one.
 async fn initialize_edits(jvm: &Jvm) -> Result<(), Error> {
     let command = jvm.command(SUPERUSER, NAMENODE);
     let args = ["-initializeSharedEdits", "-force"];

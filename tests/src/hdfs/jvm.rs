@@ -1,4 +1,4 @@
-//! Starts Hadoop's programs from the installed part, with one configuration directory, as one user.
+//! Starts Hadoop's programs from the installed part with one configuration directory.
 
 use std::ffi::OsString;
 use std::fs;
@@ -21,12 +21,12 @@ impl Jvm {
         Self { part, conf_dir, krb5_conf: None, within: Vec::new() }
     }
 
-    /// For programs that log in to the realm in this file.
+    /// For programs that log in to the realm configured in this file.
     pub(crate) fn in_realm(self, krb5_conf: PathBuf) -> Self {
         Self { krb5_conf: Some(krb5_conf), ..self }
     }
 
-    /// Started by a command that ends in these words, which run another program elsewhere.
+    /// Prefixes every command with `words`, which run a program in another environment.
     pub(crate) fn within(self, words: Vec<OsString>) -> Self {
         Self { within: words, ..self }
     }
@@ -35,12 +35,12 @@ impl Jvm {
         &self.conf_dir
     }
 
-    /// The command that runs `class` as the Hadoop user `user`, without arguments.
+    /// Returns a command that runs `class` as the Hadoop user `user`, without arguments.
     pub(crate) fn command(&self, user: &str, class: &str) -> Command {
         self.command_with(&[], user, class)
     }
 
-    /// The same with JVM options that override those of the part.
+    /// Like [`Jvm::command`], with JVM options that override the part's.
     pub(crate) fn command_with(&self, options: &[&str], user: &str, class: &str) -> Command {
         // An unreadable class path shows up at once as a missing class.
         let jars = fs::read_to_string(self.part.path("classpath")).unwrap_or_default();

@@ -1,5 +1,5 @@
 //! A proxy between a client and the NameNode. It parses just enough of Hadoop's RPC to name each call, counts the
-//! calls, and fails exactly the one it is set to.
+//! calls, and fails exactly the configured one.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -16,7 +16,7 @@ use super::Error;
 use crate::listener;
 use crate::ports::Port;
 
-/// A running proxy; it and its connections end when this is dropped.
+/// A running proxy. Dropping it closes its connections.
 #[derive(Debug)]
 pub struct NameNodeProxy {
     port: Port,
@@ -24,23 +24,23 @@ pub struct NameNodeProxy {
     task: Option<JoinHandle<()>>,
 }
 
-/// When a call fails.
+/// When a call fails, relative to its execution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
     /// Before the NameNode receives it.
     Before,
-    /// After the NameNode has executed it, before the client receives the response.
+    /// After the NameNode has executed it, but before the client receives the response.
     After,
 }
 
-/// What the proxy does with calls.
+/// How the proxy treats calls.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Behavior {
     #[default]
     Normal,
     /// Accepts connections and never answers.
     Silent,
-    /// Holds back the first such call; from then on its connection passes nothing either way.
+    /// Holds back the first such call; from then on its connection forwards nothing in either direction.
     Catch { call: &'static str, side: Side },
     /// Resets the connection of every such call.
     Reset { call: &'static str, side: Side },
@@ -49,7 +49,7 @@ pub enum Behavior {
 #[derive(Debug)]
 struct Shared {
     namenode: SocketAddr,
-    /// Calls that contain this text always pass.
+    /// Calls that contain this text always go through.
     spared: &'static str,
     behavior: Mutex<Behavior>,
     calls: Mutex<BTreeMap<String, u64>>,
@@ -57,7 +57,7 @@ struct Shared {
 }
 
 impl NameNodeProxy {
-    /// Initially passes everything on to `namenode`. Calls that contain the text `spared` are never caught or reset.
+    /// Initially forwards everything to `namenode`. Calls that contain the text `spared` are never caught or reset.
     pub async fn start(namenode: SocketAddr, spared: &'static str) -> Result<Self, Error> {
         let (caught, _) = watch::channel(false);
         let shared = Arc::new(Shared {
@@ -76,13 +76,13 @@ impl NameNodeProxy {
         self.port.address()
     }
 
-    /// Applies to all later calls, also on existing connections.
+    /// Applies to all later calls, including those on existing connections.
     pub fn set_behavior(&self, behavior: Behavior) {
         self.shared.caught.send_replace(false);
         *self.shared.behavior() = behavior;
     }
 
-    /// The number of calls so far by method.
+    /// The number of calls so far, by method.
     pub fn calls(&self) -> BTreeMap<String, u64> {
         self.shared.calls().clone()
     }
@@ -98,7 +98,7 @@ impl NameNodeProxy {
     pub async fn refuse(&mut self) {
         if let Some(task) = self.task.take() {
             task.abort();
-            // The port is closed once the task is gone.
+            // The port closes only when the task is gone.
             let _ = task.await;
         }
     }
@@ -109,7 +109,7 @@ impl NameNodeProxy {
         let shared = Arc::clone(&self.shared);
         self.task = Some(tokio::spawn(listener::serve(socket, move |client| {
             let shared = Arc::clone(&shared);
-            // However a connection ends, its client sees that.
+            // The client notices however the connection ends.
             async move { drop(pass(client, &shared).await) }
         })));
         Ok(())
@@ -133,7 +133,7 @@ impl Shared {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How this call fails, and when; `None` if it passes.
+    /// How this call fails, and when; `None` if it goes through.
     fn harm(&self, message: &[u8]) -> Option<(Harm, Side)> {
         let call = method(message)?;
         *self.calls().entry(call.to_owned()).or_default() += 1;
@@ -170,7 +170,7 @@ async fn pass(client: TcpStream, shared: &Shared) -> io::Result<()> {
     from_client.read_exact(&mut hello).await?;
     to_server.write_all(&hello).await?;
 
-    // While this future is pending, both connections stay open.
+    // Both connections stay open while this future is pending.
     let after = Mutex::new(None);
     let harm = tokio::select! {
         harm = calls(&mut from_client, &mut to_server, shared, &after) => harm?,
@@ -185,7 +185,7 @@ async fn pass(client: TcpStream, shared: &Shared) -> io::Result<()> {
     std::future::pending().await
 }
 
-/// Passes calls on until one fails before the NameNode receives it; a failure due after a call is stored in `after`.
+/// Forwards calls until one fails before the NameNode receives it; stores a failure due after a call in `after`.
 async fn calls(
     client: &mut OwnedReadHalf,
     server: &mut OwnedWriteHalf,
@@ -205,7 +205,7 @@ async fn calls(
     }
 }
 
-/// Passes responses on until one that the client must not receive.
+/// Forwards responses up to the one that the client must not receive.
 async fn answers(
     server: &mut OwnedReadHalf,
     client: &mut OwnedWriteHalf,
@@ -224,7 +224,7 @@ async fn answers(
 const HELLO: usize = 7;
 const LARGEST: usize = 64 << 20;
 
-/// A complete message, preceded by its length.
+/// Reads a complete message with its length prefix.
 async fn frame(stream: &mut OwnedReadHalf) -> io::Result<Vec<u8>> {
     let mut length = [0; 4];
     stream.read_exact(&mut length).await?;
@@ -238,7 +238,7 @@ async fn frame(stream: &mut OwnedReadHalf) -> io::Result<Vec<u8>> {
     Ok(frame)
 }
 
-/// The method of a call: the first field of the request header, which follows the RPC header.
+/// A call's method: the first field of the request header, which follows the RPC header.
 fn method(frame: &[u8]) -> Option<&str> {
     let (header, rest) = varint(frame.get(4..)?)?;
     let (_, request) = varint(rest.get(header..)?)?;
@@ -274,7 +274,7 @@ mod tests {
             assert_eq!(method(&frame), expected);
         };
         check(b"\x02\x08\x01\x08\x0A\x06create", Some("create"));
-        // A connection context and a SASL negotiation have no method.
+        // Neither a connection context nor a SASL negotiation has a method.
         check(b"\x02\x08\x01\x04\x1A\x02ab", None);
         check(b"\x02\x08\x01\x02\x08\x01", None);
         check(b"\x7F", None);

@@ -3,7 +3,7 @@
 use super::conf::Differences;
 use crate::kerberos::{Realm, SERVICE, WEB};
 
-/// A NameNode at `port` of localhost, the host in its principal.
+/// The NameNode listens at `port` of localhost, the host in its principal.
 pub(super) fn differences(port: u16, realm: &Realm) -> Differences {
     let keytab = realm.service_keytab().display().to_string();
     let mut differences = Differences::at(format!("localhost:{port}"))
@@ -20,6 +20,6 @@ pub(super) fn differences(port: u16, realm: &Realm) -> Differences {
         .hdfs("dfs.block.access.token.enable", "true")
         .hdfs("dfs.data.transfer.protection", "privacy")
         .hdfs("dfs.encrypt.data.transfer", "true")
-        // The ports are not privileged.
+        // The DataNode's ports are not privileged.
         .hdfs("ignore.secure.ports.for.testing", "true")
 }

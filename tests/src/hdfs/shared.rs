@@ -1,4 +1,4 @@
-//! One HDFS for all tests that do not harm it.
+//! One HDFS shared by all tests that do not harm it.
 
 use std::path::PathBuf;
 use std::process;
@@ -11,7 +11,7 @@ use crate::keeper::{self, Lease, Service};
 use crate::parts::Part;
 use crate::wait;
 
-/// A lease on the shared HDFS, with a private directory in it.
+/// A lease on the shared HDFS, with a private directory on it.
 #[derive(Debug)]
 pub struct SharedHdfs {
     client: HdfsClient,
@@ -20,20 +20,20 @@ pub struct SharedHdfs {
 }
 
 impl SharedHdfs {
-    /// Joins the shared HDFS, or starts it, and creates a fresh directory there with this owner and mode.
+    /// Joins or starts the shared HDFS and creates a fresh directory on it with this owner and mode.
     ///
-    /// Creating the directory proves that the HDFS works: its keeper restarts servers that have died, and the next test
+    /// Creating the directory proves that HDFS works: the keeper restarts servers that have died, and the next test
     /// to join replaces a keeper that has died.
     pub async fn join(owner: &str, mode: &str) -> Result<Self, Error> {
         Self::join_named(keeper::SHARED, owner, mode).await
     }
 
-    /// Joins the HDFS, and the shell, that all callers with this `name` share.
+    /// Joins the HDFS and the shell shared by all callers with this `name`.
     pub async fn join_named(name: &'static str, owner: &str, mode: &str) -> Result<Self, Error> {
         let lease = Lease::take(name).await?;
         let directory = format!("/test/{:016x}", fastrand::u64(..));
         let what = format!("the shared HDFS; its keeper's log is {}", lease.log().display());
-        // Longer than a start takes, whose error says more.
+        // Longer than a start takes, because a failed start reports a better error.
         let client = wait::until(&what, keeper::START * 2, async || {
             let client = client(&lease).await?.with_shared_shell(name);
             client.make_directory(&directory, owner, mode).await?;
@@ -56,7 +56,7 @@ impl SharedHdfs {
         &self.directory
     }
 
-    /// The keeper's process and those of its servers, for tests that kill them.
+    /// The processes of the keeper and its servers, for tests that kill them.
     pub fn processes(&self) -> Result<Processes, Error> {
         Ok(self.lease.last_announcement()?.processes)
     }
@@ -76,7 +76,7 @@ pub struct Processes {
     pub datanode: u32,
 }
 
-/// What a keeper announces of its HDFS.
+/// What a keeper announces about its HDFS.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Announcement {
     authority: String,
@@ -84,7 +84,7 @@ pub struct Announcement {
     processes: Processes,
 }
 
-/// The HDFS as its keeper has it.
+/// The HDFS as a keeper runs it.
 #[derive(Debug)]
 pub struct KeptHdfs(Hdfs);
 

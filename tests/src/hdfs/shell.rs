@@ -1,4 +1,4 @@
-//! `hadoop fs` and `hdfs dfsadmin` without starting a JVM for each command: one process that runs Hadoop's own shells on
+//! `hadoop fs` and `hdfs dfsadmin` without starting a JVM for each command: one process runs Hadoop's own shells on
 //! request.
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -18,7 +18,7 @@ use crate::parts::Part;
 use crate::process::{self, Finished, Pipes, Server};
 use crate::scratch;
 
-/// The running process; it ends when dropped.
+/// The running process, stopped when dropped.
 #[derive(Debug)]
 pub(super) struct ShellServer {
     address: SocketAddr,
@@ -47,16 +47,16 @@ impl ShellServer {
         self.server.process_id()
     }
 
-    /// An error with the end of its log if it has ended.
+    /// Returns an error with the end of the log if the server has ended.
     pub(super) fn still_runs(&mut self) -> Result<(), process::Error> {
         self.server.still_runs()
     }
 }
 
-/// The shell that tests share; it serves any HDFS without Kerberos.
+/// The shell shared by tests; it serves any HDFS without Kerberos.
 #[derive(Debug)]
 pub struct KeptShell {
-    // Fields drop in this order: the server ends before its files go.
+    // Fields drop in this order: the server must end before its files go.
     shell: ShellServer,
     jvm: Jvm,
     log: PathBuf,
@@ -78,7 +78,7 @@ impl Service for KeptShell {
 
     async fn start() -> Result<Self, Error> {
         let home = scratch::directory("hdfs-shell")?;
-        // Every command names the file system that it is for.
+        // Every command names its own file system.
         let jvm = Jvm::new(Part::hadoop()?, super::write_conf_of_none(home.path())?);
         let log = home.path().join("shell.log");
         Ok(Self { shell: ShellServer::start(&jvm, &log).await?, jvm, log, _home: home })
@@ -120,7 +120,7 @@ impl Program {
     }
 }
 
-/// A command for the HDFS that this directory configures.
+/// A command for the HDFS configured in this directory.
 #[derive(Debug)]
 pub(super) struct Command<'a> {
     pub conf_dir: &'a Path,
@@ -129,7 +129,7 @@ pub(super) struct Command<'a> {
     pub args: &'a [&'a str],
 }
 
-/// Runs the command on the server at the other end of `stream`.
+/// Runs the command on the server connected to `stream`.
 pub(super) async fn run(mut stream: TcpStream, command: &Command<'_>) -> Result<Finished, Error> {
     let Command { conf_dir, user, program, args } = command;
     let request = json!({ "conf": conf_dir, "user": user, "program": program.name(), "args": args });

@@ -1,5 +1,5 @@
-//! Another writer, halfway through: `hadoop fs` reads from a pipe that the test holds, so the file stays open, under a
-//! lease, for as long as the test wants.
+//! Another writer, halfway through: `hadoop fs` reads from a pipe that the test keeps open, so the file stays open,
+//! under a lease, for as long as the test needs.
 
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -16,9 +16,9 @@ use crate::wait;
 /// How it writes the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Manner {
-    /// Overwrites it in place, as `-put -f -d` does.
+    /// Overwrites the file in place, as `-put -f -d` does.
     Overwrite,
-    /// Appends to it, as `-appendToFile` does.
+    /// Appends to the file, as `-appendToFile` does.
     Append,
 }
 
@@ -31,7 +31,7 @@ pub struct HalfWriter {
 }
 
 impl HalfWriter {
-    /// Opens the file as `user`, writes `beginning` and waits until HDFS has the file open.
+    /// Opens the file as `user`, writes `beginning` and waits until HDFS has opened the file.
     pub async fn open(
         client: &HdfsClient,
         user: &str,
@@ -57,16 +57,16 @@ impl HalfWriter {
         Ok(Self { server, pipe, _directory: directory })
     }
 
-    /// Writes the rest and returns how the writer ended.
+    /// Writes the rest and returns the writer's exit status.
     pub async fn finish(mut self, rest: &str, deadline: Duration) -> Result<ExitStatus, Error> {
-        // A writer that lost its lease may have ended already.
+        // A writer that lost its lease may already have ended.
         let _ = self.pipe.write_all(rest.as_bytes()).await;
         drop(self.pipe);
         Ok(self.server.ended(deadline).await?)
     }
 }
 
-/// Whether anyone, running or dead, holds the lease on this file.
+/// Returns whether any client, running or dead, holds the lease on this file.
 pub async fn is_open(client: &HdfsClient, path: &str) -> Result<bool, Error> {
     let listing = client.dfs_admin(&["-listOpenFiles", "-path", path]).await?;
     Ok(listing.split_whitespace().any(|word| word == path))

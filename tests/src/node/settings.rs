@@ -17,7 +17,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Paths and addresses that differ from EMR's, and shorter intervals.
+    /// Uses paths and addresses that differ from EMR's, and shorter intervals.
     pub fn of(node: &Node, published: &str, listen: SocketAddr) -> Self {
         let mut settings = Self { values: BTreeMap::new(), tables: String::new() };
         settings
@@ -41,13 +41,13 @@ impl Settings {
         self
     }
 
-    /// Leaves a key to its default.
+    /// Resets a key to its default.
     pub fn unset(&mut self, key: &'static str) -> &mut Self {
         self.values.remove(key);
         self
     }
 
-    /// Leaves only file changes and signals to wake the agent.
+    /// Lets only file changes and signals wake the agent.
     pub fn no_timer(&mut self) -> &mut Self {
         self.set("refresh.pass_interval", "1h")
     }
@@ -58,7 +58,7 @@ impl Settings {
         self
     }
 
-    /// Adds a registry with these further keys, all of them strings.
+    /// Adds a registry with additional keys, all strings.
     pub fn registry_with(&mut self, host: &str, keys: &[(&str, &str)]) -> &mut Self {
         self.registry(host, &[]);
         for (key, value) in keys {
@@ -67,7 +67,7 @@ impl Settings {
         self
     }
 
-    /// Replaces all tables with a single Docker config of this mode and owner.
+    /// Replaces all tables with a single Docker config with this mode and owner.
     pub fn local_rights(&mut self, path: &Path, mode: &str, owner: &str) -> &mut Self {
         self.tables.clear();
         self.docker_config(path, mode);

@@ -1,5 +1,5 @@
-//! A gate before a registry that takes tokens as ECR does: each until it ends. The registry's own password file knows one
-//! password at a time. It can also fail in the ways in which registries and the network before them do.
+//! A gate in front of a registry that accepts tokens as ECR does: each until it expires. The registry's own password
+//! file holds one password at a time. The gate can also fail the way registries and networks do.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -32,17 +32,17 @@ use crate::listener;
 pub enum Fault {
     /// 503.
     ServerError,
-    /// No answer, not even to those whose credentials it does not take.
+    /// No response, not even to rejected credentials.
     Silent,
     /// Half of a layer, and the rest only when the fault is over.
     Slow,
     /// Half of a layer, then the connection breaks.
     Cut,
-    /// The same, once.
+    /// Like `Cut`, but once.
     CutOnce,
 }
 
-/// The running gate with its registry; both end when this is dropped.
+/// The running gate and its registry, both stopped when dropped.
 #[derive(Debug)]
 pub struct Gate {
     address: SocketAddr,
@@ -54,18 +54,18 @@ pub struct Gate {
 #[derive(Debug)]
 struct State {
     registry: SocketAddr,
-    /// What the registry itself takes.
+    /// The credentials that the registry itself accepts.
     own: HeaderValue,
-    /// `Authorization` headers, and until when they count.
+    /// `Authorization` headers and their expiry.
     accepted: Mutex<Vec<(String, Timestamp)>>,
     refused: Mutex<BTreeMap<String, usize>>,
     fault: watch::Sender<Option<Fault>>,
-    /// How many requests have failed in that way.
+    /// How many requests the fault has hit.
     struck: watch::Sender<usize>,
 }
 
 impl Gate {
-    /// Stands before this registry, which takes nobody else's credentials from now on.
+    /// Puts a gate in front of this registry, which from now on accepts no other credentials.
     pub async fn before(registry: Registry) -> Result<Self, Error> {
         let password = base64_noise();
         registry.passwords.accept_only(USER, &password)?;
@@ -90,7 +90,7 @@ impl Gate {
                     let state = Arc::clone(&state);
                     async move { state.answer(request).await }
                 });
-                // Clients that leave end a connection with an error.
+                // Clients that disconnect end a connection with an error.
                 let _ = hyper::server::conn::http1::Builder::new()
                     .serve_connection(TokioIo::new(stream), service)
                     .await;
@@ -110,7 +110,7 @@ impl Gate {
         format!("{}/{repository}:{tag}", self.address)
     }
 
-    /// Takes every token of `ecr` from now on, before ECR's client sees it.
+    /// From now on accepts every token of `ecr`, before ECR's client sees it.
     pub fn follow(&self, ecr: &Ecr) {
         let state = Arc::clone(&self.state);
         ecr.on_issue(move |token| {
@@ -119,19 +119,19 @@ impl Gate {
         });
     }
 
-    /// Every request fails in this way from now on; with `None`, no longer.
+    /// From now on makes every request fail in this way; `None` ends the fault.
     pub fn set_fault(&self, fault: Option<Fault>) {
         self.state.struck.send_replace(0);
         self.state.fault.send_replace(fault);
     }
 
-    /// Waits until a request has met the fault.
+    /// Waits until the fault has hit a request.
     pub async fn struck(&self) {
         // The sender lives as long as `self`.
         let _ = self.state.struck.subscribe().wait_for(|struck| *struck > 0).await;
     }
 
-    /// How many pulls of this tag were refused for their credentials.
+    /// How many pulls of this tag were rejected for their credentials.
     pub fn refused(&self, tag: &str) -> usize {
         let (repository, _) = IMAGE;
         let path = format!("/v2/{repository}/manifests/{tag}");
@@ -147,7 +147,7 @@ impl Drop for Gate {
 
 type Body = UnsyncBoxBody<Bytes, io::Error>;
 
-/// Layers are larger, everything else that Docker asks for is smaller.
+/// Layers are larger; everything else that Docker requests is smaller.
 const LAYER: u64 = 64 << 10;
 
 impl State {
@@ -158,7 +158,7 @@ impl State {
             return pending().await;
         }
         if !self.accepts(request.headers()) {
-            // Docker asks with HEAD first; one pull counts once.
+            // Docker sends HEAD first; count one pull once.
             if request.method() == Method::GET && request.headers().contains_key(AUTHORIZATION) {
                 *lock(&self.refused).entry(request.uri().path().to_owned()).or_default() += 1;
             }
@@ -183,7 +183,7 @@ impl State {
         }
     }
 
-    /// The first half of a layer, and what the fault leaves of the rest.
+    /// The first half of a layer, and the rest as the fault allows.
     async fn half_of(
         &self,
         answer: Response<Incoming>,
@@ -201,7 +201,7 @@ impl State {
             if fault != Fault::Slow {
                 return Err(io::ErrorKind::ConnectionReset.into());
             }
-            // Without a sender, nobody waits for the rest.
+            // If the sender is gone, the rest no longer matters.
             let _ = over.wait_for(Option::is_none).await;
             Ok(Frame::data(rest))
         });
@@ -222,7 +222,7 @@ impl State {
     }
 }
 
-/// As the registry itself answers.
+/// The registry's own response.
 fn unauthorized() -> Response<Body> {
     let (repository, _) = IMAGE;
     let wanted = json!({ "Type": "repository", "Class": "", "Name": repository, "Action": "pull" });
@@ -253,7 +253,7 @@ fn content_length(headers: &HeaderMap) -> u64 {
     length.and_then(|length| length.parse().ok()).unwrap_or_default()
 }
 
-/// A thread that panicked while it held the lock has failed its test; the content is intact.
+/// A thread that panics while holding the lock fails its test; the content is intact.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! The registry's password file, which the registry reads again whenever the modification time changes.
+//! The registry's password file, which the registry reloads whenever its modification time changes.
 //!
 //! bcrypt uses only the first 72 bytes of a password. Passwords like ECR's differ from the 17th byte on.
 
@@ -28,7 +28,7 @@ impl PasswordFile {
         Self { path, changed: Arc::new(Mutex::new(SystemTime::UNIX_EPOCH)) }
     }
 
-    /// From the next request on, the registry accepts only these credentials.
+    /// Makes the registry accept only these credentials, from the next request on.
     pub fn accept_only(&self, user: &str, password: &str) -> Result<(), Error> {
         let hash = bcrypt::hash(password, LOWEST_COST).map_err(|source| Error::Hash { source })?;
         let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
@@ -49,5 +49,5 @@ impl PasswordFile {
     }
 }
 
-/// For speed: the registry hashes at every request, and there is nothing to protect.
+/// For speed: the registry hashes on every request, and there is nothing to protect.
 const LOWEST_COST: u32 = 4;

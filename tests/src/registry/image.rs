@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use super::{Error, IMAGE};
 use crate::http::Call;
 
-/// Pushes an image of this layer, a tar archive, to the repository of [`IMAGE`] under these tags, with this
+/// Pushes an image with this layer, a tar archive, to the repository of [`IMAGE`] under these tags, with this
 /// `Authorization` header.
 pub(super) async fn push(
     address: SocketAddr,

@@ -26,7 +26,7 @@ pub const PROFILE: &str = "other";
 pub const PROFILE_KEY: &str = "AKIAOFTHEPROFILE";
 pub const PROFILE_SECRET_KEY: &str = "profile-secret-K7MDENGbPxRfiCYEXAMPLE";
 
-/// The testbed of such a node, with STS, and a separate server for ECR Public.
+/// The testbed of such a node, with STS and a separate server for ECR Public.
 #[derive(Debug)]
 pub struct Identities {
     testbed: Testbed,
@@ -35,7 +35,7 @@ pub struct Identities {
 }
 
 impl Identities {
-    /// On a node without HDFS.
+    /// A node without HDFS.
     pub async fn new() -> Result<Self, Error> {
         Self::around(Testbed::without_hdfs().await?).await
     }
@@ -47,7 +47,7 @@ impl Identities {
         Ok(identities)
     }
 
-    /// Adds the registry `OTHERS`, whose tokens the role `READER` requests.
+    /// Adds the registry `OTHERS`, whose tokens are requested with the role `READER`.
     pub fn add_others_by_role(&mut self) {
         self.sts.allow(READER);
         let keys = [("role_arn", READER.arn), ("external_id", READER.external_id.unwrap_or_default())];
@@ -107,12 +107,12 @@ impl DerefMut for Identities {
     }
 }
 
-/// A registry as the status shows it.
+/// The status of a registry.
 pub fn registry<'s>(status: &'s Value, host: &str) -> Option<&'s Value> {
     status["registries"].as_array()?.iter().find(|registry| registry["host"] == host)
 }
 
-/// Whether there is a token for the registry.
+/// Returns `Some` if the registry has a token.
 pub fn has_token(status: &Value, host: &str) -> Option<()> {
     registry(status, host)?["expires_at"].is_string().then_some(())
 }

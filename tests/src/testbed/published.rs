@@ -21,14 +21,14 @@ pub struct Published {
 }
 
 impl Published {
-    /// In a new directory with this owner and mode on the shared HDFS.
+    /// A file in a new directory with this owner and mode on the shared HDFS.
     pub async fn shared(owner: &str, mode: &str) -> Result<Self, Error> {
         let hdfs = SharedHdfs::join(owner, mode).await?;
         let (client, directory) = (hdfs.client().clone(), hdfs.directory().to_owned());
         Ok(Self { _lease: Some(hdfs), ..Self::on(client, &directory) })
     }
 
-    /// In `directory` of another HDFS.
+    /// A file in `directory` of another HDFS.
     pub fn on(client: HdfsClient, directory: &str) -> Self {
         Self {
             client,
@@ -73,22 +73,22 @@ impl Published {
         let local = directory.path().join("config.json");
         fs::write(&local, text).map_err(|source| Error::File { path: local.clone(), source })?;
         let local = local.display().to_string();
-        // It fails if the agent creates the file again between the shell's deletion and its rename.
+        // The put fails if the agent recreates the file between the shell's deletion and its rename.
         wait::until("the put", SOON, async || self.shell(&["-put", "-f", &local, &self.path]).await).await?;
         Ok(())
     }
 
-    /// `hadoop fs` with these arguments, as the superuser, which no permission restricts.
+    /// Runs `hadoop fs` with these arguments as the superuser, who bypasses all permissions.
     pub async fn shell(&self, args: &[&str]) -> Result<String, Error> {
         Ok(self.client.fs_shell(SUPERUSER, args).await?)
     }
 
-    /// Mode, owner and group, such as `-rw-r--r-- hadoop hadoop`.
+    /// The mode, owner and group, such as `-rw-r--r-- hadoop hadoop`.
     pub async fn attributes(&self) -> Result<String, Error> {
         Ok(self.shell(&["-stat", "%A %u %g", &self.path]).await?.trim().to_owned())
     }
 
-    /// The names in the file's directory, in order, without the nodes' notes.
+    /// The sorted names in the file's directory, without the nodes' notes.
     pub async fn names(&self) -> Result<Vec<String>, Error> {
         let listing = self.shell(&["-ls", "-C", &self.directory]).await?;
         let names = listing.lines().filter_map(|path| path.rsplit('/').next());
@@ -110,7 +110,7 @@ impl Published {
     }
 }
 
-/// What an agent would have published, with this `auth` and these times for the trusted registry.
+/// A document as an agent would have published it, with this `auth` and these times for the trusted registry.
 pub fn planted(auth: &str, issued_at: Timestamp, expires_at: Timestamp) -> String {
     json!({
         "auths": { TRUSTED_REGISTRY: { "auth": auth } },

@@ -1,5 +1,5 @@
-//! The same file with an attacker in: mallory may write its directory, as anyone may on EMR without Kerberos. He plants
-//! bad credentials and worse, touches the refresh lock, and floods the directory, at random.
+//! The same file under attack: mallory can write its directory, as anyone can on EMR without Kerberos. He randomly
+//! plants bad credentials and worse, touches the refresh lock, and floods the directory.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -23,16 +23,16 @@ use crate::testbed::{Published, SOON, Testbed, planted};
 use crate::tls::{Route, TlsProxy};
 use crate::wait;
 
-/// Tokens live for so long, so that ECR has to be asked about once a minute.
+/// The life of a token, which makes about one call to ECR a minute necessary.
 const TOKEN_LIFE: SignedDuration = SignedDuration::from_secs(120);
 /// The agents' pass interval.
 const INTERVAL: Duration = Duration::from_secs(5);
-/// What readers may see is gone after so many intervals.
+/// Plants that readers may see are gone after this many intervals.
 const MOST_INTERVALS: u32 = 2;
 const MOST_CALLS_A_MINUTE: usize = 2;
 const MOST_FILES: u32 = 300;
 
-/// What is planted.
+/// What the attacker plants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Plant {
     Garbage,
@@ -54,11 +54,11 @@ const PLANTS: [Plant; 7] = [
     Plant::Nothing,
 ];
 
-/// What became of an attack.
+/// The result of an attack.
 #[derive(Debug, Clone)]
 pub struct Attack {
     pub length: Duration,
-    /// Each with how long readers saw it.
+    /// The plants, each with how long readers saw it.
     pub planted: Vec<(Plant, Duration)>,
     pub lock_touches: u32,
     pub files: u32,
@@ -66,7 +66,7 @@ pub struct Attack {
     pub most_calls_a_minute: usize,
 }
 
-/// Runs `agents` nodes of one cluster, with an ECR and a registry of their own, and the attacker, for `length`.
+/// Runs `agents` nodes of one cluster, with their own ECR and registry, and the attacker, for `length`.
 pub async fn attack(length: Duration, agents: usize) -> Result<Attack, Error> {
     let published = Published::shared("hadoop", "0777").await?;
     let cluster = Cluster::start(&published, agents).await?;
@@ -139,7 +139,7 @@ impl Plant {
     }
 }
 
-/// Tokens with their ends.
+/// Tokens with their expiry.
 type Living = Arc<Mutex<Vec<(String, Timestamp)>>>;
 
 struct Cluster {
@@ -173,7 +173,7 @@ impl Cluster {
             let agent = testbed.start()?;
             nodes.push((testbed, agent));
         }
-        // A node that has no token yet has to ask for one, whatever lies in the file.
+        // A node without a token must request one, whatever is in the file.
         for (_, agent) in &mut nodes {
             agent.wait_ready(SOON).await?;
         }
@@ -195,7 +195,7 @@ impl Cluster {
     }
 }
 
-/// As ECR does: any token that lives.
+/// Accepts any living token, as ECR does.
 fn accepts(issued: &Living, auth: &str) -> bool {
     let issued = issued.lock().unwrap_or_else(PoisonError::into_inner);
     issued.iter().any(|(known, expires_at)| known == auth && *expires_at > Timestamp::now())
@@ -212,7 +212,7 @@ fn answer(request: &Request<Bytes>, issued: &Living) -> Response<Bytes> {
 }
 
 impl Attack {
-    /// What the agents did not withstand.
+    /// The attacks that the agents did not withstand.
     pub fn faults(&self) -> Vec<String> {
         let longest = INTERVAL * MOST_INTERVALS;
         let late = self.planted.iter().filter(|(_, lived)| *lived > longest);

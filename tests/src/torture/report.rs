@@ -31,14 +31,14 @@ pub struct Side {
     pub examples: Vec<String>,
 }
 
-/// Launches by YARN's own class meanwhile.
+/// Launches made meanwhile by YARN's own class.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Launches {
     pub tried: u64,
     pub failed: u64,
 }
 
-/// The minimum that a run must reach to prove anything.
+/// The minimum that makes a run meaningful.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Bar {
     pub reads: u64,
@@ -46,7 +46,7 @@ pub struct Bar {
 }
 
 impl Bar {
-    /// 300,000 reads over 100 publishes in three minutes, and in proportion.
+    /// Scales 300,000 reads over 100 publishes in three minutes to `length`.
     pub fn for_length(length: Duration) -> Self {
         Self { reads: length.as_secs() * 300_000 / 180, publishes: length.as_secs() * 100 / 180 }
     }
@@ -81,7 +81,7 @@ impl Side {
 }
 
 impl Report {
-    /// Why this does not prove that readers never see a bad file; empty if it does.
+    /// The reasons why this does not prove that readers never see a bad file; empty if it does.
     pub fn faults(&self, bar: Bar) -> Vec<String> {
         let Self { agents, launches, .. } = self;
         let mut faults = Vec::new();

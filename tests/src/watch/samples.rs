@@ -30,21 +30,21 @@ pub(super) struct Sample {
     pub looked: Option<u64>,
 }
 
-/// All samples in short.
+/// A summary of all samples.
 #[derive(Debug, Default)]
 pub(super) struct Summary {
     pub reads: u64,
     pub outages: u64,
-    /// The file's flaws after the first good read, without repetitions.
+    /// The file's distinct flaws after the first good read.
     pub flaws: Vec<Flaw>,
     /// The flaws despite which health reported ready.
     pub false_ready: Vec<Flaw>,
     was_good: bool,
-    /// How often the sink had been reconciled when launches began to fail.
+    /// The number of reconciliations when launches began to fail.
     failing_since: Option<u64>,
 }
 
-/// The one under way, one that looks at the stamp alone, the one that notices, and one by whose end health shows it.
+/// The one under way, one that only compares the stamp, one that notices, and one after which health shows it.
 const RECONCILIATIONS_TO_NOTICE: u64 = 4;
 
 impl Summary {
@@ -76,7 +76,7 @@ impl Summary {
     }
 }
 
-/// Whether YARN and docker get a valid credential for `registry` from this content.
+/// Checks that YARN and docker get a valid credential for `registry` from this content.
 pub(super) fn check_launch(bytes: &[u8], registry: &str, now: Timestamp) -> Result<(), Flaw> {
     let document: Value = serde_json::from_slice(bytes).map_err(|_| Flaw::Torn(bytes.len()))?;
     let auths = document["auths"].as_object().ok_or(Flaw::NoCredential)?;

@@ -1,4 +1,4 @@
-//! A node that systemd has booted, with users of its own, as the place of an engine and a NodeManager.
+//! A node booted by systemd, with its own users, that can host an engine and a NodeManager.
 
 use std::ffi::OsString;
 use std::fs;
@@ -11,10 +11,10 @@ use super::layout::{container_executor_cfg, copy, hosts_with, install_container_
 use super::node::{Ports, Surroundings};
 use crate::parts::{self, Part};
 
-/// Where the node sees what it takes from this machine.
+/// The path on the node where this machine's files are mounted.
 pub(super) const MACHINE: &str = "/srv/machine";
 
-/// The node, by its first process.
+/// The node, identified by its first process.
 #[derive(Debug, Clone, Copy)]
 pub struct Booted {
     leader: u32,
@@ -26,13 +26,13 @@ const LOG_DIR: &str = "/mnt/containers";
 const RECOVERY_DIR: &str = "/mnt/recovery";
 
 impl Booted {
-    /// A node with users yarn, hadoop and group docker, without Hadoop, which was booted with [`Booted::mounts`].
+    /// A node with users yarn and hadoop and group docker, without Hadoop, booted with [`Booted::mounts`].
     pub fn led_by(leader: u32) -> Self {
         Self { leader }
     }
 
-    /// What such a node takes from this machine: each path, and the one it has there. The parts have no JVM of their
-    /// own, nor the engine's libraries.
+    /// The mounts that such a node needs from this machine, as pairs of a local path and the node's path. The parts
+    /// contain neither a JVM nor the engine's libraries.
     pub fn mounts() -> [(PathBuf, String); 4] {
         let below = |name: &str| format!("{MACHINE}/{name}");
         [
@@ -43,7 +43,7 @@ impl Booted {
         ]
     }
 
-    /// The words that run the program after them among the node's files.
+    /// The command prefix that runs a program among the node's files.
     pub(super) fn entry(self) -> impl Iterator<Item = OsString> {
         let leader = self.leader.to_string();
         ["/usr/bin/nsenter", "--target", &leader, "--mount", "--"].map(OsString::from).into_iter()
@@ -109,7 +109,7 @@ impl Booted {
         fs::write(&path, text).map_err(|source| Error::File { operation: "write", path, source })
     }
 
-    /// Returns its path on this machine.
+    /// Returns the directory's path on this machine.
     fn make_directory(self, path: &str) -> Result<PathBuf, Error> {
         let path = self.path(path);
         match fs::create_dir_all(&path) {
@@ -118,13 +118,13 @@ impl Booted {
         }
     }
 
-    /// The path on this machine of a path of the node.
+    /// Maps a path of the node to this machine.
     fn path(self, path: &str) -> PathBuf {
         PathBuf::from(format!("/proc/{}/root{path}", self.leader))
     }
 }
 
-/// The node's path of one in the cache.
+/// Maps a path in the cache to the node.
 pub(super) fn path_of(path: &Path) -> PathBuf {
     let below = path.strip_prefix(parts::cache()).unwrap_or(path);
     Path::new(MACHINE).join("cache").join(below)

@@ -12,10 +12,10 @@ use crate::kerberos;
 use crate::ports::Port;
 use crate::site;
 
-/// The group that may run container-executor, and the NodeManager's own.
+/// The group that may run container-executor, which is also the NodeManager's own.
 pub(super) const YARN: &str = "yarn";
 
-/// Where a ResourceManager listens.
+/// The addresses a ResourceManager listens on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Addresses {
     clients: SocketAddr,
@@ -48,7 +48,7 @@ impl Addresses {
     }
 }
 
-/// What a server with these keys needs; every server has to know the ResourceManager's principal.
+/// The settings of a server with this keytab; every server must know the ResourceManager's principal.
 fn with_kerberos(server: &str, keytab: Option<PathBuf>) -> Vec<(String, String)> {
     let Some(keytab) = keytab else { return Vec::new() };
     own([
@@ -83,7 +83,7 @@ pub(super) fn write_resource_manager(
     write(&conf_dir.join("capacity-scheduler.xml"), &scheduler())
 }
 
-/// One queue, which may use all of every node.
+/// One queue, which may use every node entirely.
 fn scheduler() -> Vec<(String, String)> {
     const ROOT: &str = "yarn.scheduler.capacity.root";
     let mut properties = own([
@@ -105,7 +105,7 @@ fn scheduler() -> Vec<(String, String)> {
     properties
 }
 
-/// What a NodeManager needs in addition to the addresses.
+/// A NodeManager's settings in addition to the addresses.
 pub(super) struct NodeManagerConf<'a> {
     pub host: &'a str,
     pub port: u16,
@@ -124,7 +124,7 @@ impl NodeManagerConf<'_> {
         properties.extend(with_kerberos("nodemanager", self.keytab));
         properties.extend(own([
             ("yarn.nodemanager.hostname", self.host.to_owned()),
-            // By these, the ResourceManager knows a restarted NodeManager again.
+            // The ResourceManager recognizes a restarted NodeManager by these.
             ("yarn.nodemanager.address", at(self.port)),
             ("yarn.nodemanager.webapp.address", at(self.web_port)),
             ("yarn.nodemanager.localizer.address", at(0)),
@@ -157,7 +157,7 @@ impl NodeManagerConf<'_> {
             ("yarn.nodemanager.resource.cpu-vcores", "8"),
             ("yarn.nodemanager.pmem-check-enabled", "false"),
             ("yarn.nodemanager.vmem-check-enabled", "false"),
-            // A full disk of this machine is none of the tests' business.
+            // A full disk on this machine must not affect the tests.
             ("yarn.nodemanager.disk-health-checker.max-disk-utilization-per-disk-percentage", "99.9"),
         ]));
         write(&conf_dir.join("yarn-site.xml"), &properties)

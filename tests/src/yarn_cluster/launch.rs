@@ -1,4 +1,4 @@
-//! One container, as a user asks for it, and what became of it.
+//! One container, as a user requests it, and its outcome.
 
 use serde_json::{Value, json};
 
@@ -14,19 +14,19 @@ pub struct Launch {
 }
 
 impl Launch {
-    /// Without Docker, as user hadoop.
+    /// A launch without Docker, as user hadoop.
     pub fn plain(command: &str) -> Self {
         Self { user: "hadoop", command: command.to_owned(), environment: Vec::new(), label: None }
     }
 
-    /// In a container of this image.
+    /// A launch in a container of this image.
     pub fn docker(image: &str, command: &str) -> Self {
         Self::plain(command)
             .environment("YARN_CONTAINER_RUNTIME_TYPE", "docker")
             .environment("YARN_CONTAINER_RUNTIME_DOCKER_IMAGE", image)
     }
 
-    /// Pulls with the credentials in this file.
+    /// Sets the file with the credentials for pulls.
     pub fn client_config(self, uri: &str) -> Self {
         self.environment("YARN_CONTAINER_RUNTIME_DOCKER_CLIENT_CONFIG", uri)
     }
@@ -57,7 +57,7 @@ impl Launch {
         Self { label: Some(node.label()), ..self }
     }
 
-    /// The body of the request that submits it, to this partition if it names none.
+    /// The body of the request that submits the launch, to this partition unless the launch names another.
     pub(super) fn submission(&self, application: &str, partition: &str) -> Value {
         let environment: Vec<Value> =
             self.environment.iter().map(|(key, value)| json!({ "key": key, "value": value })).collect();
@@ -79,12 +79,12 @@ impl Launch {
 /// How a launch ended.
 #[derive(Debug, Clone)]
 pub struct Launched {
-    /// Of the container, or what YARN has in its place; none if YARN never came so far.
+    /// The container's exit code, or YARN's substitute for it; `None` if YARN never came that far.
     pub exit_code: Option<i32>,
-    /// What YARN tells the user, with the standard error of container-executor in it.
+    /// YARN's message to the user, including container-executor's standard error.
     pub diagnostics: String,
     pub application: String,
-    /// The name of the node in YARN; empty if it got none.
+    /// The node's name in YARN; empty if the container was never assigned one.
     pub host: String,
 }
 
@@ -92,7 +92,7 @@ impl Launched {
     pub(super) fn of(report: &Value) -> Self {
         let text = |name: &str| report[name].as_str().unwrap_or_default().to_owned();
         let diagnostics = text("diagnostics");
-        // YARN has no field for it: the diagnostics are where users find it, too.
+        // YARN has no field for the exit code: users find it in the diagnostics, too.
         let exit_code = diagnostics.split("exitCode: ").nth(1).and_then(|rest| {
             rest.split(|end: char| !end.is_ascii_digit() && end != '-').next()?.parse().ok()
         });

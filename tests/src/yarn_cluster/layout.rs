@@ -1,4 +1,4 @@
-//! The files of a node that this process lays over the machine's.
+//! The files of a node that this process mounts over the machine's.
 
 use std::env;
 use std::fs;
@@ -75,12 +75,12 @@ pub(super) fn lay_out(
     Ok(())
 }
 
-/// Every user of the node passes through these on the way to the parts.
+/// Every user of the node traverses these directories to reach the parts.
 pub(super) fn open_to_users(files: &Node) -> Result<(), Error> {
     [files.path(""), files.path("root")].iter().try_for_each(|path| set_mode(path, 0o755))
 }
 
-/// The realm's configuration and the NodeManager's keys.
+/// Installs the realm's configuration and the NodeManager's keys.
 fn install_keytab(files: &Node, realm: &Realm) -> Result<PathBuf, Error> {
     let krb5_conf = files.path("etc/krb5.conf");
     copy(&realm.krb5_conf(), &krb5_conf)?;
@@ -92,8 +92,8 @@ fn install_keytab(files: &Node, realm: &Realm) -> Result<PathBuf, Error> {
     Ok(keytab)
 }
 
-/// The machine's file and this host. DataNodes go by this machine's name. What the node calls itself, the
-/// ResourceManager must be able to resolve.
+/// The machine's file plus this host. DataNodes use this machine's name, and the ResourceManager must be able to
+/// resolve the node's name for itself.
 pub(super) fn hosts_with(host: &str) -> Result<String, Error> {
     let machines = Path::new("/etc/hosts");
     let machines = fs::read_to_string(machines).map_err(|source| Error::File {
@@ -104,7 +104,7 @@ pub(super) fn hosts_with(host: &str) -> Result<String, Error> {
     Ok(format!("{machines}\n{host} {host}\n"))
 }
 
-/// Installs the stand-in, or the one that the environment variable `CONTAINER_EXECUTOR` names, for this group.
+/// Installs the stand-in, or the program in the environment variable `CONTAINER_EXECUTOR`, for this group.
 pub(super) fn install_container_executor(to: &Path, group: u32) -> Result<(), Error> {
     let from = match env::var_os("CONTAINER_EXECUTOR") {
         Some(path) => PathBuf::from(path),

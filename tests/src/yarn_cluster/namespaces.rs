@@ -19,7 +19,7 @@ use crate::reaper::{self, Resource};
 const START: Duration = Duration::from_secs(60);
 const SCRIPT: &str = include_str!("node.sh");
 
-/// The control groups of the engine's containers, all below one; they are removed when dropped.
+/// The control groups of the engine's containers, all below one, removed when dropped.
 #[derive(Debug)]
 pub(super) struct ControlGroups(String);
 
@@ -46,7 +46,7 @@ impl Drop for ControlGroups {
     }
 }
 
-/// Mount, host name and process namespaces, kept by their first process.
+/// Mount, UTS and PID namespaces, kept alive by their first process.
 #[derive(Debug)]
 pub(super) struct Namespaces {
     unshare: Server,
@@ -54,7 +54,7 @@ pub(super) struct Namespaces {
 }
 
 impl Namespaces {
-    /// On this machine, or on a booted node, whose files are then those of the node.
+    /// Starts them on this machine, or on a booted node and its files.
     pub(super) async fn start(files: &Node, host_name: &str, on: Option<Booted>) -> Result<Self, Error> {
         let home = files.path("");
         let entry: Vec<OsString> = match on {
@@ -84,7 +84,7 @@ impl Namespaces {
         Ok(Self { unshare, first })
     }
 
-    /// The words that run the program after them on the node.
+    /// The command prefix that runs a program on the node.
     pub(super) fn words(&self) -> impl Iterator<Item = OsString> + use<> {
         let target = self.first.as_raw_nonzero().to_string();
         ["/usr/bin/nsenter", "--target", &target, "--mount", "--uts", "--pid", "--"]
@@ -98,7 +98,7 @@ impl Namespaces {
 }
 
 impl Drop for Namespaces {
-    /// When the first process ends, the kernel kills all others, and only then is it gone.
+    /// When the first process ends, the kernel kills all others before it reports that end.
     fn drop(&mut self) {
         if self.unshare.still_runs().is_ok()
             && let Ok(first) = pidfd_open(self.first, PidfdFlags::empty())

@@ -1,4 +1,4 @@
-//! One node: namespaces with files of their own, a Docker engine, a NodeManager, and an agent if wanted.
+//! One node: namespaces with their own files, a Docker engine, a NodeManager, and optionally an agent.
 
 use std::ffi::OsString;
 use std::iter;
@@ -26,16 +26,16 @@ use crate::wait;
 
 const MAIN: &str = "org.apache.hadoop.yarn.server.nodemanager.NodeManager";
 const START: Duration = Duration::from_secs(60);
-/// Only the engine's own tools: another docker of this machine must not be found.
+/// Contains only the engine's own tools: another docker on this machine must not be found.
 const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The node's configuration directory, as the node sees it.
 const CONF_DIR: &str = "/etc/hadoop/conf";
 
-/// The running node; all of it ends when dropped.
+/// A running node, stopped when dropped.
 #[derive(Debug)]
 pub struct ClusterNode {
-    // Fields drop in this order: what runs on the node ends before it, and it before its files go.
+    // Fields drop in this order: what runs on the node ends before the node, and the node before its files go.
     node_manager: Option<Server>,
     engine: Option<Server>,
     namespaces: Namespaces,
@@ -43,24 +43,24 @@ pub struct ClusterNode {
     number: u8,
     partition: Partition,
     ports: Ports,
-    /// The directory of Kerberos's libraries.
+    /// The directory with Kerberos's libraries.
     libraries: Option<PathBuf>,
-    /// The engine's, as the node sees it.
+    /// The engine's data root, as the node sees it.
     data_root: PathBuf,
     files: Node,
 }
 
-/// What a node is part of.
+/// The environment that a node belongs to.
 #[derive(Debug, Clone, Copy)]
 pub struct Surroundings<'a> {
     pub hdfs: &'a HdfsClient,
     pub addresses: Addresses,
-    /// Those that container-executor.cfg trusts.
+    /// The registries that container-executor.cfg trusts.
     pub registries: &'a [&'a str],
     pub realm: Option<&'a Realm>,
 }
 
-/// Of servers that are restarted, or that somebody has to find.
+/// The ports of servers that are restarted or must be known in advance.
 #[derive(Debug)]
 pub(super) struct Ports {
     health: Port,
@@ -76,14 +76,14 @@ impl ClusterNode {
         Ok(node)
     }
 
-    /// Starts a node with an engine alone, for what can be asked about it beforehand.
+    /// Starts a node with only an engine, for checks that precede YARN.
     pub async fn without_yarn(hdfs: &HdfsClient) -> Result<Self, Error> {
-        // No ResourceManager listens at these.
+        // No ResourceManager listens on these.
         let addresses = Addresses::of(&Addresses::reserve()?);
         Self::with_engine(0, &Surroundings { hdfs, addresses, registries: &[], realm: None }).await
     }
 
-    /// Starts engine and NodeManager on a booted node, whose configuration of Hadoop appears when the engine runs.
+    /// Starts engine and NodeManager on a booted node, whose Hadoop configuration appears once the engine runs.
     pub async fn start_on(booted: Booted, around: &Surroundings<'_>) -> Result<Self, Error> {
         let number = 1;
         let files = Node::new(around.hdfs.conf_dir())?;
@@ -133,7 +133,7 @@ impl ClusterNode {
         Ok(node)
     }
 
-    /// The node's address, which is its name in YARN.
+    /// The node's address, which is also its name in YARN.
     pub fn host(&self) -> String {
         address_of(self.number).to_string()
     }
@@ -148,7 +148,7 @@ impl ClusterNode {
         self.partition.label()
     }
 
-    /// Its files as this machine sees them; `conf/` is the node's /etc/hadoop/conf.
+    /// The node's files as this machine sees them; `conf/` is the node's /etc/hadoop/conf.
     pub fn files(&self) -> &Node {
         &self.files
     }
@@ -168,10 +168,10 @@ impl ClusterNode {
             "--ip6tables=false",
             "--bridge=none",
         ]);
-        // The engine leaves its own there, also when it is stopped.
+        // The engine leaves its own control groups there, even when stopped.
         command
             .arg("--exec-opt=native.cgroupdriver=cgroupfs")
-            // Absolute: otherwise it would lie below the group of this process.
+            // Absolute, or else it would be below this process's group.
             .arg(format!("--cgroup-parent=/{}", self.control_groups.name()));
         command.arg("--data-root").arg(&self.data_root);
         let log = self.files.path("dockerd.log");
@@ -185,7 +185,7 @@ impl ClusterNode {
         Ok(())
     }
 
-    /// Stops the engine, as its service does.
+    /// Stops the engine as its service does.
     pub async fn stop_engine(&mut self) -> Result<(), Error> {
         let Some(mut engine) = self.engine.take() else { return Ok(()) };
         self.run(&["/bin/sh", "-c", "kill \"$(cat /var/run/docker.pid)\""]).await?;
@@ -193,24 +193,24 @@ impl ClusterNode {
         Ok(wait::until("the engine's end", START, is_gone).await?)
     }
 
-    /// Kills the engine, as a crash does. What containerd has started lives on.
+    /// Kills the engine, as in a crash. What containerd has started lives on.
     pub async fn kill_engine(&mut self) -> Result<(), Error> {
         let Some(engine) = self.engine.take() else { return Ok(()) };
         kill_within(engine).await
     }
 
-    /// Kills the NodeManager, as a crash does: its containers and those who wait for them live on.
+    /// Kills the NodeManager, as in a crash: its containers and the processes that wait for them live on.
     pub async fn kill_node_manager(&mut self) -> Result<(), Error> {
         let Some(node_manager) = self.node_manager.take() else { return Ok(()) };
         kill_within(node_manager).await
     }
 
-    /// Starts the NodeManager; the ResourceManager tells when it is there.
+    /// Starts the NodeManager; the ResourceManager reports when it is available.
     pub fn start_node_manager(&mut self) -> Result<(), Error> {
         self.start_node_manager_with(&[])
     }
 
-    /// The same with these additional environment variables.
+    /// Like [`ClusterNode::start_node_manager`], with additional environment variables.
     pub fn start_node_manager_with(&mut self, environment: &[(&'static str, PathBuf)]) -> Result<(), Error> {
         let as_yarn = ["setpriv", "--reuid", YARN, "--regid", YARN, "--init-groups", "--"];
         let before =
@@ -225,19 +225,19 @@ impl ClusterNode {
         Ok(())
     }
 
-    /// The settings of an agent here that publishes to this file, with its health endpoint on the node's own address.
+    /// Settings for an agent here that publishes to this file, with its health endpoint on the node's own address.
     pub fn settings(&self, published: &str) -> Settings {
         let mut settings = Settings::of(&self.files, published, self.listen());
         settings.set("hadoop.conf_dir", CONF_DIR);
         settings
     }
 
-    /// Runs the agent on the node with these settings.
+    /// Runs an agent on the node with these settings.
     pub fn start_agent(&self, settings: &Settings) -> Result<Agent, Error> {
         self.start_agent_with(settings, &[])
     }
 
-    /// The same with these additional environment variables.
+    /// Like [`ClusterNode::start_agent`], with additional environment variables.
     pub fn start_agent_with(
         &self,
         settings: &Settings,
@@ -254,14 +254,14 @@ impl ClusterNode {
         (address_of(self.number), self.ports.health.number()).into()
     }
 
-    /// The words before a program that run it on the node.
+    /// The command prefix that runs a program on the node.
     pub fn entry(&self) -> String {
         let words: Vec<String> =
             self.namespaces.words().map(|word| word.to_string_lossy().into_owned()).collect();
         words.join(" ")
     }
 
-    /// Runs a program on the node as root; gives its output.
+    /// Runs a program on the node as root and returns its output.
     pub async fn run(&self, words: &[&str]) -> Result<String, Error> {
         let output = self.output(words).await?;
         if output.status.success() {
@@ -271,7 +271,7 @@ impl ClusterNode {
         Err(Error::Failed { program: words.join(" "), message })
     }
 
-    /// The same, however it ends.
+    /// Like [`ClusterNode::run`], whatever the exit code.
     pub async fn output(&self, words: &[&str]) -> Result<Output, Error> {
         let mut command = self.namespaces.command();
         command.env_clear().env("PATH", PATH).args(words).stdin(Stdio::null());
@@ -279,18 +279,18 @@ impl ClusterNode {
         output.map_err(|source| Error::Run { program: words.join(" "), source })
     }
 
-    /// Gives the engine the small image under this name.
+    /// Imports the small image into the engine under this name.
     pub async fn import_image(&self, name: &str) -> Result<(), Error> {
         let layer = Part::docker()?.path("image.tar").display().to_string();
         self.run(&["/usr/bin/docker", "import", &layer, name]).await.map(drop)
     }
 
-    /// Takes an image off the node, so that the next launch pulls it.
+    /// Removes an image from the node, so that the next launch pulls it.
     pub async fn remove_image(&self, image: &str) -> Result<(), Error> {
         self.run(&["/usr/bin/docker", "image", "rm", "--force", image]).await.map(drop)
     }
 
-    /// Takes all images off the node. The layers of one stay for as long as the NodeManager has not removed its container.
+    /// Removes all images from the node. An image's layers stay until the NodeManager has removed its container.
     pub async fn remove_images(&self) -> Result<(), Error> {
         const REMOVE: &str = "\
             docker ps --all --quiet | xargs --no-run-if-empty docker rm --force
@@ -313,17 +313,17 @@ impl Ports {
     }
 }
 
-/// Kills the program that this server has started on the node, and nothing that this has started in turn.
+/// Kills the program that this server has started on the node, but none of the program's own children.
 async fn kill_within(mut server: Server) -> Result<(), Error> {
     if let Some(program) = server.process_id().and_then(process::only_child) {
-        // It may have ended on its own.
+        // The program may have ended on its own.
         let _ = kill(program, signal::Signal::SIGKILL);
     }
     server.ended(START).await?;
     Ok(())
 }
 
-/// The words that give these variables to the program after them, and to none before it.
+/// The command prefix that sets these variables for the program after it, but not for the programs before it.
 fn with(environment: &[(&'static str, PathBuf)]) -> impl Iterator<Item = OsString> {
     let assigned = environment.iter().map(|(name, value)| {
         let mut word = OsString::from(name);
@@ -334,7 +334,7 @@ fn with(environment: &[(&'static str, PathBuf)]) -> impl Iterator<Item = OsStrin
     iter::once(OsString::from("/usr/bin/env")).chain(assigned)
 }
 
-/// Every node has an address of its own on loopback.
+/// Every node has its own loopback address.
 fn address_of(node: u8) -> Ipv4Addr {
     Ipv4Addr::new(127, 0, 0, 10 + node)
 }

@@ -1,13 +1,13 @@
-//! Partitions of YARN clusters: node labels by which launches choose their node.
+//! Partitions of YARN clusters: node labels with which launches choose their node.
 
 use super::Error;
 use crate::reservation::Reservation;
 
-/// A node's own partition, reserved until dropped: clusters can share a ResourceManager.
+/// A node's own partition, reserved until dropped, because clusters can share a ResourceManager.
 #[derive(Debug)]
 pub(super) struct Partition(Reservation);
 
-/// Queues have to name the labels in advance.
+/// Queues must name the labels in advance.
 const COUNT: u16 = 32;
 
 impl Partition {

@@ -18,10 +18,10 @@ const MAIN: &str = "org.apache.hadoop.yarn.server.resourcemanager.ResourceManage
 const START: Duration = Duration::from_secs(90);
 const STOP: Duration = Duration::from_secs(120);
 
-/// A running ResourceManager; it ends when dropped.
+/// A running ResourceManager, stopped when dropped.
 #[derive(Debug)]
 pub struct ResourceManager {
-    // Fields drop in this order: the server ends before its files go.
+    // Fields drop in this order: the server must end before its files go.
     server: Server,
     jvm: Jvm,
     ports: [Port; 5],
@@ -29,7 +29,7 @@ pub struct ResourceManager {
 }
 
 impl ResourceManager {
-    /// For clusters on this HDFS.
+    /// Starts one for clusters on this HDFS.
     fn start_on(hdfs: &HdfsClient, realm: Option<&Realm>) -> Result<Self, Error> {
         let home = scratch::directory("resourcemanager")?;
         let conf_dir = home.path().join("conf");
@@ -70,7 +70,7 @@ impl ResourceManager {
     }
 }
 
-/// Kept for all clusters of a run. NodeManagers find one that was restarted; applications do not outlive it.
+/// Shared by all clusters of a run. NodeManagers find a restarted one; applications do not survive the restart.
 impl Service for ResourceManager {
     const KIND: &'static str = "resource-manager";
     type Announcement = Addresses;
@@ -102,7 +102,7 @@ fn spawn(jvm: &Jvm, home: &Path) -> Result<Server, Error> {
     Ok(Server::start("the ResourceManager", command, &home.join("resourcemanager.log"))?)
 }
 
-/// The ResourceManager as a cluster has it.
+/// A cluster's access to its ResourceManager.
 #[derive(Debug)]
 pub(super) enum Manager {
     Own(Box<ResourceManager>),
@@ -126,7 +126,7 @@ impl Manager {
         }
     }
 
-    /// An error if it has ended for good.
+    /// Returns an error if the ResourceManager has ended for good.
     pub(super) fn still_runs(&mut self) -> Result<(), Error> {
         match self {
             Self::Own(own) => own.still_runs(),

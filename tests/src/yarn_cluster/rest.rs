@@ -10,10 +10,10 @@ use super::{Error, Launch, Launched};
 use crate::http::Call;
 use crate::wait;
 
-/// The longest that a container here takes, on a busy machine.
+/// The longest that a container takes on a busy machine.
 const LAUNCH: Duration = Duration::from_secs(120);
 
-/// Calls to the ResourceManager at one address.
+/// A client of the ResourceManager at one address.
 #[derive(Debug, Clone)]
 pub struct Rest {
     web: SocketAddr,
@@ -21,7 +21,7 @@ pub struct Rest {
 }
 
 impl Rest {
-    /// For launches in this partition, unless they name another.
+    /// Launches go to this partition unless they name another.
     pub fn at(web: SocketAddr, partition: String) -> Self {
         Self { web, partition }
     }
@@ -34,13 +34,13 @@ impl Rest {
         self.web
     }
 
-    /// The ids of the nodes that can take containers.
+    /// The ids of the nodes that can run containers.
     pub(super) async fn running_nodes(&self) -> Result<Vec<String>, Error> {
         let nodes = self.nodes().await?;
         Ok(nodes.into_iter().filter(|node| node["state"] == "RUNNING").map(|node| id(&node)).collect())
     }
 
-    /// Makes a partition of the node with this id.
+    /// Makes the node with this id a partition of its own.
     pub(super) async fn label(&self, id_of_node: &str, label: &str) -> Result<(), Error> {
         const BY: &str = "user.name=yarn";
         let labels = json!({ "nodeLabelInfo": [{ "name": label, "exclusivity": "true" }] });
@@ -50,7 +50,7 @@ impl Rest {
             let path = format!("/ws/v1/cluster/nodes/{node}/replace-labels?{query}{BY}");
             self.call(Method::POST, &path, None, StatusCode::OK).await
         };
-        // A test that was killed may have left both: a node that still reports, and applications that wait for one.
+        // A killed test may have left both behind: a node that still reports, and applications that wait for one.
         for node in self.nodes().await? {
             let labels = node["nodeLabels"].as_array().into_iter().flatten();
             if labels.into_iter().any(|of_node| of_node == label) && id(&node) != id_of_node {
@@ -66,7 +66,7 @@ impl Rest {
         Ok(())
     }
 
-    /// The applications that run in this partition, or wait for it.
+    /// The applications that run in this partition or wait for it.
     async fn unfinished_in(&self, label: &str) -> Result<Vec<String>, Error> {
         const PATH: &str = "/ws/v1/cluster/apps?states=NEW,NEW_SAVING,SUBMITTED,ACCEPTED,RUNNING";
         let answer = self.call(Method::GET, PATH, None, StatusCode::OK).await?;
@@ -117,7 +117,7 @@ impl Rest {
         Ok(applications.filter_map(|application| application["id"].as_str().map(str::to_owned)).collect())
     }
 
-    /// What the ResourceManager says of an application now.
+    /// The ResourceManager's current report on an application.
     pub async fn report(&self, application: &str) -> Result<Value, Error> {
         let path = format!("/ws/v1/cluster/apps/{application}");
         let report = self.call(Method::GET, &path, None, StatusCode::OK).await?;

@@ -1,4 +1,4 @@
-//! Validation: `check` of a container-executor.cfg like EMR's, and of one of 16 MiB.
+//! Validation: `check` of a typical EMR container-executor.cfg, and of one of 16 MiB.
 
 use crate::Outcome;
 use crate::figures::{Figure, Section, Unit};
@@ -29,7 +29,7 @@ pub(crate) async fn measure(setup: &Setup, plan: &Plan) -> Outcome<Section> {
     Ok(section)
 }
 
-/// The same file, grown by comments to the largest size.
+/// The same file, padded with comments to the largest size.
 fn enlarged(typical: &str) -> String {
     let comment = "# a comment that somebody's provisioning appends at each run, for as long as it exists\n";
     let count = (LARGEST - typical.len()) / comment.len();

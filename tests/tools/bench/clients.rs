@@ -69,12 +69,12 @@ impl Load {
 /// Runs the agents and prints the totals as JSON.
 pub(crate) async fn run(load: Load) -> Outcome<ExitCode> {
     let mut settings = SettingsFile::new(Some(load.config.clone())).read()?;
-    // A pass that begins a little early must still read HDFS.
+    // A pass that starts a little early must still read HDFS.
     settings.refresh.pass_interval = load.interval.saturating_sub(Duration::from_secs(1));
     let started = Instant::now();
     let mut agents = JoinSet::new();
     for index in 0..load.count {
-        // A quarter of the way to the next agent, so that no pass begins when the counters are read.
+        // Offset by a quarter of the gap between agents, so that no pass starts while the counters are read.
         let first = started + load.interval * (4 * index + 1) / (4 * load.count);
         let node =
             LightNode { name: format!("ip-10-0-{}-{}", index / 256, index % 256), clock: Clock::start() };

@@ -23,7 +23,7 @@ const DOCUMENT: &str = "docs/performance.md";
 const BEGIN: &str = "<!-- figures: begin -->";
 const END: &str = "<!-- figures: end -->";
 
-/// Writes both, or only the JSON if some measures were left out.
+/// Writes both, or only the JSON if the run skipped some measurements.
 pub(crate) fn write(results: &Results, plan: &Plan) -> Result<(), Error> {
     let now = Timestamp::now();
     let text = json!({ "at": now, "machine": machine(), "runs": plan.runs, "sections": results.json() });

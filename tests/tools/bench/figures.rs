@@ -1,4 +1,4 @@
-//! Figures, their comparisons and targets, as tables and as JSON.
+//! Figures with their comparisons and targets, as tables and as JSON.
 
 use std::fmt;
 
@@ -17,7 +17,7 @@ pub(crate) struct Section {
     notes: Vec<String>,
 }
 
-/// One figure of the agent's, in the unit's base (seconds, bytes, or plain).
+/// One figure of the agent, in the unit's base (seconds, bytes, or plain).
 #[derive(Debug)]
 pub(crate) struct Figure {
     what: String,
@@ -38,7 +38,7 @@ pub(crate) enum Unit {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Bar {
     AtMost(f64),
-    /// At least this many times less than the figure it is compared with.
+    /// At least this many times smaller than the figure it is compared with.
     TimesLess(f64),
 }
 
@@ -98,7 +98,7 @@ impl Figure {
         Self { bar: Some(bar), ..self }
     }
 
-    /// How many times less than the figure it is compared with.
+    /// How many times smaller than the figure it is compared with.
     fn ratio(&self) -> Option<f64> {
         self.other.as_ref().map(|(_, other)| other / self.value)
     }
@@ -184,7 +184,7 @@ impl Unit {
     }
 }
 
-/// The middle value; of an even number, the lower of the two.
+/// The middle value, or the lower of the two middle values.
 pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len().saturating_sub(1) / 2).copied().unwrap_or(f64::NAN)

@@ -29,7 +29,7 @@ use figures::{Results, Section};
 use plan::{Measure, Plan};
 use setup::Setup;
 
-/// The result of a measure. An error ends the run.
+/// The result of a measurement. An error ends the run.
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 fn main() -> ExitCode {

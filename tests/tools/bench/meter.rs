@@ -1,7 +1,7 @@
-//! Measures the resources of a program and all its descendants, until the last of them has ended.
+//! Measures the resources of a program and all its descendants until the last of them has ended.
 //!
 //! A small separate process starts the program and becomes the parent of every orphaned descendant, so the kernel's
-//! usage of its ended children covers the whole tree and nothing else.
+//! usage of its ended children covers exactly the whole tree.
 
 use std::env;
 use std::io;
@@ -22,11 +22,11 @@ use crate::figures::median;
 /// The resources of one run.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Usage {
-    /// Seconds of user and system time of all processes.
+    /// User and system time of all processes, in seconds.
     pub cpu: f64,
-    /// Seconds from start to end.
+    /// Time from start to end, in seconds.
     pub wall: f64,
-    /// The largest resident size of any process of the tree, in bytes.
+    /// The largest resident size of any process in the tree, in bytes.
     pub peak: f64,
     succeeded: bool,
 }
@@ -41,7 +41,7 @@ enum Error {
     Output(#[from] serde_json::Error),
 }
 
-/// A program to measure, with its own environment.
+/// A program to measure, with its environment.
 #[derive(Debug, Clone)]
 pub(crate) struct Measured {
     pub args: Vec<String>,
@@ -62,7 +62,7 @@ impl Measured {
         self
     }
 
-    /// Runs it to its end. A failure of the program is an error.
+    /// Runs the program to completion. A failure of the program is an error.
     pub(crate) async fn run(&self) -> Outcome<Usage> {
         let mut command = Command::new(env::current_exe()?);
         command.arg("measure").args(&self.args).env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
@@ -83,7 +83,7 @@ pub(crate) fn medians(usages: &[Usage]) -> Usage {
     Usage { cpu: of(|u| u.cpu), wall: of(|u| u.wall), peak: of(|u| u.peak), succeeded: true }
 }
 
-/// Runs a program to its end and prints its usage as JSON.
+/// Runs a program to completion and prints its usage as JSON.
 pub(crate) fn measure(command: &[&str]) -> Outcome<ExitCode> {
     let Some((program, args)) = command.split_first() else { return Err(Error::NoProgram.into()) };
     set_child_subreaper(true)?;
@@ -95,7 +95,7 @@ pub(crate) fn measure(command: &[&str]) -> Outcome<ExitCode> {
     let usage = Usage {
         cpu: (seconds(spent.user_time()) + seconds(spent.system_time())).as_secs_f64(),
         wall: wall.as_secs_f64(),
-        // The kernel counts in KiB.
+        // The kernel reports KiB.
         peak: spent.max_rss() as f64 * 1024.0,
         succeeded: status.success(),
     };

@@ -1,11 +1,11 @@
-//! What to measure, how often and for how long, from the environment.
+//! What to measure, how often and for how long, as set in the environment.
 
 use std::env;
 use std::time::Duration;
 
 use crate::Outcome;
 
-/// One group of figures.
+/// A group of figures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Measure {
     Refresh,
@@ -20,17 +20,17 @@ pub(crate) enum Measure {
 pub(crate) struct Plan {
     /// Alternating runs of the compared programs (BENCH_RUNS).
     pub runs: usize,
-    /// How long to observe the daemon at rest (BENCH_REST_SECONDS).
+    /// How long to observe the idle daemon (BENCH_REST_SECONDS).
     pub rest: Duration,
     /// Forced refreshes after that (BENCH_REFRESHES).
     pub refreshes: u32,
-    /// The sizes of clusters (BENCH_AGENTS).
+    /// The cluster sizes (BENCH_AGENTS).
     pub agents: Vec<usize>,
     /// Also measure builds, which takes minutes (BENCH_BUILD=1).
     pub build: bool,
     /// Fail if a target is missed (BENCH_STRICT=1).
     pub strict: bool,
-    /// Only these measures, without updating the document (BENCH_ONLY).
+    /// Take only these measurements, without updating the document (BENCH_ONLY).
     only: Vec<String>,
 }
 

@@ -10,11 +10,11 @@ use std::path::PathBuf;
 pub(crate) struct Snapshot {
     /// Bytes.
     pub resident: f64,
-    /// Bytes, with a share of shared pages; `None` if the kernel does not report it.
+    /// Bytes, with shared pages counted proportionally; `None` if the kernel does not report it.
     pub proportional: Option<f64>,
-    /// Seconds of user and system time since its start.
+    /// User and system time since the start, in seconds.
     pub cpu: f64,
-    /// Of running threads only; /proc drops those of ended threads.
+    /// Only of running threads; /proc drops the counts of ended threads.
     pub context_switches: f64,
     pub minor_faults: f64,
     pub major_faults: f64,
@@ -40,7 +40,7 @@ impl Snapshot {
         let mut context_switches = 0.0;
         for thread in fs::read_dir(directory.join("task"))? {
             let thread = thread?.path();
-            // It may have ended meanwhile.
+            // The thread may have ended meanwhile.
             let Ok(status) = fs::read_to_string(thread.join("status")) else { continue };
             *threads.entry(text_of(&status, "Name").to_owned()).or_default() += 1;
             context_switches += value_of(&status, "voluntary_ctxt_switches").unwrap_or_default();

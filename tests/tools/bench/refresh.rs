@@ -1,5 +1,5 @@
-//! A refresh: fetch a token, write the node's Docker config, publish the copy on HDFS. By the agent, by the script it
-//! replaces, and the upload alone by a client without a JVM.
+//! A refresh: fetch a token, write the node's Docker config, publish the copy on HDFS. By the agent, by the script
+//! it replaces, and, for the upload alone, by a client without a JVM.
 
 use emr_ecr_agent_tests::node::{REGION, TRUSTED_REGISTRY};
 use emr_ecr_agent_tests::parts::Part;
@@ -74,7 +74,7 @@ pub(crate) async fn measure(setup: &Setup, plan: &Plan) -> Outcome<Section> {
     Ok(section)
 }
 
-/// The script that cron or a bootstrap action would run without the agent.
+/// The script that cron or a bootstrap action would run instead of the agent.
 fn script(setup: &Setup, quick: bool) -> Outcome<Measured> {
     let node = &setup.testbed.node;
     let (config, part) = (node.docker_config().display().to_string(), Part::bench()?);

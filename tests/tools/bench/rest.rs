@@ -15,7 +15,7 @@ use crate::plan::{Measure, Plan};
 use crate::process::Snapshot;
 use crate::setup::{Setup, Wired};
 
-/// Threads that a library keeps, with the library.
+/// Threads that a library starts, with the library.
 const FORCED: [(&str, &str); 1] = [("notify-rs inotify loop", "notify")];
 const MIB: f64 = 1024.0 * 1024.0;
 
@@ -40,8 +40,8 @@ async fn steady(setup: &Setup, plan: &Plan, section: &mut Section) -> Outcome<()
     let switches = switches_of_children()?;
     let began = Instant::now();
     let mut agent = setup.testbed.start_ready().await?;
-    // The second pass is the first that finds the published file unchanged; by the third, the client that reads as the
-    // NodeManager's user has asked for the server's defaults.
+    // The second pass is the first that finds the published file unchanged; by the third, the client that reads as
+    // the NodeManager's user has fetched the server's defaults.
     sleep(PASS_INTERVAL.min(plan.rest) * 2 + SETTLING).await;
     let (before, wired, calls) = (snapshot(&agent)?, setup.wired(), setup.namenode.calls());
     let ecr_calls = setup.testbed.ecr.calls().len();
@@ -108,7 +108,7 @@ fn add_traffic(section: &mut Section, intervals: f64, before: Wired, after: Wire
 }
 
 async fn refreshes(setup: &mut Setup, plan: &Plan, section: &mut Section) -> Outcome<()> {
-    // Due soon after its issue, but valid for as long as HDFS may take to publish it.
+    // Due soon after issue, but valid for as long as HDFS may take to publish it.
     setup.testbed.ecr.set_token_life(SignedDuration::from_secs(2));
     setup.testbed.settings.set("refresh.renew_at", 0.1);
     let outcome = grow(setup, plan).await;
@@ -155,7 +155,7 @@ async fn grow(setup: &Setup, plan: &Plan) -> Outcome<[Snapshot; 3]> {
     snapshots.try_into().map_err(|_| Error::Ended.into())
 }
 
-/// Of several snapshots, the one with the fewest open files: a pass under way has more.
+/// Returns the snapshot with the fewest open files out of several, since a pass under way has more.
 async fn idle_snapshot(agent: &Agent) -> Outcome<Snapshot> {
     let mut least = snapshot(agent)?;
     for _ in 0..20 {
@@ -177,7 +177,7 @@ fn snapshot(agent: &Agent) -> Outcome<Snapshot> {
     Ok(Snapshot::at(agent.process_id().ok_or(Error::Ended)?)?)
 }
 
-/// Of all threads of ended children, which /proc no longer shows.
+/// Counts all threads of ended children, which /proc no longer shows.
 fn switches_of_children() -> Outcome<f64> {
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
     Ok((usage.voluntary_context_switches() + usage.involuntary_context_switches()) as f64)

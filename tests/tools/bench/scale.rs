@@ -1,4 +1,4 @@
-//! Scale: the load of growing clusters on one NameNode, while nothing changes and when a token is renewed.
+//! Scale: the load that growing clusters put on one NameNode, while nothing changes and when a token is renewed.
 //!
 //! Intervals are shorter than a daemon's; figures per agent and interval do not depend on that.
 
@@ -30,7 +30,7 @@ enum Error {
     Report(#[from] serde_json::Error),
 }
 
-/// The load of a cluster of one size.
+/// The load from a cluster of one size.
 struct Cost {
     count: f64,
     /// While nothing changed.
@@ -68,7 +68,7 @@ fn add(cost: &Cost, section: &mut Section) {
             None => figure,
         });
     };
-    // Passes drift across the ends of the window.
+    // Passes drift across the window's boundaries.
     figure("RPCs per pass", Unit::Plain, *rpcs_per_pass, Some(1.05));
     figure("RPCs per second at one pass a minute", Unit::Plain, count * rpcs_per_pass / 60.0, None);
     figure("NameNode's CPU per pass", Unit::Seconds, *cpu_per_pass, None);
@@ -98,8 +98,8 @@ async fn cluster(setup: &Setup, count: u32, idle: f64) -> Outcome<Cost> {
     let program = command(setup, &load)?;
     let clients = tokio::process::Command::from(program).kill_on_drop(true).spawn()?;
 
-    // All clients have asked for the server's defaults after three intervals, and the token is due after seven; stay half
-    // an interval away from both.
+    // All clients have fetched the server's defaults after three intervals, and the token is due after seven; stay
+    // half an interval away from both.
     sleep(interval * 7 / 2).await;
     let first = Reading::of(setup)?;
     sleep(interval * 3).await;

@@ -19,7 +19,7 @@ use hyper::Response;
 use crate::Outcome;
 use crate::meter::Measured;
 
-/// Everything but the measured programs.
+/// Everything except the measured programs.
 pub(crate) struct Setup {
     pub testbed: Testbed,
     pub published: Published,
@@ -53,7 +53,7 @@ pub(crate) enum Error {
     File { operation: &'static str, path: PathBuf, source: std::io::Error },
 }
 
-/// The DataNode's host name: another loopback address, on which its relay listens.
+/// The DataNode's host name: a second loopback address, where its relay listens.
 const DATANODE_HOST: &str = "127.0.0.2";
 /// The certificate stores of Debian and Amazon Linux.
 const CERTIFICATES: [&str; 2] = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"];
@@ -62,7 +62,7 @@ impl Setup {
     pub(crate) async fn build() -> Outcome<Self> {
         let hdfs = Hdfs::start_with_datanode_host(DATANODE_HOST).await?;
         let datanode = hdfs.datanode_address().ok_or(Error::NoDataNode)?;
-        // No call fails, so none needs to be spared.
+        // No call fails, so none must be spared.
         let namenode = NameNodeProxy::start(hdfs.client().authority().parse()?, "none").await?;
         let published = Published::on(hdfs.client().clone(), "/user/hadoop");
         let mut testbed = Testbed::publishing(&published).await?;
@@ -101,8 +101,8 @@ impl Setup {
         variables.fold(program.env("HOME", home), |program, (name, value)| program.env(name, value))
     }
 
-    /// `hadoop fs ARGS` as Hadoop's script starts it, with the JVM's defaults. `quick` uses the harness's options, with
-    /// which a JVM starts faster than on any cluster: a class archive and no optimizing compiler.
+    /// `hadoop fs ARGS` as Hadoop's script starts it, with the JVM's defaults. `quick` uses the harness's options,
+    /// which start a JVM faster than on any cluster: a class archive and no optimizing compiler.
     pub(crate) fn hadoop_fs(&self, quick: bool, args: &[&str]) -> Outcome<Measured> {
         let part = Part::hadoop()?;
         let jars = read(&part.path("classpath"))?;
@@ -121,18 +121,18 @@ impl Setup {
     /// Removes both documents, so that the next refresh writes both.
     pub(crate) async fn clear(&self) -> Outcome<()> {
         self.published.shell(&["-rm", "-f", "-skipTrash", self.published.path()]).await?;
-        // It may not exist.
+        // The file may not exist.
         let _ = fs::remove_file(self.testbed.node.docker_config());
         Ok(())
     }
 
-    /// The number of calls of one method so far.
+    /// The number of calls to one method so far.
     pub(crate) fn calls_of(&self, method: &str) -> u64 {
         self.namenode.calls().get(method).copied().unwrap_or_default()
     }
 }
 
-/// Configures the node to reach everything through the relays.
+/// Makes the node reach everything through the relays.
 fn use_relays(testbed: &mut Testbed, wires: &Wires, namenode: &str, authority: &str) -> Outcome<()> {
     let node = &testbed.node;
     let core_site = read(&node.conf_dir().join("core-site.xml"))?;

@@ -1,4 +1,4 @@
-//! The size of the binary, the number of its crates, and the time of a build.
+//! The size of the binary, its number of crates, and the time of a build.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -40,7 +40,7 @@ fn crates() -> Outcome<usize> {
         return Err(CargoFailed { args: args.join(" ") }.into());
     }
     let text = String::from_utf8(output.stdout)?;
-    // `(*)` marks a crate that was listed before.
+    // `(*)` marks a crate that is already listed.
     let names: BTreeSet<&str> = text.lines().map(|line| line.trim_end_matches(" (*)")).collect();
     Ok(names.into_iter().filter(|name| !name.is_empty()).count())
 }

@@ -45,7 +45,7 @@ async fn start(setup: &Setup) -> Outcome<(Duration, Duration)> {
     let renames = setup.calls_of("rename2");
     let began = Instant::now();
     let mut agent = setup.testbed.start()?;
-    // It calls nobody before it listens, so blocking the stand-ins, which share this thread, does no harm.
+    // The agent makes no calls before it listens, so it is safe to block the stand-ins, which share this thread.
     let listens_after = listened(setup.testbed.listen(), began)?;
     while setup.calls_of("rename2") == renames {
         if began.elapsed() > SOON {

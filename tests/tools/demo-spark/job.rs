@@ -1,4 +1,4 @@
-//! A Spark job in cluster mode: one executor, all of it in containers of a private image on one node.
+//! A Spark job in cluster mode: one executor, with all containers running a private image on one node.
 
 use std::collections::BTreeSet;
 use std::error::Error;
@@ -12,34 +12,34 @@ use emr_ecr_agent_tests::wait;
 use emr_ecr_agent_tests::yarn_cluster::{ClusterNode, Rest};
 use serde_json::Value;
 
-/// From a submission to the first round, with a pull of the whole image.
+/// From submission to the first round, including a pull of the whole image.
 const START: Duration = Duration::from_secs(300);
-/// From the end of an executor to the first round on the next.
+/// From the end of an executor to the first round on its successor.
 const RECOVERY: Duration = Duration::from_secs(120);
 const END: Duration = Duration::from_secs(120);
-/// When Spark gives up.
+/// The number of failures after which Spark gives up.
 const MOST_FAILURES: usize = 8;
 const ROUNDS: &str = include_str!("rounds.py");
-/// Where containers see Spark.
+/// Spark's path in containers.
 const SPARK: &str = "/opt/spark";
 const JAVA: &str = "/usr/lib/jvm/java-17-openjdk-amd64";
 
-/// What one job differs in from another.
+/// The settings in which jobs differ.
 pub(crate) struct Setup<'a> {
     pub name: &'static str,
     pub image: &'a str,
-    /// The file with its credentials.
+    /// The file with the job's credentials.
     pub file: &'a str,
     pub node: &'a ClusterNode,
 }
 
-/// The submitted job.
+/// A submitted job.
 pub(crate) struct Job<'a> {
     setup: Setup<'a>,
     rest: Rest,
     hdfs: &'a HdfsClient,
     application: String,
-    /// Of executors that worked.
+    /// The containers of executors that worked.
     seen: BTreeSet<String>,
 }
 
@@ -73,7 +73,7 @@ impl<'a> Job<'a> {
         self.works_on_another_executor(START).await
     }
 
-    /// Takes the image off the node and kills the executors.
+    /// Removes the image from the node and kills the executors.
     pub(crate) async fn lose_executors(&self) -> Result<(), Box<dyn Error>> {
         let node = self.setup.node;
         node.remove_image(self.setup.image).await?;
@@ -93,18 +93,18 @@ impl<'a> Job<'a> {
         self.works_on_another_executor(RECOVERY).await
     }
 
-    /// Lets it end after the current round.
+    /// Makes the job end after the current round.
     pub(crate) async fn stop(&self) -> Result<(), Box<dyn Error>> {
         self.hdfs.fs_shell("hadoop", &["-touchz", &end_of(self.setup.name)]).await?;
         Ok(())
     }
 
-    /// Waits for its end; the ResourceManager's report of it.
+    /// Waits for the job to end; returns the ResourceManager's report.
     pub(crate) async fn ended(&self) -> Result<Value, Box<dyn Error>> {
         Ok(self.rest.ended(&self.application, END).await?)
     }
 
-    /// What the driver wrote to this stream.
+    /// The driver's output on this stream.
     pub(crate) fn driver_log(&self, stream: &str) -> String {
         let container = self.application.replace("application", "container");
         let name = format!("nm-log/{}/{container}_01_000001/{stream}", self.application);
@@ -137,7 +137,7 @@ impl<'a> Job<'a> {
     }
 }
 
-/// spark-submit, with everything that Docker on YARN needs.
+/// The spark-submit command line, with all settings for Docker on YARN.
 fn submission(setup: &Setup<'_>, hdfs: &HdfsClient) -> Result<Vec<String>, Box<dyn Error>> {
     let (host, label) = (setup.node.host(), setup.node.label());
     let home = Part::spark()?.path("home").display().to_string();
@@ -190,7 +190,7 @@ fn submission(setup: &Setup<'_>, hdfs: &HdfsClient) -> Result<Vec<String>, Box<d
     Ok(words)
 }
 
-/// The file at whose sight the job ends.
+/// The file whose appearance ends the job.
 fn end_of(name: &str) -> String {
     format!("/user/hadoop/end-of-{name}")
 }

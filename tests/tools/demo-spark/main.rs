@@ -1,9 +1,9 @@
-//! `make demo-spark`: two Spark jobs of four token lives, side by side. After each life both lose their executor and its
-//! image, so that the next executor is pulled. One names the file that the agent publishes, the other a copy made once by
-//! hand.
+//! `make demo-spark`: two Spark jobs, side by side, that run for four token lives. After each life both lose their
+//! executor and its image, so that the next executor must pull. One uses the file that the agent publishes, the
+//! other a copy made once by hand.
 //!
-//! It ends with 0 only if the first job ended well without a refused pull, and the second died because the registry
-//! refused every pull; with 77 if it cannot run, for want of root or a part.
+//! The exit code is 0 only if the first job succeeded without a refused pull, and the second died because the
+//! registry refused every pull; it is 77 if root or a part is missing.
 
 mod job;
 
@@ -28,7 +28,7 @@ use tokio::try_join;
 
 use job::{Job, Setup};
 
-/// Enough for both jobs to start, so that the second dies in the middle of its work.
+/// Long enough for both jobs to start, so that the second dies in the middle of its work.
 const FIRST_LIFE: SignedDuration = SignedDuration::from_secs(150);
 const LATER_LIFE: SignedDuration = SignedDuration::from_secs(40);
 const LIVES: u32 = 4;
@@ -53,10 +53,10 @@ async fn main() -> ExitCode {
     }
 }
 
-/// What the summary shows of a job.
+/// A job's row in the summary.
 struct Row {
     name: &'static str,
-    /// How many worked.
+    /// How many executors worked.
     executors: usize,
     tokens: usize,
     refused: usize,
@@ -99,7 +99,7 @@ async fn run(screen: &Screen) -> Result<[Row; 2], Failure> {
     for agent in &mut agents {
         screen.step("the agent is ready", agent.wait_ready(SOON)).await?;
     }
-    // The first token ends a little earlier.
+    // The first token expires a little earlier.
     let first_ends = Instant::now() + FIRST_LIFE.unsigned_abs();
     ecr.set_token_life(LATER_LIFE);
     let copy = published.beside("copy.json");
@@ -158,11 +158,11 @@ async fn run(screen: &Screen) -> Result<[Row; 2], Failure> {
     Ok([row(&job, report, tokens), row(&control, control_report, 1)])
 }
 
-/// The tags of the jobs' images, and their names.
+/// The jobs' names, which are also their images' tags.
 const AGENT: &str = "agent";
 const COPY: &str = "copy";
 
-/// Lets containers mount this directory, read-only.
+/// Lets containers mount this directory read-only.
 fn allow_mount(node: &ClusterNode, directory: &Path) -> Result<(), Box<dyn Error>> {
     const KEY: &str = "docker.allowed.ro-mounts=";
     let text = fs::read_to_string(node.files().path(CONFIGURATION))?;
@@ -188,7 +188,7 @@ fn verdict(screen: &Screen, rows: &[Row; 2]) -> ExitCode {
     }
     let [job, control] = rows;
     let job_is_well = job.report["finalStatus"] == "SUCCEEDED" && job.refused == 0;
-    // Its only executor was pulled before the token ended.
+    // The only executor's pull preceded the token's expiry.
     let control_died =
         control.report["finalStatus"] == "FAILED" && control.executors == 1 && control.refused > 0;
     if job_is_well && control_died {

@@ -1,4 +1,4 @@
-//! The story with containers: what users do, on a YARN cluster with Docker.
+//! The story with containers: launches as users run them, on a YARN cluster with Docker.
 
 use std::env;
 use std::error::Error;
@@ -21,9 +21,9 @@ use tokio::sync::watch;
 use crate::launching_sandbox::Sandbox;
 use crate::play;
 
-/// Tells that the container itself has run.
+/// Proves that the container itself has run.
 const RAN: i32 = 77;
-/// Of container-executor: docker could not run the container; bash could not read the script of an untrusted one.
+/// container-executor's codes: docker could not run the container; bash could not read an untrusted one's script.
 const NOT_PULLED: i32 = 7;
 const NOT_TRUSTED: i32 = 127;
 const READINESS: Duration = Duration::from_secs(40);
@@ -36,7 +36,7 @@ pub(crate) async fn show(screen: &Screen, keep: bool) -> Result<ExitCode, Failur
     play(screen, main_job(screen), commands, async |sandbox| end(screen, sandbox).await).await
 }
 
-/// Two tokens, a copy made by hand, a space too many, health, summary. Returns the running sandbox.
+/// Two tokens, a copy made by hand, an extra space, health, summary. Returns the running sandbox.
 async fn main_job(screen: &Screen) -> Result<Sandbox, Failure> {
     screen.title("A cluster");
     let mut sandbox = Sandbox::build(screen).await?;
@@ -102,7 +102,7 @@ async fn run(screen: &Screen, sandbox: &mut Sandbox, rows: &mut Vec<Row>) -> Res
         .await
 }
 
-/// A token is requested, and published.
+/// Shows the request and the publication of a token.
 async fn arrival(
     screen: &Screen,
     sandbox: &mut Sandbox,
@@ -120,7 +120,7 @@ async fn next_token(
     sandbox: &mut Sandbox,
     issued: &mut watch::Receiver<Option<Issued>>,
 ) -> Result<Issued, Box<dyn Error>> {
-    // At half of its life, a token is renewed.
+    // A token is renewed at half of its life.
     let deadline = sandbox.first_life + READINESS;
     let token = wait::until("a request to ECR", deadline, async || {
         if let Err(ended) = sandbox.agents.iter_mut().try_for_each(|agent| agent.still_runs()) {
@@ -154,17 +154,17 @@ async fn remove_images(screen: &Screen, sandbox: &Sandbox) -> Result<(), Failure
         .await
 }
 
-/// A launch as a job asks for it.
+/// A launch as a job requests it.
 #[derive(Clone)]
 struct Wanted<'a> {
     image: &'a str,
-    /// The published file it names.
+    /// The published file that the launch names.
     file: Option<String>,
     by: &'static str,
     token: &'static str,
 }
 
-/// What the summary shows of a launch.
+/// A launch's row in the summary.
 struct Row {
     node: String,
     image: String,
@@ -222,7 +222,7 @@ impl Wanted<'_> {
     }
 }
 
-/// What docker and container-executor wrote to standard error.
+/// Docker's and container-executor's standard error.
 fn errors_in(launched: &Launched) -> impl Iterator<Item = &str> {
     let output = launched.diagnostics.split_once("Shell error output: ").map_or("", |(_, after)| after);
     let errors = output.split("Shell output: ").next().unwrap_or_default();
@@ -258,9 +258,9 @@ async fn spaced(screen: &Screen, sandbox: &mut Sandbox, rows: &mut Vec<Row>) -> 
     Ok(())
 }
 
-/// Makes ECR's entry the second, after a space, and returns the text without it.
+/// Makes ECR's entry the second, after a space, and returns the original text.
 async fn add_space(sandbox: &Sandbox, node: &ClusterNode, image: &str) -> Result<String, Box<dyn Error>> {
-    // The image is on the node: only trust decides.
+    // The image is already on the node, so only trust decides.
     node.run(&["/usr/bin/docker", "tag", &sandbox.registry.image(), image]).await?;
     let host = sandbox.registry.host();
     let right = fs::read_to_string(node.files().path(CONFIGURATION))?;
@@ -269,7 +269,7 @@ async fn add_space(sandbox: &Sandbox, node: &ClusterNode, image: &str) -> Result
     Ok(right)
 }
 
-/// The message of the finding about the space.
+/// The finding's message about the space.
 fn finding(status: &Value) -> Option<String> {
     let findings = status["findings"].as_array().into_iter().flatten();
     let mut messages = findings
@@ -320,7 +320,7 @@ fn show_summary(screen: &Screen, rows: &[Row]) {
     }
 }
 
-/// What to do while it keeps running.
+/// Shows what to try while the demo keeps running.
 fn show_commands(screen: &Screen, sandbox: &Sandbox) {
     let demo = env::current_exe().unwrap_or_else(|_| "target/debug/demo".into());
     let (demo, rest) = (demo.display(), sandbox.cluster.rest());

@@ -1,4 +1,4 @@
-//! The cluster, the servers and the agents of the story with containers, started step by step.
+//! The cluster, the servers and the agents for the story with containers, started step by step.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -16,12 +16,12 @@ use emr_ecr_agent_tests::testbed::Published;
 use emr_ecr_agent_tests::yarn_cluster::YarnCluster;
 use jiff::SignedDuration;
 
-/// The first token lives at least for so long, and is renewed at half of its life.
+/// The minimum life of the first token, which is renewed at half of its life.
 const FIRST_LIFE: Duration = Duration::from_secs(40);
 const NODES: u8 = 2;
 
 pub(crate) struct Sandbox {
-    // Fields drop in this order: agents and nodes end before the servers they use.
+    // Fields drop in this order: agents and nodes must end before the servers they use.
     pub agents: Vec<Agent>,
     pub cluster: YarnCluster,
     pub first_life: Duration,
@@ -31,12 +31,12 @@ pub(crate) struct Sandbox {
     /// The published file, as in EMR's documentation.
     pub published: Published,
     pub hdfs: Hdfs,
-    /// `hadoop fs`.
+    /// Runs `hadoop fs`.
     pub shell_script: PathBuf,
 }
 
 impl Sandbox {
-    /// Everything but the agents.
+    /// Starts everything but the agents.
     pub(crate) async fn build(screen: &Screen) -> Result<Self, Failure> {
         let hadoop = hadoop_version();
         let start = format!("start HDFS {hadoop} (NameNode, DataNode)");
@@ -61,7 +61,7 @@ impl Sandbox {
         let host = registry.host();
         let began = Instant::now();
         let cluster = screen.step(&start, YarnCluster::start(hdfs.client(), NODES, &[&host])).await?;
-        // Token 1 has to outlive a launch, which takes longer on a busy machine, as this did.
+        // Token 1 must outlive a launch, which takes longer on a busy machine, as the start did.
         let first_life = FIRST_LIFE.max(began.elapsed() * 4);
         ecr.set_token_life(signed(first_life));
         let published = Published::on(hdfs.client().clone(), "/user/hadoop");
@@ -90,7 +90,7 @@ impl Sandbox {
         Ok(())
     }
 
-    /// The URI of the published file in jobs.
+    /// The published file's URI in jobs.
     pub(crate) fn published_uri(&self) -> String {
         self.hdfs.client().uri(self.published.path())
     }

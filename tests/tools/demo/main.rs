@@ -1,9 +1,9 @@
-//! `make demo`: the agent's main job as users have it, on real parts. A NodeManager launches containers of a private
-//! image while the token is replaced, somebody publishes by hand, and container-executor.cfg gets a space too many.
+//! `make demo`: the agent's main job as users see it, on real parts. A NodeManager launches containers of a private
+//! image while the token is replaced, a copy is published by hand, and container-executor.cfg gets an extra space.
 //!
-//! Everything is on loopback and in temporary directories. With KEEP=1 in the environment it keeps running until
-//! Ctrl-C. Without root, or where no Docker engine runs, it shows how tokens reach docker through YARN's own class.
-//! `demo launch` launches a container on the cluster that it keeps running.
+//! Everything is on loopback and in temporary directories. With KEEP=1 in the environment the demo keeps running
+//! until Ctrl-C. Without root or a working Docker engine, it shows how tokens reach docker through YARN's own class.
+//! `demo launch` launches a container on the cluster of a demo that keeps running.
 
 mod launching;
 mod launching_sandbox;
@@ -66,7 +66,7 @@ async fn show_less(screen: &Screen, keep: bool, obstacle: &str) -> Result<ExitCo
     warn();
     let code = reading::show(screen, keep).await?;
     warn();
-    // Where nobody reads the warning.
+    // CI would not notice the warning.
     Ok(if parts::in_ci() { ExitCode::FAILURE } else { code })
 }
 
@@ -87,7 +87,7 @@ async fn launch(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Runs a story. Keeps its world until Ctrl-C if wanted, and ends it.
+/// Runs a story. Optionally keeps its world until Ctrl-C, and then ends it.
 async fn play<W>(
     screen: &Screen,
     story: impl Future<Output = Result<W, Failure>>,
@@ -103,7 +103,7 @@ async fn play<W>(
     };
     if let Some(show_commands) = keep {
         show_commands(&world);
-        // If it cannot wait for signals, it ends at once.
+        // If waiting for the signal fails, end at once.
         let _ = signal::ctrl_c().await;
     }
     end(world).await?;

@@ -1,5 +1,5 @@
-//! The story without containers: three tokens arrive, are published, reach docker through YARN's own class, pull an image
-//! with skopeo, and are rejected once the next one has arrived.
+//! The story without containers: three tokens arrive, are published, reach docker through YARN's own class, pull an
+//! image with skopeo, and are rejected once the next one has arrived.
 
 use std::error::Error;
 use std::fs;
@@ -53,7 +53,7 @@ async fn main_job(screen: &Screen) -> Result<Sandbox, Failure> {
     outcome.map(|()| sandbox)
 }
 
-/// Shows what to try while it keeps running.
+/// Shows what to try while the demo keeps running.
 fn show_addresses(screen: &Screen, sandbox: &Sandbox) {
     let client = sandbox.hdfs.client();
     let health = sandbox.agent.address();

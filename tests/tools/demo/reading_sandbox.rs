@@ -15,13 +15,13 @@ use jiff::SignedDuration;
 
 use emr_ecr_agent_tests::screen::{Failure, Screen};
 
-/// The life of a token in the demo.
+/// A token's life in the demo.
 pub(crate) const TOKEN_LIFE: SignedDuration = SignedDuration::from_secs(40);
 /// The published file, as in EMR's documentation.
 pub(crate) const PUBLISHED: &str = "/user/hadoop/config.json";
 
 pub(crate) struct Sandbox {
-    // Fields drop in this order: the agent ends before the servers it uses.
+    // Fields drop in this order: the agent must end before the servers it uses.
     pub agent: Agent,
     pub yarn: YarnReader,
     pub ecr: Ecr,
@@ -56,7 +56,7 @@ impl Sandbox {
         Ok(Self { agent, yarn, ecr, imds, registry, hdfs, node, _health_port: health_port })
     }
 
-    /// The URI of the published file in jobs.
+    /// The published file's URI in jobs.
     pub(crate) fn published_uri(&self) -> String {
         self.hdfs.client().uri(PUBLISHED)
     }

@@ -1,5 +1,5 @@
-//! The cluster as a state machine: nodes that take steps and crash, an attacker, and time, which passes once every node
-//! has made its pass.
+//! The cluster as a state machine: nodes that take steps and crash, an attacker, and time, which advances once every
+//! node has made its pass.
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -12,25 +12,25 @@ use crate::node::{NODES, Outcome, Process, Step, Wrong};
 use crate::outside::{LIFE, Outside, Plant, Trouble};
 use crate::sights::{Sight, Sights};
 
-/// A rejected credential may stay for so many passes of a node that knows better.
+/// A rejected credential may stay for this many passes of a node that knows about the rejection.
 const MOST_BAD_PASSES: u8 = 2;
 
-/// A node that lacks a token waits for the lock for two lengths at most, which is three passes. If it could not reach
-/// HDFS just then, it waits for its turn among those that cannot, too.
+/// A node without a token waits for at most two lengths of the lock, which is three passes. If it just failed to
+/// reach HDFS, it also waits out the jitter of isolated nodes.
 const MOST_HUNGRY_PASSES: u8 = 4;
 
-/// How far the search goes, and where it begins.
+/// The start and the limits of a search.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bound {
     pub name: &'static str,
-    /// How many ticks the cluster has run undisturbed before.
+    /// How many ticks the cluster has run undisturbed before the search.
     pub begins: u16,
-    /// What has gone on since then, and for how many ticks.
+    /// The trouble after that, and for how many ticks.
     pub trouble: Option<(Trouble, u16)>,
     /// How many ticks follow.
     pub ticks: u16,
-    /// Crashes, late answers, refusals, outages and acts of the attacker, and passes that another node's steps
-    /// interrupt, all in all.
+    /// The total of crashes, late responses, refusals, outages, acts of the attacker, and passes interrupted by
+    /// another node's steps.
     pub surprises: u8,
 }
 
@@ -38,10 +38,10 @@ pub(crate) struct Bound {
 pub(crate) struct State {
     pub outside: Outside,
     pub nodes: [Arc<Node>; NODES],
-    /// The node whose pass is under way; another one goes on only by a surprise.
+    /// The node whose pass is under way; another node takes a step only by a surprise.
     pub running: Option<usize>,
     pub surprises: u8,
-    /// For how many ticks the file has held what some node knows to be rejected.
+    /// For how many ticks the file has held a credential that some node knows to be rejected.
     pub refused_ticks: u8,
     pub wrong: Option<Wrong>,
 }
@@ -50,9 +50,9 @@ pub(crate) struct State {
 pub(crate) struct Node {
     /// `None` after a crash.
     pub process: Option<Process>,
-    /// How many of its passes in a row have left a bad file in place, though it knew better.
+    /// How many consecutive passes have left a bad file in place although the node knew better.
     pub bad_passes: u8,
-    /// How many of its passes in a row have ended without a token that it has reason to believe.
+    /// How many consecutive passes have ended without a token that the node has reason to believe.
     pub hungry_passes: u8,
 }
 
@@ -61,7 +61,7 @@ pub(crate) enum Action {
     Step(usize),
     Start(usize),
     Tick,
-    /// The NameNode does at last what a node no longer waits for.
+    /// The NameNode finally executes a call that the node has given up on.
     LateAnswer,
     Ends(Trouble),
     /// The running node pauses.
@@ -79,7 +79,7 @@ pub(crate) enum Disruption {
     DeletesLock,
 }
 
-/// States that differ only in what no later step depends on count as one.
+/// Treats states as equal if they differ only in details that no later step depends on.
 impl Hash for State {
     fn hash<H: Hasher>(&self, hasher: &mut H) {
         let Self { outside, nodes, running, surprises, refused_ticks, wrong } = self;
@@ -119,7 +119,7 @@ impl Cluster {
         }
     }
 
-    /// One step of a node.
+    /// Makes one step of a node.
     pub(crate) fn step(&self, state: &mut State, node: usize, outcome: Outcome, see: &dyn Fn(Sight)) {
         let mut stepping = (*state.nodes[node]).clone();
         let Some(process) = &mut stepping.process else { return };
@@ -182,7 +182,7 @@ impl Cluster {
         let mut push = |disruption| actions.push(Action::Disrupt(disruption));
         for (index, node) in state.nodes.iter().enumerate() {
             let Some(process) = &node.process else { continue };
-            // While it rests, a crash does what one at the beginning of the next pass does.
+            // A crash at rest has the same effect as one at the beginning of the next pass.
             let is_next = state.running.is_none_or(|running| running == index);
             if !process.is_done() && is_next {
                 push(Disruption::Crash(index));
@@ -211,8 +211,8 @@ impl Cluster {
         }
     }
 
-    /// How often ECR may have given a token. Undisturbed, once for each half of a life. A surprise can make every other
-    /// node ask for itself, and each further one costs a call. Nodes that see nothing of each other all ask.
+    /// The most tokens that ECR may have issued. Undisturbed, one for each half of a life. A surprise can make every
+    /// other node call ECR, and each further one costs a call. Nodes that cannot see each other all call.
     fn most_issued(state: &State) -> u16 {
         let halves = 1 + state.outside.tick / (LIFE / 2);
         let (nodes, surprises) = (NODES as u16, u16::from(state.surprises));

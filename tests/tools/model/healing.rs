@@ -1,5 +1,5 @@
-//! What becomes of a state once nothing disturbs the cluster any more. That is no longer a matter of choice: the nodes
-//! make their passes one after the other, and so only the ends are remembered.
+//! How a state recovers once nothing disturbs the cluster. This is deterministic: the nodes make their passes one
+//! after the other, so it is enough to remember the outcomes.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -8,14 +8,14 @@ use crate::cluster::{Cluster, State};
 use crate::node::{NODES, Outcome, Process};
 use crate::outside::{LIFE, hash};
 
-/// A cluster is whole again within so many ticks: the longest wait is the one for a lock that nobody releases.
+/// A cluster recovers within this many ticks; the longest wait is for a lock that is never released.
 const LONGEST: u16 = 4;
-/// One in this many whole clusters is followed through the next life.
+/// One in this many recovered clusters is followed through the next life.
 const FOLLOWED: u64 = 16;
-/// Renewals that a life has room for: they come at half of it.
+/// The renewals in one life: they happen at half of it.
 const RENEWALS: u16 = 2;
 
-/// What is known already, by the state's hash.
+/// Known outcomes, by the state's hash.
 #[derive(Debug, Default)]
 pub(crate) struct Healing {
     ticks: Mutex<HashMap<u64, Option<u16>>>,
@@ -23,7 +23,7 @@ pub(crate) struct Healing {
 }
 
 impl Healing {
-    /// The longest that any state took, in ticks.
+    /// The longest recovery of any state, in ticks.
     pub(crate) fn longest(&self) -> u16 {
         let known = self.ticks.lock().unwrap_or_else(PoisonError::into_inner);
         known.values().copied().flatten().max().unwrap_or_default()
@@ -31,7 +31,7 @@ impl Healing {
 }
 
 impl Cluster {
-    /// Lets every node make its pass, or the rest of it, in order.
+    /// Makes every node complete its pass, in order.
     pub(crate) fn pass_of_all(&self, state: &mut State) {
         for node in 0..NODES {
             if state.nodes[node].process.is_none() {
@@ -43,13 +43,13 @@ impl Cluster {
         }
     }
 
-    /// Whether the cluster becomes whole in time, and stays so.
+    /// Returns whether the cluster recovers in time and stays healthy.
     pub(crate) fn heals(&self, state: &State) -> bool {
         let is_done = |process: &Process| process.is_done();
         let is_calm = state.nodes.iter().all(|node| node.process.as_ref().is_some_and(is_done))
             && state.outside.is_calm();
         if !is_calm {
-            // The steps that lead to a calm state are no surprises: that one is checked.
+            // The steps to a calm state are no surprises, and that state is checked.
             return true;
         }
         let mut state = state.clone();
@@ -87,7 +87,7 @@ impl Cluster {
             && state.nodes.iter().all(|node| node.process.as_ref().is_some_and(is_good))
     }
 
-    /// Whether, once all waits are over, the file stays good through the next renewals, one call to ECR for each.
+    /// Returns whether, after all waits, the file stays good through the next renewals with one call to ECR for each.
     fn lives_on(&self, state: &State, key: u64) -> bool {
         if !key.is_multiple_of(FOLLOWED) {
             return true;

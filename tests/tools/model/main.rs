@@ -1,5 +1,5 @@
-//! `make model`: explores every order in which three nodes, an attacker and mishaps can act, up to a bound. The nodes
-//! decide by the agent's own code.
+//! `make model`: explores, up to a bound, every order in which three nodes, an attacker and mishaps can act. The
+//! nodes' decisions are the agent's own code.
 
 mod cluster;
 mod healing;
@@ -87,7 +87,7 @@ fn search(bound: Bound) -> Searched {
     Searched { holds: discoveries.is_empty(), seen: Sight::ALL.map(|sight| cluster.sights.count(sight)) }
 }
 
-/// What takes a minute on two cores.
+/// Takes a minute on two cores.
 const BOUNDS: [Bound; 5] = [
     Bound { name: "boot", begins: 0, trouble: None, ticks: 6, surprises: 1 },
     Bound { name: "boot", begins: 0, trouble: None, ticks: 1, surprises: 2 },
@@ -96,7 +96,7 @@ const BOUNDS: [Bound; 5] = [
     Bound { name: "expiry", begins: 7, trouble: Some((Trouble::NoEcr, 6)), ticks: 5, surprises: 1 },
 ];
 
-/// What takes some seconds without optimization.
+/// Takes some seconds without optimization.
 const SMALL: [Bound; 2] = [
     Bound { name: "boot", begins: 0, trouble: None, ticks: 3, surprises: 1 },
     Bound { name: "renewal", begins: 7, trouble: None, ticks: 3, surprises: 1 },

@@ -1,4 +1,4 @@
-//! One node: what it knows, and the call that it makes next. Between two calls it decides by the agent's own code.
+//! One node: what it knows, and its next call. Between two calls the agent's own code decides.
 
 mod pass;
 
@@ -18,30 +18,30 @@ use crate::outside::{File, HOST, LIFE, Outside, TICK, at};
 pub(crate) use pass::Step;
 
 pub(crate) const NODES: usize = 3;
-/// Local clock minus the server's: one is right, one is further ahead than a token lives, one is behind.
+/// Local clock minus the server's: one clock is right, one is further ahead than a token's life, one is behind.
 const CLOCK_ERRORS: [SignedDuration; NODES] =
     [SignedDuration::ZERO, SignedDuration::from_mins(60), SignedDuration::from_mins(-20)];
 const NAMES: [&str; NODES] = ["node-0", "node-1", "node-2"];
-/// Each node's place in the spread.
+/// Each node's position in the spread.
 const FRACTIONS: [f64; NODES] = [0.0, 0.4, 0.8];
 const RENEW_AT: f64 = 0.51;
 const JITTER: f64 = 0.1;
-/// A living node holds the refresh lock for no longer.
+/// The longest that a living node holds the refresh lock.
 const LOCK: Duration = Duration::from_secs(90);
 const ISOLATED_JITTER: Duration = Duration::from_secs(120);
-/// Every draw gives the mean.
+/// Every random draw returns the mean.
 const RANDOM: f64 = 0.5;
-/// The reconciliation of a sink gives up after so many plans.
+/// The reconciliation of a sink gives up after this many plans.
 const ATTEMPTS: u8 = 6;
 
-/// What never changes.
+/// The constants of the search.
 #[derive(Debug)]
 pub(crate) struct Site {
     registries: [RegistrySettings; 1],
     pub entry: EntryName,
 }
 
-/// A process of the agent, with what it knows.
+/// A process of the agent, with its knowledge.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Process {
     node: usize,
@@ -52,7 +52,7 @@ pub(crate) struct Process {
     clock: ServerClock,
     /// Whether the last call to HDFS succeeded.
     in_order: bool,
-    /// The tick of the last call to ECR that gave a token.
+    /// The tick of the last successful call to ECR.
     asked: Option<u16>,
     pub pass: Progress,
 }
@@ -68,7 +68,7 @@ pub(crate) enum Progress {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Pass {
     next: Next,
-    /// What the file was last reconciled with.
+    /// The credentials that the file was last reconciled with.
     wanted: Credentials,
     is_reconciled: bool,
     attempts: u8,
@@ -77,21 +77,21 @@ pub(crate) struct Pass {
     has_failed: bool,
 }
 
-/// The call that comes next.
+/// The next call.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Next {
     Read(Stage),
-    /// The temporary file is written; is the target still what the plan was made for?
+    /// After writing the temporary file: is the target unchanged since the plan?
     Compare(Stage, Arc<File>, Option<Arc<File>>),
     Rename(Stage, Arc<File>, Option<Arc<File>>),
     Lock,
-    /// The abandoned lock was deleted.
+    /// After deleting the abandoned lock.
     CreateLock,
     Fetch,
     Release,
 }
 
-/// Why the file is reconciled.
+/// Why the pass reconciles the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Stage {
     First,
@@ -104,22 +104,22 @@ enum Stage {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Outcome {
     Fine,
-    /// The NameNode answers after the deadline, and does what was asked when it likes.
+    /// The NameNode responds after the deadline and executes the call at any later time.
     Late,
     /// HDFS cannot be reached.
     Failed,
 }
 
-/// What must never happen.
+/// A violation of a safety property.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Wrong {
-    /// A node gave up a living token that its registry takes, for one that it does not.
+    /// A node replaced a living token that the registry accepts with one that it rejects.
     TokenDisplaced,
-    /// A node replaced a good file that it had just read by a worse one.
+    /// A node replaced a good file that it had just read with a worse one.
     FileDisplaced,
-    /// A node put a credential into the file that only others vouch for.
+    /// A node published a credential that only others vouch for.
     HearsayPublished,
-    /// One process asked ECR again within a minute of success.
+    /// A process called ECR again within a minute of a success.
     AskedAgain,
 }
 
@@ -163,7 +163,7 @@ impl Process {
         self.pass = Progress::Due;
     }
 
-    /// Whether the next call is to HDFS, and matters if it fails.
+    /// Returns whether the next call is to HDFS and its failure matters.
     pub(crate) fn calls_hdfs(&self) -> bool {
         match &self.pass {
             Progress::Due => true,
@@ -174,13 +174,13 @@ impl Process {
         }
     }
 
-    /// Whether it holds a token for good reasons, and the registry takes it.
+    /// Returns whether it has a believed token that the registry accepts.
     pub(crate) fn is_good(&self, outside: &Outside) -> bool {
         let until = self.believed().and_then(|auth| outside.taken_until(auth));
         until.is_some_and(|until| until > outside.now())
     }
 
-    /// The token that it holds for good reasons.
+    /// The token that it has reason to believe.
     fn believed(&self) -> Option<&Secret> {
         let attempts =
             self.tokens.get(Site::get().scope()).filter(|attempts| attempts.proof != Proof::Unproven);
@@ -197,8 +197,8 @@ impl Process {
             .is_some_and(|auth| self.probes.rejects(Site::get().registries[0].registry.host(), auth))
     }
 
-    /// All that later steps depend on, with times from now on, as most deadlines are over. How often something failed
-    /// in a row is left out: no wait for the next attempt is longer than a tick.
+    /// Hashes everything that later steps depend on, with times relative to now, since most deadlines have passed.
+    /// Counts of consecutive failures are left out: no wait for the next attempt is longer than a tick.
     pub(crate) fn hash_essence<H: Hasher>(&self, outside: &Outside, hasher: &mut H) {
         let site = Site::get();
         let now = self.now(outside.tick);
@@ -214,7 +214,7 @@ impl Process {
         let soon = [Duration::ZERO, TICK, TICK * 2].map(|wait| now.uptime + wait);
         let holds = soon.map(|at| self.lock.is_held(at));
         let abandons = outside.lock.map(|lock| {
-            // A lock that was not seen before is never abandoned.
+            // A lock not seen before is never abandoned.
             [soon[0], soon[1], soon[2], Duration::MAX]
                 .map(|at| self.lock.clone().is_abandoned(lock.mark.into(), at))
         });

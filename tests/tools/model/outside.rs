@@ -13,27 +13,27 @@ use serde_json::json;
 
 use crate::node::Site;
 
-/// Time passes in ticks of one pass interval.
+/// Time advances in ticks of one pass interval.
 pub(crate) const TICK: Duration = Duration::from_secs(60);
-/// Short, so that a life fits into the bound; every wait of the agent's is still shorter.
+/// Short enough that a life fits into the bound, but longer than all of the agent's waits.
 pub(crate) const LIFE: u16 = 16;
 const BOOT: Timestamp = Timestamp::constant(1_800_000_000, 0);
 pub(crate) const HOST: &str = "123456789123.dkr.ecr.us-east-1.amazonaws.com";
 
-/// All that nodes share.
+/// The state shared by all nodes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Outside {
     pub tick: u16,
     pub file: Option<Arc<File>>,
     pub lock: Option<Lock>,
-    /// Locks written so far; the next one differs from all.
+    /// The number of locks written so far; the next one has a new mark.
     pub marks: u16,
-    /// What the NameNode has yet to do for a node that no longer waits for it.
+    /// A call that the NameNode has yet to execute, although its node has given up on it.
     pub late: Option<Late>,
     troubles: [bool; Trouble::ALL.len()],
-    /// Whether there was a time when nodes could not see what others do, and so asked for themselves.
+    /// Whether the nodes were ever unable to see each other's tokens, and so called ECR themselves.
     pub were_apart: bool,
-    /// The tokens that ECR gave.
+    /// The tokens issued by ECR.
     pub issued: Vec<Arc<Token>>,
 }
 
@@ -41,21 +41,21 @@ pub(crate) struct Outside {
 #[derive(Debug, Clone)]
 pub(crate) struct File {
     pub document: Document,
-    /// The same, parsed.
+    /// The document, parsed.
     pub content: PublishedDocument,
-    /// What readers get under the registry's name.
+    /// The credential that readers get for the registry.
     pub auth: Option<Secret>,
-    /// Until when the registry takes it.
+    /// Until when the registry accepts it.
     good_until: Option<Timestamp>,
     is_usable: bool,
-    /// What sets it apart, but for who published it, and when.
+    /// A hash of the content without publisher and publication time.
     essence: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Lock {
     pub mark: u16,
-    /// The node that it names.
+    /// The node that the lock names.
     pub node: Option<usize>,
 }
 
@@ -65,13 +65,13 @@ pub(crate) enum Late {
     CreateLock(usize),
 }
 
-/// What goes on until it ends by itself.
+/// Trouble that lasts until it ends on its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Trouble {
     NoRegistry,
     NoEcr,
     NoHdfs,
-    /// An attacker writes the lock in every tick.
+    /// An attacker rewrites the lock in every tick.
     LockKept,
 }
 
@@ -79,18 +79,18 @@ impl Trouble {
     pub(crate) const ALL: [Self; 4] = [Self::NoRegistry, Self::NoEcr, Self::NoHdfs, Self::LockKept];
 }
 
-/// What an attacker writes in the file's place.
+/// What an attacker writes to the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Plant {
-    /// A credential that the registry rejects, with times that are possible.
+    /// A credential that the registry rejects, with plausible times.
     Forged,
-    /// The same, ending just after what is in place.
+    /// Like `Forged`, but it expires just after the current one.
     EndsJustAfter,
-    /// The same, with a life that ECR never gives.
+    /// Like `Forged`, but with a longer life than ECR grants.
     Impossible,
     /// An entry that Docker rejects.
     Poison,
-    /// The first token that ECR gave.
+    /// The first token that ECR issued.
     Replayed,
 }
 
@@ -116,7 +116,7 @@ impl Outside {
         self.troubles[trouble as usize]
     }
 
-    /// Time passes.
+    /// Advances time by one tick.
     pub(crate) fn tick(&mut self) {
         self.tick += 1;
         if self.has(Trouble::LockKept) {
@@ -136,7 +136,7 @@ impl Outside {
         self.troubles == [false; Trouble::ALL.len()]
     }
 
-    /// How often ECR gave a token.
+    /// How many tokens ECR has issued.
     pub(crate) fn calls(&self) -> u16 {
         u16::try_from(self.issued.len()).unwrap_or(u16::MAX)
     }
@@ -151,7 +151,7 @@ impl Outside {
         token
     }
 
-    /// Until when the registry takes `auth`; `None` if ECR never gave it.
+    /// Until when the registry accepts `auth`; `None` if ECR never issued it.
     pub(crate) fn taken_until(&self, auth: &Secret) -> Option<Timestamp> {
         self.issued.iter().find(|token| token.auth == *auth).map(|token| token.expires_at)
     }
@@ -200,7 +200,7 @@ impl Outside {
 impl Hash for Outside {
     fn hash<H: Hasher>(&self, state: &mut H) {
         let Self { tick, file, lock, marks: _, late, troubles, were_apart, issued } = self;
-        // What a node makes of the lock's mark belongs to the node.
+        // A node's view of the lock's mark is part of the node.
         let holder = lock.map(|lock| lock.node);
         let first = issued.first().map(|token| token.issued_at);
         (tick, file, holder, late, troubles, were_apart, issued.len(), first).hash(state);
@@ -222,7 +222,7 @@ impl File {
         self.good_until > Some(now)
     }
 
-    /// Whether it may hold a credential that lives, as far as anyone can see who does not try it.
+    /// Returns whether the file may hold a living credential, as far as can be known without a probe.
     pub(crate) fn is_believable(&self, now: Timestamp) -> bool {
         self.is_usable && self.auth.is_some() && self.good_until.is_none_or(|until| until > now)
     }
@@ -260,7 +260,7 @@ fn forged(expires_at: Timestamp) -> Secret {
     password("forged", expires_at, 0)
 }
 
-/// As ECR gives it, with its own expiry inside.
+/// A password like ECR's, which contains its expiry.
 fn password(kind: &str, expires_at: Timestamp, number: usize) -> Secret {
     let json = format!(r#"{{"payload":"{kind}-{number}","expiration":{}}}"#, expires_at.as_second());
     Secret::new(STANDARD.encode(format!("AWS:{}", STANDARD.encode(json))))

@@ -1,8 +1,8 @@
-//! What the search has seen: a property that holds because nothing happens would say nothing.
+//! What the search has seen: a property that holds because nothing happens would prove nothing.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Something that has to happen in some of the states.
+/// An event that must occur in some of the states.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sight {
     Adopted,
@@ -13,7 +13,7 @@ pub(crate) enum Sight {
     Impatient,
 }
 
-/// How often each was seen.
+/// How often each event was seen.
 #[derive(Debug, Default)]
 pub(crate) struct Sights([AtomicU64; Sight::ALL.len()]);
 

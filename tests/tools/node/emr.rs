@@ -8,7 +8,7 @@ use emr_ecr_agent_tests::node::container_executor_cfg;
 use crate::Outcome;
 use crate::machine::{Machine, User};
 
-/// With what EMR sets so that jobs can ask for Docker.
+/// Includes EMR's settings that let jobs use Docker.
 const YARN_SITE: &str = r#"<?xml version="1.0"?>
 <configuration>
   <property>
@@ -51,7 +51,7 @@ pub(crate) fn write_instance_files(node: &Machine, role: Role) -> Outcome {
     node.write("/etc/logpusher/hadoop.config", 0o644, "{}")
 }
 
-/// An engine without containers that has every network: it gives each request the same answer.
+/// An engine without containers that has every network: it gives each request the same response.
 async fn write_docker_engine(node: &Machine) -> Outcome {
     const ENGINE: &str = r"#!/bin/bash
 while IFS= read -r line; do

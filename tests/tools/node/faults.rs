@@ -1,5 +1,5 @@
-//! Installs from every kind of source, on a primary node, and where something is wrong: a failure is reported, leaves
-//! the node unchanged, and never fails the bootstrap action.
+//! Installs from every kind of source, on a primary node, and under faults: a failure is reported, leaves the node
+//! unchanged, and never fails the bootstrap action.
 
 use crate::emr::{self, Role};
 use crate::machine::{Machine, Output, User};
@@ -36,7 +36,7 @@ struct Fault {
     /// Scripts that cause the fault and remove it.
     cause: &'static str,
     remove: &'static str,
-    /// Part of the installer's output.
+    /// A substring of the installer's output.
     message: &'static str,
 }
 
@@ -81,7 +81,7 @@ const FAULTS: [Fault; 11] = [
     Fault {
         name: "a network that hangs",
         arguments: "--from https://127.0.0.1:4430/packages",
-        // Accepts connections and stays silent.
+        // Accepts connections but never responds.
         cause: "systemd-run --quiet --unit silent --property Type=exec python3 -c '
 import socket, time
 silent = socket.create_server((\"127.0.0.1\", 4430)); time.sleep(600)'",
@@ -257,7 +257,7 @@ async fn is_uninstalled(node: &Machine) -> Outcome {
     nothing_is_installed(node).await
 }
 
-/// No file of the package exists except logs.
+/// Checks that no file of the package exists except logs.
 async fn nothing_is_installed(node: &Machine) -> Outcome {
     let script = "find / -xdev -path /proc -prune -o -path '*emr-ecr-agent*' -not -path '/var/log/*' -print";
     let found = node.run(User::Root, script).await?;

@@ -1,4 +1,4 @@
-//! A cluster with Kerberos: inside its systemd sandbox the agent loads libgssapi, reads the keytab of another user, and
+//! A cluster with Kerberos: inside its systemd sandbox the agent loads libgssapi, reads another user's keytab, and
 //! publishes to an HDFS that requires tickets.
 
 use std::fs;

@@ -1,5 +1,5 @@
-//! What the package is for: on the node where it was installed before Hadoop existed, a NodeManager and Docker come, and
-//! containers of a private image are launched.
+//! The package's purpose: a NodeManager and Docker arrive on the node where it was installed before Hadoop existed,
+//! and launch containers of a private image.
 
 use std::fs;
 
@@ -18,7 +18,7 @@ use crate::packages::Packages;
 use crate::services::{SOON, Services};
 use crate::{Outcome, ensure};
 
-/// Tells that the container itself has run.
+/// Proves that the container itself has run.
 const RAN: i32 = 77;
 const COMMAND: &str = "exit 77";
 
@@ -118,7 +118,7 @@ impl Node {
         self.fails(cluster, &self.services.published(), "unauthorized: authentication required").await
     }
 
-    /// Has the agent warm these images.
+    /// Makes the agent warm these images.
     async fn warm(&self, images: &[&str]) -> Outcome {
         let warm = format!("\n[warm]\nspread = \"0s\"\ndisk_floor_gb = 0\nimages = {images:?}\n");
         self.machine.write("/etc/emr-ecr-agent/agent.toml", 0o644, &self.settings(&warm))?;
@@ -139,7 +139,7 @@ impl Node {
         ensure(launched.exit_code == Some(RAN), || launched.diagnostics)
     }
 
-    /// Docker must end the launch with these words.
+    /// Checks that Docker fails the launch with these words.
     async fn fails(&self, cluster: &YarnCluster, client_config: &str, words: &str) -> Outcome {
         let launched = cluster.launch(&self.launch(client_config)).await?;
         let is_dockers = launched.exit_code == Some(7) && launched.diagnostics.contains(words);

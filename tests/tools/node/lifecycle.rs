@@ -13,7 +13,7 @@ use crate::{Outcome, ensure, units};
 use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
 use emr_ecr_agent_tests::screen::{Failure, Screen};
 
-/// Fails unless the program that runs is the one that is installed.
+/// Fails unless the running program is the installed one.
 const IS_RUNNING: &str =
     "cmp /proc/$(systemctl show --value --property MainPID emr-ecr-agent)/exe /usr/local/bin/emr-ecr-agent";
 const SETTINGS: &str = "/etc/emr-ecr-agent/agent.toml";
@@ -46,10 +46,10 @@ pub(crate) async fn on_a_core_node(screen: &Screen, packages: &Packages) -> Resu
     Ok(())
 }
 
-/// Longest until a hung agent runs again: WatchdogSec, then TimeoutStopSec since it ignores the signal, and the start.
+/// The longest until a hung agent is back: WatchdogSec, then TimeoutStopSec since it ignores the signal, and the start.
 const RESTART: Duration = Duration::from_secs(300);
 
-/// Packages, and part of the reason why they are not installed.
+/// Packages, and a substring of the reason why each is not installed.
 const FAILING_UPGRADES: [(&str, &str); 3] = [
     ("crashing", "cannot restart emr-ecr-agent.service"),
     ("refusing", "refuses the settings; nothing was changed"),
@@ -200,7 +200,7 @@ impl Lifecycle {
         Ok(reads)
     }
 
-    /// What fails is not installed, and what ran before runs and is ready.
+    /// Checks that a failing package is not installed and the previous one is ready.
     async fn goes_back(&self, source: &str, reason: &str) -> Outcome {
         let files = "find / -xdev -path '*emr-ecr-agent*' -type f ! -path '/proc/*' ! -path '/var/log/*' ! -name '*.previous'";
         let state = format!("{IS_RUNNING}; {files} -exec md5sum {{}} + | sort");

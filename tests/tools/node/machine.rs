@@ -17,12 +17,12 @@ use tokio::time::timeout;
 use crate::Outcome;
 
 const BOOT: Duration = Duration::from_secs(60);
-/// The deadline of each script. An upgrade waits for up to a minute until the agent is ready.
+/// The deadline of each script. An upgrade waits up to a minute until the agent is ready.
 const LONGEST: Duration = Duration::from_secs(120);
 
-/// The running node. Dropping it kills it.
+/// A running node, killed when dropped.
 pub(crate) struct Machine {
-    // Fields drop in this order: the node ends before its log goes.
+    // Fields drop in this order: the node must end before its log goes.
     _nspawn: Server,
     leader: String,
     _home: scratch::Directory,
@@ -32,16 +32,16 @@ pub(crate) struct Machine {
 static BOOTED: AtomicU32 = AtomicU32::new(0);
 
 impl Drop for Machine {
-    /// Kills the node's first process, and so all others: killing nspawn would leave them running.
+    /// Kills the node's first process, and thereby all others: killing nspawn would leave them running.
     fn drop(&mut self) {
         if let Ok(leader) = self.leader.parse() {
-            // It may have ended on its own.
+            // The process may have ended on its own.
             let _ = kill(Pid::from_raw(leader), Signal::SIGKILL);
         }
     }
 }
 
-/// The user that runs a script.
+/// The user who runs a script.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum User {
     Root,
@@ -49,7 +49,7 @@ pub(crate) enum User {
     Hadoop,
 }
 
-/// How a script ended, and its output.
+/// A script's exit code and output.
 #[derive(Debug)]
 pub(crate) struct Output {
     pub code: i32,
@@ -58,7 +58,7 @@ pub(crate) struct Output {
 }
 
 impl Machine {
-    /// Whether nodes can boot here; the error is the reason.
+    /// Checks whether nodes can boot here; the error is the reason.
     pub(crate) async fn can_boot() -> Result<(), String> {
         if !geteuid().is_root() {
             return Err("booting a node requires root".to_owned());
@@ -71,7 +71,7 @@ impl Machine {
         Self::boot_with(packages, &[]).await
     }
 
-    /// The same with these mounts, each a path of this machine and one of the node.
+    /// Like [`Machine::boot`], with these mounts, each a path of this machine and one of the node.
     pub(crate) async fn boot_with(packages: &Path, mounts: &[(PathBuf, String)]) -> Outcome<Self> {
         let home = scratch::directory("machine")?;
         let mut command = bound_to_parent(Path::new("/usr/bin/systemd-nspawn"));
@@ -85,7 +85,7 @@ impl Machine {
                 "--console=pipe",
             ])
             .args(["--volatile=overlay", "--resolv-conf=off", "--timezone=off"])
-            // A unique name: the previous node's may still be in use.
+            // A unique name, since the previous node's may still be in use.
             .arg(format!(
                 "--machine=emr-node-{}-{}",
                 std::process::id(),
@@ -106,12 +106,12 @@ impl Machine {
             })
             .await?;
         let node = Self { _nspawn: nspawn, leader: leader(process)?, _home: home };
-        // At midnight, Debian's own would leave files on the node.
+        // Debian's own timers would leave files on the node at midnight.
         node.run(User::Root, "systemctl stop '*.timer'").await?;
         Ok(node)
     }
 
-    /// The node's process 1, as this machine counts.
+    /// The node's process 1, by its id on this machine.
     pub(crate) fn leader(&self) -> Outcome<u32> {
         Ok(self.leader.parse()?)
     }
@@ -144,7 +144,7 @@ impl Machine {
         self.run(User::Root, &format!("systemctl show --value --property {property} emr-ecr-agent")).await
     }
 
-    /// Writes a file of root's on the node, and creates its directories.
+    /// Writes a file owned by root on the node, creating its directories.
     pub(crate) fn write(&self, path: &str, mode: u32, text: &str) -> Outcome {
         self.write_bytes(path, mode, text.as_bytes())
     }
@@ -165,7 +165,7 @@ impl Machine {
         self.path(path).exists()
     }
 
-    /// The path on this machine of a path of the node.
+    /// Maps a path of the node to this machine.
     fn path(&self, path: &str) -> PathBuf {
         PathBuf::from(format!("/proc/{}/root{path}", self.leader))
     }

@@ -1,8 +1,8 @@
-//! `make node-test`: installs, breaks, upgrades and uninstalls the packages on a node with real systemd, laid out as
-//! EMR lays out a node while bootstrap actions run.
+//! `make node-test`: installs, breaks, upgrades and uninstalls the packages on a node with real systemd, laid out
+//! like an EMR node during bootstrap actions.
 //!
-//! systemd-nspawn boots the node from the part "node", with an overlay in memory. HDFS, YARN,
-//! Docker and the registry are real; ECR and the instance metadata are stand-ins; all share this machine's loopback.
+//! systemd-nspawn boots the node from the part "node", with an overlay in memory. HDFS, YARN, Docker and the
+//! registry are real; ECR and the instance metadata are stand-ins; all share this machine's loopback.
 
 mod emr;
 mod faults;
@@ -74,7 +74,7 @@ async fn on_nodes(screen: &Screen, packages: &Packages) -> Result<(), Failure> {
     rpm::by_rpm(screen, packages).await
 }
 
-/// An error if `condition` does not hold.
+/// Returns an error if `condition` does not hold.
 fn ensure(condition: bool, otherwise: impl FnOnce() -> String) -> Outcome {
     if condition {
         return Ok(());

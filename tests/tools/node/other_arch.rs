@@ -13,7 +13,7 @@ use crate::{Outcome, ensure};
 use emr_ecr_agent_tests::screen::{Failure, Screen};
 
 const ARCHITECTURE: &str = "aarch64";
-/// An emulated program is slow.
+/// Emulation is slow.
 const LONGEST: Duration = Duration::from_secs(120);
 
 pub(crate) async fn architecture(screen: &Screen, packages: &Packages) -> Result<(), Failure> {
@@ -22,7 +22,7 @@ pub(crate) async fn architecture(screen: &Screen, packages: &Packages) -> Result
         screen.note("this is the machine's own architecture, tested below");
         return Ok(());
     }
-    // Not an error in CI: a package that nobody built is not a missing part.
+    // Not an error in CI: a package that was not built is not a missing part.
     if !packages.has(ARCHITECTURE) {
         screen.warn(&format!("SKIPPED: there is no package for {ARCHITECTURE}; `make package` builds it"));
         return Ok(());

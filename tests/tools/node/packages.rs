@@ -1,4 +1,4 @@
-//! Prepares the output of `make package` as sources to install from: as built, as a previous version, and broken.
+//! Prepares the output of `make package` as installation sources: as built, as a previous version, and broken.
 
 use std::env::consts::ARCH;
 use std::fs;
@@ -9,17 +9,17 @@ use emr_ecr_agent_tests::scratch;
 
 use crate::{Outcome, ensure};
 
-/// Directories for /packages on the node: `new`, `previous`, `truncated`, `corrupted` and those of `STAND_INS`, each with
-/// install.sh, a package for this architecture and SHA256SUMS; `rpm` with package.rpm; and `real` with the unpacked
-/// package.
+/// Directories for /packages on the node: `new`, `previous`, `truncated`, `corrupted` and those of `STAND_INS`, each
+/// with install.sh, a package for this architecture and SHA256SUMS; `rpm` with package.rpm; and `real` with the
+/// unpacked package.
 pub(crate) struct Packages {
     directory: scratch::Directory,
     name: String,
     dist: PathBuf,
 }
 
-/// Programs that fail as an upgrade can, each a package: its name, and what it does when asked for the first argument.
-/// Everything else the real program does.
+/// Programs that fail as an upgrade can, each in its own package: the name, and the replaced subcommand. The real
+/// program handles everything else.
 const STAND_INS: [(&str, &str); 3] = [
     ("crashing", "run) exit 1"),
     ("refusing", "config) echo 'unknown key: listen' >&2; exit 78"),
@@ -53,12 +53,12 @@ impl Packages {
         &self.name
     }
 
-    /// Whether there is a tarball for another architecture.
+    /// Returns whether there is a tarball for another architecture.
     pub(crate) fn has(&self, architecture: &str) -> bool {
         self.tarball_for(architecture).exists()
     }
 
-    /// The tarball for another architecture, unpacked.
+    /// Unpacks the tarball for another architecture.
     pub(crate) fn unpacked_for(&self, architecture: &str) -> Outcome<PathBuf> {
         let tarball = self.tarball_for(architecture);
         shell(self.directory(), &format!("tar -xzf {}", tarball.display()))?;
@@ -102,7 +102,7 @@ impl Packages {
         Ok(())
     }
 
-    /// Changes the program of the package. Bytes behind its end, which an ELF file tolerates, change its digest alone.
+    /// Changes the program in the package. Bytes appended to an ELF file change only its digest.
     fn repack(&self, source: &str, change: &str) -> Outcome {
         let unpacked = self.name.trim_end_matches(".tar.gz");
         shell(
@@ -124,7 +124,7 @@ impl Packages {
     }
 }
 
-/// The file name in `dist` with this ending.
+/// The name of the file in `dist` with this suffix.
 fn find(dist: &Path, ending: &str) -> Outcome<String> {
     let mut names = fs::read_dir(dist)?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     let missing = || format!("{} has no file *{ending}", dist.display());

@@ -1,4 +1,4 @@
-//! Installs by RPM, as in a custom image.
+//! Installs by RPM, as for a custom image.
 
 use crate::emr::{self, Role};
 use crate::machine::{Machine, User};

@@ -43,7 +43,7 @@ impl<Filesystem> Services<Filesystem> {
         self.port.address()
     }
 
-    /// Points the node's AWS clients at these services.
+    /// Points the node's AWS clients to these services.
     pub(crate) fn write_environment(&self, node: &Machine) -> Outcome {
         let (ecr, imds) = (self.ecr.address(), self.imds.address());
         node.write(
@@ -76,8 +76,8 @@ impl<Filesystem> Services<Filesystem> {
         self.issued.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// An error unless the document has a valid credential. It need not be the newest: an agent that starts requests a
-    /// token, but leaves a fresh file alone.
+    /// Returns an error unless the document has a valid credential. It need not be the newest: an agent that starts
+    /// requests a token, but leaves a fresh file alone.
     pub(crate) fn is_good(&self, document: &str) -> Outcome {
         let document: Value = serde_json::from_str(document)?;
         let auth = &document["auths"][TRUSTED_REGISTRY]["auth"];
@@ -108,7 +108,7 @@ impl Services {
         self.is_good(&text)
     }
 
-    /// Reads and checks the published file continuously while `work` runs. Returns the number of reads, too.
+    /// Reads and checks the published file continuously while `work` runs. Also returns the number of reads.
     pub(crate) async fn while_reading<T>(
         &self,
         work: impl Future<Output = Outcome<T>>,
@@ -117,7 +117,7 @@ impl Services {
         let mut reads = 0;
         loop {
             tokio::select! {
-                // The work is polled first, so that the loop ends with it.
+                // Poll the work first, so that the loop ends with it.
                 biased;
                 done = &mut work => return Ok((done?, reads)),
                 read = self.published_is_good() => {

@@ -3,11 +3,11 @@
 use crate::machine::{Machine, User};
 use crate::{Outcome, ensure};
 
-/// In tenths, the unit of systemd-analyze's threshold.
+/// In tenths, like systemd-analyze's threshold.
 const HIGHEST_EXPOSURE: u32 = 18;
 
-/// Returns the exposure level; an error if `systemd-analyze verify` complains about the base unit, with or without its
-/// drop-in.
+/// Returns the exposure level; an error if `systemd-analyze verify` complains about the base unit, with or without
+/// its drop-in.
 pub(crate) async fn are_sound(node: &Machine) -> Outcome<String> {
     // Under another name, so that the drop-in does not apply.
     let base =

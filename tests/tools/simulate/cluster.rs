@@ -1,4 +1,4 @@
-//! The state that all nodes share: ECR with its limit, HDFS with the published document and the refresh lock, counters.
+//! The state that all nodes share: ECR with its rate limit, HDFS with the published document and the lock, counters.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -27,7 +27,7 @@ const MINIMUM_VALIDITY: Duration = Duration::from_secs(30 * 60);
 pub(crate) struct Cluster {
     state: Arc<Mutex<State>>,
     started: Instant,
-    /// Counts the changes that nodes would notice on HDFS.
+    /// Counts the changes on HDFS that nodes would notice.
     pub version: watch::Sender<u64>,
 }
 
@@ -36,7 +36,7 @@ pub(crate) struct State {
     bucket: Bucket,
     pub document: Option<Document>,
     pub revision: u64,
-    /// The refresh lock's mark, if a node holds it.
+    /// The refresh lock's mark while a node holds the lock.
     lock: Option<u64>,
     marks: u64,
     published: Option<Publication>,
@@ -59,13 +59,13 @@ pub(crate) struct Counts {
     second: u64,
     in_second: u64,
     pub writes: u64,
-    /// Calls to the NameNode beyond the one per interval.
+    /// NameNode calls beyond the one per interval.
     pub extra_rpcs: u64,
     pub node_seconds: f64,
     pub expired_seconds: f64,
     pub below_minimum_seconds: f64,
     pub first_publish: Option<Duration>,
-    /// When the last of the initial nodes was fresh.
+    /// When the last initial node became fresh.
     pub all_fresh: Option<Duration>,
     pub passes: u64,
     pub span: Duration,
@@ -117,7 +117,7 @@ impl Cluster {
         !self.state().outages.hdfs.iter().any(|span| span.holds(now))
     }
 
-    /// The times at which HDFS comes up or goes down.
+    /// The times at which HDFS starts or stops responding.
     pub(crate) fn changes_of_hdfs(&self) -> Vec<Duration> {
         self.state().outages.hdfs.iter().flat_map(|Span { from, to }| [*from, *to]).collect()
     }
@@ -147,7 +147,7 @@ impl Cluster {
         state.lock = None;
     }
 
-    /// Wakes every node, since HDFS has changed.
+    /// Wakes every node after a change on HDFS.
     pub(crate) fn touch(&self) {
         self.version.send_modify(|version| *version += 1);
     }

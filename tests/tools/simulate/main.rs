@@ -1,5 +1,5 @@
 //! `make simulate`: runs the agent's own passes on clusters of 1 to 10,000 nodes, over weeks of simulated time, with
-//! outages, throttling, wrong clocks and nodes that come and die. The same seed gives the same numbers.
+//! outages, throttling, wrong clocks and nodes that come and go. The same seed gives the same numbers.
 //!
 //! Time, ECR and HDFS are simulated; the nodes run the agent's own code.
 
@@ -57,7 +57,7 @@ fn main() -> ExitCode {
 }
 
 fn simulate(nodes: usize, days: u32, seed: u64) -> Result<Outcome, Box<dyn std::error::Error>> {
-    // Time stands still while any task can run, and then jumps to the next timer.
+    // Time stands still while any task is runnable, and then jumps to the next timer.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
     let span = DAY * days;
     let outages = Outages::draw(span, seed);

@@ -1,5 +1,5 @@
-//! A node of the cluster. It runs the agent's passes that may find something to do; those in between, which would only
-//! find an unchanged file, are counted but not run.
+//! A node of the cluster. It runs only the passes that may have work to do; those in between, which would only find
+//! an unchanged file, are counted but not run.
 
 use std::cell::RefCell;
 use std::future::{Future, ready};
@@ -28,7 +28,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::cluster::{Answer, BOOT, Cluster};
 
-/// What NodeManagers ask for unless yarn-site.xml says otherwise.
+/// The capabilities that NodeManagers request unless yarn-site.xml overrides them.
 const CAPABILITIES: &str = "CHOWN,DAC_OVERRIDE,FSETID,FOWNER,MKNOD,NET_RAW,SETGID,SETUID,SETFCAP,SETPCAP,NET_BIND_SERVICE,SYS_CHROOT,KILL,AUDIT_WRITE";
 /// Latencies.
 const READ: Duration = Duration::from_millis(5);
@@ -39,9 +39,9 @@ const REFUSAL: Duration = Duration::from_secs(3);
 const RPCS_OF_WRITE: u64 = 9;
 /// All nodes boot within this time.
 const BOOT_SPAN: Duration = Duration::from_secs(30);
-/// The mean life of a node, after which another replaces it.
+/// The mean life of a node, after which another one replaces it.
 const MEAN_LIFE: Duration = Duration::from_secs(10 * 24 * 3600);
-/// One in this many nodes comes later, as with managed scaling.
+/// One in this many nodes joins later, as with managed scaling.
 const LATE_SHARE: usize = 5;
 const WRONG_CLOCK: f64 = 3600.0;
 const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -93,7 +93,7 @@ pub(crate) async fn live(
     Ok(())
 }
 
-/// Runs one node after another.
+/// A slot in the cluster that runs one node after another.
 struct Site {
     cluster: Cluster,
     metrics: Metrics,
@@ -103,7 +103,7 @@ struct Site {
     random: fastrand::Rng,
 }
 
-/// Dropped by the last of the initial nodes once it is fresh, or dies.
+/// Dropped by the last initial node when it becomes fresh or dies.
 struct Awaited {
     cluster: Cluster,
 }
@@ -250,7 +250,7 @@ impl World for Node {
     }
 }
 
-/// ECR and its registries, as seen from a node with a wrong clock.
+/// ECR and its registries, as a node with a wrong clock sees them.
 #[derive(Clone)]
 struct Outside {
     cluster: Cluster,

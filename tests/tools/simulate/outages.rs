@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 const HOUR: Duration = Duration::from_secs(3600);
-/// The agent survives outages of this length.
+/// The agent must survive outages of up to this length.
 const LONGEST_OF_ECR: Duration = Duration::from_secs(5 * 3600);
 const LONGEST_OF_HDFS: Duration = Duration::from_secs(3 * 3600);
 const SHORTEST: Duration = Duration::from_secs(120);
@@ -26,8 +26,8 @@ pub(crate) struct Span {
 }
 
 impl Outages {
-    /// Outages of minutes to hours, at times drawn from `seed`. Those of ECR begin just as credentials fall due, and
-    /// some have the maximum length.
+    /// Draws outages of minutes to hours from `seed`. Those of ECR begin just as credentials become due, and some
+    /// have the maximum length.
     pub(crate) fn draw(span: Duration, seed: u64) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
         let mut outages =
@@ -36,7 +36,7 @@ impl Outages {
         while at + LONGEST_OF_ECR < span {
             let length = if random.bool() { LONGEST_OF_ECR } else { between(&mut random, LONGEST_OF_ECR) };
             outages.ecr.push(Span { from: at, to: at + length });
-            // One service at a time: a credential cannot outlive two in a row.
+            // One service at a time: a credential cannot outlive two outages in a row.
             let hdfs_from = at + length + HOUR * 14;
             let length = between(&mut random, LONGEST_OF_HDFS);
             outages.hdfs.push(Span { from: hdfs_from, to: hdfs_from + length });

@@ -1,4 +1,4 @@
-//! The figures of a run, and its targets.
+//! The figures and targets of a run.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::cluster::{Counts, TOKEN_LIFE};
 
-/// All nodes of a cluster are fresh within this time of its boot.
+/// All nodes of a cluster must be fresh within this time after its boot.
 const FRESH_WITHIN: f64 = 600.0;
 const MOST_WRITES_PER_LIFE: f64 = 2.0;
 /// A node's interval between passes when nothing changes.

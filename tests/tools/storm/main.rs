@@ -1,8 +1,8 @@
-//! `make storm`: launches private images on two nodes without a pause, while tokens live for 20 seconds; published by
+//! `make storm`: launches private images on two nodes without a pause, with tokens of 20 seconds, published by
 //! agents, and by a script with `hadoop fs -put -f`.
 //!
-//! `STORM_LAUNCHES` is the number of launches with each publisher (300). It ends with 0 only if every launch with the
-//! agents' file ran; with 77 if it cannot run, for want of root or a part.
+//! `STORM_LAUNCHES` is the number of launches with each publisher (300). The exit code is 0 only if every launch
+//! with the agents' file ran; it is 77 if root or a part is missing.
 
 use std::env;
 use std::process::ExitCode;
@@ -43,7 +43,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// The report of the agents.
+/// Returns the agents' report.
 async fn run(launches: usize) -> Result<Report, storm::Error> {
     eprintln!("{launches} launches with each publisher, tokens of {} s", TOKEN_LIFE.as_secs());
     let storm = Storm::start(TOKEN_LIFE).await?;

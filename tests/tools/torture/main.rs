@@ -1,5 +1,5 @@
-//! `make torture`: tests that no reader of the published file ever sees a bad one, and, with an attacker who may write
-//! its directory, that none does for long.
+//! `make torture`: tests that no reader of the published file ever sees a bad one, and that, if an attacker can
+//! write its directory, no reader sees one for long.
 //!
 //! `TORTURE_SECONDS` is the duration of each half (180); `--json` prints one line of JSON.
 
@@ -52,7 +52,7 @@ async fn main() -> ExitCode {
     if faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Agents that are attacked.
+/// The number of agents under attack.
 const ATTACKED: usize = 3;
 
 /// The duration, and whether to print JSON.

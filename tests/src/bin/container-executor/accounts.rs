@@ -1,4 +1,4 @@
-//! The accounts that the program acts as: root, the NodeManager's user, the user of a job.
+//! The accounts the program acts as: root, the NodeManager's user, a job's user.
 
 use std::ffi::CString;
 use std::path::Path;
@@ -14,7 +14,7 @@ pub(crate) struct NodeManager {
     pub gid: Gid,
 }
 
-/// The user of a job.
+/// A job's user.
 #[derive(Debug)]
 pub(crate) struct Account {
     pub uid: Uid,
@@ -23,14 +23,14 @@ pub(crate) struct Account {
 }
 
 impl NodeManager {
-    /// Makes root the real user as well, so that the effective one can change to and fro.
+    /// Makes root the real user too, so that the effective user can switch back and forth.
     pub(crate) fn become_root() -> Result<Self, Failure> {
         let manager = Self { uid: getuid(), gid: getgid() };
         setuid(Uid::from_raw(0)).map_err(not_changed)?;
         Ok(manager)
     }
 
-    /// Does `action` with the NodeManager's rights.
+    /// Runs `action` with the NodeManager's rights.
     pub(crate) fn act<T>(&self, action: impl FnOnce() -> T) -> Result<T, Failure> {
         act_as(self.uid, self.gid, action)
     }
@@ -52,12 +52,12 @@ impl Account {
         Ok(Self { uid: user.uid, gid: user.gid, name })
     }
 
-    /// Does `action` with the user's rights.
+    /// Runs `action` with the user's rights.
     pub(crate) fn act<T>(&self, action: impl FnOnce() -> T) -> Result<T, Failure> {
         act_as(self.uid, self.gid, action)
     }
 
-    /// Gives up root for good.
+    /// Drops root privileges for good.
     pub(crate) fn become_it(&self) -> Result<(), Failure> {
         initgroups(&self.name, self.gid).map_err(not_changed)?;
         setgid(self.gid).map_err(not_changed)?;
@@ -65,14 +65,14 @@ impl Account {
     }
 }
 
-/// Does `action` as root in the middle of what the NodeManager does.
+/// Runs `action` as root from within code that runs as the NodeManager.
 pub(crate) fn act_as_root<T>(action: impl FnOnce() -> T) -> Result<T, Failure> {
     act_as(Uid::from_raw(0), nix::unistd::getegid(), action)
 }
 
 fn act_as<T>(uid: Uid, gid: Gid, action: impl FnOnce() -> T) -> Result<T, Failure> {
     let (before_uid, before_gid) = (nix::unistd::geteuid(), nix::unistd::getegid());
-    // Only root may take another identity.
+    // Only root can change identity.
     seteuid(Uid::from_raw(0)).map_err(not_changed)?;
     setegid(gid).map_err(not_changed)?;
     seteuid(uid).map_err(not_changed)?;

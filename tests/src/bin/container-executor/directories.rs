@@ -1,4 +1,4 @@
-//! The directories and files that a container needs, with the owners and modes that the NodeManager relies on.
+//! The directories and files a container needs, with the owners and modes the NodeManager relies on.
 
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, OpenOptions};
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use crate::accounts::{Account, NodeManager};
 use crate::exit::{self, Failure};
 
-/// One container of an application, and the directories given for it.
+/// One container of an application, and its directories.
 pub(crate) struct App<'a> {
     user: &'a str,
     app: &'a str,
@@ -19,7 +19,7 @@ pub(crate) struct App<'a> {
 }
 
 impl<'a> App<'a> {
-    /// The directories are joined by `%`.
+    /// The directories are separated by `%`.
     pub(crate) fn new(
         user: &'a str,
         app: &'a str,
@@ -35,7 +35,7 @@ impl<'a> App<'a> {
         self.container
     }
 
-    /// The user's own directories. The NodeManager's group stays that of all below them.
+    /// Makes the user's own directories. Everything below them keeps the NodeManager's group.
     pub(crate) fn make_user_directories(&self, user: &Account, manager: &NodeManager) -> Result<(), Failure> {
         for directory in self.user_directories() {
             make_for_user(&directory, user, manager)?;
@@ -43,7 +43,7 @@ impl<'a> App<'a> {
         Ok(())
     }
 
-    /// Docker mounts it, so it must be there even if nothing was ever localized.
+    /// Docker mounts the file cache, so it must exist even if nothing was ever localized.
     pub(crate) fn make_file_caches(&self, user: &Account) -> Result<(), Failure> {
         let make =
             || self.user_directories().try_for_each(|directory| make(&directory.join("filecache"), 0o710));
@@ -57,7 +57,7 @@ impl<'a> App<'a> {
         Ok(())
     }
 
-    /// Makes the files that a container with an entry point of its own writes to; every launch in Docker has them.
+    /// Makes the files that a container with its own entry point writes to; every Docker launch has them.
     pub(crate) fn make_output_files(&self, user: &Account, manager: &NodeManager) -> Result<(), Failure> {
         let Some(directory) = self.log_dirs.first() else { return Ok(()) };
         let directory = directory.join(self.app).join(self.container);
@@ -75,7 +75,7 @@ impl<'a> App<'a> {
         Ok(())
     }
 
-    /// The first of the application's directories, all of them made. To be called as the user.
+    /// Makes all of the application's directories and returns the first. Call this as the user.
     pub(crate) fn make_app_directories(&self) -> Result<PathBuf, Failure> {
         let directories: Vec<PathBuf> = self.app_directories().collect();
         for directory in &directories {
@@ -86,7 +86,7 @@ impl<'a> App<'a> {
         directories.into_iter().next().ok_or_else(none)
     }
 
-    /// To be called as the user.
+    /// Call this as the user.
     pub(crate) fn make_container_directories(&self, work_dir: &Path) -> Result<(), Failure> {
         for directory in self.app_directories() {
             make(&directory.join(self.container), 0o750)?;
@@ -106,7 +106,7 @@ impl<'a> App<'a> {
     }
 }
 
-/// Writes a file that nobody else has made.
+/// Writes a file, replacing any previous content.
 pub(crate) fn write(path: &Path, content: &[u8], mode: u32) -> Result<(), Failure> {
     let write = || {
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(path)?;
@@ -115,7 +115,7 @@ pub(crate) fn write(path: &Path, content: &[u8], mode: u32) -> Result<(), Failur
     write().map_err(|error| not_made(path, &error))
 }
 
-/// Removes a file or a directory with all in it; one that is not there is as good as removed.
+/// Removes a file, or a directory and its contents; a missing path is not an error.
 pub(crate) fn delete(path: &Path) -> Result<(), Failure> {
     let removed = match fs::symlink_metadata(path) {
         Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),

@@ -20,7 +20,7 @@ use crate::accounts::act_as_root;
 use crate::exit::{self, Failure};
 use crate::messages;
 
-/// A command line, the program first.
+/// A command line, starting with the program.
 pub(crate) type Words = Vec<Vec<u8>>;
 
 const DEFAULT_BINARY: &str = "/usr/bin/docker";
@@ -50,7 +50,7 @@ impl Node {
         configured.map_or_else(|| DEFAULT_BINARY.into(), |path| OsStr::from_bytes(path).into())
     }
 
-    /// Runs what a command file asks for; it ends as docker does.
+    /// Runs the command in a command file and returns docker's exit code.
     pub(crate) fn run_docker(&self, file: &Path) -> Result<u8, Failure> {
         self.require_docker()?;
         let text = self.manager.read(file)?;
@@ -63,7 +63,7 @@ impl Node {
         run(&words)
     }
 
-    /// Runs a command of docker with these arguments.
+    /// Runs a docker command with these arguments.
     pub(crate) fn docker_with(&self, command: &str, arguments: &[&str]) -> Result<u8, Failure> {
         self.require_docker()?;
         let mut words = vec![self.docker_binary().into_os_string().into_vec(), command.into()];
@@ -71,7 +71,7 @@ impl Node {
         run(&words)
     }
 
-    /// The command line of a launch, put together with the NodeManager's rights.
+    /// Builds the command line of a launch, with the NodeManager's rights.
     pub(crate) fn launch_words(&self, file: &Path) -> Result<Words, Failure> {
         let text = self.manager.read(file)?;
         let invalid = |_| refused(53, "Invalid command file passed");
@@ -86,7 +86,7 @@ impl Node {
         })
     }
 
-    /// The command lines that are not launches, as far as a NodeManager asks for them.
+    /// The command lines other than launches, as far as a NodeManager uses them.
     fn other_words(&self, command: &ExecutorConfig) -> Result<Words, Failure> {
         let get = |key| command.get(SECTION, key);
         let name = || get("name").ok_or_else(|| refused(55, "Invalid docker container name"));
@@ -128,7 +128,7 @@ impl Node {
     }
 }
 
-/// Runs a command line to its end, with this program's output.
+/// Runs a command line to completion, sharing this program's output.
 fn run(words: &Words) -> Result<u8, Failure> {
     let status = command(words).status().map_err(|error| {
         let message = format!("Couldn't execute the container launch with docker - {}", reason(&error));
@@ -144,13 +144,13 @@ pub(crate) fn command(words: &Words) -> Command {
     command
 }
 
-/// As a shell has it: a signal's number above 128.
+/// The exit code as a shell reports it: a signal's number plus 128.
 pub(crate) fn exit_code(status: ExitStatus) -> u8 {
     let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(-1);
     code.to_le_bytes()[0]
 }
 
-/// What C's `strerror` says.
+/// The text of C's `strerror`.
 pub(crate) fn reason(error: &io::Error) -> &'static str {
     error.raw_os_error().map_or("Unknown error", |number| nix::Error::from_raw(number).desc())
 }
@@ -176,7 +176,7 @@ impl Host for Node {
         self.installation.path.clone().into_os_string().into_vec()
     }
 
-    /// Asks the default binary, whichever is configured, as the native code does.
+    /// Queries the default binary, whatever is configured, as the native code does.
     fn network_driver(&self, network: &[u8]) -> Option<Vec<u8>> {
         let ask = || {
             Command::new(DEFAULT_BINARY)

@@ -10,7 +10,7 @@ pub(crate) const WRITE_PIDFILE_FAILED: u8 = 26;
 pub(crate) const DOCKER_RUN_FAILED: u8 = 29;
 pub(crate) const FEATURE_DISABLED: u8 = 32;
 pub(crate) const COULD_NOT_CREATE_WORK_DIRECTORIES: u8 = 35;
-/// What a user who may not run containers gets: -1 in C.
+/// The code for a user who may not run containers: -1 in C.
 pub(crate) const USER_REFUSED: u8 = 255;
 
 #[derive(Debug)]
@@ -25,7 +25,7 @@ impl Failure {
     }
 }
 
-/// What the native code calls an exit code at its end, which may be the container's own: those that tests meet.
+/// The native code's name for an exit code, which may be the container's own. Covers those that occur in tests.
 pub(crate) fn message(code: i32) -> &'static str {
     match code {
         7 => "Unable to execute container script",

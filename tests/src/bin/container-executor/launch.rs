@@ -1,4 +1,4 @@
-//! Launches: in Docker, where the container outlives the docker client, and plainly.
+//! Launches, in Docker, where the container outlives the docker client, and without.
 
 use std::fs;
 use std::io;
@@ -16,7 +16,7 @@ use crate::directories::{self, App};
 use crate::docker;
 use crate::exit::{self, Failure};
 
-/// The files that the NodeManager gives for a launch.
+/// The files that the NodeManager passes to a launch.
 pub(crate) struct Files<'a> {
     work_dir: &'a Path,
     script: &'a Path,
@@ -78,7 +78,7 @@ impl Node {
             .current_dir(files.work_dir)
             .uid(user.uid.as_raw())
             .gid(user.gid.as_raw())
-            // The NodeManager signals the group.
+            // The NodeManager signals the process group.
             .process_group(0)
             .spawn()
             .map_err(|error| not_run(&error))?;
@@ -90,7 +90,7 @@ impl Node {
         Ok(exit_code)
     }
 
-    /// Directories, launch script and tokens.
+    /// Prepares the directories, the launch script and the tokens.
     fn prepare(&self, user: &Account, app: &App<'_>, files: &Files<'_>) -> Result<(), Failure> {
         say!("Creating script paths...");
         let script = self.manager.read(files.script)?;
@@ -118,7 +118,7 @@ impl Node {
         say!("Docker inspect command: {} inspect --format {{{{.State.Pid}}}} {name}", binary.display());
         let pid: i32 = self.inspect(name, "{{.State.Pid}}")?;
         say!("pid from docker inspect: {pid}");
-        // Zero: it has ended already.
+        // Zero means that it has already ended.
         if pid > 0 {
             say!("Writing pid file...");
             self.write_pid(files.pid_file, pid.unsigned_abs())?;
@@ -133,12 +133,12 @@ impl Node {
         Ok(exit_code)
     }
 
-    /// Docker learns of the end a little later, and says 0 until then. The native code looks once a second, and so hardly
-    /// ever sees that.
+    /// Docker notices the end a little late, and reports 0 until then. The native code polls once a second, so it
+    /// hardly ever sees that.
     fn wait_for_docker(&self, name: &str) {
         let mut wait = Command::new(self.docker_binary());
         wait.args(["wait", name]).env_clear().stdout(Stdio::null());
-        // If it fails, so does what is asked next.
+        // If this fails, so does the next query.
         let _ = wait.status();
     }
 
@@ -159,7 +159,7 @@ impl Node {
         self.write_as_manager(path, &pid.to_string())
     }
 
-    /// The NodeManager sees the whole file or none.
+    /// The NodeManager sees either the whole file or none.
     fn write_as_manager(&self, path: &Path, text: &str) -> Result<(), Failure> {
         let mut draft = path.as_os_str().to_owned();
         draft.push(".tmp");
@@ -177,7 +177,7 @@ fn not_run(error: &io::Error) -> Failure {
     )
 }
 
-/// At once if there is no such process any more.
+/// Returns at once if the process no longer exists.
 fn wait_for_end(pid: i32) {
     let process = Pid::from_raw(pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
     if let Some(process) = process {

@@ -1,10 +1,10 @@
-//! A stand-in for Hadoop's container-executor, which is in no package: the setuid program by which a NodeManager runs
-//! containers as their users and Docker as root. Arguments, output, files and exit codes are those of Hadoop 3.4; what
-//! it decides comes from `hadoop-rules`. It reads /etc/hadoop/conf/container-executor.cfg, like one built for EMR.
+//! A stand-in for Hadoop's container-executor, which is in no package: the setuid program through which a NodeManager
+//! runs containers as their users and Docker as root. Arguments, output, files and exit codes are those of Hadoop 3.4;
+//! its decisions come from `hadoop-rules`. It reads /etc/hadoop/conf/container-executor.cfg, like EMR's build.
 //!
 //! Not covered: control groups, traffic shaping, runC, YARN's sysfs, GPUs and FPGAs, interactive shells.
 
-/// Like `println`. If the NodeManager is gone, nobody reads that, and the program goes on.
+/// Like `println`, but ignores write errors: the program must go on if the NodeManager is gone.
 macro_rules! say {
     ($($words:tt)*) => {{
         use std::io::Write as _;
@@ -12,7 +12,7 @@ macro_rules! say {
     }};
 }
 
-/// The same on standard error.
+/// Like `say`, but to standard error.
 macro_rules! complain {
     ($($words:tt)*) => {{
         use std::io::Write as _;
@@ -70,7 +70,7 @@ fn run(arguments: &[&str]) -> Result<u8, Failure> {
         ["--checksetup"] => Ok(0),
         ["--run-docker", file] => node.run_docker(Path::new(file)),
         ["--inspect-docker-container", rest @ ..] => node.docker_with("inspect", rest),
-        // With control groups, the container's comes before its name.
+        // With control groups, the container's group comes before its name.
         ["--remove-docker-container", .., container] => node.docker_with("rm", &[container]),
         [option, ..] if option.starts_with("--") => {
             Err(Failure::new(exit::FEATURE_DISABLED, "Feature disabled"))
@@ -82,8 +82,8 @@ fn run(arguments: &[&str]) -> Result<u8, Failure> {
     }
 }
 
-/// The last line on standard error, unless all went well, or no docker command could be made: then the native code ends
-/// at once.
+/// Prints the last line on standard error, unless all went well or no docker command could be built: then the native
+/// code exits at once.
 fn tell_end(outcome: Result<u8, Failure>) -> Result<u8, Failure> {
     let code = match outcome {
         Ok(code) => code,
@@ -102,7 +102,7 @@ fn tell_end(outcome: Result<u8, Failure>) -> Result<u8, Failure> {
     Ok(code)
 }
 
-/// What everything here works on.
+/// The state that all commands share.
 struct Node {
     installation: Installation,
     manager: NodeManager,
@@ -162,7 +162,7 @@ impl Node {
         }
     }
 
-    /// Makes the directories of an application and becomes its localizer.
+    /// Makes an application's directories and becomes its localizer.
     fn localize(
         &self,
         user: &Account,
@@ -175,7 +175,7 @@ impl Node {
         let content = self.manager.read(tokens)?;
         user.become_it()?;
         let directory = app.make_app_directories()?;
-        // The localizer looks for the NodeManager's own name.
+        // The localizer looks for the file name that the NodeManager uses.
         let copy = directory.join(tokens.file_name().ok_or_else(usage)?);
         directories::write(&copy, &content, 0o600)?;
         let [program, arguments @ ..] = program else { return Err(usage()) };
@@ -190,7 +190,7 @@ impl Node {
         let gone = || Failure::new(exit::INVALID_CONTAINER_PID, "");
         let pid = pid.parse().ok().filter(|pid: &i32| *pid > 0).map(Pid::from_raw).ok_or_else(gone)?;
         let wanted = number.parse::<i32>().map_err(|_| usage())?;
-        // Zero asks whether there is such a process.
+        // Signal 0 only checks that the process exists.
         let wanted = if wanted == 0 { None } else { Some(Signal::try_from(wanted).map_err(|_| usage())?) };
         user.become_it()?;
         if signal::killpg(pid, None).is_ok() {

@@ -1,4 +1,4 @@
-//! What the native code says on standard error when it refuses a launch or an image is not trusted.
+//! The native code's messages on standard error when it refuses a launch or does not trust an image.
 
 use hadoop_rules::executor_config::{DOCKER, ExecutorConfig, lossy};
 use hadoop_rules::launch::Refusal;
@@ -7,8 +7,8 @@ use hadoop_rules::trust::{self, Container, PrivilegedRefusal};
 
 const SECTION: &str = "docker-command-execution";
 
-/// An untrusted image runs without mounts and capabilities; these lines alone tell of it. The native code looks once
-/// for the mounts and once for the capabilities.
+/// An untrusted image runs without mounts and capabilities, and only these lines report it. The native code checks
+/// once for the mounts and once for the capabilities.
 pub(crate) fn tell_about_trust(config: &ExecutorConfig, request: &ExecutorConfig) {
     let Some(image) = request.get(SECTION, "image") else { return };
     let has_mounts = request.get(SECTION, "mounts").is_some();
@@ -30,7 +30,7 @@ pub(crate) fn tell_about_trust(config: &ExecutorConfig, request: &ExecutorConfig
     complain!("Docker capability disabled for untrusted image");
 }
 
-/// The line before `Error constructing docker command`.
+/// Prints the line before `Error constructing docker command`.
 pub(crate) fn explain(config: &ExecutorConfig, request: &ExecutorConfig, refusal: &Refusal) {
     match refusal {
         Refusal::Network => {
@@ -74,7 +74,7 @@ pub(crate) fn error_message(refusal: &Refusal) -> &'static str {
     }
 }
 
-/// Of the values that are asked for under `key`, the first that is not in the list.
+/// The first value under `key` that is not in the allowed list.
 fn not_permitted(config: &ExecutorConfig, allowed_key: &str, request: &ExecutorConfig, key: &str) -> String {
     let allowed = config.list(DOCKER, allowed_key);
     let mut values = request.items(SECTION, key);
@@ -95,7 +95,7 @@ fn explain_mount(refusal: &MountRefusal) {
         MountRefusal::Malformed { mount } => complain!("Invalid docker mount '{}'", lossy(mount)),
         MountRefusal::SourceMissing { mount } => {
             let (source, destination) = ends(mount);
-            // Once for each list that could allow it.
+            // Once for each list that could allow the mount.
             complain!("Could not determine real path of mount '{source}'");
             complain!("Could not determine real path of mount '{source}'");
             complain!("Invalid mount src='{source}', dest='{destination}'");

@@ -1,5 +1,5 @@
-//! The checks of every call: the configuration, who could have written it, and this very binary; and which users may
-//! run containers.
+//! Checks on every call: the configuration, who may have written it, this binary itself, and which users may run
+//! containers.
 
 use std::fs;
 use std::io;
@@ -20,7 +20,7 @@ const CONFIGURATION: &str = "/etc/hadoop/conf/container-executor.cfg";
 /// A configuration that has passed the checks.
 pub(crate) struct Installation {
     pub config: ExecutorConfig,
-    /// Where it lies, links resolved.
+    /// The path, with links resolved.
     pub path: PathBuf,
 }
 
@@ -44,7 +44,7 @@ impl Installation {
         Ok(Self { config, path })
     }
 
-    /// The user `name`, if the configuration lets it run containers.
+    /// Returns the user `name` if the configuration allows it to run containers.
     pub(crate) fn user(&self, name: &str) -> Result<Account, Failure> {
         let refused = |refusal: UserRefusal| Failure::new(exit::USER_REFUSED, refusal.to_string());
         let user = User::from_name(name).ok().flatten();

@@ -18,7 +18,7 @@ use super::{
 use crate::outside::{File, Late, Outside, Trouble};
 use crate::sights::Sight;
 
-/// A process at work.
+/// A process that takes a step.
 pub(crate) struct Step<'a> {
     pub process: &'a mut Process,
     pub outside: &'a mut Outside,
@@ -27,7 +27,7 @@ pub(crate) struct Step<'a> {
 }
 
 impl Step<'_> {
-    /// Makes the next call, and decides what comes after it.
+    /// Makes the next call and decides what follows.
     pub(crate) fn make(&mut self, outcome: Outcome) {
         let outcome = if self.outside.has(Trouble::NoHdfs) { Outcome::Failed } else { outcome };
         let was_good = self.process.is_good(self.outside);
@@ -70,12 +70,12 @@ impl Step<'_> {
         self.process.pass = Progress::Under(Box::new(Pass { next, ..pass }));
     }
 
-    /// Begins a reconciliation.
+    /// Starts a reconciliation.
     fn reconcile(&mut self, pass: Pass, stage: Stage) {
         self.await_call(Pass { attempts: 0, ..pass }, Next::Read(stage));
     }
 
-    /// Observes and plans.
+    /// Observes the file and plans the change.
     fn read(&mut self, mut pass: Pass, stage: Stage, outcome: Outcome) {
         let wanted = self.knowledge().credentials(Audience::AllNodes, self.server_now());
         let by = MergeContext {
@@ -123,7 +123,7 @@ impl Step<'_> {
             return self.hdfs_failed(pass, stage);
         }
         let now = self.outside.now();
-        // Who writes between the comparison and the rename is overwritten, and writes again.
+        // A writer between the comparison and the rename is overwritten, and writes again.
         if let Some(before) = self.outside.file.as_ref().filter(|before| Some(*before) == base)
             && before.is_good(now)
             && (!file.is_good(now) || file.ends_before(before))
@@ -147,7 +147,7 @@ impl Step<'_> {
         self.reconciled(pass, stage, &PublishedDocument::default());
     }
 
-    /// Goes on after a reconciliation, as a pass does.
+    /// Continues the pass after a reconciliation.
     fn reconciled(&mut self, mut pass: Pass, stage: Stage, document: &PublishedDocument) {
         if stage != Stage::Last {
             self.adopt(&mut pass, document);
@@ -331,7 +331,7 @@ impl Step<'_> {
         self.end(pass);
     }
 
-    /// Ends the pass, but for what it changed.
+    /// Ends the pass, or reconciles what it has changed.
     fn end(&mut self, mut pass: Pass) {
         self.probe_tokens(&mut pass);
         let wanted = self.knowledge().credentials(Audience::AllNodes, self.server_now());
