@@ -35,6 +35,9 @@ pub struct Seen {
     pub reads: u64,
     /// Distinct good contents: the file was published at least this many times.
     pub versions: u64,
+    /// Reads that HDFS cut off because it deleted the blocks of the opened file, which had been replaced. No
+    /// publisher can prevent that, so they do not count as bad.
+    pub replaced: u64,
     pub bad: Bad,
     /// Descriptions of some bad reads.
     pub examples: Vec<String>,

@@ -27,6 +27,8 @@ pub struct Report {
 pub struct Side {
     pub publishes: u64,
     pub reads: u64,
+    /// See [`Seen::replaced`].
+    pub replaced: u64,
     pub bad: Bad,
     pub examples: Vec<String>,
 }
@@ -61,20 +63,27 @@ impl Side {
         Self {
             publishes,
             reads: after.reads - before.reads,
+            replaced: after.replaced - before.replaced,
             bad: after.bad - before.bad,
             examples: after.examples.iter().skip(before.examples.len()).cloned().collect(),
         }
     }
 
     fn json(&self) -> Value {
-        json!({ "publishes": self.publishes, "reads": self.reads, "bad_reads": self.bad.total(), "bad": self.bad })
+        json!({
+            "publishes": self.publishes,
+            "reads": self.reads,
+            "replaced": self.replaced,
+            "bad_reads": self.bad.total(),
+            "bad": self.bad,
+        })
     }
 
     fn row(&self, name: &str) -> String {
-        let Self { publishes, reads, bad, .. } = self;
+        let Self { publishes, reads, replaced, bad, .. } = self;
         let Bad { missing, torn, poisonous, expired, other } = bad;
         format!(
-            "{name:<20}{publishes:>10}{reads:>10}{:>7}{missing:>9}{torn:>7}{poisonous:>11}{expired:>9}{other:>7}\n",
+            "{name:<20}{publishes:>10}{reads:>10}{replaced:>10}{:>7}{missing:>9}{torn:>7}{poisonous:>11}{expired:>9}{other:>7}\n",
             bad.total()
         )
     }
@@ -118,8 +127,17 @@ impl fmt::Display for Report {
         let Self { kills, set_backs, mode_drifts, launches, .. } = self;
         writeln!(
             f,
-            "{:<20}{:>10}{:>10}{:>7}{:>9}{:>7}{:>11}{:>9}{:>7}",
-            "publisher", "publishes", "reads", "bad", "missing", "torn", "poisonous", "expired", "other"
+            "{:<20}{:>10}{:>10}{:>10}{:>7}{:>9}{:>7}{:>11}{:>9}{:>7}",
+            "publisher",
+            "publishes",
+            "reads",
+            "replaced",
+            "bad",
+            "missing",
+            "torn",
+            "poisonous",
+            "expired",
+            "other"
         )?;
         f.write_str(&self.agents.row("emr-ecr-agent"))?;
         f.write_str(&self.comparison.row("hadoop fs -put -f"))?;
@@ -138,7 +156,7 @@ mod tests {
 
     fn report(reads: u64, publishes: u64, missing: u64, failed: u64) -> Report {
         let bad = Bad { missing, ..Bad::default() };
-        let side = Side { publishes, reads, bad, examples: Vec::new() };
+        let side = Side { publishes, reads, replaced: 1, bad, examples: Vec::new() };
         Report {
             length: Duration::from_secs(180),
             agents: side.clone(),

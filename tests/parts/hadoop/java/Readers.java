@@ -10,6 +10,7 @@ import java.io.OutputStream;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.security.PrivilegedExceptionAction;
+import java.util.ArrayList;
 import java.util.Base64;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -18,17 +19,19 @@ import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.atomic.AtomicLong;
 import org.apache.hadoop.conf.Configuration;
-import org.apache.hadoop.fs.FSDataInputStream;
 import org.apache.hadoop.fs.FileSystem;
 import org.apache.hadoop.fs.Options;
 import org.apache.hadoop.fs.Path;
 import org.apache.hadoop.fs.permission.FsPermission;
 import org.apache.hadoop.hdfs.DistributedFileSystem;
+import org.apache.hadoop.hdfs.client.HdfsDataInputStream;
+import org.apache.hadoop.hdfs.protocol.LocatedBlock;
 import org.apache.hadoop.security.UserGroupInformation;
 
 /**
  * Reads a published config.json at full speed in several threads, opening and closing a stream each time, and checks
- * every read: a complete document with an unexpired credential for each requested registry.
+ * every read: a complete document with an unexpired credential for each requested registry. Counts apart the reads that
+ * HDFS cut off because it deleted the blocks of the opened file, which had been replaced.
  *
  * <p>{@code Readers URI THREADS REGISTRY...}. Commands on standard input, each answered by one line of JSON: {@code
  * count}, and {@code set-back SECONDS}, which replaces the file with an older version that is valid for that long, by
@@ -57,9 +60,18 @@ public final class Readers {
     }
   }
 
+  private static final class Replaced extends IOException {
+    private static final long serialVersionUID = 1;
+
+    Replaced(IOException cause) {
+      super(cause);
+    }
+  }
+
   private final Path path;
   private final List<String> registries;
   private final AtomicLong reads = new AtomicLong();
+  private final AtomicLong replaced = new AtomicLong();
   private final Map<Kind, AtomicLong> bad = new LinkedHashMap<>();
   private final ConcurrentLinkedQueue<String> examples = new ConcurrentLinkedQueue<>();
 
@@ -91,6 +103,8 @@ public final class Readers {
         check(read(files));
       } catch (Bad e) {
         note(e.kind, e.getMessage());
+      } catch (Replaced e) {
+        replaced.incrementAndGet();
       } catch (FileNotFoundException e) {
         note(Kind.MISSING, e.toString());
       } catch (IOException | RuntimeException e) {
@@ -101,9 +115,30 @@ public final class Readers {
   }
 
   private byte[] read(FileSystem files) throws IOException {
-    try (FSDataInputStream in = files.open(path)) {
-      return in.readAllBytes();
+    try (HdfsDataInputStream in = (HdfsDataInputStream) files.open(path)) {
+      try {
+        return in.readAllBytes();
+      } catch (IOException e) {
+        throw isReplaced(files, in) ? new Replaced(e) : e;
+      }
     }
+  }
+
+  /** Whether the file at {@code path} has other blocks than the opened one. */
+  private boolean isReplaced(FileSystem files, HdfsDataInputStream opened) {
+    try (HdfsDataInputStream current = (HdfsDataInputStream) files.open(path)) {
+      return !blocks(current).equals(blocks(opened));
+    } catch (IOException e) {
+      return false;
+    }
+  }
+
+  private static List<Long> blocks(HdfsDataInputStream in) throws IOException {
+    List<Long> ids = new ArrayList<>();
+    for (LocatedBlock block : in.getAllBlocks()) {
+      ids.add(block.getBlock().getBlockId());
+    }
+    return ids;
   }
 
   private void check(byte[] bytes) throws Bad {
@@ -187,6 +222,7 @@ public final class Readers {
   private void count(Map<String, Object> answer) {
     answer.put("reads", reads.get());
     answer.put("versions", versions.size());
+    answer.put("replaced", replaced.get());
     Map<String, Long> byKind = new LinkedHashMap<>();
     bad.forEach((kind, number) -> byKind.put(kind.name().toLowerCase(), number.get()));
     answer.put("bad", byKind);
