@@ -89,7 +89,7 @@ fresh-test: ## As root, run each of ONLY="lint audit demo test node-test" on a b
 	@tests/fresh/run.sh $(ONLY)
 
 .PHONY: lint
-lint: ## Check formatting, clippy, documentation links and shell scripts
+lint: ## Check formatting, clippy, documentation links, shell scripts, and that planted bugs apply
 	@$(PARTS) --only lint
 	cargo fmt --all --check
 	@cargo metadata --quiet --locked --format-version 1 >/dev/null
@@ -97,6 +97,7 @@ lint: ## Check formatting, clippy, documentation links and shell scripts
 	cargo clippy --quiet --workspace --all-targets -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" cargo doc --quiet --workspace --no-deps
 	@$(CACHE)/lint/bin/shellcheck $(SCRIPTS)
+	@for patch in tests/planted-bugs/*.patch; do git apply --check "$$patch" || exit; done
 
 .PHONY: audit
 audit: ## Check the dependencies' licenses, bans and sources; ADVISORY_DB=PATH adds advisories
