@@ -94,8 +94,9 @@ package() {
 build() {
     local architecture="$1" rustflags sources
     say "building for $architecture"
-    # No local paths in the binary; crates appear by name only.
-    rustflags="--remap-path-prefix=$TARGET_DIR=/build"
+    # Frame pointers shorten the unwind tables by more than they add to the code. No local paths in the binary; crates
+    # appear by name only.
+    rustflags="-C force-frame-pointers=yes --remap-path-prefix=$TARGET_DIR=/build"
     for sources in "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*; do
         rustflags+=" --remap-path-prefix=$sources/="
     done
