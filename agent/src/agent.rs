@@ -198,13 +198,8 @@ impl Agent {
     }
 
     async fn logged_pass(&mut self, wake: Wake) {
-        if matches!(wake, Wake::Changed | Wake::Reload) {
-            self.reload(wake).await;
-        }
+        self.read_settings(wake).await;
         self.metrics.count_pass(wake.as_str());
-        // Before the pass, so that changes during it wake the next one. The pass's own writes do too; the next pass
-        // then finds nothing to do.
-        self.world.settle(&self.settings).await;
         let report = self.pass(wake, Intent::Apply).await;
         report.log(wake);
         self.log_events();
@@ -218,19 +213,40 @@ impl Agent {
         self.status.send_replace(Status { heartbeat, ..self.state.status(&self.settings) });
     }
 
-    /// Rereads the settings; after a file change, acts only if they differ.
-    async fn reload(&mut self, wake: Wake) {
+    /// Takes the settings that are in the file now. Watched files that change from here on wake the next pass; its own
+    /// writes do too, and the next pass then finds nothing to do.
+    async fn read_settings(&mut self, wake: Wake) {
+        let mut forced = wake == Wake::Reload;
+        loop {
+            // Before reading, or a change between the two would go unnoticed.
+            self.world.settle(&self.settings).await;
+            if !self.reload(forced).await {
+                return;
+            }
+            // New settings can name other files to watch.
+            forced = false;
+        }
+    }
+
+    /// Rereads the settings, and takes them if they differ or if `forced`. Returns whether it took anything.
+    async fn reload(&mut self, forced: bool) -> bool {
         let read = self.world.read_settings().await;
-        if wake == Wake::Changed && self.is_in_force(&read) {
-            return;
+        if !forced {
+            if self.is_in_force(&read) {
+                return false;
+            }
+            // An editor may be halfway through. Its next write wakes the next pass.
+            tokio::time::sleep(CHANGE_REST).await;
+            if self.world.read_settings().await != read {
+                return false;
+            }
         }
         match read {
             Ok(settings) => self.take_settings(settings),
-            Err(error) => {
-                self.state.settings_error = Some(error);
-            }
+            Err(error) => self.state.settings_error = Some(error),
         }
         self.publish_status();
+        true
     }
 
     fn is_in_force(&self, read: &Result<Settings, String>) -> bool {

@@ -271,7 +271,7 @@ async fn status_exits_3_1_or_0() -> Outcome {
     assert_eq!(testbed.run(&["status", "--wait", "1s"]).await?.code, 1);
 
     testbed.ecr.heal();
-    let waited = testbed.run(&["status", "--wait", "10m"]).await?;
+    let waited = testbed.run(&["status", "--wait", "2m"]).await?;
     assert_eq!(waited.code, 0, "{}{}", waited.out, waited.err);
     agent.wait_ready(SOON).await?;
     let ready = testbed.run(&["status"]).await?;

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use emr_ecr_agent_tests::ecr::Fault;
 use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
 use emr_ecr_agent_tests::testbed::{Outcome, SOON, Testbed, docker_config_fresh, shown};
 use emr_ecr_agent_tests::wait;
@@ -89,6 +90,31 @@ async fn changed_settings_are_applied() -> Outcome {
     testbed.wait_for_docker_config(|config| config["auths"]["alias.example.com"]["auth"].is_string()).await?;
     wait::until("the second file", SOON, async || fs::read(&second)).await?;
     assert_eq!(testbed.ecr.calls().len(), 1, "the alias needs no new token");
+    Ok(())
+}
+
+#[tokio::test]
+async fn settings_are_applied_by_a_pass_that_has_another_cause() -> Outcome {
+    let mut testbed = Testbed::without_hdfs().await?;
+    testbed.settings.no_timer();
+    let plain = testbed.settings.clone();
+    let agent = testbed.start()?;
+    docker_config_fresh(&agent).await?;
+    // A new token would change a watched file, whose pass would hide a lost change.
+    testbed.ecr.fail_always(Fault::Throttled);
+
+    for alias in ["one.example.com", "two.example.com", "three.example.com"] {
+        testbed.settings = plain.clone();
+        testbed.settings.registry(TRUSTED_REGISTRY, &[alias]);
+        testbed.write_settings()?;
+        // Before the change has settled.
+        agent.signal(Signal::SIGUSR1)?;
+        shown(&agent, "the new alias", |status| {
+            status["registries"].as_array()?.iter().find(|registry| registry["aliases"] == json!([alias]))?;
+            Some(())
+        })
+        .await?;
+    }
     Ok(())
 }
 

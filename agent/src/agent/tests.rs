@@ -43,6 +43,11 @@ const HOST: &str = "123456789123.dkr.ecr.us-east-1.amazonaws.com";
 #[derive(Default)]
 struct Environment {
     uptime: Cell<Duration>,
+    /// What agent.toml says, and what it says after each of the next reads.
+    settings: RefCell<Settings>,
+    edits: RefCell<VecDeque<Settings>>,
+    /// Someone wrote agent.toml after the watched files were settled.
+    is_outdated: Cell<bool>,
     executor_cfg: RefCell<Option<String>>,
     docker: RefCell<Option<DockerEngine>>,
     /// ECR's next failures; once empty, ECR issues tokens that are valid for 12 h.
@@ -116,7 +121,12 @@ impl World for TestWorld {
     }
 
     fn read_settings(&self) -> Call<'_, Result<Settings, String>> {
-        Box::pin(ready(Ok(Settings::default())))
+        let settings = self.0.settings.borrow().clone();
+        if let Some(edited) = self.0.edits.borrow_mut().pop_front() {
+            self.0.settings.replace(edited);
+            self.0.is_outdated.set(true);
+        }
+        Box::pin(ready(Ok(settings)))
     }
 
     fn static_credentials(&self, path: &Path, _: Duration) -> Call<'_, Result<StaticCredentials, Problem>> {
@@ -159,6 +169,7 @@ impl World for TestWorld {
     fn warm(&self, _: &Settings, _: Credentials) {}
 
     fn settle(&self, _: &Settings) -> Call<'_, ()> {
+        self.0.is_outdated.set(false);
         Box::pin(ready(()))
     }
 
@@ -525,6 +536,43 @@ fn a_lock_that_never_ends_holds_nobody_up() {
         assert!(harness.report().ready, "{:?}", harness.report().checks);
     }
     assert!(harness.calls() <= 7, "{}", harness.calls());
+}
+
+#[test]
+fn an_edit_at_any_moment_of_a_pass_is_seen() {
+    let interval = |minutes: u32| {
+        let mut settings = Settings::default();
+        settings.refresh.pass_interval = minutes * MINUTE;
+        settings
+    };
+    for wake in [Wake::Start, Wake::Timer, Wake::Changed, Wake::Reload, Wake::Renew] {
+        let mut harness = Harness::new();
+        harness.env.settings.replace(interval(2));
+        // The last edit follows the second read.
+        harness.env.edits.replace([interval(2), interval(3)].into());
+        harness.runtime.block_on(harness.agent.logged_pass(wake));
+        if harness.env.is_outdated.get() {
+            harness.runtime.block_on(harness.agent.logged_pass(Wake::Changed));
+        }
+        assert_eq!(harness.agent.settings, interval(3), "{wake:?}");
+    }
+}
+
+#[test]
+fn half_written_settings_are_not_taken() {
+    let mut harness = Harness::new();
+    let before = harness.agent.settings.clone();
+    let mut half = Settings::default();
+    half.docker_configs.clear();
+    let mut whole = Settings::default();
+    whole.refresh.pass_interval = 2 * MINUTE;
+    harness.env.settings.replace(half);
+    harness.env.edits.replace([whole.clone()].into());
+    harness.runtime.block_on(harness.agent.logged_pass(Wake::Changed));
+    assert_eq!(harness.agent.settings, before);
+    assert!(harness.env.is_outdated.get(), "the watcher wakes the next pass");
+    harness.runtime.block_on(harness.agent.logged_pass(Wake::Changed));
+    assert_eq!(harness.agent.settings, whole);
 }
 
 #[test]
