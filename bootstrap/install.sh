@@ -53,6 +53,7 @@ On any failure, it prints one line that begins with "emr-ecr-agent: NOT INSTALLE
 
 # The whole run must finish within 30 s, even if the network or the disk hangs, except for an upgrade's wait.
 SECONDS_FOR_ALL=28
+SECONDS_TO_LOCK=10
 SECONDS_TO_FETCH=17
 SECONDS_TO_START=8
 # How long an upgraded agent may take to become ready where the previous one was.
@@ -75,7 +76,8 @@ KEYTAB=$UNITS/$UNIT.d/keytab.conf
 LOGS=/var/log/emr-ecr-agent
 LOG_PUSHER=/etc/logpusher/emr-ecr-agent.config
 INSTANCE=/mnt/var/lib/info/instance.json
-# Lists the replaced files, one per line, until the service has come up with them.
+# Until the service has come up with new files: the state of the agent before them (ready, active or inactive), then
+# the replaced files, one per line.
 PENDING=$LIBRARY/pending
 LOCK=/run/emr-ecr-agent-install.lock
 # The RPM's unit.
@@ -88,6 +90,9 @@ KEPT=("$PROGRAM" "$SETTINGS" "$ENVIRONMENT" "$CREDENTIALS")
 # The program's exit codes for invalid settings, and for an agent that is not ready.
 WRONG_SETTINGS=78
 NOT_READY=1
+
+# A line of TOML with the key, in any spelling.
+NAMES_KEYTAB='^[^#]*\bkeytab["'\'']?[[:space:]]*='
 
 # Prefixes of the lines for scripts: without a time, complete, and the last of their kind.
 REFUSAL='emr-ecr-agent: NOT INSTALLED: '
@@ -226,7 +231,8 @@ take_value() {
 
 matching() {
     local pattern="$1" option="$2" value="$3"
-    [[ "$value" =~ $pattern ]] || fail "invalid value for $option: $value; see --help"
+    # It may be a secret.
+    [[ "$value" =~ $pattern ]] || fail "invalid value for $option; see --help"
     printf '%s' "$value"
 }
 
@@ -390,7 +396,7 @@ stage_settings() {
     [[ ! -e "$work/credentials.json" ]] || stage_setting 600 "$work/credentials.json" "$CREDENTIALS" ||
         differing+=("--credentials-file $credentials")
     name="$(printf '%s\n' ${differing[@]+"${differing[@]}"} | grep . | paste -sd, | sed 's/,/, /g')" || return 0
-    printf '%s%s: the existing settings stay; --replace-config replaces them\n' "$NOT_APPLIED" "$name" >&2
+    printf '%s%s: the existing settings stay; --replace-config replaces them\n' "$NOT_APPLIED" "$name" >&2 || true
 }
 
 # Fails if different settings exist, which stay.
@@ -449,7 +455,7 @@ stage_daemon() {
 
 # Succeeds if the settings, new or kept, name a keytab.
 names_keytab() {
-    as_root grep -Eqs '^[[:space:]]*(published\.)?keytab[[:space:]]*=' "$(settings_to_be)"
+    as_root grep -Eqs "$NAMES_KEYTAB" "$(settings_to_be)"
 }
 
 # The file with the settings that will apply.
@@ -484,8 +490,7 @@ check_program() {
 # Renames each staged file to its target. The previous file stays beside it until the service has come up.
 place_files() {
     local target
-    mapfile -t replaced < <(as_root cat -- "$PENDING" 2>/dev/null || true)
-    note_state
+    recall_pending || note_state
     if ((!${#staged[@]})); then
         ((${#replaced[@]})) || say "already up to date"
         return 0
@@ -499,11 +504,25 @@ place_files() {
         replaced+=("$target")
     done
     # Survives a killed installation, so that the next one restarts the service.
-    printf '%s\n' "${replaced[@]}" | as_root tee -- "$PENDING" >/dev/null || fail "cannot write $PENDING"
+    printf '%s\n' "$(former_state)" "${replaced[@]}" | as_root tee -- "$PENDING" >/dev/null || fail "cannot write $PENDING"
     for target in "${staged[@]}"; do
         as_root mv -f -- "$target.new" "$target" || go_back "cannot replace $target"
     done
     staged=()
+}
+
+# Continues an installation that did not end: what it replaced, and the state of the agent before it.
+recall_pending() {
+    local known=()
+    mapfile -t known < <(as_root cat -- "$PENDING" 2>/dev/null || true)
+    ((${#known[@]} > 1)) || return 1
+    replaced=("${known[@]:1}")
+    [[ "${known[0]}" == inactive ]] || was_active=yes
+    [[ "${known[0]}" != ready ]] || was_ready=yes
+}
+
+former_state() {
+    if [[ -n "$was_ready" ]]; then echo ready; elif [[ -n "$was_active" ]]; then echo active; else echo inactive; fi
 }
 
 # Records the state of the agent to be replaced.
@@ -533,6 +552,8 @@ activate() {
     as_root systemctl --quiet enable "$UNIT" || go_back "cannot enable $UNIT"
     if [[ -z "$start" ]]; then
         say "installed and enabled; not started (--no-start)"
+        # Nothing ran before that an upgrade could go back to.
+        [[ -n "$was_active" ]] || forget_previous
         return
     fi
     ((!${#replaced[@]})) || verb=restart
@@ -638,7 +659,7 @@ lock() {
     # shellcheck disable=SC2016  # expanded by the inner shell
     as_root sh -c 'umask 077 && : >>"$1" && chown "$2" "$1"' sh "$LOCK" "$(id -u)" || fail "cannot create $LOCK"
     exec 9>>"$LOCK" || fail "cannot open $LOCK"
-    flock --wait $((INSTALL_WITHIN - SECONDS - SECONDS_TO_START)) 9 || fail "another installation still runs"
+    flock --wait "$SECONDS_TO_LOCK" 9 || fail "another installation still runs"
 }
 
 is_among() {
@@ -650,8 +671,9 @@ is_among() {
     return 1
 }
 
+# A lost terminal must not end the work halfway.
 say() {
-    printf 'emr-ecr-agent: %s\n' "$*" >&2
+    printf 'emr-ecr-agent: %s\n' "$*" >&2 || true
 }
 
 # On one line, even if the reason has several.

@@ -67,12 +67,13 @@ main() {
         say "left: images of warm.images, as docker images $WARMED lists them"
 }
 
-# Sets published, and others to the number of foreign entries, if a running agent knows them.
+# Sets published, and others to the number of foreign entries, or -1 if the running agent cannot read the file.
 find_published() {
     local status parse='import json, sys
 for sink in json.load(sys.stdin)["sinks"]:
     if sink["kind"] == "hdfs":
-        print(sink.get("other_entries_count") or 0, sink["path"])'
+        is_known = sink["verified_at"] and not sink["error"]
+        print(sink["other_entries_count"] if is_known else -1, sink["path"])'
     [[ -x "$PROGRAM" ]] && command -v python3 >/dev/null || return 0
     # 1 means that the agent is not ready.
     status="$(as_root "$PROGRAM" status --json 2>/dev/null)" || (($? == 1)) || return 0
@@ -81,6 +82,7 @@ for sink in json.load(sys.stdin)["sinks"]:
 
 check_published() {
     [[ -n "$published" ]] || stop "no agent runs here that knows the published file, or python3 is missing"
+    ((others >= 0)) || stop "the agent cannot read $published, so nobody knows whose entries it has"
     ((others == 0)) || stop "$published has $others entries of others"
     command -v hadoop >/dev/null || stop "this node has no hadoop command to remove $published with"
 }

@@ -321,26 +321,66 @@ grep disable /mnt/systemctl.log"#;
     Ok(())
 }
 
+#[test]
+fn an_upgrade_goes_back_to_what_was_started_by_hand() -> Outcome {
+    let script = r#"variant unready 's/version=1/version=2/; s/ready=yes/ready=no/'
+exec 2>&1
+install --from /mnt/package
+systemctl start emr-ecr-agent
+echo '# by the operator' >>/etc/emr-ecr-agent/agent.toml
+before=$(files)
+! started /mnt/unready || exit 9
+[[ $(files) == "$before" && -e /run/active ]]"#;
+    let Some(text) = succeeds(script)? else { return Ok(()) };
+    assert!(text.contains("; went back to emr-ecr-agent 1, which runs\n"), "{text}");
+    Ok(())
+}
+
+#[test]
+fn an_upgrade_whose_terminal_is_lost_still_goes_back() -> Outcome {
+    let script = r#"variant unready 's/version=1/version=2/; s/ready=yes/ready=no/; s/"status "\*)/& . \/mnt\/hangup;/'
+cat >/mnt/hangup <<'END'
+if [ "$2" = --wait ]; then
+    # Above it: timeout, the worker, timeout, the installer.
+    process=$PPID
+    for _ in 1 2 3; do read -r _ _ _ process _ </proc/$process/stat; done
+    kill -HUP "$process"
+    touch /mnt/hung-up
+fi
+END
+started /mnt/package
+before=$(files)
+started /mnt/unready || true
+flock /run/emr-ecr-agent-install.lock test -e /mnt/hung-up
+[[ $(files) == "$before" && -e /run/active ]]"#;
+    succeeds(script)?;
+    Ok(())
+}
+
 /// The next installation restarts the service, and falls back to what ran before the killed one.
 #[test]
 fn what_a_killed_upgrade_replaced_is_remembered() -> Outcome {
     let script = r#"variant second 's/version=1/version=2/'
 variant crashing 's/version=1/version=3/; s/crashes=no/crashes=yes/'
+variant unready 's/version=1/version=4/; s/ready=yes/ready=no/'
 started /mnt/package
 before=$(files)
+mkdir /mnt/killing
 # Its parent is timeout; the installer is the parent of that.
-printf '#!/bin/sh\n/bin/mv "$@"; read -r _ _ _ installer _ </proc/$PPID/stat; kill -KILL $installer\n' >/mnt/tools/mv
-chmod 755 /mnt/tools/mv
-bash /mnt/install.sh --strict --from /mnt/second || true
-rm /mnt/tools/mv
-emr-ecr-agent --version
-! started /mnt/crashing || exit 9
-[[ $(files) == "$before" ]]"#;
+printf '#!/bin/sh\n/bin/mv "$@"; read -r _ _ _ installer _ </proc/$PPID/stat; kill -KILL $installer\n' >/mnt/killing/mv
+chmod 755 /mnt/killing/mv
+for attempts in "second crashing" "unready unready"; do
+    read -r killed next <<<"$attempts"
+    PATH=/mnt/killing:$PATH bash /mnt/install.sh --strict --from "/mnt/$killed" || true
+    emr-ecr-agent --version
+    # What runs by now does not matter, only what ran before.
+    systemctl stop emr-ecr-agent
+    ! started "/mnt/$next" || exit 9
+    [[ $(files) == "$before" && -e /run/active ]]
+done"#;
     let Some(text) = succeeds(script)? else { return Ok(()) };
-    assert!(
-        text.contains("emr-ecr-agent 2\n") && text.contains("went back to emr-ecr-agent 1, which runs\n"),
-        "{text}"
-    );
+    assert!(text.contains("emr-ecr-agent 2\n") && text.contains("emr-ecr-agent 4\n"), "{text}");
+    assert_eq!(text.matches("went back to emr-ecr-agent 1, which runs\n").count(), 2, "{text}");
     Ok(())
 }
 
@@ -362,7 +402,7 @@ ls /usr/local/lib/emr-ecr-agent /etc/emr-ecr-agent
 #[test]
 fn uninstalling_says_what_it_leaves_and_takes_more_on_request() -> Outcome {
     let script = r#"printf '#!/bin/sh\necho "$HADOOP_USER_NAME: $*" >>/mnt/hadoop.log\n' >/mnt/tools/hadoop && chmod 755 /mnt/tools/hadoop
-status() { echo '{"sinks": [{"kind": "local", "path": "/x"}, {"kind": "hdfs", "path": "/apps/c.json", "other_entries_count": '$1'}]}' >/mnt/status.json; }
+status() { echo '{"sinks": [{"kind": "local", "path": "/x"}, {"kind": "hdfs", "path": "/apps/c.json", "verified_at": "2026-01-01T00:00:00Z", "error": '$2', "other_entries_count": '$1'}]}' >/mnt/status.json; }
 uninstall() { /usr/local/lib/emr-ecr-agent/uninstall.sh "$@"; }
 exec 2>&1
 variant second 's/version=1/version=2/'
@@ -371,11 +411,14 @@ started /mnt/second --env A=2 --replace-config
 echo '{}' >/root/.docker/config.json
 printf '#!/bin/sh\n[ "$*" = "images --quiet emr-ecr-agent-warm" ] && echo 0123456789ab\n' >/mnt/tools/docker
 chmod 755 /mnt/tools/docker
-status 1
+status 1 null
 echo; echo others
 ! uninstall --remove-published || exit 9
+status 0 '"refused"'
+echo; echo unread
+! uninstall --remove-published || exit 9
 test -x /usr/local/bin/emr-ecr-agent && ! test -e /mnt/hadoop.log
-status 0
+status 0 null
 echo; echo kept
 uninstall
 [[ -z $(find /usr/local /etc /root /var/log -path '*emr-ecr-agent*') ]]
@@ -386,7 +429,8 @@ echo; echo removed
 uninstall --remove-published --remove-credentials
 cat /mnt/hadoop.log && ! test -e /root/.docker"#;
     let Some(text) = succeeds(script)? else { return Ok(()) };
-    let [_, others, kept, removed] = parts(&text, ["others", "kept", "removed"]);
+    let [_, others, unread, kept, removed] = parts(&text, ["others", "unread", "kept", "removed"]);
+    assert!(unread.contains("NOT UNINSTALLED: the agent cannot read /apps/c.json"), "{text}");
     assert!(others.contains("NOT UNINSTALLED: /apps/c.json has 1 entries of others"), "{text}");
     assert!(
         kept.contains("left: /root/.docker/config.json")
@@ -524,12 +568,23 @@ echo both";
 
 #[test]
 fn the_capability_for_a_keytab_comes_with_the_keytab() -> Outcome {
-    let script =
-        "printf '[published]\\nprincipal = \"a@B\"\\nkeytab = \"/etc/hadoop.keytab\"\\n' >/mnt/agent.toml
+    for settings in [
+        "[published]\nprincipal = \"a@B\"\nkeytab = \"/etc/hadoop.keytab\"",
+        "published = { principal = \"a@B\", keytab = \"/etc/hadoop.keytab\" }",
+        "published.principal = \"a@B\"\npublished . 'keytab' = \"/etc/hadoop.keytab\"",
+    ] {
+        let script = format!(
+            "cat >/mnt/agent.toml <<'END'\n{settings}\nEND
 install --from /mnt/package --config /mnt/agent.toml
-cat /etc/systemd/system/emr-ecr-agent.service.d/keytab.conf";
-    let Some(output) = on_hidden_node(script)? else { return Ok(()) };
-    assert!(text(&output).contains("CapabilityBoundingSet=CAP_DAC_READ_SEARCH"), "{}", text(&output));
+cat /etc/systemd/system/emr-ecr-agent.service.d/keytab.conf"
+        );
+        let Some(output) = on_hidden_node(&script)? else { return Ok(()) };
+        assert!(text(&output).contains("CapabilityBoundingSet=CAP_DAC_READ_SEARCH"), "{}", text(&output));
+    }
+    let commented = "printf '# keytab = 1\\n' >/mnt/agent.toml
+install --from /mnt/package --config /mnt/agent.toml
+! test -e /etc/systemd/system/emr-ecr-agent.service.d/keytab.conf";
+    succeeds(commented)?;
     Ok(())
 }
 
@@ -547,6 +602,17 @@ cat /var/log/emr-ecr-agent/install.log"
             assert!(!text.contains("hunter2") && !text.contains("installed"), "{text}");
         }
     }
+    Ok(())
+}
+
+#[test]
+fn a_refused_value_is_not_logged() -> Outcome {
+    let script = "install --from /mnt/package --proxy user:hunter2@proxy:3128 && echo installed
+cat /var/log/emr-ecr-agent/install.log";
+    let Some(output) = on_hidden_node(script)? else { return Ok(()) };
+    let text = text(&output);
+    assert!(text.contains("invalid value for --proxy; see --help"), "{text}");
+    assert!(!text.contains("hunter2") && !text.contains("installed"), "{text}");
     Ok(())
 }
 
