@@ -1,10 +1,13 @@
 //! The program's commands: their output and exit codes.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use clap_complete::aot::{Bash, generate_to};
 use emr_ecr_agent_tests::ecr::Fault;
 use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
-use emr_ecr_agent_tests::scratch;
 use emr_ecr_agent_tests::testbed::{Outcome, SOON, Testbed, wait_for_token};
+use emr_ecr_agent_tests::{agent, process, scratch};
+use serde_json::json;
 
 #[tokio::test]
 async fn help_and_version_need_no_settings() -> Outcome {
@@ -314,6 +317,35 @@ async fn status_asks_where_it_is_told_to() -> Outcome {
     for wrong in ["host", "host:0", "https://host:9470"] {
         assert_eq!(testbed.run_plainly(&["status", "--address", wrong]).await?.code, 2, "{wrong}");
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_interrupted_try_leaves_no_credentials() -> Outcome {
+    let testbed = Testbed::without_hdfs().await?;
+    let docker = testbed.node.path("docker");
+    testbed.node.write(
+        "docker",
+        "#!/bin/sh\ncase $3 in\n    pull) grep -q auth $2/config.json && kill -TERM $PPID; exec sleep 600 ;;\nesac\n",
+    )?;
+    std::fs::set_permissions(&docker, std::fs::Permissions::from_mode(0o755))?;
+    let cfg = "conf/container-executor.cfg";
+    let text = std::fs::read_to_string(testbed.node.path(cfg))?;
+    testbed.node.write(cfg, &text.replace("/usr/bin/docker", &docker.display().to_string()))?;
+    testbed
+        .node
+        .write("client.json", &format!(r#"{{"auths":{{"{TRUSTED_REGISTRY}":{{"auth":"YTpi"}}}}}}"#))?;
+    testbed.write_settings()?;
+    let temporary = testbed.node.path("temporary");
+    std::fs::create_dir(&temporary)?;
+
+    let mut command = agent::command(&testbed.node)?;
+    command.env("TMPDIR", &temporary).args(["try", "--json", "--config"]).arg(testbed.node.agent_toml());
+    command.args(["--image", &format!("{TRUSTED_REGISTRY}/app:1"), "--client-config"]);
+    command.arg(format!("file:{}", testbed.node.path("client.json").display()));
+    let tried = tokio::time::timeout(SOON, process::run(command)).await??;
+    assert_eq!((tried.code, &tried.json()?["failures"]), (1, &json!(["interrupted"])), "{}", tried.err);
+    assert_eq!(std::fs::read_dir(&temporary)?.count(), 0);
     Ok(())
 }
 

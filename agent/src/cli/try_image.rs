@@ -11,6 +11,7 @@ use domain::check::{self, docker_architecture, docker_program};
 use hadoop_rules::client_config::{self, Credentials};
 use jiff::Timestamp;
 use serde::Serialize;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::check::online;
 use super::{ConfigOption, Exit, FAILURE, USAGE, output, runtime};
@@ -78,7 +79,8 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
         return Ok(ExitCode::from(USAGE));
     }
     let runtime = runtime()?;
-    let mut report = runtime.block_on(async {
+    let report = runtime.block_on(async {
+        let interruption = interruption().map_err(|error| Exit::Failed(Box::new(error)))?;
         let uri = options.client_config.as_deref();
         let read = online::client_config(uri, &settings, &mut inputs).await;
         let name = inputs.client_config.as_ref().map(|config| config.file.path.clone());
@@ -90,15 +92,17 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
         };
         match credentials(read.as_deref()) {
             Ok(credentials) => {
-                if let Err(error) = attempt(&mut report, &program, &credentials, options).await {
+                if let Err(error) = attempt(&mut report, &program, &credentials, options, interruption).await
+                {
                     report.failures.push(chain(&error));
                 }
             }
             Err(why) => report.failures.push(format!("{}: {why}", report.client_config)),
         }
         report.ok = report.failures.is_empty();
-        report
+        Ok::<_, Exit>(report)
     });
+    let mut report = report?;
     runtime.shutdown_background();
     if let Some(checked) = check::run(&inputs).images.first() {
         report.would_launch = checked.would_launch;
@@ -127,22 +131,59 @@ async fn attempt(
     program: &Path,
     credentials: &Credentials,
     options: &Options,
+    interruption: impl Future<Output = ()>,
 ) -> Result<(), DockerCliError> {
     let auths = credentials.iter().map(|(name, auth)| (name.as_str(), auth.expose()));
     let docker = DockerCli::new(program.to_owned(), &std::env::temp_dir(), auths)?;
-    let image = options.image.as_str();
-    report.on_node = docker.image(image, DEADLINE).await?.is_some();
-    if !report.on_node {
-        report.pull_seconds = Some(docker.pull(image, PULL_DEADLINE).await?.as_secs_f64());
-    }
-    let tried = try_java(report, &docker, image).await;
-    if !report.on_node && !options.keep {
-        docker.remove_image(image, DEADLINE).await?;
+    let container = format!("emr-ecr-agent-try-{}", std::process::id());
+    // Known once Docker has answered.
+    let mut is_new = false;
+    let tried = tokio::select! {
+        tried = pull_and_run(report, &docker, &container, options, &mut is_new) => Some(tried),
+        () = interruption => None,
+    };
+    let must_go = is_new && !options.keep;
+    let Some(tried) = tried else {
+        report.failures.push("interrupted".to_owned());
+        // Neither has to exist yet.
+        let _ = docker.remove_container(&container, DEADLINE).await;
+        if must_go {
+            let _ = docker.remove_image(&options.image, DEADLINE).await;
+        }
+        return Ok(());
+    };
+    if must_go && report.pull_seconds.is_some() {
+        docker.remove_image(&options.image, DEADLINE).await?;
     }
     tried
 }
 
-async fn try_java(report: &mut TryReport, docker: &DockerCli, image: &str) -> Result<(), DockerCliError> {
+/// Completes on SIGINT, SIGTERM or SIGHUP, which must leave no credentials on the disk.
+fn interruption() -> std::io::Result<impl Future<Output = ()>> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let mut hangup = signal(SignalKind::hangup())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    })
+}
+
+async fn pull_and_run(
+    report: &mut TryReport,
+    docker: &DockerCli,
+    container: &str,
+    options: &Options,
+    is_new: &mut bool,
+) -> Result<(), DockerCliError> {
+    let image = options.image.as_str();
+    report.on_node = docker.image(image, DEADLINE).await?.is_some();
+    if !report.on_node {
+        *is_new = true;
+        report.pull_seconds = Some(docker.pull(image, PULL_DEADLINE).await?.as_secs_f64());
+    }
     if let Some(known) = docker.image(image, DEADLINE).await? {
         let own = docker_architecture(std::env::consts::ARCH);
         if known.architecture != own {
@@ -151,8 +192,7 @@ async fn try_java(report: &mut TryReport, docker: &DockerCli, image: &str) -> Re
         report.bytes = Some(known.size);
         report.architecture = Some(known.architecture);
     }
-    let container = format!("emr-ecr-agent-try-{}", std::process::id());
-    let printed = docker.run_in(image, &container, &["java", "-version"], DEADLINE).await?;
+    let printed = docker.run_in(image, container, &["java", "-version"], DEADLINE).await?;
     report.java = printed.lines().find(|line| line.contains("version")).map(|line| line.trim().to_owned());
     Ok(())
 }

@@ -123,9 +123,18 @@ impl DockerCli {
         let ran = self.run("run", options.iter().chain(arguments), deadline).await;
         if matches!(ran, Err(DockerCliError::Timeout { .. })) {
             // The container outlives its client.
-            let _ = self.run("rm", ["--force", "--", container], deadline).await;
+            let _ = self.remove_container(container, deadline).await;
         }
         ran
+    }
+
+    /// Stops and removes the container.
+    pub(crate) async fn remove_container(
+        &self,
+        container: &str,
+        deadline: Duration,
+    ) -> Result<(), DockerCliError> {
+        self.run("rm", ["--force", "--", container], deadline).await.map(drop)
     }
 
     /// Adds a name to the image.
