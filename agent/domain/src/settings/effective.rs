@@ -53,28 +53,15 @@ pub fn effective(text: &str) -> Vec<Effective> {
     let (document, _) = DeTable::parse_recoverable(text);
     collect(text, "", document.get_ref(), &mut given);
     let mut settings = Vec::new();
-    for default in defaults() {
-        let (array, is_in_array) = match default.key.split_once("[0].") {
-            Some((array, _)) => (format!("{array}["), true),
-            None => (String::new(), false),
-        };
-        if is_in_array {
-            // The file's tables replace all default ones.
-            let own: Vec<Effective> =
-                given.iter().filter(|setting| setting.key.starts_with(&array)).cloned().collect();
-            given.retain(|setting| !setting.key.starts_with(&array));
-            let is_listed = settings
-                .iter()
-                .any(|known: &Effective| known.key.starts_with(&array) && known.origin != Origin::Default);
-            if !own.is_empty() {
-                settings.extend(own);
-            } else if !is_listed && default.value.is_some() && !array.starts_with("registries") {
-                settings.push(default);
-            }
-            continue;
+    let same_array = |one: &Effective, next: &Effective| {
+        one.array_of_tables().is_some() && one.array_of_tables() == next.array_of_tables()
+    };
+    for group in defaults().chunk_by(same_array) {
+        let [first, ..] = group else { continue };
+        match first.array_of_tables() {
+            Some(array) => settings.extend(tables(array, group, &mut given)),
+            None => settings.push(take(&mut given, &first.key).unwrap_or_else(|| first.clone())),
         }
-        let own = given.iter().position(|setting| setting.key == default.key);
-        settings.push(own.map_or(default, |index| given.remove(index)));
     }
     let is_secure = |setting: &Effective| {
         setting.key == "published.secure_directory" && setting.value == Some(Value::Bool(true))
@@ -87,6 +74,40 @@ pub fn effective(text: &str) -> Vec<Effective> {
         }
     }
     settings
+}
+
+impl Effective {
+    /// In the example: the array of tables that has this member.
+    fn array_of_tables(&self) -> Option<&str> {
+        self.key.split_once("[0].").map(|(array, _)| array)
+    }
+}
+
+/// The settings of an array of tables with these members. The file's tables replace the default one.
+fn tables(array: &str, members: &[Effective], given: &mut Vec<Effective>) -> Vec<Effective> {
+    if let Some(empty) = take(given, array) {
+        return vec![empty];
+    }
+    let mut settings = Vec::new();
+    for index in 0.. {
+        let table = format!("{array}[{index}]");
+        let is_given = given.iter().any(|setting| setting.key.starts_with(&format!("{table}.")));
+        // There is no default registry.
+        let is_default = index == 0 && array != "registries";
+        if !is_given && !is_default {
+            break;
+        }
+        for member in members {
+            let key = member.key.replacen(&format!("{array}[0]"), &table, 1);
+            let default = || member.value.is_some().then(|| Effective { key: key.clone(), ..member.clone() });
+            settings.extend(take(given, &key).or_else(default));
+        }
+    }
+    settings
+}
+
+fn take(given: &mut Vec<Effective>, key: &str) -> Option<Effective> {
+    given.iter().position(|setting| setting.key == key).map(|index| given.remove(index))
 }
 
 /// The settings in the example, without its comments.
@@ -200,11 +221,20 @@ level = \"debug\"
         check(&settings, "published.replication", Some(json!(2)), Origin::Line(2));
         let second = "210987654321.dkr.ecr.us-east-1.amazonaws.com";
         check(&settings, "registries[1].host", Some(json!(second)), Origin::Line(7));
+        check(&settings, "registries[1].aliases", Some(json!([])), Origin::Default);
         check(&settings, "docker_configs[0].path", Some(json!("/a/config.json")), Origin::Line(11));
+        check(&settings, "docker_configs[0].mode", Some(json!("0600")), Origin::Default);
         check(&settings, "log.level", Some(json!("debug")), Origin::Line(14));
         check(&settings, "log.format", Some(json!("text")), Origin::Default);
         let paths = settings.iter().filter(|setting| setting.key == "docker_configs[0].path");
         assert_eq!(paths.count(), 1);
+    }
+
+    #[test]
+    fn an_empty_array_replaces_the_default() {
+        let settings = effective("docker_configs = []\n");
+        check(&settings, "docker_configs", Some(json!([])), Origin::Line(1));
+        assert!(!settings.iter().any(|setting| setting.key.starts_with("docker_configs[")), "{settings:#?}");
     }
 
     #[test]
