@@ -18,6 +18,8 @@ use tokio::sync::{oneshot, watch};
 const MOST_LINKS: usize = 40;
 /// How long to wait for the thread to record the current state; it still does so later.
 const SETTLE_DEADLINE: Duration = Duration::from_secs(5);
+/// How often to look for new directories while adding watches; each pass does so again.
+const MOST_ROUNDS: usize = 8;
 /// Each event triggers a full comparison, so the queue can be short.
 const QUEUE: usize = 16;
 
@@ -107,10 +109,11 @@ impl Watcher {
 
     /// Records the current state of `targets`, and watches for changes from it.
     pub(crate) async fn settle(&self, targets: Vec<PathBuf>) {
-        let number = self.settled.fetch_add(1, Ordering::Relaxed) + 1;
+        let number = self.settled.load(Ordering::Relaxed) + 1;
         let (done, settled) = oneshot::channel();
-        // The queue is full only while a disk hangs, when the state cannot be read anyway.
+        // A full queue compares with the state recorded before.
         if self.orders.try_send(Order::Settle { number, targets, done }).is_ok() {
+            self.settled.store(number, Ordering::Relaxed);
             let _ = tokio::time::timeout(SETTLE_DEADLINE, settled).await;
         }
     }
@@ -156,15 +159,29 @@ impl Watched {
     /// Whether the watched directories are still the same. Changes inside them, including links, cause an event; a
     /// renamed parent directory does not.
     fn is_armed(&self) -> bool {
-        self.directories
-            .iter()
-            .all(|(directory, placed)| placed.is_some() && FileId::of(directory) == *placed)
+        let mut placed = self.directories.iter();
+        self.directories.keys().eq(&self.wanted_directories())
+            && placed.all(|(directory, placed)| placed.is_some() && FileId::of(directory) == *placed)
     }
 
-    /// Watches every directory in which a change could affect what a target's path resolves to.
+    /// Every directory in which a change could affect what a target's path resolves to.
+    fn wanted_directories(&self) -> BTreeSet<PathBuf> {
+        self.targets.iter().flat_map(|target| directories_of(target)).collect()
+    }
+
+    /// Watches the wanted directories.
     fn arm(&mut self) {
-        let wanted: BTreeSet<PathBuf> =
-            self.targets.iter().flat_map(|target| directories_of(target)).collect();
+        for _ in 0..MOST_ROUNDS {
+            self.arm_once();
+            // A directory that appeared before its parent was watched caused no event.
+            if self.directories.keys().eq(&self.wanted_directories()) {
+                return;
+            }
+        }
+    }
+
+    fn arm_once(&mut self) {
+        let wanted = self.wanted_directories();
         for gone in self.directories.keys().filter(|directory| !wanted.contains(*directory)) {
             // A removed directory no longer has a watch.
             let _ = self.inotify.unwatch(gone);
