@@ -43,11 +43,11 @@ impl Warming {
         self.images = images.iter().map(|image| (image.clone(), state(image))).collect();
     }
 
-    /// Makes failed images due at once, such as after a change of the settings.
-    pub fn forget_failures(&mut self, now: Duration) {
+    /// Makes failed images due at `at` at the latest, such as after a change of the settings or the credentials.
+    pub fn retry_by(&mut self, at: Duration) {
         for state in self.images.values_mut() {
             if let State::Missing { failures: 1.., due } = state {
-                *due = (*due).min(now);
+                *due = (*due).min(at);
             }
         }
     }
@@ -127,7 +127,7 @@ mod tests {
         assert_eq!(warming.next(at(70)), Next::Rest(at(70) + FULL_REST));
         assert_eq!(warming.count(), (1, 1));
         warming.want(&images, at(60), at(80));
-        warming.forget_failures(at(80));
+        warming.retry_by(at(80));
         assert_eq!(warming.next(at(80)), Next::Pull("a".to_owned()));
         warming.want(&images[1..], at(60), at(90));
         assert_eq!((warming.next(at(90)), warming.count()), (Next::Nothing, (1, 0)));

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use domain::credentials::Credentials;
 use domain::refresh::schedule::{jitter_fraction, retry_after};
-use domain::settings::{Settings, WarmSettings};
+use domain::settings::Settings;
 use domain::warming::{MARKS, Next, Warming, mark_of};
 use thiserror::Error;
 use tokio::sync::watch;
@@ -99,7 +99,7 @@ struct Work {
 
 impl Work {
     async fn go_on(mut self, mut orders: watch::Receiver<Option<Order>>) {
-        let mut known: Option<WarmSettings> = None;
+        let mut known: Option<Order> = None;
         let (mut remove_at, mut failures) = (None, 0_u32);
         loop {
             let order = orders.borrow_and_update().clone();
@@ -107,12 +107,17 @@ impl Work {
             let mut rest = REST;
             if let Some(order) = order {
                 let warm = &order.settings.warm;
-                if known.as_ref() != Some(warm) {
-                    self.warming.want(&warm.images, warm.spread.mul_f64(self.jitter), now);
-                    self.warming.forget_failures(now);
+                let delay = warm.spread.mul_f64(self.jitter);
+                if known.as_ref().is_none_or(|known| known.settings.warm != *warm) {
+                    self.warming.want(&warm.images, delay, now);
+                    self.warming.retry_by(now);
                     self.reported.clear();
-                    (known, remove_at, failures) = (Some(warm.clone()), Some(now), 0);
+                    (remove_at, failures) = (Some(now), 0);
+                } else if known.as_ref().is_some_and(|known| known.credentials != order.credentials) {
+                    // Every node gets new credentials at about the same time.
+                    self.warming.retry_by(now + delay);
                 }
+                known = Some(order.clone());
                 if remove_at.is_some_and(|at| at <= now) {
                     // Removal fails while a container uses an image, so try again later.
                     let removed = self.remove_unwanted(&order).await;
