@@ -1,6 +1,6 @@
 //! The clocks: wall-clock time, which may jump, and the time since start, which does not.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use domain::time::Moment;
 use jiff::Timestamp;
@@ -9,16 +9,18 @@ use nix::time::ClockId;
 /// Started once; read at the start of an operation.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
-    started: Instant,
+    /// Since boot.
+    started: Duration,
 }
 
 impl Clock {
     pub fn start() -> Self {
-        Self { started: Instant::now() }
+        Self { started: Self::since_boot() }
     }
 
+    /// The uptime counts sleep: tokens age through it.
     pub fn now(&self) -> Moment {
-        Moment { wall: Timestamp::now(), uptime: self.started.elapsed() }
+        Moment { wall: Timestamp::now(), uptime: Self::since_boot().saturating_sub(self.started) }
     }
 
     /// Time since boot, including sleep.
