@@ -265,14 +265,18 @@ impl Agent {
         if fixed(&settings) != fixed(&self.settings) {
             tracing::warn!("[health] and [log] take effect at the next start");
         }
-        if settings.published != self.settings.published {
+        let moves = settings.hadoop_conf_dir != self.settings.hadoop_conf_dir;
+        if moves || settings.published != self.settings.published {
             self.state.notes = Notes::default();
+        }
+        if settings.static_credentials != self.settings.static_credentials {
+            self.state.static_credentials = None;
         }
         self.parts = self.world.parts(&settings);
         (self.state.open_directory, self.state.directory_checked_at) = (None, None);
-        let nothing = SinkStates::of(&self.parts);
-        let before = std::mem::replace(&mut self.state.sinks, nothing);
-        self.state.sinks = SinkStates::carried_over(&self.parts, before);
+        let new = SinkStates::of(&self.parts);
+        let before = std::mem::replace(&mut self.state.sinks, new);
+        self.state.sinks.carry_over(before, moves);
         self.state.settings_error = None;
         self.settings = settings;
         tracing::info!("settings reloaded");

@@ -134,10 +134,11 @@ impl Agent {
 
     /// Checks the node's current files; the AWS outcomes come from earlier passes.
     async fn check_inputs(&mut self) -> Result<check::Report, Problem> {
+        let misses = std::mem::take(&mut self.state.docker_misses);
         let mut inputs = self.world.inputs(&self.settings).await?;
         let is_asked = inputs.node.as_ref().is_some_and(|node| node.runs_containers);
         let networks = check::networks_of_interest(&inputs);
-        let docker = if is_asked { self.inspect_docker(networks).await } else { None };
+        let docker = if is_asked { self.inspect_docker(networks, misses).await } else { None };
         if let Some(node) = &mut inputs.node {
             node.docker = docker;
             node.clock_skew = self.state.server_clock.skew(self.world.now()).as_secs();
@@ -150,10 +151,10 @@ impl Agent {
     }
 
     /// Queries the Docker engine. Ignores a first miss: the engine may just be restarting.
-    async fn inspect_docker(&mut self, networks: Vec<String>) -> Option<DockerEngine> {
+    async fn inspect_docker(&mut self, networks: Vec<String>, misses: u32) -> Option<DockerEngine> {
         let engine = self.world.docker(&self.settings, networks).await;
         let missed = engine.as_ref().is_some_and(|engine| engine.failure.is_some());
-        self.state.docker_misses = if missed { self.state.docker_misses.saturating_add(1) } else { 0 };
+        self.state.docker_misses = if missed { misses.saturating_add(1) } else { 0 };
         engine.filter(|_| !missed || self.state.docker_misses >= DOCKER_MISSES)
     }
 

@@ -45,6 +45,7 @@ impl Agent {
             // Another node may have renewed since the last read.
             Ok(RefreshLock::Acquired) => {
                 report.holds_lock = true;
+                self.state.tokens.lock_acquired();
                 self.refresh_from_published(context, report).await;
             }
             Ok(RefreshLock::HeldElsewhere(holder)) => {

@@ -55,17 +55,20 @@ impl SinkStates {
         Self { local, published: SinkState::new(&*parts.published) }
     }
 
-    /// Carries over the state of sinks that already existed before a reload.
-    pub(super) fn carried_over(parts: &super::Parts, before: Self) -> Self {
-        let mut known: Vec<_> = before.local.into_iter().chain([before.published]).collect();
-        let mut carry = |sink: &dyn Sink| {
-            let is_same =
-                |known: &SinkState| known.status.kind == sink.kind() && known.status.path == sink.path();
-            let found = known.iter().position(is_same);
-            found.map_or_else(|| SinkState::new(sink), |found| known.swap_remove(found))
-        };
-        let local = parts.local.iter().map(|sink| carry(sink.as_ref())).collect();
-        Self { local, published: carry(&*parts.published) }
+    /// Takes over the state of the sinks that existed before a reload; of the published one unless its path is now
+    /// another cluster's (`moves`).
+    pub(super) fn carry_over(&mut self, before: Self, moves: bool) {
+        let published = Some(before.published).filter(|_| !moves);
+        let mut known: Vec<SinkState> = before.local.into_iter().chain(published).collect();
+        for sink in self.local.iter_mut().chain([&mut self.published]) {
+            let (kind, path) = (sink.status.kind, &sink.status.path);
+            let is_same = |known: &SinkState| known.status.kind == kind && known.status.path == *path;
+            if let Some(found) = known.iter().position(is_same) {
+                *sink = known.swap_remove(found);
+            }
+        }
+        // Its mode, owner or entries to keep may have changed.
+        self.published.reconciled_at = None;
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &SinkState> {

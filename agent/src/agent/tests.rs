@@ -21,7 +21,7 @@ use domain::documents::SinkKind;
 use domain::documents::plan::{Attributes, Found, Plan};
 use domain::documents::{Document, PublishedDocument};
 use domain::problem::Problem;
-use domain::refresh::{LockHolder, Probe, ProbeResult};
+use domain::refresh::{LockHolder, Probe, ProbeResult, Proof};
 use domain::registry::HostName;
 use domain::settings::Settings;
 use domain::status::StatusReport;
@@ -490,6 +490,37 @@ fn an_isolated_node_asks_ecr_after_a_jitter() {
 }
 
 #[test]
+fn a_requested_renewal_waits_neither_for_a_jitter_nor_after_a_failure() {
+    let mut harness = Harness::new();
+    *harness.env.hdfs.refusal.borrow_mut() = Some(Problem::waiting("HDFS", "refused"));
+    harness.env.answers.borrow_mut().push_back(down());
+    harness.pass(Wake::Start);
+    for calls in 1..=2 {
+        harness.pass(Wake::Renew);
+        assert_eq!(harness.calls(), calls);
+    }
+    assert!(harness.report().sinks[0].fresh);
+}
+
+#[test]
+fn an_unproven_token_becomes_proven_without_another_from_ecr() {
+    let mut harness = Harness::new();
+    let theirs = plant(&harness.env, "theirs", 10 * HOUR);
+    harness.env.probe_result.replace(Some(ProbeResult::Unknown("no route".to_owned())));
+    harness.env.answers.borrow_mut().extend(std::iter::repeat_n(down(), 1_000));
+    harness.pass(Wake::Start);
+    let proof = |harness: &Harness| {
+        let knowledge = harness.agent.state.knowledge();
+        let attempts = harness.agent.state.tokens.get(&knowledge.registries[0].scope);
+        attempts.and_then(|attempts| Some((attempts.token.clone()?.auth, attempts.proof)))
+    };
+    assert_eq!(proof(&harness), Some((theirs.clone(), Proof::Unproven)));
+    harness.env.probe_result.take();
+    harness.live_for(10 * MINUTE);
+    assert_eq!(proof(&harness), Some((theirs, Proof::Accepted)));
+}
+
+#[test]
 fn a_published_token_is_as_good_as_ones_own() {
     let mut first = Harness::new();
     first.pass(Wake::Start);
@@ -520,6 +551,18 @@ fn nothing_is_fetched_while_another_node_holds_the_lock() {
     assert_eq!((harness.calls(), harness.env.hdfs.locks_released.get()), (1, 1));
     assert!(harness.report().ready);
     assert_eq!(harness.report().waiting_for, [""; 0]);
+}
+
+#[test]
+fn a_node_that_got_the_lock_no_longer_waits_for_it() {
+    let mut harness = Harness::new();
+    harness.env.hdfs.lock_is_held.set(true);
+    harness.pass(Wake::Start);
+    assert!(harness.agent.state.tokens.waits_for_lock());
+    harness.env.hdfs.lock_is_held.set(false);
+    harness.env.answers.borrow_mut().push_back(down());
+    harness.live_for(MINUTE);
+    assert!(!harness.agent.state.tokens.waits_for_lock());
 }
 
 #[test]
@@ -556,6 +599,37 @@ fn an_edit_at_any_moment_of_a_pass_is_seen() {
         }
         assert_eq!(harness.agent.settings, interval(3), "{wake:?}");
     }
+}
+
+#[test]
+fn changed_settings_of_the_published_file_are_applied_at_once() {
+    let mut harness = Harness::new();
+    harness.pass(Wake::Start);
+    let before = harness.env.hdfs.reconciled.get();
+    harness.env.settings.borrow_mut().published.replication = 2;
+    harness.runtime.block_on(harness.agent.logged_pass(Wake::Changed));
+    assert_eq!(harness.env.hdfs.reconciled.get(), before + 1);
+}
+
+#[test]
+fn nothing_is_kept_of_another_file_or_cluster() {
+    let mut harness = Harness::new();
+    harness.pass(Wake::Start);
+    assert!(harness.agent.state.sinks.published.is_in_order());
+    let document = Document::new(br#"{"auths":{"example.com":{"auth":"YTpi"}}}"#.to_vec());
+    let read = StaticCredentials::parse(&document, harness.env.now().wall);
+    harness.agent.state.static_credentials = Some(read.expect("credentials"));
+    harness.agent.settings.static_credentials = Some("/etc/emr-ecr-agent/one.json".into());
+
+    let mut settings = harness.agent.settings.clone();
+    settings.hadoop_conf_dir = "/etc/hadoop/other".into();
+    harness.agent.take_settings(settings.clone());
+    assert!(harness.agent.state.static_credentials.is_some());
+    assert!(!harness.agent.state.sinks.published.is_in_order());
+
+    settings.static_credentials = Some("/etc/emr-ecr-agent/two.json".into());
+    harness.agent.take_settings(settings);
+    assert_eq!(harness.agent.state.static_credentials, None);
 }
 
 #[test]
@@ -809,6 +883,13 @@ fn docker_counts_as_down_when_it_misses_twice() {
     assert!(harness.agent.quiet_for() <= Duration::from_secs(5), "it asks again soon");
     harness.pass(Wake::Timer);
     assert!(fails(&harness), "two misses");
+    *harness.env.docker.borrow_mut() = answers(None);
+    harness.pass(Wake::Timer);
+    *harness.env.docker.borrow_mut() = answers(Some("refused"));
+    harness.pass(Wake::Timer);
+    *harness.env.docker.borrow_mut() = None;
+    harness.pass(Wake::Timer);
+    assert!(harness.agent.quiet_for() > Duration::from_secs(5), "it has no engine to ask again");
     *harness.env.docker.borrow_mut() = answers(None);
     harness.pass(Wake::Timer);
     assert!(!fails(&harness));

@@ -48,7 +48,7 @@ impl<'a> Knowledge<'a> {
         rejections
     }
 
-    /// The published tokens other than the current ones, the last to expire last. They are probed even if they
+    /// The published tokens other than the proven current ones, the last to expire last. They are probed even if they
     /// expire before the current ones, because launches use the published file. `server_now` is the server's clock,
     /// if known.
     pub fn candidates(
@@ -62,7 +62,7 @@ impl<'a> Knowledge<'a> {
                 let is_known = candidates
                     .iter()
                     .any(|(scope, other)| *scope == wanted.scope && other.auth == token.auth);
-                if !is_known && self.in_hand(&wanted.scope).is_none_or(|ours| ours.auth != token.auth) {
+                if !is_known && !self.is_proven(&wanted.scope, &token.auth) {
                     candidates.push((wanted.scope.clone(), token));
                 }
             }
@@ -154,6 +154,12 @@ impl<'a> Knowledge<'a> {
 
     fn is_rejected(self, scope: &TokenScope, auth: &Secret) -> bool {
         self.decisive_probe(scope, auth).is_some_and(ProbeResult::is_rejected)
+    }
+
+    /// Whether `auth` is the current token, and there is no more to prove.
+    fn is_proven(self, scope: &TokenScope, auth: &Secret) -> bool {
+        let attempts = self.tokens.get(scope).filter(|attempts| attempts.proof != Proof::Unproven);
+        attempts.and_then(|attempts| attempts.token.as_ref()).is_some_and(|ours| ours.auth == *auth)
     }
 
     fn in_hand(&self, scope: &TokenScope) -> Option<&Token> {
@@ -300,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn a_published_token_is_a_candidate_unless_it_is_in_hand() {
+    fn a_published_token_is_a_candidate_unless_it_is_proven() {
         let (ours, theirs) = (token("ours", 100), token("theirs", 50));
         let publisher = Node::with(Some((theirs.clone(), Proof::Issued)));
         let wanted = publisher.knowledge().credentials(Audience::AllNodes, NOW.wall);
@@ -308,6 +314,9 @@ mod tests {
         let published = PublishedDocument::default().merged(&wanted, &by).expect("an empty one takes any");
         let candidates = |node: &Node| node.knowledge().candidates(&published, Some(NOW.wall));
         assert_eq!(candidates(&publisher), []);
+        for (proof, expected) in [(Proof::Accepted, 0), (Proof::Unproven, 1)] {
+            assert_eq!(candidates(&Node::with(Some((theirs.clone(), proof)))).len(), expected, "{proof:?}");
+        }
         let other = Node::with(Some((ours, Proof::Issued)));
         assert_eq!(candidates(&other), [(other.scope(), theirs.clone())]);
         assert_eq!(other.knowledge().unprobed_candidates(&candidates(&other), NOW).len(), 1);

@@ -29,7 +29,7 @@ pub struct Attempts {
     pub proof: Proof,
     /// The uptime at which the agent first wanted a token.
     wanted_since: Duration,
-    /// The current token was issued to an earlier principal, or an operator requested a new one.
+    /// The current token, if any, was issued to an earlier principal, or an operator requested a new one.
     superseded: bool,
     /// The uptime before which ECR is not called again.
     not_before: Duration,
@@ -178,6 +178,13 @@ impl Tokens {
         attempts.lock_wait = Some(LockWait { holder, deadline });
     }
 
+    /// Ends every wait for the lock, because this node holds it.
+    pub fn lock_acquired(&mut self) {
+        for attempts in self.scopes.values_mut() {
+            attempts.lock_wait = None;
+        }
+    }
+
     /// Whether the scope has waited long enough for the lock.
     pub fn is_impatient(&self, scope: &TokenScope, now: Moment) -> bool {
         let wait = self.get(scope).and_then(|attempts| attempts.lock_wait.as_ref());
@@ -220,10 +227,12 @@ impl Tokens {
         }
     }
 
-    /// Makes every token due. They stay in use until replaced.
+    /// Makes every token due at an operator's request, which ends the wait after a failure. They stay in use until
+    /// replaced.
     pub fn supersede_all(&mut self) {
         for attempts in self.scopes.values_mut() {
             attempts.superseded = true;
+            attempts.not_before = Duration::ZERO;
         }
     }
 
@@ -267,6 +276,7 @@ impl Attempts {
     pub fn asks_after(&self, renewal: Renewal, coordination: Coordination) -> Duration {
         let first = match self.refresh_at(renewal) {
             Some(_) => Duration::ZERO,
+            None if self.superseded => Duration::ZERO,
             None => self.wanted_since + coordination.first_wait(renewal.jitter_fraction),
         };
         first.max(self.not_before).max(self.rests_until)
