@@ -6,8 +6,51 @@ use super::properties::SparkProperty;
 
 /// Programs that take the options of spark-submit.
 const PROGRAMS: [&str; 5] = ["spark-submit", "spark-shell", "spark-sql", "pyspark", "sparkR"];
-/// Options without a value. All others have one: Spark's parser requires it for those that it knows.
-const FLAGS: [&str; 7] = ["--help", "-h", "--verbose", "-v", "--version", "--supervise", "--usage-error"];
+/// Classes of Spark's shells and servers. With one of them, spark-submit too takes options behind arguments.
+const MIXING_CLASSES: [&str; 5] = [
+    "org.apache.spark.repl.Main",
+    "org.apache.spark.sql.application.ConnectRepl",
+    "org.apache.spark.sql.hive.thriftserver.SparkSQLCLIDriver",
+    "org.apache.spark.sql.hive.thriftserver.HiveThriftServer2",
+    "org.apache.spark.sql.connect.service.SparkConnectServer",
+];
+/// Options with a value, as in Spark's `SparkSubmitOptionParser`.
+const WITH_VALUE: [&str; 31] = [
+    "--archives",
+    "--class",
+    "--conf",
+    "-c",
+    "--deploy-mode",
+    "--driver-class-path",
+    "--driver-cores",
+    "--driver-default-class-path",
+    "--driver-java-options",
+    "--driver-library-path",
+    "--driver-memory",
+    "--exclude-packages",
+    "--executor-cores",
+    "--executor-memory",
+    "--files",
+    "--jars",
+    "--keytab",
+    "--kill",
+    "--master",
+    "--name",
+    "--num-executors",
+    "--packages",
+    "--principal",
+    "--properties-file",
+    "--proxy-user",
+    "--py-files",
+    "--queue",
+    "--remote",
+    "--repositories",
+    "--status",
+    "--total-executor-cores",
+];
+/// Options without a value.
+const FLAGS: [&str; 8] =
+    ["--help", "-h", "--load-spark-defaults", "--supervise", "--usage-error", "--verbose", "-v", "--version"];
 
 /// The command, split into words as by a shell.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,19 +87,37 @@ impl SparkSubmit {
         let is_program = |word: &String| PROGRAMS.contains(&word.rsplit('/').next().unwrap_or_default());
         let program = words.iter().position(is_program).ok_or(CommandError::NoProgram)?;
         let (mut conf, mut properties_file, mut proxy_user) = (Vec::new(), None, None);
-        let mut rest = words[program + 1..].iter();
-        // The first word that is not an option is the application; the rest are its arguments.
-        while let Some(word) = rest.next().filter(|word| word.starts_with('-')) {
-            if FLAGS.contains(&word.as_str()) {
+        let mut mixes = !words[program].ends_with("spark-submit");
+        let mut rest = words[program + 1..].iter().peekable();
+        while let Some(word) = rest.next() {
+            let (option, attached) = match word.split_once('=') {
+                Some((option, value)) if option.starts_with("--") => (option, Some(value)),
+                _ => (word.as_str(), None),
+            };
+            if FLAGS.contains(&option) {
                 continue;
             }
-            let (option, value) = match word.split_once('=') {
-                Some((option, value)) if option.starts_with("--") => (option, value),
-                _ => {
-                    (word.as_str(), rest.next().ok_or_else(|| CommandError::NoValue(word.clone()))?.as_str())
+            if !WITH_VALUE.contains(&option) {
+                // An argument, which Spark passes on to its own program.
+                if mixes {
+                    continue;
                 }
+                // The application; what follows is its arguments.
+                if !word.starts_with('-') {
+                    break;
+                }
+                // Spark itself refuses it, unless a later version has that option; then it may have a value.
+                if attached.is_none() {
+                    rest.next_if(|next| !next.starts_with('-'));
+                }
+                continue;
+            }
+            let value = match attached {
+                Some(value) => value,
+                None => rest.next().ok_or_else(|| CommandError::NoValue(word.clone()))?,
             };
             match option {
+                "--class" => mixes |= MIXING_CLASSES.contains(&value),
                 "--conf" | "-c" => {
                     let property = value.split_once('=');
                     let (key, value) =
@@ -128,6 +189,37 @@ mod tests {
         let named =
             SparkSubmit::parse("pyspark --properties-file p.conf --proxy-user ann").expect("a command");
         assert_eq!((named.properties_file(), named.proxy_user()), (Some("p.conf"), Some("ann")));
+    }
+
+    /// As Spark's `SparkSubmitCommandBuilder`, which then passes `--conf` on before the arguments.
+    #[test]
+    fn options_go_on_behind_arguments_of_a_shell() {
+        let check = |text: &str| {
+            let command = SparkSubmit::parse(text).expect("a command");
+            assert_eq!(pairs(&command), [("a", "b")], "{text}");
+        };
+        check(r#"spark-sql -S -e "select 1" --conf a=b"#);
+        check("spark-sql -f q.sql x --conf a=b");
+        check("spark-sql --database d --hivevar=k=v --conf=a=b");
+        check("spark-sql -f q.sql -v --name --conf -c a=b -i");
+        check("/usr/bin/spark-shell -i init.scala --conf a=b");
+        check("pyspark x -c a=b");
+        check("sparkR --no-save --conf a=b");
+        let class = "org.apache.spark.sql.hive.thriftserver.SparkSQLCLIDriver";
+        check(&format!("spark-submit --class {class} -S -f q.sql --conf a=b"));
+        check(&format!("spark-submit --conf a=b x.jar --class {class} --conf not=ours"));
+    }
+
+    #[test]
+    fn an_option_of_a_later_spark_ends_nothing() {
+        let check = |text: &str| {
+            let command = SparkSubmit::parse(text).expect("a command");
+            assert_eq!(pairs(&command), [("a", "b")], "{text}");
+        };
+        check("spark-submit --load-spark-defaults --conf a=b main.py --conf not=ours");
+        check("spark-submit --later x --conf a=b main.py --conf not=ours");
+        check("spark-submit --later=x --conf a=b main.py --conf not=ours");
+        check("spark-submit --later --conf a=b main.py --conf not=ours");
     }
 
     #[test]
