@@ -7,6 +7,7 @@ pub mod numbers;
 mod template;
 pub mod texts;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -78,7 +79,8 @@ impl Reader {
     /// Reads the next line, without its line ending.
     pub fn line(&mut self, line: &str) {
         self.lines += 1;
-        let line = line.trim_end_matches('\r');
+        let plain = without_colours(line);
+        let line = plain.trim_end_matches('\r');
         let mut taken: Vec<Range<usize>> = Vec::new();
         let causes = texts::all().filter(|text| !text.is_consequence);
         let consequences = texts::all().filter(|text| text.is_consequence);
@@ -167,6 +169,27 @@ pub fn explain(text: &str) -> Vec<Explanation> {
     let mut reader = Reader::default();
     text.lines().for_each(|line| reader.line(line));
     reader.finish()
+}
+
+/// Without ANSI control sequences, with which programs colour what they write: they would cling to a gap's value.
+fn without_colours(line: &str) -> Cow<'_, str> {
+    const START: &str = "\x1b[";
+    if !line.contains(START) {
+        return Cow::Borrowed(line);
+    }
+    let mut parts = line.split(START);
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let parameters = part.trim_start_matches(|c| matches!(c, '0'..='?'));
+        let mut rest = parameters.chars();
+        // Anything else than a final character breaks the sequence off.
+        plain.push_str(if rest.next().is_some_and(|c| matches!(c, '@'..='~')) {
+            rest.as_str()
+        } else {
+            part
+        });
+    }
+    Cow::Owned(plain)
 }
 
 fn clipped(text: &str) -> String {

@@ -61,6 +61,37 @@ fn exit_codes_are_consequences() {
 }
 
 #[test]
+fn an_exit_code_is_explained_within_other_words() {
+    for (line, exit) in [
+        (
+            "Container from a bad node: container_1_2_01_000003 on host: ip-10-0-0-1.ec2.internal. Exit status: 127. Diagnostics: [2026-11-25 10:00:00.000]Exception from container-launch.",
+            127,
+        ),
+        ("\u{1b}[31mExit code: 127\u{1b}[0m", 127),
+        ("\u{1b}[1;31mExit code: \u{1b}[38;2;1;2;3m29\u{1b}[0m\u{1b}[K", 29),
+    ] {
+        let explained = explain(line);
+        let begin = format!("exit code {exit} of ");
+        assert!(explained.iter().any(|known| known.cause.starts_with(&begin)), "{line}: {explained:?}");
+        assert!(explained.iter().all(|known| !known.evidence.text.contains('\u{1b}')), "{explained:?}");
+    }
+    let node =
+        &explain("Container from a bad node: container_1 on host: ip-1.ec2.internal. Exit status: 1.")[0];
+    assert_eq!(
+        node.cause,
+        "the launch of an executor failed on ip-1.ec2.internal; the diagnostics behind it say why"
+    );
+}
+
+#[test]
+fn what_is_no_colour_stays() {
+    for line in ["a\u{1b}[", "a\u{1b}[1", "a\u{1b}[1\u{e9}", "a\u{1b}c"] {
+        let line = format!("{line} Feature disabled: docker");
+        assert!(explain(&line)[0].evidence.text.ends_with("Feature disabled: docker"), "{line:?}");
+    }
+}
+
+#[test]
 fn what_nobody_knows_is_not_explained() {
     for text in [
         "",

@@ -63,7 +63,7 @@ pub(super) const TEXTS: &[Text] = &[
     ),
     consequence(
         Author::Spark,
-        "Container from a bad node: {container} on host: {host}. Exit status:",
+        "Container from a bad node: {container} on host: {host}. ",
         "the launch of an executor failed on {host}; the diagnostics behind it say why",
         LOGS,
     ),
