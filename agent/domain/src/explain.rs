@@ -69,6 +69,7 @@ pub struct Evidence {
 /// Reads a log line by line; its memory does not grow with the log.
 #[derive(Debug, Default)]
 pub struct Reader {
+    /// How many lines have ended.
     lines: u64,
     /// The gaps' values from earlier lines, for commands.
     values: BTreeMap<&'static str, String>,
@@ -76,10 +77,15 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Reads the next line, without its line ending.
+    /// Reads the next line, or the rest of it after `part`, without its line ending.
     pub fn line(&mut self, line: &str) {
+        self.part(line);
         self.lines += 1;
-        let plain = without_colours(line);
+    }
+
+    /// Reads the beginning of a line that is too long to be read at once, or that has no line ending.
+    pub fn part(&mut self, part: &str) {
+        let plain = without_colours(part);
         let line = plain.trim_end_matches('\r');
         let mut taken: Vec<Range<usize>> = Vec::new();
         let causes = texts::all().filter(|text| !text.is_consequence);
@@ -115,7 +121,7 @@ impl Reader {
             kind: if text.is_consequence { Kind::Consequence } else { Kind::Cause },
             said_by: text.author,
             cause: template::fill(text.cause, value, str::to_owned),
-            evidence: Evidence { line: self.lines, text: clipped(line.trim()) },
+            evidence: Evidence { line: self.lines + 1, text: clipped(line.trim()) },
             hadoop: None,
             finding: text.finding,
             command: template::fill(text.command, value, shell::quoted),
@@ -145,7 +151,7 @@ impl Reader {
             kind: Kind::Consequence,
             said_by: number.author,
             cause: format!("{what} {} of {author}: {}", number.value, number.means),
-            evidence: Evidence { line: self.lines, text: clipped(line.trim()) },
+            evidence: Evidence { line: self.lines + 1, text: clipped(line.trim()) },
             hadoop: Some(number.hadoop),
             finding: number.finding,
             command: format!("emr-ecr-agent check --image {}", image.as_deref().unwrap_or("IMAGE")),

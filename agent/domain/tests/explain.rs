@@ -92,6 +92,18 @@ fn what_is_no_colour_stays() {
 }
 
 #[test]
+fn parts_of_a_line_count_as_one() {
+    let mut reader = domain::explain::Reader::default();
+    reader.line("INFO all is well");
+    reader.part("Exit code: 29 ");
+    reader.part(&"x".repeat(1000));
+    reader.line("Exit code: 7");
+    reader.part("Feature disabled: docker");
+    let lines: Vec<_> = reader.finish().into_iter().map(|known| known.evidence.line).collect();
+    assert_eq!(lines, [3, 2, 2]);
+}
+
+#[test]
 fn what_nobody_knows_is_not_explained() {
     for text in [
         "",
