@@ -14,7 +14,7 @@ use std::ops::Range;
 use serde::Serialize;
 
 use self::numbers::{DOCKER_ERRORS, EXIT_CODES, Number};
-use self::texts::{Author, Text};
+use self::texts::{Author, Role, Text};
 use crate::findings::Code;
 use crate::shell;
 
@@ -74,6 +74,8 @@ pub struct Reader {
     /// The gaps' values from earlier lines, for commands.
     values: BTreeMap<&'static str, String>,
     explanations: Vec<Explanation>,
+    /// Whether the latest exception is a NullPointerException without a known cause.
+    null_pointer: bool,
 }
 
 impl Reader {
@@ -88,9 +90,20 @@ impl Reader {
         let plain = without_colours(part);
         let line = plain.trim_end_matches('\r');
         let mut taken: Vec<Range<usize>> = Vec::new();
-        let causes = texts::all().filter(|text| !text.is_consequence);
-        let consequences = texts::all().filter(|text| text.is_consequence);
-        for text in causes.chain(consequences) {
+        if !is_frame(line) {
+            self.null_pointer = line.contains("NullPointerException");
+        }
+        let mut has_cause = false;
+        for text in Role::ALL.into_iter().flat_map(|role| texts::all().filter(move |text| text.role == role))
+        {
+            let may_count = match text.role {
+                Role::Cause | Role::Consequence => true,
+                Role::CauseOfNullPointer => self.null_pointer,
+                Role::LoneCause => !has_cause,
+            };
+            if !may_count {
+                continue;
+            }
             let Some(found) = template::find(text.says, line) else { continue };
             if taken.iter().any(|span| span.start < found.span.end && found.span.start < span.end) {
                 continue;
@@ -102,7 +115,10 @@ impl Reader {
                 }
             }
             self.explain(text, line);
+            has_cause |= text.role != Role::Consequence;
         }
+        // A newer Java's message names what is null, which explains more than a frame of its stack trace.
+        self.null_pointer &= !has_cause;
         for phrase in EXIT_PHRASES {
             self.number(phrase, EXIT_CODES, line, &mut taken);
         }
@@ -118,7 +134,7 @@ impl Reader {
     fn explain(&mut self, text: &Text, line: &str) {
         let value = |name: &str| self.values.get(name).map(String::as_str);
         self.add(Explanation {
-            kind: if text.is_consequence { Kind::Consequence } else { Kind::Cause },
+            kind: if text.role == Role::Consequence { Kind::Consequence } else { Kind::Cause },
             said_by: text.author,
             cause: template::fill(text.cause, value, str::to_owned),
             evidence: Evidence { line: self.lines + 1, text: clipped(line.trim()) },
@@ -196,6 +212,11 @@ fn without_colours(line: &str) -> Cow<'_, str> {
         });
     }
     Cow::Owned(plain)
+}
+
+/// Whether the line belongs to a stack trace, whose exception is on an earlier line.
+fn is_frame(line: &str) -> bool {
+    line.trim_start().starts_with("at ") || line.contains("\tat ")
 }
 
 fn clipped(text: &str) -> String {

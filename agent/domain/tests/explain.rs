@@ -83,6 +83,62 @@ fn an_exit_code_is_explained_within_other_words() {
     );
 }
 
+/// The findings of the causes.
+fn findings(text: &str) -> Vec<&'static str> {
+    let causes = explain(text).into_iter().filter(|known| known.kind == Kind::Cause);
+    causes.map(|cause| cause.finding.map_or("", |code| code.name)).collect()
+}
+
+#[test]
+fn a_frame_shows_a_cause_only_of_a_null_pointer() {
+    let frame = "\tat org.apache.hadoop.hdfs.DFSClient.open(DFSClient.java:1)\n\tat org.apache.hadoop.yarn.util.DockerClientConfigHandler.readCredentialsFromConfigFile(DockerClientConfigHandler.java:94)\n\t... 12 more";
+    let null = "java.lang.NullPointerException";
+    let why =
+        r#"Cannot invoke "com.fasterxml.jackson.databind.JsonNode.has(String)" because "rootNode" is null"#;
+    let missing = format!(
+        "java.lang.RuntimeException: Fail to read additional docker client config file from hdfs:///c\nCaused by: java.io.FileNotFoundException: File does not exist: /c\n{frame}"
+    );
+    assert_eq!(findings(&missing), ["client-config-unreadable"]);
+    let explained = explain(&missing);
+    assert_eq!((explained.len(), explained[1].kind, explained[1].evidence.line), (2, Kind::Consequence, 4));
+    assert_eq!(findings(&format!("{null}\n{frame}")), ["client-config-poisonous"]);
+    assert_eq!(findings(&format!("java.io.IOException: x\nCaused by: {null}\n{frame}")).len(), 1);
+    assert_eq!(
+        findings(&format!("{null}\n\tat x.Y.z(Y.java:1)\nCaused by: java.io.IOException\n{frame}")).len(),
+        0
+    );
+    // The message is the better evidence.
+    let explained = explain(&format!("{null}: {why}\n{frame}"));
+    assert_eq!((explained[0].evidence.line, explained[1].kind), (1, Kind::Consequence));
+    assert_eq!(findings(frame).len(), 0);
+}
+
+#[test]
+fn a_refused_pull_has_the_cause_that_the_line_gives() {
+    let denied = "docker: Error response from daemon: pull access denied for host/app, repository does not exist or may require 'docker login'";
+    for (reason, finding) in [
+        ("", "pull-refused"),
+        (": denied: requested access to the resource is denied", "pull-refused"),
+        (
+            ": denied: Your authorization token has expired. Reauthenticate and try again.",
+            "credential-expired",
+        ),
+        (": no basic auth credentials", "ecr-credential-missing"),
+        (
+            ": denied: User: arn:aws:iam::1:role/x is not authorized to perform: ecr:BatchGetImage on resource: y",
+            "pull-refused",
+        ),
+    ] {
+        let line = format!("{denied}{reason}.");
+        assert_eq!(findings(&line), [finding], "{line}");
+        let wrong_name = explain(&line).iter().any(|known| known.cause.contains("the name is wrong"));
+        assert_eq!(wrong_name, !reason.contains("expired") && !reason.contains("auth"), "{line}");
+    }
+    let explained = explain(&format!("{denied}: denied: Your authorization token has expired."));
+    assert_eq!((explained.len(), explained[1].kind), (2, Kind::Consequence));
+    assert_eq!(explained[1].command, "emr-ecr-agent check --image host/app");
+}
+
 #[test]
 fn what_is_no_colour_stays() {
     for line in ["a\u{1b}[", "a\u{1b}[1", "a\u{1b}[1\u{e9}", "a\u{1b}c"] {

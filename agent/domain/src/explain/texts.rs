@@ -32,8 +32,20 @@ pub struct Text {
     pub finding: Option<Code>,
     /// The command that shows more; gaps as in `says`, or from an earlier line.
     pub command: &'static str,
-    /// It only reports that something failed; an earlier line gives the reason.
-    pub is_consequence: bool,
+    pub role: Role,
+}
+
+/// What a text shows, and when; those of an earlier role take precedence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    Cause,
+    /// A cause within the stack trace of a NullPointerException that does not show its cause itself. Behind other
+    /// exceptions the text shows nothing.
+    CauseOfNullPointer,
+    /// A cause, unless the same line shows another, which is more specific.
+    LoneCause,
+    /// It only reports that something failed; another line, or the rest of its own, gives the reason.
+    Consequence,
 }
 
 /// The command for what depends on the image.
@@ -49,6 +61,11 @@ const STATUS: &str = "emr-ecr-agent status";
 /// Every known text; of two that match the same words, the first counts.
 pub fn all() -> impl Iterator<Item = &'static Text> {
     [docker::TEXTS, container_executor::TEXTS, node_manager::TEXTS, spark::TEXTS].into_iter().flatten()
+}
+
+impl Role {
+    pub(super) const ALL: [Self; 4] =
+        [Self::Cause, Self::CauseOfNullPointer, Self::LoneCause, Self::Consequence];
 }
 
 impl Author {
@@ -71,9 +88,9 @@ const fn of(
     finding: Option<Code>,
     command: &'static str,
 ) -> Text {
-    Text { author, says, cause, finding, command, is_consequence: false }
+    Text { author, says, cause, finding, command, role: Role::Cause }
 }
 
 const fn consequence(author: Author, says: &'static str, cause: &'static str, command: &'static str) -> Text {
-    Text { author, says, cause, finding: None, command, is_consequence: true }
+    Text { author, says, cause, finding: None, command, role: Role::Consequence }
 }

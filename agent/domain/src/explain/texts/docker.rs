@@ -1,6 +1,6 @@
 //! What the docker command and its daemon write.
 
-use super::{CHECK, CHECK_IMAGE, CHECK_MOUNT, CHECK_NETWORK, STATUS, Text};
+use super::{CHECK, CHECK_IMAGE, CHECK_MOUNT, CHECK_NETWORK, Role, STATUS, Text};
 use crate::findings::{Code, codes};
 
 pub(super) const TEXTS: &[Text] = &[
@@ -46,18 +46,33 @@ pub(super) const TEXTS: &[Text] = &[
         codes::PULL_REFUSED,
         CHECK_IMAGE,
     ),
-    of(
-        "pull access denied for {image},",
-        "the registry has no repository of that name for this credential: the name is wrong, or the policy does not allow the pull",
-        codes::PULL_REFUSED,
-        CHECK_IMAGE,
-    ),
-    of(
-        "denied: requested access to the resource is denied",
-        "the registry does not allow this credential to pull the image",
-        codes::PULL_REFUSED,
-        CHECK_IMAGE,
-    ),
+    // Docker begins with these words whenever a registry refuses; what the registry itself says comes behind.
+    Text {
+        role: Role::LoneCause,
+        ..of(
+            "pull access denied for {image},",
+            "the registry has no repository of that name for this credential: the name is wrong, or the policy does not allow the pull",
+            codes::PULL_REFUSED,
+            CHECK_IMAGE,
+        )
+    },
+    Text {
+        role: Role::LoneCause,
+        ..of(
+            "denied: requested access to the resource is denied",
+            "the registry does not allow this credential to pull the image",
+            codes::PULL_REFUSED,
+            CHECK_IMAGE,
+        )
+    },
+    Text {
+        role: Role::Consequence,
+        ..without_finding(
+            "pull access denied for {image}, repository does not exist",
+            "the registry refused the pull; the rest of the line says why",
+            CHECK_IMAGE,
+        )
+    },
     of(
         "Error response from daemon: {}403 Forbidden",
         "the registry knows the credential and does not allow it to pull the image",
@@ -243,7 +258,7 @@ pub(super) const TEXTS: &[Text] = &[
         "docker image inspect {image}",
     ),
     Text {
-        is_consequence: true,
+        role: Role::Consequence,
         ..without_finding(
             "Unable to find image '{image}' locally",
             "the image is not on the node, so docker pulls it",

@@ -1,6 +1,6 @@
 //! What the NodeManager and the ResourceManager write.
 
-use super::{CHECK, CHECK_CLIENT_CONFIG, CHECK_IMAGE, CHECK_MOUNT, CHECK_NETWORK, CHECK_USER, Text};
+use super::{CHECK, CHECK_CLIENT_CONFIG, CHECK_IMAGE, CHECK_MOUNT, CHECK_NETWORK, CHECK_USER, Role, Text};
 use crate::findings::{Code, codes};
 
 pub(super) const TEXTS: &[Text] = &[
@@ -76,10 +76,18 @@ pub(super) const TEXTS: &[Text] = &[
         codes::CLIENT_CONFIG_POISONOUS,
         CHECK_CLIENT_CONFIG,
     ),
-    of(
-        "at org.apache.hadoop.yarn.util.DockerClientConfigHandler.readCredentialsFromConfigFile",
-        "YARN failed while it read the file that the job names in YARN_CONTAINER_RUNTIME_DOCKER_CLIENT_CONFIG; after a NullPointerException, the file is empty or one of its entries has no `auth`",
-        codes::CLIENT_CONFIG_POISONOUS,
+    Text {
+        role: Role::CauseOfNullPointer,
+        ..of(
+            "at org.apache.hadoop.yarn.util.DockerClientConfigHandler.readCredentialsFromConfigFile",
+            "the file that the job names in YARN_CONTAINER_RUNTIME_DOCKER_CLIENT_CONFIG is empty, or one of its entries has no `auth`: YARN met a NullPointerException while it read it",
+            codes::CLIENT_CONFIG_POISONOUS,
+            CHECK_CLIENT_CONFIG,
+        )
+    },
+    consequence(
+        "DockerClientConfigHandler.readCredentialsFromConfigFile",
+        "YARN failed while it read the file that the job names in YARN_CONTAINER_RUNTIME_DOCKER_CLIENT_CONFIG; the exception before says why",
         CHECK_CLIENT_CONFIG,
     ),
     of(
