@@ -4,13 +4,16 @@
 #   fleet.sh upgrade CLUSTER s3://BUCKET/PREFIX/ [OPTION OF install.sh]...
 #   fleet.sh uninstall CLUSTER [OPTION OF uninstall.sh]...
 #
-# A tenth of the nodes at a time; the first failure ends it. A node that fails to upgrade has gone back by itself.
+# A tenth of the nodes at a time; the first failure ends it. A node that fails to upgrade has gone back by itself. SSM
+# reaches only the nodes that it manages: compare their number, which is printed in the end, with the cluster's.
 set -euo pipefail
 
 AT_ONCE="${AT_ONCE:-10%}"
+# How often in a row, every 5 s, SSM may not tell the state of the command.
+UNKNOWN_AT_MOST=24
 
 main() {
-    local action="${1-}" cluster="${2-}" from="${3-}" script command state
+    local action="${1-}" cluster="${2-}" from="${3-}" script command answer state details targets completed unknown=0
     [[ "$action" =~ ^(upgrade|uninstall)$ && "$cluster" == j-* ]] || usage
     shift 2
     if [[ "$action" == upgrade ]]; then
@@ -30,17 +33,21 @@ bash install.sh --strict --verify --from $from $(quoted "$@")"
         --parameters "$(parameters "$script")" --query Command.CommandId --output text)"
     echo "command $command"
     while :; do
-        state="$(aws ssm list-commands --command-id "$command" --query 'Commands[0].Status' --output text)"
+        answer="$(aws ssm list-commands --command-id "$command" --output text \
+            --query 'Commands[0].[Status,StatusDetails,TargetCount,CompletedCount]')" || answer=None
+        IFS=$'\t' read -r state details targets completed <<<"$answer"
         case "$state" in
-            Pending | InProgress | Cancelling) sleep 5 ;;
+            Pending | InProgress | Cancelling) unknown=0 ;;
             Success) break ;;
-            *)
-                echo "$state: aws ssm list-command-invocations --command-id $command --details shows each node" >&2
-                exit 1
-                ;;
+            # A new command is not listed at once.
+            None | '') ((++unknown < UNKNOWN_AT_MOST)) || fail "cannot read the state of command $command" ;;
+            *) fail "$state: aws ssm list-command-invocations --command-id $command --details shows each node" ;;
         esac
+        sleep 5
     done
-    echo "$action: done on all nodes"
+    # SSM calls it a success if no node has the tag and a running SSM agent.
+    [[ "$details" != NoInstancesInTag && "$targets" != 0 ]] || fail "SSM manages no node of $cluster: nothing was done"
+    echo "$action: done on $completed of $targets nodes that SSM manages"
 }
 
 quoted() {
@@ -53,6 +60,11 @@ parameters() {
     script="${script//\\/\\\\}"
     script="${script//\"/\\\"}"
     printf '{"commands": ["%s"], "executionTimeout": ["300"]}' "${script//$'\n'/\\n}"
+}
+
+fail() {
+    echo "$1" >&2
+    exit 1
 }
 
 usage() {

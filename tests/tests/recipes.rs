@@ -2,6 +2,7 @@
 //! validate`, or what AWS itself would reject.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -44,6 +45,10 @@ impl Aws {
 
     /// Runs a program against AWS and returns its output.
     async fn run(&self, program: &Path, arguments: &[&str]) -> Outcome<String> {
+        succeed(self.command(program, arguments)).await
+    }
+
+    fn command(&self, program: &Path, arguments: &[&str]) -> Command {
         let mut command = Command::new(program);
         let path = format!("{}:/usr/bin:/bin", self.part.path("bin").display());
         command.args(arguments).env_clear().env("PATH", path).env("HOME", self.home.path());
@@ -56,13 +61,24 @@ impl Aws {
             .env("BUCKET", BUCKET)
             .env("REGISTRY", REGISTRY)
             .env("SUBNET", "subnet-0123456789abcdef0");
-        succeed(command).await
+        command
     }
 
     async fn describe(&self, arguments: &[&str]) -> Outcome<Value> {
         let script = describe().display().to_string();
         let text = self.run(Path::new("/usr/bin/python3"), &[&[script.as_str()], arguments].concat()).await?;
         Ok(serde_json::from_str(&text)?)
+    }
+
+    /// A cluster's nodes in EC2, where moto's SSM finds its targets; moto's EMR makes none.
+    async fn add_nodes(&self, cluster: &str, count: usize) -> Outcome {
+        let tag = format!("{{Key=aws:elasticmapreduce:job-flow-id,Value={cluster}}}");
+        let tags = format!("ResourceType=instance,Tags=[{tag}]");
+        let count = count.to_string();
+        let launch = ["ec2", "run-instances", "--image-id", "ami-03cf127a", "--count", count.as_str()];
+        let arguments = [launch.as_slice(), &["--tag-specifications", tags.as_str()]].concat();
+        self.run(&self.part.path("bin/aws"), &arguments).await?;
+        Ok(())
     }
 
     async fn cluster(&self) -> Outcome<String> {
@@ -167,8 +183,15 @@ async fn cloudformation_is_valid_and_agrees_with_terraform() -> Outcome {
 
 async fn a_fleet_is_upgraded_and_uninstalled_by_ssm_and_by_a_step(aws: &Aws) -> Outcome {
     let cluster = aws.cluster().await?;
+    let without_nodes = process::run(aws.command(&recipe("fleet.sh"), &["uninstall", &cluster])).await?;
+    assert_eq!(without_nodes.code, 1, "{}", without_nodes.out);
+    let nothing = format!("SSM manages no node of {cluster}: nothing was done\n");
+    assert_eq!(without_nodes.err, nothing);
+
+    aws.add_nodes(&cluster, 3).await?;
     let quoted = "A=$(id) \"b\" \\";
-    aws.run(&recipe("fleet.sh"), &["upgrade", &cluster, PREFIX, "--env", quoted]).await?;
+    let out = aws.run(&recipe("fleet.sh"), &["upgrade", &cluster, PREFIX, "--env", quoted]).await?;
+    assert!(out.ends_with("upgrade: done on 3 of 3 nodes that SSM manages\n"), "{out}");
     let command = aws.describe(&["command"]).await?;
     let target = json!([{ "Key": "tag:aws:elasticmapreduce:job-flow-id", "Values": [cluster] }]);
     assert_eq!(command["Targets"], target);
@@ -190,6 +213,48 @@ async fn a_fleet_is_upgraded_and_uninstalled_by_ssm_and_by_a_step(aws: &Aws) -> 
         let steps = aws.describe(&["cluster", &cluster]).await?["steps"].to_string();
         let run = format!("{PREFIX}fleet.sh - | bash -s -- {action} {arguments}");
         assert!(steps.contains(&run), "{steps}");
+    }
+    Ok(())
+}
+
+/// Prints its next answer for each question about the command.
+const SSM: &str = r#"#!/bin/sh
+[ "$2" != send-command ] || { echo 1234; exit; }
+answers=${0%/*}/answers
+answer=$(head -n 1 "$answers")
+sed -i 1d "$answers"
+[ "$answer" != unreachable ] && printf '%s\n' "$answer"
+"#;
+
+/// With stand-ins for the AWS CLI and for sleep.
+#[tokio::test]
+async fn a_fleet_command_ends_as_ssm_says() -> Outcome {
+    let home = scratch::directory("fleet")?;
+    for (name, text) in [("aws", SSM), ("sleep", "#!/bin/sh\n")] {
+        let program = home.path().join(name);
+        fs::write(&program, text)?;
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
+    }
+    for (answers, code, said) in [
+        (
+            "None\nPending\tPending\t0\t0\nunreachable\nSuccess\tSuccess\t3\t3\n",
+            0,
+            "uninstall: done on 3 of 3 nodes that SSM manages\n",
+        ),
+        ("Success\tNoInstancesInTag\t0\t0\n", 1, "SSM manages no node of j-1: nothing was done\n"),
+        (
+            "Failed\tFailed\t3\t1\n",
+            1,
+            "Failed: aws ssm list-command-invocations --command-id 1234 --details shows each node\n",
+        ),
+        ("", 1, "cannot read the state of command 1234\n"),
+    ] {
+        fs::write(home.path().join("answers"), answers)?;
+        let mut fleet = Command::new(recipe("fleet.sh"));
+        let path = format!("{}:/usr/bin:/bin", home.path().display());
+        fleet.args(["uninstall", "j-1"]).env_clear().env("PATH", path);
+        let Finished { code: ended, out, err } = process::run(fleet).await?;
+        assert_eq!((ended, format!("{out}{err}")), (code, format!("command 1234\n{said}")), "{answers}");
     }
     Ok(())
 }
