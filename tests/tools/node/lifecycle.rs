@@ -10,6 +10,7 @@ use crate::machine::{Machine, User};
 use crate::packages::Packages;
 use crate::services::{SOON, Services};
 use crate::{Outcome, ensure, units};
+use emr_ecr_agent_tests::http;
 use emr_ecr_agent_tests::node::TRUSTED_REGISTRY;
 use emr_ecr_agent_tests::screen::{Failure, Screen};
 
@@ -98,6 +99,9 @@ impl Lifecycle {
     async fn waits_for_hadoop(&self) -> Outcome {
         self.services.wait_for_answer("/livez", StatusCode::OK).await?;
         self.services.wait_for_answer("/readyz", StatusCode::SERVICE_UNAVAILABLE).await?;
+        let metrics = http::get(self.services.listen(), "/metrics").await?.text();
+        let started = metrics.lines().find_map(|line| line.strip_prefix("process_start_time_seconds "));
+        ensure(started.is_some_and(|time| time != "0"), || format!("it started at {started:?}"))?;
         let what = "a status that names what it waits for";
         let line =
             "systemctl status emr-ecr-agent | grep 'Status: \"not ready; .*waiting for .*/etc/hadoop/conf'";
