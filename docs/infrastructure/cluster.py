@@ -51,6 +51,7 @@ def main(bucket, registry, subnet, release="emr-7.3.0", instance_type="m5.xlarge
                 },
             }
         ],
+        Tags=[{"Key": "emr-ecr-agent", "Value": "true"}],
     )
     print(response["JobFlowId"])
 

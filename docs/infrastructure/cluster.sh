@@ -23,4 +23,4 @@ aws emr create-cluster --name docker --release-label "$RELEASE" --applications N
     "InstanceGroupType=CORE,InstanceType=$INSTANCE_TYPE,InstanceCount=2" \
     --ebs-root-volume-size 50 --log-uri "s3://$BUCKET/logs/" --configurations "$configurations" \
     --bootstrap-actions "Name=emr-ecr-agent,Path=${FROM}install.sh,Args=[--strict,--verify,--from,$FROM]" \
-    --query ClusterId --output text
+    --tags emr-ecr-agent=true --query ClusterId --output text

@@ -132,6 +132,10 @@ resource "aws_emr_cluster" "docker" {
     args = ["--strict", "--verify", "--from", "s3://${var.bucket}/emr-ecr-agent/"]
   }
 
+  tags = {
+    "emr-ecr-agent" = "true"
+  }
+
   # Without these policies the bootstrap action finds no package.
   depends_on = [aws_iam_role_policy.agent, aws_iam_role_policy_attachment.managed]
 }

@@ -70,7 +70,7 @@ impl Aws {
         Ok(serde_json::from_str(&text)?)
     }
 
-    /// A cluster's nodes in EC2, where moto's SSM finds its targets; moto's EMR makes none.
+    /// A cluster's nodes in EC2, where moto's SSM finds its targets: moto's EMR tags none.
     async fn add_nodes(&self, cluster: &str, count: usize) -> Outcome {
         let tag = format!("{{Key=aws:elasticmapreduce:job-flow-id,Value={cluster}}}");
         let tags = format!("ResourceType=instance,Tags=[{tag}]");
@@ -101,8 +101,18 @@ async fn cli_and_boto3_make_a_cluster_that_trusts_the_registry(aws: &Aws) -> Out
     let by_boto3 = aws.run(Path::new("/usr/bin/python3"), &arguments).await?;
     for id in [by_cli.as_str(), by_boto3.trim()] {
         trusts_the_registry(aws, id).await?;
+        let made = aws.describe(&["cluster", id]).await?;
+        assert_eq!(made["tags"], tags(), "{made}");
     }
+    let scraped = fs::read_to_string(repository().join("monitoring/prometheus.yml"))?;
+    let filter = "          - name: tag:emr-ecr-agent\n            values: [\"true\"]\n";
+    assert!(scraped.contains(filter), "{scraped}");
     Ok(())
+}
+
+/// By which Prometheus finds the clusters.
+fn tags() -> Value {
+    json!({ "emr-ecr-agent": "true" })
 }
 
 async fn trusts_the_registry(aws: &Aws, cluster: &str) -> Outcome {
@@ -169,6 +179,9 @@ async fn cloudformation_is_valid_and_agrees_with_terraform() -> Outcome {
     let (source, flags) = arguments.split_last().ok_or("no arguments")?;
     let written = format!("Args: [{}, !Sub \"{source}\"]", flags.join(", "));
     assert!(template.contains(&written), "{written}");
+    assert_eq!(terraform["tags"], tags(), "{terraform}");
+    let tagged = "\n      Tags:\n        - { Key: emr-ecr-agent, Value: \"true\" }\n";
+    assert!(template.contains(tagged), "{template}");
     for (name, value) in [
         ("docker.trusted.registries", "local,centos,${var.registry}"),
         ("docker.privileged-containers.registries", "local,centos,${var.registry}"),

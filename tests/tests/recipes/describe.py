@@ -20,6 +20,7 @@ def cluster(id):
         "configurations": described["Configurations"],
         "path": actions[0]["ScriptPath"],
         "args": actions[0]["Args"],
+        "tags": {tag["Key"]: tag["Value"] for tag in described.get("Tags", [])},
         "steps": [step["Config"]["Args"] for step in steps],
     }
 
@@ -42,6 +43,7 @@ def terraform(path):
     (action,) = described["bootstrap_action"]
     return {
         "configurations": described["configurations_json"],
+        "tags": {plain(key): plain(value) for key, value in described["tags"].items()},
         "path": plain(action["path"]),
         "args": [plain(argument) for argument in action["args"]],
     }
