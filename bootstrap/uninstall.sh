@@ -17,20 +17,25 @@ PROGRAM=/usr/local/bin/emr-ecr-agent
 DOCKER_CONFIG=/root/.docker/config.json
 # The repository of the tags for images that the agent pulled in advance.
 WARMED=emr-ecr-agent-warm
+LIBRARY=/usr/local/lib/emr-ecr-agent
+SETTINGS=/etc/emr-ecr-agent
+DROP_INS=/etc/systemd/system/$UNIT.d
 FILES=(
     "$PROGRAM"
-    /usr/local/lib/emr-ecr-agent
-    /etc/emr-ecr-agent
+    "$LIBRARY"/{uninstall.sh,agent.toml,keytab.conf,LICENSE,THIRD-PARTY-LICENSES.txt,pending}
+    "$SETTINGS"/{agent.toml,environment,credentials.json}
     "/etc/systemd/system/$UNIT"
-    "/etc/systemd/system/$UNIT.d"
+    "$DROP_INS"/{sandbox,keytab}.conf
     /etc/logpusher/emr-ecr-agent.config
-    /var/log/emr-ecr-agent
 )
-# Removed if empty: install.sh may have created them.
-DIRECTORIES=(/etc/logpusher /root/.docker)
+LOGS=/var/log/emr-ecr-agent
+# Removed if empty: others may have files in them, such as drop-ins.
+DIRECTORIES=("$LIBRARY" "$SETTINGS" "$DROP_INS")
+# Likewise; install.sh may have created them, but they are not the agent's.
+SHARED_DIRECTORIES=(/etc/logpusher /root/.docker)
 
 main() {
-    local remove_credentials='' remove_published='' published='' others=0
+    local remove_credentials='' remove_published='' published='' others=0 directory
     while (($#)); do
         case "$1" in
             --keep-credentials) remove_credentials='' ;;
@@ -54,11 +59,15 @@ main() {
     [[ -z "$remove_published" ]] || remove_published
     [[ -z "$remove_credentials" ]] || as_root rm -f "$DOCKER_CONFIG"
     # Including leftovers of a killed installation, and the previous version.
-    as_root rm -rf -- "${FILES[@]}" "${FILES[@]/%/.new}" "${FILES[@]/%/.previous}"
-    as_root rmdir --ignore-fail-on-non-empty "${DIRECTORIES[@]}" 2>/dev/null || true
+    as_root rm -f -- "${FILES[@]}" "${FILES[@]/%/.new}" "${FILES[@]/%/.previous}"
+    as_root rm -rf -- "$LOGS"
+    as_root rmdir --ignore-fail-on-non-empty "${DIRECTORIES[@]}" "${SHARED_DIRECTORIES[@]}" 2>/dev/null || true
     as_root systemctl daemon-reload
     as_root systemctl reset-failed "$UNIT" 2>/dev/null || true
     say "uninstalled"
+    for directory in "${DIRECTORIES[@]}"; do
+        ! as_root test -e "$directory" || say "left: $directory, with files of others"
+    done
     ! as_root test -e "$DOCKER_CONFIG" ||
         say "left: $DOCKER_CONFIG, whose tokens live for up to 12 hours; --remove-credentials removes it"
     [[ -n "$remove_published" ]] ||

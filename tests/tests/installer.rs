@@ -419,25 +419,38 @@ echo; echo unread
 ! uninstall --remove-published || exit 9
 test -x /usr/local/bin/emr-ecr-agent && ! test -e /mnt/hadoop.log
 status 0 null
+touch /usr/local/lib/emr-ecr-agent/pending /etc/emr-ecr-agent/environment.new /var/log/emr-ecr-agent/agent.log.1
 echo; echo kept
 uninstall
 [[ -z $(find /usr/local /etc /root /var/log -path '*emr-ecr-agent*') ]]
 ! test -e /mnt/hadoop.log
+started /mnt/package
+of_others="/etc/emr-ecr-agent/cloudwatch-prometheus.yml /etc/systemd/system/emr-ecr-agent.service.d/proxy.conf"
+touch $of_others
+echo; echo files of others
+uninstall
+[[ $(find /usr/local /etc /var/log -path '*emr-ecr-agent*' -type f | sort | xargs) == "$of_others" ]]
+rm $of_others
 started /mnt/package
 rm /mnt/tools/docker
 echo; echo removed
 uninstall --remove-published --remove-credentials
 cat /mnt/hadoop.log && ! test -e /root/.docker"#;
     let Some(text) = succeeds(script)? else { return Ok(()) };
-    let [_, others, unread, kept, removed] = parts(&text, ["others", "unread", "kept", "removed"]);
+    let [_, others, unread, kept, of_others, removed] =
+        parts(&text, ["others", "unread", "kept", "files of others", "removed"]);
     assert!(unread.contains("NOT UNINSTALLED: the agent cannot read /apps/c.json"), "{text}");
     assert!(others.contains("NOT UNINSTALLED: /apps/c.json has 1 entries of others"), "{text}");
     assert!(
         kept.contains("left: /root/.docker/config.json")
             && kept.contains("left: the published file /apps/c.json")
-            && kept.contains("left: images of warm.images"),
+            && kept.contains("left: images of warm.images")
+            && !kept.contains("with files of others"),
         "{text}"
     );
+    for directory in ["/etc/emr-ecr-agent", "/etc/systemd/system/emr-ecr-agent.service.d"] {
+        assert!(of_others.contains(&format!("left: {directory}, with files of others\n")), "{text}");
+    }
     assert!(
         removed.ends_with("hadoop: fs -rm -f -skipTrash /apps/c.json\nhadoop: fs -rm -r -f -skipTrash /apps/.emr-ecr-agent\n")
             && !removed.contains("left:"),
