@@ -102,6 +102,8 @@ NOT_APPLIED='emr-ecr-agent: NOT applied: '
 # For cleanup by the worker process: its temporary directory, and the files staged beside their targets.
 work=''
 staged=()
+# Files of an earlier installation that the new settings do not need.
+obsolete=()
 
 # Enforces the deadline, keeps the log and sets the exit code; `carry_out` does the work in a child process.
 main() {
@@ -446,16 +448,22 @@ stage_daemon() {
     local version
     version="$(systemd_version)"
     ((version < SANDBOX_SYSTEMD)) || stage 644 "$package/sandbox.conf" "$SANDBOX"
-    ! names_keytab || stage 644 "$package/keytab.conf" "$KEYTAB"
+    stage_keytab
     stage 644 "$package/logpusher.config" "$LOG_PUSHER"
     # The unit can write only to directories that exist when it starts.
     as_root test -d /root/.docker || as_root mkdir -m 700 /root/.docker || fail "cannot create /root/.docker"
     as_root mkdir -p "$LOGS" || fail "cannot create $LOGS"
 }
 
-# Succeeds if the settings, new or kept, name a keytab.
-names_keytab() {
-    as_root grep -Eqs "$NAMES_KEYTAB" "$(settings_to_be)"
+# The unit has its capability only while the settings, new or kept, name a keytab.
+stage_keytab() {
+    local outcome=0
+    as_root grep -Eqs "$NAMES_KEYTAB" "$(settings_to_be)" || outcome=$?
+    case "$outcome" in
+        0) stage 644 "$package/keytab.conf" "$KEYTAB" ;;
+        1) ! as_root test -e "$KEYTAB" || obsolete+=("$KEYTAB") ;;
+        *) fail "cannot read $(settings_to_be); nothing was changed" ;;
+    esac
 }
 
 # The file with the settings that will apply.
@@ -487,15 +495,16 @@ check_program() {
     ((outcome != WRONG_SETTINGS)) || fail "this version refuses the settings; nothing was changed: $answer"
 }
 
-# Renames each staged file to its target. The previous file stays beside it until the service has come up.
+# Renames each staged file to its target, and removes obsolete ones. The previous file stays beside it until the service
+# has come up.
 place_files() {
     local target
     recall_pending || note_state
-    if ((!${#staged[@]})); then
+    if ((!${#staged[@]} && !${#obsolete[@]})); then
         ((${#replaced[@]})) || say "already up to date"
         return 0
     fi
-    for target in "${staged[@]}"; do
+    for target in ${staged[@]+"${staged[@]}"} ${obsolete[@]+"${obsolete[@]}"}; do
         # After a killed installation, the last working file is already beside it.
         ! is_among "$target" ${replaced[@]+"${replaced[@]}"} || continue
         as_root rm -f -- "$target.previous" || fail "cannot remove $target.previous; nothing was changed"
@@ -505,8 +514,12 @@ place_files() {
     done
     # Survives a killed installation, so that the next one restarts the service.
     printf '%s\n' "$(former_state)" "${replaced[@]}" | as_root tee -- "$PENDING" >/dev/null || fail "cannot write $PENDING"
-    for target in "${staged[@]}"; do
+    for target in ${staged[@]+"${staged[@]}"}; do
         as_root mv -f -- "$target.new" "$target" || go_back "cannot replace $target"
+    done
+    for target in ${obsolete[@]+"${obsolete[@]}"}; do
+        say "removing $target: the settings do not need it"
+        as_root rm -f -- "$target" || go_back "cannot remove $target"
     done
     staged=()
 }

@@ -602,6 +602,34 @@ install --from /mnt/package --config /mnt/agent.toml
 }
 
 #[test]
+fn the_capability_for_a_keytab_goes_with_the_keytab() -> Outcome {
+    let script = r#"variant crashing 's/version=1/version=2/; s/crashes=no/crashes=yes/'
+drop_in=/etc/systemd/system/emr-ecr-agent.service.d/keytab.conf
+printf '[published]\nprincipal = "a@B"\nkeytab = "/etc/hadoop.keytab"\n' >/mnt/agent.toml
+exec 2>&1
+is_gone() {
+    grep -x 'restart emr-ecr-agent.service' /mnt/systemctl.log
+    [[ -z $(find /etc/systemd -name 'keytab.conf*') && -e /run/active ]]
+}
+started /mnt/package --config /mnt/agent.toml
+before=$(files)
+! started /mnt/crashing --replace-config || exit 9
+[[ $(files) == "$before" && -e $drop_in && -e /run/active ]]
+: >/mnt/systemctl.log
+started /mnt/package --replace-config
+is_gone
+started /mnt/package --config /mnt/agent.toml --replace-config
+[[ -e $drop_in ]]
+sed -i /keytab/d /etc/emr-ecr-agent/agent.toml
+: >/mnt/systemctl.log
+started /mnt/package
+is_gone"#;
+    let Some(text) = succeeds(script)? else { return Ok(()) };
+    assert!(text.contains("keytab.conf: the settings do not need it\n"), "{text}");
+    Ok(())
+}
+
+#[test]
 fn credentials_in_a_url_are_refused_and_not_logged() -> Outcome {
     for url in ["https://user:hunter2@example.com/agent/", "https://example.com/agent?signature=hunter2"] {
         for option in ["--from", "--config"] {
