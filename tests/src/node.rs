@@ -89,6 +89,13 @@ impl Node {
         fs::write(&path, text).map_err(|source| file_error("write", &path, source))
     }
 
+    /// Like [`Node::write`], by renaming another file.
+    pub fn replace(&self, name: &str, text: &str) -> Result<(), Error> {
+        let (new, path) = (self.path(&format!("{name}.new")), self.path(name));
+        let replaced = fs::write(&new, text).and_then(|()| fs::rename(&new, &path));
+        replaced.map_err(|source| file_error("replace", &path, source))
+    }
+
     /// Points the AWS SDK's configuration to the stand-ins.
     pub fn write_aws_config(&self, endpoints: AwsEndpoints) -> Result<(), Error> {
         let AwsEndpoints { ecr, imds } = endpoints;

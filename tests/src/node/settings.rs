@@ -93,9 +93,9 @@ impl fmt::Display for Settings {
 }
 
 impl Node {
-    /// Writes agent.toml.
+    /// Replaces agent.toml as a whole, since an agent may be reading it.
     pub fn write_settings(&self, settings: &Settings) -> Result<(), Error> {
-        self.write("agent.toml", &settings.to_string())
+        self.replace("agent.toml", &settings.to_string())
     }
 }
 
