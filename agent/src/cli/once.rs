@@ -46,7 +46,7 @@ struct ChangeLine<'a> {
 pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
     let settings = options.config.read()?;
     // Errors are part of the result: the log would only repeat them.
-    log::start(&options.config.log(&log::ERRORS_ALONE))?;
+    let _log = log::start(&options.config.log(&log::ERRORS_ALONE))?;
     log::redact_panics();
     crate::io::process::forbid_core_dumps()?;
     let intent = if options.dry_run { Intent::DryRun } else { Intent::Apply };

@@ -26,7 +26,7 @@ pub(super) struct Options {
 
 pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
     let settings = options.config.read()?;
-    log::start(&options.config.log(&settings.log))?;
+    let _log = log::start(&options.config.log(&settings.log))?;
     log::redact_panics();
     crate::io::process::forbid_core_dumps()?;
     let runtime = runtime()?;

@@ -49,7 +49,7 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
     if !conflicts.is_empty() {
         return Ok(nothing_runs(FAILURE));
     }
-    log::start(&options.config.log(&log::ERRORS_ALONE))?;
+    let _log = log::start(&options.config.log(&log::ERRORS_ALONE))?;
     let mut inputs = node_inputs(&settings, Timestamp::now());
     let words = command.with(&properties);
     let checked = SparkSubmit::of_words(words.clone()).map_err(|error| Exit::Usage(error.into()))?;

@@ -61,7 +61,7 @@ enum Format {
 
 pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
     let settings = options.config.read()?;
-    log::start(&options.config.log(&log::ERRORS_ALONE))?;
+    let _log = log::start(&options.config.log(&log::ERRORS_ALONE))?;
     let submission = options.job.submission(&settings);
     let files = job::Files {
         executor_cfg: options.executor_cfg.as_deref(),

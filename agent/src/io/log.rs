@@ -12,6 +12,7 @@ use nix::sys::stat::fstat;
 use thiserror::Error;
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Level, Subscriber};
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_appender::rolling::{RollingFileAppender, Rotation};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::Targets;
@@ -39,6 +40,8 @@ pub(crate) const ERRORS_ALONE: LogSettings = LogSettings {
     format: LogFormat::Text,
     file: None,
 };
+/// Lines that wait for the disk.
+const MOST_LINES: usize = 1_000;
 /// Days of log files to keep.
 const KEPT_FILES: usize = 7;
 
@@ -48,9 +51,19 @@ pub(crate) enum LogError {
     File { path: PathBuf, source: Box<dyn std::error::Error + Send + Sync> },
 }
 
-/// Starts the log for the whole process; a second start has no effect.
-pub(crate) fn start(settings: &LogSettings) -> Result<(), LogError> {
+/// Writes the log file's last lines when dropped.
+#[must_use]
+#[derive(Debug)]
+pub(crate) struct LogGuard {
+    _file: Option<WorkerGuard>,
+}
+
+/// Starts the log for the whole process; a second start has no effect. Lines for the file are dropped while its disk
+/// hangs, which must not stop the agent.
+pub(crate) fn start(settings: &LogSettings) -> Result<LogGuard, LogError> {
     let file = settings.file.as_deref().map(open).transpose()?;
+    let in_background = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(MOST_LINES);
+    let (file, guard) = file.map(|file| in_background.finish(file)).unzip();
     let journal = is_journal(env::var("JOURNAL_STREAM").ok().as_deref(), io::stderr());
     let layers = [
         Some(layer(settings.format, io::stderr, journal)),
@@ -59,7 +72,7 @@ pub(crate) fn start(settings: &LogSettings) -> Result<(), LogError> {
     let layers: Vec<_> = layers.into_iter().flatten().collect();
     // Only tests start it twice in one process.
     let _ = tracing_subscriber::registry().with(layers.with_filter(targets(settings))).try_init();
-    Ok(())
+    Ok(LogGuard { _file: guard })
 }
 
 /// The levels of the agent and of libraries.
@@ -143,6 +156,10 @@ fn open(path: &Path) -> Result<RollingFileAppender, LogError> {
     let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(failed("not a file path".into()));
     };
+    // The link to the newest file would replace it, and what rotates would remove the files named after it.
+    if path.symlink_metadata().is_ok_and(|found| !found.is_symlink()) {
+        return Err(failed("it exists, and is not the link that the agent keeps there".into()));
+    }
     RollingFileAppender::builder()
         .rotation(Rotation::DAILY)
         .filename_prefix(name.to_string_lossy())

@@ -29,7 +29,7 @@ pub(super) fn check(options: &Options) -> Result<Report, Exit> {
 
 fn check_node(options: &Options) -> Result<Report, Exit> {
     let settings = options.config.read()?;
-    log::start(&options.config.log(&log::ERRORS_ALONE))?;
+    let _log = log::start(&options.config.log(&log::ERRORS_ALONE))?;
     let mut inputs = node_inputs(&settings, Timestamp::now());
     inputs.request = request(options);
     if let Some(release) = &options.release {
@@ -97,7 +97,7 @@ fn request(options: &Options) -> Request {
         mounts: mounts.map(<[u8]>::to_vec).collect(),
         network: options.network.clone().filter(|network| !network.is_empty()),
         user: options.user.clone(),
-        environment: Vec::new(),
+        ..Request::default()
     };
     named.or(Request::of_environment(options.env.clone()))
 }
