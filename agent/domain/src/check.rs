@@ -52,6 +52,7 @@ pub use report::{
     MountReport, ParseErrorReport, Report, RulesName, Unknown,
 };
 pub use request::Request;
+use spark::Kind;
 pub use spark::SparkProperties;
 
 /// Checks everything that was read.
@@ -61,7 +62,12 @@ pub fn run(inputs: &Inputs<'_>) -> Report {
         found.add(rules_assumed());
     }
     let emr = inputs.emr_config.as_ref().and_then(|file| emr::read(file, &mut found));
-    let spark = inputs.spark.as_ref().or_else(|| emr.as_ref().and_then(|emr| emr.files.spark.as_ref()));
+    let of_emr = emr.as_ref().and_then(|emr| emr.files.spark.as_ref());
+    let spark = match (&inputs.spark, of_emr) {
+        (Some(job), Some(defaults)) if !job.replaces_defaults => Some(job.clone().over(&defaults.properties)),
+        (job, defaults) => job.as_ref().or(defaults).cloned(),
+    };
+    let spark = spark.as_ref();
     let mut subjects = Subjects {
         executor_cfg: inputs.executor_cfg.as_ref(),
         yarn_site: inputs.yarn_site.as_ref(),
@@ -69,7 +75,7 @@ pub fn run(inputs: &Inputs<'_>) -> Report {
         node: inputs.node.as_ref(),
         spark,
         emr: None,
-        request: request(inputs, spark),
+        requests: requests(inputs, spark),
     };
     let checked = match &emr {
         Some(emr) if subjects.executor_cfg.is_none() => {
@@ -87,7 +93,7 @@ pub fn run(inputs: &Inputs<'_>) -> Report {
                 node: None,
                 spark: None,
                 emr: Some(emr),
-                request: Request::default(),
+                requests: vec![(Kind::Executor, Request::default())],
             };
             check_subjects(&of_emr, inputs, &mut found);
             check_subjects(&subjects, inputs, &mut found)
@@ -172,7 +178,8 @@ struct Subjects<'s> {
     spark: Option<&'s SparkProperties>,
     /// The configuration that the files above come from.
     emr: Option<&'s EmrConfig>,
-    request: Request,
+    /// At least one.
+    requests: Vec<(Kind, Request)>,
 }
 
 struct Checked {
@@ -182,14 +189,16 @@ struct Checked {
 }
 
 fn check_subjects(subjects: &Subjects<'_>, inputs: &Inputs<'_>, found: &mut Findings) -> Checked {
-    let request = &subjects.request;
+    let requests = &subjects.requests;
+    let names_image = requests.iter().any(|(_, request)| !request.images.is_empty());
     let executor_cfg = subjects.executor_cfg.map(|file| executor::check(file, inputs, found));
     let config = executor_cfg.as_ref().and_then(ExecutorCfgReport::examined);
     let kerberos = inputs.kerberos || subjects.emr.is_some_and(|emr| emr.files.kerberos);
     let settings = subjects.yarn_site.and_then(|site| yarn::check(site, inputs, kerberos, config, found));
     if let (Some(file), Some(config)) = (subjects.executor_cfg, config) {
         let defaults = launch::Defaults::of(settings.as_ref());
-        launch::check(&file.path, config, &defaults, inputs, request, found);
+        let uses_default_network = requests.iter().any(|(_, request)| request.network.is_none());
+        launch::check(&file.path, config, &defaults, inputs, uses_default_network, found);
     }
     let mut of_client_config = Findings::default();
     let docker_config =
@@ -198,19 +207,25 @@ fn check_subjects(subjects: &Subjects<'_>, inputs: &Inputs<'_>, found: &mut Find
         node::check(node, inputs, config, settings.as_ref(), found);
     }
     let path = subjects.executor_cfg.map(|file| file.path.as_str()).unwrap_or_default();
-    let mut of_job = job::check(path, config, settings.as_ref(), inputs, request);
     // With container-executor.cfg alone, mounts are checked as if the NodeManager passed them unchanged.
     let passes_mounts = settings.is_some() || subjects.spark.is_some();
-    let mounts = if passes_mounts { job::mounts(request, &mut of_job) } else { None };
+    let (mut of_job, mut mounts) = (Findings::default(), Vec::new());
+    for (kind, request) in requests {
+        let mut own = job::check(path, config, settings.as_ref(), inputs, request);
+        mounts.push(if passes_mounts { job::mounts(request, &mut own) } else { None });
+        if let Some(spark) = subjects.spark {
+            own.locate(|finding| spark.location_of(*kind, finding));
+        }
+        of_job.append_new(own);
+    }
     if let Some(spark) = subjects.spark {
         spark::check(spark, settings.as_ref(), &inputs.published, &mut of_job);
-        of_job.locate(|finding| spark.location_of(finding));
     }
     let of_node = found.errors().filter(|finding| ends_all_launches(finding));
     let of_config = of_client_config.errors().filter(|finding| !depends_on_image(finding));
     let reasons: Vec<String> =
         of_node.chain(of_job.errors()).chain(of_config).map(|finding| finding.message.clone()).collect();
-    if !request.images.is_empty() && executor_cfg.is_some() {
+    if names_image && executor_cfg.is_some() {
         // Only faults that fail every launch count; faults of an image are found again for that image.
         found.set_aside(|finding| finding.effect == Effect::ImageLaunchesFail && !ends_all_launches(finding));
         of_client_config.set_aside(depends_on_image);
@@ -220,36 +235,54 @@ fn check_subjects(subjects: &Subjects<'_>, inputs: &Inputs<'_>, found: &mut Find
         });
     }
     let mut unknown = unknown(&of_client_config);
-    unknown.extend(job::unknown(config, settings.as_ref(), inputs, request));
+    unknown.extend(subjects.emr.iter().flat_map(|emr| emr.open.iter().cloned()));
+    for (_, request) in requests {
+        for what in job::unknown(config, settings.as_ref(), inputs, request) {
+            if !unknown.contains(&what) {
+                unknown.push(what);
+            }
+        }
+    }
     found.append(of_job);
     found.append(of_client_config);
     let mut of_images = Findings::default();
-    let context = image_context::Context {
-        inputs,
-        request,
-        executor_cfg: executor_cfg.as_ref(),
-        settings: settings.as_ref(),
-        docker_config: docker_config.as_ref(),
-        mounts: mounts.as_deref(),
-        is_future: subjects.emr.is_some(),
-        unresolved: subjects.emr.map(|emr| emr.unresolved.as_slice()).unwrap_or_default(),
-        reasons: &reasons,
-        unknown: &unknown,
-    };
-    let mut images = image::check(&context, &mut of_images);
-    if let Some(spark) = subjects.spark {
-        of_images.locate(|finding| spark.location_of(finding));
-    }
-    if let Some(image) = settings.as_ref().and_then(|settings| settings.default_image.as_deref()) {
-        // Without a node, it is the image in question; on a node, no request names it.
-        let is_asked_for = request.images.is_empty() && subjects.node.is_none();
-        let (report, mut of_default) = image::check_default(&context, image, is_asked_for);
-        of_default.locate(|_| subjects.yarn_site.and_then(yarn::location_of_default_image));
-        if !request.images.is_empty() {
-            of_default.set_aside(|_| true);
+    let mut images: Vec<ImageReport> = Vec::new();
+    for (index, ((kind, request), mounts)) in requests.iter().zip(&mounts).enumerate() {
+        let context = image_context::Context {
+            inputs,
+            request,
+            executor_cfg: executor_cfg.as_ref(),
+            settings: settings.as_ref(),
+            docker_config: docker_config.as_ref(),
+            mounts: mounts.as_deref(),
+            is_future: subjects.emr.is_some(),
+            unresolved: subjects.emr.map(|emr| emr.unresolved.as_slice()).unwrap_or_default(),
+            reasons: &reasons,
+            unknown: &unknown,
+        };
+        let mut own = Findings::default();
+        for report in image::check(&context, &mut own) {
+            match images.iter_mut().find(|known| known.image == report.image) {
+                Some(known) => known.join(report),
+                None => images.push(report),
+            }
         }
-        of_images.append(of_default);
-        images.extend(report.filter(|_| is_asked_for));
+        if let Some(spark) = subjects.spark {
+            own.locate(|finding| spark.location_of(*kind, finding));
+        }
+        of_images.append_new(own);
+        let default_image = settings.as_ref().and_then(|settings| settings.default_image.as_deref());
+        if let Some(image) = default_image.filter(|_| index == 0) {
+            // Without a node, it is the image in question; on a node, no request names it.
+            let is_asked_for = !names_image && subjects.node.is_none();
+            let (report, mut of_default) = image::check_default(&context, image, is_asked_for);
+            of_default.locate(|_| subjects.yarn_site.and_then(yarn::location_of_default_image));
+            if names_image {
+                of_default.set_aside(|_| true);
+            }
+            of_images.append(of_default);
+            images.extend(report.filter(|_| is_asked_for));
+        }
     }
     found.append(of_images);
     Checked { executor_cfg, docker_config, images }
@@ -272,24 +305,29 @@ pub fn release_of(emr_config: &TextFile) -> Option<String> {
     emr::read(emr_config, &mut Findings::default())?.release
 }
 
-/// The request in the options, with gaps filled from the Spark properties.
-fn request(inputs: &Inputs<'_>, spark: Option<&SparkProperties>) -> Request {
-    let options = inputs.request.clone();
-    match spark {
-        Some(spark) => options.or(spark.request()),
-        None => options,
+/// The requests of the job's containers: the options, with gaps filled from the Spark properties.
+fn requests(inputs: &Inputs<'_>, spark: Option<&SparkProperties>) -> Vec<(Kind, Request)> {
+    let options = || inputs.request.clone();
+    let of_spark = spark.map(SparkProperties::requests).unwrap_or_default();
+    if of_spark.is_empty() {
+        return vec![(Kind::Executor, options())];
     }
+    of_spark.into_iter().map(|(kind, request)| (kind, options().or(request))).collect()
 }
 
 /// The images that launches request.
 pub fn images_of_interest(inputs: &Inputs<'_>) -> Vec<Vec<u8>> {
-    request(inputs, inputs.spark.as_ref()).images
+    let requests = requests(inputs, inputs.spark.as_ref());
+    let mut images: Vec<_> = requests.into_iter().flat_map(|(_, request)| request.images).collect();
+    images.dedup();
+    images
 }
 
 /// The networks that launches request from Docker.
 pub fn networks_of_interest(inputs: &Inputs<'_>) -> Vec<String> {
     let default = inputs.yarn_site.as_ref().map(yarn::default_network);
-    default.into_iter().chain(request(inputs, inputs.spark.as_ref()).network).collect()
+    let requests = requests(inputs, inputs.spark.as_ref());
+    default.into_iter().chain(requests.into_iter().filter_map(|(_, request)| request.network)).collect()
 }
 
 /// What the launches depend on and is unknown, by the findings on the client config.

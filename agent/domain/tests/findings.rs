@@ -806,6 +806,7 @@ fn report(fixture: &Value) -> Report {
             network: fixture["network"].as_str().map(str::to_owned),
             user: fixture["user"].as_str().map(str::to_owned),
             environment: texts(&fixture["environment"]),
+            open: Vec::new(),
         },
         machine: &machine,
         now: NOW,
@@ -919,6 +920,7 @@ fn spark(properties: &Value) -> SparkProperties {
     SparkProperties {
         path: "spark-defaults.conf".to_owned(),
         properties: (1..).zip(texts(properties)).map(property).collect(),
+        replaces_defaults: false,
     }
 }
 

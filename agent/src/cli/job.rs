@@ -87,26 +87,22 @@ impl Job {
         named: Option<SparkProperties>,
         this_node: bool,
     ) -> Result<Self, SparkError> {
-        let defaults = match (named, command.properties_file()) {
-            (Some(named), _) => Some(named),
-            (None, Some(file)) => Some(read(Path::new(file))?),
-            (None, None) if this_node => defaults()?,
-            (None, None) => None,
+        let file = command.properties_file().map(|file| read(Path::new(file))).transpose()?;
+        let replaces_defaults = file.is_some();
+        let defaults = match file.or(named) {
+            None if this_node => defaults()?,
+            file => file,
         };
         let of_command = command.properties();
-        let mut properties = match defaults {
-            // Findings name a single file, and the command's own properties are in none.
-            Some(defaults) if !of_command.is_empty() => without_lines(defaults.properties),
-            Some(defaults) => {
-                return Ok(Self { properties: defaults, user: command.proxy_user().map(str::to_owned) });
+        let properties = match defaults {
+            Some(file) if of_command.is_empty() => SparkProperties { replaces_defaults, ..file },
+            defaults => {
+                let path = "spark-submit".to_owned();
+                let of_command = SparkProperties { path, properties: of_command, replaces_defaults };
+                of_command.over(&defaults.map(|defaults| defaults.properties).unwrap_or_default())
             }
-            None => Vec::new(),
         };
-        properties.extend(of_command);
-        Ok(Self {
-            properties: SparkProperties { path: "spark-submit".to_owned(), properties },
-            user: command.proxy_user().map(str::to_owned),
-        })
+        Ok(Self { properties, user: command.proxy_user().map(str::to_owned) })
     }
 }
 
@@ -129,10 +125,6 @@ pub(super) fn leave_node_out(inputs: &mut Inputs<'_>) {
     }
 }
 
-fn without_lines(properties: Vec<SparkProperty>) -> Vec<SparkProperty> {
-    properties.into_iter().map(|property| SparkProperty { line: None, ..property }).collect()
-}
-
 /// This machine's Spark defaults, if it has any.
 fn defaults() -> Result<Option<SparkProperties>, SparkError> {
     let directory = env::var_os("SPARK_CONF_DIR").unwrap_or_else(|| OsString::from(SPARK_CONF_DIR));
@@ -151,7 +143,8 @@ fn read(path: &Path) -> Result<SparkProperties, SparkError> {
         Content::Unreadable(why) => return Err(SparkError::Unreadable(file.path, why)),
     };
     let text = String::from_utf8(bytes).map_err(|_| SparkError::NotText(file.path.clone()))?;
-    Ok(SparkProperties { path: file.path, properties: properties::parse(&text) })
+    let properties = properties::parse(&text);
+    Ok(SparkProperties { path: file.path, properties, replaces_defaults: false })
 }
 
 /// A job's containers, as options describe them.
@@ -202,6 +195,7 @@ pub(super) fn check(settings: &Settings, submission: &Submission, files: Files<'
         properties: SparkProperties {
             path: "submit-args".to_owned(),
             properties: submission.properties().into_iter().map(property).collect(),
+            replaces_defaults: false,
         },
         user: None,
     };

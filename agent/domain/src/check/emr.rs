@@ -23,6 +23,8 @@ pub(super) struct EmrConfig {
     pub release: Option<String>,
     /// What trust depends on and the file leaves open.
     pub unresolved: Vec<Unresolved>,
+    /// What else launches depend on and the file leaves open, as clauses.
+    pub open: Vec<String>,
     pub not_checked: Vec<String>,
 }
 
@@ -62,11 +64,21 @@ pub(super) fn read(file: &TextFile, found: &mut Findings) -> Option<EmrConfig> {
     let cluster = shape::read(path, &document, found)?;
     check_places(path, &cluster, found);
     check_repetitions(path, &cluster.classifications, "", found);
-    check_registries(path, &cluster, found);
+    if cluster.unresolved.is_empty() {
+        check_registries(path, &cluster, found);
+    }
     check_hdfs(path, &cluster, found);
-    let unresolved = check_unresolved(path, &cluster, found);
+    let (mut unresolved, mut open) = check_unresolved(path, &cluster, found);
+    // The list may be in what is not resolved.
+    unresolved.extend(
+        cluster
+            .unresolved
+            .iter()
+            .map(|what| Unresolved { list: TRUSTED_REGISTRIES_KEY.to_owned(), entry: what.clone() }),
+    );
+    open.extend(cluster.unresolved.iter().map(|what| format!("what becomes of {what}")));
     let files = Files::of(path, &cluster);
-    Some(EmrConfig { files, release: cluster.release, unresolved, not_checked: cluster.not_checked })
+    Some(EmrConfig { files, release: cluster.release, unresolved, open, not_checked: cluster.not_checked })
 }
 
 fn sections(cluster: &Cluster) -> impl Iterator<Item = &Classification> {
@@ -172,16 +184,22 @@ fn check_hdfs(path: &str, cluster: &Cluster, found: &mut Findings) {
     }
 }
 
-/// Reports unresolved variables that launches depend on; returns those that trust depends on.
-fn check_unresolved(path: &str, cluster: &Cluster, found: &mut Findings) -> Vec<Unresolved> {
-    let mut trust = Vec::new();
-    let of_docker = sections(cluster).flat_map(|section| &section.properties);
+/// Reports unresolved values that launches depend on; returns those that trust depends on, and what else is open.
+fn check_unresolved(path: &str, cluster: &Cluster, found: &mut Findings) -> (Vec<Unresolved>, Vec<String>) {
+    let (mut trust, mut open) = (Vec::new(), Vec::new());
+    let executor = named(&cluster.classifications, EXECUTOR);
+    let executor =
+        executor.flat_map(|top| [top].into_iter().chain(&top.nested)).flat_map(|one| &one.properties);
+    let yarn = named(&cluster.classifications, YARN_SITE).flat_map(|yarn| &yarn.properties);
+    let yarn = yarn.filter(|property| property.key.starts_with("yarn.nodemanager."));
     let spark = named(&cluster.classifications, SPARK_DEFAULTS).flat_map(|spark| &spark.properties);
-    let of_spark = spark.filter(|property| property.key.contains("YARN_CONTAINER_RUNTIME_"));
-    let default_image = property(cluster, YARN_SITE, DEFAULT_IMAGE_KEY);
-    let properties = of_docker.chain(of_spark).chain(default_image);
-    for property in properties.filter(|property| is_unresolved(property.value.as_bytes())) {
+    let spark = spark.filter(|property| property.key.contains("YARN_CONTAINER_RUNTIME_"));
+    let files = executor.chain(yarn).map(|property| (property, true));
+    for (property, is_of_file) in files.chain(spark.map(|property| (property, false))) {
         let Property { key, value, line } = property;
+        if !is_unresolved(value.as_bytes()) {
+            continue;
+        }
         let message = format!("{key} is not resolved in this file: {value}");
         let fix = Fix::manual("check the rendered template, or write the value here");
         let finding = Finding::new(codes::EMR_VALUE_UNRESOLVED, message).fix(fix).in_file(path).at(*line);
@@ -189,7 +207,16 @@ fn check_unresolved(path: &str, cluster: &Cluster, found: &mut Findings) -> Vec<
         if key == TRUSTED_REGISTRIES_KEY || key == PRIVILEGED_REGISTRIES_KEY {
             let entries = value.split(',').filter(|entry| is_unresolved(entry.as_bytes()));
             trust.extend(entries.map(|entry| Unresolved { list: key.clone(), entry: entry.to_owned() }));
+        } else if is_of_file && key != DEFAULT_IMAGE_KEY {
+            open.push(format!("what becomes of `{value}` in {key}"));
         }
     }
-    trust
+    (trust, open)
+}
+
+/// Whether the value is written to a file although it is not resolved: the checks of registry lists and images know
+/// what to make of it. Any other one gives way to EMR's default.
+fn is_written(property: &Property) -> bool {
+    let known = [TRUSTED_REGISTRIES_KEY, PRIVILEGED_REGISTRIES_KEY, DEFAULT_IMAGE_KEY];
+    known.contains(&property.key.as_str()) || !is_unresolved(property.value.as_bytes())
 }

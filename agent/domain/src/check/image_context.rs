@@ -1,6 +1,7 @@
 //! What images are checked against, and what they share.
 
-use hadoop_rules::mounts::RequestedMount;
+use hadoop_rules::executor_config::lossy;
+use hadoop_rules::mounts::{self, RequestedMount};
 
 use super::emr::Unresolved;
 use super::inputs::Inputs;
@@ -32,12 +33,20 @@ impl Context<'_> {
     pub(super) fn mount_commands(&self) -> Vec<Vec<u8>> {
         match self.mounts {
             Some(mounts) => mounts.iter().map(|mount| mount.command().into_bytes()).collect(),
-            None => self.request.mounts.clone(),
+            // The NodeManager adds the mode to a mount without one.
+            None => self.request.mounts.iter().map(|mount| with_mode(mount)).collect(),
         }
     }
 
     /// The resolved path of container-executor.cfg.
     pub(super) fn config_path(&self, path: &str) -> Vec<u8> {
         self.inputs.machine.realpath(path.as_bytes()).unwrap_or_else(|| path.into())
+    }
+}
+
+fn with_mode(mount: &[u8]) -> Vec<u8> {
+    match mounts::parse_list(&lossy(mount)).as_deref() {
+        Ok([requested]) => requested.command().into_bytes(),
+        _ => mount.to_vec(),
     }
 }

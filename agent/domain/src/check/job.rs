@@ -53,7 +53,7 @@ pub(super) fn unknown(
     inputs: &Inputs<'_>,
     request: &Request,
 ) -> Vec<String> {
-    let mut unknown = Vec::new();
+    let mut unknown = request.open.clone();
     if let (Some(job_user), Some(config), None) = (&request.user, config, &inputs.node) {
         let user = run_as(settings, job_user);
         if let Err(UserRefusal::Unknown { .. }) = users::check(config, user.as_bytes(), None) {

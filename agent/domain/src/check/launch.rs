@@ -5,7 +5,6 @@ use hadoop_rules::executor_config::{DOCKER, ExecutorConfig, lossy};
 use hadoop_rules::mounts::{self, MountRefusal, RO_MOUNTS_KEY, RW_MOUNTS_KEY, RequestedMount};
 
 use super::inputs::{Inputs, Machine};
-use super::request::Request;
 use super::yarn_settings::YarnSettings;
 use crate::findings::{Effect, Finding, Findings, Fix, codes};
 
@@ -55,14 +54,14 @@ pub(super) fn check(
     config: &ExecutorConfig,
     defaults: &Defaults,
     inputs: &Inputs<'_>,
-    request: &Request,
+    uses_default_network: bool,
     found: &mut Findings,
 ) {
     // Without the section, its absence is the only finding.
     if !config.docker_supported() && !has_docker_section(config) {
         return;
     }
-    if request.network.is_none() {
+    if uses_default_network {
         check_network(path, config, &defaults.network, Effect::NodeLaunchesFail, found);
         let networks =
             inputs.node.as_ref().and_then(|node| node.docker.as_ref()).map(|docker| &docker.networks);

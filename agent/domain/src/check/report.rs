@@ -165,6 +165,23 @@ impl ImageReport {
         };
     }
 
+    /// Adds what a second request for the same image depends on.
+    pub(super) fn join(&mut self, other: Self) {
+        let more: Vec<_> = other.reasons.into_iter().filter(|why| !self.reasons.contains(why)).collect();
+        self.reasons.extend(more);
+        let more: Vec<_> = other.unknown.into_iter().filter(|what| !self.unknown.contains(what)).collect();
+        self.unknown.extend(more);
+        self.mounts = match (self.mounts.take(), other.mounts) {
+            (Some(mut mounts), Some(others)) => {
+                let more: Vec<_> = others.into_iter().filter(|mount| !mounts.contains(mount)).collect();
+                mounts.extend(more);
+                Some(mounts)
+            }
+            _ => None,
+        };
+        self.conclude();
+    }
+
     /// Adds the registry's answer for the image.
     pub fn add_registry_answer(&mut self, answer: &RegistryAnswer, findings: &[Finding]) {
         if !matches!(answer, RegistryAnswer::Unknown(_)) {

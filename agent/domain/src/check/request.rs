@@ -1,5 +1,7 @@
 //! What a job requests, and the environment variables that request it.
 
+use super::registries::is_unresolved;
+
 pub(super) const TYPE: &str = "YARN_CONTAINER_RUNTIME_TYPE";
 pub(super) const IMAGE: &str = "YARN_CONTAINER_RUNTIME_DOCKER_IMAGE";
 pub(super) const MOUNTS: &str = "YARN_CONTAINER_RUNTIME_DOCKER_MOUNTS";
@@ -16,13 +18,18 @@ pub struct Request {
     pub network: Option<String>,
     /// The submitter; `None` leaves users unchecked.
     pub user: Option<String>,
-    /// The job's environment variables.
+    /// The job's environment variables whose values are known.
     pub environment: Vec<(String, String)>,
+    /// What a tool or a shell has yet to substitute, as clauses.
+    pub open: Vec<String>,
 }
 
 impl Request {
     /// The request of a job that sets these variables and nothing else.
     pub fn of_environment(environment: Vec<(String, String)>) -> Self {
+        // The check of images has its own answer to an image that is not known yet.
+        let is_open = |(name, value): &(String, String)| name != IMAGE && is_unresolved(value.as_bytes());
+        let (open, environment): (Vec<_>, Vec<_>) = environment.into_iter().partition(is_open);
         let set =
             |name: &str| environment.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
         Self {
@@ -39,6 +46,10 @@ impl Request {
                 .filter(|network| !network.is_empty())
                 .map(str::to_owned),
             user: None,
+            open: open
+                .into_iter()
+                .map(|(name, value)| format!("what becomes of `{value}` in {name}"))
+                .collect(),
             environment,
         }
     }
@@ -59,6 +70,7 @@ impl Request {
             network: self.network.or(other.network),
             user: self.user.or(other.user),
             environment,
+            open: self.open.into_iter().chain(other.open).collect(),
         }
     }
 

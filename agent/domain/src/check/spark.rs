@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use super::registries::is_unresolved;
 use super::request::{CLIENT_CONFIG, IMAGE, MOUNTS, Request, TYPE};
 use super::yarn_settings::YarnSettings;
 use crate::documents::PublishedPath;
@@ -44,28 +45,41 @@ pub struct SparkProperties {
     pub path: String,
     /// If a key is set twice, the last one counts.
     pub properties: Vec<SparkProperty>,
+    /// Whether the job reads a file of its own instead of spark-defaults.conf.
+    pub replaces_defaults: bool,
 }
 
 /// The variables of one kind of container, by name.
 type Environment<'s> = BTreeMap<&'s str, &'s SparkProperty>;
 
+/// A kind of container that Spark starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Executor,
+    ApplicationMaster,
+}
+
 impl SparkProperties {
-    /// What the properties request from YARN. The application master's own image counts too; its other variables
-    /// count only where the executors have none.
-    pub fn request(&self) -> Request {
-        let (executors, master) = self.environments();
-        let mut all = master.clone();
-        all.extend(&executors);
-        let environment = all.iter().map(|(name, property)| ((*name).to_owned(), property.value.clone()));
-        let mut request = Request::of_environment(environment.collect());
-        let images = [&executors, &master].into_iter().filter_map(|environment| environment.get(IMAGE));
-        for image in images.map(|property| property.value.as_bytes()) {
-            if !request.images.iter().any(|other| other == image) {
-                request.images.push(image.to_vec());
-            }
-        }
-        request.images.retain(|image| !image.is_empty());
-        request
+    /// What each kind of container requests from YARN, if any of its properties concern Docker. Kinds that request
+    /// the same are one.
+    pub(super) fn requests(&self) -> Vec<(Kind, Request)> {
+        let request = |(kind, environment): (Kind, Environment<'_>)| {
+            let variables = environment.iter();
+            let variables = variables.map(|(name, property)| ((*name).to_owned(), property.value.clone()));
+            let mut request = Request::of_environment(variables.collect());
+            request.images.retain(|image| !image.is_empty());
+            (kind, request)
+        };
+        self.distinct_environments().into_iter().map(request).collect()
+    }
+
+    /// These properties, which Spark lets override `defaults`. Findings name a single file, and no longer a line of
+    /// the defaults.
+    #[must_use]
+    pub fn over(mut self, defaults: &[SparkProperty]) -> Self {
+        let defaults = defaults.iter().map(|property| SparkProperty { line: None, ..property.clone() });
+        self.properties = defaults.chain(self.properties).collect();
+        self
     }
 
     /// The file with the credentials of the job's containers, if the job names one.
@@ -80,7 +94,7 @@ impl SparkProperties {
     }
 
     /// The location of the property that a finding without a location is about.
-    pub(super) fn location_of(&self, finding: &Finding) -> Option<(String, Option<u32>)> {
+    pub(super) fn location_of(&self, kind: Kind, finding: &Finding) -> Option<(String, Option<u32>)> {
         let variable = match finding.code {
             codes::IMAGE_INVALID | codes::IMAGE_BY_DIGEST => IMAGE,
             codes::MOUNT_NOT_UNDERSTOOD | codes::MOUNT_IMPOSSIBLE => MOUNTS,
@@ -92,8 +106,31 @@ impl SparkProperties {
             _ => return None,
         };
         let (executors, master) = self.environments();
-        let property = executors.get(variable).or_else(|| master.get(variable))?;
-        Some((self.path.clone(), property.line))
+        let environment = if kind == Kind::Executor { executors } else { master };
+        Some((self.path.clone(), environment.get(variable)?.line))
+    }
+
+    /// The environments of the containers that run in Docker, as far as the variables tell; one if both are equal.
+    fn distinct_environments(&self) -> Vec<(Kind, Environment<'_>)> {
+        let (executors, master) = self.environments();
+        let values = |environment: &Environment<'_>| -> Vec<(String, String)> {
+            let values = environment.iter();
+            values.map(|(name, property)| ((*name).to_owned(), property.value.clone())).collect()
+        };
+        let is_same = values(&executors) == values(&master);
+        let mut kinds = vec![(Kind::Executor, executors)];
+        if !is_same {
+            kinds.push((Kind::ApplicationMaster, master));
+        }
+        let asks_for_docker =
+            |environment: &Environment<'_>| environment.contains_key(TYPE) || environment.contains_key(IMAGE);
+        let any_asks = kinds.iter().any(|(_, environment)| asks_for_docker(environment));
+        kinds.retain(
+            |(_, environment)| {
+                if any_asks { asks_for_docker(environment) } else { !environment.is_empty() }
+            },
+        );
+        kinds
     }
 
     /// The environments of the executors and of the application master.
@@ -119,25 +156,39 @@ pub(super) fn check(
     check_keys(spark, found);
     let (executors, master) = spark.environments();
     check_alike(spark, &executors, &master, found);
-    let mut all = master;
-    all.extend(executors);
-    let value = |name: &str| all.get(name).map(|property| property.value.as_str());
-    if let Some(image) = all.get(IMAGE).filter(|_| !all.contains_key(TYPE))
+    for (kind, environment) in spark.distinct_environments() {
+        check_environment(spark, kind, &environment, settings, published, found);
+    }
+}
+
+/// Checks the variables of one kind of container.
+fn check_environment(
+    spark: &SparkProperties,
+    kind: Kind,
+    environment: &Environment<'_>,
+    settings: Option<&YarnSettings>,
+    published: &PublishedPath,
+    found: &mut Findings,
+) {
+    if let Some(image) = environment.get(IMAGE).filter(|_| !environment.contains_key(TYPE))
         && settings.is_none_or(|settings| !settings.docker_by_default)
     {
         let message = format!("{IMAGE} is set, and {TYPE} is not");
         found.add(at(spark, image, job_outside_docker(message)));
     }
     let default_image = || settings.is_some_and(|settings| settings.default_image.is_some());
-    if let Some(property) = all.get(TYPE).filter(|property| property.value == "docker")
-        && value(IMAGE).is_none_or(str::is_empty)
+    if let Some(property) = environment.get(TYPE).filter(|property| property.value == "docker")
+        && environment.get(IMAGE).is_none_or(|image| image.value.is_empty())
         && !default_image()
     {
         let message = format!("{TYPE} is docker, and {IMAGE} is not set");
-        let fix = Fix::manual(format!("set {EXECUTORS}{IMAGE} and {APPLICATION_MASTER}{IMAGE}"));
+        let prefix = if kind == Kind::Executor { EXECUTORS } else { APPLICATION_MASTER };
+        let fix = Fix::manual(format!("set {prefix}{IMAGE}"));
         found.add(at(spark, property, Finding::new(codes::JOB_WITHOUT_IMAGE, message).fix(fix)));
     }
-    if let Some(property) = all.get(CLIENT_CONFIG) {
+    if let Some(property) =
+        environment.get(CLIENT_CONFIG).filter(|property| !is_unresolved(property.value.as_bytes()))
+    {
         check_client_config(spark, property, published, found);
     }
 }
@@ -255,6 +306,7 @@ mod tests {
         SparkProperties {
             path: "spark-defaults.conf".to_owned(),
             properties: (1..).zip(of).map(property).collect(),
+            replaces_defaults: false,
         }
     }
 
@@ -281,10 +333,14 @@ mod tests {
             (m_image.as_str(), "host/a:1"),
         ];
         check_codes(&sound, &[]);
-        check_codes(&sound[..3], &[(codes::SPARK_CONTAINERS_DIFFER, 3)]);
+        check_codes(&sound[..3], &[(codes::SPARK_CONTAINERS_DIFFER, 3), (codes::JOB_WITHOUT_IMAGE, 2)]);
         let other = [sound[0], sound[1], sound[2], (m_image.as_str(), "host/b:1")];
         check_codes(&other, &[(codes::SPARK_CONTAINERS_DIFFER, 3)]);
-        assert_eq!(properties(&other).request().images, [b"host/a:1".to_vec(), b"host/b:1".to_vec()]);
+        let requests = properties(&other).requests();
+        let images: Vec<_> = requests.iter().map(|(kind, request)| (*kind, &request.images[..])).collect();
+        let (one, two) = ([b"host/a:1".to_vec()], [b"host/b:1".to_vec()]);
+        assert_eq!(images, [(Kind::Executor, &one[..]), (Kind::ApplicationMaster, &two[..])]);
+        assert_eq!(properties(&sound).requests().len(), 1);
         check_codes(&sound[..2], &[(codes::JOB_WITHOUT_IMAGE, 1)]);
         check_codes(&sound[2..], &[(codes::JOB_OUTSIDE_DOCKER, 1)]);
     }

@@ -77,10 +77,16 @@ pub enum CommandError {
 }
 
 impl SparkSubmit {
-    /// Parses a shell command; expands nothing.
+    /// Parses a shell command. Expands nothing: what a shell would substitute in a property becomes `${...}`, which
+    /// is unresolved to every check.
     pub fn parse(text: &str) -> Result<Self, CommandError> {
         // A backslash continues the line, but shlex reads it as an empty word.
-        Self::of_words(shlex::split(&text.replace("\\\n", "")).ok_or(CommandError::Quotes)?)
+        let words = shlex::split(&text.replace("\\\n", "")).ok_or(CommandError::Quotes)?;
+        let mut command = Self::of_words(words)?;
+        for (_, value) in &mut command.conf {
+            *value = with_braces(value);
+        }
+        Ok(command)
     }
 
     pub fn of_words(words: Vec<String>) -> Result<Self, CommandError> {
@@ -171,6 +177,23 @@ impl SparkSubmit {
     }
 }
 
+/// The text with `$NAME` and `$(COMMAND)` as `${NAME}` and `${(COMMAND)}`.
+fn with_braces(text: &str) -> String {
+    let mut parts = text.split('$');
+    let mut braced = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let is_of_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let length = if part.starts_with('(') {
+            part.find(')').map_or(part.len(), |end| end + 1)
+        } else {
+            part.find(|c| !is_of_name(c)).unwrap_or(part.len())
+        };
+        let (name, rest) = part.split_at(length);
+        braced += &if name.is_empty() { format!("${rest}") } else { format!("${{{name}}}{rest}") };
+    }
+    braced
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -220,6 +243,14 @@ mod tests {
         check("spark-submit --later x --conf a=b main.py --conf not=ours");
         check("spark-submit --later=x --conf a=b main.py --conf not=ours");
         check("spark-submit --later --conf a=b main.py --conf not=ours");
+    }
+
+    #[test]
+    fn what_a_shell_substitutes_is_in_braces() {
+        let check = |text: &str, expected: &str| assert_eq!(with_braces(text), expected);
+        check("$HOST/app:$TAG-1", "${HOST}/app:${TAG}-1");
+        check("${A}$(cat b)c", "${A}${(cat b)}c");
+        check("a$, b", "a$, b");
     }
 
     #[test]

@@ -33,6 +33,19 @@ impl Findings {
         }
     }
 
+    /// Adds those of another list that are not known yet.
+    pub(crate) fn append_new(&mut self, other: Self) {
+        for finding in other.findings {
+            if !self
+                .findings
+                .iter()
+                .any(|known| known.code == finding.code && known.message == finding.message)
+            {
+                self.add(finding);
+            }
+        }
+    }
+
     /// Downgrades matching errors to warnings: they do not fail the requested launches.
     pub(crate) fn set_aside(&mut self, is_aside: impl Fn(&Finding) -> bool) {
         self.findings.iter_mut().filter(|finding| is_aside(finding)).for_each(|finding| finding.aside = true);

@@ -4,6 +4,7 @@ use hadoop_rules::executor_config::{DOCKER, HEAD, MODULE_ENABLED_KEY, NM_GROUP_K
 use hadoop_rules::mounts::{RO_MOUNTS_KEY, RW_MOUNTS_KEY};
 use hadoop_rules::site::{NoIncludes, NoVariables, Site};
 
+use super::is_written;
 use super::shape::{Classification, Cluster, Property};
 use crate::check::inputs::{Content, SiteContent, SiteFile, TextFile};
 use crate::check::launch::{CAPABILITIES, CAPABILITIES_KEY, NETWORKS_KEY};
@@ -71,7 +72,11 @@ impl Files {
             value: property.value.clone(),
             line: Some(property.line),
         });
-        let spark = SparkProperties { path: path.to_owned(), properties: of_spark.collect() };
+        let spark = SparkProperties {
+            path: path.to_owned(),
+            properties: of_spark.collect(),
+            replaces_defaults: false,
+        };
         Self {
             executor_cfg: TextFile {
                 path: EXECUTOR_CFG.to_owned(),
@@ -171,7 +176,7 @@ fn executor_cfg(cluster: &Cluster) -> Written {
     ];
     let tops: Vec<_> = named(&cluster.classifications, EXECUTOR).collect();
     let mut file = Written::new();
-    let of_head: Vec<_> = tops.iter().flat_map(|top| &top.properties).collect();
+    let of_head: Vec<_> = tops.iter().flat_map(|top| &top.properties).filter(|one| is_written(one)).collect();
     section(&mut file, EXECUTOR, &of_head, &head);
     let nested: Vec<_> = tops.iter().flat_map(|top| &top.nested).collect();
     let mut names = vec![DOCKER];
@@ -187,7 +192,8 @@ fn executor_cfg(cluster: &Cluster) -> Written {
             nested.iter().filter(|nested| nested.name == name).flat_map(|nested| &nested.properties);
         file.line(&format!("[{name}]"), None);
         let defaults = if name == DOCKER { &docker[..] } else { &[] };
-        section(&mut file, &format!("{EXECUTOR}/{name}"), &properties.collect::<Vec<_>>(), defaults);
+        let properties: Vec<_> = properties.filter(|property| is_written(property)).collect();
+        section(&mut file, &format!("{EXECUTOR}/{name}"), &properties, defaults);
     }
     file
 }
@@ -204,7 +210,7 @@ fn section(file: &mut Written, place: &str, properties: &[&Property], defaults: 
 
 fn yarn_site_xml(cluster: &Cluster) -> Written {
     let properties = named(&cluster.classifications, YARN_SITE).flat_map(|yarn| &yarn.properties);
-    let properties: Vec<_> = properties.collect();
+    let properties: Vec<_> = properties.filter(|property| is_written(property)).collect();
     let mut file = Written::new();
     let element = |key: &str, value: &str| {
         format!("<property><name>{}</name><value>{}</value></property>", escaped(key), escaped(value))

@@ -17,6 +17,8 @@ const CLUSTER_TYPE: &str = "AWS::EMR::Cluster";
 pub(super) struct Cluster {
     pub release: Option<String>,
     pub classifications: Vec<Classification>,
+    /// The lists and objects that are not resolved, with their lines.
+    pub unresolved: Vec<String>,
     /// What the file has that was not checked.
     pub not_checked: Vec<String>,
 }
@@ -39,7 +41,13 @@ pub(super) struct Property {
 
 /// Reads the document's cluster; `None` if it has none.
 pub(super) fn read(path: &str, document: &Document, found: &mut Findings) -> Option<Cluster> {
-    let reader = Reader { path };
+    let mut reader = Reader { path, unresolved: Vec::new() };
+    let cluster = read_with(&mut reader, document, found)?;
+    Some(Cluster { unresolved: reader.unresolved, ..cluster })
+}
+
+fn read_with(reader: &mut Reader<'_>, document: &Document, found: &mut Findings) -> Option<Cluster> {
+    let path = reader.path;
     let root = &document.root;
     let mut cluster = Cluster::default();
     if let Some(resources) = root.member(&["Resources"]) {
@@ -94,6 +102,8 @@ fn is_cluster(resource: &Node) -> bool {
 
 struct Reader<'p> {
     path: &'p str,
+    /// Lists and objects that are functions, with their lines.
+    unresolved: Vec<String>,
 }
 
 impl Reader<'_> {
@@ -110,7 +120,7 @@ impl Reader<'_> {
         )
     }
 
-    fn cluster(&self, node: &Node, is_template: bool, cluster: &mut Cluster, found: &mut Findings) {
+    fn cluster(&mut self, node: &Node, is_template: bool, cluster: &mut Cluster, found: &mut Findings) {
         self.check_repetitions(node, found);
         let release = node.member(&["ReleaseLabel", "releaseLabel"]);
         cluster.release = release.and_then(|member| member.node.text()).map(str::to_owned);
@@ -125,14 +135,14 @@ impl Reader<'_> {
         }
     }
 
-    fn list(&self, node: &Node, is_template: bool, found: &mut Findings) -> Vec<Classification> {
+    fn list(&mut self, node: &Node, is_template: bool, found: &mut Findings) -> Vec<Classification> {
         match &node.value {
             Value::List(items) => {
                 items.iter().filter_map(|item| self.classification(item, is_template, found)).collect()
             }
             Value::Null => Vec::new(),
             _ if function(node).is_some() => {
-                self.unresolved("the list of configurations", node.line, found);
+                self.note_unresolved("the list of configurations", node.line, found);
                 Vec::new()
             }
             _ => {
@@ -142,19 +152,25 @@ impl Reader<'_> {
         }
     }
 
-    fn unresolved(&self, what: &str, line: u32, found: &mut Findings) {
+    fn note_unresolved(&mut self, what: &str, line: u32, found: &mut Findings) {
+        self.unresolved.push(format!("{what} at line {line}"));
         let message = format!("{what} is not resolved in this file");
         let fix = "check the rendered template, or write the value here";
         found.add(self.finding(codes::EMR_VALUE_UNRESOLVED, line, message, fix));
     }
 
-    fn classification(&self, node: &Node, is_template: bool, found: &mut Findings) -> Option<Classification> {
+    fn classification(
+        &mut self,
+        node: &Node,
+        is_template: bool,
+        found: &mut Findings,
+    ) -> Option<Classification> {
         let Value::Object(members) = &node.value else {
             found.add(self.malformed(node.line, "a configuration is not an object".to_owned()));
             return None;
         };
         if function(node).is_some() {
-            self.unresolved("a configuration", node.line, found);
+            self.note_unresolved("a configuration", node.line, found);
             return None;
         }
         self.check_repetitions(node, found);
@@ -173,6 +189,12 @@ impl Reader<'_> {
         let mut properties = Vec::new();
         for (names, is_coerced) in [(PROPERTIES, is_template), (CONFIGURATION_PROPERTIES, true)] {
             if let Some(member) = node.member(&names) {
+                if is_template && names == PROPERTIES {
+                    let message =
+                        format!("CloudFormation refuses the member `{}` of a configuration", member.name);
+                    let fix = "write ConfigurationProperties";
+                    found.add(self.finding(codes::EMR_CONFIG_MALFORMED, member.line, message, fix));
+                }
                 properties.extend(self.properties(member, is_coerced, found));
             }
         }
@@ -181,10 +203,10 @@ impl Reader<'_> {
         Some(Classification { name, line: node.line, properties, nested })
     }
 
-    fn properties(&self, member: &Member, is_coerced: bool, found: &mut Findings) -> Vec<Property> {
+    fn properties(&mut self, member: &Member, is_coerced: bool, found: &mut Findings) -> Vec<Property> {
         match &member.node.value {
             Value::Object(_) if function(&member.node).is_some() => {
-                self.unresolved(&format!("`{}`", member.name), member.line, found);
+                self.note_unresolved(&format!("`{}`", member.name), member.line, found);
                 return Vec::new();
             }
             Value::Object(_) => {}
