@@ -133,6 +133,28 @@ impl Testbed {
         Ok((Self::with_core_site(&[("fs.defaultFS", &uri)]).await?, namenode))
     }
 
+    /// A node that publishes to a private directory on the shared HDFS, whose first NameNode by its configuration is
+    /// the returned listener, which never responds. `None` with a message if the part is missing.
+    pub async fn with_silent_first_namenode() -> Result<Option<(Self, Published, TcpListener)>, Error> {
+        if !parts::present([Part::hadoop()]) {
+            return Ok(None);
+        }
+        let failed = |source| Error::Listener(listener::Error::Bind { source });
+        let silent = TcpListener::bind("127.0.0.1:0").await.map_err(failed)?;
+        let published = Published::shared("hadoop", "0755").await?;
+        let address = silent.local_addr().map_err(failed)?.to_string();
+        let properties = [
+            ("fs.defaultFS", "hdfs://ha"),
+            // As operators write lists.
+            ("dfs.ha.namenodes.ha", "silent, real"),
+            ("dfs.namenode.rpc-address.ha.silent", &address),
+            ("dfs.namenode.rpc-address.ha.real", published.client().authority()),
+        ];
+        let mut testbed = Self::with_core_site(&properties).await?;
+        testbed.settings.set("published.path", published.path());
+        Ok(Some((testbed, published, silent)))
+    }
+
     /// A node that publishes to this file.
     pub async fn publishing(published: &Published) -> Result<Self, Error> {
         Self::on(published.client().conf_dir(), published.path()).await

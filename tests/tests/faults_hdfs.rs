@@ -120,6 +120,20 @@ async fn check_reset((call, side): (&'static str, Side)) -> Outcome {
 }
 
 #[tokio::test]
+async fn a_silent_namenode_gives_way_to_the_next() -> Outcome {
+    let Some((mut testbed, published, _silent)) = Testbed::with_silent_first_namenode().await? else {
+        return Ok(());
+    };
+    testbed.settings.set("deadlines.hdfs", "2s");
+    let mut agent = testbed.start()?;
+    let error = hdfs_error(&agent).await?;
+    assert!(error.contains("no answer within 2s"), "{error}");
+    agent.wait_ready(SOON).await?;
+    assert!(published.json().await?["auths"][TRUSTED_REGISTRY]["auth"].is_string());
+    Ok(())
+}
+
+#[tokio::test]
 async fn readiness_drops_before_the_published_token_expires() -> Outcome {
     for silent in [false, true] {
         let Some((mut testbed, published, mut proxy)) = behind_proxy().await? else { return Ok(()) };

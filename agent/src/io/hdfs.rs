@@ -30,10 +30,10 @@ use crate::io::log::detail;
 use crate::sink::{
     Intent, Planner, ReconcileError, Reconciled, RefreshLock, SharedSink, Sink, StoreError as _, converge,
 };
-use connection::{ClientSpec, Connection, Session};
+use connection::{ClientSpec, Connection, Patience, Session};
 pub use error::HdfsError;
 use file::{PublishedFile, Remembered};
-use worker::Worker;
+use worker::{Worker, WorkerError};
 
 /// A call that returns whether it succeeded. Boxed, so that the code around it is compiled only once.
 type Call = Box<dyn FnOnce(Connection, PublishedSettings) -> Pin<Box<dyn Future<Output = bool>>> + Send>;
@@ -45,6 +45,7 @@ pub struct PublishedSink {
     conf_dir: PathBuf,
     node: String,
     worker: Worker<Session>,
+    patience: Patience,
     remembered: Option<Remembered>,
     is_denied_to_node_manager: Option<bool>,
     unreadable_since: Option<Instant>,
@@ -63,6 +64,7 @@ impl PublishedSink {
             conf_dir,
             node,
             worker: Worker::new(deadlines.hdfs),
+            patience: Patience { deadline: deadlines.hdfs, misses: 0 },
             remembered: None,
             is_denied_to_node_manager: None,
             unreadable_since: None,
@@ -142,8 +144,9 @@ impl PublishedSink {
         let (settings, conf_dir) = (self.settings.clone(), self.conf_dir.clone());
         let threads = self.worker.threads().clone();
         let file_system = Arc::clone(&self.file_system);
+        let patience = self.patience;
         let result = self.worker.run(move |kept| async move {
-            let session = ClientSpec::current(&settings, &conf_dir).and_then(|spec| {
+            let session = ClientSpec::current(&settings, &conf_dir, patience).and_then(|spec| {
                 *file_system.lock().unwrap_or_else(PoisonError::into_inner) =
                     Some(spec.file_system().to_owned());
                 Session::resumed(kept, Arc::new(spec))
@@ -157,6 +160,9 @@ impl PublishedSink {
             (Ok(()), succeeded.then_some(session))
         });
         result.await.map_err(|source| {
+            if matches!(source, WorkerError::Deadline { .. }) {
+                self.patience.misses = self.patience.misses.wrapping_add(1);
+            }
             let known = self.file_system.lock().unwrap_or_else(PoisonError::into_inner).clone();
             let file_system = known.unwrap_or_else(|| "HDFS".to_owned());
             HdfsError::Worker { file_system, source }

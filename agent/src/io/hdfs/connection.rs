@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use domain::check::NM_USER;
 use domain::documents::Document;
@@ -27,6 +28,12 @@ const FAILOVER_SETTINGS: [(&str, &str); 3] = [
     ("dfs.client.failover.sleep.base.millis", "200"),
     ("dfs.client.failover.sleep.max.millis", "2000"),
 ];
+/// Prefix of the list of a nameservice's NameNodes.
+const NAMENODES: &str = "dfs.ha.namenodes.";
+const SOCKET_TIMEOUT: &str = "dfs.client.socket-timeout";
+/// DataNodes that a call can wait for within its deadline.
+const DATANODES_PER_CALL: u32 = 3;
+const LEAST_TIMEOUT: Duration = Duration::from_secs(1);
 /// A NameNode's default port.
 const NAMENODE_PORT: u16 = 8020;
 
@@ -38,6 +45,16 @@ pub(super) struct ClientSpec {
     /// Hadoop's configuration for reaching it.
     properties: BTreeMap<String, String>,
     login: Login,
+}
+
+/// How to treat servers that do not answer. hdfs-native waits for a silent NameNode without a limit, and a minute for
+/// a DataNode, so it would never get to the next one within the deadline.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// Of a call.
+    pub deadline: Duration,
+    /// How many calls have missed it so far: each makes the next of the NameNodes the first to ask.
+    pub misses: usize,
 }
 
 /// A client and the spec it was built from.
@@ -69,9 +86,14 @@ pub(super) struct NewFile {
 
 impl ClientSpec {
     /// Derives the spec from the settings and this node's current files.
-    pub(super) fn current(settings: &PublishedSettings, conf_dir: &Path) -> Result<Self, HdfsError> {
+    pub(super) fn current(
+        settings: &PublishedSettings,
+        conf_dir: &Path,
+        patience: Patience,
+    ) -> Result<Self, HdfsError> {
         let properties =
             hadoop_conf::client_properties(conf_dir).map_err(|source| HdfsError::Conf { source })?;
+        let properties = patience.adapt(properties);
         let named = settings.path.file_system().map(str::to_owned);
         let file_system = named.or_else(|| properties.get("fs.defaultFS").map(|uri| uri.trim().to_owned()));
         let file_system = match file_system {
@@ -107,6 +129,25 @@ impl ClientSpec {
             .with_config(self.properties.clone().into_iter().chain(overrides))
             .with_url(&self.file_system);
         login.apply(builder).build().call(Operation::Connect, || self.file_system.clone())
+    }
+}
+
+impl Patience {
+    fn adapt(self, properties: BTreeMap<String, String>) -> BTreeMap<String, String> {
+        let most = (self.deadline / DATANODES_PER_CALL).max(LEAST_TIMEOUT).as_millis();
+        let set = properties.get(SOCKET_TIMEOUT).and_then(|text| text.parse().ok()).filter(|set| *set > 0);
+        let timeout = set.map_or(most, |set: u128| set.min(most));
+        let adapted = properties.into_iter().map(|(name, value)| {
+            if !name.starts_with(NAMENODES) {
+                return (name, value);
+            }
+            // hdfs-native does not trim the names, as Hadoop does.
+            let mut ids: Vec<&str> = value.split(',').map(str::trim).filter(|id| !id.is_empty()).collect();
+            let first = self.misses.checked_rem(ids.len()).unwrap_or_default();
+            ids.rotate_left(first);
+            (name, ids.join(","))
+        });
+        adapted.chain([(SOCKET_TIMEOUT.to_owned(), timeout.to_string())]).collect()
     }
 }
 
@@ -265,7 +306,34 @@ fn with_port(uri: String, properties: &BTreeMap<String, String>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::with_port;
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    use super::{Patience, with_port};
+
+    #[test]
+    fn each_miss_makes_the_next_namenode_the_first() {
+        let given: BTreeMap<_, _> = [("dfs.ha.namenodes.ha", "nn1, nn2,"), ("a", "b, c")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into();
+        for (misses, expected) in [(0, "nn1,nn2"), (1, "nn2,nn1"), (2, "nn1,nn2")] {
+            let patience = Patience { deadline: Duration::from_secs(30), misses };
+            let adapted = patience.adapt(given.clone());
+            assert_eq!((adapted["dfs.ha.namenodes.ha"].as_str(), adapted["a"].as_str()), (expected, "b, c"));
+        }
+    }
+
+    #[test]
+    fn a_datanode_has_a_third_of_the_deadline_at_most() {
+        for (deadline, set, expected) in
+            [(30, None, "10000"), (30, Some("60000"), "10000"), (30, Some("5000"), "5000"), (1, None, "1000")]
+        {
+            let given = set.map(|set: &str| ("dfs.client.socket-timeout".to_owned(), set.to_owned()));
+            let patience = Patience { deadline: Duration::from_secs(deadline), misses: 0 };
+            let adapted = patience.adapt(given.into_iter().collect());
+            assert_eq!(adapted["dfs.client.socket-timeout"], expected);
+        }
+    }
 
     #[test]
     fn a_namenode_has_its_default_port_and_a_nameservice_none() {
