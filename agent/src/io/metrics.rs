@@ -224,6 +224,7 @@ impl Metrics {
             &self.token_next_refresh,
             &self.token_failures,
             &self.sink_expiration,
+            &self.reconcile_last_success,
             &self.trusted_registry_ok,
         ] {
             gone.reset();
@@ -243,7 +244,12 @@ impl Metrics {
         for sink in &report.sinks {
             let kind = sink.kind.as_str();
             set_time(&self.sink_expiration, &[kind, &sink.path], sink.expires_at);
-            set_time(&self.reconcile_last_success, &[kind], sink.verified_at);
+        }
+        for kind in [SinkKind::Local, SinkKind::Hdfs] {
+            let sinks = report.sinks.iter().filter(|sink| sink.kind == kind);
+            // `None`, which is the least, if one was never reconciled.
+            let oldest = sinks.map(|sink| sink.verified_at).min().flatten();
+            set_time(&self.reconcile_last_success, &[kind.as_str()], oldest);
         }
         for severity in [Severity::Error, Severity::Warning, Severity::Info] {
             let count = report.findings.iter().filter(|finding| finding.severity() == severity).count();
