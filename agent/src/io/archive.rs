@@ -47,9 +47,12 @@ impl Archive {
         written.map_err(|source| ArchiveError::Temporary { source })
     }
 
-    /// Writes the archive to `path` atomically.
+    /// Writes the archive to `path` atomically. Replaces only files: never a device or what a link names.
     pub(crate) fn write(&self, path: &Path) -> Result<(), ArchiveError> {
         let failed = |source| ArchiveError::Write { path: path.to_owned(), source };
+        if path.symlink_metadata().is_ok_and(|found| !found.is_file()) {
+            return Err(failed(io::Error::other("it is not a regular file")));
+        }
         let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         let file = NamedTempFile::new_in(directory.unwrap_or(Path::new("."))).map_err(failed)?;
         let mut tar = Command::new("tar");
