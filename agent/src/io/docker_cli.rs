@@ -33,6 +33,9 @@ pub(crate) enum DockerCliError {
     Inspect { image: String, source: serde_json::Error },
 }
 
+/// Labels alone can exceed [`MOST_OUTPUT`].
+const INSPECT: &str = r#"--format={"Size":{{json .Size}},"Architecture":{{json .Architecture}},"RepoTags":{{json .RepoTags}},"RepoDigests":{{json .RepoDigests}}}"#;
+
 /// Prefix of the config directories.
 const PREFIX: &str = "emr-ecr-agent-docker-";
 
@@ -41,6 +44,12 @@ const PREFIX: &str = "emr-ecr-agent-docker-";
 pub(crate) struct DockerCli {
     program: PathBuf,
     config: TempDir,
+}
+
+/// What docker printed.
+struct Printed {
+    out: String,
+    err: String,
 }
 
 /// Docker's description of an image.
@@ -99,12 +108,11 @@ impl DockerCli {
         deadline: Duration,
     ) -> Result<Option<Image>, DockerCliError> {
         let listed = self.run("images", ["--quiet", "--no-trunc", "--", image], deadline).await?;
-        if listed.trim().is_empty() {
+        if listed.out.trim().is_empty() {
             return Ok(None);
         }
-        let text =
-            self.run("inspect", ["--type=image", "--format={{json .}}", "--", image], deadline).await?;
-        let read = serde_json::from_str(&text);
+        let inspected = self.run("inspect", ["--type=image", INSPECT, "--", image], deadline).await?;
+        let read = serde_json::from_str(&inspected.out);
         read.map(Some).map_err(|source| DockerCliError::Inspect { image: image.to_owned(), source })
     }
 
@@ -125,7 +133,8 @@ impl DockerCli {
             // The container outlives its client.
             let _ = self.remove_container(container, deadline).await;
         }
-        ran
+        // Java prints its version to standard error.
+        ran.map(|Printed { out, err }| out + &err)
     }
 
     /// Stops and removes the container.
@@ -154,20 +163,19 @@ impl DockerCli {
         deadline: Duration,
     ) -> Result<Vec<String>, DockerCliError> {
         let listed = self.run("images", ["--format={{.Tag}}", "--", repository], deadline).await?;
-        Ok(listed.split_whitespace().map(str::to_owned).collect())
+        Ok(listed.out.split_whitespace().map(str::to_owned).collect())
     }
 
     pub(crate) async fn remove_image(&self, image: &str, deadline: Duration) -> Result<(), DockerCliError> {
         self.run("rmi", ["--", image], deadline).await.map(drop)
     }
 
-    /// Returns standard output, then standard error, where Java prints its version.
     async fn run(
         &self,
         operation: &'static str,
         arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
         deadline: Duration,
-    ) -> Result<String, DockerCliError> {
+    ) -> Result<Printed, DockerCliError> {
         let mut command = Command::new(&self.program);
         command.env_clear().arg("--config").arg(self.config.path()).arg(operation).args(arguments);
         command.stdin(Stdio::null()).kill_on_drop(true);
@@ -178,7 +186,7 @@ impl DockerCli {
         let text =
             |bytes: &[u8]| String::from_utf8_lossy(&bytes[..bytes.len().min(MOST_OUTPUT)]).into_owned();
         if output.status.success() {
-            return Ok(text(&output.stdout) + &text(&output.stderr));
+            return Ok(Printed { out: text(&output.stdout), err: text(&output.stderr) });
         }
         let words = text(&output.stderr).split_whitespace().collect::<Vec<_>>().join(" ");
         Err(DockerCliError::Failed { operation, text: words })
