@@ -22,6 +22,8 @@ pub(super) const NO_AGENT: u8 = 3;
 
 /// How often `--watch` and `--wait` poll.
 pub(super) const AGAIN: Duration = Duration::from_secs(2);
+/// Longer ones would overflow a clock.
+const LONGEST_WAIT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// Moves the cursor to the top left and clears the screen.
 const CLEAR: &str = "\x1b[H\x1b[2J";
 
@@ -45,7 +47,9 @@ pub(super) struct Options {
 
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let parsed = text.parse::<SignedDuration>().ok().and_then(|duration| Duration::try_from(duration).ok());
-    parsed.ok_or_else(|| "expected a duration, as in 90s or 10m".to_owned())
+    parsed
+        .filter(|duration| *duration <= LONGEST_WAIT)
+        .ok_or_else(|| "expected a duration, as in 90s or 10m".to_owned())
 }
 
 pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
