@@ -93,7 +93,7 @@ pub fn run(inputs: &Inputs<'_>) -> Report {
                 node: None,
                 spark: None,
                 emr: Some(emr),
-                requests: vec![(Kind::Executor, Request::default())],
+                requests: vec![(Kind::Both, Request::default())],
             };
             check_subjects(&of_emr, inputs, &mut found);
             check_subjects(&subjects, inputs, &mut found)
@@ -197,7 +197,7 @@ fn check_subjects(subjects: &Subjects<'_>, inputs: &Inputs<'_>, found: &mut Find
     let settings = subjects.yarn_site.and_then(|site| yarn::check(site, inputs, kerberos, config, found));
     if let (Some(file), Some(config)) = (subjects.executor_cfg, config) {
         let defaults = launch::Defaults::of(settings.as_ref());
-        let uses_default_network = requests.iter().any(|(_, request)| request.network.is_none());
+        let uses_default_network = requests.iter().any(|(_, request)| request.uses_default_network());
         launch::check(&file.path, config, &defaults, inputs, uses_default_network, found);
     }
     let mut of_client_config = Findings::default();
@@ -221,6 +221,9 @@ fn check_subjects(subjects: &Subjects<'_>, inputs: &Inputs<'_>, found: &mut Find
     if let Some(spark) = subjects.spark {
         spark::check(spark, settings.as_ref(), &inputs.published, &mut of_job);
     }
+    let may_resolve = |finding: &Finding| subjects.emr.is_some_and(|emr| emr.may_resolve(finding));
+    found.set_aside(may_resolve);
+    of_job.set_aside(may_resolve);
     let of_node = found.errors().filter(|finding| ends_all_launches(finding));
     let of_config = of_client_config.errors().filter(|finding| !depends_on_image(finding));
     let reasons: Vec<String> =
@@ -246,6 +249,7 @@ fn check_subjects(subjects: &Subjects<'_>, inputs: &Inputs<'_>, found: &mut Find
     found.append(of_job);
     found.append(of_client_config);
     let mut of_images = Findings::default();
+    let default_asked_by = requests.iter().position(|(_, request)| request.images.is_empty());
     let mut images: Vec<ImageReport> = Vec::new();
     for (index, ((kind, request), mounts)) in requests.iter().zip(&mounts).enumerate() {
         let context = image_context::Context {
@@ -255,8 +259,7 @@ fn check_subjects(subjects: &Subjects<'_>, inputs: &Inputs<'_>, found: &mut Find
             settings: settings.as_ref(),
             docker_config: docker_config.as_ref(),
             mounts: mounts.as_deref(),
-            is_future: subjects.emr.is_some(),
-            unresolved: subjects.emr.map(|emr| emr.unresolved.as_slice()).unwrap_or_default(),
+            emr: subjects.emr,
             reasons: &reasons,
             unknown: &unknown,
         };
@@ -271,17 +274,19 @@ fn check_subjects(subjects: &Subjects<'_>, inputs: &Inputs<'_>, found: &mut Find
             own.locate(|finding| spark.location_of(*kind, finding));
         }
         of_images.append_new(own);
+        // If every request names an image, the default one is only reported on.
+        let is_default_asked_for = default_asked_by.is_some();
         let default_image = settings.as_ref().and_then(|settings| settings.default_image.as_deref());
-        if let Some(image) = default_image.filter(|_| index == 0) {
-            // Without a node, it is the image in question; on a node, no request names it.
-            let is_asked_for = !names_image && subjects.node.is_none();
-            let (report, mut of_default) = image::check_default(&context, image, is_asked_for);
+        if let Some(image) = default_image.filter(|_| index == default_asked_by.unwrap_or_default()) {
+            // On a node, no request names it, unless another kind of container names one.
+            let is_checked_whole = is_default_asked_for && (subjects.node.is_none() || names_image);
+            let (report, mut of_default) = image::check_default(&context, image, is_checked_whole);
             of_default.locate(|_| subjects.yarn_site.and_then(yarn::location_of_default_image));
-            if names_image {
+            if !is_default_asked_for {
                 of_default.set_aside(|_| true);
             }
             of_images.append(of_default);
-            images.extend(report.filter(|_| is_asked_for));
+            images.extend(report.filter(|_| is_checked_whole));
         }
     }
     found.append(of_images);
@@ -310,7 +315,7 @@ fn requests(inputs: &Inputs<'_>, spark: Option<&SparkProperties>) -> Vec<(Kind, 
     let options = || inputs.request.clone();
     let of_spark = spark.map(SparkProperties::requests).unwrap_or_default();
     if of_spark.is_empty() {
-        return vec![(Kind::Executor, options())];
+        return vec![(Kind::Both, options())];
     }
     of_spark.into_iter().map(|(kind, request)| (kind, options().or(request))).collect()
 }

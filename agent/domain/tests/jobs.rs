@@ -164,3 +164,30 @@ fn a_shells_variables_are_unknown() {
         assert_eq!((errors(&report), would_launch(&report)), (vec![], vec![None]), "{value}");
     }
 }
+
+#[test]
+fn what_is_left_open_makes_no_error_of_a_default() {
+    let asks = job(&[
+        ("both", "TYPE", "docker"),
+        ("both", "DOCKER_IMAGE", IMAGE),
+        ("both", "DOCKER_MOUNTS", "/data:/data:ro"),
+    ]);
+    let open = emr(r#", "docker.allowed.ro-mounts": "/data,${More}""#, "");
+    assert_eq!(would_launch(&run(&open, Some(asks.clone()))), [None]);
+    let refused = emr("", "");
+    assert_eq!(would_launch(&run(&refused, Some(asks))), [Some(false)]);
+
+    let asks = job(&[("both", "TYPE", "docker"), ("both", "DOCKER_IMAGE", IMAGE)]);
+    let unrelated = r#", {"Classification": "yarn-site", "Properties": {"yarn.nodemanager.remote-app-log-dir": "s3://${Bucket}/logs"}}"#;
+    let report = run(&emr("", unrelated), Some(asks));
+    assert_eq!((errors(&report), would_launch(&report)), (vec![], vec![Some(true)]));
+}
+
+#[test]
+fn a_kind_without_an_image_runs_the_default_one() {
+    let default = r#", {"Classification": "yarn-site", "Properties": {"yarn.nodemanager.runtime.linux.docker.image-name": "evil/x:1"}}"#;
+    let asks = job(&[("both", "TYPE", "docker"), ("e", "DOCKER_IMAGE", IMAGE)]);
+    let report = run(&emr("", default), Some(asks));
+    assert_eq!(errors(&report), ["default-image-refused"]);
+    assert_eq!(would_launch(&report), [Some(true), Some(false)]);
+}

@@ -17,6 +17,13 @@ use super::registries::is_unresolved;
 use super::yarn_settings::DEFAULT_IMAGE_KEY;
 use crate::findings::{Finding, Findings, Fix, codes};
 
+/// The beginnings of yarn-site's keys that launches depend on.
+const CHECKED_OF_YARN: [&str; 3] = [
+    "yarn.nodemanager.runtime.linux.",
+    "yarn.nodemanager.container-executor.",
+    "yarn.nodemanager.linux-container-executor.",
+];
+
 /// A configuration that could be read.
 pub(super) struct EmrConfig {
     pub files: Files,
@@ -28,12 +35,13 @@ pub(super) struct EmrConfig {
     pub not_checked: Vec<String>,
 }
 
-/// An entry of a registry list whose value is not known yet.
+/// A part of a registry list that is not known yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Unresolved {
     /// The list's key.
     pub list: String,
-    pub entry: String,
+    /// As a clause.
+    pub what: String,
 }
 
 /// Reads the file; `None` and a finding if that fails.
@@ -70,15 +78,19 @@ pub(super) fn read(file: &TextFile, found: &mut Findings) -> Option<EmrConfig> {
     check_hdfs(path, &cluster, found);
     let (mut unresolved, mut open) = check_unresolved(path, &cluster, found);
     // The list may be in what is not resolved.
-    unresolved.extend(
-        cluster
-            .unresolved
-            .iter()
-            .map(|what| Unresolved { list: TRUSTED_REGISTRIES_KEY.to_owned(), entry: what.clone() }),
-    );
-    open.extend(cluster.unresolved.iter().map(|what| format!("what becomes of {what}")));
+    for what in cluster.unresolved.iter().map(|what| format!("what becomes of {what}")) {
+        unresolved.push(Unresolved { list: TRUSTED_REGISTRIES_KEY.to_owned(), what: what.clone() });
+        open.push(what);
+    }
     let files = Files::of(path, &cluster);
     Some(EmrConfig { files, release: cluster.release, unresolved, open, not_checked: cluster.not_checked })
+}
+
+impl EmrConfig {
+    /// Whether the finding may only be due to a default that stands for what the file leaves open.
+    pub(super) fn may_resolve(&self, finding: &Finding) -> bool {
+        !self.open.is_empty() && self.files.is_of_default(finding)
+    }
 }
 
 fn sections(cluster: &Cluster) -> impl Iterator<Item = &Classification> {
@@ -191,7 +203,7 @@ fn check_unresolved(path: &str, cluster: &Cluster, found: &mut Findings) -> (Vec
     let executor =
         executor.flat_map(|top| [top].into_iter().chain(&top.nested)).flat_map(|one| &one.properties);
     let yarn = named(&cluster.classifications, YARN_SITE).flat_map(|yarn| &yarn.properties);
-    let yarn = yarn.filter(|property| property.key.starts_with("yarn.nodemanager."));
+    let yarn = yarn.filter(|property| CHECKED_OF_YARN.iter().any(|prefix| property.key.starts_with(prefix)));
     let spark = named(&cluster.classifications, SPARK_DEFAULTS).flat_map(|spark| &spark.properties);
     let spark = spark.filter(|property| property.key.contains("YARN_CONTAINER_RUNTIME_"));
     let files = executor.chain(yarn).map(|property| (property, true));
@@ -206,7 +218,8 @@ fn check_unresolved(path: &str, cluster: &Cluster, found: &mut Findings) -> (Vec
         found.add(finding.about(key.as_bytes()));
         if key == TRUSTED_REGISTRIES_KEY || key == PRIVILEGED_REGISTRIES_KEY {
             let entries = value.split(',').filter(|entry| is_unresolved(entry.as_bytes()));
-            trust.extend(entries.map(|entry| Unresolved { list: key.clone(), entry: entry.to_owned() }));
+            let what = |entry: &str| format!("what becomes of `{entry}` in {key}");
+            trust.extend(entries.map(|entry| Unresolved { list: key.clone(), what: what(entry) }));
         } else if is_of_file && key != DEFAULT_IMAGE_KEY {
             open.push(format!("what becomes of `{value}` in {key}"));
         }

@@ -56,6 +56,7 @@ fn check_all(context: &Context<'_>, images: &[Vec<u8>], found: &mut Findings) ->
     let check = |image: &Vec<u8>| {
         let mut own = Findings::default();
         let mut report = check_image(context, image, &mut own);
+        own.set_aside(|finding| context.emr.is_some_and(|emr| emr.may_resolve(finding)));
         report.reasons.extend(own.errors().map(|finding| finding.message.clone()));
         report.conclude();
         found.append(own);
@@ -104,9 +105,9 @@ fn check_image(context: &Context<'_>, image: &[u8], found: &mut Findings) -> Ima
 fn check_update(context: &Context<'_>, image: &str, found: &mut Findings) {
     let Ok(registry) = EcrRegistry::parse(registry_of(image)) else { return };
     let node = context.inputs.node.as_ref();
-    let may_pull = node.map_or(!context.is_future, |node| node.root_pulls_from(&registry));
+    let may_pull = node.map_or(context.emr.is_none(), |node| node.root_pulls_from(&registry));
     if registry.service() == Service::Private && !may_pull {
-        let finding = update_without_credential(&registry, context.is_future);
+        let finding = update_without_credential(&registry, context.emr.is_some());
         found.add(match context.settings {
             Some(settings) => finding.in_file(&settings.file),
             None => finding,
@@ -282,14 +283,15 @@ fn check_by_config(
         return;
     }
     let counts = if request.privileged { trusted(Container::Privileged) } else { trusted(Container::Normal) };
-    let open: Vec<&Unresolved> = context
-        .unresolved
-        .iter()
-        .filter(|open| request.privileged || open.list == TRUSTED_REGISTRIES_KEY)
-        .collect();
+    let unresolved = context.emr.map(|emr| emr.unresolved.as_slice()).unwrap_or_default();
+    let open: Vec<&Unresolved> =
+        unresolved.iter().filter(|open| request.privileged || open.list == TRUSTED_REGISTRIES_KEY).collect();
     if !counts && !open.is_empty() {
-        let what = open.iter().map(|open| format!("what becomes of `{}` in {}", open.entry, open.list));
-        report.unknown.extend(what.map(Unknown::from));
+        for what in open.iter().map(|open| Unknown::from(open.what.clone())) {
+            if !report.unknown.contains(&what) {
+                report.unknown.push(what);
+            }
+        }
         (report.trusted, report.privileged_trusted) = (None, None);
     } else if !counts && report.name_valid {
         found.add(not_trusted(context, executor_cfg, config, &report.image));

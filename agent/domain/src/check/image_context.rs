@@ -3,7 +3,7 @@
 use hadoop_rules::executor_config::lossy;
 use hadoop_rules::mounts::{self, RequestedMount};
 
-use super::emr::Unresolved;
+use super::emr::EmrConfig;
 use super::inputs::Inputs;
 use super::report::{DockerConfigReport, ExecutorCfgReport};
 use super::request::Request;
@@ -18,10 +18,8 @@ pub(super) struct Context<'c> {
     pub docker_config: Option<&'c DockerConfigReport>,
     /// The job's mounts as the NodeManager passes them on; `None` if unchecked or rejected.
     pub mounts: Option<&'c [RequestedMount]>,
-    /// Whether the cluster is yet to be created.
-    pub is_future: bool,
-    /// Entries of the registry lists that are not known yet.
-    pub unresolved: &'c [Unresolved],
+    /// The configuration of a cluster that is yet to be created.
+    pub emr: Option<&'c EmrConfig>,
     /// Why no image launches with the job's request.
     pub reasons: &'c [String],
     /// What else the launches depend on.

@@ -53,7 +53,9 @@ pub(super) fn unknown(
     inputs: &Inputs<'_>,
     request: &Request,
 ) -> Vec<String> {
-    let mut unknown = request.open.clone();
+    let open = request.open.iter();
+    let mut unknown: Vec<_> =
+        open.map(|(name, value)| format!("what becomes of `{value}` in {name}")).collect();
     if let (Some(job_user), Some(config), None) = (&request.user, config, &inputs.node) {
         let user = run_as(settings, job_user);
         if let Err(UserRefusal::Unknown { .. }) = users::check(config, user.as_bytes(), None) {

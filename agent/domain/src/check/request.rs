@@ -5,6 +5,7 @@ use super::registries::is_unresolved;
 pub(super) const TYPE: &str = "YARN_CONTAINER_RUNTIME_TYPE";
 pub(super) const IMAGE: &str = "YARN_CONTAINER_RUNTIME_DOCKER_IMAGE";
 pub(super) const MOUNTS: &str = "YARN_CONTAINER_RUNTIME_DOCKER_MOUNTS";
+pub(super) const NETWORK: &str = "YARN_CONTAINER_RUNTIME_DOCKER_CONTAINER_NETWORK";
 pub(super) const CLIENT_CONFIG: &str = "YARN_CONTAINER_RUNTIME_DOCKER_CLIENT_CONFIG";
 
 /// What a job would request.
@@ -20,8 +21,8 @@ pub struct Request {
     pub user: Option<String>,
     /// The job's environment variables whose values are known.
     pub environment: Vec<(String, String)>,
-    /// What a tool or a shell has yet to substitute, as clauses.
-    pub open: Vec<String>,
+    /// The variables whose values a tool or a shell has yet to substitute.
+    pub open: Vec<(String, String)>,
 }
 
 impl Request {
@@ -42,14 +43,9 @@ impl Request {
                 .map(|mount| mount.as_bytes().to_vec())
                 .collect(),
             // An empty name stands for the default.
-            network: set("YARN_CONTAINER_RUNTIME_DOCKER_CONTAINER_NETWORK")
-                .filter(|network| !network.is_empty())
-                .map(str::to_owned),
+            network: set(NETWORK).filter(|network| !network.is_empty()).map(str::to_owned),
             user: None,
-            open: open
-                .into_iter()
-                .map(|(name, value)| format!("what becomes of `{value}` in {name}"))
-                .collect(),
+            open,
             environment,
         }
     }
@@ -63,6 +59,12 @@ impl Request {
             other.environment.into_iter().filter(|(name, _)| environment.iter().all(|(set, _)| set != name));
         let more: Vec<_> = more.collect();
         environment.extend(more);
+        let is_settled = |name: &str| match name {
+            MOUNTS => !self.mounts.is_empty(),
+            NETWORK => self.network.is_some(),
+            _ => environment.iter().any(|(set, _)| set == name),
+        };
+        let open = self.open.into_iter().chain(other.open).filter(|(name, _)| !is_settled(name)).collect();
         Self {
             images: or(self.images, other.images),
             privileged: self.privileged || other.privileged,
@@ -70,8 +72,13 @@ impl Request {
             network: self.network.or(other.network),
             user: self.user.or(other.user),
             environment,
-            open: self.open.into_iter().chain(other.open).collect(),
+            open,
         }
+    }
+
+    /// Whether the NodeManager's default network counts, as far as is known.
+    pub(super) fn uses_default_network(&self) -> bool {
+        self.network.is_none() && self.open.iter().all(|(name, _)| name != NETWORK)
     }
 
     /// Whether the job sets the variable to true, as Java parses it.

@@ -55,6 +55,8 @@ type Environment<'s> = BTreeMap<&'s str, &'s SparkProperty>;
 /// A kind of container that Spark starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
+    /// Both request the same.
+    Both,
     Executor,
     ApplicationMaster,
 }
@@ -82,10 +84,11 @@ impl SparkProperties {
         self
     }
 
-    /// The file with the credentials of the job's containers, if the job names one.
+    /// The file with the credentials of the job's containers, if the job names one that is known.
     pub fn client_config(&self) -> Option<&str> {
         let (executors, master) = self.environments();
-        executors.get(CLIENT_CONFIG).or(master.get(CLIENT_CONFIG)).map(|property| property.value.as_str())
+        let named = executors.get(CLIENT_CONFIG).or(master.get(CLIENT_CONFIG));
+        named.map(|property| property.value.as_str()).filter(|uri| !is_unresolved(uri.as_bytes()))
     }
 
     /// Whether any property is for YARN's container runtimes.
@@ -106,7 +109,7 @@ impl SparkProperties {
             _ => return None,
         };
         let (executors, master) = self.environments();
-        let environment = if kind == Kind::Executor { executors } else { master };
+        let environment = if kind == Kind::ApplicationMaster { master } else { executors };
         Some((self.path.clone(), environment.get(variable)?.line))
     }
 
@@ -117,11 +120,11 @@ impl SparkProperties {
             let values = environment.iter();
             values.map(|(name, property)| ((*name).to_owned(), property.value.clone())).collect()
         };
-        let is_same = values(&executors) == values(&master);
-        let mut kinds = vec![(Kind::Executor, executors)];
-        if !is_same {
-            kinds.push((Kind::ApplicationMaster, master));
-        }
+        let mut kinds = if values(&executors) == values(&master) {
+            vec![(Kind::Both, executors)]
+        } else {
+            vec![(Kind::Executor, executors), (Kind::ApplicationMaster, master)]
+        };
         let asks_for_docker =
             |environment: &Environment<'_>| environment.contains_key(TYPE) || environment.contains_key(IMAGE);
         let any_asks = kinds.iter().any(|(_, environment)| asks_for_docker(environment));
@@ -182,8 +185,11 @@ fn check_environment(
         && !default_image()
     {
         let message = format!("{TYPE} is docker, and {IMAGE} is not set");
-        let prefix = if kind == Kind::Executor { EXECUTORS } else { APPLICATION_MASTER };
-        let fix = Fix::manual(format!("set {prefix}{IMAGE}"));
+        let fix = Fix::manual(match kind {
+            Kind::Both => format!("set {EXECUTORS}{IMAGE} and {APPLICATION_MASTER}{IMAGE}"),
+            Kind::Executor => format!("set {EXECUTORS}{IMAGE}"),
+            Kind::ApplicationMaster => format!("set {APPLICATION_MASTER}{IMAGE}"),
+        });
         found.add(at(spark, property, Finding::new(codes::JOB_WITHOUT_IMAGE, message).fix(fix)));
     }
     if let Some(property) =
@@ -340,7 +346,7 @@ mod tests {
         let images: Vec<_> = requests.iter().map(|(kind, request)| (*kind, &request.images[..])).collect();
         let (one, two) = ([b"host/a:1".to_vec()], [b"host/b:1".to_vec()]);
         assert_eq!(images, [(Kind::Executor, &one[..]), (Kind::ApplicationMaster, &two[..])]);
-        assert_eq!(properties(&sound).requests().len(), 1);
+        assert_eq!(properties(&sound).requests()[0].0, Kind::Both);
         check_codes(&sound[..2], &[(codes::JOB_WITHOUT_IMAGE, 1)]);
         check_codes(&sound[2..], &[(codes::JOB_OUTSIDE_DOCKER, 1)]);
     }

@@ -108,6 +108,13 @@ impl Files {
         }
     }
 
+    /// Whether a finding on one of the files concerns no line that the configuration sets.
+    pub(in crate::check) fn is_of_default(&self, finding: &Finding) -> bool {
+        let mut located = finding.clone();
+        self.relocate(&mut located);
+        located.file != finding.file && located.line.is_none()
+    }
+
     /// Moves a finding on one of the files to its location in the configuration.
     pub(in crate::check) fn relocate(&self, finding: &mut Finding) {
         let (lines, classification) = match finding.file.as_deref() {
