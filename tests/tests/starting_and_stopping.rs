@@ -104,12 +104,12 @@ async fn published_file_of_a_killed_agent_is_kept() -> Outcome {
 #[tokio::test]
 async fn address_in_use_is_reported_and_waited_for() -> Outcome {
     let mut testbed = Testbed::without_hdfs().await?;
-    testbed.settings.set("log.file", testbed.node.path("agent.log").display().to_string());
+    testbed.settings.set("log.file", testbed.node.path("own.log").display().to_string());
     let holder = TcpListener::bind(testbed.listen()).await?;
     let mut agent = testbed.start()?;
     wait::until("the address in the log", SOON, async || {
         let text = std::fs::read_dir(testbed.node.path("")).map_err(|error| error.to_string())?.flatten();
-        let logs = text.filter(|entry| entry.file_name().to_string_lossy().starts_with("agent.log"));
+        let logs = text.filter(|entry| entry.file_name().to_string_lossy().starts_with("own.log"));
         let text: String = logs.filter_map(|entry| std::fs::read_to_string(entry.path()).ok()).collect();
         let named = text.contains(&format!("cannot listen on {}", testbed.listen()));
         if named && text.contains("Address already in use") { Ok(()) } else { Err(text) }
