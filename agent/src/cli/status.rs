@@ -49,7 +49,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let parsed = text.parse::<SignedDuration>().ok().and_then(|duration| Duration::try_from(duration).ok());
     parsed
         .filter(|duration| *duration <= LONGEST_WAIT)
-        .ok_or_else(|| "expected a duration, as in 90s or 10m".to_owned())
+        .ok_or_else(|| "expected a duration of at most a year, as in 90s or 10m".to_owned())
 }
 
 pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {

@@ -196,7 +196,7 @@ mod tests {
     use tracing_subscriber::Layer as _;
     use tracing_subscriber::layer::SubscriberExt as _;
 
-    use super::{is_journal, layer, targets};
+    use super::{is_journal, layer, open, targets};
 
     /// The logged lines.
     #[derive(Clone, Default)]
@@ -211,6 +211,18 @@ mod tests {
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
+    }
+
+    #[test]
+    fn a_file_in_the_place_of_the_link_is_refused_and_kept() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("messages");
+        std::fs::write(&path, "others'").expect("written");
+        assert!(open(&path).is_err());
+        assert_eq!(std::fs::read_to_string(&path).expect("still there"), "others'");
+        std::fs::remove_file(&path).expect("removed");
+        open(&path).expect("a log file");
+        open(&path).expect("the link of an earlier start is no obstacle");
     }
 
     #[test]

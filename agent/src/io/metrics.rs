@@ -86,7 +86,7 @@ impl Metrics {
             )?,
             reconcile_last_success: with.gauges(
                 "reconcile_last_success_timestamp_seconds",
-                "Last successful reconciliation of a sink, in Unix seconds.",
+                "Last successful reconciliation of the sink of this kind that is furthest behind, in Unix seconds.",
                 &["sink"],
             )?,
             drift: with.counters(
