@@ -21,6 +21,7 @@ mod release;
 mod report;
 mod request;
 mod spark;
+mod template;
 mod values;
 mod yarn;
 mod yarn_keys;

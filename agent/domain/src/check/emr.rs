@@ -13,7 +13,7 @@ pub(super) use self::cluster::Files;
 use self::cluster::{CORE_SITE, EXECUTOR, HDFS_SITE, SPARK_DEFAULTS, YARN_SITE, named, property};
 use self::shape::{Classification, Cluster, Property};
 use super::inputs::{Content, TextFile};
-use super::registries::is_unresolved;
+use super::template::is_unresolved;
 use super::yarn_settings::DEFAULT_IMAGE_KEY;
 use crate::findings::{Finding, Findings, Fix, codes};
 
@@ -225,11 +225,4 @@ fn check_unresolved(path: &str, cluster: &Cluster, found: &mut Findings) -> (Vec
         }
     }
     (trust, open)
-}
-
-/// Whether the value is written to a file although it is not resolved: the checks of registry lists and images know
-/// what to make of it. Any other one gives way to EMR's default.
-fn is_written(property: &Property) -> bool {
-    let known = [TRUSTED_REGISTRIES_KEY, PRIVILEGED_REGISTRIES_KEY, DEFAULT_IMAGE_KEY];
-    known.contains(&property.key.as_str()) || !is_unresolved(property.value.as_bytes())
 }

@@ -15,11 +15,12 @@ use super::image_mounts::check_mounts;
 use super::inputs::Machine;
 use super::job;
 use super::launch::{Defaults, has_docker_section, overlong_mount_list};
-use super::registries::{is_unresolved, with_entry};
+use super::registries::with_entry;
 use super::report::{
     DockerConfigReport, ExecutorCfgReport, ImageCredential, ImageReport, MountReport, Unknown,
 };
 use super::request::Request;
+use super::template::is_unresolved;
 use crate::findings::{Finding, Findings, Fix, codes};
 use crate::registry::{EcrRegistry, Service};
 

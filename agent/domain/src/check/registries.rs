@@ -10,6 +10,7 @@ use hadoop_rules::image_name;
 use hadoop_rules::trust::{self, Container};
 
 use super::inputs::Inputs;
+use super::template::is_unresolved;
 use super::trusts_registry;
 use crate::emr::DEFAULT_TRUSTED_REGISTRIES;
 use crate::findings::{Code, Finding, Findings, Fix, clipped, codes};
@@ -372,11 +373,6 @@ fn corrected_entry(entry: &[u8]) -> String {
         Some((host, _)) if is_repository(name.as_bytes()) => host.to_owned(),
         _ => name.to_owned(),
     }
-}
-
-/// Whether the text has a variable for a tool to substitute.
-pub(super) fn is_unresolved(text: &[u8]) -> bool {
-    text.windows(2).any(|pair| pair == b"${" || pair == b"{{")
 }
 
 /// Whether the text has a `<...>` for the author to replace.

@@ -1,6 +1,6 @@
 //! What a job requests, and the environment variables that request it.
 
-use super::registries::is_unresolved;
+use super::template::is_unresolved;
 
 pub(super) const TYPE: &str = "YARN_CONTAINER_RUNTIME_TYPE";
 pub(super) const IMAGE: &str = "YARN_CONTAINER_RUNTIME_DOCKER_IMAGE";

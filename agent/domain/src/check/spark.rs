@@ -6,8 +6,8 @@
 
 use std::collections::BTreeMap;
 
-use super::registries::is_unresolved;
 use super::request::{CLIENT_CONFIG, IMAGE, MOUNTS, Request, TYPE};
+use super::template::is_unresolved;
 use super::yarn_settings::YarnSettings;
 use crate::documents::PublishedPath;
 use crate::emr::properties::SparkProperty;

@@ -1,15 +1,16 @@
 //! The files that EMR will write from a configuration, with its own defaults, and where each of their lines comes from.
 
-use hadoop_rules::executor_config::{DOCKER, HEAD, MODULE_ENABLED_KEY, NM_GROUP_KEY, TRUSTED_REGISTRIES_KEY};
+use hadoop_rules::executor_config::{
+    DOCKER, HEAD, MODULE_ENABLED_KEY, NM_GROUP_KEY, PRIVILEGED_REGISTRIES_KEY, TRUSTED_REGISTRIES_KEY,
+};
 use hadoop_rules::mounts::{RO_MOUNTS_KEY, RW_MOUNTS_KEY};
 use hadoop_rules::site::{NoIncludes, NoVariables, Site};
 
-use super::is_written;
 use super::shape::{Classification, Cluster, Property};
 use crate::check::inputs::{Content, SiteContent, SiteFile, TextFile};
 use crate::check::launch::{CAPABILITIES, CAPABILITIES_KEY, NETWORKS_KEY};
-use crate::check::registries::is_unresolved;
 use crate::check::spark::SparkProperties;
+use crate::check::template::is_unresolved;
 use crate::check::{yarn, yarn_settings};
 use crate::emr::properties::SparkProperty;
 use crate::emr::{AUTO_AUTH_KEY, DEFAULT_RO_MOUNTS, DEFAULT_TRUSTED_REGISTRIES};
@@ -139,6 +140,13 @@ impl Files {
                 .in_file(&self.path)
         });
     }
+}
+
+/// Whether the value is written to a file although it is not resolved: the checks of registry lists and images know
+/// what to make of it. Any other one gives way to EMR's default.
+fn is_written(property: &Property) -> bool {
+    let known = [TRUSTED_REGISTRIES_KEY, PRIVILEGED_REGISTRIES_KEY, yarn_settings::DEFAULT_IMAGE_KEY];
+    known.contains(&property.key.as_str()) || !is_unresolved(property.value.as_bytes())
 }
 
 pub(super) fn named<'c>(
