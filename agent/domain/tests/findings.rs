@@ -158,6 +158,21 @@ fn fixes_are_data() {
 }
 
 #[test]
+fn a_key_that_is_set_twice_is_removed_twice() {
+    let line = "docker.allowed.rw-mounts=/gone\n";
+    let fix = |lines: usize| {
+        let cfg = format!("[docker]\n{}", line.repeat(lines));
+        let found = check(&serde_json::json!({ "cfg": cfg, "missing_paths": ["/gone"] }));
+        let finding = found.iter().find(|finding| finding.code == codes::MOUNT_LIST_BREAKS_LAUNCHES);
+        finding.and_then(|finding| finding.fix.clone()).expect("a fix")
+    };
+    assert_eq!(fix(1).action, Action::RemoveLine);
+    let twice = fix(2);
+    let all = "remove every line of docker.allowed.rw-mounts";
+    assert_eq!((twice.action, twice.text.as_str()), (Action::Manual, all));
+}
+
+#[test]
 fn keys_belong_to_the_section_of_their_module() {
     let check = |appended: &str, expected: &[(&str, u32, &str)]| {
         let found = check(&serde_json::json!({ "cfg_append": appended }));

@@ -1,7 +1,7 @@
 //! Whether container-executor allows what the NodeManager itself adds to every Docker launch.
 
 use hadoop_rules::Rules;
-use hadoop_rules::executor_config::{DOCKER, ExecutorConfig, lossy};
+use hadoop_rules::executor_config::{DOCKER, ExecutorConfig, NoteKind, lossy};
 use hadoop_rules::mounts::{self, MountRefusal, RO_MOUNTS_KEY, RW_MOUNTS_KEY, RequestedMount};
 
 use super::inputs::{Inputs, Machine};
@@ -178,6 +178,8 @@ pub(super) fn has_docker_section(config: &ExecutorConfig) -> bool {
 struct Allowed {
     key: &'static str,
     line: Option<u32>,
+    /// Whether later lines set the key as well.
+    is_repeated: bool,
     items: Vec<String>,
     /// The first entry that fails every launch, and how many there are.
     broken: Option<(MountRefusal, usize)>,
@@ -241,6 +243,10 @@ fn check_mounts(
 impl Allowed {
     fn finding(&self, value: &[u8]) -> Option<Finding> {
         let fix = match self.items.join(",") {
+            // After the first line, the next one would count.
+            list if list.is_empty() && self.is_repeated => {
+                Fix::manual(format!("remove every line of {}", self.key))
+            }
             list if list.is_empty() => Fix::remove_line(),
             list if list.len() > LONGEST_LIST => Fix::manual(
                 "name directories that exist, without a space or a mode, and what the NodeManager mounts",
@@ -275,10 +281,12 @@ fn repaired(
     file: &[u8],
     machine: &dyn Machine,
 ) -> Option<Allowed> {
-    let entry = config.entry(DOCKER, key);
+    let line = config.entry(DOCKER, key).map(|entry| entry.line);
+    let shadowed = line.map(|by| NoteKind::Shadowed { by });
     let mut list = Allowed {
         key,
-        line: entry.map(|entry| entry.line),
+        line,
+        is_repeated: config.notes().iter().any(|note| Some(note.kind) == shadowed),
         items: config.items(DOCKER, key).map(|item| lossy(item).into_owned()).collect(),
         broken: None,
         lacking: Vec::new(),
