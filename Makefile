@@ -114,8 +114,10 @@ else
 endif
 
 .PHONY: fuzz
-fuzz: ## Fuzz every parser for FUZZ_SECONDS each (30)
+fuzz: ## Fuzz every parser for FUZZ_SECONDS each (30), and try new cases in the property tests
 	@$(PARTS) --only fuzz
+	@PROPTEST_RNG_SEED="$$(date +%s)" PROPTEST_CASES=2000 \
+		cargo test --quiet --package hadoop-rules --package emr-ecr-agent-domain --lib --tests
 	@# Sanitizers need a nightly compiler, and the parsers have no unsafe code for them to check.
 	@for target in fuzz/fuzz_targets/*.rs; do \
 		PATH="$(CACHE)/fuzz/bin:$$PATH" cargo fuzz run --sanitizer none "$$(basename "$$target" .rs)" -- \
