@@ -92,17 +92,17 @@ fn add_threads(threads: &BTreeMap<String, usize>, section: &mut Section) {
     section.add(Figure::new("threads, not counting those of libraries", Unit::Plain, own as f64));
     let names =
         threads.iter().map(|(name, count)| format!("{count} `{name}`")).collect::<Vec<_>>().join(", ");
-    section.note(format!("Threads: {names}; the last belongs to {}.", FORCED[0].1));
+    section.note(format!("Threads: {names}; `{}` belongs to {}.", &FORCED[0].0[..15], FORCED[0].1));
 }
 
 fn add_traffic(section: &mut Section, intervals: f64, before: Wired, after: Wired) {
     let ways = [
-        ("NameNode", after.namenode.since(before.namenode)),
-        ("DataNode", after.datanode.since(before.datanode)),
+        ("the NameNode", after.namenode.since(before.namenode)),
+        ("the DataNode", after.datanode.since(before.datanode)),
         ("AWS", after.aws.since(before.aws)),
     ];
     for (name, traffic) in ways {
-        let what = format!("bytes to and from the {name} per interval");
+        let what = format!("bytes to and from {name} per interval");
         section.add(Figure::new(what, Unit::Bytes, traffic.bytes as f64 / intervals));
     }
 }

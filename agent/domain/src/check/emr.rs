@@ -191,7 +191,8 @@ fn check_hdfs(path: &str, cluster: &Cluster, found: &mut Findings) {
     if let Some(replicas) = property(cluster, HDFS_SITE, "dfs.replication")
         && replicas.value.trim() == "1"
     {
-        let message = "dfs.replication is 1, for the published file as well".to_owned();
+        let message =
+            "dfs.replication is 1; the published file has its own setting, published.replication".to_owned();
         report(codes::SINGLE_REPLICA, replicas, message, "keep two replicas where there are two core nodes");
     }
 }

@@ -184,7 +184,7 @@ codes! {
     CLIENT_CONFIG_POISONOUS: "client-config-poisonous", Credentials, Error, ImageLaunchesFail, LAUNCH_FAILS;
     CLIENT_CONFIG_EMPTY: "client-config-empty", Credentials, Warning, ImageLaunchesFail, "YARN reads the file without an error and passes nothing to Docker, so pulls from private registries fail";
     CLIENT_CONFIG_DIRECTORY_OPEN: "client-config-directory-open", Credentials, Warning, Degraded, "any HDFS user can replace or delete the file and so break every launch";
-    CREDENTIAL_EXPIRED: "credential-expired", Credentials, Error, ImageLaunchesFail, "pulls fail with `no basic auth credentials` or 401 on every node that does not have the image yet";
+    CREDENTIAL_EXPIRED: "credential-expired", Credentials, Error, ImageLaunchesFail, "the registry refuses the token, so pulls fail on every node that does not have the image yet";
     CREDENTIAL_EXPIRES_SOON: "credential-expires-soon", Credentials, Warning, Degraded, "unless the credential is renewed, pulls will soon fail on every node that does not have the image yet";
     IMAGE_WITHOUT_CREDENTIAL: "image-without-credential", Credentials, Warning, ImageLaunchesFail, "if the registry is private, the pull fails with `no basic auth credentials`";
     ECR_CREDENTIAL_MISSING: "ecr-credential-missing", Credentials, Error, ImageLaunchesFail, "the pull fails with `no basic auth credentials`";
@@ -218,7 +218,7 @@ codes! {
     EMR_MEMBER_REPEATED: "emr-member-repeated", EmrConfiguration, Error, ImageLaunchesFail, "the first value is silently dropped";
     EMR_CLASSIFICATION_REPEATED: "emr-classification-repeated", EmrConfiguration, Warning, Degraded, "which of the two EMR writes is not documented";
     DEFAULT_FS_NOT_HDFS: "default-fs-not-hdfs", EmrConfiguration, Error, ImageLaunchesFail, "launches that name `hdfs:///...` fail: `Incomplete HDFS URI, no host`";
-    SINGLE_REPLICA: "single-replica", EmrConfiguration, Info, None, "the file is lost with the DataNode that holds it, until the agents publish it again";
+    SINGLE_REPLICA: "single-replica", EmrConfiguration, Info, None, "files that use the default, such as a config.json uploaded by hand, are lost with the DataNode that holds them";
     EMR_VALUE_UNRESOLVED: "emr-value-unresolved", EmrConfiguration, Warning, Degraded, "its effect on launches is unknown";
     EMR_CLASSIFICATION_MISPLACED: "emr-classification-misplaced", EmrConfiguration, Error, ImageLaunchesFail, "EMR does not write the properties into the `[docker]` section of container-executor.cfg";
 }
