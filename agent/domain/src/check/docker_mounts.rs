@@ -56,7 +56,7 @@ fn own_fault(mount: &RequestedMount, machine: &dyn Machine) -> Option<String> {
         return Some("docker does not mount over `/`".to_owned());
     }
     if destination == "/proc" || destination.starts_with("/proc/") {
-        return Some("the runtime mounts nothing over /proc".to_owned());
+        return Some("the container runtime does not allow mounts over /proc".to_owned());
     }
     match is_directory(machine, &mount.source) {
         Some(true) if FILES.contains(&destination.as_str()) => {

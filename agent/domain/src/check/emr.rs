@@ -78,7 +78,7 @@ pub(super) fn read(file: &TextFile, found: &mut Findings) -> Option<EmrConfig> {
     check_hdfs(path, &cluster, found);
     let (mut unresolved, mut open) = check_unresolved(path, &cluster, found);
     // The list may be in what is not resolved.
-    for what in cluster.unresolved.iter().map(|what| format!("what becomes of {what}")) {
+    for what in cluster.unresolved.iter().map(|what| format!("the value of {what}")) {
         unresolved.push(Unresolved { list: TRUSTED_REGISTRIES_KEY.to_owned(), what: what.clone() });
         open.push(what);
     }
@@ -183,7 +183,7 @@ fn check_hdfs(path: &str, cluster: &Cluster, found: &mut Findings) {
         let uri = file_system.value.trim();
         let is_hdfs = uri.starts_with("hdfs://") || uri.starts_with("viewfs://");
         if !is_hdfs && !is_unresolved(uri.as_bytes()) {
-            let message = format!("fs.defaultFS is {uri}, and the published path names no NameNode");
+            let message = format!("fs.defaultFS is {uri}, but the published path names no NameNode");
             let fix = "remove fs.defaultFS, or set published.path to hdfs://HOST:PORT/PATH, for jobs as well";
             report(codes::DEFAULT_FS_NOT_HDFS, file_system, message, fix);
         }
@@ -219,10 +219,10 @@ fn check_unresolved(path: &str, cluster: &Cluster, found: &mut Findings) -> (Vec
         found.add(finding.about(key.as_bytes()));
         if key == TRUSTED_REGISTRIES_KEY || key == PRIVILEGED_REGISTRIES_KEY {
             let entries = value.split(',').filter(|entry| is_unresolved(entry.as_bytes()));
-            let what = |entry: &str| format!("what becomes of `{entry}` in {key}");
+            let what = |entry: &str| format!("the value of `{entry}` in {key}");
             trust.extend(entries.map(|entry| Unresolved { list: key.clone(), what: what(entry) }));
         } else if is_of_file && key != DEFAULT_IMAGE_KEY {
-            open.push(format!("what becomes of `{value}` in {key}"));
+            open.push(format!("the value of `{value}` in {key}"));
         }
     }
     (trust, open)

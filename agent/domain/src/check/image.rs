@@ -83,13 +83,13 @@ fn check_image(context: &Context<'_>, image: &[u8], found: &mut Findings) -> Ima
         unknown: context.unknown.iter().cloned().map(Unknown::from).collect(),
     };
     if is_unresolved(image) {
-        report.unknown.push(format!("what `{}` becomes", report.image).into());
+        report.unknown.push(format!("the value of `{}`", report.image).into());
         return report;
     }
     check_name(&report, image, found);
     match context.executor_cfg {
         Some(executor_cfg) => check_by_executor_cfg(context, executor_cfg, image, &mut report, found),
-        None => report.unknown.push(Unknown::Other("what container-executor.cfg says".to_owned())),
+        None => report.unknown.push(Unknown::Other("the content of container-executor.cfg".to_owned())),
     }
     if report.is_updated {
         check_update(context, &report.image, found);
@@ -121,11 +121,11 @@ pub(super) fn update_without_credential(registry: &EcrRegistry, is_future: bool)
     let host = registry.host();
     let message = if is_future {
         format!(
-            "image-update is on, and nothing here gives root's Docker config a credential for {host}, with which the NodeManager pulls"
+            "image-update is on, so the NodeManager pulls with root's Docker config, but nothing here provides a credential for {host} there"
         )
     } else {
         format!(
-            "image-update is on, and root's Docker config holds no credential for {host}, with which the NodeManager pulls"
+            "image-update is on, so the NodeManager pulls with root's Docker config, which has no credential for {host}"
         )
     };
     let finding =
@@ -194,7 +194,7 @@ fn check_name(report: &ImageReport, image: &[u8], found: &mut Findings) {
             codes::IMAGE_BY_DIGEST,
             format!("`{name}` names a digest, which container-executor refuses in every version"),
         )
-        .fix(Fix::manual(format!("name a tag: {}:<tag>", without_tag(before)))),
+        .fix(Fix::manual(format!("use a tag: {}:<tag>", without_tag(before)))),
         _ => invalid(format!("container-executor does not accept the image name `{name}`")),
     });
 }
@@ -345,7 +345,7 @@ fn not_trusted(
     let fix = match wanted {
         Some(wanted) => with_entry(config, wanted, context.inputs),
         None => Fix::manual(
-            "push the image to a registry of your own and name it with the registry's host: an image without a `/` is trusted by an entry `library` alone, which trusts all of them",
+            "push the image to your own registry and include the registry's host in its name: the only entry that trusts an image without a `/` is `library`, which trusts all such images",
         ),
     };
     let finding = Finding::new(codes::IMAGE_NOT_TRUSTED, message).fix(fix).in_file(&file.path);

@@ -54,8 +54,7 @@ pub(super) fn unknown(
     request: &Request,
 ) -> Vec<String> {
     let open = request.open.iter();
-    let mut unknown: Vec<_> =
-        open.map(|(name, value)| format!("what becomes of `{value}` in {name}")).collect();
+    let mut unknown: Vec<_> = open.map(|(name, value)| format!("the value of `{value}` in {name}")).collect();
     if let (Some(job_user), Some(config), None) = (&request.user, config, &inputs.node) {
         let user = run_as(settings, job_user);
         if let Err(UserRefusal::Unknown { .. }) = users::check(config, user.as_bytes(), None) {
@@ -148,7 +147,7 @@ fn check_environment(settings: &YarnSettings, request: &Request, found: &mut Fin
                 refuse(name, format!("`{value}` is not among the allowed-container-runtimes {allowed}"));
             }
             PID_NAMESPACE if value != "host" => {
-                refuse(name, format!("`{value}` is not `host`, the only value that YARN takes"));
+                refuse(name, format!("`{value}` is not `host`, the only value that YARN accepts"));
             }
             PID_NAMESPACE if !settings.host_pids_allowed => {
                 refuse(name, "host-pid-namespace.allowed of yarn-site.xml is not true".to_owned());

@@ -107,7 +107,7 @@ fn check_modules(path: &str, config: &ExecutorConfig, found: &mut Findings) {
         else {
             continue;
         };
-        let message = format!("the module {module} is on, and {key} is not set in the section [{CGROUPS}]");
+        let message = format!("the module {module} is on, but {key} is not set in the section [{CGROUPS}]");
         let fix = Fix::manual(format!(
             "set root and yarn-hierarchy in [{CGROUPS}] to what yarn-site.xml has for cgroups.mount-path and cgroups.hierarchy of yarn.nodemanager.linux-container-executor"
         ));

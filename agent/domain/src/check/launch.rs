@@ -91,8 +91,7 @@ fn check_gpu_runtime(path: &str, config: &ExecutorConfig, runtime: &str, found: 
     } else {
         Fix::set(DOCKER, RUNTIMES_KEY, list)
     };
-    let message =
-        format!("{RUNTIMES_KEY} does not allow {runtime}, in which containers with a GPU are to run");
+    let message = format!("{RUNTIMES_KEY} does not allow {runtime}, the runtime for containers with a GPU");
     let finding = Finding::new(codes::GPU_RUNTIME_REFUSED, message).fix(fix).in_file(path);
     found.add(finding.at(entry.map(|entry| entry.line)));
 }

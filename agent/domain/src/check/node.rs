@@ -111,11 +111,11 @@ fn finding(path: &str, code: Code, fault: &SetupFault) -> Finding {
     let fix = match fault {
         SetupFault::Owner { path, .. } => Fix::run(format!("chown root {path}")),
         SetupFault::Writable { path, .. } if SHARED.contains(&path.as_str()) => {
-            Fix::manual(format!("keep the configuration elsewhere: {path} is for everyone to write"))
+            Fix::manual(format!("move the configuration elsewhere: everyone can write to {path}"))
         }
         SetupFault::Writable { path, .. } => Fix::run(format!("chmod go-w {path}")),
         SetupFault::UnknownGroup { .. } => {
-            Fix::manual("name the group of the binary, mostly yarn, or create the group")
+            Fix::manual("set it to the group of the binary, usually yarn, or create the group")
         }
         // Changing the owner or group clears the set-user-ID bit.
         SetupFault::BinaryOwner => Fix::run(format!("chown root {BINARY} && chmod 6050 {BINARY}")),
@@ -197,8 +197,8 @@ fn check_engine(
     }
     let driver = engine.cgroup_driver.as_deref();
     if let Some(settings) = settings.filter(|settings| settings.uses_cgroups && driver == Some("systemd")) {
-        let message =
-            "Docker's cgroup driver is systemd, and the NodeManager names cgroups as cgroupfs takes them";
+        let message = "Docker's cgroup driver is systemd, but the NodeManager uses cgroup names in the format \
+                       of cgroupfs";
         let fix = Fix::manual(
             r#"set "exec-opts": ["native.cgroupdriver=cgroupfs"] in /etc/docker/daemon.json, or turn the NodeManager's cgroups off"#,
         );

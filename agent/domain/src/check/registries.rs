@@ -131,7 +131,7 @@ fn check_entries(path: &str, config: &ExecutorConfig, key: &str, found: &mut Fin
                 Fix::manual("write [host[:port]][/path], the path in lower case: letters, digits and _ . / -")
             }
             codes::ENTRY_NEARLY_ECR => Fix::manual(
-                "an ECR registry is ACCOUNT.dkr.ecr.REGION.amazonaws.com, with 12 digits, and ends in .cn in China alone",
+                "an ECR registry is ACCOUNT.dkr.ecr.REGION.amazonaws.com, with 12 digits, and ends in .cn only in China",
             ),
             codes::ENTRY_WITH_WILDCARD => Fix::manual("name each registry: there are no wildcards"),
             _ if line.value.len() > LONGEST_LIST => {
@@ -188,7 +188,7 @@ fn fault(entry: &[u8], rules: Rules) -> Option<(Code, &'static str)> {
         return Some((codes::ENTRY_WITH_SCHEME, "starts with a scheme, which no image name does"));
     }
     if has_empty_part(entry) {
-        return Some((codes::ENTRY_MATCHES_NOTHING, "has an empty part, and Docker takes no such name"));
+        return Some((codes::ENTRY_MATCHES_NOTHING, "has an empty part, which Docker does not accept"));
     }
     if has(b"*") {
         return Some((codes::ENTRY_WITH_WILDCARD, "contains a wildcard, which counts as text"));

@@ -138,7 +138,7 @@ fn of_found(image: &str, inputs: &ImageDetails, architecture: &str) -> Vec<Findi
         findings.push(
             Finding::new(
                 codes::ARCHITECTURE_DIFFERS,
-                format!("`{image}` is built for {}, and this node is {architecture}", offered.join(", ")),
+                format!("`{image}` is built for {}, but this node is {architecture}", offered.join(", ")),
             )
             .fix(Fix::manual(format!(
                 "build it for this node too: docker buildx build --platform linux/{architecture}"

@@ -209,7 +209,7 @@ impl From<String> for Unknown {
 impl fmt::Display for Unknown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Pull { registry } => write!(f, "whether {registry} gives this node the image"),
+            Self::Pull { registry } => write!(f, "whether this node can pull the image from {registry}"),
             Self::Other(what) => f.write_str(what),
         }
     }

@@ -176,7 +176,7 @@ fn check_environment(
     if let Some(image) = environment.get(IMAGE).filter(|_| !environment.contains_key(TYPE))
         && settings.is_none_or(|settings| !settings.docker_by_default)
     {
-        let message = format!("{IMAGE} is set, and {TYPE} is not");
+        let message = format!("{IMAGE} is set, but {TYPE} is not");
         found.add(at(spark, image, job_outside_docker(message)));
     }
     let default_image = || settings.is_some_and(|settings| settings.default_image.is_some());
@@ -184,7 +184,7 @@ fn check_environment(
         && environment.get(IMAGE).is_none_or(|image| image.value.is_empty())
         && !default_image()
     {
-        let message = format!("{TYPE} is docker, and {IMAGE} is not set");
+        let message = format!("{TYPE} is docker, but {IMAGE} is not set");
         let fix = Fix::manual(match kind {
             Kind::Both => format!("set {EXECUTORS}{IMAGE} and {APPLICATION_MASTER}{IMAGE}"),
             Kind::Executor => format!("set {EXECUTORS}{IMAGE}"),
@@ -218,8 +218,10 @@ fn check_keys(spark: &SparkProperties, found: &mut Findings) {
             let lower = prefix.to_ascii_lowercase();
             let of_master = lower.contains("master") || lower.contains("driver");
             let meant = if of_master { APPLICATION_MASTER } else { EXECUTORS };
-            let message =
-                format!("Spark knows no `{prefix}`, so `{}` sets nothing in any container", property.key);
+            let message = format!(
+                "Spark does not recognize `{prefix}`, so `{}` sets nothing in any container",
+                property.key
+            );
             let fix = Fix::manual(format!("write {meant}{variable}"));
             found.add(at(spark, property, Finding::new(codes::SPARK_PREFIX_UNKNOWN, message).fix(fix)));
         } else if !VARIABLES.contains(&variable) {
@@ -262,15 +264,15 @@ fn check_alike(
         }
         let message = match of_master {
             Some(other) => format!(
-                "executors get {variable}={}, and the application master gets {}",
+                "executors get {variable}={}, but the application master gets {}",
                 property.value, other.value
             ),
-            None => format!("executors get {variable}, and the application master does not"),
+            None => format!("executors get {variable}, but the application master does not"),
         };
         differs(property, message, format!("{APPLICATION_MASTER}{variable}"), &property.value);
     }
     for (variable, property) in master.iter().filter(|(variable, _)| !executors.contains_key(*variable)) {
-        let message = format!("the application master gets {variable}, and executors do not");
+        let message = format!("the application master gets {variable}, but executors do not");
         differs(property, message, format!("{EXECUTORS}{variable}"), &property.value);
     }
 }
@@ -288,7 +290,7 @@ fn check_client_config(
         named.path() == published.path() && !other_file_system
     });
     if !is_published {
-        let message = format!("the job names {}, and the agent publishes {published}", property.value);
+        let message = format!("the job names {}, but the agent publishes {published}", property.value);
         let uri = match published.file_system() {
             Some(_) => published.to_string(),
             None => format!("hdfs://{published}"),

@@ -174,7 +174,8 @@ fn check_default_mounts(reader: &Reader<'_>, machine: &dyn Machine, found: &mut 
         match mount {
             Some(mount) => mounts.push((key, mount)),
             None => {
-                let message = format!("`{text}` in {key} is not SRC:DST, which is all that YARN takes there");
+                let message =
+                    format!("`{text}` in {key} is not SRC:DST, the only form that YARN accepts there");
                 invalid(key, message, "write SRC:DST: the key itself says whether it is read-only");
             }
         }
@@ -298,7 +299,7 @@ fn check_auto_auth(
     if inputs.emr_config.is_some() || inputs.client_config.is_some() && inputs.node.is_none() {
         let provider = reader.resolved.trimmed(PROVIDER_KEY);
         let by = provider.map_or_else(String::new, |class| format!(", by {class}"));
-        let message = format!("EMR's own ECR authentication is on{by}, and so would be the published file");
+        let message = format!("EMR's own ECR authentication is on{by}, in addition to the published file");
         let fix = Fix::manual(format!(
             "use one of the two: set {AUTO_AUTH_KEY} to false where the agent publishes, or leave the agent out"
         ));
@@ -307,7 +308,7 @@ fn check_auto_auth(
     let foreign = foreign_regions(node.and_then(|node| node.region.as_deref()), config);
     if !foreign.is_empty() {
         let message = format!(
-            "EMR's own ECR authentication is on, and registries in {} are trusted",
+            "EMR's own ECR authentication is on, but registries in {} are trusted",
             foreign.join(", ")
         );
         let fix =

@@ -65,11 +65,11 @@ pub(super) fn check(
     }
     for (key, fault) in resolved.faults().iter().filter(|(key, _)| key.starts_with("yarn.nodemanager.")) {
         let message = format!("{key} cannot be read: {fault}");
-        let fix = "write the value without variables that stand for each other";
+        let fix = "write the value without variables that refer to each other";
         found.add(finding(codes::SITE_VALUE_UNRESOLVABLE, key, message, fix));
     }
     if settings.docker_by_default && settings.default_image.is_none() {
-        let message = format!("{TYPE_KEY} is docker, and image-name is not set");
+        let message = format!("{TYPE_KEY} is docker, but image-name is not set");
         let fix = format!("set {DEFAULT_IMAGE_KEY}, or let jobs choose Docker by themselves");
         found.add(finding(codes::DEFAULT_IMAGE_MISSING, TYPE_KEY, message, &fix));
     }

@@ -298,7 +298,7 @@ impl<'t> Yaml<'t> {
                     let name = match self.node(event, line, depth + 1)?.value {
                         Value::Text(name) | Value::Bare(name) => name,
                         Value::Null => String::new(),
-                        _ => return Err(unreadable("a key is not a text".to_owned())),
+                        _ => return Err(unreadable("a key is not a string".to_owned())),
                     };
                     let (event, begin) = self.next()?;
                     members.push(Member { name, line, node: self.node(event, begin, depth + 1)? });
@@ -307,8 +307,8 @@ impl<'t> Yaml<'t> {
             }
             Event::Alias(anchor) => {
                 let node = self.anchors.get(&anchor).cloned();
-                let node =
-                    node.ok_or_else(|| unreadable("an alias stands within its own anchor".to_owned()))?;
+                let node = node
+                    .ok_or_else(|| unreadable("an alias refers to the anchor that contains it".to_owned()))?;
                 self.nodes += count(&node);
                 return Ok(node);
             }

@@ -85,7 +85,7 @@ fn read_with(reader: &mut Reader<'_>, document: &Document, found: &mut Findings)
         cluster.classifications.extend(reader.classification(inner, false, found));
         return Some(cluster);
     }
-    found.add(reader.malformed(root.line, "it holds no list of configurations".to_owned()));
+    found.add(reader.malformed(root.line, "it contains no list of configurations".to_owned()));
     None
 }
 
@@ -130,7 +130,7 @@ impl Reader<'_> {
         let groups = ["Instances", "InstanceGroups", "InstanceFleets"];
         for member in node.members().iter().filter(|member| groups.contains(&member.name.as_str())) {
             if has_configurations(&member.node) {
-                cluster.not_checked.push(format!("the configurations of single {}", member.name));
+                cluster.not_checked.push(format!("the configurations of individual {}", member.name));
             }
         }
     }
