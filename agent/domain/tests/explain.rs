@@ -79,7 +79,7 @@ fn an_exit_code_is_explained_within_other_words() {
         &explain("Container from a bad node: container_1 on host: ip-1.ec2.internal. Exit status: 1.")[0];
     assert_eq!(
         node.cause,
-        "the launch of an executor failed on ip-1.ec2.internal; the diagnostics behind it say why"
+        "the launch of an executor failed on ip-1.ec2.internal; the diagnostics after it say why"
     );
 }
 

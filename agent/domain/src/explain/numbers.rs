@@ -43,7 +43,7 @@ pub const EXIT_CODES: &[Number] = &[
     executor(3, "container-executor was given a command that it does not know, or one that it refuses", None),
     executor(5, "container-executor found no usable local directory of the NodeManager", None),
     executor(6, "container-executor could not change its user", None),
-    executor(7, "docker run failed: the lines of docker say why", None),
+    executor(7, "docker run failed: docker's output says why", None),
     executor(8, "container-executor could not signal the container", None),
     executor(9, "container-executor was given a wrong process id", None),
     executor(
@@ -68,7 +68,7 @@ pub const EXIT_CODES: &[Number] = &[
     executor(28, "container-executor could not set up traffic control", None),
     executor(
         29,
-        "container-executor refused the docker command, or docker could not be asked: the line `Error constructing docker command` has the error",
+        "container-executor refused the docker command, or could not query docker: the line `Error constructing docker command` gives the error",
         None,
     ),
     executor(30, "container-executor could not open the launch command", None),
@@ -80,9 +80,9 @@ pub const EXIT_CODES: &[Number] = &[
     ),
     executor(33, "container-executor could not copy the launch script", None),
     executor(34, "container-executor could not copy the container's credentials", None),
-    executor(35, "container-executor could not make the work directory", None),
-    executor(36, "container-executor could not make the log directory", None),
-    executor(37, "container-executor could not make the temporary directory", None),
+    executor(35, "container-executor could not create the work directory", None),
+    executor(36, "container-executor could not create the log directory", None),
+    executor(37, "container-executor could not create the temporary directory", None),
     executor(38, "container-executor was given wrong directories", None),
     executor(39, "container-executor refused the docker command", None),
     executor(40, "container-executor refused the image's name", Some(codes::IMAGE_INVALID)),
@@ -93,11 +93,7 @@ pub const EXIT_CODES: &[Number] = &[
     ),
     executor(43, "container-executor was given a name that is not a container ID", None),
     executor(44, "docker exec failed", None),
-    docker(
-        125,
-        "docker could not make the container, usually because the pull failed: the lines of docker say why",
-        None,
-    ),
+    docker(125, "docker could not create the container: docker's output says why", None),
     docker(126, "the container's program cannot be executed", None),
     docker(
         127,
@@ -107,7 +103,7 @@ pub const EXIT_CODES: &[Number] = &[
     container(134, "the program in the container aborted (SIGABRT)"),
     container(137, "the container was killed (SIGKILL): out of memory, or ended by YARN"),
     container(139, "the program in the container crashed (SIGSEGV)"),
-    container(143, "the container was asked to end (SIGTERM): by YARN, or because its application had ended"),
+    container(143, "the container was told to stop (SIGTERM): by YARN, or because its application had ended"),
     node_manager(
         154,
         "the NodeManager was restarted while the container started or ran, and could not learn how it ended",

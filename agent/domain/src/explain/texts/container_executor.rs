@@ -107,7 +107,7 @@ pub(super) const TEXTS: &[Text] = &[
     ),
     of(
         "Invalid permissions on container-executor binary",
-        "the owner, the group or the mode of the container-executor binary is wrong: it must be root, the group of container-executor.cfg, and 6050",
+        "the owner, the group or the mode of the container-executor binary is wrong: they must be root, the group that container-executor.cfg names, and 6050",
         codes::BINARY_OWNER,
         CHECK,
     ),
@@ -118,7 +118,7 @@ pub(super) const TEXTS: &[Text] = &[
     ),
     of(
         "Unable to find permitted mounts on disk",
-        "`{mount}` in docker.allowed.ro-mounts or docker.allowed.rw-mounts is not a path on this node that the NodeManager's user can reach: it does not exist, or has a space in front or a mode behind",
+        "`{mount}` in docker.allowed.ro-mounts or docker.allowed.rw-mounts is not a path on this node that the NodeManager's user can reach: it does not exist, starts with a space, or ends with a mode",
         codes::MOUNT_LIST_BREAKS_LAUNCHES,
         CHECK,
     ),
@@ -189,13 +189,13 @@ pub(super) const TEXTS: &[Text] = &[
     ),
     of(
         "Illegal value of {value} for min.user.id in configuration",
-        "min.user.id={value} is not a number, which ends every launch",
+        "min.user.id={value} is not a number, which makes every launch fail",
         codes::MINIMUM_ID_INVALID,
         CHECK,
     ),
     of(
         "failed to execute docker command! error: {..}",
-        "docker.binary of container-executor.cfg is not a program that root can run; the path counts as written, quotes included",
+        "docker.binary of container-executor.cfg is not a program that root can run; the path is used literally, including quotes",
         codes::DOCKER_BINARY_MISSING,
         CHECK,
     ),

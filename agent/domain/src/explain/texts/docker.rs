@@ -81,7 +81,7 @@ pub(super) const TEXTS: &[Text] = &[
     ),
     of(
         "error parsing HTTP 403 response body",
-        "the registry, or a proxy before it, does not allow this credential to pull the image, and does not say why",
+        "the registry, or a proxy in front of it, does not allow this credential to pull the image, and does not say why",
         codes::PULL_REFUSED,
         CHECK_IMAGE,
     ),
@@ -149,7 +149,7 @@ pub(super) const TEXTS: &[Text] = &[
     ),
     of(
         "received unexpected HTTP status: {status..}",
-        "the registry answered with {status}: it has a fault of its own, or a proxy before it",
+        "the registry, or a proxy in front of it, returned {status}",
         codes::REGISTRY_UNREACHABLE,
         CHECK_IMAGE,
     ),
@@ -160,7 +160,7 @@ pub(super) const TEXTS: &[Text] = &[
     ),
     of(
         r#"docker: Get "{url}": EOF."#,
-        "the registry, or what is between, broke off the transfer of a layer, and each of Docker's further attempts",
+        "the registry, or a proxy in between, cut off the transfer of a layer and all of Docker's retries",
         codes::REGISTRY_UNREACHABLE,
         CHECK_IMAGE,
     ),
@@ -219,7 +219,7 @@ pub(super) const TEXTS: &[Text] = &[
     ),
     of(
         r#"error mounting "{source}" to rootfs at "{destination}": {}read-only file system"#,
-        "the mount lies below another, read-only one, in which docker cannot make {destination}",
+        "the mount is below another mount that is read-only, so docker cannot create {destination}",
         codes::MOUNT_IMPOSSIBLE,
         CHECK_IMAGE,
     ),
@@ -248,13 +248,13 @@ pub(super) const TEXTS: &[Text] = &[
     ),
     of(
         "exec format error",
-        "the program is built for another architecture than this node's",
+        "the program is built for a different architecture than this node's",
         codes::ARCHITECTURE_DIFFERS,
         CHECK_IMAGE,
     ),
     without_finding(
         r#"exec: "{program}": executable file not found in $PATH"#,
-        "the image has no program `{program}`; in entry point mode the whole command of the job is one word to docker",
+        "the image has no program `{program}`; in entry-point mode, docker treats the job's whole command as one word",
         "docker image inspect {image}",
     ),
     Text {

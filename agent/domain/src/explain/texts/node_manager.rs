@@ -18,8 +18,8 @@ pub(super) const TEXTS: &[Text] = &[
     ),
     of(
         "YARN_CONTAINER_RUNTIME_DOCKER_IMAGE not set!",
-        "the job asks for Docker and names no image",
-        codes::JOB_SETTING_REFUSED,
+        "the job requests Docker but names no image",
+        codes::JOB_WITHOUT_IMAGE,
         "emr-ecr-agent submit-args --image {image}",
     ),
     of(
@@ -72,7 +72,7 @@ pub(super) const TEXTS: &[Text] = &[
     ),
     of(
         r#"JsonNode.asText()" because the return value of "com.fasterxml.jackson.databind.JsonNode.get(String)" is null"#,
-        "an entry of the file that the job names in YARN_CONTAINER_RUNTIME_DOCKER_CLIENT_CONFIG has no `auth`, as Docker with a credential store or helper writes it: one such entry ends every launch",
+        "an entry of the file that the job names in YARN_CONTAINER_RUNTIME_DOCKER_CLIENT_CONFIG has no `auth`, as Docker with a credential store or helper writes it: one such entry makes every launch fail",
         codes::CLIENT_CONFIG_POISONOUS,
         CHECK_CLIENT_CONFIG,
     ),
@@ -80,19 +80,19 @@ pub(super) const TEXTS: &[Text] = &[
         role: Role::CauseOfNullPointer,
         ..of(
             "at org.apache.hadoop.yarn.util.DockerClientConfigHandler.readCredentialsFromConfigFile",
-            "the file that the job names in YARN_CONTAINER_RUNTIME_DOCKER_CLIENT_CONFIG is empty, or one of its entries has no `auth`: YARN met a NullPointerException while it read it",
+            "the file that the job names in YARN_CONTAINER_RUNTIME_DOCKER_CLIENT_CONFIG is empty, or one of its entries has no `auth`: YARN threw a NullPointerException while reading it",
             codes::CLIENT_CONFIG_POISONOUS,
             CHECK_CLIENT_CONFIG,
         )
     },
     consequence(
         "DockerClientConfigHandler.readCredentialsFromConfigFile",
-        "YARN failed while it read the file that the job names in YARN_CONTAINER_RUNTIME_DOCKER_CLIENT_CONFIG; the exception before says why",
+        "YARN failed while it read the file that the job names in YARN_CONTAINER_RUNTIME_DOCKER_CLIENT_CONFIG; the preceding exception says why",
         CHECK_CLIENT_CONFIG,
     ),
     of(
         "java.net.URISyntaxException: Illegal character in scheme name at index {}: {uri}",
-        "the URI of the client config is wrapped in quotes or has a space in front",
+        "the URI of the client config is wrapped in quotes or starts with a space",
         codes::CLIENT_CONFIG_URI,
         CHECK_CLIENT_CONFIG,
     ),
@@ -104,7 +104,7 @@ pub(super) const TEXTS: &[Text] = &[
     ),
     of(
         "This token is expired. current time is {now} found {end}",
-        "by the node's clock, the token that the ResourceManager gave the container ten minutes to live has ended: the node's clock is ahead",
+        "the node's clock is ahead: by that clock, the container's ten-minute token from the ResourceManager has already expired",
         codes::CLOCK_AHEAD,
         CHECK,
     ),
@@ -154,7 +154,7 @@ pub(super) const TEXTS: &[Text] = &[
     ),
     of(
         "Mixing capabilities with the none keyword is not supported",
-        "capabilities of yarn-site.xml has `none` beside others: the NodeManager does not start",
+        "capabilities of yarn-site.xml has `none` together with others: the NodeManager does not start",
         codes::CAPABILITIES_MIXED,
         CHECK,
     ),

@@ -30,7 +30,7 @@ pub(super) const TEXTS: &[Text] = &[
     of(
         Author::Spark,
         r#"Cannot run program "{program}": error=2, No such file or directory"#,
-        "the image has no program {program}; for Python, name the image's own by spark.pyspark.python",
+        "the image has no program {program}; for Python, set spark.pyspark.python to the image's interpreter",
         None,
         "docker run --rm --entrypoint {program} {image} --version",
     ),
@@ -64,7 +64,7 @@ pub(super) const TEXTS: &[Text] = &[
     consequence(
         Author::Spark,
         "Container from a bad node: {container} on host: {host}. ",
-        "the launch of an executor failed on {host}; the diagnostics behind it say why",
+        "the launch of an executor failed on {host}; the diagnostics after it say why",
         LOGS,
     ),
 ];
