@@ -7,8 +7,9 @@
 # (4.2), coreutils, util-linux, grep, sed, tar, curl and the AWS CLI, never blocks, finishes within 30 s, and exits
 # 0 whatever happens, unless --strict is given. It never installs packages and never edits files it does not own.
 #
-# On failure it prints one line that begins with "emr-ecr-agent: NOT INSTALLED:". The node is then unchanged: if the
-# new program does not come up, or is not ready where the previous one was, the previous one is restored.
+# On failure it prints one line that begins with "emr-ecr-agent: NOT INSTALLED:". The node is then unchanged, unless the
+# check of --verify failed: if the new program does not come up, or is not ready where the previous one was, the
+# previous one is restored.
 #
 # Control of this script, or of the location it is read from, is control of the node: keep both it and the packages
 # in your own bucket. SHA256SUMS beside the packages detects damage, not an attacker who can write there; --sha256
@@ -44,12 +45,13 @@ The settings:
 The run:
   --on-primary MODE   on a primary node: check (program only, no daemon), skip, or run [default: check]
   --no-start          install and enable the service, but do not start it
-  --verify            in the end, check that what was installed is what runs, and print a line that begins with
-                      "emr-ecr-agent: VERIFIED:" on standard output
+  --verify            finally, check that the installed program is the one running, and print a line that begins
+                      with "emr-ecr-agent: VERIFIED:" on standard output
   --strict            exit 1 if anything fails; without it, report the failure and exit 0
   --help              print this text
 
-On any failure, it prints one line that begins with "emr-ecr-agent: NOT INSTALLED:". The node is then as it was before.'
+On any failure, it prints one line that begins with "emr-ecr-agent: NOT INSTALLED:". The node is then as it was before,
+unless the check of --verify failed.'
 
 # The whole run must finish within 30 s, even if the network or the disk hangs, except for an upgrade's wait.
 SECONDS_FOR_ALL=28
@@ -608,9 +610,9 @@ forget_previous() {
 
 # Restores the replaced files and the service's former state, then fails with this reason.
 go_back() {
-    local why="$1" target now='nothing of it stays'
+    local why="$1" target now='all changes were undone'
     ((${#replaced[@]})) || fail "$why"
-    say "$why; going back"
+    say "$why; rolling back"
     # A program that hangs does not react to SIGTERM.
     as_root systemctl --no-block stop "$UNIT" 2>/dev/null || true
     as_root systemctl kill --signal=KILL "$UNIT" 2>/dev/null || true
@@ -624,11 +626,15 @@ go_back() {
     done
     as_root rm -f -- "$PENDING" || true
     as_root rmdir -- "$LIBRARY" "${SETTINGS%/*}" "${SANDBOX%/*}" "${LOG_PUSHER%/*}" /root/.docker 2>/dev/null || true
-    as_root systemctl daemon-reload || fail "$why; went back, but systemctl daemon-reload failed"
+    as_root systemctl daemon-reload || fail "$why; rolled back, but systemctl daemon-reload failed"
     as_root systemctl reset-failed "$UNIT" 2>/dev/null || true
-    [[ ! -x "$PROGRAM" ]] || now="went back to $(version_of "$PROGRAM" || true)"
+    [[ ! -x "$PROGRAM" ]] || now="rolled back to $(version_of "$PROGRAM" || true)"
     if [[ -n "$was_active" ]]; then
-        if as_root systemctl restart "$UNIT" && comes_up; then now+=', which runs'; else now+=', which does not run'; fi
+        if as_root systemctl restart "$UNIT" && comes_up; then
+            now+=', which is running'
+        else
+            now+=', which is not running'
+        fi
     fi
     fail "$why; $now"
 }

@@ -66,14 +66,14 @@ main() {
     as_root systemctl reset-failed "$UNIT" 2>/dev/null || true
     say "uninstalled"
     for directory in "${DIRECTORIES[@]}"; do
-        ! as_root test -e "$directory" || say "left: $directory, with files of others"
+        ! as_root test -e "$directory" || say "left: $directory, which contains other files"
     done
     ! as_root test -e "$DOCKER_CONFIG" ||
-        say "left: $DOCKER_CONFIG, whose tokens live for up to 12 hours; --remove-credentials removes it"
+        say "left: $DOCKER_CONFIG, whose tokens are valid for up to 12 hours; delete it if no other program needs it"
     [[ -n "$remove_published" ]] ||
-        say "left: the published file${published:+ $published}; --remove-published removes it before the agent goes"
+        say "left: the published file${published:+ $published}; hadoop fs -rm removes it"
     [[ -z "$(as_root docker images --quiet "$WARMED" 2>/dev/null)" ]] ||
-        say "left: images of warm.images, as docker images $WARMED lists them"
+        say "left: images of warm.images; to list them: docker images $WARMED"
 }
 
 # Sets published, and others to the number of foreign entries, or -1 if the running agent cannot read the file.
@@ -90,9 +90,9 @@ for sink in json.load(sys.stdin)["sinks"]:
 }
 
 check_published() {
-    [[ -n "$published" ]] || stop "no agent runs here that knows the published file, or python3 is missing"
-    ((others >= 0)) || stop "the agent cannot read $published, so nobody knows whose entries it has"
-    ((others == 0)) || stop "$published has $others entries of others"
+    [[ -n "$published" ]] || stop "no running agent on this node knows the published file, or python3 is missing"
+    ((others >= 0)) || stop "the agent cannot read $published, so it is unknown whose entries it contains"
+    ((others == 0)) || stop "$published contains entries of others: $others"
     command -v hadoop >/dev/null || stop "this node has no hadoop command to remove $published with"
 }
 

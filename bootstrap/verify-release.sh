@@ -28,7 +28,7 @@ main() {
     check_digests
     [[ -n "$against" ]] || build
     compare
-    say "$release is what $(git -C "$ROOT" describe --always --dirty --abbrev=12 --exclude='*') builds"
+    say "$release matches what $(git -C "$ROOT" describe --always --dirty --abbrev=12 --exclude='*') builds"
 }
 
 check_signature() {
@@ -71,7 +71,7 @@ compare() {
             cmp -s -- "$release/$name" "$against/$name" || differing+=("$name")
         fi
     done <"$release/SHA256SUMS"
-    ((!${#differing[@]})) || fail "other bytes than this checkout builds: ${differing[*]}"
+    ((!${#differing[@]})) || fail "differs from what this checkout builds: ${differing[*]}"
 }
 
 # Digests of the header and the payload, which are everything but the signature.

@@ -288,11 +288,11 @@ emr-ecr-agent --version"#;
     for (part, reason) in [
         (
             crashing,
-            "cannot restart emr-ecr-agent.service; see journalctl -u emr-ecr-agent.service; went back to emr-ecr-agent 1, which runs",
+            "cannot restart emr-ecr-agent.service; see journalctl -u emr-ecr-agent.service; rolled back to emr-ecr-agent 1, which is running",
         ),
         (
             unready,
-            "the agent is not ready within 60 s, and the previous one was; see journalctl -u emr-ecr-agent.service; went back to emr-ecr-agent 1, which runs",
+            "the agent is not ready within 60 s, and the previous one was; see journalctl -u emr-ecr-agent.service; rolled back to emr-ecr-agent 1, which is running",
         ),
         (refusing, "this version refuses the settings; nothing was changed: listen = \"127.0.0.1:1\""),
     ] {
@@ -317,7 +317,7 @@ before=$(files; find /usr/local /etc)
 grep disable /mnt/systemctl.log"#;
     let Some(text) = succeeds(script)? else { return Ok(()) };
     assert_eq!(lines(&text, REFUSAL).len(), 1, "{text}");
-    assert!(text.contains("; nothing of it stays\n"), "{text}");
+    assert!(text.contains("; all changes were undone\n"), "{text}");
     Ok(())
 }
 
@@ -332,7 +332,7 @@ before=$(files)
 ! started /mnt/unready || exit 9
 [[ $(files) == "$before" && -e /run/active ]]"#;
     let Some(text) = succeeds(script)? else { return Ok(()) };
-    assert!(text.contains("; went back to emr-ecr-agent 1, which runs\n"), "{text}");
+    assert!(text.contains("; rolled back to emr-ecr-agent 1, which is running\n"), "{text}");
     Ok(())
 }
 
@@ -380,7 +380,7 @@ for attempts in "second crashing" "unready unready"; do
 done"#;
     let Some(text) = succeeds(script)? else { return Ok(()) };
     assert!(text.contains("emr-ecr-agent 2\n") && text.contains("emr-ecr-agent 4\n"), "{text}");
-    assert_eq!(text.matches("went back to emr-ecr-agent 1, which runs\n").count(), 2, "{text}");
+    assert_eq!(text.matches("rolled back to emr-ecr-agent 1, which is running\n").count(), 2, "{text}");
     Ok(())
 }
 
@@ -440,16 +440,16 @@ cat /mnt/hadoop.log && ! test -e /root/.docker"#;
     let [_, others, unread, kept, of_others, removed] =
         parts(&text, ["others", "unread", "kept", "files of others", "removed"]);
     assert!(unread.contains("NOT UNINSTALLED: the agent cannot read /apps/c.json"), "{text}");
-    assert!(others.contains("NOT UNINSTALLED: /apps/c.json has 1 entries of others"), "{text}");
+    assert!(others.contains("NOT UNINSTALLED: /apps/c.json contains entries of others: 1"), "{text}");
     assert!(
         kept.contains("left: /root/.docker/config.json")
             && kept.contains("left: the published file /apps/c.json")
             && kept.contains("left: images of warm.images")
-            && !kept.contains("with files of others"),
+            && !kept.contains("which contains other files"),
         "{text}"
     );
     for directory in ["/etc/emr-ecr-agent", "/etc/systemd/system/emr-ecr-agent.service.d"] {
-        assert!(of_others.contains(&format!("left: {directory}, with files of others\n")), "{text}");
+        assert!(of_others.contains(&format!("left: {directory}, which contains other files\n")), "{text}");
     }
     assert!(
         removed.ends_with("hadoop: fs -rm -f -skipTrash /apps/c.json\nhadoop: fs -rm -r -f -skipTrash /apps/.emr-ecr-agent\n")
@@ -555,7 +555,7 @@ bad forged "$@""#;
     assert!(output.status.success(), "{text}");
     let [_, unnamed, rebuilt, damaged, forged] = parts(&text, ["unnamed", "rebuilt", "damaged", "forged"]);
     assert!(unnamed.contains("SHA256SUMS does not name more"), "{text}");
-    assert!(rebuilt.contains("other bytes than this checkout builds: install.sh"), "{text}");
+    assert!(rebuilt.contains("differs from what this checkout builds: install.sh"), "{text}");
     assert!(damaged.contains("files differ from SHA256SUMS"), "{text}");
     assert!(forged.contains("SHA256SUMS.sig is not a signature of SHA256SUMS"), "{text}");
     Ok(())
