@@ -75,16 +75,18 @@ enum Command {
     /// status comes from the agent's health listener if the network can reach it, otherwise from its note next to the
     /// published file.
     Cluster(cluster::Options),
-    /// Check files by Hadoop's rules: exit 0 no error found, 1 errors found, 2 a file cannot be read
+    /// Check files against Hadoop's rules: exit 0 no error found, 1 errors found, 2 a file cannot be read
     ///
     /// Without files, checks everything about this node and its cluster; with files, checks only those.
     Check(Box<check::Options>),
-    /// Explain a finding's code, or the texts of a failed launch: exit 0 explained, 1 nothing known in the text
+    /// Explain a finding's code, or the texts of a failed launch: exit 0 explained, 1 nothing in the text is
+    /// recognized, 2 neither a code nor a file
     ///
     /// yarn logs -applicationId APPLICATION | emr-ecr-agent explain - prints the causes, the lines that show them, the
     /// findings and the commands that show more. Without an argument, explains every code.
     Explain(explain::Options),
-    /// Pull an image and run Java in it, with the credentials that a job would get: exit 0 it works, 1 it fails
+    /// Pull an image and run Java in it, with the credentials that a job would get: exit 0 it works, 1 it fails,
+    /// 2 there is no docker command
     ///
     /// Reads the published file as YARN does. An image that was not on the node is removed afterwards.
     Try(try_image::Options),
@@ -96,11 +98,12 @@ enum Command {
     Submit(submit::Options),
     /// Print the options that make Spark run in Docker containers
     ///
-    /// Checks them by this node's files first and prints findings to stderr.
+    /// Checks them against this node's files first and prints findings to stderr.
     SubmitArgs(Box<submit_args::Options>),
     /// Print the configuration JSON that makes a new EMR cluster trust registries
     EmrConfig(emr_config::Options),
-    /// Write an archive to attach to a question: versions, settings, findings, status, metrics, the end of the log
+    /// Write an archive to attach when asking for help: versions, settings, findings, status, metrics, the end
+    /// of the log
     ///
     /// Contains no secrets, is readable only by its owner, and lists what could not be collected. Works without a running
     /// agent.

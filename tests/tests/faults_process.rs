@@ -112,7 +112,7 @@ async fn a_disk_that_hangs_silences_nothing() -> Outcome {
     assert_eq!(agent.get("/livez").await?.status, StatusCode::OK);
     shown(&agent, "the call that hangs", |status| {
         let error = status["sinks"][0]["error"].as_str()?;
-        error.contains("an earlier call to a file or the name service still blocks").then_some(())
+        error.contains("an earlier file operation or name lookup is still blocked").then_some(())
     })
     .await?;
     assert!(agent.log_text().contains("within 2s"));

@@ -265,7 +265,10 @@ async fn nothing_is_written_through_another_users_directory() -> Outcome {
     let agent = testbed.start()?;
     let error =
         shown(&agent, "the refusal", |status| Some(status["sinks"][0]["error"].as_str()?.to_owned())).await?;
-    assert!(error.contains(&format!("through {}, which other users can write", home.display())), "{error}");
+    assert!(
+        error.contains(&format!("through {}, which other users can write to", home.display())),
+        "{error}"
+    );
     passes(&agent, 2).await?;
     assert_eq!(fs::read_dir(&target)?.count(), 0);
     Ok(())

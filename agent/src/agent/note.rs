@@ -15,7 +15,7 @@ impl Agent {
         self.beat();
         let left = self.parts.published.leave_note(note.clone()).await;
         if let Err(problem) = &left {
-            detail!(error = problem.message, "cannot leave this node's note");
+            detail!(error = problem.message, "cannot write this node's note");
         }
         self.state.notes.tried(left.is_ok().then_some(note), self.world.now());
         self.beat();

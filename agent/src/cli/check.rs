@@ -39,7 +39,7 @@ pub(super) struct Options {
     /// Hadoop's rules: 3.2 for EMR 6.0 to 6.8, 3.3 for 6.9 to 7.3, 3.4 for later releases; auto detects them, or assumes 3.3
     #[arg(long, value_name = "RULES", default_value = "auto", value_parser = ["auto", "3.2", "3.3", "3.4"])]
     rules: String,
-    /// Check as on this EMR release, such as emr-7.3.0; on a node, the installed Hadoop takes precedence
+    /// Apply the rules of this EMR release, such as emr-7.3.0; on a node, the installed Hadoop takes precedence
     #[arg(long, value_name = "RELEASE", value_parser = release)]
     release: Option<String>,
     /// Check whether this image would launch; may be given several times

@@ -162,7 +162,9 @@ fn render(report: &ClusterReport) -> String {
     let ago = |at: Timestamp| friendly(report.time.duration_since(at).max(SignedDuration::ZERO));
     let state = match (&published.error, &published.publisher, published.published_at) {
         (Some(error), ..) => error.clone(),
-        (None, Some(by), Some(at)) => format!("usable; it says {by} published it {} ago", ago(at)),
+        (None, Some(by), Some(at)) => {
+            format!("usable; according to the file, {by} published it {} ago", ago(at))
+        }
         (None, ..) => "usable".to_owned(),
     };
     line(&format!("published  {}: {state}", published.path));

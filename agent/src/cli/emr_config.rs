@@ -26,13 +26,13 @@ pub(super) struct Options {
     /// Format of the configuration
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Format::Cli)]
     format: Format,
-    /// Make Spark run in Docker containers of the image unless a job says otherwise
+    /// Make Spark run in Docker containers of the image unless a job overrides it
     #[arg(long, requires = "image")]
     spark_defaults: bool,
-    /// The published config.json that spark-defaults name
+    /// The published config.json that spark-defaults names
     #[arg(long, value_name = "URI", default_value = "hdfs:///user/hadoop/config.json")]
     client_config: String,
-    /// Leave EMR's own ECR authentication on, beside the agent
+    /// Leave EMR's own ECR authentication on, alongside the agent
     #[arg(long)]
     keep_emr_authentication: bool,
 }

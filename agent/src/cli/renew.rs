@@ -28,7 +28,7 @@ pub(super) struct Options {
 
 #[derive(Debug, Error)]
 enum RenewError {
-    #[error("cannot ask the agent's process {pid} for new tokens")]
+    #[error("cannot signal the agent's process {pid} to fetch new tokens")]
     Signal { pid: i32, source: nix::Error },
     #[error("no new token within {wait:?}: {}", problems.join("; "))]
     TooLate { wait: Duration, problems: Vec<String> },

@@ -31,7 +31,7 @@ const CLEAR: &str = "\x1b[H\x1b[2J";
 pub(super) struct Options {
     #[command(flatten)]
     config: ConfigOption,
-    /// Ask this agent: HOST:PORT of its health listener, or the path of its socket [default: the socket of the settings]
+    /// Query this agent: HOST:PORT of its health listener, or the path of its socket [default: the socket of the settings]
     #[arg(long, value_name = "ADDRESS")]
     address: Option<Endpoint>,
     /// Print /status as JSON

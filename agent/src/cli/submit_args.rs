@@ -34,7 +34,7 @@ pub(super) struct Options {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Format {
-    /// --conf options in one line, for a shell
+    /// --conf options on one line, for a shell
     SparkSubmit,
     /// Lines of spark-defaults.conf
     SparkDefaults,
@@ -52,10 +52,10 @@ enum Format {
     /// JSON for Livy and for sparkmagic's %%configure
     #[value(alias = "sparkmagic")]
     Livy,
-    /// -D options in one line
+    /// -D options on one line
     #[value(name = "mapreduce")]
     MapReduce,
-    /// Options of YARN's distributed shell in one line
+    /// Options of YARN's distributed shell on one line
     DistributedShell,
 }
 

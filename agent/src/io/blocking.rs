@@ -20,11 +20,11 @@ pub(crate) struct BlockingCalls {
 
 #[derive(Debug, Error)]
 pub(crate) enum BlockingError {
-    #[error("no answer from a file or the name service within {deadline:?}")]
+    #[error("a file operation or name lookup did not finish within {deadline:?}")]
     Deadline { deadline: Duration },
-    #[error("an earlier call to a file or the name service still blocks")]
+    #[error("an earlier file operation or name lookup is still blocked")]
     Busy,
-    #[error("a call to a file or the name service panicked")]
+    #[error("a file operation or name lookup panicked")]
     Panicked,
 }
 
@@ -69,7 +69,7 @@ impl BlockingError {
         let message = format!("{what}: {}", chain(self));
         match self {
             BlockingError::Deadline { .. } | BlockingError::Busy => {
-                Problem::waiting(format!("an answer about {what}"), message)
+                Problem::waiting(format!("a file operation on {what}"), message)
             }
             BlockingError::Panicked => Problem::new(message),
         }

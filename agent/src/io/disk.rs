@@ -53,7 +53,7 @@ pub enum DiskError {
     TooLarge { path: PathBuf, limit: u64 },
     #[error("{} goes through more than {MOST_LINKS} symbolic links", path.display())]
     LinkLoop { path: PathBuf },
-    #[error("{} leads through {}, which other users can write: refusing to write there", path.display(), directory.display())]
+    #[error("{} leads through {}, which other users can write to: refusing to write there", path.display(), directory.display())]
     Unguarded { path: PathBuf, directory: PathBuf },
     #[error("directory {} does not exist", path.display())]
     NoDirectory { path: PathBuf },

@@ -27,7 +27,7 @@ enum ResourceManagerError {
     #[error("the ResourceManager at {url} is on standby")]
     Standby { url: String },
     #[error(
-        "the ResourceManager at {url} requires Kerberos for its REST interface (SPNEGO), which this command does not speak"
+        "the ResourceManager at {url} requires Kerberos for its REST interface (SPNEGO), which this command does not support"
     )]
     Spnego { url: String },
     #[error("{url} returned HTTP {status}")]

@@ -46,7 +46,7 @@ enum WarmError {
     Cli(#[from] DockerCliError),
     #[error("Docker does not report its data root, so the free space is unknown")]
     Space,
-    #[error("a call to files panicked")]
+    #[error("a file operation panicked")]
     Panicked,
 }
 

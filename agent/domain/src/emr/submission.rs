@@ -33,7 +33,7 @@ pub struct Submission {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// `--conf key=value` in one line, quoted for a POSIX shell where needed.
+    /// `--conf key=value` on one line, quoted for a POSIX shell where needed.
     SparkSubmit,
     /// Lines of spark-defaults.conf.
     SparkDefaults,
@@ -49,9 +49,9 @@ pub enum Format {
     Boto3,
     /// The body of a Livy session or batch, and of sparkmagic's %%configure.
     Livy,
-    /// `-D key=value` in one line.
+    /// `-D key=value` on one line.
     MapReduce,
-    /// Options of YARN's distributed shell in one line.
+    /// Options of YARN's distributed shell on one line.
     DistributedShell,
 }
 

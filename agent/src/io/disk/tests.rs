@@ -119,7 +119,7 @@ fn nothing_is_written_where_another_user_could_lead_elsewhere() {
         let outcome = reconcile(&below.join("config.json"));
         assert_eq!(outcome.is_ok(), expected, "{outcome:?}");
         if let Err(problem) = outcome {
-            assert!(problem.message.contains("which other users can write"), "{}", problem.message);
+            assert!(problem.message.contains("which other users can write to"), "{}", problem.message);
             assert!(names(directory.path()).iter().all(|name| name != "target.json"));
         }
     };
