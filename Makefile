@@ -32,7 +32,7 @@ demo: ## As root, show the main job on a YARN cluster with Docker; KEEP=1 leaves
 	@KEEP=$(KEEP) target/debug/demo
 
 .PHONY: demo-spark
-demo-spark: ## As root, run Spark jobs of four token lives with the agent and with a copy made by hand (6 min)
+demo-spark: ## As root, run Spark jobs of four token lifetimes with the agent and with a copy made by hand (6 min)
 	@$(PARTS) --only hadoop --only registry --only docker --only spark
 	@cargo build --quiet --workspace --bins
 	@target/debug/demo-spark
@@ -61,7 +61,7 @@ matrix: ## Run the HDFS tests on the other versions of Hadoop
 	done
 
 .PHONY: storm
-storm: ## As root, launch STORM_LAUNCHES (300) private images while tokens live 20 s, by the agent and by a script (12 min)
+storm: ## As root, launch STORM_LAUNCHES (300) private images with tokens valid for 20 s, by the agent and by a script (12 min)
 	@$(PARTS) --only hadoop --only registry --only docker
 	@cargo build --quiet --workspace --bins
 	@STORM_LAUNCHES=$(STORM_LAUNCHES) target/debug/storm

@@ -1,4 +1,4 @@
-//! `make demo-spark`: two Spark jobs, side by side, that run for four token lives. After each life both lose their
+//! `make demo-spark`: two Spark jobs, side by side, that run for four token lifetimes. After each, both lose their
 //! executor and its image, so that the next executor must pull. One uses the file that the agent publishes, the
 //! other a copy made once by hand.
 //!
@@ -111,7 +111,7 @@ async fn run(screen: &Screen) -> Result<[Row; 2], Failure> {
         .await?;
 
     let (first, later) = (FIRST_LIFE.as_secs(), LATER_LIFE.as_secs());
-    screen.title(&format!("Two Spark jobs of {LIVES} token lives: {first} s, then {later} s each"));
+    screen.title(&format!("Two Spark jobs of {LIVES} token lifetimes: {first} s, then {later} s each"));
     let (nodes, client) = (cluster.nodes(), hdfs.client());
     let (agent_image, copy_image) = (gate.image(AGENT), gate.image(COPY));
     let (agent_file, copy_file) = (client.uri(published.path()), client.uri(&copy));
