@@ -43,7 +43,7 @@ pub use inputs::{
     Machine, NodeDockerConfig, NodeInputs, Permissions, Propagation, SiteContent, SiteFile, TextAlone,
     TextFile,
 };
-pub use node::docker_program;
+pub use node::{CONTAINER_EXECUTOR, docker_program};
 pub use registry_answer::{
     ImageConfig, ImageDetails, ImageReference, RegistryAnswer, docker_architecture, of_registry,
 };
@@ -61,6 +61,9 @@ pub fn run(inputs: &Inputs<'_>) -> Report {
     let mut found = Findings::default();
     if inputs.hadoop.assumed {
         found.add(rules_assumed());
+    }
+    if let Some(release) = inputs.release.as_deref().filter(|release| release::lacks_docker(release)) {
+        found.add(without_docker(release));
     }
     let emr = inputs.emr_config.as_ref().and_then(|file| emr::read(file, &mut found));
     let of_emr = emr.as_ref().and_then(|emr| emr.files.spark.as_ref());
@@ -152,15 +155,21 @@ fn not_checked(inputs: &Inputs<'_>, emr: Option<&EmrConfig>, asks: bool) -> Vec<
     parts
 }
 
-/// Whether a named file could not be read. On a node, missing files are findings instead.
+/// Whether a file could not be read. On a node, missing files are findings instead, and HDFS may be down.
 fn unread(inputs: &Inputs<'_>) -> bool {
-    let is_unread = |file: &TextFile| file.bytes().is_none();
-    let site = inputs.yarn_site.as_ref().is_some_and(|site| {
-        matches!(site.content, SiteContent::Absent | SiteContent::Unusable { line: None, .. })
+    let is_node = inputs.node.is_some();
+    let site = inputs.yarn_site.as_ref().is_some_and(|site| match site.content {
+        SiteContent::Absent => !is_node,
+        SiteContent::Unusable { line, .. } => line.is_none(),
+        SiteContent::Loaded { .. } => false,
     });
-    let client_config = inputs.client_config.as_ref().map(|config| &config.file);
-    let named = inputs.executor_cfg.iter().chain(client_config).any(is_unread);
-    inputs.node.is_none() && (site || named)
+    let executor_cfg = inputs.executor_cfg.as_ref().is_some_and(|file| match file.content {
+        Content::Absent => !is_node,
+        Content::Directory | Content::Unreadable(_) => true,
+        Content::Bytes(_) => false,
+    });
+    let client_config = inputs.client_config.as_ref().filter(|_| !is_node);
+    site || executor_cfg || client_config.is_some_and(|config| config.file.bytes().is_none())
 }
 
 fn rules_assumed() -> Finding {
@@ -168,6 +177,11 @@ fn rules_assumed() -> Finding {
     Finding::new(codes::RULES_ASSUMED, message).fix(Fix::manual(
         "name the rules: --rules 3.2, 3.3 or 3.4, or a release that has them: --release emr-7.3.0",
     ))
+}
+
+fn without_docker(release: &str) -> Finding {
+    let message = format!("{release} cannot run Docker containers: EMR supports them from emr-6.0.0 on");
+    Finding::new(codes::RELEASE_WITHOUT_DOCKER, message).fix(Fix::manual("use a later release"))
 }
 
 /// What is checked together.

@@ -158,6 +158,51 @@ fn fixes_are_data() {
 }
 
 #[test]
+fn commands_name_the_binary_that_yarn_site_names() {
+    let mut node = serde_json::json!({
+        "chain": [["/etc/hadoop/conf/container-executor.cfg", 0, "0644"]],
+        "binary": [1000, 7, "6050"],
+    });
+    let command = |node: &Value| {
+        let found = check(&serde_json::json!({ "node": node }));
+        let finding = found.into_iter().find(|finding| finding.code == codes::BINARY_OWNER);
+        finding.and_then(|finding| finding.fix?.value).expect("a command")
+    };
+    let at = |path: &str| format!("chown root {path} && chmod 6050 {path}");
+    assert_eq!(command(&node), at("/usr/lib/hadoop-yarn/bin/container-executor"));
+    node["binary_path"] = "/opt/container-executor".into();
+    assert_eq!(command(&node), at("/opt/container-executor"));
+}
+
+#[test]
+fn a_file_that_cannot_be_read_counts_as_unread_on_a_node_too() {
+    let node = serde_json::json!({
+        "chain": [["/etc/hadoop/conf/container-executor.cfg", 0, "0400"]], "binary": [0, 7, "6050"],
+    });
+    for (state, expected) in [("unreadable", true), ("directory", true), ("absent", false)] {
+        let fixture = serde_json::json!({ "cfg_state": state, "node": node });
+        assert_eq!(report(&fixture).unread, expected, "{state}");
+    }
+}
+
+#[test]
+fn what_may_be_read_is_not_made_writable() {
+    let fix = |mount: &str| {
+        let found = check(&serde_json::json!({
+            "images": ["123456789123.dkr.ecr.us-east-1.amazonaws.com/app:1"], "mounts": [mount],
+        }));
+        let finding = found.into_iter().find(|finding| finding.code == codes::MOUNT_REFUSED);
+        finding.and_then(|finding| finding.fix).expect("a fix")
+    };
+    let read = fix("/etc/passwd:/etc/passwd:rw");
+    assert_eq!(
+        (read.action, read.text.as_str()),
+        (Action::Manual, "mount it read-only: /etc/passwd:/etc/passwd:ro")
+    );
+    assert_eq!(fix("/data:/data:rw").action, Action::Set);
+}
+
+#[test]
 fn a_key_that_is_set_twice_is_removed_twice() {
     let line = "docker.allowed.rw-mounts=/gone\n";
     let fix = |lines: usize| {
@@ -972,7 +1017,8 @@ fn node(node: &Map<String, Value>) -> NodeInputs {
     let text = |key: &str| node.get(key).and_then(Value::as_str).map(str::to_owned);
     NodeInputs {
         chain: chain.collect(),
-        missing_binary: text("missing_binary"),
+        binary_path: text("binary_path").or_else(|| text("missing_binary")),
+        binary_is_missing: node.contains_key("missing_binary"),
         docker: ["networks", "docker_failure", "docker_info"].iter().any(|key| node.contains_key(*key)).then(
             || {
                 let info = node.get("docker_info").cloned().unwrap_or_default();

@@ -9,8 +9,8 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::Path;
 
 use domain::check::{
-    Access, Account, Content, HadoopVersion, Machine, NodeDockerConfig, NodeInputs, Permissions, Propagation,
-    SiteContent, SiteFile, TextFile, entry_host,
+    self, Access, Account, Content, HadoopVersion, Machine, NodeDockerConfig, NodeInputs, Permissions,
+    Propagation, SiteContent, SiteFile, TextFile, entry_host,
 };
 use hadoop_rules::launch::DockerAccess;
 use hadoop_rules::mounts::Paths;
@@ -28,7 +28,6 @@ const EXTRA_DATA: &str = "extraInstanceData.json";
 /// The config that the NodeManager's own pulls read.
 const ROOT_DOCKER_CONFIG: &str = "/root/.docker/config.json";
 const CONTAINER_EXECUTOR_KEY: &str = "yarn.nodemanager.linux-container-executor.path";
-const CONTAINER_EXECUTOR: &str = "/usr/lib/hadoop-yarn/bin/container-executor";
 
 /// The node's host name, which signs what it publishes.
 pub fn name() -> String {
@@ -75,8 +74,9 @@ pub(crate) fn inputs(executor_cfg: &Path, info_dir: &Path, yarn_site: &SiteFile)
     let instance: Instance = json(&info_dir.join("instance.json"));
     NodeInputs {
         chain: chain(executor_cfg),
-        binary: binary(Path::new(named.unwrap_or(CONTAINER_EXECUTOR))),
-        missing_binary: named.filter(|path| !Path::new(path).exists()).map(str::to_owned),
+        binary: binary(Path::new(named.unwrap_or(check::CONTAINER_EXECUTOR))),
+        binary_is_missing: named.is_some_and(|path| !Path::new(path).exists()),
+        binary_path: named.map(str::to_owned),
         root_registries: root_registries(),
         region: extra.region,
         runs_containers: instance.is_running_node_manager.unwrap_or(!instance.is_master),
@@ -105,9 +105,6 @@ pub struct ThisMachine;
 
 /// The same as the NodeManager's user sees it, or as root while there is no such user.
 pub struct ForNodeManager;
-
-/// The NodeManager's user on EMR.
-const NM_USER: &str = "yarn";
 
 impl Paths for ThisMachine {
     /// `None` for relative paths: the NodeManager's working directory is a different one.
@@ -155,8 +152,8 @@ impl Machine for ThisMachine {
 impl Paths for ForNodeManager {
     fn realpath(&self, path: &[u8]) -> Option<Vec<u8>> {
         let real = ThisMachine.realpath(path)?;
-        let Some(account) = ThisMachine.account(NM_USER.as_bytes()) else { return Some(real) };
-        let groups = groups(NM_USER.as_bytes(), account);
+        let Some(account) = ThisMachine.account(check::NM_USER.as_bytes()) else { return Some(real) };
+        let groups = groups(check::NM_USER.as_bytes(), account);
         let may_enter = |directory: &Path| {
             fs::metadata(directory).is_ok_and(|metadata| may_enter(&metadata, account.uid, &groups))
         };

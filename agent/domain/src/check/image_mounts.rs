@@ -26,7 +26,7 @@ pub(super) fn check_mounts(
         .map(|mount| (mounts::check(config, &[&mount], &file, *machine).err(), mount))
         .collect();
     let lacking = Lacking::of(&refusals);
-    for (written, (refusal, _)) in request.mounts.iter().zip(refusals) {
+    for (written, (refusal, mount)) in request.mounts.iter().zip(refusals) {
         if let Some(refusal) = &refusal {
             all_allowed = false;
             let number = refusal.native_number(config.rules());
@@ -34,6 +34,12 @@ pub(super) fn check_mounts(
                 format!("{refusal} (docker error code={number}, {})", refusal.native_name(config.rules()));
             let fix = match refusal {
                 MountRefusal::ReadOnly { .. } => allowed_mounts(config, RO_MOUNTS_KEY, &lacking),
+                // What may only be read should not become writable for every job.
+                MountRefusal::ReadWrite { .. }
+                    if mounts::check(config, &[&read_only(&mount)], &file, *machine).is_ok() =>
+                {
+                    Fix::manual(format!("mount it read-only: {}", lossy(&read_only(&mount))))
+                }
                 MountRefusal::ReadWrite { .. } => allowed_mounts(config, RW_MOUNTS_KEY, &lacking),
                 MountRefusal::AllowedMountMissing { .. } => {
                     Fix::manual("correct the list first, and then check the mount again")
@@ -63,6 +69,12 @@ pub(super) fn check_mounts(
         }
     }
     reports
+}
+
+/// The same mount with the mode `ro`.
+fn read_only(mount: &[u8]) -> Vec<u8> {
+    let place = mount.strip_suffix(b":rw").unwrap_or(mount);
+    [place, b":ro"].concat()
 }
 
 /// The sources that each list lacks.

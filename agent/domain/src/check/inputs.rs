@@ -137,8 +137,10 @@ pub struct NodeInputs {
     pub chain: Vec<Owned>,
     /// `None` leaves container-executor itself unchecked.
     pub binary: Option<Binary>,
-    /// The path of container-executor in yarn-site.xml, if it does not exist.
-    pub missing_binary: Option<String>,
+    /// The path of container-executor in yarn-site.xml; `None` for EMR's.
+    pub binary_path: Option<String>,
+    /// Whether nothing exists at that path.
+    pub binary_is_missing: bool,
     /// `None` if Docker was not queried.
     pub docker: Option<DockerEngine>,
     /// The registries that root's own Docker config has credentials for; `None` if unknown.

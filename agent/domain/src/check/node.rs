@@ -15,7 +15,7 @@ use crate::findings::{Code, Finding, Findings, Fix, codes};
 use crate::registry::EcrRegistry;
 
 /// EMR's path of container-executor.
-const BINARY: &str = "/usr/lib/hadoop-yarn/bin/container-executor";
+pub const CONTAINER_EXECUTOR: &str = "/usr/lib/hadoop-yarn/bin/container-executor";
 const DOCKER_BINARY_KEY: &str = "docker.binary";
 const DOCKER_BINARY: &[u8] = b"/usr/bin/docker";
 /// Directories meant to be world-writable.
@@ -49,7 +49,7 @@ pub(super) fn check(
         let lacking = named.iter().filter(|registry| !node.root_pulls_from(registry));
         lacking.for_each(|registry| found.add(update(registry)));
     }
-    if let Some(binary) = &node.missing_binary {
+    if let Some(binary) = node.binary_path.as_ref().filter(|_| node.binary_is_missing) {
         let message = format!("yarn-site.xml names {binary} as container-executor, which does not exist");
         let fix = Fix::manual("remove yarn.nodemanager.linux-container-executor.path, or correct it");
         found.add(Finding::new(codes::BINARY_MISSING, message).fix(fix));
@@ -73,11 +73,12 @@ fn check_setup(
     config: &ExecutorConfig,
     found: &mut Findings,
 ) {
+    let binary = node.binary_path.as_deref().unwrap_or(CONTAINER_EXECUTOR);
     let check = |setup: &Setup<'_>, found: &mut Findings| {
         if let Err(fault) = setup::check(setup)
             && let Some(code) = code_of(&fault)
         {
-            found.add(finding(path, code, &fault));
+            found.add(finding(path, binary, code, &fault));
         }
     };
     let group = config.nm_group().and_then(|name| inputs.machine.group_id(name));
@@ -107,7 +108,7 @@ fn code_of(fault: &SetupFault) -> Option<Code> {
     }
 }
 
-fn finding(path: &str, code: Code, fault: &SetupFault) -> Finding {
+fn finding(path: &str, binary: &str, code: Code, fault: &SetupFault) -> Finding {
     let fix = match fault {
         SetupFault::Owner { path, .. } => Fix::run(format!("chown root {path}")),
         SetupFault::Writable { path, .. } if SHARED.contains(&path.as_str()) => {
@@ -118,11 +119,11 @@ fn finding(path: &str, code: Code, fault: &SetupFault) -> Finding {
             Fix::manual("set it to the group of the binary, usually yarn, or create the group")
         }
         // Changing the owner or group clears the set-user-ID bit.
-        SetupFault::BinaryOwner => Fix::run(format!("chown root {BINARY} && chmod 6050 {BINARY}")),
+        SetupFault::BinaryOwner => Fix::run(format!("chown root {binary} && chmod 6050 {binary}")),
         SetupFault::BinaryGroup { expected, .. } => {
-            Fix::run(format!("chgrp {expected} {BINARY} && chmod 6050 {BINARY}"))
+            Fix::run(format!("chgrp {expected} {binary} && chmod 6050 {binary}"))
         }
-        _ => Fix::run(format!("chmod 6050 {BINARY}")),
+        _ => Fix::run(format!("chmod 6050 {binary}")),
     };
     Finding::new(code, fault.to_string()).fix(fix).in_file(path)
 }

@@ -30,6 +30,8 @@ impl HadoopVersion {
     }
 }
 
+/// The first EMR release that runs Docker containers.
+const EMR_WITH_DOCKER: (u32, u32) = (6, 0);
 /// The first EMR releases with Hadoop 3.3 and 3.4: 6.8.1 still has 3.2.1, 7.3 has 3.3.6.
 const EMR_WITH_3_3: (u32, u32) = (6, 9);
 const EMR_WITH_3_4: (u32, u32) = (7, 4);
@@ -50,9 +52,16 @@ pub fn is_release(label: &str) -> bool {
     emr_version(label).is_some()
 }
 
+/// Whether the release is older than those that run Docker containers.
+pub(super) fn lacks_docker(label: &str) -> bool {
+    emr_version(label).is_some_and(|version| version < EMR_WITH_DOCKER)
+}
+
 /// Major and minor of a release label such as `emr-6.9.0`.
 pub(super) fn emr_version(label: &str) -> Option<(u32, u32)> {
-    version(label.strip_prefix("emr-")?)
+    let text = label.strip_prefix("emr-")?;
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    text.split('.').all(is_number).then(|| version(text))?
 }
 
 /// Major and minor of a jar such as `hadoop-common-3.2.1-amzn-3.jar`.
@@ -91,5 +100,19 @@ mod tests {
         check(None, "hadoop-common-3.10.0.jar", (Rules::V3_4, false));
         check(Some("nightly"), "hadoop-common-tests.jar", (Rules::V3_3, true));
         check(None, "", (Rules::V3_3, true));
+        check(Some("emr-6.foo"), "", (Rules::V3_3, true));
+    }
+
+    #[test]
+    fn a_release_label_has_only_numbers() {
+        for (label, expected) in [
+            ("emr-7.3.0", true),
+            ("emr-7.3", true),
+            ("emr-7.3.foo", false),
+            ("emr-7", false),
+            ("7.3.0", false),
+        ] {
+            assert_eq!(is_release(label), expected, "{label}");
+        }
     }
 }

@@ -32,7 +32,7 @@ pub struct Report {
     pub(super) runs_containers: bool,
 }
 
-/// Serialised as `3.2` or `3.3`.
+/// Serialized as `3.2`, `3.3` or `3.4`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RulesName(pub Rules);
 
@@ -234,8 +234,8 @@ impl Serialize for ExecutorCfgReport {
             path: &'a str,
             present: bool,
             parse_error: Option<&'a ParseErrorReport>,
-            docker_enabled: bool,
-            docker_supported: bool,
+            docker_enabled: Option<bool>,
+            docker_supported: Option<bool>,
             nm_group: Option<String>,
             trusted_registries: Option<Items<'a>>,
             privileged_registries: Option<Items<'a>>,
@@ -245,8 +245,8 @@ impl Serialize for ExecutorCfgReport {
             path: &self.path,
             present: self.present,
             parse_error: self.parse_error.as_ref(),
-            docker_enabled: config.is_some_and(ExecutorConfig::module_enabled),
-            docker_supported: config.is_some_and(ExecutorConfig::docker_supported),
+            docker_enabled: config.map(ExecutorConfig::module_enabled),
+            docker_supported: config.map(ExecutorConfig::docker_supported),
             nm_group: config.and_then(|config| Some(lossy(config.nm_group()?).into_owned())),
             trusted_registries: config.and_then(|config| config.trusted_registries().map(Items)),
             privileged_registries: config.and_then(|config| config.privileged_registries().map(Items)),

@@ -91,10 +91,11 @@ pub(super) fn check(
             return None;
         }
         SiteContent::Unusable { line, why } => {
-            let fix = Fix::manual(format!(
-                "correct the file; to find the fault, run: xmllint --noout {}",
-                file.path
-            ));
+            let fix = match line {
+                Some(_) => format!("correct the file; to find the fault, run: xmllint --noout {}", file.path),
+                None => "run the check as root, or name a copy that can be read".to_owned(),
+            };
+            let fix = Fix::manual(fix);
             let finding = Finding::new(codes::SITE_UNREADABLE, why.clone()).fix(fix);
             found.add(finding.in_file(&file.path).at(*line));
             return None;

@@ -202,6 +202,7 @@ codes! {
     CGROUP_DRIVER_DIFFERS: "cgroup-driver-differs", Node, Error, NodeLaunchesFail, "docker does not start the container, and container-executor exits with 7: `cgroup-parent for systemd cgroup should be a valid slice`";
     CLOCK_AHEAD: "clock-ahead", Node, Error, NodeLaunchesFail, "the NodeManager considers each container's token expired and refuses the container: `This token is expired`";
     RULES_ASSUMED: "rules-assumed", Node, Info, None, "Hadoop 3.2 decides some cases differently";
+    RELEASE_WITHOUT_DOCKER: "release-without-docker", Node, Error, NodeLaunchesFail, "YARN starts no Docker container";
 
     // The registry's answer.
     IMAGE_NOT_FOUND: "image-not-found", Image, Error, ImageLaunchesFail, "the pull fails, and so does the launch";
