@@ -19,11 +19,13 @@ use crate::findings::Code;
 use crate::shell;
 
 /// The phrases that contain an exit code in a launch's log.
-const EXIT_PHRASES: [&str; 7] = [
+const EXIT_PHRASES: [&str; 9] = [
     "exited with a non-zero exit code {code}",
     "Nonzero exit code={code},",
     "Shell execution returned exit code: {code}",
     "exitCode: {code}",
+    "exitCode={code}",
+    "Exit code is {code}",
     "Exit code: {code}",
     "Exit status: {code}",
     "[exit {code}]",

@@ -107,7 +107,19 @@ pub(super) const TEXTS: &[Text] = &[
     ),
     of("No such image: {image}", "no image of that id is on the node", codes::IMAGE_NOT_FOUND, CHECK_IMAGE),
     of(
+        "proxyconnect tcp: {..}",
+        "docker cannot reach the proxy in its daemon's settings",
+        codes::REGISTRY_UNREACHABLE,
+        "systemctl show --property=Environment docker",
+    ),
+    of(
         "dial tcp: lookup {host} on {server}: no such host",
+        "the registry's host name {host} has no address on this node: it is misspelt, or its VPC endpoint or DNS is missing",
+        codes::REGISTRY_UNREACHABLE,
+        CHECK_IMAGE,
+    ),
+    of(
+        "dial tcp: lookup {host}: no such host",
         "the registry's host name {host} has no address on this node: it is misspelt, or its VPC endpoint or DNS is missing",
         codes::REGISTRY_UNREACHABLE,
         CHECK_IMAGE,
@@ -121,6 +133,30 @@ pub(super) const TEXTS: &[Text] = &[
     of(
         "Error response from daemon: {}: connect: connection refused",
         "nothing listens at the registry's address",
+        codes::REGISTRY_UNREACHABLE,
+        CHECK_IMAGE,
+    ),
+    of(
+        "Error response from daemon: {}: connect: network is unreachable",
+        "the node has no route to the registry: check the subnet's routes and the VPC endpoint `ecr.dkr`",
+        codes::REGISTRY_UNREACHABLE,
+        CHECK_IMAGE,
+    ),
+    of(
+        "Error response from daemon: {}: connect: no route to host",
+        "the node has no route to the registry: check the subnet's routes and the VPC endpoint `ecr.dkr`",
+        codes::REGISTRY_UNREACHABLE,
+        CHECK_IMAGE,
+    ),
+    of(
+        "Error response from daemon: {}: connection reset by peer",
+        "the registry, or a firewall or proxy in front of it, closed the connection",
+        codes::REGISTRY_UNREACHABLE,
+        CHECK_IMAGE,
+    ),
+    of(
+        "Error response from daemon: {}: context deadline exceeded",
+        "the registry does not answer in time: check routes, security groups and the VPC endpoint `ecr.dkr`",
         codes::REGISTRY_UNREACHABLE,
         CHECK_IMAGE,
     ),
@@ -255,6 +291,11 @@ pub(super) const TEXTS: &[Text] = &[
     without_finding(
         r#"exec: "{program}": executable file not found in $PATH"#,
         "the image has no program `{program}`; in entry-point mode, docker treats the job's whole command as one word",
+        "docker image inspect {image}",
+    ),
+    without_finding(
+        r#"exec: "{program}": stat {}: no such file or directory"#,
+        "the image has no program `{program}`",
         "docker image inspect {image}",
     ),
     Text {

@@ -187,6 +187,13 @@ pub(super) const TEXTS: &[Text] = &[
         "container-executor ended with 22 or 24, and the node stays UNHEALTHY until its NodeManager restarts; the NodeManager's own log names the file at fault",
         CHECK,
     ),
+    super::of(
+        super::Author::NodeManager,
+        "beyond the 'PHYSICAL' memory limit",
+        "the container used more memory than YARN gave it, so the NodeManager killed it: raise the memory or, with Spark, spark.executor.memoryOverhead",
+        None,
+        "yarn logs -applicationId {application}",
+    ),
     consequence(
         "Container released on a *lost* node",
         "the node of the container became unhealthy or went away; the NodeManager's log of that node says why, often a broken container-executor.cfg",
