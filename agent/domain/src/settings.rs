@@ -246,7 +246,9 @@ impl Settings {
     pub fn wanted_registries(&self, trusted: &[EcrRegistry]) -> Vec<RegistrySettings> {
         let mut wanted = self.registries.clone();
         if self.discover_registries {
-            let named = |registry: &EcrRegistry| self.registries.iter().any(|r| r.registry == *registry);
+            let named = |registry: &EcrRegistry| {
+                self.registries.iter().any(|wanted| wanted.names().any(|name| name == registry.host()))
+            };
             let found = trusted.iter().filter(|registry| !named(registry));
             wanted.extend(found.cloned().map(RegistrySettings::of));
         }

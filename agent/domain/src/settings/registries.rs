@@ -38,12 +38,12 @@ impl RegistrySettings {
             let registry = ecr_registry(value)?;
             if known.iter().any(|other| other.registry == registry) {
                 Err("repeats the host of a table above: a registry has one identity".to_owned())
+            } else if known.iter().any(|other| other.aliases.contains(registry.host())) {
+                Err("is an alias of a table above: a name has one credential".to_owned())
             } else {
                 Ok(registry)
             }
         });
-        let mut aliases = Vec::new();
-        table.set("aliases", &mut aliases, host_names);
         let is_public = registry.as_ref().is_some_and(|r| r.service() == Service::Public);
         let region = table.optional("region", |value| {
             if is_public {
@@ -54,10 +54,26 @@ impl RegistrySettings {
         });
         let identity = read_identity(table);
         let endpoint = table.optional("endpoint", endpoint);
-        let registry = registry?;
-        let region = region.unwrap_or_else(|| registry.region().clone());
-        let scope = TokenScope { service: registry.service(), region, identity, endpoint };
-        Some(Self { registry, aliases, scope })
+        let scope = registry.as_ref().map(|registry| {
+            let region = region.unwrap_or_else(|| registry.region().clone());
+            TokenScope { service: registry.service(), region, identity, endpoint }
+        });
+        let is_taken = |name: &HostName| {
+            let mut others =
+                known.iter().filter(|other| scope.as_ref().is_some_and(|scope| other.scope != *scope));
+            others.any(|other| other.names().any(|taken| taken == name))
+        };
+        let mut aliases = Vec::new();
+        table.set("aliases", &mut aliases, |value| {
+            let names = host_names(value)?;
+            match names.iter().find(|name| is_taken(name)) {
+                Some(name) => {
+                    Err(format!("holds {name}, a name in a table above: a name has one credential"))
+                }
+                None => Ok(names),
+            }
+        });
+        Some(Self { registry: registry?, aliases, scope: scope? })
     }
 }
 

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use super::effective::WITHOUT_DEFAULT;
 use super::{LogFormat, Mistake, Settings};
+use crate::registry::EcrRegistry;
 
 const EXAMPLE: &str = include_str!("../../agent.toml");
 
@@ -133,6 +134,18 @@ fn every_mistake_is_told_with_its_line() {
         &[(2, "refresh.renew_at", "0.1 to 0.9"), (3, "refresh.jiter", "jitter")],
     );
     check("[[registries]]\naliases = []\n", &[(2, "registries.host", "required")]);
+    let tables = |aliases: &str, host: &str, role: &str| {
+        format!(
+            "[[registries]]\nhost = \"123456789123.dkr.ecr.us-east-1.amazonaws.com\"\naliases = [\"proxy.example\", \"987654321987.dkr.ecr.us-east-1.amazonaws.com\"]\n[[registries]]\nhost = \"{host}.dkr.ecr.us-east-1.amazonaws.com\"\n{aliases}\n{role}"
+        )
+    };
+    let shared = "aliases = [\"proxy.example\"]";
+    let role = "role_arn = \"arn:aws:iam::210987654321:role/ecr-reader\"\n";
+    check(&tables(shared, "210987654321", role), &[(6, "registries.aliases", "a name in a table above")]);
+    check(&tables("", "987654321987", role), &[(5, "registries.host", "is an alias of a table above")]);
+    let same = Settings::parse(&tables(shared, "210987654321", "")).expect("one identity, one token");
+    let discovered = EcrRegistry::parse("987654321987.dkr.ecr.us-east-1.amazonaws.com").expect("a registry");
+    assert_eq!(same.wanted_registries(&[discovered]).len(), 2, "an alias is served already");
     let table = |rest: &str| {
         format!("[[registries]]\nhost = \"123456789123.dkr.ecr.us-east-1.amazonaws.com\"\n{rest}\n")
     };
