@@ -97,3 +97,11 @@ pub struct Fetched {
     /// Server clock minus local clock, if a server answered.
     pub clock_skew: Option<SignedDuration>,
 }
+
+impl Fetched {
+    /// Of a request that ended in a panic of the AWS SDK.
+    pub(super) fn panicked(scope: &TokenScope) -> Self {
+        let problem = Problem::new(format!("the AWS SDK panicked while fetching a token of {scope}"));
+        Self { token: Err(problem), outcome: AwsOutcome::Service, clock_skew: None }
+    }
+}

@@ -53,7 +53,7 @@ impl Agent {
         self.read_static_credentials(&mut report).await;
         if wake == Wake::Reload {
             // Operators reload when pulls are refused, so probe all tokens again.
-            self.state.probes.clear();
+            self.state.probes.recheck();
         }
         if wake == Wake::Renew {
             self.state.tokens.supersede_all();
@@ -150,12 +150,15 @@ impl Agent {
         self.world.check(&self.settings, inputs).await
     }
 
-    /// Queries the Docker engine. Ignores a first miss: the engine may just be restarting.
+    /// Queries the Docker engine. After a first miss, its last answer counts: it may just be restarting.
     async fn inspect_docker(&mut self, networks: Vec<String>, misses: u32) -> Option<DockerEngine> {
         let engine = self.world.docker(&self.settings, networks).await;
-        let missed = engine.as_ref().is_some_and(|engine| engine.failure.is_some());
-        self.state.docker_misses = if missed { misses.saturating_add(1) } else { 0 };
-        engine.filter(|_| !missed || self.state.docker_misses >= DOCKER_MISSES)
+        if engine.as_ref().is_none_or(|engine| engine.failure.is_none()) {
+            self.state.docker.clone_from(&engine);
+            return engine;
+        }
+        self.state.docker_misses = misses.saturating_add(1);
+        if self.state.docker_misses < DOCKER_MISSES { self.state.docker.clone() } else { engine }
     }
 
     /// Checks the node's files and records what that means for launches.

@@ -129,14 +129,12 @@ impl Agent {
         let started = self.world.now();
         let mut calls = JoinSet::new();
         for scope in due {
-            let call = self.parts.tokens.fetch(scope.clone());
+            let call = tokio::spawn(self.parts.tokens.fetch(scope.clone()));
             calls.spawn(async move { (scope, call.await) });
         }
         while let Some(ended) = calls.join_next().await {
-            let Ok((scope, fetched)) = ended else {
-                report.errors.push("the AWS SDK panicked while fetching a token".to_owned());
-                continue;
-            };
+            let (scope, fetched) = ended.expect("a task that only waits does not panic");
+            let fetched = fetched.unwrap_or_else(|_| Fetched::panicked(&scope));
             let took = self.world.now().uptime.saturating_sub(started.uptime);
             for wanted in registries.iter().filter(|wanted| wanted.scope == scope) {
                 self.metrics.count_refresh(wanted.registry.host().as_str(), fetched.outcome.as_str(), took);
@@ -205,7 +203,10 @@ impl Agent {
         let mut probed = Vec::new();
         while let Some(ended) = running.join_next().await {
             let Ok((scope, name, token, Probe { result, clock_skew })) = ended else { continue };
-            self.take_clock_skew(clock_skew);
+            // An alias may be a proxy with a clock of its own.
+            if self.state.registries.iter().any(|wanted| *wanted.registry.host() == name) {
+                self.take_clock_skew(clock_skew);
+            }
             self.metrics.count_probe(name.as_str(), result.as_str());
             let (now, random) = (self.world.now(), self.world.random());
             self.state.probes.record(&name, &token.auth, result.clone(), now, random);

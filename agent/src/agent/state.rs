@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use domain::check::AwsOutcome;
+use domain::check::{AwsOutcome, DockerEngine};
 use domain::cluster::Notes;
 use domain::credentials::{EntryName, Renewal, StaticCredentials, TokenScope};
 use domain::findings::Finding;
@@ -45,6 +45,8 @@ pub(super) struct State {
     pub static_credentials_error: Option<Problem>,
     /// Consecutive requests that the Docker engine did not answer.
     pub docker_misses: u32,
+    /// Its last answer.
+    pub docker: Option<DockerEngine>,
     pub server_clock: ServerClock,
     /// Uptime at the last check of the AWS principals.
     pub principals_checked_at: Duration,
@@ -78,6 +80,7 @@ impl State {
             static_credentials: None,
             static_credentials_error: None,
             docker_misses: 0,
+            docker: None,
             server_clock: ServerClock::default(),
             principals_checked_at: Duration::ZERO,
             settings_error: None,
@@ -157,10 +160,12 @@ impl State {
         Knowledge { registries: &self.registries, tokens: &self.tokens, probes: &self.probes }
     }
 
-    /// Time until a rejected token must be probed again; `None` if there is none.
+    /// Time until a rejected token that is still valid must be probed again; `None` if there is none.
     pub(super) fn probe_in(&self, now: Moment) -> Option<Duration> {
+        let server_now = self.server_clock.at(now);
         let waits = self.registries.iter().flat_map(|wanted| {
             let token = self.tokens.get(&wanted.scope).and_then(|attempts| attempts.token.as_ref());
+            let token = token.filter(|token| token.expires_at > server_now);
             let wait = move |name: &HostName| {
                 let auth = &token?.auth;
                 self.probes.wait(name, auth, now).filter(|_| self.probes.rejects(name, auth))

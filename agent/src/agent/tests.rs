@@ -20,6 +20,7 @@ use domain::credentials::{
 use domain::documents::SinkKind;
 use domain::documents::plan::{Attributes, Found, Plan};
 use domain::documents::{Document, PublishedDocument};
+use domain::findings::{Code, codes};
 use domain::problem::Problem;
 use domain::refresh::{LockHolder, Probe, ProbeResult, Proof};
 use domain::registry::HostName;
@@ -30,7 +31,9 @@ use hadoop_rules::Rules;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
-use super::{Agent, Call, Fetched, Parts, PassReport, RegistryProbe, TokenSource, Wake, World};
+use super::{
+    Agent, Call, Fetched, Parts, PassReport, RegistryProbe, SHORTEST_REST, TokenSource, Wake, World,
+};
 use crate::io::metrics::Metrics;
 use crate::sink::{Change, Intent, Planner, Reconciled, RefreshLock, SharedSink, Sink};
 
@@ -56,6 +59,8 @@ struct Environment {
     skew: Cell<SignedDuration>,
     jump: Cell<SignedDuration>,
     calls: RefCell<Vec<String>>,
+    /// Whether the AWS SDK panics.
+    panics: Cell<bool>,
     principal: RefCell<Option<Principal>>,
     probes: RefCell<Vec<String>>,
     /// How registries answer; by default they accept.
@@ -181,6 +186,9 @@ impl World for TestWorld {
 impl TokenSource for TestAws {
     fn fetch(&self, scope: TokenScope) -> Pin<Box<dyn Future<Output = Fetched> + Send>> {
         self.0.calls.borrow_mut().push(scope.to_string());
+        if self.0.panics.get() {
+            return Box::pin(async { panic!("as a bug might") });
+        }
         let refusal = self.0.answers.borrow_mut().pop_front();
         let token = refusal.map_or_else(|| Ok(self.0.issue()), Err);
         let outcome = if token.is_ok() { AwsOutcome::Token } else { AwsOutcome::Service };
@@ -730,6 +738,43 @@ fn a_reload_probes_again_and_replaces_a_rejected_token() {
 }
 
 #[test]
+fn a_reload_publishes_no_rejected_token() {
+    let mut harness = Harness::new();
+    harness.pass(Wake::Start);
+    let before = harness.published();
+    *harness.env.probe_result.borrow_mut() = Some(ProbeResult::Rejected(401));
+    harness.live_for(8 * HOUR);
+    assert_eq!(harness.calls(), 2);
+    harness.pass(Wake::Reload);
+    assert_eq!(harness.published(), before);
+    assert!(!harness.report().ready);
+}
+
+#[test]
+fn a_rejected_token_that_has_expired_keeps_nobody_busy() {
+    let mut harness = Harness::new();
+    harness.pass(Wake::Start);
+    *harness.env.probe_result.borrow_mut() = Some(ProbeResult::Rejected(403));
+    harness.env.answers.borrow_mut().extend(std::iter::repeat_n(down(), 10_000));
+    harness.pass(Wake::Reload);
+    harness.env.uptime.set(13 * HOUR);
+    harness.pass(Wake::Timer);
+    assert!(harness.agent.quiet_for() > SHORTEST_REST);
+}
+
+#[test]
+fn a_panic_of_the_sdk_counts_as_a_failure() {
+    let mut harness = Harness::new();
+    harness.env.panics.set(true);
+    harness.pass(Wake::Start);
+    assert_eq!((harness.calls(), harness.report().registries[0].consecutive_failures), (1, 1));
+    assert!(harness.agent.quiet_for() > SHORTEST_REST);
+    harness.env.panics.set(false);
+    harness.live_for(10 * MINUTE);
+    assert!(harness.report().ready);
+}
+
+#[test]
 fn drift_is_counted_by_kind() {
     let mut harness = Harness::new();
     harness.pass(Wake::Start);
@@ -868,18 +913,20 @@ fn a_directory_closed_to_the_node_manager_ends_readiness() {
 fn docker_counts_as_down_when_it_misses_twice() {
     let mut harness = Harness::new();
     let answers = |failure: Option<&str>| {
-        Some(DockerEngine { failure: failure.map(str::to_owned), ..DockerEngine::default() })
+        let cgroup_driver = failure.is_none().then(|| "systemd".to_owned());
+        Some(DockerEngine { failure: failure.map(str::to_owned), cgroup_driver, ..DockerEngine::default() })
     };
     *harness.env.docker.borrow_mut() = answers(None);
     harness.pass(Wake::Start);
-    let fails = |harness: &Harness| {
-        let findings = harness.report().findings;
-        findings.iter().any(|finding| finding.code.name == "docker-unreachable")
-    };
-    assert!(!fails(&harness));
+    let has =
+        |harness: &Harness, code: Code| harness.report().findings.iter().any(|finding| finding.code == code);
+    let fails = |harness: &Harness| has(harness, codes::DOCKER_UNREACHABLE);
+    let has_the_other_driver = |harness: &Harness| has(harness, codes::CGROUP_DRIVER_DIFFERS);
+    assert!(!fails(&harness) && has_the_other_driver(&harness));
     *harness.env.docker.borrow_mut() = answers(Some("refused"));
     harness.pass(Wake::Timer);
     assert!(!fails(&harness), "one miss");
+    assert!(has_the_other_driver(&harness), "its last answer counts");
     assert!(harness.agent.quiet_for() <= Duration::from_secs(5), "it asks again soon");
     harness.pass(Wake::Timer);
     assert!(fails(&harness), "two misses");

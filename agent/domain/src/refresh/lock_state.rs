@@ -25,7 +25,7 @@ impl LockState {
         Self { length, held_since: None, other: None }
     }
 
-    /// Whether this node still holds the lock from a refresh that failed.
+    /// Whether this node still holds the lock.
     pub fn is_held(&self, now: Duration) -> bool {
         self.held_since.is_some_and(|since| now.saturating_sub(since) < self.length)
     }

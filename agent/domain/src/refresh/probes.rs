@@ -114,9 +114,14 @@ impl Probes {
         self.registries.retain(|name, _| wanted(name));
     }
 
-    /// Forgets everything, so that every token is probed again.
-    pub fn clear(&mut self) {
-        self.registries.clear();
+    /// Makes every token due for a probe. Until then, rejected ones stay rejected, or a reload would publish them.
+    pub fn recheck(&mut self) {
+        for known in self.registries.values_mut() {
+            known.retain(|probe| probe.result.is_rejected());
+            for probe in known {
+                (probe.failures, probe.not_before) = (0, Duration::ZERO);
+            }
+        }
     }
 
     fn of(&self, name: &HostName, auth: &Secret) -> Option<&LastProbe> {
@@ -194,6 +199,17 @@ mod tests {
             waits.extend(probes.wait(&name, &auth("new"), at(0)));
         }
         assert_eq!(waits, [2, 4, 8, 16].map(Duration::from_secs));
+    }
+
+    #[test]
+    fn a_recheck_forgets_no_rejection() {
+        let name = host("registry.example");
+        let mut probes = Probes::default();
+        probes.record(&name, &auth("good"), ProbeResult::Accepted, at(0), 0.5);
+        probes.record(&name, &auth("bad"), ProbeResult::Rejected(403), at(0), 0.5);
+        probes.recheck();
+        assert!(probes.is_due(&name, &auth("good"), at(0)) && probes.is_due(&name, &auth("bad"), at(0)));
+        assert!(probes.rejects(&name, &auth("bad")));
     }
 
     #[test]

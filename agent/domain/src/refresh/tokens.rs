@@ -220,7 +220,7 @@ impl Tokens {
         self.scopes.iter().filter_map(|(scope, a)| Some((scope.clone(), principal(a)?))).collect()
     }
 
-    /// Makes the token due, because the principal changed. It stays in use until replaced.
+    /// Makes the token due. It stays in use until replaced.
     pub fn supersede(&mut self, scope: &TokenScope) {
         if let Some(attempts) = self.scopes.get_mut(scope) {
             attempts.superseded = true;
