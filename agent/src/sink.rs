@@ -103,7 +103,8 @@ impl fmt::Display for Change {
 pub trait Store {
     type Error;
 
-    async fn observe(&mut self) -> Result<Found, Self::Error>;
+    /// With [`Intent::DryRun`], changes nothing.
+    async fn observe(&mut self, intent: Intent) -> Result<Found, Self::Error>;
 
     /// Replaces the last observed file with `document`, atomically, with the configured mode and owner.
     async fn replace(&mut self, document: &Document) -> Result<Replacement, Self::Error>;
@@ -183,7 +184,7 @@ where
     let mut changes = Vec::new();
     let mut first = None;
     for _ in 0..ATTEMPTS {
-        let found = store.observe().await?;
+        let found = store.observe(intent).await?;
         let at_first = first.get_or_insert_with(|| found.clone()).clone();
         let plan = planner(&found);
         if let (Intent::DryRun, Some(changes)) = (intent, preview(&plan)) {
@@ -242,7 +243,7 @@ mod tests {
     impl Store for Memory {
         type Error = Infallible;
 
-        async fn observe(&mut self) -> Result<Found, Infallible> {
+        async fn observe(&mut self, _: Intent) -> Result<Found, Infallible> {
             Ok(self.disturbed_by.clone().unwrap_or_else(|| self.found.clone()))
         }
 

@@ -23,14 +23,15 @@ use crate::agent::{Call, Fetched, Parts, RegistryProbe, TokenSource, World};
 use crate::io::blocking::BlockingCalls;
 use crate::io::clock::Clock;
 use crate::io::disk::LocalSink;
+use crate::io::docker::DockerApi;
 use crate::io::ecr::Ecr;
-use crate::io::hdfs::PublishedSink;
+use crate::io::hdfs::{AbandonedThreads, PublishedSink};
 use crate::io::metrics::Metrics;
 use crate::io::node::{self, ForNodeManager, ThisMachine};
 use crate::io::settings_file::SettingsFile;
 use crate::io::warmer::Warmer;
 use crate::io::watcher::{WatchError, Watcher};
-use crate::io::{chain, credentials_file, docker, hadoop_conf, registry};
+use crate::io::{chain, credentials_file, hadoop_conf, registry};
 use crate::sink::Sink;
 
 /// This node, its cluster and AWS.
@@ -41,6 +42,9 @@ pub(crate) struct Node {
     /// Keyed by path, so that a hanging call blocks no other path. Kept across reloads, since a call that hung before
     /// still does.
     calls: RefCell<BTreeMap<PathBuf, BlockingCalls>>,
+    docker: DockerApi,
+    /// The HDFS client's threads that hang, kept across reloads like `calls`.
+    abandoned: AbandonedThreads,
     /// `None` if no images are warmed, as in `once`.
     warmer: Option<Warmer>,
 }
@@ -51,7 +55,15 @@ const SETTINGS_DEADLINE: Duration = Duration::from_secs(20);
 impl Node {
     /// A world without a watcher, for one pass.
     pub(crate) fn unwatched(clock: Clock, settings_file: SettingsFile) -> Self {
-        Self { clock, watcher: None, settings_file, calls: RefCell::default(), warmer: None }
+        Self {
+            clock,
+            watcher: None,
+            settings_file,
+            calls: RefCell::default(),
+            docker: DockerApi::new(),
+            abandoned: AbandonedThreads::default(),
+            warmer: None,
+        }
     }
 
     /// A world with a watcher on its files, including `settings_file`.
@@ -152,7 +164,7 @@ impl World for Node {
             tokens: Box::new(Ecr::new(settings.deadlines.ecr)),
             registries: Box::new(Registries),
             local: settings.docker_configs.iter().map(local_sink).collect(),
-            published: Box::new(published(settings)),
+            published: Box::new(published_with(settings, self.abandoned.clone())),
         }
     }
 
@@ -163,7 +175,7 @@ impl World for Node {
 
     fn docker(&self, settings: &Settings, networks: Vec<String>) -> Call<'_, Option<DockerEngine>> {
         let is_asked = settings.names_hadoops_own_conf_dir();
-        Box::pin(async move { if is_asked { Some(docker::inspect(&[], &networks).await) } else { None } })
+        Box::pin(async move { if is_asked { Some(self.docker.inspect(&[], &networks).await) } else { None } })
     }
 
     fn check(
@@ -206,8 +218,12 @@ fn docker_command(settings: &Settings) -> Option<PathBuf> {
 
 /// The published copy on HDFS.
 pub(crate) fn published(settings: &Settings) -> PublishedSink {
+    published_with(settings, AbandonedThreads::default())
+}
+
+fn published_with(settings: &Settings, abandoned: AbandonedThreads) -> PublishedSink {
     let conf_dir = settings.hadoop_conf_dir.clone();
-    PublishedSink::new(settings.published.clone(), conf_dir, node::name(), &settings.deadlines)
+    PublishedSink::new(settings.published.clone(), conf_dir, node::name(), &settings.deadlines, abandoned)
 }
 
 /// Reads this node's own files for a check; queries nothing outside the node.

@@ -17,8 +17,9 @@ use super::check::online;
 use super::config::Shown;
 use super::{ConfigOption, Exit, error_text, output, runtime};
 use crate::io::archive::Archive;
+use crate::io::docker::DockerApi;
 use crate::io::status_client::{self, Endpoint};
-use crate::io::{chain, disk, docker, node};
+use crate::io::{chain, disk, node};
 use crate::wiring::node_inputs;
 
 /// Bytes to take from the end of the log file.
@@ -117,7 +118,7 @@ fn versions(settings: &Settings) -> Result<String, String> {
     let release = node::release(&settings.emr_info_dir);
     let hadoop: Vec<String> =
         node::jars().into_iter().filter(|name| name.starts_with("hadoop-common-")).collect();
-    let engine = runtime().map_err(|error| chain(&error))?.block_on(docker::inspect(&[], &[]));
+    let engine = runtime().map_err(|error| chain(&error))?.block_on(DockerApi::new().inspect(&[], &[]));
     let system = fs::read_to_string("/etc/os-release").unwrap_or_default();
     let system = system.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));
     json_of(&json!({

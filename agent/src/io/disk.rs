@@ -237,8 +237,10 @@ impl LocalFile {
 impl Store for LocalFile {
     type Error = DiskError;
 
-    async fn observe(&mut self) -> Result<Found, DiskError> {
-        self.sweep();
+    async fn observe(&mut self, intent: Intent) -> Result<Found, DiskError> {
+        if intent == Intent::Apply {
+            self.sweep();
+        }
         self.observed = None;
         let Some(file) = open(&self.path)? else { return Ok(Found::Absent) };
         let metadata = file.metadata();

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use thiserror::Error;
 use tokio::net::UnixStream;
 
+use crate::io::blocking::BlockingCalls;
 use crate::io::chain;
 use crate::io::http_client::{BoxError, HttpClient};
 
@@ -22,7 +23,7 @@ const DEADLINE: Duration = Duration::from_secs(5);
 
 /// No description of a container, image, network or the engine is larger.
 const LARGEST: usize = 4 << 20;
-/// Deadline for the engine's own description.
+/// Deadline for the engine's own description, and for the file system of its data root.
 const INFO_DEADLINE: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Error)]
@@ -37,21 +38,47 @@ enum DockerError {
     Timeout,
 }
 
-/// Lists containers, and looks up these images and networks.
-pub(crate) async fn inspect(images: &[Vec<u8>], networks: &[String]) -> DockerEngine {
-    let mut engine = DockerEngine::default();
-    let looked_up = tokio::time::timeout(DEADLINE, look_up(images, networks, &mut engine)).await;
-    if let Err(error) = looked_up.map_err(|_| DockerError::Timeout).flatten() {
-        engine.failure = Some(chain(&error));
-    }
-    engine
+/// The engine's API, and its data root.
+#[derive(Debug)]
+pub(crate) struct DockerApi {
+    /// Calls to the file system of the data root.
+    disk: BlockingCalls,
 }
 
+impl DockerApi {
+    pub(crate) fn new() -> Self {
+        Self { disk: BlockingCalls::new(INFO_DEADLINE) }
+    }
+
+    /// Lists containers, and looks up these images and networks.
+    pub(crate) async fn inspect(&self, images: &[Vec<u8>], networks: &[String]) -> DockerEngine {
+        let mut engine = DockerEngine::default();
+        let looked_up = tokio::time::timeout(DEADLINE, look_up(images, networks, &mut engine)).await;
+        match looked_up.map_err(|_| DockerError::Timeout).flatten() {
+            Ok(Some(data_root)) => engine.data_root = self.free_space(data_root).await,
+            Ok(None) => {}
+            Err(error) => engine.failure = Some(chain(&error)),
+        }
+        engine
+    }
+
+    /// What root can still write there; `None` if the file system does not report it.
+    pub(crate) async fn free_space(&self, path: String) -> Option<DataRoot> {
+        let asked = self.disk.run(move || {
+            let found = statvfs(Path::new(&path)).ok()?;
+            let free = found.blocks_free().checked_mul(found.fragment_size())?;
+            Some(DataRoot { path, free })
+        });
+        asked.await.ok().flatten()
+    }
+}
+
+/// Fills `engine`; returns the path of its data root.
 async fn look_up(
     images: &[Vec<u8>],
     networks: &[String],
     engine: &mut DockerEngine,
-) -> Result<(), DockerError> {
+) -> Result<Option<String>, DockerError> {
     let stream =
         UnixStream::connect(Path::new(SOCKET)).await.map_err(|source| DockerError::Connect { source })?;
     let connected = HttpClient::over(Box::new(stream), "docker").await;
@@ -75,16 +102,13 @@ async fn look_up(
         engine.networks.insert(network.clone(), known);
     }
     // The configuration is optional: an engine without it still counts as answering.
-    if let Ok(Some(info)) = tokio::time::timeout(INFO_DEADLINE, info(&mut client)).await {
-        engine.version = info.server_version;
-        engine.live_restore = info.live_restore_enabled;
-        engine.cgroup_driver = info.cgroup_driver;
-        engine.data_root = match info.docker_root_dir {
-            Some(path) => free_space(path).await,
-            None => None,
-        };
-    }
-    Ok(())
+    let Ok(Some(info)) = tokio::time::timeout(INFO_DEADLINE, info(&mut client)).await else {
+        return Ok(None);
+    };
+    engine.version = info.server_version;
+    engine.live_restore = info.live_restore_enabled;
+    engine.cgroup_driver = info.cgroup_driver;
+    Ok(info.docker_root_dir)
 }
 
 /// Part of the output of `docker info`.
@@ -100,16 +124,6 @@ struct Info {
 async fn info(client: &mut HttpClient) -> Option<Info> {
     let (_, body) = client.get("/info", LARGEST).await.ok()?;
     serde_json::from_slice(&body).ok()
-}
-
-/// What root can still write there; `None` if the file system does not report it.
-pub(crate) async fn free_space(path: String) -> Option<DataRoot> {
-    let asked = tokio::task::spawn_blocking(move || {
-        let found = statvfs(Path::new(&path)).ok()?;
-        let free = found.blocks_free().checked_mul(found.fragment_size())?;
-        Some(DataRoot { path, free })
-    });
-    asked.await.ok().flatten()
 }
 
 /// Whether the engine has the object at this path of its API.

@@ -67,6 +67,12 @@ pub(crate) struct Image {
     pub repo_digests: Vec<String>,
 }
 
+/// The image's name with the tag that docker adds, without which `docker images` lists every tag.
+fn with_tag(image: &str) -> String {
+    let last = image.rsplit('/').next().unwrap_or(image);
+    if last.contains([':', '@']) { image.to_owned() } else { format!("{image}:latest") }
+}
+
 /// Removes config directories that a killed process left in `directory`.
 pub(crate) fn sweep(directory: &Path) {
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
@@ -107,6 +113,7 @@ impl DockerCli {
         image: &str,
         deadline: Duration,
     ) -> Result<Option<Image>, DockerCliError> {
+        let image = &with_tag(image);
         let listed = self.run("images", ["--quiet", "--no-trunc", "--", image], deadline).await?;
         if listed.out.trim().is_empty() {
             return Ok(None);
@@ -190,5 +197,21 @@ impl DockerCli {
         }
         let words = text(&output.stderr).split_whitespace().collect::<Vec<_>>().join(" ");
         Err(DockerCliError::Failed { operation, text: words })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::with_tag;
+
+    #[test]
+    fn docker_takes_a_name_without_a_tag_for_the_latest() {
+        for (image, expected) in [
+            ("host:5000/team/app", "host:5000/team/app:latest"),
+            ("host:5000/team/app:v1", "host:5000/team/app:v1"),
+            ("host/app@sha256:00", "host/app@sha256:00"),
+        ] {
+            assert_eq!(with_tag(image), expected);
+        }
     }
 }

@@ -33,6 +33,7 @@ use crate::sink::{
 use connection::{ClientSpec, Connection, Patience, Session};
 pub use error::HdfsError;
 use file::{PublishedFile, Remembered};
+pub use worker::AbandonedThreads;
 use worker::{Worker, WorkerError};
 
 /// A call that returns whether it succeeded. Boxed, so that the code around it is compiled only once.
@@ -57,13 +58,20 @@ pub struct PublishedSink {
 }
 
 impl PublishedSink {
-    pub fn new(settings: PublishedSettings, conf_dir: PathBuf, node: String, deadlines: &Deadlines) -> Self {
+    /// `abandoned` outlives the sink if another one with new settings replaces it.
+    pub fn new(
+        settings: PublishedSettings,
+        conf_dir: PathBuf,
+        node: String,
+        deadlines: &Deadlines,
+        abandoned: AbandonedThreads,
+    ) -> Self {
         let lock = LockState::new(deadlines.refresh_lock());
         Self {
             settings,
             conf_dir,
             node,
-            worker: Worker::new(deadlines.hdfs),
+            worker: Worker::new(deadlines.hdfs, abandoned),
             patience: Patience { deadline: deadlines.hdfs, misses: 0 },
             remembered: None,
             is_denied_to_node_manager: None,

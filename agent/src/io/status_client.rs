@@ -57,7 +57,8 @@ pub(crate) async fn process(socket: &Path) -> Result<Pid, StatusError> {
     let endpoint = Endpoint::Socket(socket.to_owned());
     let (_, cred) = connect(&endpoint, socket).await?;
     let no_process = || std::io::Error::other("the socket does not report its process");
-    let pid = cred.pid().map(Pid::from_raw).ok_or_else(no_process);
+    // 0 if the agent is in another PID namespace, and signals to 0 go to this process's own group.
+    let pid = cred.pid().filter(|pid| *pid > 0).map(Pid::from_raw).ok_or_else(no_process);
     pid.map_err(|source| StatusError::NoAgent { endpoint, source })
 }
 

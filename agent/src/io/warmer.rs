@@ -11,9 +11,10 @@ use domain::warming::{MARKS, Next, Warming, mark_of};
 use thiserror::Error;
 use tokio::sync::watch;
 
+use crate::io::chain;
+use crate::io::docker::DockerApi;
 use crate::io::docker_cli::{self, DockerCli, DockerCliError};
 use crate::io::metrics::Metrics;
-use crate::io::{chain, docker};
 
 /// Enough for a large image over a slow connection.
 const PULL_DEADLINE: Duration = Duration::from_secs(60 * 60);
@@ -67,6 +68,7 @@ impl Warmer {
             metrics,
             warming: Warming::default(),
             reported: BTreeMap::new(),
+            api: DockerApi::new(),
             began: Instant::now(),
         };
         tokio::spawn(work.go_on(receiver));
@@ -76,9 +78,6 @@ impl Warmer {
     /// Sets what is wanted from now on; the settings may be unchanged.
     pub(crate) fn order(&self, settings: &Settings, credentials: Credentials) {
         self.orders.send_if_modified(|known| {
-            if known.is_none() && settings.warm.images.is_empty() {
-                return false;
-            }
             let order = Order { settings: settings.clone(), credentials };
             let is_new = known.as_ref() != Some(&order);
             *known = Some(order);
@@ -94,6 +93,7 @@ struct Work {
     warming: Warming,
     /// The last error of each image, which is logged once.
     reported: BTreeMap<String, String>,
+    api: DockerApi,
     began: Instant,
 }
 
@@ -122,7 +122,12 @@ impl Work {
                     // Removal fails while a container uses an image, so try again later.
                     let removed = self.remove_unwanted(&order).await;
                     failures = failures.saturating_add(1);
-                    remove_at = removed.is_err().then(|| now + retry_after(failures, 1.0));
+                    let is_done = removed.as_ref().is_ok_and(Vec::is_empty);
+                    remove_at = (!is_done).then(|| now + retry_after(failures, 1.0));
+                    // An engine that does not answer is a finding of its own.
+                    for (image, error) in removed.unwrap_or_default() {
+                        self.report(&image, error, "image not removed");
+                    }
                 }
                 rest = remove_at.map_or(rest, |at| rest.min(at.saturating_sub(now)));
                 match self.warming.next(now) {
@@ -164,8 +169,13 @@ impl Work {
                 chain(&error)
             }
         };
-        if self.reported.insert(image.to_owned(), error.clone()).as_ref() != Some(&error) {
-            tracing::warn!(image, error, "image not warmed");
+        self.report(image, error, "image not warmed");
+    }
+
+    fn report(&mut self, image: &str, error: String, what: &'static str) {
+        if self.reported.get(image) != Some(&error) {
+            tracing::warn!(image, error, "{what}");
+            self.reported.insert(image.to_owned(), error);
         }
     }
 
@@ -175,38 +185,45 @@ impl Work {
             return Ok(Pulled::Found);
         }
         let floor = order.settings.warm.disk_floor_gb * GIGABYTE;
-        let root = docker::inspect(&[], &[]).await.data_root.ok_or(WarmError::Space)?;
+        let root = self.api.inspect(&[], &[]).await.data_root.ok_or(WarmError::Space)?;
         if root.free < floor {
             return Ok(Pulled::DiskFloor);
         }
         let took = tokio::select! {
             pulled = docker.pull(image, PULL_DEADLINE) => pulled?,
             // The engine cancels a pull when its client ends.
-            () = falls_below(floor, root.path) => return Ok(Pulled::DiskFloor),
+            () = self.falls_below(floor, root.path) => return Ok(Pulled::DiskFloor),
         };
         docker.tag(image, &format!("{MARKS}:{}", mark_of(image)), DEADLINE).await?;
         Ok(Pulled::After(took))
     }
 
-    /// Removes images that the agent pulled and that are no longer wanted.
-    async fn remove_unwanted(&self, order: &Order) -> Result<(), WarmError> {
+    /// Removes images that the agent pulled and that are no longer wanted; returns the marks of those that stay, with
+    /// the error.
+    async fn remove_unwanted(&self, order: &Order) -> Result<Vec<(String, String)>, WarmError> {
         let wanted: BTreeSet<String> =
             order.settings.warm.images.iter().map(|image| mark_of(image)).collect();
-        let docker = self.docker(order).await?;
+        let docker = match self.docker(order).await {
+            Err(WarmError::NoDocker) => return Ok(Vec::new()),
+            found => found?,
+        };
         let marks = docker.tags(MARKS, DEADLINE).await?;
+        let mut kept = Vec::new();
         for mark in marks.iter().filter(|mark| !wanted.contains(*mark)) {
-            let marked = format!("{MARKS}:{mark}");
-            let Some(known) = docker.image(&marked, DEADLINE).await? else { continue };
-            let mut names = known.repo_tags.iter().chain(&known.repo_digests);
-            let is_it = |name: &str| mark_of(name) == *mark;
-            // A name without a tag means the latest.
-            if let Some(name) = names.find(|name| is_it(name) || is_it(name.trim_end_matches(":latest"))) {
-                docker.remove_image(name, DEADLINE).await?;
-                tracing::info!(image = name, "image removed");
+            if let Err(error) = remove(&docker, mark).await {
+                kept.push((format!("{MARKS}:{mark}"), chain(&error)));
             }
-            docker.remove_image(&marked, DEADLINE).await?;
         }
-        Ok(())
+        Ok(kept)
+    }
+
+    async fn falls_below(&self, floor: u64, path: String) {
+        loop {
+            tokio::time::sleep(LOOK).await;
+            if self.api.free_space(path.clone()).await.is_some_and(|root| root.free < floor) {
+                return;
+            }
+        }
     }
 
     /// The docker command with the agent's own credentials, next to its socket, where only root can write.
@@ -223,11 +240,16 @@ impl Work {
     }
 }
 
-async fn falls_below(floor: u64, path: String) {
-    loop {
-        tokio::time::sleep(LOOK).await;
-        if docker::free_space(path.clone()).await.is_some_and(|root| root.free < floor) {
-            return;
-        }
+/// Removes the image with this mark, then the mark.
+async fn remove(docker: &DockerCli, mark: &str) -> Result<(), DockerCliError> {
+    let marked = format!("{MARKS}:{mark}");
+    let Some(known) = docker.image(&marked, DEADLINE).await? else { return Ok(()) };
+    let mut names = known.repo_tags.iter().chain(&known.repo_digests);
+    let is_it = |name: &str| mark_of(name) == *mark;
+    // A name without a tag means the latest.
+    if let Some(name) = names.find(|name| is_it(name) || is_it(name.trim_end_matches(":latest"))) {
+        docker.remove_image(name, DEADLINE).await?;
+        tracing::info!(image = name, "image removed");
     }
+    docker.remove_image(&marked, DEADLINE).await
 }

@@ -17,7 +17,7 @@ use domain::time::Moment;
 use emr_ecr_agent::agent::{Agent, Call, Parts, PassReport, RegistryProbe, Wake, World};
 use emr_ecr_agent::io::clock::Clock;
 use emr_ecr_agent::io::ecr::Ecr;
-use emr_ecr_agent::io::hdfs::PublishedSink;
+use emr_ecr_agent::io::hdfs::{AbandonedThreads, PublishedSink};
 use emr_ecr_agent::io::metrics::Metrics;
 use emr_ecr_agent::io::node::ThisMachine;
 use emr_ecr_agent::io::settings_file::SettingsFile;
@@ -147,8 +147,13 @@ impl World for LightNode {
 
     fn parts(&self, settings: &Settings) -> Parts {
         let conf_dir = settings.hadoop_conf_dir.clone();
-        let published =
-            PublishedSink::new(settings.published.clone(), conf_dir, self.name.clone(), &settings.deadlines);
+        let published = PublishedSink::new(
+            settings.published.clone(),
+            conf_dir,
+            self.name.clone(),
+            &settings.deadlines,
+            AbandonedThreads::default(),
+        );
         Parts {
             tokens: Box::new(Ecr::new(settings.deadlines.ecr)),
             registries: Box::new(AcceptsAll),

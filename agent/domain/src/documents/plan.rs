@@ -17,6 +17,8 @@ pub enum Found {
     },
     /// The file exists, but its content can no longer be read.
     Unreadable {
+        /// The error with its causes.
+        why: String,
         /// The content, if it was read before.
         last_known: Option<Document>,
     },
@@ -90,7 +92,7 @@ pub fn published(found: &Found, wanted: &Credentials, node: &str, by: &MergeCont
             Some(document) => publish(document, false),
             None => Plan::Keep,
         },
-        Found::Unreadable { last_known } => {
+        Found::Unreadable { last_known, .. } => {
             let known = last_known.as_ref().map(|document| PublishedDocument::read(document).0);
             let (known, _) = known.unwrap_or_default().without_poison();
             let (known, _) = known.without_strangers(&by.keep);

@@ -11,9 +11,10 @@ use domain::settings::Settings;
 use hadoop_rules::client_config;
 
 use super::super::{Exit, runtime};
+use crate::io::docker::DockerApi;
 use crate::io::ecr::Ecr;
 use crate::io::node::{access, text_file};
-use crate::io::{docker, hadoop_conf, registry};
+use crate::io::{hadoop_conf, registry};
 use crate::sink::{Intent, SharedSink as _, Sink as _};
 use crate::wiring;
 
@@ -172,7 +173,7 @@ pub(in crate::cli) async fn published(
     let content = match reconciled {
         Ok(reconciled) => match reconciled.found {
             Found::Absent => Content::Absent,
-            Found::Unreadable { .. } => Content::Unreadable("no DataNode has its content".to_owned()),
+            Found::Unreadable { why, .. } => Content::Unreadable(why),
             Found::File { document, .. } => Content::Bytes(document.bytes().to_vec()),
         },
         Err(problem) => Content::Unreadable(problem.message),
@@ -195,7 +196,7 @@ pub(in crate::cli) async fn published(
 /// Queries Docker for the images and networks of the request.
 async fn query_docker(inputs: &mut Inputs<'_>) {
     let networks = check::networks_of_interest(inputs);
-    let engine = docker::inspect(&check::images_of_interest(inputs), &networks).await;
+    let engine = DockerApi::new().inspect(&check::images_of_interest(inputs), &networks).await;
     if let Some(node) = inputs.node.as_mut().filter(|node| node.runs_containers) {
         node.docker = Some(engine);
     }

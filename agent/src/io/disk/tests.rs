@@ -24,12 +24,16 @@ fn credentials() -> Credentials {
 }
 
 fn reconcile(path: &Path) -> Result<Reconciled, Problem> {
+    reconcile_with(path, Intent::Apply)
+}
+
+fn reconcile_with(path: &Path, intent: Intent) -> Result<Reconciled, Problem> {
     let toml = format!("[[docker_configs]]\npath = {:?}\nmode = \"0640\"\n", path.to_str().expect("UTF-8"));
     let settings = Settings::parse(&toml).expect("right settings");
     let calls = BlockingCalls::new(Duration::from_secs(60));
     let mut sink = LocalSink::new(settings.docker_configs[0].clone(), calls);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
-    runtime.block_on(sink.reconcile(Box::new(|found| local(found, &credentials())), Intent::Apply))
+    runtime.block_on(sink.reconcile(Box::new(|found| local(found, &credentials())), intent))
 }
 
 fn directory() -> tempfile::TempDir {
@@ -176,7 +180,10 @@ fn temporary_files_of_dead_writers_are_swept() {
     };
     left(".config.json.emr-ecr-agent-abandoned", 3600);
     let (busy, foreign) = (left(".config.json.emr-ecr-agent-busy", 0), left(".config.json.other", 3600));
-    reconcile(&directory.path().join("config.json")).expect("written");
+    let path = directory.path().join("config.json");
+    reconcile_with(&path, Intent::DryRun).expect("previewed");
+    assert_eq!(names(directory.path()).len(), 3, "a preview removes nothing");
+    reconcile(&path).expect("written");
     assert!(busy.exists() && foreign.exists());
     assert_eq!(names(directory.path()).len(), 3);
 }

@@ -10,7 +10,7 @@ use hdfs_native::client::FileStatus;
 use super::connection::{Connection, NewFile};
 use super::{HdfsError, directory};
 use crate::io::chain;
-use crate::sink::{Replacement, Store};
+use crate::sink::{Intent, Replacement, Store};
 
 /// Age by the NameNode's clock at which a temporary file counts as left by a dead writer.
 const ABANDONED_AFTER_MILLIS: u64 = 10 * 60 * 1000;
@@ -26,8 +26,8 @@ pub(super) struct PublishedFile {
     remembered: Option<Remembered>,
     /// Whether the NodeManager's user was denied the file.
     is_denied: Option<bool>,
-    // Whether content that cannot be read counts as lost, rather than as not yet reported by its DataNodes or not
-    // yet closed by the NameNode.
+    /// Whether content that cannot be read counts as lost, rather than as not yet reported by its DataNodes or not
+    /// yet closed by the NameNode.
     is_lost: bool,
 }
 
@@ -145,16 +145,23 @@ impl PublishedFile {
 
     /// Handles a file that the NameNode knows but whose content is unreadable. If all DataNodes fail temporarily,
     /// writes fail too, so nothing is replaced.
-    async fn unreadable(&mut self, before: Option<Remembered>, why: HdfsError) -> Result<Found, HdfsError> {
-        tracing::warn!(error = %chain(&why), "cannot read published file");
+    async fn unreadable(
+        &mut self,
+        before: Option<Remembered>,
+        error: HdfsError,
+        intent: Intent,
+    ) -> Result<Found, HdfsError> {
+        let why = chain(&error);
+        tracing::warn!(error = why, "cannot read published file");
         let Some(status) = self.status().await? else { return Ok(Found::Absent) };
-        let (stamp, held_open) = (Stamp::of(&status), matches!(why, HdfsError::HeldOpen { .. }));
-        if held_open && before.is_none() && !self.is_lost && self.may_close().await {
-            return Err(why);
+        let (stamp, held_open) = (Stamp::of(&status), matches!(error, HdfsError::HeldOpen { .. }));
+        let may_close = intent == Intent::Apply && held_open && before.is_none() && !self.is_lost;
+        if may_close && self.close().await {
+            return Err(error);
         }
         // Content being written in place has no value yet, and content that no launch can use never does; a file
         // replaced as a whole is newer than `before`.
-        let is_worthless = held_open || why.is_unusable();
+        let is_worthless = held_open || error.is_unusable();
         let last_known = before.filter(|before| is_worthless || before.stamp == stamp);
         let last_known = last_known.map(|before| before.document);
         self.remembered = Some(Remembered {
@@ -164,12 +171,12 @@ impl PublishedFile {
             readable: false,
             reads: 0,
         });
-        Ok(Found::Unreadable { last_known })
+        Ok(Found::Unreadable { why, last_known })
     }
 
     /// Revokes the lease on a file that was never read here and may have entries that exist nowhere else; a later
     /// pass finds it closed. `false` if not permitted.
-    async fn may_close(&self) -> bool {
+    async fn close(&self) -> bool {
         let Err(error) = self.hdfs.recover_lease(self.path().path()).await else { return true };
         tracing::warn!(error = %chain(&error), "cannot end another writer's lease");
         // The NameNode also refuses while a block of the file is still being recovered.
@@ -256,7 +263,7 @@ impl PublishedFile {
 impl Store for PublishedFile {
     type Error = HdfsError;
 
-    async fn observe(&mut self) -> Result<Found, HdfsError> {
+    async fn observe(&mut self, intent: Intent) -> Result<Found, HdfsError> {
         let before = self.remembered.take();
         let observed = match before.clone() {
             Some(before) => {
@@ -278,13 +285,14 @@ impl Store for PublishedFile {
         self.remembered = match observed {
             // After a restart the NameNode may leave safe mode before the last DataNode has reported.
             Err(error) if error.is_unreadable() && !self.is_lost => return Err(error),
-            Err(error) if error.is_loss_of_content() => return self.unreadable(before, error).await,
+            Err(error) if error.is_loss_of_content() => return self.unreadable(before, error, intent).await,
             observed => observed?,
         };
         let Some(file) = &self.remembered else { return Ok(Found::Absent) };
         if !self.settings.is_by_an_agent(&file.stamp.owner) {
-            tracing::warn!(uri = self.uri(), owner = ?file.stamp.owner, "ignoring a published file owned by another HDFS user");
-            return Ok(Found::Unreadable { last_known: None });
+            let why = format!("it is owned by the HDFS user {:?}, not by an agent", file.stamp.owner);
+            tracing::warn!(uri = self.uri(), error = why, "ignoring the published file");
+            return Ok(Found::Unreadable { why, last_known: None });
         }
         Ok(self.found(file))
     }

@@ -72,7 +72,9 @@ pub(super) async fn read(
                 let (hdfs, settings) = (hdfs.clone(), settings.clone());
                 reading.spawn(async move { (read_one(&hdfs, &settings, &host).await, host) });
             }
-            let Some(Ok((word, host))) = reading.join_next().await else { return Ok(words) };
+            let Some(read) = reading.join_next().await else { return Ok(words) };
+            // After a panic, one node's note is missing.
+            let Ok((word, host)) = read else { continue };
             words.extend(word?.map(|word| (host, word)));
         }
     });

@@ -52,8 +52,12 @@ struct Current<C> {
 #[derive(Debug, Clone)]
 pub(super) struct Threads {
     limits: Limits,
-    abandoned: Arc<Mutex<Vec<Abandoned>>>,
+    abandoned: AbandonedThreads,
 }
+
+/// Threads that missed their deadline and may still run.
+#[derive(Debug, Clone, Default)]
+pub struct AbandonedThreads(Arc<Mutex<Vec<Abandoned>>>);
 
 #[derive(Debug)]
 struct Abandoned {
@@ -76,12 +80,12 @@ pub enum WorkerError {
 }
 
 impl<C: 'static> Worker<C> {
-    pub(super) fn new(deadline: Duration) -> Self {
-        Self::with(Limits { deadline, grace: GRACE, stuck_for_good: STUCK_FOR_GOOD })
+    pub(super) fn new(deadline: Duration, abandoned: AbandonedThreads) -> Self {
+        Self::with(Limits { deadline, grace: GRACE, stuck_for_good: STUCK_FOR_GOOD }, abandoned)
     }
 
-    fn with(limits: Limits) -> Self {
-        Self { current: None, threads: Threads { limits, abandoned: Arc::default() } }
+    fn with(limits: Limits, abandoned: AbandonedThreads) -> Self {
+        Self { current: None, threads: Threads { limits, abandoned } }
     }
 
     /// Starts threads that run a single call.
@@ -183,7 +187,7 @@ impl Threads {
     }
 
     fn check(&self) -> Result<(), WorkerError> {
-        let mut abandoned = self.abandoned.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut abandoned = self.abandoned.0.lock().unwrap_or_else(PoisonError::into_inner);
         abandoned.retain(|abandoned| !abandoned.thread.is_finished());
         let stuck_for_good =
             abandoned.iter().filter(|abandoned| abandoned.since.elapsed() > self.limits.stuck_for_good);
@@ -195,7 +199,7 @@ impl Threads {
     }
 
     fn abandon(&self, thread: JoinHandle<()>) {
-        let mut abandoned = self.abandoned.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut abandoned = self.abandoned.0.lock().unwrap_or_else(PoisonError::into_inner);
         abandoned.push(Abandoned { thread, since: Instant::now() });
     }
 }
@@ -251,13 +255,13 @@ mod tests {
     use std::sync::mpsc;
     use std::time::Duration;
 
-    use super::{Limits, MOST_STUCK, Worker, WorkerError};
+    use super::{AbandonedThreads, Limits, MOST_STUCK, Worker, WorkerError};
 
     const PATIENT: Duration = Duration::from_secs(60);
     const AT_ONCE: Duration = Duration::from_millis(1);
 
     fn worker(deadline: Duration, stuck_for_good: Duration) -> Worker<u32> {
-        Worker::with(Limits { deadline, grace: AT_ONCE, stuck_for_good })
+        Worker::with(Limits { deadline, grace: AT_ONCE, stuck_for_good }, AbandonedThreads::default())
     }
 
     fn block_on<T>(future: impl Future<Output = T>) -> T {

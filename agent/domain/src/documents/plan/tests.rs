@@ -49,7 +49,7 @@ fn publish(found: &Found, wanted: &Credentials) -> Plan {
 fn what_no_reader_gets_any_more_is_published_again() {
     let check = |last_known: Option<&str>, wanted: &Credentials, expected: &[&str]| {
         let last_known = last_known.map(|text| Document::new(text.as_bytes().to_vec()));
-        let found = Found::Unreadable { last_known };
+        let found = Found::Unreadable { why: "no DataNode has it".to_owned(), last_known };
         let after = carried_out(found.clone(), publish(&found, wanted));
         match after {
             Found::Unreadable { .. } => assert_eq!(expected, [""; 0]),
