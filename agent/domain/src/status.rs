@@ -18,7 +18,7 @@ use crate::registry::{EcrRegistry, HostName};
 use crate::time::{Moment, ServerClock, saturating_add};
 pub use events::RecentEvent;
 pub(crate) use report::capped;
-pub use report::{Check, CheckId, RegistryReport, SinkReport, StaticReport, StatusReport};
+pub use report::{Check, CheckId, EntryReport, RegistryReport, SinkReport, StaticReport, StatusReport};
 
 /// Everything that passes have found so far.
 #[derive(Debug, Clone, PartialEq)]

@@ -188,6 +188,12 @@ pub(super) struct Files<'f> {
     pub(super) emr_config: Option<&'f Path>,
 }
 
+impl Files<'_> {
+    pub(super) fn is_named(self) -> bool {
+        self.executor_cfg.is_some() || self.emr_config.is_some()
+    }
+}
+
 /// Checks the submission by the files, or by this node and the published file; queries neither AWS nor registries.
 pub(super) fn check(settings: &Settings, submission: &Submission, files: Files<'_>) -> Result<Report, Exit> {
     let property = |(key, value)| SparkProperty { key, value, line: None };
@@ -199,7 +205,7 @@ pub(super) fn check(settings: &Settings, submission: &Submission, files: Files<'
         },
         user: None,
     };
-    if files.executor_cfg.is_some() || files.emr_config.is_some() {
+    if files.is_named() {
         let emr_config = files.emr_config.map(named_file);
         let release = emr_config.as_ref().and_then(check::release_of);
         let machine: &dyn Machine = if emr_config.is_some() { &EmrNode } else { &TextAlone };

@@ -141,7 +141,12 @@ fn render(report: &StatusReport, zone: &TimeZone) -> String {
         }
         let name = format!("token:{}", registry.host);
         if let Some(error) = why(&name).or(registry.last_error.clone()) {
-            line(format!("          failed {} times in a row: {error}", registry.consecutive_failures));
+            let failures = match registry.consecutive_failures {
+                0 => String::new(),
+                1 => "failed once: ".to_owned(),
+                count => format!("failed {count} times in a row: "),
+            };
+            line(format!("          {failures}{error}"));
         }
         shown.push(name);
     }

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use domain::emr::submission;
 
 use super::job::{self, JobOptions};
-use super::{ConfigOption, Exit, FAILURE, output};
+use super::{ConfigOption, Exit, FAILURE, USAGE, output};
 use crate::io::log;
 
 #[derive(Debug, Args)]
@@ -38,7 +38,7 @@ enum Format {
     SparkSubmit,
     /// Lines of spark-defaults.conf
     SparkDefaults,
-    /// key=value lines for --properties-file
+    /// key=value lines for --properties-file, which replaces spark-defaults.conf
     Properties,
     /// One JSON object
     Json,
@@ -69,6 +69,10 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
     };
     let report = job::check(&settings, &submission, files)?;
     job::warn(&report);
+    if report.unread && files.is_named() {
+        output::message("emr-ecr-agent: nothing printed because a file could not be read");
+        return Ok(ExitCode::from(USAGE));
+    }
     if options.strict && report.failed() {
         output::message("emr-ecr-agent: nothing printed because the check found an error (--strict)");
         return Ok(ExitCode::from(FAILURE));

@@ -66,11 +66,9 @@ fn named_files(options: &Options) -> Inputs<'static> {
         release,
         executor_cfg: file(&options.executor_cfg),
         yarn_site: options.yarn_site.as_deref().map(|path| hadoop_conf::yarn_site(path, false)),
-        client_config: file(&options.docker_config).map(|file| ClientConfig {
-            file,
-            access: None,
-            misplaced: None,
-        }),
+        client_config: file(&options.docker_config)
+            .map(|file| ClientConfig { file, access: None, misplaced: None })
+            .or_else(|| online::misplaced(client_config(options)?)),
         emr_config,
         spark: None,
         node: None,
