@@ -155,7 +155,8 @@ fn not_checked(inputs: &Inputs<'_>, emr: Option<&EmrConfig>, asks: bool) -> Vec<
     parts
 }
 
-/// Whether a file could not be read. On a node, missing files are findings instead, and HDFS may be down.
+/// Whether a file could not be read. On a node, files that are missing, or are directories, are findings instead, and
+/// HDFS may be down.
 fn unread(inputs: &Inputs<'_>) -> bool {
     let is_node = inputs.node.is_some();
     let site = inputs.yarn_site.as_ref().is_some_and(|site| match site.content {
@@ -164,11 +165,11 @@ fn unread(inputs: &Inputs<'_>) -> bool {
         SiteContent::Loaded { .. } => false,
     });
     let executor_cfg = inputs.executor_cfg.as_ref().is_some_and(|file| match file.content {
-        Content::Absent => !is_node,
-        Content::Directory | Content::Unreadable(_) => true,
+        Content::Absent | Content::Directory => !is_node,
+        Content::Unreadable(_) => true,
         Content::Bytes(_) => false,
     });
-    let client_config = inputs.client_config.as_ref().filter(|_| !is_node);
+    let client_config = inputs.client_config.as_ref().filter(|config| !is_node && config.misplaced.is_none());
     site || executor_cfg || client_config.is_some_and(|config| config.file.bytes().is_none())
 }
 

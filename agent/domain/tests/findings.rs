@@ -179,7 +179,7 @@ fn a_file_that_cannot_be_read_counts_as_unread_on_a_node_too() {
     let node = serde_json::json!({
         "chain": [["/etc/hadoop/conf/container-executor.cfg", 0, "0400"]], "binary": [0, 7, "6050"],
     });
-    for (state, expected) in [("unreadable", true), ("directory", true), ("absent", false)] {
+    for (state, expected) in [("unreadable", true), ("directory", false), ("absent", false)] {
         let fixture = serde_json::json!({ "cfg_state": state, "node": node });
         assert_eq!(report(&fixture).unread, expected, "{state}");
     }

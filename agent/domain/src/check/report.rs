@@ -241,12 +241,15 @@ impl Serialize for ExecutorCfgReport {
             privileged_registries: Option<Items<'a>>,
         }
         let config = self.config.as_ref();
+        // Without a file, and with one that cannot be parsed, Docker is off.
+        let is_read = config.is_some() || self.parse_error.is_some() || !self.present;
+        let examined = |decides: fn(&ExecutorConfig) -> bool| is_read.then(|| config.is_some_and(decides));
         let view = View {
             path: &self.path,
             present: self.present,
             parse_error: self.parse_error.as_ref(),
-            docker_enabled: config.map(ExecutorConfig::module_enabled),
-            docker_supported: config.map(ExecutorConfig::docker_supported),
+            docker_enabled: examined(ExecutorConfig::module_enabled),
+            docker_supported: examined(ExecutorConfig::docker_supported),
             nm_group: config.and_then(|config| Some(lossy(config.nm_group()?).into_owned())),
             trusted_registries: config.and_then(|config| config.trusted_registries().map(Items)),
             privileged_registries: config.and_then(|config| config.privileged_registries().map(Items)),
