@@ -11,7 +11,8 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use domain::check::{
-    self, Access, AwsOutcome, Content, DockerEngine, HadoopVersion, Inputs, NodeInputs, Permissions, TextFile,
+    self, Access, AwsOutcome, Content, DataRoot, DockerEngine, HadoopVersion, Inputs, NodeInputs,
+    Permissions, TextFile,
 };
 use domain::cluster::NodeNote;
 use domain::credentials::{
@@ -913,20 +914,20 @@ fn a_directory_closed_to_the_node_manager_ends_readiness() {
 fn docker_counts_as_down_when_it_misses_twice() {
     let mut harness = Harness::new();
     let answers = |failure: Option<&str>| {
-        let cgroup_driver = failure.is_none().then(|| "systemd".to_owned());
-        Some(DockerEngine { failure: failure.map(str::to_owned), cgroup_driver, ..DockerEngine::default() })
+        let data_root = failure.is_none().then(|| DataRoot { path: "/var/lib/docker".to_owned(), free: 0 });
+        Some(DockerEngine { failure: failure.map(str::to_owned), data_root, ..DockerEngine::default() })
     };
     *harness.env.docker.borrow_mut() = answers(None);
     harness.pass(Wake::Start);
     let has =
         |harness: &Harness, code: Code| harness.report().findings.iter().any(|finding| finding.code == code);
     let fails = |harness: &Harness| has(harness, codes::DOCKER_UNREACHABLE);
-    let has_the_other_driver = |harness: &Harness| has(harness, codes::CGROUP_DRIVER_DIFFERS);
-    assert!(!fails(&harness) && has_the_other_driver(&harness));
+    let is_full = |harness: &Harness| has(harness, codes::DOCKER_DATA_ROOT_FULL);
+    assert!(!fails(&harness) && is_full(&harness));
     *harness.env.docker.borrow_mut() = answers(Some("refused"));
     harness.pass(Wake::Timer);
     assert!(!fails(&harness), "one miss");
-    assert!(has_the_other_driver(&harness), "its last answer counts");
+    assert!(is_full(&harness), "its last answer counts");
     assert!(harness.agent.quiet_for() <= Duration::from_secs(5), "it asks again soon");
     harness.pass(Wake::Timer);
     assert!(fails(&harness), "two misses");
