@@ -180,7 +180,7 @@ impl Work {
     }
 
     async fn pull(&self, order: &Order, image: &str) -> Result<Pulled, WarmError> {
-        let docker = self.docker(order).await?;
+        let docker = self.docker(&order.settings, order.credentials.clone()).await?;
         if docker.image(image, DEADLINE).await?.is_some() {
             return Ok(Pulled::Found);
         }
@@ -203,7 +203,7 @@ impl Work {
     async fn remove_unwanted(&self, order: &Order) -> Result<Vec<(String, String)>, WarmError> {
         let wanted: BTreeSet<String> =
             order.settings.warm.images.iter().map(|image| mark_of(image)).collect();
-        let docker = match self.docker(order).await {
+        let docker = match self.docker(&order.settings, Credentials::new()).await {
             Err(WarmError::NoDocker) => return Ok(Vec::new()),
             found => found?,
         };
@@ -226,9 +226,9 @@ impl Work {
         }
     }
 
-    /// The docker command with the agent's own credentials, next to its socket, where only root can write.
-    async fn docker(&self, order: &Order) -> Result<DockerCli, WarmError> {
-        let (find_docker, Order { settings, credentials }) = (self.find_docker, order.clone());
+    /// The docker command with these credentials, next to the agent's socket, where only root can write.
+    async fn docker(&self, settings: &Settings, credentials: Credentials) -> Result<DockerCli, WarmError> {
+        let (find_docker, settings) = (self.find_docker, settings.clone());
         let made = tokio::task::spawn_blocking(move || {
             let program = find_docker(&settings).ok_or(WarmError::NoDocker)?;
             let directory = settings.health_socket.parent().unwrap_or(Path::new("/"));
