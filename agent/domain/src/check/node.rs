@@ -3,7 +3,7 @@
 use std::slice;
 
 use hadoop_rules::Rules;
-use hadoop_rules::executor_config::{DOCKER, Entry, ExecutorConfig, HEAD, lossy};
+use hadoop_rules::executor_config::{DOCKER, Entry, ExecutorConfig, HEAD, NM_GROUP_KEY, lossy};
 use hadoop_rules::setup::{self, ConfigTarget, Setup, SetupFault};
 
 use super::image::update_without_credential;
@@ -116,7 +116,7 @@ fn finding(path: &str, binary: &str, code: Code, fault: &SetupFault) -> Finding 
         }
         SetupFault::Writable { path, .. } => Fix::run(format!("chmod go-w {path}")),
         SetupFault::UnknownGroup { .. } => {
-            Fix::manual("set it to the group of the binary, usually yarn, or create the group")
+            Fix::manual(format!("set {NM_GROUP_KEY} to the group of the binary, usually yarn, or create it"))
         }
         // Changing the owner or group clears the set-user-ID bit.
         SetupFault::BinaryOwner => Fix::run(format!("chown root {binary} && chmod 6050 {binary}")),
