@@ -203,7 +203,7 @@ where
                 }
                 let replaced = store.replace(&document).await.map_err(|error| match &found {
                     Found::File { .. } => ReconcileError::Store(error),
-                    Found::Absent | Found::Unreadable { .. } => ReconcileError::Missing(error),
+                    Found::Absent { .. } | Found::Unreadable { .. } => ReconcileError::Missing(error),
                 });
                 if replaced? == Replacement::Done {
                     changes.push(Change::Replaced);
@@ -303,7 +303,7 @@ mod tests {
         };
         check(file(b"good", Attributes::AS_SET), &[]);
         check(file(b"good", Attributes { mode: false, owner: true }), &[Change::AttributesSet]);
-        check(Found::Absent, &[Change::Replaced]);
+        check(Found::NOTHING, &[Change::Replaced]);
         check(
             file(b"bad", Attributes { mode: false, owner: true }),
             &[Change::SetAside(Some("aside-3".to_owned())), Change::Replaced],
@@ -312,7 +312,7 @@ mod tests {
 
     #[test]
     fn gives_up_when_disturbed_each_time() {
-        let mut memory = Memory { found: Found::Absent, disturbed_by: Some(Found::Absent) };
+        let mut memory = Memory { found: Found::NOTHING, disturbed_by: Some(Found::NOTHING) };
         let reconciled = reconcile(&mut memory, Intent::Apply);
         assert!(matches!(reconciled, Err(ReconcileError::Contended)));
     }

@@ -159,7 +159,9 @@ async fn entries_of_others_are_listed_and_can_be_restricted() -> Outcome {
         sinks.iter().any(|sink| sink["other_entries"] == json!(["docker.io", "kept.example"])).then_some(())
     })
     .await?;
-    // The replacement is too large to read, so the agent restores them from memory.
+    // Without a file, or with one that is too large to read, the agent restores them from memory.
+    published.shell(&["-rm", "-skipTrash", published.path()]).await?;
+    entries_become(&published, &[TRUSTED_REGISTRY, "docker.io", "kept.example"]).await?;
     published.put(&large_document()).await?;
     entries_become(&published, &[TRUSTED_REGISTRY, "docker.io", "kept.example"]).await?;
 

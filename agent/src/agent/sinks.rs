@@ -103,7 +103,7 @@ impl SinkState {
             status,
             reconciled_at: None,
             wanted: Credentials::new(),
-            left: Found::Absent,
+            left: Found::NOTHING,
             names: Vec::new(),
             document: PublishedDocument::default(),
             auths: BTreeMap::new(),

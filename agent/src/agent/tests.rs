@@ -270,7 +270,7 @@ impl Sink for MemorySink {
         if let Some(problem) = self.1.refusal.borrow().clone() {
             return Box::pin(ready(Err(problem)));
         }
-        let at_first = self.1.found.borrow().clone().unwrap_or(Found::Absent);
+        let at_first = self.1.found.borrow().clone().unwrap_or(Found::NOTHING);
         let (found, changes) = match planner(&at_first) {
             Plan::Keep => (at_first.clone(), Vec::new()),
             Plan::Replace { document, .. } => {

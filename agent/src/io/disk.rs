@@ -242,7 +242,7 @@ impl Store for LocalFile {
             self.sweep();
         }
         self.observed = None;
-        let Some(file) = open(&self.path)? else { return Ok(Found::Absent) };
+        let Some(file) = open(&self.path)? else { return Ok(Found::NOTHING) };
         let metadata = file.metadata();
         self.observed = Some(Stamp::of(metadata));
         let attributes = Attributes {

@@ -209,7 +209,7 @@ impl World for Node {
         Parts {
             tokens: Box::new(outside.clone()),
             registries: Box::new(outside),
-            local: vec![Box::new(LocalFile(Found::Absent))],
+            local: vec![Box::new(LocalFile(Found::NOTHING))],
             published: Box::new(SharedFile {
                 cluster: self.cluster.clone(),
                 lock: LockState::new(settings.deadlines.refresh_lock()),
@@ -337,7 +337,7 @@ impl SharedFile {
 
     fn read(&self) -> (u64, Found) {
         let state = self.cluster.state();
-        (state.revision, state.document.clone().map_or(Found::Absent, file))
+        (state.revision, state.document.clone().map_or(Found::NOTHING, file))
     }
 }
 

@@ -9,7 +9,10 @@ use crate::documents::{
 /// What was found at a sink.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
-    Absent,
+    Absent {
+        /// What the file contained when it was last read, if it was.
+        last_known: Option<Document>,
+    },
     File {
         document: Document,
         /// Whether mode and owner match the settings.
@@ -22,6 +25,11 @@ pub enum Found {
         /// The content, if it was read before.
         last_known: Option<Document>,
     },
+}
+
+impl Found {
+    /// No file, and none was read before.
+    pub const NOTHING: Self = Self::Absent { last_known: None };
 }
 
 /// Whether a file's mode and owner match the settings.
@@ -63,8 +71,8 @@ pub enum Plan {
 /// Plans the change to a node's own Docker config.
 pub fn local(found: &Found, wanted: &Credentials) -> Plan {
     let (mut config, attributes) = match found {
-        Found::Absent | Found::Unreadable { .. } if wanted.is_empty() => return Plan::Keep,
-        Found::Absent | Found::Unreadable { .. } => (DockerConfig::default(), Attributes::AS_SET),
+        Found::Absent { .. } | Found::Unreadable { .. } if wanted.is_empty() => return Plan::Keep,
+        Found::Absent { .. } | Found::Unreadable { .. } => (DockerConfig::default(), Attributes::AS_SET),
         Found::File { document, attributes } => match DockerConfig::parse(document) {
             Ok(config) => (config, *attributes),
             Err(error) => return Plan::Leave(error),
@@ -88,11 +96,8 @@ pub fn published(found: &Found, wanted: &Credentials, node: &str, by: &MergeCont
         Plan::Replace { document: document.signed(publication).render(), set_aside }
     };
     match found {
-        Found::Absent => match PublishedDocument::default().merged(wanted, by) {
-            Some(document) => publish(document, false),
-            None => Plan::Keep,
-        },
-        Found::Unreadable { last_known, .. } => {
+        // `hadoop fs -put -f` deletes the file before it renames the new one.
+        Found::Absent { last_known } | Found::Unreadable { last_known, .. } => {
             let known = last_known.as_ref().map(|document| PublishedDocument::read(document).0);
             let (known, _) = known.unwrap_or_default().without_poison();
             let (known, _) = known.without_strangers(&by.keep);

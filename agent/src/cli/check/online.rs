@@ -172,7 +172,7 @@ pub(in crate::cli) async fn published(
     let reconciled = sink.reconcile(Box::new(|_| Plan::Keep), Intent::DryRun).await;
     let content = match reconciled {
         Ok(reconciled) => match reconciled.found {
-            Found::Absent => Content::Absent,
+            Found::Absent { .. } => Content::Absent,
             Found::Unreadable { why, .. } => Content::Unreadable(why),
             Found::File { document, .. } => Content::Bytes(document.bytes().to_vec()),
         },

@@ -24,6 +24,9 @@ pub(super) struct PublishedFile {
     settings: PublishedSettings,
     node: String,
     remembered: Option<Remembered>,
+    /// The last content that could be read, even if the file is gone: it may be the only copy of other writers'
+    /// entries.
+    last_known: Option<Document>,
     /// Whether the NodeManager's user was denied the file.
     is_denied: Option<bool>,
     /// Whether content that cannot be read counts as lost, rather than as not yet reported by its DataNodes or not
@@ -69,7 +72,7 @@ impl PublishedFile {
         is_lost: bool,
     ) -> Self {
         let remembered = remembered.filter(|remembered| remembered.file_system == hdfs.file_system());
-        Self { hdfs, settings, node, remembered, is_denied: None, is_lost }
+        Self { hdfs, settings, node, remembered, last_known: None, is_denied: None, is_lost }
     }
 
     /// What to remember, and whether the NodeManager's user was denied the file, if tried.
@@ -153,7 +156,7 @@ impl PublishedFile {
     ) -> Result<Found, HdfsError> {
         let why = chain(&error);
         tracing::warn!(error = why, "cannot read published file");
-        let Some(status) = self.status().await? else { return Ok(Found::Absent) };
+        let Some(status) = self.status().await? else { return Ok(self.absent()) };
         let (stamp, held_open) = (Stamp::of(&status), matches!(error, HdfsError::HeldOpen { .. }));
         let may_close = intent == Intent::Apply && held_open && before.is_none() && !self.is_lost;
         if may_close && self.close().await {
@@ -162,8 +165,8 @@ impl PublishedFile {
         // Content being written in place has no value yet, and content that no launch can use never does; a file
         // replaced as a whole is newer than `before`.
         let is_worthless = held_open || error.is_unusable();
-        let last_known = before.filter(|before| is_worthless || before.stamp == stamp);
-        let last_known = last_known.map(|before| before.document);
+        let is_same = before.is_some_and(|before| before.stamp == stamp);
+        let last_known = self.last_known.clone().filter(|_| is_worthless || is_same);
         self.remembered = Some(Remembered {
             file_system: self.hdfs.file_system().to_owned(),
             stamp,
@@ -250,6 +253,14 @@ impl PublishedFile {
         format!("{}.set-aside-", self.path().file_name())
     }
 
+    fn may_restore(&self, file: &Remembered) -> bool {
+        self.settings.is_by_an_agent(&file.stamp.owner) && !file.document.bytes().is_empty()
+    }
+
+    fn absent(&self) -> Found {
+        Found::Absent { last_known: self.last_known.clone() }
+    }
+
     fn found(&self, Remembered { stamp, document, .. }: &Remembered) -> Found {
         let attributes = Attributes {
             mode: u32::from(stamp.permission) == self.settings.mode.bits(),
@@ -265,6 +276,9 @@ impl Store for PublishedFile {
 
     async fn observe(&mut self, intent: Intent) -> Result<Found, HdfsError> {
         let before = self.remembered.take();
+        if let Some(before) = before.as_ref().filter(|before| self.may_restore(before)) {
+            self.last_known = Some(before.document.clone());
+        }
         let observed = match before.clone() {
             Some(before) => {
                 let before = Remembered { reads: before.reads.wrapping_add(1), ..before };
@@ -288,7 +302,7 @@ impl Store for PublishedFile {
             Err(error) if error.is_loss_of_content() => return self.unreadable(before, error, intent).await,
             observed => observed?,
         };
-        let Some(file) = &self.remembered else { return Ok(Found::Absent) };
+        let Some(file) = &self.remembered else { return Ok(self.absent()) };
         if !self.settings.is_by_an_agent(&file.stamp.owner) {
             let why = format!("it is owned by the HDFS user {:?}, not by an agent", file.stamp.owner);
             tracing::warn!(uri = self.uri(), error = why, "ignoring the published file");

@@ -90,7 +90,7 @@ impl Step<'_> {
         }
         pass.attempts += 1;
         let in_place = self.outside.file.clone();
-        let found = in_place.as_ref().map_or(Found::Absent, |file| Found::File {
+        let found = in_place.as_ref().map_or(Found::NOTHING, |file| Found::File {
             document: file.document.clone(),
             attributes: Attributes::AS_SET,
         });
