@@ -175,8 +175,7 @@ impl Status {
             Check::new(CheckId::Token, registry.check_name(), self.token_fault(registry, now))
         }));
         checks.extend(self.static_credentials.iter().map(|known| {
-            let name = format!("static_credentials:{}", known.path);
-            Check::new(CheckId::StaticCredentials, name, known.fault())
+            Check::new(CheckId::StaticCredentials, CheckId::StaticCredentials.of(&known.path), known.fault())
         }));
         checks.extend(
             self.sinks.iter().map(|sink| Check::new(CheckId::Sink, sink.name(), self.sink_fault(sink, now))),
@@ -288,14 +287,14 @@ impl Status {
 impl RegistryStatus {
     /// The name of its token's check.
     pub(crate) fn check_name(&self) -> String {
-        format!("token:{}", self.registry.host())
+        CheckId::Token.of(self.registry.host())
     }
 }
 
 impl SinkStatus {
     /// Its name in checks, the log and `once`.
     pub fn name(&self) -> String {
-        format!("{}:{}", self.kind.as_str(), self.path)
+        report::sink_name(self.kind, &self.path)
     }
 }
 

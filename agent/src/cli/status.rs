@@ -139,7 +139,7 @@ fn render(report: &StatusReport, zone: &TimeZone) -> String {
         if let Some(role) = &registry.role_arn {
             line(format!("          requested as {role}"));
         }
-        let name = format!("token:{}", registry.host);
+        let name = registry.check_name();
         if let Some(error) = why(&name).or(registry.last_error.clone()) {
             let failures = match registry.consecutive_failures {
                 0 => String::new(),
@@ -155,13 +155,13 @@ fn render(report: &StatusReport, zone: &TimeZone) -> String {
         if let Some(error) = &known.error {
             line(format!("          {error}"));
         }
-        shown.push(format!("static_credentials:{}", known.path));
+        shown.push(known.check_name());
     }
     for sink in &report.sinks {
         let fresh = if sink.fresh { "fresh" } else { "not fresh" };
         let expiry = sink.expires_at.map_or_else(String::new, |at| format!(", {}", expiry(at, report, zone)));
         line(format!("{:9} {}: {fresh}{expiry}", sink.kind.as_str(), sink.path));
-        let name = format!("{}:{}", sink.kind.as_str(), sink.path);
+        let name = sink.check_name();
         if let Some(error) = why(&name).or(sink.error.clone()) {
             line(format!("          {error}"));
         }

@@ -78,7 +78,7 @@ fn readiness(report: &StatusReport) -> Markup {
 }
 
 fn registry_row(registry: &RegistryReport, report: &StatusReport) -> Markup {
-    let token = format!("token:{}", registry.host);
+    let token = registry.check_name();
     let ok = report.checks.iter().any(|check| check.ok && check.name == token);
     html! {
         tr {

@@ -1,6 +1,7 @@
 //! The status in `/status` and `status --json`. Fields are stable; times are RFC 3339 UTC.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -77,6 +78,11 @@ impl CheckId {
             Self::ExecutorConfig => "executor_config",
             Self::Launches => "launches",
         }
+    }
+
+    /// The name of the check with this id that is about `object`.
+    pub(super) fn of(self, object: impl Display) -> String {
+        format!("{}:{object}", self.as_str())
     }
 }
 
@@ -203,6 +209,11 @@ impl Check {
 }
 
 impl RegistryReport {
+    /// The name of its token's check.
+    pub fn check_name(&self) -> String {
+        CheckId::Token.of(&self.host)
+    }
+
     fn new(all: &Status, status: &RegistryStatus, now: Moment) -> Self {
         let scope = &status.scope;
         let allowed_at = all.server_time_at(status.asks_after, now);
@@ -237,6 +248,10 @@ fn source(proof: Proof) -> &'static str {
 }
 
 impl StaticReport {
+    pub fn check_name(&self) -> String {
+        CheckId::StaticCredentials.of(&self.path)
+    }
+
     fn new(status: &StaticStatus) -> Self {
         Self {
             path: status.path.clone(),
@@ -247,6 +262,10 @@ impl StaticReport {
 }
 
 impl SinkReport {
+    pub fn check_name(&self) -> String {
+        sink_name(self.kind, &self.path)
+    }
+
     fn new(sink: &SinkStatus, fresh: bool) -> Self {
         let publication = |publication: Option<&Publication>| PublicationReport {
             publisher: publication.map(|p| capped(&p.publisher)),
@@ -269,4 +288,9 @@ impl SinkReport {
             published: (sink.kind == SinkKind::Hdfs).then(|| publication(sink.publication.as_ref())),
         }
     }
+}
+
+/// The name of a sink's check, and of the sink in logs.
+pub(super) fn sink_name(kind: SinkKind, path: &str) -> String {
+    format!("{}:{path}", kind.as_str())
 }
