@@ -253,3 +253,81 @@ async fn remove(docker: &DockerCli, mark: &str) -> Result<(), DockerCliError> {
     }
     docker.remove_image(&marked, DEADLINE).await
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    const APP: &str = "registry.example/app:v1";
+    const OTHER: &str = "registry.example/other";
+    /// Keeps one file per mark, with the description of its image, and the names of images in use.
+    const DOCKER: &str = r#"#!/bin/sh
+PATH=/usr/bin:/bin
+cd "$(dirname "$0")" || exit
+shift 2
+for last; do :; done
+mark=${last#emr-ecr-agent-warm:}
+case "$1 $2" in
+"images --format={{.Tag}}") ls marks ;;
+"images "*) [ ! -e "marks/$mark" ] || echo 0123456789ab ;;
+"inspect "*) cat "marks/$mark" ;;
+"rmi "*)
+    if [ -e in-use ] && [ "$(cat in-use)" = "$last" ]; then
+        echo "conflict: unable to remove repository reference" >&2
+        exit 1
+    fi
+    echo "$last" >>removed
+    rm -f "marks/$mark"
+    ;;
+esac
+"#;
+
+    fn mark(directory: &Path, image: &str, name: &str) {
+        let description = format!(r#"{{"Size":1,"Architecture":"amd64","RepoTags":["{name}"]}}"#);
+        fs::write(directory.join("marks").join(mark_of(image)), description).expect("a mark");
+    }
+
+    #[tokio::test]
+    async fn an_image_in_use_delays_no_other_and_is_removed_later() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path();
+        fs::create_dir(path.join("marks")).expect("a directory");
+        fs::write(path.join("docker"), DOCKER).expect("a program");
+        fs::set_permissions(path.join("docker"), Permissions::from_mode(0o700)).expect("executable");
+        let mut settings = Settings { health_socket: path.join("agent.sock"), ..Settings::default() };
+        settings.warm.images = vec!["registry.example/wanted:v1".to_owned()];
+        for (image, name) in [
+            (APP, APP),
+            (OTHER, "registry.example/other:latest"),
+            ("registry.example/wanted:v1", "registry.example/wanted:v1"),
+        ] {
+            mark(path, image, name);
+        }
+        let work = Work {
+            find_docker: |settings| Some(settings.health_socket.with_file_name("docker")),
+            jitter: 0.0,
+            metrics: Metrics::new().expect("metrics"),
+            warming: Warming::default(),
+            reported: BTreeMap::new(),
+            api: DockerApi::new(),
+            began: Instant::now(),
+        };
+        let order = Order { settings, credentials: Credentials::new() };
+        let removed = || fs::read_to_string(path.join("removed")).unwrap_or_default();
+
+        fs::write(path.join("in-use"), APP).expect("a name");
+        let kept = work.remove_unwanted(&order).await.expect("an answer");
+        let marks: Vec<&str> = kept.iter().map(|(mark, _)| mark.as_str()).collect();
+        assert_eq!(marks, [format!("{MARKS}:{}", mark_of(APP))]);
+        let other = format!("registry.example/other:latest\n{MARKS}:{}\n", mark_of(OTHER));
+        assert_eq!(removed(), other);
+
+        fs::remove_file(path.join("in-use")).expect("the name");
+        assert_eq!(work.remove_unwanted(&order).await.expect("an answer"), []);
+        assert_eq!(removed(), format!("{other}{APP}\n{MARKS}:{}\n", mark_of(APP)));
+        assert_eq!(fs::read_dir(path.join("marks")).expect("the directory").count(), 1);
+    }
+}
