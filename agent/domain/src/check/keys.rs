@@ -124,14 +124,12 @@ fn unknown(path: &str, section: &str, config: &ExecutorConfig, entry: Entry<'_>)
         module => known_in(module).and_then(|keys| nearest(&key, module, keys)),
     };
     let finding = match meant.map(|meant| (meant, config.entry(section, meant))) {
-        Some((meant, Some(set))) => Finding::new(
-            codes::UNKNOWN_KEY,
-            format!(
-                "Hadoop has no key `{key}`; `{meant}`, which was probably meant, is set at line {}",
-                set.line
-            ),
-        )
-        .fix(Fix::manual("move the value there, or remove the line")),
+        Some((meant, Some(_))) => {
+            let message =
+                format!("Hadoop has no key `{key}`; `{meant}`, which was probably meant, is set too");
+            Finding::new(codes::UNKNOWN_KEY, message)
+                .fix(Fix::manual("move the value there, or remove the line"))
+        }
         Some((meant, None)) => {
             // An enabled module needs more than this line.
             let fix = if known_in(section).is_none() && is_sound(meant, entry.value) {
