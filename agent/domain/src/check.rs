@@ -40,8 +40,8 @@ pub use client_config::{NM_USER, closed_to_node_manager, open_directory};
 pub use image::entry_host;
 pub use inputs::{
     Access, Account, AwsAnswer, AwsOutcome, ClientConfig, Content, DataRoot, DockerEngine, EmrNode, Inputs,
-    Machine, NodeDockerConfig, NodeInputs, Permissions, Propagation, SiteContent, SiteFile, TextAlone,
-    TextFile,
+    Machine, NodeDockerConfig, NodeInputs, Permissions, Propagation, Readers, SiteContent, SiteFile,
+    TextAlone, TextFile,
 };
 pub use node::{CONTAINER_EXECUTOR, docker_program};
 pub use registry_answer::{
@@ -68,7 +68,7 @@ pub fn run(inputs: &Inputs<'_>) -> Report {
     let emr = inputs.emr_config.as_ref().and_then(|file| emr::read(file, &mut found));
     let of_emr = emr.as_ref().and_then(|emr| emr.files.spark.as_ref());
     let spark = match (&inputs.spark, of_emr) {
-        (Some(job), Some(defaults)) if !job.replaces_defaults => Some(job.clone().over(&defaults.properties)),
+        (Some(job), Some(defaults)) if !job.replaces_defaults => Some(job.clone().over(defaults)),
         (job, defaults) => job.as_ref().or(defaults).cloned(),
     };
     let spark = spark.as_ref();
@@ -169,7 +169,8 @@ fn unread(inputs: &Inputs<'_>) -> bool {
         Content::Unreadable(_) => true,
         Content::Bytes(_) => false,
     });
-    let client_config = inputs.client_config.as_ref().filter(|config| !is_node && config.misplaced.is_none());
+    let client_config =
+        inputs.client_config.as_ref().filter(|config| !is_node && config.readers == Readers::All);
     site || executor_cfg || client_config.is_some_and(|config| config.file.bytes().is_none())
 }
 
@@ -233,6 +234,10 @@ fn check_subjects(subjects: &Subjects<'_>, inputs: &Inputs<'_>, found: &mut Find
             own.locate(|finding| spark.location_of(*kind, finding));
         }
         of_job.append_new(own);
+    }
+    let variables = inputs.request.environment.iter().map(|(name, _)| name);
+    for finding in variables.filter_map(|name| request::unknown_variable("", name)) {
+        of_job.add(finding);
     }
     if let Some(spark) = subjects.spark {
         spark::check(spark, settings.as_ref(), &inputs.published, &mut of_job);

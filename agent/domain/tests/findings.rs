@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use domain::check::{
     self, Access, Account, AwsAnswer, AwsOutcome, ClientConfig, Content, DataRoot, DockerEngine,
     HadoopVersion, ImageDetails, Inputs, Machine, NodeDockerConfig, NodeInputs, Permissions, Propagation,
-    RegistryAnswer, Report, Request, SiteContent, SiteFile, SparkProperties, TextAlone, TextFile,
+    Readers, RegistryAnswer, Report, Request, SiteContent, SiteFile, SparkProperties, TextAlone, TextFile,
 };
 use domain::credentials::TokenScope;
 use domain::documents::PublishedPath;
@@ -851,7 +851,11 @@ fn report(fixture: &Value) -> Report {
         yarn_site: yarn_site(fixture),
         client_config: client_config(fixture),
         emr_config: emr_config(fixture),
-        spark: fixture["spark"].as_object().map(|_| spark(&fixture["spark"])),
+        spark: fixture["spark"].as_object().map(|_| SparkProperties {
+            properties: spark(&fixture["spark"]),
+            behind_application: spark(&fixture["spark_behind_application"]),
+            replaces_defaults: false,
+        }),
         kerberos: fixture["kerberos"] == true,
         published: PublishedPath::default(),
         node: fixture["node"].as_object().map(node),
@@ -949,9 +953,10 @@ fn yarn_site(fixture: &Value) -> Option<SiteFile> {
 }
 
 fn client_config(fixture: &Value) -> Option<ClientConfig> {
-    let misplaced = fixture["client_misplaced"].as_str().map(str::to_owned);
+    let readers = fixture["client_misplaced"].as_str();
+    let readers = readers.map_or(Readers::All, |why| Readers::Nobody(why.to_owned()));
     let content = match (&fixture["client_state"], &fixture["client_config"]) {
-        _ if misplaced.is_some() => Content::Absent,
+        _ if readers != Readers::All => Content::Absent,
         (Value::String(name), _) => state(name),
         (_, Value::String(text)) => Content::Bytes(text.clone().into_bytes()),
         _ => return None,
@@ -972,16 +977,14 @@ fn client_config(fixture: &Value) -> Option<ClientConfig> {
             is_directory: false,
         }
     });
-    Some(ClientConfig { file, access, misplaced })
+    Some(ClientConfig { file, access, readers })
 }
 
-fn spark(properties: &Value) -> SparkProperties {
-    let property = |(line, (key, value))| SparkProperty { key, value, line: Some(line) };
-    SparkProperties {
-        path: "spark-defaults.conf".to_owned(),
-        properties: (1..).zip(texts(properties)).map(property).collect(),
-        replaces_defaults: false,
-    }
+fn spark(properties: &Value) -> Vec<SparkProperty> {
+    let file = "spark-defaults.conf";
+    let property =
+        |(line, (key, value))| SparkProperty { key, value, file: file.to_owned(), line: Some(line) };
+    (1..).zip(texts(properties)).map(property).collect()
 }
 
 fn emr_config(fixture: &Value) -> Option<TextFile> {

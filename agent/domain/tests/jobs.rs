@@ -31,9 +31,10 @@ fn run(emr_config: &str, spark: Option<SparkProperties>) -> Report {
 }
 
 fn command(text: &str) -> SparkProperties {
+    let command = SparkSubmit::parse(text).expect("a command");
     SparkProperties {
-        path: "spark-submit".to_owned(),
-        properties: SparkSubmit::parse(text).expect("a command").properties(),
+        properties: command.properties(),
+        behind_application: command.behind_application(),
         replaces_defaults: false,
     }
 }
@@ -45,11 +46,12 @@ fn job(variables: &[(&str, &str, &str)]) -> SparkProperties {
         for (prefix, name) in [("spark.executorEnv", "e"), ("spark.yarn.appMasterEnv", "m")] {
             if [name, "both"].contains(kind) {
                 let key = format!("{prefix}.YARN_CONTAINER_RUNTIME_{variable}");
-                properties.push(SparkProperty { key, value: (*value).to_owned(), line: None });
+                let (value, file) = ((*value).to_owned(), "spark-submit".to_owned());
+                properties.push(SparkProperty { key, value, file, line: None });
             }
         }
     }
-    SparkProperties { path: "spark-submit".to_owned(), properties, replaces_defaults: false }
+    SparkProperties { properties, ..SparkProperties::default() }
 }
 
 fn errors(report: &Report) -> Vec<&'static str> {

@@ -93,14 +93,14 @@ impl Job {
             None if this_node => defaults()?,
             file => file,
         };
-        let of_command = command.properties();
-        let properties = match defaults {
-            Some(file) if of_command.is_empty() => SparkProperties { replaces_defaults, ..file },
-            defaults => {
-                let path = "spark-submit".to_owned();
-                let of_command = SparkProperties { path, properties: of_command, replaces_defaults };
-                of_command.over(&defaults.map(|defaults| defaults.properties).unwrap_or_default())
-            }
+        let of_command = SparkProperties {
+            properties: command.properties(),
+            behind_application: command.behind_application(),
+            replaces_defaults,
+        };
+        let properties = match &defaults {
+            Some(defaults) => of_command.over(defaults),
+            None => of_command,
         };
         Ok(Self { properties, user: command.proxy_user().map(str::to_owned) })
     }
@@ -143,8 +143,7 @@ fn read(path: &Path) -> Result<SparkProperties, SparkError> {
         Content::Unreadable(why) => return Err(SparkError::Unreadable(file.path, why)),
     };
     let text = String::from_utf8(bytes).map_err(|_| SparkError::NotText(file.path.clone()))?;
-    let properties = properties::parse(&text);
-    Ok(SparkProperties { path: file.path, properties, replaces_defaults: false })
+    Ok(SparkProperties { properties: properties::parse(&file.path, &text), ..SparkProperties::default() })
 }
 
 /// A job's containers, as options describe them.
@@ -196,15 +195,9 @@ impl Files<'_> {
 
 /// Checks the submission by the files, or by this node and the published file; queries neither AWS nor registries.
 pub(super) fn check(settings: &Settings, submission: &Submission, files: Files<'_>) -> Result<Report, Exit> {
-    let property = |(key, value)| SparkProperty { key, value, line: None };
-    let job = Job {
-        properties: SparkProperties {
-            path: "submit-args".to_owned(),
-            properties: submission.properties().into_iter().map(property).collect(),
-            replaces_defaults: false,
-        },
-        user: None,
-    };
+    let property = |(key, value)| SparkProperty { key, value, file: "submit-args".to_owned(), line: None };
+    let properties = submission.properties().into_iter().map(property).collect();
+    let job = Job { properties: SparkProperties { properties, ..SparkProperties::default() }, user: None };
     if files.is_named() {
         let emr_config = files.emr_config.map(named_file);
         let release = emr_config.as_ref().and_then(check::release_of);

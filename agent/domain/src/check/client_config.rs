@@ -3,7 +3,7 @@
 use hadoop_rules::client_config::{self, ClientConfigError};
 use jiff::{SignedDuration, Timestamp};
 
-use super::inputs::{Access, ClientConfig, Content, Inputs, Permissions};
+use super::inputs::{Access, ClientConfig, Content, Inputs, Permissions, Readers};
 use super::report::{CredentialReport, DockerConfigReport};
 use crate::credentials::{auth_oddity, docker_accepts, stated_expiry};
 use crate::documents::claimed_expiries;
@@ -24,7 +24,7 @@ pub(super) fn check(config: &ClientConfig, inputs: &Inputs<'_>, found: &mut Find
     if let Some(access) = &config.access {
         check_access(path, access, found);
     }
-    if let Some(why) = &config.misplaced {
+    if let Readers::Nobody(why) = &config.readers {
         let fix = Fix::manual("name the published file, as in hdfs:///user/hadoop/config.json");
         found.add(Finding::new(codes::CLIENT_CONFIG_URI, why.clone()).fix(fix));
         report.error = Some(why.clone());
@@ -33,8 +33,12 @@ pub(super) fn check(config: &ClientConfig, inputs: &Inputs<'_>, found: &mut Find
     let Some(bytes) = config.file.bytes() else {
         let finding = match &config.file.content {
             Content::Unreadable(why) if inputs.node.is_some() => {
-                Finding::new(codes::CLIENT_CONFIG_UNKNOWN, format!("{path} could not be read: {why}"))
-                    .fix(Fix::manual("wait until HDFS is up, or run the check where it can be reached"))
+                Finding::new(codes::CLIENT_CONFIG_UNKNOWN, format!("{path} could not be read: {why}")).fix(
+                    Fix::manual(match config.readers {
+                        Readers::NodeManagersOnly => "name the published file on HDFS, which can be checked",
+                        _ => "wait until HDFS is up, or run the check where it can be reached",
+                    }),
+                )
             }
             Content::Unreadable(why) => Finding::new(
                 codes::CLIENT_CONFIG_UNREADABLE,

@@ -13,13 +13,12 @@ use super::emr::Unresolved;
 use super::image_context::Context;
 use super::image_mounts::check_mounts;
 use super::inputs::Machine;
-use super::job;
 use super::launch::{Defaults, has_docker_section, overlong_mount_list};
 use super::registries::with_entry;
 use super::report::{
     DockerConfigReport, ExecutorCfgReport, ImageCredential, ImageReport, MountReport, Unknown,
 };
-use super::request::Request;
+use super::request::{RUNTIME, Request, TMPFS};
 use super::template::is_unresolved;
 use crate::findings::{Finding, Findings, Fix, codes};
 use crate::registry::{EcrRegistry, Service};
@@ -381,8 +380,8 @@ fn launch_refusal(
         let mut set = request.environment.iter();
         set.find(|(key, value)| key == name && !value.is_empty()).map(|(_, value)| value.as_str())
     };
-    entries.extend(variable(job::RUNTIME).map(|runtime| ("runtime", runtime)));
-    entries.extend(variable(job::TMPFS).map(|mounts| ("tmpfs", mounts)));
+    entries.extend(variable(RUNTIME).map(|runtime| ("runtime", runtime)));
+    entries.extend(variable(TMPFS).map(|mounts| ("tmpfs", mounts)));
     let host = Node {
         file: context.config_path(path),
         machine: context.inputs.machine,

@@ -108,8 +108,17 @@ pub struct ClientConfig {
     pub file: TextFile,
     /// `None` if unknown.
     pub access: Option<Access>,
-    /// Why the URI names no readable file; `None` if it does.
-    pub misplaced: Option<String>,
+    pub readers: Readers,
+}
+
+/// Who can read what the URI names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Readers {
+    /// This machine too.
+    All,
+    NodeManagersOnly,
+    /// With the reason.
+    Nobody(String),
 }
 
 /// Who may read and replace a file that jobs name.

@@ -7,17 +7,10 @@ use hadoop_rules::users::{self, UserRefusal};
 
 use super::inputs::{Account, Inputs};
 use super::launch::{check_network, unknown_network};
-use super::request::{Request, TYPE};
+use super::request::{ENTRY_POINT, HOSTNAME, PID_NAMESPACE, RUNTIME, Request, TMPFS, TYPE};
 use super::spark::job_outside_docker;
 use super::yarn_settings::YarnSettings;
 use crate::findings::{Effect, Finding, Findings, Fix, codes};
-
-/// More job variables that YARN reads.
-pub(super) const TMPFS: &str = "YARN_CONTAINER_RUNTIME_DOCKER_TMPFS_MOUNTS";
-pub(super) const RUNTIME: &str = "YARN_CONTAINER_RUNTIME_DOCKER_RUNTIME";
-const PID_NAMESPACE: &str = "YARN_CONTAINER_RUNTIME_DOCKER_PID_NAMESPACE";
-const HOSTNAME: &str = "YARN_CONTAINER_RUNTIME_DOCKER_CONTAINER_HOSTNAME";
-const ENTRY_POINT: &str = "YARN_CONTAINER_RUNTIME_DOCKER_RUN_OVERRIDE_DISABLE";
 
 /// Checks the request against yarn-site.xml, container-executor.cfg and the node.
 pub(super) fn check(

@@ -1,12 +1,42 @@
 //! What a job requests, and the environment variables that request it.
 
 use super::template::is_unresolved;
+use crate::findings::{Finding, Fix, codes};
 
 pub(super) const TYPE: &str = "YARN_CONTAINER_RUNTIME_TYPE";
 pub(super) const IMAGE: &str = "YARN_CONTAINER_RUNTIME_DOCKER_IMAGE";
 pub(super) const MOUNTS: &str = "YARN_CONTAINER_RUNTIME_DOCKER_MOUNTS";
 pub(super) const NETWORK: &str = "YARN_CONTAINER_RUNTIME_DOCKER_CONTAINER_NETWORK";
 pub(super) const CLIENT_CONFIG: &str = "YARN_CONTAINER_RUNTIME_DOCKER_CLIENT_CONFIG";
+pub(super) const TMPFS: &str = "YARN_CONTAINER_RUNTIME_DOCKER_TMPFS_MOUNTS";
+pub(super) const RUNTIME: &str = "YARN_CONTAINER_RUNTIME_DOCKER_RUNTIME";
+pub(super) const PID_NAMESPACE: &str = "YARN_CONTAINER_RUNTIME_DOCKER_PID_NAMESPACE";
+pub(super) const HOSTNAME: &str = "YARN_CONTAINER_RUNTIME_DOCKER_CONTAINER_HOSTNAME";
+pub(super) const ENTRY_POINT: &str = "YARN_CONTAINER_RUNTIME_DOCKER_RUN_OVERRIDE_DISABLE";
+const PRIVILEGED: &str = "YARN_CONTAINER_RUNTIME_DOCKER_RUN_PRIVILEGED_CONTAINER";
+/// The prefix of the variables that YARN's container runtimes read.
+pub(super) const PREFIX: &str = "YARN_CONTAINER_RUNTIME_";
+/// All of these variables, in any version of Hadoop.
+pub(super) const VARIABLES: [&str; 18] = [
+    TYPE,
+    IMAGE,
+    MOUNTS,
+    CLIENT_CONFIG,
+    HOSTNAME,
+    NETWORK,
+    "YARN_CONTAINER_RUNTIME_DOCKER_DELAYED_REMOVAL",
+    "YARN_CONTAINER_RUNTIME_DOCKER_IMAGE_FILE",
+    PID_NAMESPACE,
+    "YARN_CONTAINER_RUNTIME_DOCKER_PORTS_MAPPING",
+    RUNTIME,
+    "YARN_CONTAINER_RUNTIME_DOCKER_RUN_ENABLE_USER_REMAPPING",
+    ENTRY_POINT,
+    PRIVILEGED,
+    "YARN_CONTAINER_RUNTIME_DOCKER_SERVICE_MODE",
+    TMPFS,
+    "YARN_CONTAINER_RUNTIME_RUNC_IMAGE",
+    "YARN_CONTAINER_RUNTIME_YARN_SYSFS_ENABLE",
+];
 
 /// What a job would request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -35,8 +65,7 @@ impl Request {
             |name: &str| environment.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
         Self {
             images: set(IMAGE).map(|image| image.as_bytes().to_vec()).into_iter().collect(),
-            privileged: set("YARN_CONTAINER_RUNTIME_DOCKER_RUN_PRIVILEGED_CONTAINER")
-                .is_some_and(|value| value.eq_ignore_ascii_case("true")),
+            privileged: set(PRIVILEGED).is_some_and(|value| value.eq_ignore_ascii_case("true")),
             mounts: set(MOUNTS)
                 .into_iter()
                 .flat_map(|text| text.split(','))
@@ -85,4 +114,14 @@ impl Request {
     pub fn is_set(&self, name: &str) -> bool {
         self.environment.iter().any(|(key, value)| key == name && value.eq_ignore_ascii_case("true"))
     }
+}
+
+/// The finding for a variable that looks like one of YARN's but is not; the job writes `prefix` before its name.
+pub(super) fn unknown_variable(prefix: &str, name: &str) -> Option<Finding> {
+    if !name.starts_with(PREFIX) || VARIABLES.contains(&name) {
+        return None;
+    }
+    let nearest = VARIABLES.into_iter().min_by_key(|known| strsim::levenshtein(name, known))?;
+    let fix = Fix::manual(format!("write {prefix}{nearest}, if that is meant"));
+    Some(Finding::new(codes::JOB_VARIABLE_UNKNOWN, format!("YARN reads no variable `{name}`")).fix(fix))
 }

@@ -6,45 +6,24 @@
 
 use std::collections::BTreeMap;
 
-use super::request::{CLIENT_CONFIG, IMAGE, MOUNTS, Request, TYPE};
+use super::request::{CLIENT_CONFIG, IMAGE, MOUNTS, PREFIX, Request, TYPE, VARIABLES, unknown_variable};
 use super::template::is_unresolved;
 use super::yarn_settings::YarnSettings;
 use crate::documents::PublishedPath;
 use crate::emr::properties::SparkProperty;
+use crate::emr::spark_submit::MASTER;
 use crate::findings::{Finding, Findings, Fix, codes};
 
 const EXECUTORS: &str = "spark.executorEnv.";
 const APPLICATION_MASTER: &str = "spark.yarn.appMasterEnv.";
-/// The prefix of the variables that YARN's container runtimes read.
-const PREFIX: &str = "YARN_CONTAINER_RUNTIME_";
-const VARIABLES: [&str; 18] = [
-    TYPE,
-    IMAGE,
-    MOUNTS,
-    CLIENT_CONFIG,
-    "YARN_CONTAINER_RUNTIME_DOCKER_CONTAINER_HOSTNAME",
-    "YARN_CONTAINER_RUNTIME_DOCKER_CONTAINER_NETWORK",
-    "YARN_CONTAINER_RUNTIME_DOCKER_DELAYED_REMOVAL",
-    "YARN_CONTAINER_RUNTIME_DOCKER_IMAGE_FILE",
-    "YARN_CONTAINER_RUNTIME_DOCKER_PID_NAMESPACE",
-    "YARN_CONTAINER_RUNTIME_DOCKER_PORTS_MAPPING",
-    "YARN_CONTAINER_RUNTIME_DOCKER_RUNTIME",
-    "YARN_CONTAINER_RUNTIME_DOCKER_RUN_ENABLE_USER_REMAPPING",
-    "YARN_CONTAINER_RUNTIME_DOCKER_RUN_OVERRIDE_DISABLE",
-    "YARN_CONTAINER_RUNTIME_DOCKER_RUN_PRIVILEGED_CONTAINER",
-    "YARN_CONTAINER_RUNTIME_DOCKER_SERVICE_MODE",
-    "YARN_CONTAINER_RUNTIME_DOCKER_TMPFS_MOUNTS",
-    "YARN_CONTAINER_RUNTIME_RUNC_IMAGE",
-    "YARN_CONTAINER_RUNTIME_YARN_SYSFS_ENABLE",
-];
 
-/// Properties, and the file or command that sets them.
+/// Properties that files or a command set.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SparkProperties {
-    /// As findings show it.
-    pub path: String,
     /// If a key is set twice, the last one counts.
     pub properties: Vec<SparkProperty>,
+    /// Those that the command names behind the application, where they set nothing.
+    pub behind_application: Vec<SparkProperty>,
     /// Whether the job reads a file of its own instead of spark-defaults.conf.
     pub replaces_defaults: bool,
 }
@@ -75,12 +54,10 @@ impl SparkProperties {
         self.distinct_environments().into_iter().map(request).collect()
     }
 
-    /// These properties, which Spark lets override `defaults`. Findings name a single file, and no longer a line of
-    /// the defaults.
+    /// These properties, which Spark lets override `defaults`.
     #[must_use]
-    pub fn over(mut self, defaults: &[SparkProperty]) -> Self {
-        let defaults = defaults.iter().map(|property| SparkProperty { line: None, ..property.clone() });
-        self.properties = defaults.chain(self.properties).collect();
+    pub fn over(mut self, defaults: &Self) -> Self {
+        self.properties.splice(..0, defaults.properties.iter().cloned());
         self
     }
 
@@ -110,7 +87,8 @@ impl SparkProperties {
         };
         let (executors, master) = self.environments();
         let environment = if kind == Kind::ApplicationMaster { master } else { executors };
-        Some((self.path.clone(), environment.get(variable)?.line))
+        let property = environment.get(variable)?;
+        Some((property.file.clone(), property.line))
     }
 
     /// The environments of the containers that run in Docker, as far as the variables tell; one if both are equal.
@@ -125,8 +103,6 @@ impl SparkProperties {
         } else {
             vec![(Kind::Executor, executors), (Kind::ApplicationMaster, master)]
         };
-        let asks_for_docker =
-            |environment: &Environment<'_>| environment.contains_key(TYPE) || environment.contains_key(IMAGE);
         let any_asks = kinds.iter().any(|(_, environment)| asks_for_docker(environment));
         kinds.retain(
             |(_, environment)| {
@@ -157,16 +133,17 @@ pub(super) fn check(
     found: &mut Findings,
 ) {
     check_keys(spark, found);
+    check_behind_application(spark, found);
+    check_master(spark, found);
     let (executors, master) = spark.environments();
     check_alike(spark, &executors, &master, found);
     for (kind, environment) in spark.distinct_environments() {
-        check_environment(spark, kind, &environment, settings, published, found);
+        check_environment(kind, &environment, settings, published, found);
     }
 }
 
 /// Checks the variables of one kind of container.
 fn check_environment(
-    spark: &SparkProperties,
     kind: Kind,
     environment: &Environment<'_>,
     settings: Option<&YarnSettings>,
@@ -177,7 +154,7 @@ fn check_environment(
         && settings.is_none_or(|settings| !settings.docker_by_default)
     {
         let message = format!("{IMAGE} is set, but {TYPE} is not");
-        found.add(at(spark, image, job_outside_docker(message)));
+        found.add(at(image, job_outside_docker(message)));
     }
     let default_image = || settings.is_some_and(|settings| settings.default_image.is_some());
     if let Some(property) = environment.get(TYPE).filter(|property| property.value == "docker")
@@ -190,12 +167,12 @@ fn check_environment(
             Kind::Executor => format!("set {EXECUTORS}{IMAGE}"),
             Kind::ApplicationMaster => format!("set {APPLICATION_MASTER}{IMAGE}"),
         });
-        found.add(at(spark, property, Finding::new(codes::JOB_WITHOUT_IMAGE, message).fix(fix)));
+        found.add(at(property, Finding::new(codes::JOB_WITHOUT_IMAGE, message).fix(fix)));
     }
     if let Some(property) =
         environment.get(CLIENT_CONFIG).filter(|property| !is_unresolved(property.value.as_bytes()))
     {
-        check_client_config(spark, property, published, found);
+        check_client_config(property, published, found);
     }
 }
 
@@ -205,8 +182,8 @@ pub(super) fn job_outside_docker(message: String) -> Finding {
     Finding::new(codes::JOB_OUTSIDE_DOCKER, message).fix(fix)
 }
 
-fn at(spark: &SparkProperties, property: &SparkProperty, finding: Finding) -> Finding {
-    finding.in_file(&spark.path).at(property.line).about(property.key.as_bytes())
+fn at(property: &SparkProperty, finding: Finding) -> Finding {
+    finding.in_file(&property.file).at(property.line).about(property.key.as_bytes())
 }
 
 /// Reports keys whose prefix Spark does not know, or whose variable YARN does not read.
@@ -223,17 +200,39 @@ fn check_keys(spark: &SparkProperties, found: &mut Findings) {
                 property.key
             );
             let fix = Fix::manual(format!("write {meant}{variable}"));
-            found.add(at(spark, property, Finding::new(codes::SPARK_PREFIX_UNKNOWN, message).fix(fix)));
-        } else if !VARIABLES.contains(&variable) {
-            let nearest = VARIABLES.into_iter().min_by_key(|known| strsim::levenshtein(variable, known));
-            let message = format!("YARN reads no variable `{variable}`");
-            let fix = nearest.map_or_else(
-                || Fix::manual("leave it out"),
-                |nearest| Fix::manual(format!("write {prefix}{nearest}, if that is meant")),
-            );
-            found.add(at(spark, property, Finding::new(codes::SPARK_VARIABLE_UNKNOWN, message).fix(fix)));
+            found.add(at(property, Finding::new(codes::SPARK_PREFIX_UNKNOWN, message).fix(fix)));
+        } else if let Some(finding) = unknown_variable(prefix, variable) {
+            found.add(at(property, finding));
         }
     }
+}
+
+/// Reports variables that Spark passes to the application as arguments.
+fn check_behind_application(spark: &SparkProperties, found: &mut Findings) {
+    for property in spark.behind_application.iter().filter(|property| property.key.contains(PREFIX)) {
+        let message = format!("the command sets {} behind the application", property.key);
+        let fix = Fix::manual("write the option before the application");
+        found.add(at(property, Finding::new(codes::SPARK_OPTION_IGNORED, message).fix(fix)));
+    }
+}
+
+/// Reports a master without YARN, for jobs that request Docker.
+fn check_master(spark: &SparkProperties, found: &mut Findings) {
+    let Some(master) = spark.properties.iter().rev().find(|property| property.key == MASTER) else { return };
+    let (executors, of_master) = spark.environments();
+    if master.value.starts_with("yarn")
+        || is_unresolved(master.value.as_bytes())
+        || ![executors, of_master].iter().any(asks_for_docker)
+    {
+        return;
+    }
+    let message = format!("Spark's master is `{}`, not `yarn`", master.value);
+    let fix = Fix::manual("submit with --master yarn");
+    found.add(at(master, Finding::new(codes::JOB_OUTSIDE_DOCKER, message).fix(fix)));
+}
+
+fn asks_for_docker(environment: &Environment<'_>) -> bool {
+    environment.contains_key(TYPE) || environment.contains_key(IMAGE)
 }
 
 /// Whether the key passes its variable to no container.
@@ -251,7 +250,7 @@ fn check_alike(
 ) {
     let mut differs = |property: &SparkProperty, message: String, key: String, value: &str| {
         let fix = Fix::manual(format!("set {key} to {value}"));
-        found.add(at(spark, property, Finding::new(codes::SPARK_CONTAINERS_DIFFER, message).fix(fix)));
+        found.add(at(property, Finding::new(codes::SPARK_CONTAINERS_DIFFER, message).fix(fix)));
     };
     for (variable, property) in executors {
         let of_master = master.get(variable);
@@ -277,12 +276,7 @@ fn check_alike(
     }
 }
 
-fn check_client_config(
-    spark: &SparkProperties,
-    property: &SparkProperty,
-    published: &PublishedPath,
-    found: &mut Findings,
-) {
+fn check_client_config(property: &SparkProperty, published: &PublishedPath, found: &mut Findings) {
     let named = PublishedPath::parse(&property.value);
     let is_published = named.is_some_and(|named| {
         let other_file_system =
@@ -296,7 +290,7 @@ fn check_client_config(
             None => format!("hdfs://{published}"),
         };
         let fix = Fix::manual(format!("name {uri}, or set [published] path in agent.toml"));
-        found.add(at(spark, property, Finding::new(codes::CLIENT_CONFIG_ELSEWHERE, message).fix(fix)));
+        found.add(at(property, Finding::new(codes::CLIENT_CONFIG_ELSEWHERE, message).fix(fix)));
     }
 }
 
@@ -309,13 +303,11 @@ mod tests {
         let property = |(line, (key, value)): (u32, &(&str, &str))| SparkProperty {
             key: (*key).to_owned(),
             value: (*value).to_owned(),
+            file: "spark-defaults.conf".to_owned(),
             line: Some(line),
         };
-        SparkProperties {
-            path: "spark-defaults.conf".to_owned(),
-            properties: (1..).zip(of).map(property).collect(),
-            replaces_defaults: false,
-        }
+        let properties = (1..).zip(of).map(property).collect();
+        SparkProperties { properties, ..SparkProperties::default() }
     }
 
     #[track_caller]
@@ -361,9 +353,30 @@ mod tests {
             ("spark.executorEnv.YARN_CONTAINER_RUNTIME_DOCKER_MOUNT", "/a:/a:ro"),
             ("spark.yarn.appMasterEnv.YARN_CONTAINER_RUNTIME_DOCKER_MOUNT", "/a:/a:ro"),
         ];
-        let both = [(codes::SPARK_VARIABLE_UNKNOWN, 1), (codes::SPARK_VARIABLE_UNKNOWN, 2)];
+        let both = [(codes::JOB_VARIABLE_UNKNOWN, 1), (codes::JOB_VARIABLE_UNKNOWN, 2)];
         check_codes(&unknown, &both);
         check_codes(&[("spark.executor.memory", "1g"), ("spark.executorEnv.PYTHONPATH", "x")], &[]);
+    }
+
+    #[test]
+    fn only_yarn_runs_docker() {
+        let docker = ("spark.executorEnv.YARN_CONTAINER_RUNTIME_TYPE", "docker");
+        let image = ("spark.executorEnv.YARN_CONTAINER_RUNTIME_DOCKER_IMAGE", "host/a:1");
+        let of_master = [
+            ("spark.yarn.appMasterEnv.YARN_CONTAINER_RUNTIME_TYPE", "docker"),
+            ("spark.yarn.appMasterEnv.YARN_CONTAINER_RUNTIME_DOCKER_IMAGE", "host/a:1"),
+        ];
+        let check = |masters: &[&str], expected: &[(Code, u32)]| {
+            let masters = masters.iter().map(|master| (MASTER, *master));
+            let all: Vec<_> = masters.chain([docker, image]).chain(of_master).collect();
+            check_codes(&all, expected);
+        };
+        check(&["yarn"], &[]);
+        check(&["${MASTER}"], &[]);
+        check(&["local[*]"], &[(codes::JOB_OUTSIDE_DOCKER, 1)]);
+        check(&["yarn", "spark://host:7077"], &[(codes::JOB_OUTSIDE_DOCKER, 2)]);
+        check(&["local", "yarn"], &[]);
+        check_codes(&[(MASTER, "local")], &[]);
     }
 
     #[test]

@@ -5,12 +5,14 @@
 pub struct SparkProperty {
     pub key: String,
     pub value: String,
+    /// The file or the program that sets it, as findings show it.
+    pub file: String,
     /// Counted from 1.
     pub line: Option<u32>,
 }
 
-/// The properties in file order. A key that is set twice appears twice.
-pub fn parse(text: &str) -> Vec<SparkProperty> {
+/// The properties of the file's text, in order. A key that is set twice appears twice.
+pub fn parse(file: &str, text: &str) -> Vec<SparkProperty> {
     let mut properties = Vec::new();
     let mut lines = (1..).zip(text.split(['\n', '\r'].as_slice()));
     // A CR LF ends one line, so line numbers must count it once.
@@ -37,6 +39,7 @@ pub fn parse(text: &str) -> Vec<SparkProperty> {
             key: unescaped(key),
             // Spark trims values.
             value: unescaped(value).trim().to_owned(),
+            file: file.to_owned(),
             line: Some(number_of(number)),
         });
     }
@@ -101,7 +104,7 @@ mod tests {
 
     #[track_caller]
     fn check(text: &str, expected: &[(&str, &str, u32)]) {
-        let properties = parse(text);
+        let properties = parse("spark-defaults.conf", text);
         let found: Vec<_> = properties
             .iter()
             .map(|property| {

@@ -48,6 +48,8 @@ const WITH_VALUE: [&str; 31] = [
     "--status",
     "--total-executor-cores",
 ];
+/// The property that `--master` overrides.
+pub const MASTER: &str = "spark.master";
 /// Options without a value.
 const FLAGS: [&str; 8] =
     ["--help", "-h", "--load-spark-defaults", "--supervise", "--usage-error", "--verbose", "-v", "--version"];
@@ -58,8 +60,10 @@ pub struct SparkSubmit {
     words: Vec<String>,
     /// Index of the program's word.
     program: usize,
-    /// What `--conf` sets, in order.
+    /// What `--conf` and `--master` set, in order of precedence: the last one counts.
     conf: Vec<(String, String)>,
+    /// What `--conf` would set if it were not behind the application.
+    behind_application: Vec<(String, String)>,
     properties_file: Option<String>,
     proxy_user: Option<String>,
 }
@@ -83,16 +87,17 @@ impl SparkSubmit {
         // A backslash continues the line, but shlex reads it as an empty word.
         let words = shlex::split(&text.replace("\\\n", "")).ok_or(CommandError::Quotes)?;
         let mut command = Self::of_words(words)?;
-        for (_, value) in &mut command.conf {
+        for (_, value) in command.conf.iter_mut().chain(&mut command.behind_application) {
             *value = with_braces(value);
         }
         Ok(command)
     }
 
     pub fn of_words(words: Vec<String>) -> Result<Self, CommandError> {
-        let is_program = |word: &String| PROGRAMS.contains(&word.rsplit('/').next().unwrap_or_default());
+        let is_program = |word: &String| PROGRAMS.contains(&file_name(word));
         let program = words.iter().position(is_program).ok_or(CommandError::NoProgram)?;
-        let (mut conf, mut properties_file, mut proxy_user) = (Vec::new(), None, None);
+        let (mut conf, mut behind_application) = (Vec::new(), Vec::new());
+        let (mut master, mut properties_file, mut proxy_user) = (None, None, None);
         let mut mixes = !words[program].ends_with("spark-submit");
         let mut rest = words[program + 1..].iter().peekable();
         while let Some(word) = rest.next() {
@@ -110,6 +115,7 @@ impl SparkSubmit {
                 }
                 // The application; what follows is its arguments.
                 if !word.starts_with('-') {
+                    behind_application = conf_of(rest);
                     break;
                 }
                 // Spark itself refuses it, unless a later version has that option; then it may have a value.
@@ -130,22 +136,34 @@ impl SparkSubmit {
                         property.ok_or_else(|| CommandError::NotAProperty(value.to_owned()))?;
                     conf.push((key.to_owned(), value.to_owned()));
                 }
+                "--master" => master = Some(value),
                 "--properties-file" => properties_file = Some(value.to_owned()),
                 "--proxy-user" => proxy_user = Some(value.to_owned()),
                 _ => {}
             }
         }
-        Ok(Self { words, program, conf, properties_file, proxy_user })
+        conf.extend(master.map(|master| (MASTER.to_owned(), master.to_owned())));
+        Ok(Self { words, program, conf, behind_application, properties_file, proxy_user })
     }
 
     /// The properties that the command itself sets, in order; if a key is set twice, the last one counts.
     pub fn properties(&self) -> Vec<SparkProperty> {
+        self.named(&self.conf)
+    }
+
+    /// The properties that Spark passes to the application as arguments instead of setting them.
+    pub fn behind_application(&self) -> Vec<SparkProperty> {
+        self.named(&self.behind_application)
+    }
+
+    fn named(&self, pairs: &[(String, String)]) -> Vec<SparkProperty> {
         let property = |(key, value): &(String, String)| SparkProperty {
             key: key.clone(),
             value: value.clone(),
+            file: file_name(&self.words[self.program]).to_owned(),
             line: None,
         };
-        self.conf.iter().map(property).collect()
+        pairs.iter().map(property).collect()
     }
 
     /// The file that Spark reads instead of spark-defaults.conf.
@@ -175,6 +193,23 @@ impl SparkSubmit {
             properties.iter().flat_map(|(key, value)| ["--conf".to_owned(), format!("{key}={value}")]);
         before.iter().cloned().chain(options).chain(behind.iter().cloned()).collect()
     }
+}
+
+/// The pairs of each `--conf KEY=VALUE` among the words.
+fn conf_of<'w>(mut words: impl Iterator<Item = &'w String>) -> Vec<(String, String)> {
+    let mut pairs = Vec::new();
+    while let Some(word) = words.next() {
+        let pair = match word.as_str() {
+            "--conf" | "-c" => words.next().and_then(|value| value.split_once('=')),
+            word => word.strip_prefix("--conf=").and_then(|value| value.split_once('=')),
+        };
+        pairs.extend(pair.map(|(key, value)| (key.to_owned(), value.to_owned())));
+    }
+    pairs
+}
+
+fn file_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or_default()
 }
 
 /// The text with `$NAME` and `$(COMMAND)` as `${NAME}` and `${(COMMAND)}`.
@@ -207,7 +242,9 @@ mod tests {
         let text = r#"sudo -u hadoop /usr/bin/spark-submit --master yarn -v --conf a=b=c -c d="e f" \
             --conf=g=h --class x.Main app.jar --conf not=ours"#;
         let command = SparkSubmit::parse(text).expect("a command");
-        assert_eq!(pairs(&command), [("a", "b=c"), ("d", "e f"), ("g", "h")]);
+        assert_eq!(pairs(&command), [("a", "b=c"), ("d", "e f"), ("g", "h"), (MASTER, "yarn")]);
+        let behind = command.behind_application();
+        assert_eq!((behind[0].key.as_str(), behind[0].value.as_str(), behind.len()), ("not", "ours", 1));
         assert_eq!((command.properties_file(), command.proxy_user()), (None, None));
         let named =
             SparkSubmit::parse("pyspark --properties-file p.conf --proxy-user ann").expect("a command");

@@ -146,7 +146,8 @@ codes! {
     JOB_OUTSIDE_DOCKER: "job-outside-docker", Launch, Error, ImageLaunchesFail, "the job's containers start without Docker and without the image";
     JOB_WITHOUT_IMAGE: "job-without-image", Launch, Error, ImageLaunchesFail, "the NodeManager refuses the launch: `YARN_CONTAINER_RUNTIME_DOCKER_IMAGE not set!`";
     SPARK_PREFIX_UNKNOWN: "spark-prefix-unknown", Launch, Warning, Degraded, "Spark passes the variable to no container";
-    SPARK_VARIABLE_UNKNOWN: "spark-variable-unknown", Launch, Warning, Degraded, "YARN ignores the variable";
+    JOB_VARIABLE_UNKNOWN: "job-variable-unknown", Launch, Warning, Degraded, "YARN ignores the variable";
+    SPARK_OPTION_IGNORED: "spark-option-ignored", Launch, Warning, Degraded, "Spark passes the option to the application, and its variable to no container";
     SPARK_CONTAINERS_DIFFER: "spark-containers-differ", Launch, Warning, Degraded, "executors and the application master, which is the driver in cluster mode, run in different environments";
     CLIENT_CONFIG_ELSEWHERE: "client-config-elsewhere", Launch, Warning, Degraded, "launches read a file that the agent does not keep fresh";
     MOUNT_NOT_UNDERSTOOD: "mount-not-understood", Launch, Error, ImageLaunchesFail, NODE_MANAGER_REFUSES;

@@ -4,7 +4,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use domain::check::{
-    self, ClientConfig, EmrNode, HadoopVersion, Inputs, Machine, Report, Request, TextAlone,
+    self, ClientConfig, EmrNode, HadoopVersion, Inputs, Machine, Readers, Report, Request, TextAlone,
 };
 use domain::documents::PublishedPath;
 use jiff::Timestamp;
@@ -67,7 +67,7 @@ fn named_files(options: &Options) -> Inputs<'static> {
         executor_cfg: file(&options.executor_cfg),
         yarn_site: options.yarn_site.as_deref().map(|path| hadoop_conf::yarn_site(path, false)),
         client_config: file(&options.docker_config)
-            .map(|file| ClientConfig { file, access: None, misplaced: None })
+            .map(|file| ClientConfig { file, access: None, readers: Readers::All })
             .or_else(|| online::misplaced(client_config(options)?)),
         emr_config,
         spark: None,

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use domain::check::{self, AwsAnswer, ClientConfig, Content, ImageReference, Inputs, Report, TextFile};
+use domain::check::{
+    self, AwsAnswer, ClientConfig, Content, ImageReference, Inputs, Readers, Report, TextFile,
+};
 use domain::credentials::{Secret, TokenScope};
 use domain::documents::PublishedPath;
 use domain::documents::plan::{Found, Plan};
@@ -78,13 +80,16 @@ pub(in crate::cli) async fn client_config(
         Ok(Location::Hdfs(path)) => published(path, name.clone(), settings).await,
         Ok(Location::Local(path)) => {
             let content = text_file(&path).content;
-            ClientConfig { access: access(&path), file: content_of(content), misplaced: None }
+            ClientConfig { access: access(&path), file: content_of(content), readers: Readers::All }
         }
         Ok(Location::Elsewhere) => {
             let why = "only the NodeManager reads that file system".to_owned();
-            ClientConfig { file: content_of(Content::Unreadable(why)), access: None, misplaced: None }
+            let file = content_of(Content::Unreadable(why));
+            ClientConfig { file, access: None, readers: Readers::NodeManagersOnly }
         }
-        Err(why) => ClientConfig { file: content_of(Content::Absent), access: None, misplaced: Some(why) },
+        Err(why) => {
+            ClientConfig { file: content_of(Content::Absent), access: None, readers: Readers::Nobody(why) }
+        }
     };
     let bytes = config.file.bytes().map(<[u8]>::to_vec);
     inputs.client_config = Some(config);
@@ -95,7 +100,7 @@ pub(in crate::cli) async fn client_config(
 pub(in crate::cli) fn misplaced(uri: &str) -> Option<ClientConfig> {
     let why = location(uri).err()?;
     let file = TextFile { path: uri.to_owned(), content: Content::Absent };
-    Some(ClientConfig { file, access: None, misplaced: Some(why) })
+    Some(ClientConfig { file, access: None, readers: Readers::Nobody(why) })
 }
 
 /// Parses the URI like Hadoop's `Path`.
@@ -185,12 +190,12 @@ pub(in crate::cli) async fn published(
         }
         content => content,
     };
-    let misplaced = match &content {
+    let readers = match &content {
         // The cluster's own NameNode may be down for a while; another one may never answer.
-        Content::Unreadable(why) if access.is_none() && is_foreign => Some(why.clone()),
-        _ => None,
+        Content::Unreadable(why) if access.is_none() && is_foreign => Readers::Nobody(why.clone()),
+        _ => Readers::All,
     };
-    ClientConfig { file: TextFile { path: name, content }, access, misplaced }
+    ClientConfig { file: TextFile { path: name, content }, access, readers }
 }
 
 /// Queries Docker for the images and networks of the request.

@@ -71,13 +71,10 @@ impl Files {
         let of_spark = of_spark.map(|property| SparkProperty {
             key: property.key.clone(),
             value: property.value.clone(),
+            file: path.to_owned(),
             line: Some(property.line),
         });
-        let spark = SparkProperties {
-            path: path.to_owned(),
-            properties: of_spark.collect(),
-            replaces_defaults: false,
-        };
+        let spark = SparkProperties { properties: of_spark.collect(), ..SparkProperties::default() };
         Self {
             executor_cfg: TextFile {
                 path: EXECUTOR_CFG.to_owned(),
