@@ -152,8 +152,17 @@ fn commands_are_checked_with_their_properties_file() -> Outcome {
     assert_eq!((checked.status.code(), codes(&checked)?), (Some(0), vec![]), "{}", said(&checked));
     let report: Value = serde_json::from_slice(&checked.stdout)?;
     assert_eq!(report["images"][0]["image"], IMAGE);
-    let of_file = check(&format!("spark-submit --properties-file {} main.py", machine.text("job.conf")))?;
+    let of_file =
+        check(&format!("spark-submit --properties-file {} --conf a=b main.py", machine.text("job.conf")))?;
     assert!(codes(&of_file)?.contains(&("image-invalid".to_owned(), Some(3))));
+    let without_yarn = check(&format!("spark-submit --master local[2]{sound} main.py"))?;
+    assert_eq!(codes(&without_yarn)?, [("job-outside-docker".to_owned(), None)]);
+    assert_eq!(without_yarn.status.code(), Some(1));
+    let behind = check(&format!("spark-submit main.py{sound}"))?;
+    assert_eq!(codes(&behind)?, vec![("spark-option-ignored".to_owned(), None); 4]);
+    let variable = "YARN_CONTAINER_RUNTIME_DOCKER_MOUNT=/etc/passwd:/etc/passwd:ro";
+    let misspelt = run(&["check", "--json", "--image", IMAGE, "--env", variable, "--executor-cfg", &cfg])?;
+    assert_eq!(codes(&misspelt)?, [("job-variable-unknown".to_owned(), None)]);
     let untrusted =
         check(&format!("spark-submit{} main.py", sound.replace("registry.example", "other.example")))?;
     assert!(codes(&untrusted)?.iter().any(|(code, _)| code == "image-not-trusted"));
@@ -191,6 +200,11 @@ fn submit_runs_what_is_sound_and_nothing_else() -> Outcome {
         assert!(said(&refused).contains(&format!("[{code}]")), "{code}: {}", said(&refused));
     }
 
+    let (local, arguments) =
+        machine.submit(&["--image", IMAGE, "--", &spark, "--master", "local", "main.py"])?;
+    assert_eq!((local.status.code(), arguments), (Some(1), None), "{}", said(&local));
+    assert!(said(&local).contains("[job-outside-docker]"), "{}", said(&local));
+
     let key = "spark.executorEnv.YARN_CONTAINER_RUNTIME_DOCKER_IMAGE";
     let (same, other) = (format!("{key}={IMAGE}"), format!("{key}=registry.example/other:v1"));
     let with = |conf: &str| machine.submit(&["--image", IMAGE, "--", &spark, "--conf", conf, "main.py"]);
@@ -213,6 +227,10 @@ fn submit_runs_nothing_that_it_cannot_check() -> Outcome {
         "{}",
         said(&unknown)
     );
+    let on_s3 = ["--offline", "--image", IMAGE, "--client-config", "s3://bucket/config.json", "--", &spark];
+    let elsewhere = machine.run("submit", &on_s3)?;
+    assert_eq!(elsewhere.status.code(), Some(2), "{}", said(&elsewhere));
+    assert!(said(&elsewhere).contains("name the published file on HDFS"), "{}", said(&elsewhere));
     assert!(!machine.path("arguments").exists());
     for wrong in [&["--", "hadoop", "jar"][..], &[]] {
         let (output, arguments) = machine.submit(&[&["--image", IMAGE], wrong].concat())?;
@@ -253,6 +271,19 @@ fn submit_args_prints_for_where_people_submit() -> Outcome {
     ] {
         let text = print(format, &[])?;
         assert!(text.contains(part), "{format}: {text}");
+    }
+    for (format, application, warning) in [
+        ("emr-step", &[][..], "the step has no application"),
+        ("livy", &application, "does not include the application"),
+        ("livy", &[], ""),
+        ("emr-step", &application, ""),
+        ("spark-submit", &[], ""),
+    ] {
+        let args = ["--image", IMAGE, "--executor-cfg", &cfg, "--format", format];
+        let output = machine.run("submit-args", &[&args[..], application].concat())?;
+        assert_eq!(output.status.code(), Some(0), "{format}: {}", said(&output));
+        let is_warned = said(&output).contains("application");
+        assert!(is_warned != warning.is_empty() && said(&output).contains(warning), "{}", said(&output));
     }
     Ok(())
 }
@@ -359,6 +390,9 @@ fn emr_config_makes_what_check_accepts() -> Outcome {
     assert_eq!(repository.status.code(), Some(0));
     let nearly = run(&["emr-config", "--registry", "12345678912.dkr.ecr.us-east-1.amazonaws.com"])?;
     assert!(said(&nearly).contains("[entry-nearly-ecr]"), "{}", said(&nearly));
+    let invalid = run(&["emr-config", "--image", &image.replace("app", "App"), "--spark-defaults"])?;
+    assert_eq!((invalid.status.code(), invalid.stdout.len()), (Some(1), 0), "{}", said(&invalid));
+    assert!(said(&invalid).contains("[image-invalid]"), "{}", said(&invalid));
     for wrong in [
         &["--image", "python:3.11"][..],
         &["--registry", TRUSTED_REGISTRY, "--ro-mount", "etc"],

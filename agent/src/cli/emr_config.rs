@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use thiserror::Error;
 
-use super::{Exit, job, output};
+use super::{Exit, FAILURE, job, output};
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -59,7 +59,12 @@ enum WishError {
 pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
     let wishes = wishes(options).map_err(|error| Exit::Usage(error.into()))?;
     let configurations = render(&wishes, options.format.into());
-    job::warn(&check(&configurations));
+    let report = check(&configurations);
+    job::warn(&report);
+    if report.failed() {
+        output::message("emr-ecr-agent: nothing printed because the check found an error");
+        return Ok(ExitCode::from(FAILURE));
+    }
     output::print_json(&configurations)?;
     Ok(ExitCode::SUCCESS)
 }

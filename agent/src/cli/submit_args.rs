@@ -77,8 +77,22 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Exit> {
         output::message("emr-ecr-agent: nothing printed because the check found an error (--strict)");
         return Ok(ExitCode::from(FAILURE));
     }
+    if let Some(warning) = application_warning(options) {
+        output::message(&format!("warning: {warning}"));
+    }
     output::print(&submission.render(options.format.into(), &options.application))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What is wrong with the application, by the format.
+fn application_warning(options: &Options) -> Option<&'static str> {
+    match (options.format, options.application.is_empty()) {
+        (Format::EmrStep | Format::Boto3, true) => {
+            Some("the step has no application: name it behind --, as in -- s3://bucket/main.py")
+        }
+        (Format::SparkSubmit | Format::EmrStep | Format::Boto3, _) | (_, true) => None,
+        (_, false) => Some("this format does not include the application"),
+    }
 }
 
 impl From<Format> for submission::Format {
