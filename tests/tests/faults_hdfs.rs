@@ -183,12 +183,12 @@ async fn behind_proxy() -> Outcome<Option<(Testbed, Published, NameNodeProxy)>> 
 
 /// A killed writer leaves only hidden files behind.
 async fn only_hidden_files_next_to(published: &Published) -> Outcome {
-    let names = published.names().await?;
-    let others: Vec<&String> = names.iter().filter(|name| !name.starts_with(".config.json.")).collect();
-    assert_eq!(others, ["config.json"], "{names:?}");
-    for name in &names {
-        let attributes = published.shell(&["-stat", "%A %u", &published.beside(name)]).await?;
-        assert!(name.ends_with(LOCK) || attributes.trim() == "rw-r--r-- hadoop", "{name}: {attributes}");
+    let entries = published.entries().await?;
+    let names = entries.iter().map(|entry| entry.name.as_str());
+    let others: Vec<&str> = names.filter(|name| !name.starts_with(".config.json.")).collect();
+    assert_eq!(others, ["config.json"], "{entries:?}");
+    for entry in entries.iter().filter(|entry| !entry.is_lock()) {
+        assert_eq!((entry.mode.as_str(), entry.owner.as_str()), ("-rw-r--r--", "hadoop"), "{entry:?}");
     }
     Ok(())
 }

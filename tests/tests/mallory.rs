@@ -140,9 +140,12 @@ async fn what_no_launch_could_use_is_replaced() -> Outcome {
         agent.signal(Signal::SIGHUP)?;
         entries_become(&published, &[TRUSTED_REGISTRY, "hub.example.com"]).await?;
     }
-    let names = published.names().await?;
-    let aside = names.iter().filter(|name| name.starts_with("config.json.set-aside-")).count();
-    assert_eq!((names.len(), aside), (4, 3), "{names:?}");
+    wait::until("at most three copies", SOON, async || {
+        let names = published.names().await.map_err(|error| error.to_string())?;
+        let aside = names.iter().filter(|name| name.starts_with("config.json.set-aside-")).count();
+        if (names.len(), aside) == (4, 3) { Ok(()) } else { Err(format!("{names:?}")) }
+    })
+    .await?;
     agent.wait_ready(SOON).await?;
     Ok(())
 }

@@ -88,11 +88,18 @@ impl Published {
         Ok(self.shell(&["-stat", "%A %u %g", &self.path]).await?.trim().to_owned())
     }
 
-    /// The sorted names in the file's directory, without the nodes' notes.
+    /// What is in the file's directory, sorted by name, without the nodes' notes.
+    pub async fn entries(&self) -> Result<Vec<Entry>, Error> {
+        let listing = self.shell(&["-ls", &self.directory]).await?;
+        let entries = listing.lines().filter_map(Entry::parse);
+        Ok(entries.filter(|entry| entry.name != ".emr-ecr-agent").collect())
+    }
+
+    /// The names in the file's directory, without the nodes' notes and the refresh lock, which a running agent may
+    /// release after the node is ready.
     pub async fn names(&self) -> Result<Vec<String>, Error> {
-        let listing = self.shell(&["-ls", "-C", &self.directory]).await?;
-        let names = listing.lines().filter_map(|path| path.rsplit('/').next());
-        Ok(names.filter(|name| *name != ".emr-ecr-agent").map(str::to_owned).collect())
+        let entries = self.entries().await?.into_iter();
+        Ok(entries.filter(|entry| !entry.is_lock()).map(|entry| entry.name).collect())
     }
 
     /// Waits until the file has this `auth` for `registry`.
@@ -107,6 +114,29 @@ impl Published {
         })
         .await?;
         Ok(document)
+    }
+}
+
+/// A line of `hadoop fs -ls`.
+#[derive(Debug)]
+pub struct Entry {
+    pub name: String,
+    /// Such as `-rw-r--r--`.
+    pub mode: String,
+    pub owner: String,
+}
+
+impl Entry {
+    fn parse(line: &str) -> Option<Self> {
+        let [mode, _, owner, _, _, _, _, path] = line.split_whitespace().collect::<Vec<_>>()[..] else {
+            return None;
+        };
+        let name = path.rsplit('/').next().unwrap_or_default();
+        Some(Self { name: name.to_owned(), mode: mode.to_owned(), owner: owner.to_owned() })
+    }
+
+    pub fn is_lock(&self) -> bool {
+        self.name.ends_with(".emr-ecr-agent-lock")
     }
 }
 
