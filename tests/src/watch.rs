@@ -162,8 +162,9 @@ async fn watch(agent: SocketAddr, subject: &Subject, stop: &AtomicBool) -> Summa
     let mut summary = Summary::default();
     while !stop.load(Ordering::Relaxed) {
         let ready_before = is_ready(agent).await;
-        let launch =
-            subject.read().await.and_then(|bytes| check_launch(&bytes, TRUSTED_REGISTRY, Timestamp::now()));
+        // A stalled read may end after the token that it got has been replaced.
+        let now = Timestamp::now();
+        let launch = subject.read().await.and_then(|bytes| check_launch(&bytes, TRUSTED_REGISTRY, now));
         let ready = ready_before && is_ready(agent).await;
         let looked = if launch.is_err() { reconciliations(agent, subject).await } else { None };
         summary.note(Sample { launch, ready, looked });

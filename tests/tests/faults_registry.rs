@@ -9,6 +9,7 @@ use emr_ecr_agent_tests::testbed::{Outcome, SOON, Testbed, passes, recovers, sho
 use emr_ecr_agent_tests::tls::{Route, TlsProxy};
 use emr_ecr_agent_tests::watch::Watch;
 use jiff::SignedDuration;
+use nix::sys::signal::Signal;
 
 #[tokio::test]
 async fn only_a_rejected_token_is_withheld() -> Outcome {
@@ -61,7 +62,8 @@ async fn only_a_rejected_token_is_withheld() -> Outcome {
 /// Makes the registry accept this password and waits until the agent notices.
 async fn accepts(registry: &Registry, agent: &mut Agent, password: &str) -> Outcome {
     registry.password_file().accept_only(USER, password)?;
-    // The agent repeats the probe of a rejected token with increasing delays, not on each pass.
+    // The agent repeats the probe of a rejected token with increasing delays, which may outlast the token.
+    agent.signal(Signal::SIGHUP)?;
     probed(agent, "accepted").await?;
     Ok(recovers(agent).await?)
 }
